@@ -1,0 +1,54 @@
+# One entry point for people and machines; `make help` lists it.
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+MANAGE := $(BIN)/python manage.py
+export PYTHONDONTWRITEBYTECODE ?=
+
+.PHONY: help up demo test check fix lock
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+# $(call install,NAME) brings the environment up to requirements/NAME.txt: uv where it
+# can be had (seconds), pip with the same hashes where not (a minute).
+define install
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $@"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "venv is missing: apt-get install python3-venv"; exit 1; }
+	@cmp -s requirements/$(1).txt $(VENV)/.$(1).installed || { \
+	  echo "installing requirements/$(1).txt"; \
+	  { $(BIN)/pip install -q --require-hashes -r requirements/tools.txt && \
+	    $(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/$(1).txt; } || \
+	  $(BIN)/pip install -q --require-hashes -r requirements/$(1).txt; } && \
+	  cp requirements/$(1).txt $(VENV)/.$(1).installed
+endef
+
+venv-demo:
+	$(call install,demo)
+
+venv-dev:
+	$(call install,dev)
+
+up: venv-demo  ## run the whole platform on this machine (Ctrl-C stops it)
+	$(MANAGE) run_platform
+
+demo: venv-demo  ## real speech through the whole platform, in under two minutes
+	$(MANAGE) run_demo
+
+test: venv-dev  ## every test (under five minutes)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: venv-dev  ## what CI checks: format, lint, types, imports, migrations
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MANAGE) makemigrations --check --dry-run
+
+fix: venv-dev  ## format and mend what can be mended by machine
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: venv-dev  ## compile requirements/*.in into hashed *.txt
+	for f in base prod demo dev tools; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements/$$f.in -o requirements/$$f.txt; done

@@ -1,0 +1,108 @@
+"""Every error of ours that a caller acts on. Status codes are not known here.
+
+``code`` is stable and public; the message is a sentence for the person who reads it.
+Messages never quote a URL's query string, a key or audio content.
+"""
+
+
+class PlatformError(Exception):
+    """Something the caller can be told about."""
+
+    code = "error"
+
+    def __init__(self, message: str = "", *, code: str = "") -> None:
+        text = message or (type(self).__doc__ or "").strip().splitlines()[0]
+        super().__init__(text)
+        self.code = code or self.code
+        self.message = text
+
+
+class InvalidRequest(PlatformError):
+    """The request is not one we can take."""
+
+    code = "invalid_request"
+
+    def __init__(
+        self, message: str = "", *, code: str = "", pointer: str = ""
+    ) -> None:
+        super().__init__(message, code=code)
+        self.pointer = pointer
+
+
+class UnsupportedAudio(InvalidRequest):
+    """The file is not audio that can be read."""
+
+    code = "audio_unreadable"
+
+
+class UploadTooLarge(PlatformError):
+    """The upload is larger than the platform takes."""
+
+    code = "upload_too_large"
+
+
+class NotFound(PlatformError):
+    """There is nothing here by this id."""
+
+    code = "not_found"
+
+
+class JobStateError(PlatformError):
+    """The job's status does not allow this."""
+
+    code = "job_state_conflict"
+
+
+class StaleJobState(JobStateError):
+    """Another process moved the job first."""
+
+    code = "stale_job_state"
+
+
+class IdempotencyConflict(PlatformError):
+    """This Idempotency-Key was used before with another request."""
+
+    code = "idempotency_key_reused"
+
+
+class ServiceUnavailable(PlatformError):
+    """The platform cannot take this now; try again shortly."""
+
+    code = "service_unavailable"
+
+
+class UpstreamError(PlatformError):
+    """A call to Deepgram failed.
+
+    Plain attributes only, so that it pickles (the SDK's own errors do not).
+    ``failure`` is the class that ``jobs.backoff`` decides by.
+    """
+
+    code = "upstream_error"
+
+    def __init__(  # noqa: PLR0913  one value object in the shape of an exception
+        self,
+        message: str = "",
+        *,
+        code: str = "",
+        failure: str = "unavailable",
+        status: int | None = None,
+        request_id: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, code=code)
+        self.failure = failure
+        self.status = status
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.message, self.__dict__))
+
+
+def _rebuild(
+    kind: type[UpstreamError], message: str, state: dict[str, object]
+) -> UpstreamError:
+    error = kind(message)
+    error.__dict__.update(state)
+    return error

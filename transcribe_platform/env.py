@@ -1,0 +1,56 @@
+"""Read settings from the environment; a missing or broken value says how to fix it.
+
+Every reader also accepts ``NAME_FILE``, the path of a file that holds the value
+(Docker and Kubernetes secrets). Nothing here knows what a value is for.
+"""
+
+import os
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off", ""}
+
+
+def env_str(name: str, default: str | None = None, *, hint: str = "") -> str:
+    """Return the value of ``name``; without a default a missing one is fatal."""
+    path = os.environ.get(f"{name}_FILE")
+    if path:
+        return Path(path).read_text().strip()
+    value = os.environ.get(name, default)
+    if value is None:
+        message = f"{name} is not set. Set {name}=… or {name}_FILE=/path. {hint}"
+        raise ImproperlyConfigured(message.strip())
+    return value
+
+
+def env_int(name: str, default: int) -> int:
+    """Return a whole number."""
+    return int(env_float(name, default))
+
+
+def env_float(name: str, default: float) -> float:
+    """Return a number."""
+    value = env_str(name, str(default))
+    try:
+        return float(value)
+    except ValueError:
+        message = f"{name}={value!r} is not a number. Set it to one, or unset it."
+        raise ImproperlyConfigured(message) from None
+
+
+def env_bool(name: str, *, default: bool) -> bool:
+    """Return a switch: 1/true/yes/on or 0/false/no/off."""
+    value = env_str(name, str(default)).strip().lower()
+    if value in _TRUE:
+        return True
+    if value in _FALSE:
+        return False
+    message = f"{name}={value!r} is neither on nor off. Use 1 or 0."
+    raise ImproperlyConfigured(message)
+
+
+def env_list(name: str, default: str = "") -> list[str]:
+    """Return a comma-separated list, blanks dropped."""
+    return [part.strip() for part in env_str(name, default).split(",") if part.strip()]

@@ -1,0 +1,186 @@
+"""All settings, in one file, every deployment-specific value from the environment.
+
+``deploy/env.example`` lists them with their meaning.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from psycopg import conninfo
+
+from transcribe_platform.env import env_bool, env_float, env_int, env_list, env_str
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+EMBEDDED_HINT = "`make up` starts one and sets it by itself."
+
+DEBUG = env_bool("DEBUG", default=False)
+SECRET_KEY = env_str("SECRET_KEY", hint="Any long random text; keep it.")
+# Fernet keys for secrets at rest, newest first; old ones still decrypt.
+FIELD_ENCRYPTION_KEYS = env_str(
+    "FIELD_ENCRYPTION_KEYS",
+    hint="One or more Fernet keys: cryptography.fernet.Fernet.generate_key().",
+).split(",")
+ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS")
+# Where customers reach us: result links and problem types start with it.
+BASE_URL = env_str("BASE_URL", "http://127.0.0.1:8000").rstrip("/")
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_prometheus",
+    "rest_framework",
+    "drf_spectacular",
+    "jobs",
+    "transcripts",
+    "workers",
+    "workers.webhooks",
+]
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "transcribe_platform.request_id.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+ROOT_URLCONF = "transcribe_platform.urls"
+WSGI_APPLICATION = "transcribe_platform.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# PostgreSQL only: SKIP LOCKED, advisory locks and partial indexes are the engine.
+_database = conninfo.conninfo_to_dict(env_str("DATABASE_URL", hint=EMBEDDED_HINT))
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": _database.get("dbname"),
+        "USER": _database.get("user"),
+        "PASSWORD": _database.get("password", ""),
+        "HOST": _database.get("host", ""),
+        "PORT": _database.get("port", ""),
+        # A pool, because a persistent connection per thread exhausts the server.
+        "CONN_MAX_AGE": 0,
+        "OPTIONS": {
+            "pool": {
+                "min_size": 1,
+                "max_size": env_int("DB_POOL_SIZE", 20),
+                "timeout": 10,
+            },
+            "connect_timeout": 5,
+        },
+    },
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Broker and limits. Nothing durable lives there: losing it loses no job.
+REDIS_URL = env_str("REDIS_URL", hint=EMBEDDED_HINT)
+
+# Uploads and raw documents. On several hosts: an S3-compatible backend.
+MEDIA_ROOT = Path(env_str("MEDIA_ROOT", str(BASE_DIR / "var" / "media")))
+STORAGES = {
+    "default": {
+        "BACKEND": env_str(
+            "STORAGE_BACKEND", "django.core.files.storage.FileSystemStorage"
+        ),
+    },
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage",
+    },
+}
+FILE_UPLOAD_HANDLERS = ["jobs.uploads.CappedUploadHandler"]
+# Beside the media, so that keeping an upload is a rename and not a copy.
+INCOMING_ROOT = MEDIA_ROOT / "incoming"
+FILE_UPLOAD_PERMISSIONS = 0o640
+UPLOAD_MAX_BYTES = env_int("UPLOAD_MAX_BYTES", 2 * 1024**3)  # Deepgram's own limit
+JSON_MAX_BYTES = 1024**2
+DATA_UPLOAD_MAX_MEMORY_SIZE = JSON_MAX_BYTES
+
+STATIC_URL = "/static/"
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["jobs.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["jobs.authentication.HasTenant"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["jobs.parsers.StrictJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "transcribe_platform.exception_handler.handle",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Transcription platform",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+}
+
+# --- the engine --------------------------------------------------------------
+TRANSCRIPTION_BACKEND = "workers.deepgram.backend.DeepgramBackend"
+DEFAULT_OPTIONS = {
+    "model": env_str("DEFAULT_MODEL", "nova-3"),
+    "smart_format": True,
+}
+DEEPGRAM_BASE_URL = env_str("DEEPGRAM_BASE_URL", "https://api.deepgram.com")
+DEEPGRAM_API_KEY = env_str("DEEPGRAM_API_KEY", "")
+# One upstream call, all of it: Deepgram gives up at 10 min (Whisper 20).
+CALL_DEADLINE_SECONDS = env_float("CALL_DEADLINE_SECONDS", 1260)
+LEASE_SECONDS = env_float("LEASE_SECONDS", 30)
+TICK_SECONDS = env_float("TICK_SECONDS", 0.1)
+# How long a worker that holds a paid result tries to commit it.
+FINISH_GRACE_SECONDS = env_float("FINISH_GRACE_SECONDS", 300)
+MAX_ATTEMPTS = env_int("MAX_ATTEMPTS", 5)
+MAX_CRASHES = env_int("MAX_CRASHES", 3)
+BACKOFF_BASE_SECONDS = env_float("BACKOFF_BASE_SECONDS", 2)
+BACKOFF_CAP_SECONDS = env_float("BACKOFF_CAP_SECONDS", 300)
+# Standard Webhooks 1.0.0's example schedule: delays after each failure, seconds.
+WEBHOOK_SCHEDULE_SECONDS = [
+    float(part)
+    for part in env_list(
+        "WEBHOOK_SCHEDULE_SECONDS",
+        "5,300,1800,7200,18000,36000,50400,72000,86400",
+    )
+]
+WEBHOOK_TIMEOUT_SECONDS = env_float("WEBHOOK_TIMEOUT_SECONDS", 15)
+# Internal receivers customers' URLs may reach: host, host:port or CIDR.
+EGRESS_ALLOW = env_list("EGRESS_ALLOW")
+IDEMPOTENCY_HOURS = env_int("IDEMPOTENCY_HOURS", 24)
+
+LOG_LEVEL = env_str("LOG_LEVEL", "INFO")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "transcribe_platform.logs.JsonFormatter"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "json"},
+    },
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        "django.server": {"handlers": ["stderr"], "propagate": False},
+        # httpx logs every URL, query string and all: those are customers' secrets.
+        "httpx": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
+    },
+}

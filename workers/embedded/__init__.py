@@ -1,0 +1,5 @@
+"""Run the whole platform on one bare machine: servers, processes, supervision.
+
+For `make up`, `make demo` and the tests. Production runs the same processes
+under its own supervisor and never imports this package.
+"""

@@ -1,0 +1,133 @@
+"""Who is told, what, and each try at telling."""
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from jobs.models import Event, Job, Tenant, new_id
+
+
+class WebhookEndpoint(models.Model):
+    """A URL of a tenant that wants to hear of events."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    tenant = models.ForeignKey(Tenant, models.CASCADE)
+    url = models.TextField()
+    description = models.CharField(max_length=200, blank=True)
+    # Event types it wants; empty means all.
+    event_types = models.JSONField(default=list, blank=True)
+    is_enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class WebhookSecret(models.Model):
+    """A signing secret, encrypted; without an endpoint it is the tenant's default.
+
+    Several may be live at once while a rotation has its grace.
+    """
+
+    tenant = models.ForeignKey(Tenant, models.CASCADE)
+    endpoint = models.ForeignKey(
+        WebhookEndpoint, models.CASCADE, null=True, blank=True, related_name="secrets"
+    )
+    ciphertext = models.BinaryField()
+    expires_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class WebhookDelivery(models.Model):
+    """One event on its way to one target: an endpoint, or a job's callback URL."""
+
+    class Status(models.TextChoices):
+        """``discarded``: given up on purpose, not for want of an answer."""
+
+        PENDING = "pending"
+        DELIVERED = "delivered"
+        FAILED = "failed"
+        DISCARDED = "discarded"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    tenant = models.ForeignKey(Tenant, models.CASCADE)
+    event = models.ForeignKey(Event, models.CASCADE, related_name="deliveries")
+    job = models.ForeignKey(Job, models.CASCADE, null=True, blank=True)
+    endpoint = models.ForeignKey(
+        WebhookEndpoint, models.CASCADE, null=True, blank=True
+    )
+    # The job's callback URL where there is no endpoint.
+    url = models.TextField(blank=True)
+    status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
+    # The exact bytes, stored at the first attempt and signed anew at each.
+    body = models.BinaryField(null=True, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    # The next try, or while one runs the end of its claim.
+    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    claim_token = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                "event",
+                "endpoint",
+                name="delivery_per_endpoint",
+                condition=Q(endpoint__isnull=False),
+            ),
+            models.UniqueConstraint(
+                "event",
+                name="delivery_per_callback",
+                condition=Q(endpoint__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="delivery_one_target",
+                condition=Q(url="") ^ Q(endpoint__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="delivery_pending_iff_scheduled",
+                condition=Q(
+                    status="pending",
+                    next_attempt_at__isnull=False,
+                    finished_at__isnull=True,
+                )
+                | ~Q(status="pending")
+                & Q(next_attempt_at__isnull=True, finished_at__isnull=False),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                "next_attempt_at", name="delivery_due", condition=Q(status="pending")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class DeliveryAttempt(models.Model):
+    """One POST: what was answered, or why nothing was."""
+
+    delivery = models.ForeignKey(
+        WebhookDelivery, models.CASCADE, related_name="log"
+    )
+    claim_token = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    duration_ms = models.PositiveIntegerField()
+    status_code = models.PositiveSmallIntegerField(null=True, blank=True)
+    error = models.CharField(max_length=60, blank=True)
+    response_excerpt = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                "delivery", "claim_token", name="delivery_attempt_of_claim"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.delivery_id} {self.status_code or self.error}"
