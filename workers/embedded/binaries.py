@@ -16,6 +16,7 @@ from pathlib import Path
 from workers.embedded.processes import EmbeddedError, server_account
 
 MINIMUM_POSTGRES = 15
+READ_AND_PASS = 0o005
 CACHE = Path("/var/cache/transcribe-platform")
 HOW_TO_GET_POSTGRES = """\
 No usable PostgreSQL was found. Do one of these:
@@ -30,7 +31,7 @@ No usable Redis or Valkey server was found. Do one of these:
 
 
 def find_postgres() -> Path:
-    """Return a folder with `postgres` and `initdb` that the servers' account can run."""
+    """Return a folder of PostgreSQL programs that the servers' account can run."""
     for folder in (_postgres_wheel(), *_postgres_of_machine()):
         if folder and (_version(folder / "postgres") or 0) >= MINIMUM_POSTGRES:
             return folder
@@ -52,8 +53,9 @@ def can_reach(path: Path) -> bool:
     Judged by mode bits alone, so an ACL that helps is not seen: the cost is one copy.
     """
     resolved = path.resolve()
-    wanted = 0o005 if resolved.exists() else 0
-    return resolved.stat().st_mode & wanted == wanted and can_enter(resolved.parent)
+    return resolved.stat().st_mode & READ_AND_PASS == READ_AND_PASS and can_enter(
+        resolved.parent
+    )
 
 
 def can_enter(folder: Path) -> bool:
@@ -114,7 +116,7 @@ def _reachable(distribution: str, folders: tuple[Path, ...]) -> Path:
         home.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(dir=home.parent))
         for folder in existing:
-            shutil.copytree(folder, partial / folder.name)
+            shutil.copytree(folder, partial / folder.name, symlinks=True)
         _open_to_all(partial)
         try:
             partial.rename(home)

@@ -55,12 +55,28 @@ class Command:
     death_signal: Signals = Signals.SIGKILL
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A server that is prepared and can be started, any number of times."""
+
+    name: str
+    url: str
+    port: int
+    command: Command
+    ready: Callable[[], bool]
+
+
 def server_account() -> Account | None:
     """Return the account for servers that refuse to run as root, None if we are not."""
     if os.geteuid() != 0:
         return None
     entry = pwd.getpwnam("nobody")
     return Account(name=entry.pw_name, uid=entry.pw_uid, gid=entry.pw_gid)
+
+
+def server_environment() -> dict[str, str]:
+    """Return the environment for servers: none of our secrets, one time zone."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
 
 def spawn(command: Command) -> subprocess.Popen[bytes]:
@@ -124,7 +140,9 @@ def kill_group(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def wait_until(ready: Callable[[], bool], *, seconds: float, every: float = 0.02) -> bool:
+def wait_until(
+    ready: Callable[[], bool], *, seconds: float, every: float = 0.02
+) -> bool:
     """Poll a condition; return whether it came true in time."""
     end = time.monotonic() + seconds
     while not ready():

@@ -1,0 +1,1 @@
+"""Tests of the platform; `services.py` starts the real servers they need."""

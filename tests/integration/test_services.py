@@ -1,0 +1,35 @@
+"""Guard: the tests run on the real servers, not on a silent stand-in."""
+
+import os
+
+import pytest
+import redis
+from django.conf import settings
+from django.db import connection
+
+
+@pytest.mark.django_db
+def test_the_database_is_a_supported_postgresql() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW server_version_num")
+        (version,) = cursor.fetchone()
+
+    assert connection.vendor == "postgresql"
+    assert int(version) >= 150000
+
+
+def test_redis_is_a_server_with_the_commands_we_use() -> None:
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        server = client.info("server")
+        echoed = client.eval("return ARGV[1]", 0, "lua")
+
+    assert int(server["redis_version"].split(".")[0]) >= 7
+    assert echoed == b"lua"
+
+
+def test_parallel_test_processes_do_not_share_a_redis_database() -> None:
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+
+    number = settings.REDIS_URL.rsplit("/", 1)[1]
+
+    assert number == (str(1 + 3 * int(worker[2:])) if worker else number)
