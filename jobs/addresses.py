@@ -1,0 +1,241 @@
+"""Which addresses a customer's URL may point at.
+
+Pure: nothing here resolves a name or opens a socket. The rule runs twice, on the text
+when a URL is submitted and on every address that a name resolves to when connecting.
+"""
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import Self
+
+from jobs.errors import InvalidRequest
+
+IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
+
+MAX_URL_LENGTH = 2048
+WEB_PORTS = frozenset({80, 443, 8080, 8443})
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_MAX_PORT = 65535
+_MAX_NAME = 253
+
+# Written out because ``ipaddress.is_global`` calls multicast, 6to4, NAT64 and
+# site-local addresses global, differently in each Python.
+# https://www.iana.org/assignments/iana-ipv4-special-registry
+_BLOCKED_V4 = tuple(
+    IPv4Network(block)
+    for block in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "168.63.129.16/32",  # Azure's host agent, reachable from its machines only
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+    )
+)
+_GLOBAL_V6 = IPv6Network("2000::/3")
+_BLOCKED_V6 = tuple(
+    IPv6Network(block)
+    for block in (
+        "2001::/23",
+        "2001:db8::/32",
+        "2002::/16",
+        "2620:4f:8000::/48",
+        "3fff::/20",
+    )
+)
+_PRIVATE_SUFFIXES = (
+    ".localhost",
+    ".local",
+    ".internal",
+    ".invalid",
+    ".home.arpa",
+    ".onion",
+)
+
+# One grammar, narrower than any parser's, so that no two parsers can disagree on
+# which host this is: no userinfo, no backslash, no escapes in the host, no fragment.
+_URL = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://"
+    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)"
+    r"(?::(?P<port>[0-9]{1,5}))?"
+    r"(?:[/?][!-\[\]-~]*)?"
+)
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+# What `inet_aton` would take for a number: such a name is an address in disguise.
+_NUMERIC = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a URL points; the host is lower case, without brackets or final dot."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressAllow:
+    """The operator's exceptions: internal receivers that URLs may reach."""
+
+    names: frozenset[tuple[str, int | None]] = frozenset()
+    networks: tuple[tuple[IPNetwork, int | None], ...] = ()
+
+    @classmethod
+    def parse(cls, entries: Iterable[str]) -> Self:
+        """Read ``host``, ``host:port`` and CIDR entries; ValueError names a bad one."""
+        names: set[tuple[str, int | None]] = set()
+        networks: list[tuple[IPNetwork, int | None]] = []
+        for entry in entries:
+            host, port = _split_entry(entry)
+            if network := _network(host):
+                networks.append((network, port))
+            elif "/" not in host and _is_name(host):
+                names.add((host, port))
+            else:
+                message = f"{entry!r} is neither host, host:port nor CIDR"
+                raise ValueError(message)
+        return cls(names=frozenset(names), networks=tuple(networks))
+
+    def allows_host(self, host: str, port: int) -> bool:
+        """Tell whether a host, name or literal, is listed for this port."""
+        host = _bare(host)
+        if not self.names.isdisjoint({(host, None), (host, port)}):
+            return True
+        ip = _literal(host)
+        return ip is not None and self.allows_ip(ip, port)
+
+    def allows_ip(self, ip: IPAddress, port: int) -> bool:
+        """Tell whether an address lies in a listed network for this port."""
+        ip = _unmapped(ip)
+        return any(
+            ip.version == network.version and ip in network and listed in {None, port}
+            for network, listed in self.networks
+        )
+
+
+def is_public(ip: IPAddress) -> bool:
+    """Tell whether an address is one that anybody on the Internet could serve."""
+    ip = _unmapped(ip)
+    if isinstance(ip, IPv4Address):
+        return not any(ip in block for block in _BLOCKED_V4)
+    if ip.scope_id is not None:
+        return False
+    return ip in _GLOBAL_V6 and not any(ip in block for block in _BLOCKED_V6)
+
+
+def check_url(
+    url: str, *, allow: EgressAllow, schemes: Collection[str], pointer: str = ""
+) -> Origin:
+    """Refuse a URL that is malformed or leads inside; else say where it points.
+
+    Every refusal of a place reads the same, so that it tells nothing about what is
+    there. Hosts the operator listed may use any port, and plain ``http``.
+    """
+    origin = _parse(url)
+    if origin is None:
+        message = "This is not a URL we take: scheme://host[:port]/path, ASCII only."
+        raise InvalidRequest(message, code="url_invalid", pointer=pointer)
+    if allow.allows_host(origin.host, origin.port):
+        if origin.scheme in _DEFAULT_PORTS:
+            return origin
+    elif (
+        origin.scheme in schemes
+        and origin.port in WEB_PORTS
+        and _is_public_host(origin.host)
+    ):
+        return origin
+    message = (
+        f"This URL is not allowed: it needs {' or '.join(sorted(schemes))}, a public "
+        "host, and port 80, 443, 8080 or 8443."
+    )
+    raise InvalidRequest(message, code="url_not_allowed", pointer=pointer)
+
+
+def _parse(url: str) -> Origin | None:
+    match = _URL.fullmatch(url) if len(url) <= MAX_URL_LENGTH else None
+    if match is None or "#" in url:
+        return None
+    scheme, host = match["scheme"].lower(), _bare(match["host"])
+    port = int(match["port"] or _DEFAULT_PORTS.get(scheme, 1))
+    if not 0 < port <= _MAX_PORT:
+        return None
+    bracketed = match["host"].startswith("[")
+    if not (_literal(host) if bracketed else _is_name(host)):
+        return None
+    return Origin(scheme=scheme, host=host, port=port)
+
+
+def _is_public_host(host: str) -> bool:
+    ip = _literal(host)
+    if ip is not None:
+        return is_public(ip)
+    last = host.rpartition(".")[2]
+    is_disguised_address = _NUMERIC.fullmatch(last) is not None
+    is_private_name = "." not in host or host.endswith(_PRIVATE_SUFFIXES)
+    return not is_disguised_address and not is_private_name
+
+
+def _is_name(host: str) -> bool:
+    labels = host.split(".")
+    return len(host) <= _MAX_NAME and all(_LABEL.fullmatch(label) for label in labels)
+
+
+def _bare(host: str) -> str:
+    if host.startswith("["):
+        return host[1:-1].lower()
+    return host.lower().removesuffix(".")
+
+
+def _literal(host: str) -> IPAddress | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+def _network(host: str) -> IPNetwork | None:
+    try:
+        return ip_network(host)
+    except ValueError:
+        return None
+
+
+def _unmapped(ip: IPAddress) -> IPAddress:
+    """Return the IPv4 address in ::ffff:0:0/96: that is what gets connected to."""
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        return ip.ipv4_mapped
+    return ip
+
+
+def _split_entry(entry: str) -> tuple[str, int | None]:
+    """Split ``host:port``; a bare IPv6 address or network has no port."""
+    if _network(entry):
+        return entry, None
+    host, colon, port = entry.rpartition(":")
+    if not colon:
+        return _bare(entry), None
+    if not port.isdecimal() or not 0 < int(port) <= _MAX_PORT:
+        message = f"{entry!r} has a bad port"
+        raise ValueError(message)
+    return _bare(host), int(port)
