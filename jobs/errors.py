@@ -22,9 +22,7 @@ class InvalidRequest(PlatformError):
 
     code = "invalid_request"
 
-    def __init__(
-        self, message: str = "", *, code: str = "", pointer: str = ""
-    ) -> None:
+    def __init__(self, message: str = "", *, code: str = "", pointer: str = "") -> None:
         super().__init__(message, code=code)
         self.pointer = pointer
 
@@ -80,7 +78,7 @@ class UpstreamError(PlatformError):
 
     code = "upstream_error"
 
-    def __init__(  # noqa: PLR0913  one value object in the shape of an exception
+    def __init__(
         self,
         message: str = "",
         *,

@@ -221,9 +221,7 @@ class Attempt(models.Model):
     lease_token = models.PositiveIntegerField()
     region = models.ForeignKey(Region, models.PROTECT)
     worker = models.CharField(max_length=200, blank=True)
-    outcome = models.CharField(
-        max_length=8, choices=Outcome, default=Outcome.OPEN
-    )
+    outcome = models.CharField(max_length=8, choices=Outcome, default=Outcome.OPEN)
     request_id = models.CharField(max_length=64, blank=True)
     status_code = models.PositiveSmallIntegerField(null=True, blank=True)
     error_code = models.CharField(max_length=60, blank=True)
@@ -309,5 +307,3 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return self.key
-
-

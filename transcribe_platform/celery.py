@@ -59,7 +59,7 @@ app.autodiscover_tasks(["workers", "workers.webhooks"])
 
 @signals.setup_logging.connect
 def keep_our_logging(**_kwargs: Any) -> None:
-    """Leave logging to Django's settings (a connected receiver switches Celery's off)."""
+    """Leave logging to Django: a connected receiver switches Celery's own off."""
 
 
 @signals.task_prerun.connect

@@ -1,0 +1,237 @@
+"""Every change of a job's state.
+
+``advance`` is the only writer of ``Job.status``: one UPDATE … RETURNING fenced by the
+old status (and by whatever the queryset filters, a lease token above all), one bulk
+INSERT of events, one transaction. Getting nothing back means somebody was first.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, models, transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.db.models.sql import UpdateQuery
+
+from jobs.errors import JobStateError
+from jobs.models import ApiKey, Attempt, Event, Job, Priority, Tenant
+from jobs.state import FINAL, JobStatus, sources_of
+
+logger = logging.getLogger(__name__)
+
+_RELEASED: dict[str, Any] = {
+    "lease_until": None,
+    "started_at": None,
+    "worker": "",
+    "region": None,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDraft:
+    """A job as a customer asked for it, checked and not yet written."""
+
+    audio_url: str = ""
+    upload: str = ""
+    filename: str = ""
+    content_type: str = ""
+    size_bytes: int | None = None
+    sha256: str = ""
+    duration_seconds: float | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    callback_url: str = ""
+    priority: int = Priority.NORMAL
+    mode: str = "async"
+    max_attempts: int | None = None
+    expires_at: datetime | None = None
+
+
+def submit_job(
+    *, tenant: Tenant, api_key: ApiKey | None, draft: JobDraft, now: datetime
+) -> Job:
+    """Write the job and its first event; the dispatcher finds it by itself."""
+    with transaction.atomic():
+        job = Job.objects.create(
+            tenant=tenant,
+            api_key=api_key,
+            created_at=now,
+            **{
+                name: getattr(draft, name)
+                for name in JobDraft.__dataclass_fields__
+                if name not in {"max_attempts", "options"}
+            },
+            options=build_options(tenant, draft.options),
+            max_attempts=draft.max_attempts or settings.MAX_ATTEMPTS,
+        )
+        actor = f"key:{api_key.public_id}" if api_key else ""
+        _write_events([job], at=now, data={"reason": "submitted"}, actor=actor)
+    return job
+
+
+def build_options(tenant: Tenant, asked: dict[str, Any]) -> dict[str, Any]:
+    """Lay the customer's options over the tenant's over the platform's."""
+    return {**settings.DEFAULT_OPTIONS, **tenant.default_options, **asked}
+
+
+def retry_job(*, job: Job, api_key: ApiKey | None, now: datetime) -> Job:
+    """Submit a final job again as a new one; final is final.
+
+    Raises JobStateError while the first one is still running.
+    """
+    if not job.is_final:
+        raise JobStateError(f"The job is {job.status}: it has not ended yet.")
+    draft = JobDraft(
+        **{
+            name: getattr(job, name)
+            for name in JobDraft.__dataclass_fields__
+            if name != "expires_at"
+        }
+    )
+    with transaction.atomic():
+        again = submit_job(tenant=job.tenant, api_key=api_key, draft=draft, now=now)
+        Job.objects.filter(pk=again.pk).update(retry_of=job)
+    again.retry_of = job
+    return again
+
+
+def cancel_job(*, job: Job, now: datetime, actor: str = "") -> Job:
+    """Cancel a job; a call under way is let go and its result dropped.
+
+    Canceling twice is harmless; any other final status raises JobStateError.
+    """
+    rows = Job.objects.filter(pk=job.pk)
+    moved = advance(rows, to=JobStatus.CANCELED, at=now, actor=actor)
+    current = moved[0] if moved else rows.get()
+    if current.status != JobStatus.CANCELED:
+        raise JobStateError(f"The job is {current.status}: it cannot be canceled.")
+    return current
+
+
+def advance(
+    jobs: QuerySet[Job],
+    *,
+    to: JobStatus,
+    at: datetime,
+    data: dict[str, Any] | None = None,
+    actor: str = "",
+    **changes: Any,
+) -> list[Job]:
+    """Move every job of the queryset that may go there; return those that moved.
+
+    The queryset must not be sliced or joined: it becomes the WHERE of one UPDATE.
+    """
+    changes["status"] = to
+    if to in FINAL:
+        changes |= {"finished_at": at, "lease_until": None}
+    if to == JobStatus.QUEUED:
+        changes = _RELEASED | changes
+    with transaction.atomic():
+        moved = _update_returning(
+            jobs.filter(status__in=sources_of(to)), changes=changes
+        )
+        _write_events(moved, at=at, data=data or {}, actor=actor)
+    for job in moved:
+        logger.info("job %s", to, extra={"job_id": job.pk, "tenant_id": job.tenant_id})
+    return moved
+
+
+def _update_returning(jobs: QuerySet[Job], *, changes: dict[str, Any]) -> list[Job]:
+    """UPDATE … RETURNING, which Django's ORM does not have (ticket 28682)."""
+    query = jobs.query.chain(UpdateQuery)
+    query.add_update_values(changes)
+    sql, params = query.get_compiler(DEFAULT_DB_ALIAS).as_sql()
+    return list(Job.objects.raw(f"{sql} RETURNING *", params))
+
+
+def _write_events(
+    jobs: Iterable[Job], *, at: datetime, data: dict[str, Any], actor: str
+) -> None:
+    """Write one event a job; only final ones are still to be told to somebody."""
+    Event.objects.bulk_create(
+        Event(
+            tenant_id=job.tenant_id,
+            job_id=job.pk,
+            type=f"job.{job.status}",
+            data=data | _event_data(job),
+            actor=actor,
+            created_at=at,
+            fanned_out_at=None if job.is_final else at,
+        )
+        for job in jobs
+    )
+
+
+def _event_data(job: Job) -> dict[str, Any]:
+    data: dict[str, Any] = {"attempt": job.attempt}
+    if job.region_id:
+        data["region"] = job.region_id
+    if job.error_code:
+        data["error"] = {"code": job.error_code, "detail": job.error_detail}
+    if job.run_at and job.status == JobStatus.QUEUED:
+        data["run_at"] = job.run_at
+    return data
+
+
+def start_call(
+    *, job_id: UUID, lease_token: int, worker: str, now: datetime
+) -> tuple[Job, Attempt] | None:
+    """Begin the one call of this claim, or return None when the claim is stale.
+
+    The attempt is committed *open* before any money is spent; a second message for
+    the same claim finds ``started_at`` set and ends here.
+    """
+    with transaction.atomic():
+        started = _update_returning(
+            Job.objects.filter(
+                pk=job_id,
+                lease_token=lease_token,
+                status=JobStatus.PROCESSING,
+                started_at=None,
+            ),
+            changes={
+                "started_at": now,
+                "worker": worker,
+                "attempt": models.F("attempt") + 1,
+                "lease_until": Now() + lease_time(),
+            },
+        )
+        if not started:
+            return None
+        attempt = Attempt.objects.create(
+            job=started[0],
+            lease_token=lease_token,
+            region_id=started[0].region_id,
+            worker=worker,
+            started_at=now,
+        )
+    return started[0], attempt
+
+
+def lease_time() -> timedelta:
+    """Return how long a claim lives without a heartbeat."""
+    return timedelta(seconds=settings.LEASE_SECONDS)
+
+
+def close_attempt(
+    attempt: Attempt, *, outcome: Attempt.Outcome, now: datetime, **facts: Any
+) -> None:
+    """Close the attempt once, whatever became of its job."""
+    Attempt.objects.filter(
+        pk=attempt.pk, outcome__in=[Attempt.Outcome.OPEN, Attempt.Outcome.UNKNOWN]
+    ).update(outcome=outcome, finished_at=now, **facts)
+
+
+def renew_leases(job_ids: Iterable[UUID], *, worker: str) -> None:
+    """Extend the leases of the calls this worker is running, and of no other's.
+
+    By the database's clock, which is the one that leases are judged by.
+    """
+    Job.objects.filter(
+        pk__in=job_ids, worker=worker, status=JobStatus.PROCESSING
+    ).update(lease_until=Now() + lease_time())

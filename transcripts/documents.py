@@ -1,0 +1,112 @@
+"""Read Deepgram's prerecorded document: pure, tolerant, never raising on odd shapes.
+
+The shape: https://developers.deepgram.com/reference/speech-to-text/listen-pre-recorded.
+The SDK does not validate answers, so neither presence nor type is taken for granted.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+# A probe and Deepgram may differ by an MP3's padding, not by more than this.
+DURATION_TOLERANCE_SHARE = 0.05
+DURATION_TOLERANCE_SECONDS = 1.0
+# Warnings that one more call may cure; silence may be what the audio holds.
+SUSPECT = frozenset({"duration_mismatch", "channel_missing"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What a transcript's row holds of a document."""
+
+    text: str
+    language: str
+    model: str
+    confidence: float | None
+    duration_seconds: float
+    channels: int
+    words: int
+
+
+def parse_summary(document: dict[str, Any]) -> Summary | None:
+    """Return what the document says, or None when it is no transcript at all."""
+    metadata, results = document.get("metadata"), document.get("results")
+    if not isinstance(metadata, dict) or not isinstance(results, dict):
+        return None
+    channels = results.get("channels")
+    if not isinstance(channels, list) or "duration" not in metadata:
+        return None
+    best = [best_alternative(channel) for channel in channels]
+    counts = [len(alternative.get("words") or []) for alternative in best]
+    return Summary(
+        text="\n".join(filter(None, (a.get("transcript") for a in best))),
+        language=_language(channels),
+        model=_model(metadata),
+        confidence=_confidence(best, counts),
+        duration_seconds=float(metadata["duration"] or 0),
+        channels=len(channels),
+        words=sum(counts),
+    )
+
+
+def best_alternative(channel: object) -> dict[str, Any]:
+    """Return the first alternative of a channel, or an empty one."""
+    alternatives = channel.get("alternatives") if isinstance(channel, dict) else None
+    first = alternatives[0] if isinstance(alternatives, list) and alternatives else {}
+    return first if isinstance(first, dict) else {}
+
+
+def find_warnings(
+    summary: Summary, *, expected_seconds: float | None, expected_channels: int | None
+) -> list[dict[str, str]]:
+    """Return what makes the result suspect: each a stable code and a sentence."""
+    warnings = []
+    if expected_seconds is not None and _differ(
+        summary.duration_seconds, expected_seconds
+    ):
+        warnings.append(
+            {
+                "code": "duration_mismatch",
+                "detail": f"The audio is {expected_seconds:.1f} s long, the transcript"
+                f" covers {summary.duration_seconds:.1f} s.",
+            }
+        )
+    if expected_channels and summary.channels < expected_channels:
+        warnings.append(
+            {
+                "code": "channel_missing",
+                "detail": f"The audio has {expected_channels} channels, the transcript"
+                f" {summary.channels}.",
+            }
+        )
+    if not summary.words:
+        warnings.append(
+            {"code": "empty_transcript", "detail": "No speech was recognised."}
+        )
+    return warnings
+
+
+def _differ(got: float, expected: float) -> bool:
+    tolerance = DURATION_TOLERANCE_SHARE * expected + DURATION_TOLERANCE_SECONDS
+    return abs(got - expected) > tolerance
+
+
+def _language(channels: list[Any]) -> str:
+    for channel in channels:
+        if isinstance(channel, dict) and channel.get("detected_language"):
+            return str(channel["detected_language"])
+    return ""
+
+
+def _model(metadata: dict[str, Any]) -> str:
+    models = metadata.get("model_info")
+    first = next(iter(models.values()), {}) if isinstance(models, dict) else {}
+    return str(first.get("name", "")) if isinstance(first, dict) else ""
+
+
+def _confidence(best: list[dict[str, Any]], counts: list[int]) -> float | None:
+    """Return the mean over channels, weighted by their words."""
+    if not sum(counts):
+        return None
+    weighted = zip(best, counts, strict=True)
+    total = sum(float(a.get("confidence") or 0) * count for a, count in weighted)
+    return total / sum(counts)

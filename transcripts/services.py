@@ -1,0 +1,271 @@
+"""The use case: transcribe this job. One engine behind every door.
+
+Start (fenced, attempt opened), call (no database connection held), finish (one
+transaction). Nothing here knows Celery, HTTP or a vendor.
+"""
+
+import gzip
+import json
+import logging
+import random
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+from django.conf import settings
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.utils import timezone
+
+from jobs import backoff, services
+from jobs.errors import UpstreamError
+from jobs.models import Attempt, Job, Region
+from jobs.state import JobStatus
+from transcripts import documents
+from transcripts.backends import (
+    StoredAudio,
+    TranscriptionBackend,
+    TranscriptionRequest,
+    TranscriptionResult,
+)
+from transcripts.models import Transcript
+
+logger = logging.getLogger(__name__)
+
+SUSPECT = "suspect_result"
+
+
+class Holder(Protocol):
+    """Whoever runs a call and keeps its lease and permit alive meanwhile."""
+
+    name: str
+
+    def hold(self, job: Job) -> AbstractContextManager[None]:
+        """Keep what the claim holds alive for the time of the block."""
+
+
+def transcribe_job(
+    *, job_id: UUID, lease_token: int, holder: Holder, backend: TranscriptionBackend
+) -> bool:
+    """Run one claim to its end; return False when the claim was stale.
+
+    Whatever the call does, the attempt is closed and the job moved in one commit,
+    tried again until it holds or the grace for a paid result ends.
+    """
+    started = services.start_call(
+        job_id=job_id, lease_token=lease_token, worker=holder.name, now=timezone.now()
+    )
+    if started is None:
+        return False
+    with holder.hold(started[0]):
+        _call(*started, backend=backend)
+    return True
+
+
+def _call(job: Job, attempt: Attempt, *, backend: TranscriptionBackend) -> None:
+    request = build_request(job)
+    # The call may take minutes: give the connection back to the pool.
+    if not connection.in_atomic_block:
+        connection.close()
+    try:
+        result = backend.transcribe(request)
+        summary = documents.parse_summary(result.document)
+        if summary is None:
+            raise _suspect("The upstream's answer is not a transcript.", result)
+    except UpstreamError as error:
+        failure = error
+        _persist(lambda now: fail(job, attempt, error=failure, now=now))
+        return
+    raw = store_raw(job, attempt, result.raw)
+    _persist(
+        lambda now: finish(
+            job, attempt, result=result, summary=summary, raw=raw, now=now
+        )
+    )
+
+
+def build_request(job: Job) -> TranscriptionRequest:
+    """Say what to call for a claimed job; an upload is opened only by the call."""
+    region = Region.objects.get(pk=job.region_id)
+    source: str | StoredAudio = job.audio_url
+    if job.upload:
+        source = StoredAudio(
+            open=lambda: default_storage.open(job.upload),
+            size_bytes=job.size_bytes or 0,
+            content_type=job.content_type,
+        )
+    return TranscriptionRequest(
+        region=region,
+        source=source,
+        options=job.options,
+        tag=f"job:{job.pk}",
+        deadline_seconds=settings.CALL_DEADLINE_SECONDS,
+    )
+
+
+def finish(
+    job: Job,
+    attempt: Attempt,
+    *,
+    result: TranscriptionResult,
+    summary: documents.Summary,
+    raw: str,
+    now: datetime,
+) -> None:
+    """Commit a result: transcript, attempt, status and event together.
+
+    A suspect result gets one more call, then stands with its warnings. A stale claim
+    closes its attempt (it was paid for) and leaves no transcript.
+    """
+    warnings = documents.find_warnings(
+        summary,
+        expected_seconds=job.duration_seconds,
+        expected_channels=None,
+    )
+    suspect = [each for each in warnings if each["code"] in documents.SUSPECT]
+    if suspect and _may_try_again(job):
+        error = _suspect(suspect[0]["detail"], result)
+        default_storage.delete(raw)
+        fail(job, attempt, error=error, now=now)
+        return
+    with transaction.atomic():
+        services.close_attempt(
+            attempt,
+            outcome=Attempt.Outcome.OK,
+            now=now,
+            request_id=result.request_id,
+            status_code=200,
+            audio_seconds=summary.duration_seconds,
+        )
+        moved = services.advance(
+            _claim(job),
+            to=JobStatus.COMPLETED,
+            at=now,
+            warnings=warnings,
+            duration_seconds=job.duration_seconds or summary.duration_seconds,
+        )
+        if moved:
+            Transcript.objects.create(
+                job=job,
+                raw=raw,
+                request_id=result.request_id,
+                created_at=now,
+                **{name: getattr(summary, name) for name in _SUMMARY_FIELDS},
+            )
+    if not moved:
+        logger.info("result of a stale claim dropped", extra={"job_id": job.pk})
+        default_storage.delete(raw)
+
+
+_SUMMARY_FIELDS = tuple(documents.Summary.__dataclass_fields__)
+
+
+def fail(job: Job, attempt: Attempt, *, error: UpstreamError, now: datetime) -> None:
+    """Commit a failed call: the attempt, and the job's next try or its end."""
+    decision = backoff.next_try(
+        error,
+        attempt=job.attempt,
+        max_attempts=job.max_attempts,
+        alike=_alike(job, attempt, error),
+        curve=backoff.Curve(
+            base_seconds=settings.BACKOFF_BASE_SECONDS,
+            cap_seconds=settings.BACKOFF_CAP_SECONDS,
+        ),
+        uniform=random.uniform,
+    )
+    with transaction.atomic():
+        services.close_attempt(
+            attempt,
+            outcome=Attempt.Outcome.ERROR,
+            now=now,
+            request_id=error.request_id,
+            status_code=error.status,
+            error_code=error.code,
+        )
+        if decision.retry_in is None:
+            services.advance(
+                _claim(job),
+                to=JobStatus.FAILED,
+                at=now,
+                error_code=error.code,
+                error_detail=error.message,
+            )
+            return
+        services.advance(
+            _claim(job),
+            to=JobStatus.QUEUED,
+            at=now,
+            data={"reason": "retry", "cause": error.code},
+            ready=False,
+            run_at=now + timedelta(seconds=decision.retry_in),
+            attempt=job.attempt if decision.counts else job.attempt - 1,
+        )
+
+
+def store_raw(job: Job, attempt: Attempt, raw: bytes) -> str:
+    """Keep the document as it came, gzipped; return its name in storage."""
+    packed = gzip.compress(raw, compresslevel=1)
+    name = f"raw/{job.tenant_id}/{job.pk}/{attempt.pk}.json.gz"
+    return default_storage.save(name, ContentFile(packed))
+
+
+def read_raw(transcript: Transcript) -> bytes:
+    """Return the document exactly as the upstream sent it."""
+    with default_storage.open(transcript.raw) as packed:
+        return gzip.decompress(packed.read())
+
+
+def read_document(transcript: Transcript) -> dict[str, Any]:
+    """Return the upstream's document, parsed."""
+    document: dict[str, Any] = json.loads(read_raw(transcript))
+    return document
+
+
+def _claim(job: Job) -> Any:
+    return Job.objects.filter(pk=job.pk, lease_token=job.lease_token)
+
+
+def _alike(job: Job, attempt: Attempt, error: UpstreamError) -> int:
+    earlier = Attempt.objects.filter(job=job, error_code=error.code)
+    return earlier.exclude(pk=attempt.pk).count()
+
+
+def _may_try_again(job: Job) -> bool:
+    tried = Attempt.objects.filter(job=job, error_code=SUSPECT).exists()
+    return not tried and job.attempt < job.max_attempts
+
+
+def _suspect(message: str, result: TranscriptionResult) -> UpstreamError:
+    return UpstreamError(
+        message,
+        code=SUSPECT,
+        failure=backoff.Failure.SUSPECT_RESULT,
+        status=200,
+        request_id=result.request_id,
+    )
+
+
+def _persist(commit: Callable[[datetime], None]) -> None:
+    """Commit the outcome of a paid call, again and again while the database is away.
+
+    A lease that ran out meanwhile does not void it; only a newer claim does.
+    """
+    give_up = time.monotonic() + settings.FINISH_GRACE_SECONDS
+    wait = 0.1
+    while True:
+        try:
+            commit(timezone.now())
+        except (OperationalError, InterfaceError):
+            if connection.in_atomic_block or time.monotonic() + wait > give_up:
+                raise
+            logger.warning("database away, result held", exc_info=True)
+            with suppress(Exception):
+                connection.close()
+            time.sleep(wait)
+            wait = min(5.0, wait * 2)
+        else:
+            return

@@ -1,0 +1,56 @@
+"""The dispatcher's loop: one tick after another, woken early when there is news.
+
+What a tick does lives with what it moves (``jobs.dispatch``, ``webhooks.dispatch``).
+"""
+
+import logging
+import threading
+import time
+
+import redis
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+from django.utils import timezone
+
+from jobs import dispatch
+from workers.ratelimit.permits import get_permits
+from workers.webhooks import dispatch as webhook_dispatch
+
+logger = logging.getLogger(__name__)
+
+
+def run(*, stop: threading.Event, only_region: str | None = None) -> None:
+    """Tick until ``stop`` is set; nothing that is away for a while ends the loop."""
+    up_since = timezone.now()
+    permits = get_permits()
+    wake_ups = WakeUps()
+    while not stop.is_set():
+        began = time.monotonic()
+        try:
+            dispatch.tick(permits=permits, only_region=only_region, up_since=up_since)
+            webhook_dispatch.tick(now=timezone.now())
+        except (DatabaseError, InterfaceError):
+            logger.warning("database away, tick skipped", exc_info=True)
+            connection.close()
+            up_since = timezone.now()
+        wake_ups.wait(max(0.0, began + settings.TICK_SECONDS - time.monotonic()))
+
+
+class WakeUps:
+    """News on Redis' channel; without Redis, only the clock."""
+
+    def __init__(self) -> None:
+        client = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1)
+        self._channel = client.pubsub(ignore_subscribe_messages=True)
+
+    def wait(self, seconds: float) -> None:
+        """Return at the first wake-up, or when the time is over."""
+        until = time.monotonic() + seconds
+        try:
+            if not self._channel.subscribed:
+                self._channel.subscribe(dispatch.WAKE_CHANNEL)
+            while (left := until - time.monotonic()) > 0:
+                if self._channel.get_message(timeout=left):
+                    return
+        except redis.RedisError:
+            time.sleep(max(0.0, until - time.monotonic()))

@@ -1,0 +1,116 @@
+"""One heartbeat thread a process: it renews what the process holds.
+
+Leases (rows), permits (Redis) and the process's own Worker row. When the database or
+Redis is away, the next beat tries again.
+"""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+from django.db.models.functions import Now
+
+from jobs import services
+from jobs.dispatch import permit_of
+from jobs.models import Job, Worker
+from workers.ratelimit.permits import RedisPermits
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 2.0
+
+
+class Heartbeat:
+    """Keeps alive what this process runs; safe to use from many threads."""
+
+    def __init__(self, *, queues: list[str], slots: int, permits: RedisPermits) -> None:
+        self.name = f"{socket.gethostname()}.{os.getpid()}"
+        self._queues = queues
+        self._slots = slots
+        self._permits = permits
+        self._held: dict[str, Job] = {}
+        self._lock = threading.Lock()
+        self._leaving = False
+
+    def start(self) -> None:
+        """Announce the process and begin to beat, until the process ends."""
+        threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
+
+    def leave(self) -> None:
+        """Withdraw the process's row, so that nothing more is claimed for it.
+
+        What still runs goes on being renewed.
+        """
+        self._leaving = True
+        with _database():
+            Worker.objects.filter(pk=self.name).delete()
+
+    @contextmanager
+    def hold(self, job: Job) -> Iterator[None]:
+        """Keep the job's lease and permit alive for the time of the block."""
+        permit = permit_of(job)
+        with self._lock:
+            self._held[permit] = job
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._held[permit]
+            self._permits.release(job.region_id or "", [permit])
+
+    def beat(self) -> None:
+        """Renew everything once; what is away is tried again at the next beat."""
+        with self._lock:
+            held = dict(self._held)
+        with _database():
+            self._renew_rows(held)
+        by_region: dict[str, list[str]] = defaultdict(list)
+        for permit, job in held.items():
+            by_region[job.region_id or ""].append(permit)
+        try:
+            for region, permits in by_region.items():
+                self._permits.renew(region, permits)
+        except redis.RedisError:
+            logger.warning("permits not renewed")
+
+    def _renew_rows(self, held: dict[str, Job]) -> None:
+        if held:
+            services.renew_leases([job.pk for job in held.values()], worker=self.name)
+        if self._leaving:
+            return
+        Worker.objects.update_or_create(
+            name=self.name,
+            defaults={
+                "queues": self._queues,
+                "slots": self._slots,
+                "busy": len(held),
+                "seen_at": Now(),
+            },
+        )
+
+    def _run(self) -> None:
+        interval = min(BEAT_SECONDS, settings.LEASE_SECONDS / 3)
+        while True:
+            try:
+                self.beat()
+            except Exception:  # a dead heartbeat would cost every running call
+                logger.exception("heartbeat failed")
+            time.sleep(interval)
+
+
+@contextmanager
+def _database() -> Iterator[None]:
+    try:
+        yield
+    except (DatabaseError, InterfaceError):
+        logger.warning("heartbeat could not reach the database")
+    finally:
+        connection.close()

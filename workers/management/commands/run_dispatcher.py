@@ -1,0 +1,27 @@
+"""`manage.py run_dispatcher`: claim what can run and send it, ten times a second."""
+
+import signal
+import threading
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from workers import dispatcher
+
+
+class Command(BaseCommand):
+    """Run the dispatcher's loop until SIGTERM; two copies make a standby."""
+
+    help = __doc__
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the one option."""
+        parser.add_argument("--region", help="serve only this region")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Loop until told to stop."""
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        dispatcher.run(stop=stop, only_region=options["region"])

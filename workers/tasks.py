@@ -1,0 +1,65 @@
+"""Celery's side of it: run what the dispatcher claimed, and keep house.
+
+Retries live in rows, never in Celery. A task takes keyword ids, loads, makes one
+service call; it accepts fields it does not know, so that old workers take new messages.
+"""
+
+import logging
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from celery import shared_task, signals
+from django.utils import timezone
+
+from jobs import dispatch
+from jobs.models import Attempt
+from transcripts import services
+from transcripts.backends import get_backend
+from workers import storage
+from workers.heartbeat import Heartbeat
+from workers.ratelimit.permits import get_permits
+
+logger = logging.getLogger(__name__)
+
+_heartbeats: list[Heartbeat] = []
+
+
+@shared_task(name=dispatch.TRANSCRIBE_TASK)
+def transcribe(*, job_id: str, lease_token: int, region: str, **_future: Any) -> None:
+    """Run one claim; a stale one gives back the permit that nobody will use."""
+    ran = services.transcribe_job(
+        job_id=UUID(job_id),
+        lease_token=lease_token,
+        holder=_heartbeats[0],
+        backend=get_backend(),
+    )
+    claim = Attempt.objects.filter(job_id=job_id, lease_token=lease_token)
+    if not ran and not claim.exists():
+        get_permits().release(region, [f"{job_id}.{lease_token}"])
+    dispatch.wake()
+
+
+@shared_task(name="workers.sweep")
+def sweep(**_future: Any) -> None:
+    """Erase stored objects without a row and idempotency keys past their time."""
+    storage.sweep(older_than=timezone.now() - timedelta(days=1))
+
+
+@signals.worker_ready.connect
+def start_heartbeat(sender: Any, **_kwargs: Any) -> None:
+    """Announce the worker once it consumes."""
+    heartbeat = Heartbeat(
+        queues=[queue.name for queue in sender.app.amqp.queues.consume_from.values()],
+        slots=sender.controller.concurrency,
+        permits=get_permits(),
+    )
+    _heartbeats[:] = [heartbeat]
+    heartbeat.start()
+
+
+@signals.worker_shutting_down.connect
+def stop_announcing(**_kwargs: Any) -> None:
+    """Let what runs end, and have nothing more claimed for this process."""
+    for heartbeat in _heartbeats:
+        heartbeat.leave()
