@@ -58,6 +58,10 @@ class TlsFailed(httpcore.ConnectError):
     """The TLS handshake failed; arrives as the cause of httpx.ConnectError."""
 
 
+class DeadlineExceeded(httpx.TimeoutException):
+    """The call as a whole took longer than its deadline."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadline:
     """A moment, on the monotonic clock, after which nothing is waited for."""
@@ -69,11 +73,6 @@ class Deadline:
         """Seconds until then; negative afterwards."""
         return self.at - time.monotonic()
 
-    @property
-    def passed(self) -> bool:
-        """Whether a timeout just caught was this deadline and not one read's limit."""
-        return self.left <= 0
-
 
 _current: ContextVar[Deadline | None] = ContextVar("network_deadline", default=None)
 
@@ -82,8 +81,9 @@ _current: ContextVar[Deadline | None] = ContextVar("network_deadline", default=N
 def deadline(seconds: float) -> Iterator[Deadline]:
     """Limit all the network calls of this thread inside the block, taken together.
 
-    Past it the usual timeout errors of httpx are raised, and ``passed`` of the yielded
-    Deadline is true. A block inside another cannot outlast it.
+    Past it the calls raise httpx's usual timeouts (ReadTimeout and so on); on its way
+    out of the block such an error becomes DeadlineExceeded. A timeout of one read alone
+    stays what it is. A block inside another cannot outlast it.
     """
     outer = _current.get()
     at = time.monotonic() + seconds
@@ -91,31 +91,34 @@ def deadline(seconds: float) -> Iterator[Deadline]:
     token = _current.set(limit)
     try:
         yield limit
+    except httpx.TimeoutException as error:
+        if limit.left > 0:
+            raise
+        raise DeadlineExceeded(str(error)) from error
     finally:
         _current.reset(token)
 
 
 def build_transport(
     *,
-    guard: bool,
+    guard: EgressAllow | None,
     max_connections: int,
-    allow: EgressAllow | None = None,
     keepalive_expiry: float = 3,
     ssl_context: ssl.SSLContext | None = None,
 ) -> httpx.HTTPTransport:
     """Return a transport for ``httpx.Client`` whose calls obey `deadline`.
 
-    With the guard only public addresses, and what ``allow`` lists, are connected to;
-    else DestinationNotAllowed is raised before any packet is sent. No proxy is used.
+    With a guard only public addresses and what it lists are connected to; any other
+    raises DestinationNotAllowed before a packet is sent. No proxy is ever used.
     """
     context = ssl_context or httpx.create_ssl_context(trust_env=False)
     transport = _Transport(verify=context, trust_env=False)
-    # httpx takes no backend: https://github.com/encode/httpx/discussions/1517
+    # httpx has no parameter for the network backend, httpcore has.
     transport._pool = httpcore.ConnectionPool(  # noqa: SLF001  held by a test
         ssl_context=context,
         max_connections=max_connections,
         keepalive_expiry=keepalive_expiry,
-        network_backend=_Backend(guard=guard, allow=allow or EgressAllow()),
+        network_backend=_Backend(guard),
     )
     return transport
 
@@ -175,9 +178,8 @@ class _Stream(httpcore.NetworkStream):
 class _Backend(httpcore.NetworkBackend):
     """Resolves, checks and connects; the name stays for Host, SNI and certificate."""
 
-    def __init__(self, *, guard: bool, allow: EgressAllow) -> None:
+    def __init__(self, guard: EgressAllow | None) -> None:
         self._guard = guard
-        self._allow = allow
         self._inner = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -209,20 +211,26 @@ class _Backend(httpcore.NetworkBackend):
         raise NameNotResolved(host)
 
     def _find_addresses(self, host: str, port: int) -> list[str]:
-        trusted = not self._guard or self._allow.allows_host(host, port)
+        guard = self._guard
+        trusted = guard is None or guard.allows_host(host, port)
         if _is_literal(host):
             found = [host]
         else:
             # The final dot keeps the machine's search domains out of it.
             found = _resolve(host if trusted else f"{host.rstrip('.')}.", port)
-        # One bad address rejects the name: another try would use it.
-        if trusted or all(self._may_reach(address, port) for address in found):
-            return found
-        raise DestinationNotAllowed
+        if guard is not None and not trusted:
+            check_addresses(found, port, guard)
+        return found
 
-    def _may_reach(self, address: str, port: int) -> bool:
-        ip = ip_address(address)
-        return addresses.is_public(ip) or self._allow.allows_ip(ip, port)
+
+def check_addresses(found: Iterable[str], port: int, guard: EgressAllow) -> None:
+    """Raise DestinationNotAllowed if any of a name's addresses leads inside.
+
+    One bad address rejects the name: another try would use it.
+    """
+    for address in map(ip_address, found):
+        if not (addresses.is_public(address) or guard.allows_ip(address, port)):
+            raise DestinationNotAllowed
 
 
 def _time_left(timeout: float | None, error: type[Exception]) -> float | None:
