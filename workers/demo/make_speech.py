@@ -1,0 +1,139 @@
+"""Remake and check the demo's speech; only needed when `truth.json` changes.
+
+    apt-get install flite sox
+    python -m workers.demo.make_speech           # make the files again
+    python -m workers.demo.make_speech --check   # recognise them, print the error rate
+
+The check uses the stock model of pocketsphinx with no grammar of ours: the sentences
+were chosen for being clearly spoken, not the model for knowing them.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import cast
+
+import av
+from av.audio import AudioStream
+from pocketsphinx import Decoder
+
+from workers.demo import corpus
+from workers.demo.corpus import Recording
+
+RATE = 16_000
+# What Debian's sox cannot write.
+CODECS = {".m4a": ("aac", "fltp"), ".mp3": ("libmp3lame", "s16p")}
+
+
+def make(recording: Recording) -> None:
+    """Speak the texts, one voice a channel and one after the other, and encode them."""
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [
+            _speak(text, voice, Path(folder, f"{index}.wav"))
+            for index, (text, voice) in enumerate(
+                zip(recording.texts, recording.voices, strict=True)
+            )
+        ]
+        mixed = Path(folder, "mixed.wav")
+        if recording.is_stereo:
+            first, second = lines
+            late = Path(folder, "late.wav")
+            _sox(second, late, "pad", f"{_seconds(first):.3f}")
+            _sox("-M", first, late, mixed)
+        else:
+            mixed = lines[0]
+        write = _encode if recording.path.suffix in CODECS else _sox
+        write(mixed, recording.path)
+
+
+def make_broken() -> None:
+    """Write a file with the face of a WAV and nothing in it that could be played."""
+    words = b"This is a sentence and no sound. " * 60
+    size = (len(words) + 12).to_bytes(4, "little")
+    corpus.BROKEN.write_bytes(b"RIFF" + size + b"WAVEfmt " + words)
+
+
+def check() -> None:
+    """Recognise every file and print its word error rate and the pooled one."""
+    decoder = Decoder(samprate=RATE, loglevel="FATAL")
+    truths: list[str] = []
+    heard: list[str] = []
+    started = time.process_time()
+    for recording in corpus.recordings():
+        found = [_recognise(decoder, sound) for sound in _channels(recording.path)]
+        rate = corpus.word_error_rate([*recording.texts], found)
+        _say(f"{recording.path.name:<16} {rate:6.1%}  {' / '.join(found)}")
+        truths += recording.texts
+        heard += found
+    pooled = corpus.word_error_rate(truths, heard)
+    _say(f"pooled {pooled:.1%}, {time.process_time() - started:.1f} s of CPU")
+
+
+def _speak(text: str, voice: str, target: Path) -> Path:
+    raw = target.with_suffix(".raw.wav")
+    subprocess.run(  # noqa: S603
+        ("flite", "-voice", voice, "-t", text, "-o", raw),  # noqa: S607
+        check=True,
+    )
+    plain = ("-r", str(RATE), "-c", "1", "-b", "16")
+    _sox("-R", raw, *plain, target, "gain", "-n", "-3", "pad", "0.2", "0.3")
+    return target
+
+
+def _sox(*words: str | Path) -> None:
+    subprocess.run(("sox", *words), check=True)  # noqa: S603, S607
+
+
+def _encode(source: Path, target: Path) -> None:
+    codec, sample_format = CODECS[target.suffix]
+    with av.open(source) as sound, av.open(target, "w") as output:
+        channels = sound.streams.audio[0].channels
+        stream = cast("AudioStream", output.add_stream(codec, rate=RATE))
+        stream.layout = "stereo" if channels > 1 else "mono"
+        stream.format = sample_format
+        stream.bit_rate = 64_000
+        for frame in sound.decode(audio=0):
+            frame.pts = None
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+
+
+def _seconds(path: Path) -> float:
+    with av.open(path) as sound:
+        return (sound.duration or 0) / av.time_base
+
+
+def _channels(path: Path) -> list[bytes]:
+    """Decode a file into 16 kHz 16-bit samples, one byte string a channel."""
+    with av.open(path) as sound:
+        names = sound.streams.audio[0].layout.channels
+        resampler = av.AudioResampler(format="s16p", rate=RATE)
+        parts: list[list[bytes]] = [[] for _ in names]
+        for frame in [*sound.decode(audio=0), None]:
+            for piece in resampler.resample(frame):
+                for index, plane in enumerate(piece.planes):
+                    parts[index].append(bytes(plane)[: piece.samples * 2])
+    return [b"".join(part) for part in parts]
+
+
+def _recognise(decoder: Decoder, samples: bytes) -> str:
+    decoder.start_utt()
+    decoder.process_raw(samples, full_utt=True)
+    decoder.end_utt()
+    words = [segment.word.split("(")[0] for segment in decoder.seg()]
+    return " ".join(word for word in words if word and word[0] not in "<[+")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
+if __name__ == "__main__":
+    if "--check" in sys.argv:
+        check()
+    else:
+        for each in corpus.recordings():
+            make(each)
+        make_broken()
