@@ -11,13 +11,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from functools import cache
+from typing import Any, Protocol
 
-import celery
 import redis
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, Q
+from django.utils.module_loading import import_string
 from kombu.exceptions import KombuError
 
 from jobs import services
@@ -115,12 +116,19 @@ def _lead(ticked: Ticked, up_since: datetime) -> datetime | None:
             " pg_postmaster_start_time()",
             [_TICK_LOCK],
         )
-        ticked.leader, now, server_up_since = cursor.fetchone()
+        row: tuple[bool, datetime, datetime] = cursor.fetchone()
+    ticked.leader, now, server_up_since = row
     if not ticked.leader:
         return None
     if now - max(up_since, server_up_since) >= services.lease_time():
         ticked.taken_back = take_back_lost(now=now)
     return now
+
+
+@cache
+def _celery() -> Any:
+    """Return the Celery app by its name in the settings: it is wired further left."""
+    return import_string(settings.CELERY_APP)
 
 
 def _regions(only: str | None) -> Iterable[Region]:
@@ -259,7 +267,7 @@ def send(jobs: Iterable[Job], *, permits: Permits, now: datetime) -> None:
             unsent.append(job)
             continue
         try:
-            celery.current_app.send_task(
+            _celery().send_task(
                 TRANSCRIBE_TASK,
                 kwargs={
                     "job_id": str(job.pk),

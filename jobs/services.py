@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 from django.db.models.sql import UpdateQuery
 
 from jobs.errors import JobStateError
-from jobs.models import ApiKey, Attempt, Event, Job, Priority, Tenant
+from jobs.models import ApiKey, Attempt, Event, Job, Priority, Region, Tenant
 from jobs.state import FINAL, JobStatus, sources_of
 
 logger = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ def advance(
 
 def _update_returning(jobs: QuerySet[Job], *, changes: dict[str, Any]) -> list[Job]:
     """UPDATE … RETURNING, which Django's ORM does not have (ticket 28682)."""
-    query = jobs.query.chain(UpdateQuery)
+    query: Any = jobs.query.chain(UpdateQuery)
     query.add_update_values(changes)
     sql, params = query.get_compiler(DEFAULT_DB_ALIAS).as_sql()
     return list(Job.objects.raw(f"{sql} RETURNING *", params))
@@ -206,7 +206,7 @@ def start_call(
         attempt = Attempt.objects.create(
             job=started[0],
             lease_token=lease_token,
-            region_id=started[0].region_id,
+            region=Region.objects.get(pk=started[0].region_id),
             worker=worker,
             started_at=now,
         )

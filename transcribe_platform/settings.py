@@ -138,6 +138,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- the engine --------------------------------------------------------------
+CELERY_APP = "transcribe_platform.celery.app"
 TRANSCRIPTION_BACKEND = "workers.deepgram.backend.DeepgramBackend"
 DEFAULT_OPTIONS = {
     "model": env_str("DEFAULT_MODEL", "nova-3"),

@@ -6,7 +6,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, BinaryIO, Protocol
+from typing import IO, Any, Protocol
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -18,7 +18,7 @@ from jobs.models import Region
 class StoredAudio:
     """An upload; ``open`` gives a fresh file each time it is called."""
 
-    open: Callable[[], BinaryIO]
+    open: Callable[[], IO[bytes]]
     size_bytes: int
     content_type: str
 

@@ -99,7 +99,7 @@ def _language(channels: list[Any]) -> str:
 
 def _model(metadata: dict[str, Any]) -> str:
     models = metadata.get("model_info")
-    first = next(iter(models.values()), {}) if isinstance(models, dict) else {}
+    first = next(iter(models.values()), None) if isinstance(models, dict) else None
     return str(first.get("name", "")) if isinstance(first, dict) else ""
 
 

@@ -23,7 +23,7 @@ from django.utils import timezone
 
 from jobs import backoff, services
 from jobs.errors import UpstreamError
-from jobs.models import Attempt, Job, Region
+from jobs.models import Attempt, Job
 from jobs.state import JobStatus
 from transcripts import documents
 from transcripts.backends import (
@@ -67,7 +67,7 @@ def transcribe_job(
 
 
 def _call(job: Job, attempt: Attempt, *, backend: TranscriptionBackend) -> None:
-    request = build_request(job)
+    request = build_request(job, attempt)
     # The call may take minutes: give the connection back to the pool.
     if not connection.in_atomic_block:
         connection.close()
@@ -88,9 +88,8 @@ def _call(job: Job, attempt: Attempt, *, backend: TranscriptionBackend) -> None:
     )
 
 
-def build_request(job: Job) -> TranscriptionRequest:
+def build_request(job: Job, attempt: Attempt) -> TranscriptionRequest:
     """Say what to call for a claimed job; an upload is opened only by the call."""
-    region = Region.objects.get(pk=job.region_id)
     source: str | StoredAudio = job.audio_url
     if job.upload:
         source = StoredAudio(
@@ -99,7 +98,7 @@ def build_request(job: Job) -> TranscriptionRequest:
             content_type=job.content_type,
         )
     return TranscriptionRequest(
-        region=region,
+        region=attempt.region,
         source=source,
         options=job.options,
         tag=f"job:{job.pk}",

@@ -7,7 +7,7 @@ to make, once.
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import h11
 import httpx
@@ -32,16 +32,17 @@ class DeepgramBackend:
     def transcribe(self, request: TranscriptionRequest) -> TranscriptionResult:
         """Make one call. Raises UpstreamError for anything but a JSON answer."""
         client.take_answer()
-        with network.deadline(request.deadline_seconds) as limit:
-            try:
+        try:
+            with network.deadline(request.deadline_seconds):
                 self._call(request)
-            except ApiError as error:
-                raise errors.from_answer(
-                    error.status_code or 0, error.headers or {}, error.body
-                ) from error
-            except (httpx.HTTPError, h11.ProtocolError, OSError) as error:
-                late = errors.timed_out() if limit.passed else None
-                raise late or errors.unreachable(error) from error
+        except ApiError as error:
+            raise errors.from_answer(
+                error.status_code or 0, error.headers or {}, error.body
+            ) from error
+        except network.DeadlineExceeded as error:
+            raise errors.timed_out() from error
+        except (httpx.HTTPError, h11.ProtocolError, OSError) as error:
+            raise errors.unreachable(error) from error
         return self._read_answer()
 
     def _call(self, request: TranscriptionRequest) -> None:
@@ -55,7 +56,7 @@ class DeepgramBackend:
             "additional_query_parameters": build_query(request),
         }
         if isinstance(request.source, str):
-            media.transcribe_url(url=request.source, request_options=options)  # type: ignore[arg-type]
+            media.transcribe_url(url=request.source, request_options=options)
             return
         # Lower case: any other spelling puts a second header on the wire. The length,
         # because without it the SDK sends chunks, which Deepgram may cut silently.
@@ -64,7 +65,7 @@ class DeepgramBackend:
             "content-type": request.source.content_type or "application/octet-stream",
         }
         with closing(open_audio(request.source)) as audio:
-            media.transcribe_file(request=read_chunks(audio), request_options=options)  # type: ignore[arg-type]
+            media.transcribe_file(request=read_chunks(audio), request_options=options)
 
     @staticmethod
     def _read_answer() -> TranscriptionResult:
@@ -89,7 +90,7 @@ def build_query(request: TranscriptionRequest) -> dict[str, Any]:
     return {**request.options, "tag": tags}
 
 
-def open_audio(source: StoredAudio) -> BinaryIO:
+def open_audio(source: StoredAudio) -> IO[bytes]:
     """Open an upload. Raises UpstreamError (final) when storage has lost it."""
     try:
         return source.open()
@@ -100,7 +101,7 @@ def open_audio(source: StoredAudio) -> BinaryIO:
         ) from error
 
 
-def read_chunks(audio: BinaryIO) -> Iterator[bytes]:
+def read_chunks(audio: IO[bytes]) -> Iterator[bytes]:
     """Yield the file in pieces; a generator, as the SDK copies bytes three times."""
     while chunk := audio.read(UPLOAD_CHUNK_BYTES):
         yield chunk

@@ -74,7 +74,7 @@ def get_client(*, base_url: str, api_key: str) -> DeepgramClient:
 
 def _build(base_url: str, api_key: str) -> DeepgramClient:
     transport = network.build_transport(
-        guard=False,
+        guard=None,
         max_connections=MAX_CONNECTIONS,
         keepalive_expiry=KEEPALIVE_SECONDS,
     )

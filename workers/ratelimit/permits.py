@@ -58,7 +58,7 @@ class RedisPermits:
         except redis.RedisError:
             logger.warning("permit not released", extra={"region": region})
 
-    def _run(self, region: str, *args: object) -> int:
+    def _run(self, region: str, *args: str | int) -> int:
         base = f"permits:{{{region}:prerecorded}}"
         keys = [f"{base}:{part}" for part in ("held", "window", "epoch", "cooldown")]
         return int(self._script(keys=keys, args=args))
