@@ -79,8 +79,11 @@ def server_environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
 
-def spawn(command: Command) -> subprocess.Popen[bytes]:
-    """Start a process in its own session, its output appended to its log."""
+def spawn(command: Command, *, stdout: int | None = None) -> subprocess.Popen[bytes]:
+    """Start a process in its own session, its output appended to its log.
+
+    `stdout` may be subprocess.PIPE, to read what a short command prints.
+    """
     parent = os.getpid()
     death_signal = int(command.death_signal)
 
@@ -97,8 +100,8 @@ def spawn(command: Command) -> subprocess.Popen[bytes]:
             command.argv,
             env=command.env,
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
+            stdout=log if stdout is None else stdout,
+            stderr=log,
             start_new_session=True,  # the terminal's Ctrl-C reaches only us
             user=account.uid if account else None,
             group=account.gid if account else None,

@@ -1,0 +1,77 @@
+"""Show the supervisor's children: a live table in a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from workers.embedded.supervisor import Child, State
+
+COLOURS = {
+    State.STARTING: "yellow",
+    State.READY: "green",
+    State.RESTARTING: "red",
+    State.STOPPED: "dim",
+}
+
+
+class View:
+    """One picture of the processes, redrawn only when something changed."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+        self._shown: dict[str, tuple[State, int]] = {}
+        self._began = time.monotonic()
+
+    def show(self, children: Sequence[Child]) -> None:
+        """Draw what changed since the last call."""
+        now = {
+            child.program.name: (child.state, child.process.pid) for child in children
+        }
+        if now == self._shown:
+            return
+        if self._console.is_terminal:
+            self._draw(children)
+        else:
+            for child in children:
+                if now[child.program.name] != self._shown.get(child.program.name):
+                    self._console.print(self._line(child), highlight=False)
+        self._shown = now
+
+    def close(self) -> None:
+        """Leave the last picture standing and give the terminal back."""
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    def _draw(self, children: Sequence[Child]) -> None:
+        if self._live is None:
+            self._live = Live(console=self._console, auto_refresh=False)
+            self._live.start()
+        self._live.update(build_table(children), refresh=True)
+
+    def _line(self, child: Child) -> str:
+        seconds = time.monotonic() - self._began
+        name = f"{child.program.name:<11}"
+        restarts = f" restarts {child.restarts}" if child.restarts else ""
+        return (
+            f"[{seconds:6.1f} s] {name} {child.state:<10} pid {child.process.pid}"
+            f"{restarts} {child.program.address}"
+        ).replace("[", "\\[", 1)
+
+
+def build_table(children: Sequence[Child]) -> Table:
+    """Return the table of processes."""
+    table = Table("process", "pid", "state", "restarts", "address", box=None)
+    for child in children:
+        table.add_row(
+            child.program.name,
+            str(child.process.pid),
+            f"[{COLOURS[child.state]}]{child.state}[/]",
+            str(child.restarts),
+            child.program.address,
+        )
+    return table
