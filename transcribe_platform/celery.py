@@ -12,9 +12,11 @@ from django.conf import settings
 from kombu import Queue
 
 from transcribe_platform.logs import bind_log_context
+from workers.broker import mend_reconnect
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
 
+mend_reconnect()
 app = Celery("transcribe_platform")
 app.conf.update(
     broker_url=settings.REDIS_URL,

@@ -1,0 +1,77 @@
+"""The drift checks: what is written twice must agree."""
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.core.management import call_command
+
+from transcribe_platform.celery import app
+
+ROOT = Path(settings.BASE_DIR)
+
+
+def test_the_env_example_lists_exactly_what_the_settings_read():
+    source = (ROOT / "transcribe_platform" / "settings.py").read_text()
+    read = set(re.findall(r'env_\w+\(\s*"([A-Z_]+)"', source))
+    example = (ROOT / "deploy" / "env.example").read_text()
+    listed = set(re.findall(r"^([A-Z_]+)=", example, re.MULTILINE))
+
+    assert listed == read
+
+
+def test_the_drawing_of_the_statuses_is_current():
+    call_command("state_diagram", check=True)
+
+
+def test_every_task_takes_fields_it_does_not_know():
+    app.loader.import_default_modules()
+    ours = [
+        task
+        for name, task in app.tasks.items()
+        if name.startswith(("workers.", "webhooks."))
+    ]
+
+    assert len(ours) >= 3
+    for task in ours:
+        kinds = [p.kind for p in inspect.signature(task.run).parameters.values()]
+        assert inspect.Parameter.VAR_KEYWORD in kinds, task.name
+
+
+@pytest.mark.parametrize("path", ["transcribe_platform/__init__.py"])
+def test_nothing_runs_on_import_of_the_wiring(path):
+    assert (ROOT / path).read_text() == ""
+
+
+def test_a_missing_setting_fails_with_a_sentence_that_says_how_to_mend_it():
+    answer = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert answer.returncode != 0
+    assert "SECRET_KEY is not set. Set SECRET_KEY=" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_no_file_names_a_package_registry():
+    names = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    hosts = re.compile("|".join(["py" + r"pi\.org", "python" + "hosted", "npm" + "js"]))
+
+    bad = [n for n in names if (ROOT / n).exists() and hosts.search(_text(ROOT / n))]
+
+    assert bad == []
+
+
+def _text(path: Path) -> str:
+    return path.read_text(errors="ignore")

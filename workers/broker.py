@@ -1,0 +1,30 @@
+"""Keep a worker alive when its Redis restarts.
+
+celery 5.7.0 with kombu 5.7.0 exits on a broker restart while messages are unacked:
+``on_connection_error_after_connected`` collects the transport, and the old channel then
+reads ``self.connection.client.hostname`` of None, an AttributeError that no connection
+handler knows. Saying "connection lost" instead lets Celery reconnect as it means to.
+"""
+
+from typing import Any
+
+import kombu
+import redis
+from kombu.transport.redis import Channel
+
+_connparams = Channel._connparams  # noqa: SLF001  the one place to mend
+
+
+def _connparams_of_a_living_connection(
+    self: Channel, *args: Any, **kwargs: Any
+) -> Any:
+    if getattr(self.connection, "client", None) is None:
+        message = "channel of a closed connection"
+        raise redis.exceptions.ConnectionError(message)
+    return _connparams(self, *args, **kwargs)
+
+
+def mend_reconnect() -> None:
+    """Patch kombu 5.7's Redis channel; other versions are left alone."""
+    if kombu.__version__.startswith("5.7."):
+        Channel._connparams = _connparams_of_a_living_connection  # noqa: SLF001
