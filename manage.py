@@ -4,8 +4,15 @@
 import os
 import sys
 
-from django.core.management import execute_from_command_line
+from django.core.management import execute_from_command_line, load_command_class
+
+# These make the environment that settings are read from (database and all), so they
+# run without Django being set up.
+EMBEDDED = {"run_platform", "run_demo"}
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
-    execute_from_command_line(sys.argv)
+    if EMBEDDED.intersection(sys.argv[1:2]):
+        load_command_class("workers", sys.argv[1]).run_from_argv(sys.argv)
+    else:
+        execute_from_command_line(sys.argv)

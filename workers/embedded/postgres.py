@@ -129,6 +129,7 @@ def _run(argv: tuple[str, ...], account: Account | None, log: Path, stdin: str) 
             user=account.uid if account else None,
             group=account.gid if account else None,
             extra_groups=[] if account else None,
+            start_new_session=True,  # the terminal's Ctrl-C must not tear it
             cwd="/",  # initdb looks at its own folder, which may be closed to it
             check=False,
         )

@@ -50,6 +50,7 @@ class Command:
     argv: tuple[str, ...]
     log: Path
     env: Mapping[str, str] | None = None
+    cwd: Path | None = None
     account: Account | None = None
     stop_signal: Signals = Signals.SIGTERM
     death_signal: Signals = Signals.SIGKILL
@@ -99,6 +100,7 @@ def spawn(command: Command, *, stdout: int | None = None) -> subprocess.Popen[by
         return subprocess.Popen(  # noqa: S603  (argv is ours, no shell)
             command.argv,
             env=command.env,
+            cwd=command.cwd,
             stdin=subprocess.DEVNULL,
             stdout=log if stdout is None else stdout,
             stderr=log,

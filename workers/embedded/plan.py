@@ -1,0 +1,230 @@
+"""Say which processes make up the platform, and with what environment.
+
+Decides and starts nothing. Production says the same in `deploy/`, one container each.
+"""
+
+import base64
+import json
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from signal import Signals
+
+from workers.embedded import folders, probes, processes
+from workers.embedded.processes import Command, Service
+from workers.embedded.supervisor import Program
+
+ROOT = Path(__file__).parents[2]
+REGION = "local"
+HOST = "127.0.0.1"
+SERVERS, UPSTREAM, ENGINE, DOORS = range(4)  # stages: later ones stop earlier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the operator chose; `settings` go to every process's environment."""
+
+    data_dir: Path
+    durable: bool = True
+    port: int = 8000
+    ready_file: Path | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def logs(self) -> Path:
+        """Where each process's log goes."""
+        return self.data_dir / "log"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Addresses and environment of one run."""
+
+    options: Options
+    environment: Mapping[str, str]
+    web_port: int
+    flower_port: int
+    emulator_port: int | None
+    flower_login: str
+
+    @property
+    def web(self) -> str:
+        """The base URL of the API and the pages."""
+        return f"http://{HOST}:{self.web_port}"
+
+    @property
+    def flower(self) -> str:
+        """The base URL of Flower."""
+        return f"http://{HOST}:{self.flower_port}"
+
+    @property
+    def emulator(self) -> str:
+        """The base URL of the emulator; empty when a real key was given."""
+        return f"http://{HOST}:{self.emulator_port}" if self.emulator_port else ""
+
+
+def make_plan(
+    options: Options,
+    *,
+    urls: Mapping[str, str],
+    inherited: Mapping[str, str] = os.environ,
+) -> Plan:
+    """Choose ports and write the environment; what the operator set there wins."""
+    kept = load_secrets(options.data_dir / "secrets.json")
+    web_port = _free_or(options.port)
+    emulator_port = None if inherited.get("DEEPGRAM_API_KEY") else processes.free_port()
+    ours = {
+        "SECRET_KEY": kept["secret_key"],
+        "FIELD_ENCRYPTION_KEYS": kept["field_encryption_key"],
+        "MEDIA_ROOT": str(options.data_dir / "media"),
+        "BASE_URL": f"http://{HOST}:{web_port}",
+        "DJANGO_SETTINGS_MODULE": "transcribe_platform.settings",
+    }
+    fixed = {
+        "PYTHONUNBUFFERED": "1",
+        "FLOWER_BASIC_AUTH": kept["flower_login"],  # not an argument: `ps` shows those
+        **urls,
+        **options.settings,
+    }
+    if emulator_port:
+        fixed["DEEPGRAM_BASE_URL"] = f"http://{HOST}:{emulator_port}"
+        fixed["DEEPGRAM_API_KEY"] = kept["emulator_key"]
+    return Plan(
+        options=options,
+        environment={**ours, **inherited, **fixed},
+        web_port=web_port,
+        flower_port=_free_or(5555),
+        emulator_port=emulator_port,
+        flower_login=kept["flower_login"],
+    )
+
+
+def load_secrets(path: Path) -> dict[str, str]:
+    """Return the secrets of a data folder; made once, so that restarts can decrypt."""
+    kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    made = {
+        "secret_key": secrets.token_urlsafe(48),
+        "field_encryption_key": base64.urlsafe_b64encode(os.urandom(32)).decode(),
+        "flower_login": f"operator:{secrets.token_urlsafe(12)}",
+        "emulator_key": f"emulator-{secrets.token_hex(16)}",
+    } | kept
+    if made != kept:
+        folders.write_private(path, json.dumps(made, indent=2) + "\n", None)
+    return made
+
+
+def server(service: Service, name: str) -> Program:
+    """Return PostgreSQL or Valkey as a program of the supervisor."""
+    return Program(
+        name=name,
+        command=service.command,
+        ready=lambda _started: service.ready(),
+        address=f"{HOST}:{service.port}",
+        stage=SERVERS,
+        grace=20,
+    )
+
+
+def emulator(plan: Plan) -> Program:
+    """Return the stand-in for Deepgram."""
+    words = ("-m", "workers.deepgram.emulator", "--engine", "pocketsphinx")
+    port = ("--port", str(plan.emulator_port))
+    return Program(
+        name="emulator",
+        command=python(plan, "emulator", *words, *port),
+        ready=lambda _started: probes.http_answers(f"{plan.emulator}/v1/status"),
+        address=plan.emulator,
+        stage=UPSTREAM,
+    )
+
+
+def engine(plan: Plan) -> list[Program]:
+    """Return the processes that move jobs."""
+    database = plan.environment["DATABASE_URL"]
+    beat_schedule = str(plan.options.data_dir / "beat-schedule")
+    return [
+        Program(
+            name="dispatcher",
+            command=python(plan, "dispatcher", "manage.py", "run_dispatcher"),
+            ready=lambda _started: probes.has_connected(database, "dispatcher"),
+            stage=ENGINE,
+        ),
+        _worker(plan, "worker", queues=f"transcribe.{REGION}", threads=20),
+        _worker(plan, "webhooks", queues="webhooks,housekeeping", threads=10),
+        Program(
+            name="beat",
+            command=_celery(
+                *(plan, "beat", "beat", "--loglevel=INFO"),
+                *(f"--schedule={beat_schedule}", "--pidfile="),
+            ),
+            ready=lambda started: started.has_logged("beat: Starting"),
+            stage=ENGINE,
+        ),
+        Program(
+            name="flower",
+            command=_celery(
+                *(plan, "flower", "flower"),
+                *(f"--address={HOST}", f"--port={plan.flower_port}"),
+            ),
+            ready=lambda _started: probes.http_answers(plan.flower),
+            address=plan.flower,
+            stage=ENGINE,
+        ),
+    ]
+
+
+def web(plan: Plan) -> Program:
+    """Return the one web process: REST, pages and sockets on one port."""
+    return Program(
+        name="web",
+        command=python(
+            *(plan, "web", "-m", "granian", "--interface", "asgi"),
+            *("--host", HOST, "--port", str(plan.web_port), "--log-level", "warning"),
+            *("--respawn-failed-workers", "transcribe_platform.asgi:application"),
+        ),
+        ready=lambda _started: probes.http_answers(f"{plan.web}/health/ready"),
+        address=plan.web,
+        stage=DOORS,
+    )
+
+
+def manage(plan: Plan, *words: str) -> Command:
+    """Return a short management command; its errors go to the log `manage`."""
+    return python(plan, "manage", "manage.py", *words)
+
+
+def python(plan: Plan, name: str, *words: str) -> Command:
+    """Return a command of this interpreter, known to PostgreSQL by its name."""
+    return Command(
+        argv=(sys.executable, *words),
+        log=plan.options.logs / f"{name}.log",
+        env={**plan.environment, "PGAPPNAME": name},
+        cwd=ROOT,
+        stop_signal=Signals.SIGTERM,
+    )
+
+
+def _worker(plan: Plan, name: str, *, queues: str, threads: int) -> Program:
+    database = plan.environment["DATABASE_URL"]
+    return Program(
+        name=name,
+        command=_celery(
+            *(plan, name, "worker", "--loglevel=INFO", "-P", "threads"),
+            *("-c", str(threads), "-Q", queues, "-n", f"{name}@%h"),
+            *("--without-gossip", "--without-mingle"),
+        ),
+        ready=lambda started: probes.has_beaten(database, started.pid),
+        stage=ENGINE,
+    )
+
+
+def _celery(plan: Plan, name: str, *words: str) -> Command:
+    app = ("-A", "transcribe_platform.celery")
+    return python(plan, name, "-m", "celery", *app, *words)
+
+
+def _free_or(port: int) -> int:
+    return processes.free_port() if processes.port_is_open(port) else port

@@ -1,0 +1,135 @@
+"""Bring the whole platform up in order, and take it down again."""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from workers.embedded import folders, postgres, valkey
+from workers.embedded import plan as plans
+from workers.embedded.plan import Options, Plan
+from workers.embedded.processes import EmbeddedError, Service
+from workers.embedded.supervisor import Supervisor
+from workers.embedded.view import View
+
+START_SECONDS = 90.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Platform:
+    """The running platform."""
+
+    plan: Plan
+    supervisor: Supervisor
+    api_key: str
+    webhook_secret: str
+    _written: dict[str, int] = field(default_factory=dict, init=False)
+
+    def pids(self) -> dict[str, int]:
+        """Return the process id of each process by its name."""
+        return {
+            child.program.name: child.process.pid for child in self.supervisor.children
+        }
+
+    def write_ready_file(self) -> None:
+        """Write the ready file, and again whenever a process came back anew."""
+        path = self.plan.options.ready_file
+        pids = self.pids()
+        if path is None or pids == self._written:
+            return
+        text = json.dumps(
+            {
+                "web": self.plan.web,
+                "flower": self.plan.flower,
+                "flower_login": self.plan.flower_login,
+                "emulator": self.plan.emulator,
+                "api_key": self.api_key,
+                "webhook_secret": self.webhook_secret,
+                "database_url": self.plan.environment["DATABASE_URL"],
+                "redis_url": self.plan.environment["REDIS_URL"],
+                "pids": pids,
+            },
+            indent=2,
+        )
+        folders.write_private(path, text + "\n", None)
+        self._written = pids
+
+    def serve(self) -> None:
+        """Keep everything running until StopAsked."""
+        while True:
+            self.supervisor.wait_ready(seconds=float("inf"))
+            self.write_ready_file()
+            self.supervisor.tick()
+
+
+@contextmanager
+def running(options: Options, view: View) -> Iterator[Platform]:
+    """Yield the platform once all of it answers; stop all of it afterwards.
+
+    Raises EmbeddedError with the end of the right log when a process does not come
+    up, StopAsked on Ctrl-C. Servers named by DATABASE_URL or REDIS_URL are used.
+    """
+    with ExitStack() as stack:
+        stack.callback(view.close)
+        options.data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        stack.enter_context(_locked(options))
+        supervisor = stack.enter_context(Supervisor(show=view.show))
+        urls = _launch_servers(options, supervisor)
+        plan = plans.make_plan(options, urls=urls)
+        if plan.emulator:
+            supervisor.launch(plans.emulator(plan))
+        supervisor.run_once(plans.manage(plan, "migrate", "--no-input", "-v", "0"))
+        printed = supervisor.run_once(plans.manage(plan, "bootstrap", "--json"))
+        made = json.loads(printed)
+        for program in (*plans.engine(plan), plans.web(plan)):
+            supervisor.launch(program)
+        supervisor.wait_ready(seconds=START_SECONDS)
+        platform = Platform(
+            plan=plan,
+            supervisor=supervisor,
+            api_key=made["api_key"],
+            webhook_secret=made["webhook_secret"],
+        )
+        platform.write_ready_file()
+        yield platform
+
+
+def _launch_servers(
+    options: Options,
+    supervisor: Supervisor,
+    environment: Mapping[str, str] = os.environ,
+) -> dict[str, str]:
+    """Start what the environment does not name, wait, and return both URLs."""
+    preparers: dict[str, tuple[str, Callable[..., Service]]] = {
+        "DATABASE_URL": ("postgres", postgres.prepare),
+        "REDIS_URL": ("valkey", valkey.prepare),
+    }
+    urls = {}
+    for variable, (name, prepare) in preparers.items():
+        urls[variable] = environment.get(variable, "")
+        if not urls[variable]:
+            service = prepare(
+                options.data_dir / name,
+                durable=options.durable,
+                log=options.logs / f"{name}.log",
+            )
+            supervisor.launch(plans.server(service, name))
+            urls[variable] = service.url
+    supervisor.wait_ready()
+    return urls
+
+
+@contextmanager
+def _locked(options: Options) -> Iterator[None]:
+    """Hold the data folder: two platforms on one would tear it apart."""
+    with (options.data_dir / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EmbeddedError(
+                f"Another platform runs on {options.data_dir}. "
+                f"Stop it, or choose another folder with --data-dir."
+            ) from None
+        yield
