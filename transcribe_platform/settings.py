@@ -164,6 +164,8 @@ WEBHOOK_SCHEDULE_SECONDS = [
         "5,300,1800,7200,18000,36000,50400,72000,86400",
     )
 ]
+# The least wait after a receiver was too busy (429, 502, 503, 504) or timed out.
+WEBHOOK_THROTTLED_SECONDS = env_float("WEBHOOK_THROTTLED_SECONDS", 60)
 WEBHOOK_TIMEOUT_SECONDS = env_float("WEBHOOK_TIMEOUT_SECONDS", 15)
 # Internal receivers customers' URLs may reach: host, host:port or CIDR.
 EGRESS_ALLOW = env_list("EGRESS_ALLOW")

@@ -1,14 +1,17 @@
 """Who is told, what, and each try at telling."""
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from jobs.models import Event, Job, Tenant, new_id
 
 
 class WebhookEndpoint(models.Model):
-    """A URL of a tenant that wants to hear of events."""
+    """A URL of a tenant that wants to hear of events.
+
+    One that is switched off, by its tenant or by us, gets nothing and owes nothing.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(Tenant, models.CASCADE)
@@ -17,7 +20,26 @@ class WebhookEndpoint(models.Model):
     # Event types it wants; empty means all.
     event_types = models.JSONField(default=list, blank=True)
     is_enabled = models.BooleanField(default=True)
+    # Why and when we switched it off; both empty when its tenant did.
+    disabled_reason = models.CharField(max_length=40, blank=True)
+    disabled_at = models.DateTimeField(null=True, blank=True)
+    # Failed attempts since the last success, and when the first of them was.
+    failures = models.PositiveIntegerField(default=0)
+    failing_since = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="endpoint_enabled_has_no_reason",
+                condition=Q(is_enabled=False)
+                | Q(disabled_reason="", disabled_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="endpoint_failing_iff_failures",
+                condition=Q(failures=0) ^ Q(failing_since__isnull=False),
+            ),
+        ]
 
     def __str__(self) -> str:
         return str(self.id)
@@ -26,7 +48,7 @@ class WebhookEndpoint(models.Model):
 class WebhookSecret(models.Model):
     """A signing secret, encrypted; without an endpoint it is the tenant's default.
 
-    Several may be live at once while a rotation has its grace.
+    The current one has no end. Rotated ones sign beside it until their grace is over.
     """
 
     tenant = models.ForeignKey(Tenant, models.CASCADE)
@@ -36,6 +58,20 @@ class WebhookSecret(models.Model):
     ciphertext = models.BinaryField()
     expires_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                "tenant",
+                name="current_secret_of_tenant",
+                condition=Q(endpoint__isnull=True, expires_at__isnull=True),
+            ),
+            models.UniqueConstraint(
+                "endpoint",
+                name="current_secret_of_endpoint",
+                condition=Q(endpoint__isnull=False, expires_at__isnull=True),
+            ),
+        ]
 
     def __str__(self) -> str:
         return str(self.pk)
@@ -53,20 +89,22 @@ class WebhookDelivery(models.Model):
         DISCARDED = "discarded"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    tenant = models.ForeignKey(Tenant, models.CASCADE)
+    tenant = models.ForeignKey(Tenant, models.CASCADE, db_index=False)
     event = models.ForeignKey(Event, models.CASCADE, related_name="deliveries")
     job = models.ForeignKey(Job, models.CASCADE, null=True, blank=True)
-    endpoint = models.ForeignKey(
-        WebhookEndpoint, models.CASCADE, null=True, blank=True
-    )
+    endpoint = models.ForeignKey(WebhookEndpoint, models.CASCADE, null=True, blank=True)
     # The job's callback URL where there is no endpoint.
     url = models.TextField(blank=True)
+    # Whose share of the slots it takes: the endpoint, or a tenant's callback host.
+    target = models.CharField(max_length=300)
     status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
-    # The exact bytes, stored at the first attempt and signed anew at each.
+    # The exact bytes of a message that has to be sent again; they are signed anew.
     body = models.BinaryField(null=True, blank=True)
     attempts = models.PositiveSmallIntegerField(default=0)
     # The next try, or while one runs the end of its claim.
     next_attempt_at = models.DateTimeField(null=True, blank=True)
+    is_claimed = models.BooleanField(default=False)
+    # Rises with every claim and fences late writers.
     claim_token = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -98,11 +136,31 @@ class WebhookDelivery(models.Model):
                 | ~Q(status="pending")
                 & Q(next_attempt_at__isnull=True, finished_at__isnull=False),
             ),
+            models.CheckConstraint(
+                name="delivery_claimed_only_if_pending",
+                condition=Q(is_claimed=False) | Q(status="pending"),
+            ),
+            models.CheckConstraint(
+                name="delivery_final_keeps_no_body",
+                condition=Q(status="pending") | Q(body__isnull=True),
+            ),
         ]
         indexes = [
+            # Whether anything is due at all, asked ten times a second.
             models.Index(
                 "next_attempt_at", name="delivery_due", condition=Q(status="pending")
             ),
+            # The first few due of each target, however many one of them has.
+            models.Index(
+                "target",
+                "next_attempt_at",
+                name="delivery_due_of_target",
+                condition=Q(status="pending"),
+            ),
+            models.Index(
+                "target", name="delivery_in_hand", condition=Q(is_claimed=True)
+            ),
+            models.Index("tenant", F("id").desc(), name="delivery_of_tenant"),
         ]
 
     def __str__(self) -> str:
@@ -112,9 +170,7 @@ class WebhookDelivery(models.Model):
 class DeliveryAttempt(models.Model):
     """One POST: what was answered, or why nothing was."""
 
-    delivery = models.ForeignKey(
-        WebhookDelivery, models.CASCADE, related_name="log"
-    )
+    delivery = models.ForeignKey(WebhookDelivery, models.CASCADE, related_name="log")
     claim_token = models.PositiveIntegerField()
     started_at = models.DateTimeField()
     duration_ms = models.PositiveIntegerField()

@@ -1,0 +1,195 @@
+"""The webhooks' part of a dispatcher's tick: fan out, claim what is due, send it.
+
+Retries and their times are rows; only what a live worker has a thread for goes to the
+broker, by task name and after COMMIT. Losing the broker loses nothing.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Count, F, Sum
+from django.utils.module_loading import import_string
+
+from jobs.dispatch import BROKER_AWAY, WORKER_SEEN_SECONDS
+from jobs.models import Worker
+from workers.webhooks import services, shares
+from workers.webhooks.models import WebhookDelivery
+from workers.webhooks.shares import Due, Held
+
+logger = logging.getLogger(__name__)
+
+DELIVER_TASK = "webhooks.deliver"
+QUEUE = "webhooks"
+EVENTS_PER_TICK = 1000
+# After a send that failed; the broker is away and the next tick is near.
+HAND_BACK_SECONDS = 1.0
+_CLAIM_LOCK = 0x77656268  # any constant: one dispatcher claims at a time
+
+# The first few due of every target, tenants in turn. The recursion hops from target to
+# target over the index, so that a target with ten thousand due costs no more than one
+# with ten: https://wiki.postgresql.org/wiki/Loose_indexscan
+_DUE_IN_TURNS = """
+WITH RECURSIVE targets AS (
+    (SELECT target FROM webhooks_webhookdelivery
+     WHERE status = 'pending' ORDER BY target LIMIT 1)
+    UNION ALL
+    SELECT (SELECT later.target FROM webhooks_webhookdelivery later
+            WHERE later.status = 'pending' AND later.target > targets.target
+            ORDER BY later.target LIMIT 1)
+    FROM targets WHERE targets.target IS NOT NULL
+)
+SELECT turns.id, turns.tenant_id, turns.target, coalesce(endpoint.failures, 0)
+FROM (
+    SELECT due.*, row_number() OVER (
+        PARTITION BY due.tenant_id ORDER BY due.place, due.next_attempt_at) AS turn
+    FROM targets CROSS JOIN LATERAL (
+        SELECT id, tenant_id, target, endpoint_id, next_attempt_at,
+               row_number() OVER (ORDER BY next_attempt_at) AS place
+        FROM webhooks_webhookdelivery
+        WHERE status = 'pending' AND target = targets.target
+          AND next_attempt_at <= %(now)s
+        ORDER BY next_attempt_at LIMIT %(per_target)s
+    ) due
+) turns
+LEFT JOIN webhooks_webhookendpoint endpoint ON endpoint.id = turns.endpoint_id
+ORDER BY turns.turn, turns.next_attempt_at LIMIT %(most)s
+"""
+# Enough to find something startable behind what its share holds back.
+_CANDIDATES_PER_SLOT = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A delivery that is this dispatcher's to send; the token fences it."""
+
+    delivery_id: UUID
+    token: int
+
+
+def tick(*, now: datetime) -> list[Claim]:
+    """Run one round; return what was claimed, sent or not."""
+    services.fan_out(limit=EVENTS_PER_TICK, now=now)
+    claims = claim(now=now)
+    send(claims, now=now)
+    return claims
+
+
+def claim(*, now: datetime) -> list[Claim]:
+    """Claim the due deliveries that may start now; a lost claim is due again."""
+    due = WebhookDelivery.objects.filter(
+        status=WebhookDelivery.Status.PENDING, next_attempt_at__lte=now
+    )
+    if not due.exists():
+        return []
+    with transaction.atomic():
+        if not _is_alone():
+            return []
+        slots, held = count_slots(now=now), count_held(now=now)
+        free = slots - held.by_tenant.total()
+        if free <= 0:
+            return []
+        chosen = shares.choose(_find_due(now=now, free=free), held=held, slots=slots)
+        # Whoever is just recording an attempt holds its row: next tick, then.
+        rows = due.select_for_update(skip_locked=True).filter(
+            pk__in=[each.id for each in chosen]
+        )
+        tokens = dict(rows.values_list("pk", "claim_token"))
+        WebhookDelivery.objects.filter(pk__in=tokens).update(
+            is_claimed=True,
+            claim_token=F("claim_token") + 1,
+            next_attempt_at=now + services.claim_time(),
+        )
+    return [
+        Claim(delivery_id=each.id, token=tokens[each.id] + 1)
+        for each in chosen
+        if each.id in tokens
+    ]
+
+
+def count_slots(*, now: datetime) -> int:
+    """Return the threads of the webhook workers that are alive."""
+    seen_since = now - timedelta(seconds=WORKER_SEEN_SECONDS)
+    live = Worker.objects.filter(seen_at__gte=seen_since, queues__contains=[QUEUE])
+    return int(live.aggregate(slots=Sum("slots", default=0))["slots"])
+
+
+def count_held(*, now: datetime) -> Held:
+    """Count what is on its way; a claim that ran out is not."""
+    held = Held()
+    counts = (
+        WebhookDelivery.objects.filter(is_claimed=True, next_attempt_at__gt=now)
+        .values_list("tenant_id", "target")
+        .annotate(number=Count("pk"))
+    )
+    for tenant_id, target, number in counts:
+        held.add(tenant_id=tenant_id, target=target, number=number)
+    return held
+
+
+def _is_alone() -> bool:
+    """Take the lock for this transaction: two at once would exceed the shares."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_CLAIM_LOCK])
+        row: tuple[bool] = cursor.fetchone()
+    return row[0]
+
+
+def _find_due(*, now: datetime, free: int) -> list[Due]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _DUE_IN_TURNS,
+            {
+                "now": now,
+                "per_target": min(free, shares.MAX_PER_TARGET),
+                "most": free * _CANDIDATES_PER_SLOT,
+            },
+        )
+        return [
+            Due(id=row[0], tenant_id=row[1], target=row[2], failures=row[3])
+            for row in cursor.fetchall()
+        ]
+
+
+def send(claims: Iterable[Claim], *, now: datetime) -> None:
+    """Publish claims; what cannot be sent is handed back at once."""
+    broker_is_away = False
+    for each in claims:
+        try:
+            if not broker_is_away:  # do not wait for it once a delivery
+                _publish(each)
+        except BROKER_AWAY:
+            logger.warning("broker away, webhook claims handed back")
+            broker_is_away = True
+        if broker_is_away:
+            hand_back(each, now=now)
+
+
+def hand_back(claim: Claim, *, now: datetime) -> None:
+    """Return a claim that no worker has; nothing is counted."""
+    WebhookDelivery.objects.filter(
+        pk=claim.delivery_id, claim_token=claim.token, is_claimed=True
+    ).update(
+        is_claimed=False, next_attempt_at=now + timedelta(seconds=HAND_BACK_SECONDS)
+    )
+
+
+@cache
+def _celery() -> Any:
+    """Return the Celery app by its name in the settings: it is wired further left."""
+    return import_string(settings.CELERY_APP)
+
+
+def _publish(claim: Claim) -> None:
+    _celery().send_task(
+        DELIVER_TASK,
+        kwargs={"delivery_id": str(claim.delivery_id), "claim_token": claim.token},
+        task_id=f"{claim.delivery_id}.{claim.token}",
+        queue=QUEUE,
+    )

@@ -1,0 +1,95 @@
+"""What a customer is told: event, job and transcript -> the body. Pure.
+
+The body is the same at every attempt, so nothing here may look at a clock.
+"""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.core.serializers.json import DjangoJSONEncoder
+
+from jobs.models import Event, Job
+from transcripts.models import Transcript
+
+API_VERSION = "v1"
+# A receiver should not have to swallow an hour of speech to learn that it is ready.
+MAX_RESULT_BYTES = 256 * 1024
+
+
+def message_id(event_id: UUID) -> str:
+    """Return the ``webhook-id``: the same for every attempt and every endpoint."""
+    return f"msg_{event_id.hex}"
+
+
+def build_body(
+    *, event: Event, job: Job | None, transcript: Transcript | None, base_url: str
+) -> dict[str, Any]:
+    """Return the message for an event, as JSON-ready values."""
+    return {
+        "id": message_id(event.pk),
+        "type": event.type,
+        "timestamp": format_time(event.created_at),
+        "api_version": API_VERSION,
+        "data": (
+            event.data
+            if job is None
+            else build_job(job, transcript=transcript, base_url=base_url)
+        ),
+    }
+
+
+def build_job(
+    job: Job, *, transcript: Transcript | None, base_url: str
+) -> dict[str, Any]:
+    """Return the job as told; a result too large to push stays behind its URL."""
+    told: dict[str, Any] = {
+        "id": str(job.pk),
+        "object": "job",
+        "status": job.status,
+        "batch_id": None,
+        "metadata": job.metadata,
+        "duration_seconds": job.duration_seconds,
+        "error": (
+            {"code": job.error_code, "detail": job.error_detail}
+            if job.error_code
+            else None
+        ),
+        "result": None,
+        "result_url": None,
+    }
+    if transcript is not None:
+        told["result_url"] = f"{base_url}/v1/jobs/{job.pk}/result"
+        result = build_result(transcript)
+        if len(serialise(result)) <= MAX_RESULT_BYTES:
+            told["result"] = result
+        else:
+            told["result_omitted"] = "too_large"
+    return told
+
+
+def build_result(transcript: Transcript) -> dict[str, Any]:
+    """Return what the transcript's row holds; word times are behind the URL."""
+    return {
+        "text": transcript.text,
+        "language": transcript.language or None,
+        "model": transcript.model or None,
+        "confidence": transcript.confidence,
+        "duration_seconds": transcript.duration_seconds,
+        "channels": transcript.channels,
+        "words": transcript.words,
+    }
+
+
+def serialise(value: dict[str, Any]) -> bytes:
+    """Return the bytes that are signed and sent: compact UTF-8 JSON."""
+    return json.dumps(
+        value, cls=DjangoJSONEncoder, ensure_ascii=False, separators=(",", ":")
+    ).encode()
+
+
+def format_time(at: datetime) -> str:
+    """Return RFC 3339 in UTC, to the millisecond."""
+    text = at.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")

@@ -1,0 +1,61 @@
+"""Who gets the free slots: so that no target and no tenant can take them all. Pure.
+
+The rule is that of switches which share one buffer among ports ("dynamic threshold"):
+nobody may hold more than a multiple of what is still free. A slow target fills up to
+its share and stops there; a newcomer always finds a slot.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+# A receiver should not meet more at once, however many slots there are.
+MAX_PER_TARGET = 10
+TENANT_MULTIPLE = 4  # alone, a tenant gets four fifths of the slots
+# An endpoint that failed this often in a row gets one message at a time.
+FAILING_AFTER = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A delivery whose time has come."""
+
+    id: UUID
+    tenant_id: UUID
+    target: str
+    failures: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Held:
+    """How many deliveries are on their way now, by target and by tenant."""
+
+    by_target: Counter[str] = field(default_factory=Counter)
+    by_tenant: Counter[UUID] = field(default_factory=Counter)
+
+    def add(self, *, tenant_id: UUID, target: str, number: int = 1) -> None:
+        """Count some more."""
+        self.by_target[target] += number
+        self.by_tenant[tenant_id] += number
+
+
+def choose(due: Iterable[Due], *, held: Held, slots: int) -> list[Due]:
+    """Return what may start now, in the order given; counts it in ``held``."""
+    chosen = []
+    for each in due:
+        free = slots - held.by_tenant.total()
+        if free <= 0:
+            break
+        if _may_start(each, held=held, free=free):
+            held.add(tenant_id=each.tenant_id, target=each.target)
+            chosen.append(each)
+    return chosen
+
+
+def _may_start(due: Due, *, held: Held, free: int) -> bool:
+    most = 1 if due.failures >= FAILING_AFTER else min(MAX_PER_TARGET, free)
+    return (
+        held.by_target[due.target] < most
+        and held.by_tenant[due.tenant_id] < TENANT_MULTIPLE * free
+    )

@@ -1,0 +1,85 @@
+"""Standard Webhooks 1.0.0 signatures: pure, for sending and for checking.
+
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+SECRET_PREFIX = "whsec_"  # noqa: S105  the public prefix, not a secret
+SECRET_BYTES = 32
+# What receivers are told to accept; also what `verify` accepts.
+TOLERANCE_SECONDS = 300
+
+
+class InvalidSignature(Exception):
+    """The signature does not hold; the message says why, for the person checking."""
+
+
+def new_secret() -> str:
+    """Return a fresh secret as the customer sees it."""
+    encoded = base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+    return SECRET_PREFIX + encoded
+
+
+def sign(
+    *, message_id: str, at: datetime, body: bytes, secrets: Iterable[str]
+) -> dict[str, str]:
+    """Return the three headers; while a secret is rotated, one signature for each."""
+    timestamp = str(int(at.timestamp()))
+    signed = _signed_content(message_id, timestamp, body)
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": " ".join(
+            f"v1,{_signature(secret, signed)}" for secret in secrets
+        ),
+    }
+
+
+def verify(
+    *, headers: Mapping[str, str], body: bytes, secret: str, now: datetime
+) -> None:
+    """Check a message as a receiver should; raise InvalidSignature if it fails."""
+    found = {name.lower(): value for name, value in headers.items()}
+    try:
+        message_id, timestamp, given = (
+            found[f"webhook-{name}"] for name in ("id", "timestamp", "signature")
+        )
+    except KeyError as missing:
+        raise InvalidSignature(f"the header {missing} is missing") from None
+    if not (timestamp.isascii() and timestamp.isdecimal()):
+        raise InvalidSignature("webhook-timestamp is not a whole number of seconds")
+    age = now.timestamp() - int(timestamp)
+    if abs(age) > TOLERANCE_SECONDS:
+        side = "old" if age > 0 else "far in the future"
+        raise InvalidSignature(f"webhook-timestamp is {abs(age):.0f} s too {side}")
+    expected = f"v1,{_signature(secret, _signed_content(message_id, timestamp, body))}"
+    if not any(
+        hmac.compare_digest(expected.encode(), each.encode()) for each in given.split()
+    ):
+        raise InvalidSignature("no signature matches this id, timestamp, body, secret")
+
+
+def _signed_content(message_id: str, timestamp: str, body: bytes) -> bytes:
+    return f"{message_id}.{timestamp}.".encode() + body
+
+
+def _signature(secret: str, signed: bytes) -> str:
+    digest = hmac.digest(_key(secret), signed, hashlib.sha256)
+    return base64.b64encode(digest).decode()
+
+
+def _key(secret: str) -> bytes:
+    try:
+        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    except binascii.Error:
+        raise InvalidSignature("the secret is not whsec_ and base64") from None
+    if not key:
+        raise InvalidSignature("the secret is empty")
+    return key

@@ -1,0 +1,18 @@
+"""Celery's side of webhooks: run what the dispatcher claimed."""
+
+from typing import Any
+from uuid import UUID
+
+from celery import shared_task
+from django.utils import timezone
+
+from workers.webhooks import services
+from workers.webhooks.dispatch import DELIVER_TASK
+
+
+@shared_task(name=DELIVER_TASK)
+def deliver_webhook(*, delivery_id: str, claim_token: int, **_future: Any) -> None:
+    """Make one attempt; when to try again is written in the row."""
+    services.deliver(
+        delivery_id=UUID(delivery_id), claim_token=claim_token, clock=timezone.now
+    )
