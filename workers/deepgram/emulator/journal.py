@@ -1,0 +1,175 @@
+"""Every call that came in, in order, and what became of it.
+
+Kept in memory in a ring: the oldest are forgotten. Counts go on over the whole life.
+"""
+
+import collections
+import datetime
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+REDACTED = "(redacted)"
+# Most clients send the same headers over and over; equal ones are kept once.
+_SHARED_HEADERS = 4096
+_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
+# The length is in the entry already, and would make every header block different.
+_DROPPED_HEADERS = frozenset({"content-length"})
+
+
+class Outcome(StrEnum):
+    """How a call ended."""
+
+    OPEN = "open"
+    OK = "ok"
+    ERROR = "error"
+    FAULT = "fault"
+    ABORTED = "aborted"
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """One call. Times are seconds since the epoch; headers are lines of text."""
+
+    request_id: str
+    started_at: float
+    method: str
+    path: str
+    query: str
+    tags: tuple[str, ...]
+    headers: str
+    seq: int = 0
+    key: str = ""
+    project: str = ""
+    finished_at: float | None = None
+    status: int | None = None
+    outcome: Outcome = Outcome.OPEN
+    fault: str = ""
+    url: str = ""
+    size_bytes: int = 0
+    sha256: str = ""
+    duration: float | None = None
+    model: str = ""
+    features: tuple[str, ...] = ()
+    callback: str = ""
+    callback_attempts: int = 0
+    callback_status: int | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Return the entry as the log page shows it."""
+        return {
+            "seq": self.seq,
+            "request_id": self.request_id,
+            "key": self.key,
+            "project": self.project,
+            "started_at": format_time(self.started_at),
+            "finished_at": format_time(self.finished_at),
+            "status": self.status,
+            "outcome": self.outcome.value,
+            "fault": self.fault or None,
+            "method": self.method,
+            "path": self.path,
+            "query": self.query,
+            "tags": list(self.tags),
+            "headers": _split_headers(self.headers),
+            "url": self.url or None,
+            "bytes": self.size_bytes,
+            "sha256": self.sha256 or None,
+            "duration": self.duration,
+            "callback": self.callback or None,
+            "callback_attempts": self.callback_attempts,
+            "callback_status": self.callback_status,
+        }
+
+
+class Journal:
+    """Open, close and find entries."""
+
+    def __init__(self, size: int) -> None:
+        self._entries: collections.deque[Entry] = collections.deque(maxlen=size)
+        self._numbers = itertools.count(1)
+        self._header_blocks: dict[str, str] = {}
+        self._statuses: collections.Counter[int] = collections.Counter()
+        self._outcomes: collections.Counter[str] = collections.Counter()
+
+    def open(self, entry: Entry) -> None:
+        """Take a call in as it arrives, and number it."""
+        entry.seq = next(self._numbers)
+        entry.headers = self._share(entry.headers)
+        self._entries.append(entry)
+
+    def close(self, entry: Entry, *, status: int, outcome: Outcome, now: float) -> None:
+        """Write down how the call ended; only the first ending counts."""
+        if entry.outcome is not Outcome.OPEN:
+            return
+        entry.finished_at = now
+        entry.status = status
+        entry.outcome = outcome
+        self._statuses[status] += 1
+        self._outcomes[outcome.value] += 1
+
+    def since(self, seq: int) -> Iterator[Entry]:
+        """Yield the entries after this number, oldest first."""
+        if not self._entries:
+            return
+        skipped = max(0, seq + 1 - self._entries[0].seq)
+        yield from itertools.islice(self._entries, skipped, None)
+
+    def newest_first(self) -> Iterator[Entry]:
+        """Yield all entries that are still known, the last one first."""
+        yield from reversed(self._entries)
+
+    def report(self) -> dict[str, Any]:
+        """Return the counts for the statistics page."""
+        return {
+            "total": sum(self._statuses.values()),
+            "by_status": {str(code): n for code, n in sorted(self._statuses.items())},
+            "by_outcome": dict(sorted(self._outcomes.items())),
+            "too_many_requests": self._statuses[429],
+        }
+
+    def clear(self) -> None:
+        """Forget entries and counts; numbers go on, so `since` stays valid."""
+        self._entries.clear()
+        self._statuses.clear()
+        self._outcomes.clear()
+
+    def _share(self, block: str) -> str:
+        known = self._header_blocks.get(block)
+        if known is not None:
+            return known
+        if len(self._header_blocks) >= _SHARED_HEADERS:
+            self._header_blocks.clear()
+        self._header_blocks[block] = block
+        return block
+
+
+def format_time(seconds: float | None) -> str | None:
+    """Return a point in time as ISO 8601 in UTC, to the microsecond."""
+    if seconds is None:
+        return None
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def write_headers(headers: Mapping[str, str]) -> str:
+    """Return headers as lines of text, without their secrets."""
+    lines = []
+    for name, value in headers.items():
+        lowered = name.lower()
+        if lowered in _SECRET_HEADERS:
+            lines.append(f"{lowered}: {REDACTED}")
+        elif lowered not in _DROPPED_HEADERS:
+            lines.append(f"{lowered}: {value}")
+    return "\n".join(lines)
+
+
+def _split_headers(block: str) -> dict[str, str]:
+    """Return the headers by name; what came twice stands joined by a comma."""
+    headers: dict[str, str] = {}
+    for line in block.split("\n"):
+        name, _, value = line.partition(": ")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
