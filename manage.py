@@ -4,6 +4,7 @@
 import os
 import sys
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line, load_command_class
 
 # These make the environment that settings are read from (database and all), so they
@@ -12,7 +13,10 @@ EMBEDDED = {"run_platform", "run_demo"}
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
-    if EMBEDDED.intersection(sys.argv[1:2]):
-        load_command_class("workers", sys.argv[1]).run_from_argv(sys.argv)
-    else:
-        execute_from_command_line(sys.argv)
+    try:
+        if EMBEDDED.intersection(sys.argv[1:2]):
+            load_command_class("workers", sys.argv[1]).run_from_argv(sys.argv)
+        else:
+            execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        sys.exit(str(error))  # it says what to set; a traceback would bury that

@@ -23,6 +23,7 @@ class View:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live: Live | None = None
+        self._is_closed = False
         self._shown: dict[str, tuple[State, int]] = {}
         self._began = time.monotonic()
 
@@ -33,7 +34,7 @@ class View:
         }
         if now == self._shown:
             return
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._is_closed:
             self._draw(children)
         else:
             for child in children:
@@ -42,7 +43,8 @@ class View:
         self._shown = now
 
     def close(self) -> None:
-        """Leave the last picture standing and give the terminal back."""
+        """Leave the last picture standing; what changes later is told in lines."""
+        self._is_closed = True
         if self._live:
             self._live.stop()
             self._live = None

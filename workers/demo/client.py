@@ -1,0 +1,80 @@
+"""The REST calls of the demo, as any customer would make them."""
+
+import json
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from workers.demo import corpus
+from workers.demo.submission import Submission
+
+
+class Client:
+    """A customer with an API key."""
+
+    def __init__(self, base_url: str, api_key: str, receiver: str) -> None:
+        self._receiver = receiver
+        self._http = httpx.Client(
+            base_url=base_url,
+            headers={"authorization": f"Bearer {api_key}"},
+            timeout=20,
+            trust_env=False,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._http.close()
+
+    def submit(self, submission: Submission) -> None:
+        """Submit a recording, note its job; raise httpx.HTTPStatusError if refused."""
+        fields = {
+            "options": submission.options(),
+            "metadata": {"file": submission.name},
+        }
+        plain = {
+            "priority": submission.priority,
+            "callback_url": f"{self._receiver}/webhooks",
+        }
+        if submission.by_url:
+            url = f"{self._receiver}/{submission.name}"
+            body = {**fields, **plain, "audio_url": url}
+            answer = self._http.post("/v1/jobs", json=body)
+        else:
+            texts = {name: json.dumps(value) for name, value in fields.items()}
+            with submission.recording.path.open("rb") as audio:
+                answer = self._http.post(
+                    "/v1/jobs",
+                    data={**texts, **plain},
+                    files={"file": (submission.name, audio)},
+                )
+        answer.raise_for_status()
+        submission.job_id = answer.json()["id"]
+        self.refresh(submission)
+
+    def refresh(self, submission: Submission) -> None:
+        """Read the job's status and attempts."""
+        job = self._get(f"/v1/jobs/{submission.job_id}")
+        submission.status = job["status"]
+        submission.attempts = job["attempt"]
+
+    def submit_broken(self) -> tuple[int, str]:
+        """Submit what is no audio; return the status and the error code."""
+        with corpus.BROKEN.open("rb") as audio:
+            answer = self._http.post(
+                "/v1/jobs", files={"file": (corpus.BROKEN.name, audio)}
+            )
+        return answer.status_code, str(answer.json().get("code", ""))
+
+    def _get(self, path: str) -> dict[str, Any]:
+        answer = self._http.get(path)
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found

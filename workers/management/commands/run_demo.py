@@ -1,0 +1,81 @@
+"""`manage.py run_demo`: real speech through the real platform, judged at the end."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+
+from workers.demo import scenario
+from workers.demo.board import Board
+from workers.demo.client import Client
+from workers.demo.receiver import Inbox, listening
+from workers.demo.submission import find_broken_promises, submissions
+from workers.embedded import run
+from workers.embedded.binaries import scratch_folder
+from workers.embedded.plan import Options
+from workers.embedded.processes import EmbeddedError
+from workers.embedded.supervisor import StopAsked
+from workers.embedded.view import View
+
+
+class Command(BaseCommand):
+    """Bring the platform up in a fresh folder, play the scenario, take it down.
+
+    Ends with 0 only if every promise held. Reads no settings, as `run_platform`.
+    """
+
+    help = __doc__
+    requires_system_checks = []
+
+    def handle(self, *_args: Any, **_options: Any) -> None:
+        """Play; on a failure the folder with the logs is kept."""
+        began = time.monotonic()
+        console = Console()
+        folder = scratch_folder("transcribe-demo-")
+        try:
+            broken = _play(folder, console)
+        except StopAsked:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise CommandError("stopped", returncode=130) from None
+        except EmbeddedError as error:
+            raise CommandError(f"{error}\nLogs: {folder}/log") from error
+        console.print(f"\n{time.monotonic() - began:.0f} s in all", highlight=False)
+        if broken:
+            raise CommandError(f"Not everything held. Logs: {folder}/log")
+        shutil.rmtree(folder, ignore_errors=True)
+        console.print("Everything held.")
+
+
+def _play(folder: Path, console: Console) -> list[str]:
+    inbox = Inbox()
+    with listening(inbox) as receiver:
+        options = Options(
+            data_dir=folder,
+            durable=False,
+            settings={
+                "EGRESS_ALLOW": receiver.removeprefix("http://"),
+                "BACKOFF_BASE_SECONDS": "0.5",  # two 503s should not cost the audience
+            },
+        )
+        view = View(console)
+        with run.running(options, view) as platform:
+            view.close()
+            inbox.secret = platform.webhook_secret
+            sent = submissions()
+            with (
+                Client(platform.plan.web, platform.api_key, receiver) as client,
+                Board(console, sent) as board,
+            ):
+                refusal = scenario.play(
+                    client,
+                    sent=sent,
+                    inbox=inbox,
+                    board=board,
+                    supervisor=platform.supervisor,
+                )
+            broken = find_broken_promises(sent, broken_answer=refusal)
+            board.report(refusal=refusal, broken_promises=broken)
+            return broken
