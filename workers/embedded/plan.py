@@ -92,9 +92,13 @@ def make_plan(
     if emulator_port:
         fixed["DEEPGRAM_BASE_URL"] = f"http://{HOST}:{emulator_port}"
         fixed["DEEPGRAM_API_KEY"] = kept["emulator_key"]
+    environment = {**ours, **inherited, **fixed}
+    if environment.pop("PYTHONDONTWRITEBYTECODE", ""):
+        # Leave no traces beside the sources, but do not compile Django nine times.
+        environment["PYTHONPYCACHEPREFIX"] = str(options.data_dir / "pycache")
     return Plan(
         options=options,
-        environment={**ours, **inherited, **fixed},
+        environment=environment,
         web_port=web_port,
         flower_port=_free_or(5555),
         emulator_port=emulator_port,
@@ -227,4 +231,5 @@ def _celery(plan: Plan, name: str, *words: str) -> Command:
 
 
 def _free_or(port: int) -> int:
-    return processes.free_port() if processes.port_is_open(port) else port
+    is_taken = port == 0 or processes.port_is_open(port)
+    return processes.free_port() if is_taken else port

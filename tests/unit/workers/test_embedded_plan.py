@@ -52,7 +52,23 @@ def test_a_taken_port_is_replaced_by_a_free_one(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         plan = make_plan(Options(data_dir=tmp_path, port=port), urls=URLS, inherited={})
 
+        anywhere = make_plan(
+            Options(data_dir=tmp_path, port=0), urls=URLS, inherited={}
+        )
+
     assert plan.web_port != port
+    assert anywhere.web_port > 0
+
+
+def test_processes_share_compiled_code_where_the_shell_forbids_to_write_it(
+    tmp_path: Path,
+) -> None:
+    given = {"PYTHONDONTWRITEBYTECODE": "1"}
+
+    plan = make_plan(Options(data_dir=tmp_path), urls=URLS, inherited=given)
+
+    assert "PYTHONDONTWRITEBYTECODE" not in plan.environment
+    assert plan.environment["PYTHONPYCACHEPREFIX"] == str(tmp_path / "pycache")
 
 
 def test_every_process_stops_before_what_it_stands_on(tmp_path: Path) -> None:
