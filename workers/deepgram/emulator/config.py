@@ -1,6 +1,7 @@
 """What can be set: once at the start (`Config`), or while it runs (`Tuning`)."""
 
 import dataclasses
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,7 +49,7 @@ class Config:
     host: str = "127.0.0.1"
     port: int = 8765
     engine: str = "canned"
-    processes: int = 1
+    processes: int = min(4, os.cpu_count() or 1)
     tuning: Tuning = Tuning()
     keys: frozenset[str] | None = None
     projects: Mapping[str, str] = dataclasses.field(default_factory=dict)

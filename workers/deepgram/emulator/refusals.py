@@ -211,11 +211,16 @@ _BY_STATUS = {
 }
 
 
+_SERVER_TROUBLE = frozenset({499, 500, 502, 503})
+
+
 def for_status(status: int) -> Refusal:
     """Return what Deepgram says with this status; ours where that is not known."""
     known = _BY_STATUS.get(status)
     if known is not None:
         return known
+    if status in _SERVER_TROUBLE:
+        return dataclasses.replace(INTERNAL, status=status)
     try:
         phrase = http.HTTPStatus(status).phrase
     except ValueError:
