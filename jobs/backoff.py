@@ -17,6 +17,7 @@ class Failure(StrEnum):
 
     RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
+    UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
     TOO_LONG = "too_long"
     ACCOUNT = "account"
@@ -45,6 +46,8 @@ RULES: dict[Failure, Rule] = {
     # Our own limiter was wrong: the job is not to blame.
     Failure.RATE_LIMITED: Rule(retry=True, counts=False, floor_seconds=1),
     Failure.UNAVAILABLE: Rule(retry=True),
+    # No connection: nothing was asked, so nothing is spent; the breaker slows it.
+    Failure.UNREACHABLE: Rule(retry=True, counts=False, floor_seconds=1),
     Failure.TIMEOUT: Rule(retry=True),
     # 504: ten minutes of processing were not enough; once more, then advice.
     Failure.TOO_LONG: Rule(retry=True, tries=2),

@@ -25,9 +25,15 @@ class Tenant(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     name = models.CharField(max_length=200, unique=True)
-    weight = models.PositiveIntegerField(default=1)
     default_options = models.JSONField(default=dict, blank=True)
     is_active = models.BooleanField(default=True)
+    # Its share of what is in flight, against the other tenants' weights.
+    weight = models.PositiveIntegerField(default=1)
+    max_in_flight = models.PositiveIntegerField(null=True, blank=True)
+    highest_priority = models.PositiveSmallIntegerField(default=0)
+    # Where its audio may go; empty means anywhere.
+    allowed_regions = models.JSONField(default=list, blank=True)
+    is_paused = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -67,8 +73,22 @@ class Region(models.Model):
     key_setting = models.CharField(max_length=100, default="DEEPGRAM_API_KEY")
     max_concurrent = models.PositiveIntegerField(default=100)
     max_per_minute = models.PositiveIntegerField(default=980)
+    # Narrower limits of single features at once: {"diarize": 25, "entities": 5}.
+    pools = models.JSONField(default=dict, blank=True)
     weight = models.PositiveIntegerField(default=1)
     is_enabled = models.BooleanField(default=True)
+    # Drained: what runs there ends, nothing new begins.
+    is_drained = models.BooleanField(default=False)
+    # Pinned: whatever may run here runs nowhere else.
+    is_pinned = models.BooleanField(default=False)
+    # Set when the upstream refused our key or credit; nothing is sent until then.
+    paused_until = models.DateTimeField(null=True, blank=True)
+    paused_reason = models.CharField(max_length=60, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(weight__gte=1), name="region_weight"),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -110,6 +130,8 @@ class Job(models.Model):
     size_bytes = models.BigIntegerField(null=True, blank=True)
     sha256 = models.CharField(max_length=64, blank=True)
     duration_seconds = models.FloatField(null=True, blank=True)
+    channels = models.PositiveSmallIntegerField(null=True, blank=True)
+    is_silent = models.BooleanField(null=True, blank=True)
     options = models.JSONField(default=dict)
     metadata = models.JSONField(default=dict)
     callback_url = models.TextField(blank=True)
@@ -122,7 +144,8 @@ class Job(models.Model):
     priority = models.PositiveSmallIntegerField(
         choices=Priority, default=Priority.NORMAL
     )
-    lane = models.CharField(max_length=200, default="*")
+    # The regions it may run in, and the narrow pools it needs: see jobs.lanes.
+    lane = models.CharField(max_length=300, default="*")
     ready = models.BooleanField(default=True)
     run_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
@@ -173,6 +196,7 @@ class Job(models.Model):
             # The claim: only what can run now, in the order it should.
             models.Index(
                 "lane",
+                "tenant",
                 "priority",
                 "id",
                 name="job_claim",
@@ -231,6 +255,8 @@ class Attempt(models.Model):
     )
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
+    # When the upstream's own log told how an unknown call ended.
+    reconciled_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [

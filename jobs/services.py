@@ -18,7 +18,8 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.db.models.sql import UpdateQuery
 
-from jobs.errors import JobStateError
+from jobs import lanes, regions
+from jobs.errors import InvalidRequest, JobStateError
 from jobs.models import ApiKey, Attempt, Event, Job, Priority, Region, Tenant
 from jobs.state import FINAL, JobStatus, sources_of
 
@@ -50,12 +51,25 @@ class JobDraft:
     mode: str = "async"
     max_attempts: int | None = None
     expires_at: datetime | None = None
+    channels: int | None = None
+    is_silent: bool | None = None
+    allowed_regions: list[str] = field(default_factory=list)
 
 
 def submit_job(
     *, tenant: Tenant, api_key: ApiKey | None, draft: JobDraft, now: datetime
 ) -> Job:
-    """Write the job and its first event; the dispatcher finds it by itself."""
+    """Write the job and its first event; the dispatcher finds it by itself.
+
+    Raises InvalidRequest for a priority or a region that the tenant may not use.
+    """
+    if draft.priority < tenant.highest_priority:
+        message = "This priority is higher than your account may use."
+        raise InvalidRequest(message, code="priority_not_allowed", pointer="/priority")
+    options = build_options(tenant, draft.options)
+    lane = regions.build_lane_of(
+        tenant=tenant, asked=draft.allowed_regions, options=options
+    )
     with transaction.atomic():
         job = Job.objects.create(
             tenant=tenant,
@@ -64,9 +78,10 @@ def submit_job(
             **{
                 name: getattr(draft, name)
                 for name in JobDraft.__dataclass_fields__
-                if name not in {"max_attempts", "options"}
+                if name not in {"max_attempts", "options", "allowed_regions"}
             },
-            options=build_options(tenant, draft.options),
+            options=options,
+            lane=lane,
             max_attempts=draft.max_attempts or settings.MAX_ATTEMPTS,
         )
         actor = f"key:{api_key.public_id}" if api_key else ""
@@ -90,8 +105,9 @@ def retry_job(*, job: Job, api_key: ApiKey | None, now: datetime) -> Job:
         **{
             name: getattr(job, name)
             for name in JobDraft.__dataclass_fields__
-            if name != "expires_at"
-        }
+            if name not in {"expires_at", "allowed_regions"}
+        },
+        allowed_regions=sorted(lanes.regions_of(job.lane)),
     )
     with transaction.atomic():
         again = submit_job(tenant=job.tenant, api_key=api_key, draft=draft, now=now)
@@ -111,6 +127,41 @@ def cancel_job(*, job: Job, now: datetime, actor: str = "") -> Job:
     if current.status != JobStatus.CANCELED:
         raise JobStateError(f"The job is {current.status}: it cannot be canceled.")
     return current
+
+
+def reprioritize_job(*, job: Job, priority: int, now: datetime, actor: str = "") -> Job:
+    """Move a waiting job within its tenant's queue, effective at the next tick.
+
+    Raises JobStateError once it was claimed: what runs has had its turn.
+    """
+    with transaction.atomic():
+        waiting = Job.objects.filter(pk=job.pk, status=JobStatus.QUEUED)
+        moved = _update_returning(waiting, changes={"priority": priority})
+        if not moved:
+            raise JobStateError("Only a queued job can be given another priority.")
+        data = {"reason": "reprioritized", "priority": priority}
+        _write_events(moved, at=now, data=data, actor=actor)
+    return moved[0]
+
+
+def pause_tenant(*, tenant: Tenant, now: datetime, actor: str = "") -> None:
+    """Claim nothing more of this tenant; what runs ends, submits are accepted."""
+    _mark_tenant(tenant, is_paused=True, kind="tenant.paused", at=now, actor=actor)
+
+
+def resume_tenant(*, tenant: Tenant, now: datetime, actor: str = "") -> None:
+    """Claim the tenant's jobs again from the next tick on."""
+    _mark_tenant(tenant, is_paused=False, kind="tenant.resumed", at=now, actor=actor)
+
+
+def _mark_tenant(
+    tenant: Tenant, *, is_paused: bool, kind: str, at: datetime, actor: str
+) -> None:
+    with transaction.atomic():
+        Tenant.objects.filter(pk=tenant.pk).update(is_paused=is_paused)
+        Event.objects.create(
+            tenant=tenant, type=kind, actor=actor, created_at=at, fanned_out_at=at
+        )
 
 
 def advance(

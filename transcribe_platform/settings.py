@@ -147,6 +147,15 @@ DEFAULT_OPTIONS = {
 DEEPGRAM_BASE_URL = env_str("DEEPGRAM_BASE_URL", "https://api.deepgram.com")
 DEEPGRAM_API_KEY = env_str("DEEPGRAM_API_KEY", "")
 # One upstream call, all of it: Deepgram gives up at 10 min (Whisper 20).
+# Pay-as-you-go list prices in dollars a minute, by model; for estimates only.
+PRICES_PER_MINUTE = dict(
+    part.split("=", 1)
+    for part in env_list(
+        "PRICES_PER_MINUTE",
+        "nova-3=0.0043,nova-2=0.0043,nova=0.0043,enhanced=0.0145,base=0.0125,"
+        "whisper=0.0048",
+    )
+)
 CALL_DEADLINE_SECONDS = env_float("CALL_DEADLINE_SECONDS", 1260)
 LEASE_SECONDS = env_float("LEASE_SECONDS", 30)
 TICK_SECONDS = env_float("TICK_SECONDS", 0.1)

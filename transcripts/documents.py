@@ -10,8 +10,8 @@ from typing import Any
 # A probe and Deepgram may differ by an MP3's padding, not by more than this.
 DURATION_TOLERANCE_SHARE = 0.05
 DURATION_TOLERANCE_SECONDS = 1.0
-# Warnings that one more call may cure; silence may be what the audio holds.
-SUSPECT = frozenset({"duration_mismatch", "channel_missing"})
+# Warnings that one more call may cure; no speech may be what the audio holds.
+SUSPECT = frozenset({"duration_mismatch", "channel_missing", "empty_transcript"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +56,16 @@ def best_alternative(channel: object) -> dict[str, Any]:
 
 
 def find_warnings(
-    summary: Summary, *, expected_seconds: float | None, expected_channels: int | None
+    summary: Summary,
+    *,
+    expected_seconds: float | None,
+    expected_channels: int | None,
+    is_silent: bool | None = None,
 ) -> list[dict[str, str]]:
-    """Return what makes the result suspect: each a stable code and a sentence."""
+    """Return what is odd about the result: each a stable code and a sentence.
+
+    What the probe of an upload found is held against it; None is not known.
+    """
     warnings = []
     if expected_seconds is not None and _differ(
         summary.duration_seconds, expected_seconds
@@ -79,9 +86,8 @@ def find_warnings(
             }
         )
     if not summary.words:
-        warnings.append(
-            {"code": "empty_transcript", "detail": "No speech was recognised."}
-        )
+        code = "empty_transcript" if is_silent is False else "no_speech"
+        warnings.append({"code": code, "detail": "No speech was recognised."})
     return warnings
 
 

@@ -21,11 +21,11 @@ from django.core.files.storage import default_storage
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
-from jobs import backoff, services
+from jobs import backoff, regions, services
 from jobs.errors import UpstreamError
 from jobs.models import Attempt, Job
 from jobs.state import JobStatus
-from transcripts import documents
+from transcripts import documents, prices
 from transcripts.backends import (
     StoredAudio,
     TranscriptionBackend,
@@ -123,7 +123,8 @@ def finish(
     warnings = documents.find_warnings(
         summary,
         expected_seconds=job.duration_seconds,
-        expected_channels=None,
+        expected_channels=job.channels if job.options.get("multichannel") else None,
+        is_silent=job.is_silent,
     )
     suspect = [each for each in warnings if each["code"] in documents.SUSPECT]
     if suspect and _may_try_again(job):
@@ -139,6 +140,12 @@ def finish(
             request_id=result.request_id,
             status_code=200,
             audio_seconds=summary.duration_seconds,
+            cost_estimate=prices.estimate_cost(
+                model=str(job.options.get("model", "")),
+                audio_seconds=summary.duration_seconds,
+                channels=summary.channels,
+                per_minute=settings.PRICES_PER_MINUTE,
+            ),
         )
         moved = services.advance(
             _claim(job),
@@ -177,6 +184,8 @@ def fail(job: Job, attempt: Attempt, *, error: UpstreamError, now: datetime) -> 
         uniform=random.uniform,
     )
     with transaction.atomic():
+        if error.failure == backoff.Failure.ACCOUNT:
+            regions.pause_region(name=attempt.region_id, reason=error.code, now=now)
         services.close_attempt(
             attempt,
             outcome=Attempt.Outcome.ERROR,

@@ -19,7 +19,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.db.models.functions import Now
 
 from jobs import services
-from jobs.dispatch import permit_of
+from jobs.claims import Permit, permit_of
 from jobs.models import Job, Worker
 from workers.ratelimit.permits import RedisPermits
 
@@ -36,7 +36,7 @@ class Heartbeat:
         self._queues = queues
         self._slots = slots
         self._permits = permits
-        self._held: dict[str, Job] = {}
+        self._held: dict[Permit, Job] = {}
         self._lock = threading.Lock()
         self._leaving = False
 
@@ -72,7 +72,7 @@ class Heartbeat:
             held = dict(self._held)
         with _database():
             self._renew_rows(held)
-        by_region: dict[str, list[str]] = defaultdict(list)
+        by_region: dict[str, list[Permit]] = defaultdict(list)
         for permit, job in held.items():
             by_region[job.region_id or ""].append(permit)
         try:
@@ -81,7 +81,7 @@ class Heartbeat:
         except redis.RedisError:
             logger.warning("permits not renewed")
 
-    def _renew_rows(self, held: dict[str, Job]) -> None:
+    def _renew_rows(self, held: dict[Permit, Job]) -> None:
         if held:
             services.renew_leases([job.pk for job in held.values()], worker=self.name)
         if self._leaving:

@@ -12,7 +12,8 @@ from uuid import UUID
 from celery import shared_task, signals
 from django.utils import timezone
 
-from jobs import dispatch
+from jobs import dispatch, lanes
+from jobs.claims import Permit
 from jobs.models import Attempt
 from transcripts import services
 from transcripts.backends import get_backend
@@ -36,7 +37,8 @@ def transcribe(*, job_id: str, lease_token: int, region: str, **_future: Any) ->
     )
     claim = Attempt.objects.filter(job_id=job_id, lease_token=lease_token)
     if not ran and not claim.exists():
-        get_permits().release(region, [f"{job_id}.{lease_token}"])
+        unused = Permit(member=f"{job_id}.{lease_token}", pools=tuple(lanes.POOLS))
+        get_permits().release(region, [unused])
     dispatch.wake()
 
 

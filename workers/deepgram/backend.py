@@ -14,6 +14,7 @@ import httpx
 from deepgram.core.api_error import ApiError
 from django.conf import settings
 
+from jobs.backoff import Failure
 from jobs.errors import UpstreamError
 from transcripts.backends import (
     StoredAudio,
@@ -22,15 +23,39 @@ from transcripts.backends import (
 )
 from workers import network
 from workers.deepgram import client, errors
+from workers.ratelimit.permits import get_permits
 
 UPLOAD_CHUNK_BYTES = 1024**2
+COOLDOWN_SECONDS = 1.0
+# Failures that say the upstream is unwell, whatever the job.
+UNWELL = {Failure.UNAVAILABLE, Failure.UNREACHABLE, Failure.TIMEOUT}
 
 
 class DeepgramBackend:
     """Calls ``/v1/listen`` through deepgram-sdk; safe to share by threads."""
 
+    def __init__(self) -> None:
+        self._permits = get_permits()
+        self._breaker = self._permits.breaker
+
     def transcribe(self, request: TranscriptionRequest) -> TranscriptionResult:
-        """Make one call. Raises UpstreamError for anything but a JSON answer."""
+        """Make one call, and tell the region's limits how the upstream is.
+
+        Raises UpstreamError for anything but a JSON answer.
+        """
+        region = request.region.name
+        try:
+            result = self._transcribe(request)
+        except UpstreamError as error:
+            if error.failure == Failure.RATE_LIMITED:
+                wait = error.retry_after or COOLDOWN_SECONDS
+                self._permits.cool_down(region, seconds=wait)
+            self._breaker.record(region, well=error.failure not in UNWELL)
+            raise
+        self._breaker.record(region, well=True)
+        return result
+
+    def _transcribe(self, request: TranscriptionRequest) -> TranscriptionResult:
         client.take_answer()
         try:
             with network.deadline(request.deadline_seconds):
@@ -42,7 +67,7 @@ class DeepgramBackend:
         except network.DeadlineExceeded as error:
             raise errors.timed_out() from error
         except (httpx.HTTPError, h11.ProtocolError, OSError) as error:
-            raise errors.unreachable(error) from error
+            raise errors.broken_off(error) from error
         return self._read_answer()
 
     def _call(self, request: TranscriptionRequest) -> None:

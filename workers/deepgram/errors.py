@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import httpx
 from django.utils import timezone
 
 from jobs.backoff import Failure
@@ -52,12 +53,15 @@ def from_answer(status: int, headers: Mapping[str, str], body: object) -> Upstre
     )
 
 
-def unreachable(cause: Exception) -> UpstreamError:
-    """Map an exchange that did not end: connection, protocol or time."""
+def broken_off(cause: Exception) -> UpstreamError:
+    """Map an exchange that did not end; whether it began decides if it is spent."""
+    never_began = isinstance(
+        cause, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout
+    )
     return UpstreamError(
         f"The connection to Deepgram failed ({type(cause).__name__}).",
-        code="upstream_unreachable",
-        failure=Failure.UNAVAILABLE,
+        code="upstream_unreachable" if never_began else "upstream_connection_lost",
+        failure=Failure.UNREACHABLE if never_began else Failure.UNAVAILABLE,
     )
 
 

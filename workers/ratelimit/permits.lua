@@ -1,51 +1,90 @@
--- One ledger of an upstream's limits: places (leases in a sorted set, by expiry) and a
--- sliding minute of grants (a sorted set, by grant time). Redis' own clock, in ms.
--- KEYS: held, window, epoch, cooldown
--- ARGV: verb, max_concurrent, max_per_minute, lease_ms, then members
-local held, window, epoch, cooldown = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local verb = ARGV[1]
-local max_concurrent, max_per_minute = tonumber(ARGV[2]), tonumber(ARGV[3])
-local lease_ms = tonumber(ARGV[4])
+-- One ledger of an upstream's limits: places (leases in sorted sets, by expiry; one for
+-- all and one a narrow pool) and a sliding minute of grants. Redis' own clock, in ms.
+-- KEYS: held, window, epoch, cooldown, counts, then held of each pool
+-- ARGV: verb, and one JSON object (its fields are named where they are read)
+local held, window, epoch, cooldown, counts = unpack(KEYS, 1, 5)
+local asked = cjson.decode(ARGV[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-if verb == 'seed' then
-  -- ARGV: 'seed', _, _, lease_ms, count of held, held…, then ages in ms of recent calls
+-- A permit is {member, pool, pool, …}; a pool is the number of its key after the fifth.
+local function hold(permit)
+  redis.call('ZADD', held, now + asked.lease_ms, permit[1])
+  for i = 2, #permit do
+    redis.call('ZADD', KEYS[5 + permit[i]], now + asked.lease_ms, permit[1])
+  end
+end
+
+local verbs = {}
+
+function verbs.seed()
   if redis.call('EXISTS', epoch) == 1 then return 0 end
-  local count = tonumber(ARGV[5])
-  for i = 6, 5 + count do redis.call('ZADD', held, now + lease_ms, ARGV[i]) end
-  for i = 6 + count, #ARGV do
-    redis.call('ZADD', window, now - tonumber(ARGV[i]), 'seed' .. i)
+  for _, permit in ipairs(asked.permits) do hold(permit) end
+  for i, age_ms in ipairs(asked.ages) do
+    redis.call('ZADD', window, now - age_ms, 'seed' .. i)
   end
   redis.call('SET', epoch, now)
   return 1
 end
 
-if verb == 'renew' then
-  -- Also registers anew what a flush forgot: a running call is a fact.
-  for i = 5, #ARGV do redis.call('ZADD', held, now + lease_ms, ARGV[i]) end
-  return #ARGV - 4
+-- Also registers anew what a flush forgot: a running call is a fact.
+function verbs.renew()
+  for _, permit in ipairs(asked.permits) do hold(permit) end
+  return #asked.permits
 end
 
-if verb == 'release' then
+function verbs.release()
   local gone = 0
-  for i = 5, #ARGV do gone = gone + redis.call('ZREM', held, ARGV[i]) end
+  for _, permit in ipairs(asked.permits) do
+    gone = gone + redis.call('ZREM', held, permit[1])
+    for i = 2, #permit do redis.call('ZREM', KEYS[5 + permit[i]], permit[1]) end
+  end
   return gone
 end
 
-if redis.call('EXISTS', epoch) == 0 then return -1 end
-local expired = redis.call('ZREMRANGEBYSCORE', held, '-inf', now)
-if expired > 0 then redis.call('INCRBY', epoch .. ':expired', expired) end
-redis.call('ZREMRANGEBYSCORE', window, '-inf', now - 60000)
-local places = max_concurrent - redis.call('ZCARD', held)
-local rate = max_per_minute - redis.call('ZCARD', window)
-if redis.call('EXISTS', cooldown) == 1 then rate = 0 end
-
--- acquire
-local granted = math.max(0, math.min(places, rate, #ARGV - 4))
-for i = 5, 4 + granted do
-  redis.call('ZADD', held, now + lease_ms, ARGV[i])
-  redis.call('ZADD', window, now, ARGV[i])
+function verbs.cool_down()
+  redis.call('SET', cooldown, 1, 'PX', asked.cooldown_ms)
+  return 1
 end
-redis.call('PEXPIRE', window, 120000)
-return granted
+
+-- What is free now: {places and rate together, then each pool}.
+local function free()
+  local expired = redis.call('ZREMRANGEBYSCORE', held, '-inf', now)
+  if expired > 0 then redis.call('HINCRBY', counts, 'expired', expired) end
+  redis.call('ZREMRANGEBYSCORE', window, '-inf', now - 60000)
+  local places = asked.max_concurrent - redis.call('ZCARD', held)
+  local rate = asked.max_per_minute - redis.call('ZCARD', window)
+  if redis.call('EXISTS', cooldown) == 1 then rate = 0 end
+  local rooms = {math.max(0, math.min(places, rate))}
+  for i, limit in ipairs(asked.pools) do
+    redis.call('ZREMRANGEBYSCORE', KEYS[5 + i], '-inf', now)
+    rooms[1 + i] = math.max(0, limit - redis.call('ZCARD', KEYS[5 + i]))
+  end
+  return rooms
+end
+
+function verbs.find_room()
+  if redis.call('EXISTS', epoch) == 0 then return {-1} end
+  return free()
+end
+
+function verbs.acquire()
+  if redis.call('EXISTS', epoch) == 0 then return {-1} end
+  local rooms, granted = free(), {}
+  for number, permit in ipairs(asked.permits) do
+    local fits = rooms[1] > 0
+    for i = 2, #permit do fits = fits and rooms[1 + permit[i]] > 0 end
+    if fits then
+      hold(permit)
+      redis.call('ZADD', window, now, permit[1])
+      rooms[1] = rooms[1] - 1
+      for i = 2, #permit do rooms[1 + permit[i]] = rooms[1 + permit[i]] - 1 end
+    end
+    granted[number] = fits and 1 or 0
+    redis.call('HINCRBY', counts, fits and 'granted' or 'refused', 1)
+  end
+  redis.call('PEXPIRE', window, 120000)
+  return granted
+end
+
+return verbs[ARGV[1]]()

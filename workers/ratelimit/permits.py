@@ -1,105 +1,161 @@
 """Permits: the upstream's limits as one ledger a region, in Redis.
 
-A permit is a place among ``max_concurrent`` (a lease that ends with its holder) and
-one of ``max_per_minute`` (a sliding minute). Redis away means nothing is granted. When
-the ledger finds itself empty it is filled again from the rows that are the truth,
-the jobs in hand and the last minute's attempts, before anything is granted.
+A permit is a place among ``max_concurrent`` (a lease that ends with its holder), one of
+``max_per_minute`` (a sliding minute), and a place in each narrow pool it needs. Redis
+away means nothing is granted. A ledger that finds itself empty is filled from the rows
+that are the truth, the jobs in hand and the last minute's attempts, before it grants.
 """
 
+import json
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import redis
 from django.conf import settings
 from django.db.models.functions import Now
 
-from jobs.dispatch import permit_of
+from jobs import lanes
+from jobs.claims import Permit, permit_of
 from jobs.models import Attempt, Job, Region
 from jobs.state import JobStatus
+from workers.ratelimit.breaker import Breaker
 
 logger = logging.getLogger(__name__)
 
 _SCRIPT = Path(__file__).with_name("permits.lua").read_text()
-_UNSEEDED = -1
+_UNSEEDED = [-1]
+# Redis may be asked this long; a dispatcher that waits longer is of no use.
+TIMEOUT_SECONDS = 2
 MINUTE = timedelta(minutes=1)
+_POOLS = list(lanes.POOLS)
 
 
 class RedisPermits:
-    """The ledger of prerecorded calls; implements ``jobs.dispatch.Permits``."""
+    """The ledger of prerecorded calls; implements ``jobs.claims.Permits``."""
 
     def __init__(self, client: "redis.Redis") -> None:
-        self._client = client
         self._script = client.register_script(_SCRIPT)
+        self._client = client
+        self.breaker = Breaker(client)
 
-    def acquire(self, region: Region, members: Sequence[str]) -> int:
-        """Grant permits to the first members; return to how many."""
-        limits = [region.max_concurrent, region.max_per_minute, self._lease_ms()]
+    def find_room(self, region: Region) -> dict[str, int]:
+        """Return free places in all (key "") and in each pool; {} when it is away.
+
+        No more than the region's circuit breaker lets through.
+        """
         try:
-            granted = self._run(region.name, "acquire", *limits, *members)
-            if granted == _UNSEEDED:
-                self._seed(region)
-                granted = self._run(region.name, "acquire", *limits, *members)
+            rooms = self._ask_seeded(region, "find_room")
+            allowed = self.breaker.allow(region.name) if rooms[0] else 0
         except redis.RedisError:
             logger.warning("permit ledger away", extra={"region": region.name})
-            return 0
-        return max(0, granted)
+            return {}
+        pools = dict(zip(region.pools, rooms[1:], strict=False))
+        return {"": min(rooms[0], allowed), **pools}
 
-    def renew(self, region: str, members: Iterable[str]) -> None:
-        """Extend the places of running calls; register them again if forgotten."""
-        self._run(region, "renew", 0, 0, self._lease_ms(), *members)
+    def acquire(self, region: Region, permits: Sequence[Permit]) -> list[bool]:
+        """Grant in order while there is room; all False when the ledger is away."""
+        try:
+            granted = self._ask_seeded(region, "acquire", permits=permits)
+        except redis.RedisError:
+            logger.warning("permit ledger away", extra={"region": region.name})
+            return [False] * len(permits)
+        return [grant == 1 for grant in granted]
 
-    def release(self, region: str, members: Iterable[str]) -> None:
+    def renew(self, region: str, permits: Iterable[Permit]) -> None:
+        """Extend the places of running calls; register them again if forgotten.
+
+        Raises redis.RedisError.
+        """
+        self._ask(region, "renew", permits=permits)
+
+    def release(self, region: str, permits: Iterable[Permit]) -> None:
         """Give places back at once; a place that cannot be given back expires."""
         try:
-            self._run(region, "release", 0, 0, 0, *members)
+            self._ask(region, "release", permits=permits)
         except redis.RedisError:
             logger.warning("permit not released", extra={"region": region})
 
-    def _run(self, region: str, *args: str | int) -> int:
+    def cool_down(self, region: str, *, seconds: float) -> None:
+        """Grant nothing for a while, to anybody: the upstream said 429."""
+        try:
+            self._ask(region, "cool_down", cooldown_ms=int(seconds * 1000))
+        except redis.RedisError:
+            logger.warning("cooldown not shared", extra={"region": region})
+
+    def _ask_seeded(
+        self, region: Region, verb: str, *, permits: Iterable[Permit] = ()
+    ) -> list[int]:
+        """Ask about a region with its limits; fill the ledger first if it is empty."""
+        limits = {
+            "max_concurrent": region.max_concurrent,
+            "max_per_minute": region.max_per_minute,
+            "pools": list(region.pools.values()),
+        }
+        names = list(region.pools)
+        answer = self._ask(region.name, verb, names, permits=permits, **limits)
+        if answer == _UNSEEDED:
+            self._seed(region)
+            answer = self._ask(region.name, verb, names, permits=permits, **limits)
+        return list(answer)
+
+    def _ask(
+        self,
+        region: str,
+        verb: str,
+        names: Sequence[str] = _POOLS,
+        *,
+        permits: Iterable[Permit] = (),
+        **fields: Any,
+    ) -> Any:
         base = f"permits:{{{region}:prerecorded}}"
-        keys = [f"{base}:{part}" for part in ("held", "window", "epoch", "cooldown")]
-        return int(self._script(keys=keys, args=args))
+        parts = ["held", "window", "epoch", "cooldown", "counts", *names]
+        places = {pool: number for number, pool in enumerate(names, start=1)}
+        asked = {
+            "lease_ms": int(settings.LEASE_SECONDS * 1000),
+            "permits": [
+                [each.member, *(places[pool] for pool in each.pools if pool in places)]
+                for each in permits
+            ],
+            **fields,
+        }
+        return self._script(
+            keys=[f"{base}:{part}" for part in parts], args=[verb, json.dumps(asked)]
+        )
 
     def _seed(self, region: Region) -> None:
         """Fill an empty ledger from the rows; whoever comes second changes nothing."""
         in_hand = list(
             Job.objects.filter(status=JobStatus.PROCESSING, region=region).only(
-                "pk", "lease_token", "started_at"
+                "pk", "lease_token", "lane", "started_at"
             )
         )
-        held = [permit_of(job) for job in in_hand]
         recent = Attempt.objects.filter(
             region=region, started_at__gte=Now() - MINUTE
         ).annotate(asked_at=Now())
         ages = [
-            _milliseconds(asked_at - started_at)
+            max(0, int((asked_at - started_at).total_seconds() * 1000))
             for started_at, asked_at in recent.values_list("started_at", "asked_at")
         ]
+        # A call that is about to begin is as good as one of this moment.
+        ages += [0 for job in in_hand if job.started_at is None]
+        held = [permit_of(job) for job in in_hand]
         logger.warning(
             "permit ledger filled from rows",
             extra={"region": region.name, "held": len(held), "recent": len(ages)},
         )
-        # A call that is about to begin is as good as one of this moment.
-        ages += [0 for job in in_hand if job.started_at is None]
-        lease_ms = self._lease_ms()
-        self._run(region.name, "seed", 0, 0, lease_ms, len(held), *held, *ages)
-
-    @staticmethod
-    def _lease_ms() -> int:
-        return int(settings.LEASE_SECONDS * 1000)
-
-
-def _milliseconds(age: timedelta) -> int:
-    return max(0, int(age.total_seconds() * 1000))
+        self._ask(region.name, "seed", permits=held, ages=ages)
 
 
 @cache
 def get_permits() -> RedisPermits:
     """Return this process's door to the ledger."""
     client = redis.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2
+        settings.REDIS_URL,
+        socket_timeout=TIMEOUT_SECONDS,
+        socket_connect_timeout=TIMEOUT_SECONDS,
     )
     return RedisPermits(client)

@@ -28,8 +28,8 @@ def build_page() -> str:
         "```",
         "",
         "Waiting to retry is `queued` with a later `run_at`. `processing` means",
-        "claimed; the call has begun once `started_at` is set. Final is final: retrying a final",
-        "job makes a new one (`retry_of`).",
+        "claimed; the call has begun once `started_at` is set. Final is final:",
+        "retrying a final job makes a new one (`retry_of`).",
         "",
     ]
     return "\n".join(lines)

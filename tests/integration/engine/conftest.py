@@ -10,6 +10,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from jobs import dispatch, services
+from jobs.claims import permit_of
 from jobs.models import Job, Region, Tenant, Worker
 from transcripts.services import transcribe_job
 from workers.ratelimit.permits import RedisPermits
@@ -77,7 +78,7 @@ class Engine:
         with self.lock:
             self.held.append(job)
         yield
-        self.permits.release("local", [dispatch.permit_of(job)])
+        self.permits.release("local", [permit_of(job)])
 
     def lose_lease(self, job: Job) -> None:
         Job.objects.filter(pk=job.pk).update(

@@ -3,11 +3,16 @@ from datetime import UTC, datetime
 import pytest
 
 from jobs import services
+from jobs.claims import Permit
 from jobs.models import Region
 from workers.ratelimit import permits as module
 from workers.ratelimit.permits import RedisPermits
 
 pytestmark = pytest.mark.django_db
+
+
+def named(names: str) -> list[Permit]:
+    return [Permit(member=name) for name in names]
 
 
 @pytest.fixture
@@ -20,30 +25,30 @@ def region() -> Region:
 def test_places_are_granted_up_to_the_limit_and_come_back(broker, region):
     ledger = RedisPermits(broker)
 
-    assert ledger.acquire(region, ["a", "b", "c", "d"]) == 3
-    assert ledger.acquire(region, ["d"]) == 0
-    ledger.release("local", ["a", "never-held"])
-    assert ledger.acquire(region, ["d", "e"]) == 1
+    assert sum(ledger.acquire(region, named("abcd"))) == 3
+    assert sum(ledger.acquire(region, named("d"))) == 0
+    ledger.release("local", [Permit(member="a"), Permit(member="never-held")])
+    assert sum(ledger.acquire(region, named("de"))) == 1
 
 
 def test_the_minute_binds_even_when_places_are_free(broker, region):
     ledger = RedisPermits(broker)
 
-    ledger.acquire(region, ["a", "b", "c"])
-    ledger.release("local", ["a", "b", "c"])
+    ledger.acquire(region, named("abc"))
+    ledger.release("local", named("abc"))
 
-    assert ledger.acquire(region, ["d", "e"]) == 1
+    assert sum(ledger.acquire(region, named("de"))) == 1
 
 
 def test_a_place_expires_with_its_holder_unless_renewed(broker, region, monkeypatch):
     ledger = RedisPermits(broker)
-    ledger.acquire(region, ["a", "b"])
+    ledger.acquire(region, named("ab"))
     held = "permits:{local:prerecorded}:held"
     broker.zadd(held, {"a": 1, "b": 1})
 
-    ledger.renew("local", ["a"])
+    ledger.renew("local", named("a"))
 
-    assert ledger.acquire(region, ["c", "d"]) == 2
+    assert sum(ledger.acquire(region, named("cd"))) == 2
     assert {member.decode() for member in broker.zrange(held, 0, -1)} == set("acd")
 
 
@@ -62,13 +67,49 @@ def test_after_a_flush_running_calls_and_the_last_minute_count(engine):
         )
     engine.broker.flushdb()
 
-    granted = engine.permits.acquire(engine.region, ["x", "y", "z"])
+    granted = engine.permits.acquire(engine.region, named("xyz"))
 
-    assert granted == 1  # four a minute, three claimed in this minute
+    assert sum(granted) == 1  # four a minute, three claimed in this minute
     assert engine.permits_held() == 4
 
 
 def test_redis_away_grants_nothing(region):
     client = module.redis.Redis.from_url("redis://127.0.0.1:1/0")
 
-    assert RedisPermits(client).acquire(region, ["a"]) == 0
+    assert RedisPermits(client).acquire(region, named("a")) == [False]
+
+
+def test_a_narrow_pool_binds_only_those_who_need_it(broker, region):
+    region.pools = {"diarize": 1}
+    ledger = RedisPermits(broker)
+    narrow = [Permit(member=name, pools=("diarize",)) for name in "ab"]
+
+    granted = ledger.acquire(region, [*narrow, Permit(member="c")])
+
+    assert granted == [True, False, True]
+    assert ledger.find_room(region) == {"": 1, "diarize": 0}
+    ledger.release("local", narrow[:1])
+    assert ledger.find_room(region) == {"": 2, "diarize": 1}
+
+
+def test_a_cooldown_is_shared_and_ends_by_itself(broker, region):
+    ledger = RedisPermits(broker)
+    ledger.acquire(region, named("a"))
+
+    ledger.cool_down("local", seconds=30)
+
+    assert ledger.find_room(region) == {"": 0}
+    assert ledger.acquire(region, named("b")) == [False]
+    broker.delete("permits:{local:prerecorded}:cooldown")
+    assert ledger.acquire(region, named("b")) == [True]
+
+
+def test_refused_granted_and_expired_permits_are_counted(broker, region):
+    ledger = RedisPermits(broker)
+    ledger.acquire(region, named("abcd"))
+    broker.zadd("permits:{local:prerecorded}:held", {"a": 1})
+    ledger.find_room(region)
+
+    counts = broker.hgetall("permits:{local:prerecorded}:counts")
+
+    assert counts == {b"granted": b"3", b"refused": b"1", b"expired": b"1"}

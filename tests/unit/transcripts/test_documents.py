@@ -1,7 +1,7 @@
 import pytest
 
 from tests.fakes.backend import document
-from transcripts.documents import find_warnings, parse_summary
+from transcripts.documents import SUSPECT, find_warnings, parse_summary
 
 
 def test_a_document_is_summed_up():
@@ -74,4 +74,16 @@ def test_silence_is_a_warning_and_not_a_failure():
 
     found = find_warnings(summary, expected_seconds=None, expected_channels=None)
 
-    assert [each["code"] for each in found] == ["empty_transcript"]
+    assert [each["code"] for each in found] == ["no_speech"]
+
+
+def test_no_text_for_audio_that_is_not_silent_is_suspect():
+    summary = parse_summary(document(""))
+    assert summary is not None
+
+    found = find_warnings(
+        summary, expected_seconds=None, expected_channels=2, is_silent=False
+    )
+
+    codes = {each["code"] for each in found}
+    assert codes == {"channel_missing", "empty_transcript"} <= SUSPECT

@@ -1,0 +1,120 @@
+"""What time does to jobs: lost leases, deadlines, and waits that are over.
+
+Each moves one bounded slice a tick, so that a tick stays short whatever piled up.
+"""
+
+import logging
+from collections import defaultdict
+from datetime import datetime, timedelta
+
+from django.conf import settings
+
+from jobs import claims, services
+from jobs.models import Attempt, Job, Region
+from jobs.state import OPEN, JobStatus
+
+logger = logging.getLogger(__name__)
+
+SLICE = 1000
+# A message is usually taken within milliseconds; this long, and something is wrong.
+RECALL_AFTER = timedelta(seconds=1)
+
+
+def take_back_lost(*, now: datetime) -> int:
+    """Requeue jobs whose lease ran out; return how many moved.
+
+    A call that had begun counts as spent: its attempt becomes *unknown*, and a job
+    that took ``MAX_CRASHES`` workers down with it fails.
+    """
+    lost = list(
+        Job.objects.select_for_update(skip_locked=True)
+        .filter(status=JobStatus.PROCESSING, lease_until__lt=now)
+        .order_by("lease_until")[:SLICE]
+    )
+    if not lost:
+        return 0
+    called = [job for job in lost if job.started_at]
+    Attempt.objects.filter(
+        job_id__in=[job.pk for job in called], outcome=Attempt.Outcome.OPEN
+    ).update(outcome=Attempt.Outcome.UNKNOWN, error_code="worker_lost", finished_at=now)
+    crashed: dict[int, list[Job]] = defaultdict(list)
+    for job in lost:
+        crashed[job.crashes + 1 if job.started_at else job.crashes].append(job)
+    for crashes, jobs in crashed.items():
+        _hand_back_lost(jobs, crashes=crashes, now=now)
+    logger.warning("leases lost", extra={"count": len(lost)})
+    return len(lost)
+
+
+def _hand_back_lost(jobs: list[Job], *, crashes: int, now: datetime) -> None:
+    rows = Job.objects.filter(pk__in=[job.pk for job in jobs])
+    if crashes >= settings.MAX_CRASHES:
+        services.advance(
+            rows,
+            to=JobStatus.FAILED,
+            at=now,
+            crashes=crashes,
+            error_code="worker_crashed",
+            error_detail="Every worker that ran this job died in the middle of it.",
+        )
+        return
+    services.advance(
+        rows,
+        to=JobStatus.QUEUED,
+        at=now,
+        data={"reason": "lease_lost"},
+        crashes=crashes,
+        ready=True,
+        run_at=None,
+    )
+
+
+def recall(*, now: datetime) -> list[Job]:
+    """Requeue claims that wait for threads no live worker has; return them.
+
+    That is what a worker that stops, or dies, leaves in the broker. The messages stay
+    behind and are stale.
+    """
+    patience = services.lease_time() - RECALL_AFTER
+    waiting = Job.objects.filter(
+        status=JobStatus.PROCESSING, worker="", lease_until__lt=now + patience
+    ).select_related("region")
+    by_region: dict[Region, list[Job]] = defaultdict(list)
+    for job in waiting.order_by("-priority", "-id"):
+        if job.region:
+            by_region[job.region].append(job)
+    recalled: list[Job] = []
+    for region, jobs in by_region.items():
+        excess = max(0, -claims.count_free_threads(region, now=now))
+        recalled += jobs[:excess]
+    if recalled:
+        services.advance(
+            Job.objects.filter(pk__in=[job.pk for job in recalled], started_at=None),
+            to=JobStatus.QUEUED,
+            at=now,
+            data={"reason": "recalled"},
+        )
+    return recalled
+
+
+def expire(*, now: datetime) -> int:
+    """End jobs whose deadline passed before they were done; return how many."""
+    due = (
+        Job.objects.select_for_update(skip_locked=True)
+        .filter(status__in=sorted(OPEN), expires_at__lte=now)
+        .order_by("expires_at")
+        .values_list("pk", flat=True)[:SLICE]
+    )
+    ids = list(due)
+    rows = Job.objects.filter(pk__in=ids)
+    return len(services.advance(rows, to=JobStatus.EXPIRED, at=now)) if ids else 0
+
+
+def make_ready(*, now: datetime) -> int:
+    """Put jobs whose ``run_at`` has come into the claim index, one slice a tick."""
+    due = Job.objects.filter(
+        status=JobStatus.QUEUED, ready=False, run_at__lte=now
+    ).order_by("run_at")[:SLICE]
+    return Job.objects.filter(pk__in=due.values("pk"), status=JobStatus.QUEUED).update(
+        ready=True
+    )

@@ -1,0 +1,71 @@
+"""Regions: which of them a job may use, and the operator's hand on each.
+
+The operator's will is a row; the next tick obeys it. Health (breaker, cooldown) is not
+here: that is measured, and lives with the limits.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from jobs import lanes
+from jobs.errors import InvalidRequest, NotFound
+from jobs.models import Region, Tenant
+
+logger = logging.getLogger(__name__)
+
+# How long a region whose key or credit was refused is left alone before one more try.
+FIRST_PAUSE = timedelta(minutes=1)
+STEERS: dict[str, dict[str, Any]] = {
+    "enable": {"is_enabled": True},
+    "disable": {"is_enabled": False},
+    "drain": {"is_drained": True},
+    "undrain": {"is_drained": False},
+    "pin": {"is_pinned": True},
+    "unpin": {"is_pinned": False},
+    "resume": {"paused_until": None, "paused_reason": ""},
+}
+
+
+def build_lane_of(
+    *, tenant: Tenant, asked: Sequence[str], options: Mapping[str, Any]
+) -> str:
+    """Return the lane of a job of this tenant.
+
+    Raises InvalidRequest for regions that do not exist or the tenant may not use.
+    """
+    allowed = asked or tenant.allowed_regions
+    known = dict(Region.objects.values_list("name", "pools"))
+    if asked:
+        may_use = set(tenant.allowed_regions) or set(known)
+        if unusable := sorted(set(asked) - (may_use & set(known))):
+            raise InvalidRequest(
+                f"Not a region you may use: {', '.join(unusable)}.",
+                code="region_not_allowed",
+                pointer="/allowed_regions",
+            )
+    pools = {pool for narrow in known.values() for pool in narrow}
+    return lanes.build_lane(regions=allowed, options=options, configured=pools)
+
+
+def steer_region(*, name: str, action: str) -> Region:
+    """Do one of ``STEERS`` to a region; effective within two ticks.
+
+    Raises NotFound.
+    """
+    if not Region.objects.filter(pk=name).update(**STEERS[action]):
+        raise NotFound(f"There is no region {name!r}.")
+    logger.info("region steered", extra={"region": name, "action": action})
+    return Region.objects.get(pk=name)
+
+
+def pause_region(*, name: str, reason: str, now: datetime) -> None:
+    """Send nothing more where our key or credit was refused; its jobs are kept.
+
+    After the pause one tick's worth is tried again, so that a mended account needs no
+    hand here; `manage.py regions resume` ends it at once.
+    """
+    until = now + FIRST_PAUSE
+    Region.objects.filter(pk=name).update(paused_until=until, paused_reason=reason)
+    logger.error("region paused", extra={"region": name, "reason": reason})

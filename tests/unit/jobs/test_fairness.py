@@ -1,0 +1,55 @@
+from collections import Counter
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.fairness import Load, next_turns
+
+A, B, C = (UUID(int=n) for n in (1, 2, 3))
+
+
+def load(tenant: UUID, *, in_flight=0, weight=1, limit=None) -> Load:
+    return Load(tenant=tenant, weight=weight, in_flight=in_flight, max_in_flight=limit)
+
+
+def test_a_newcomer_catches_up_first():
+    turns = next_turns([load(A, in_flight=3), load(B)], places=4)
+
+    assert turns == [B, B, B, A]
+
+
+def test_equals_take_turns():
+    assert next_turns([load(A), load(B)], places=4) == [A, B, A, B]
+
+
+def test_weights_are_shares():
+    turns = Counter(next_turns([load(A, weight=3), load(B)], places=40))
+
+    assert turns == {A: 30, B: 10}
+
+
+def test_a_limit_in_flight_holds():
+    turns = next_turns([load(A, limit=2, in_flight=1), load(B)], places=5)
+
+    assert Counter(turns) == {A: 1, B: 4}
+
+
+def test_nobody_with_work_leaves_nobody_a_turn():
+    assert next_turns([load(A, limit=0)], places=5) == []
+
+
+@given(
+    held=st.lists(st.integers(0, 50), min_size=1, max_size=8),
+    places=st.integers(0, 60),
+)
+def test_the_least_held_is_raised_before_anyone_above_it(held, places):
+    loads = [load(UUID(int=n), in_flight=count) for n, count in enumerate(held)]
+
+    granted = Counter(next_turns(loads, places=places))
+
+    after = {each.tenant: each.in_flight + granted[each.tenant] for each in loads}
+    assert sum(granted.values()) == places
+    raised = [after[tenant] for tenant in granted]
+    if raised:
+        assert max(raised) - min(after.values()) <= 1

@@ -1,0 +1,46 @@
+"""A circuit breaker a region, shared by everybody through Redis.
+
+Half of ten or more calls of the last 30 s failed: open. After 1 s (doubling to 30 s)
+one trial call at a time; the first success closes it. Only failures that say the
+upstream is unwell count; the rules are in ``breaker.lua``.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+import redis
+
+logger = logging.getLogger(__name__)
+
+_SCRIPT = Path(__file__).with_name("breaker.lua").read_text()
+NO_LIMIT = sys.maxsize
+
+
+class Breaker:
+    """The breakers of all regions."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self._script = client.register_script(_SCRIPT)
+
+    def allow(self, region: str) -> int:
+        """Return how many calls may begin now; asking takes the trial.
+
+        Raises redis.RedisError.
+        """
+        allowed = int(self._script(keys=self._keys(region), args=["allow"]))
+        return NO_LIMIT if allowed < 0 else allowed
+
+    def record(self, region: str, *, well: bool) -> None:
+        """Note how a call ended; without Redis it is forgotten."""
+        try:
+            args = ["good" if well else "bad", uuid4().hex]
+            self._script(keys=self._keys(region), args=args)
+        except redis.RedisError:
+            logger.debug("outcome not recorded")
+
+    @staticmethod
+    def _keys(region: str) -> list[str]:
+        base = f"breaker:{{{region}}}"
+        return [f"{base}:state", f"{base}:bad", f"{base}:good"]
