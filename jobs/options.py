@@ -1,0 +1,215 @@
+"""The Deepgram options a job may carry: name, type, and the few certain combinations.
+
+A table, kept as data because it changes often; what only Deepgram can judge (which
+model speaks which language) is left to Deepgram. Pure.
+https://developers.deepgram.com/reference/speech-to-text/listen-pre-recorded
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from jobs.errors import InvalidRequest
+from jobs.strict_json import pointer_to
+
+MAX_ITEMS = 100
+MAX_TEXT = 1000
+MAX_TAG = 128
+
+# Returns the value as it is stored, or raises _Wrong.
+Check = Callable[[Any], Any]
+
+
+class _Wrong(ValueError):
+    """A value is not of the option's kind; the text finishes "… must be"."""
+
+
+def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options as stored, single values of list options put into lists.
+
+    Raises InvalidRequest for the first one that is unknown or of the wrong type.
+    """
+    return {name: _check_option(name, value) for name, value in options.items()}
+
+
+def check_combination(options: Mapping[str, Any]) -> None:
+    """Refuse options that are certain to fail together.
+
+    To be given what the call will carry: the customer's options over the defaults.
+    """
+    model = str(options.get("model", ""))
+    is_nova_3 = model.startswith("nova-3")
+    is_custom = _UUID.fullmatch(model) is not None
+    if "keyterm" in options and not (is_nova_3 or is_custom):
+        _refuse_pair("keyterm", "needs a nova-3 model; older ones take 'keywords'")
+    if "keywords" in options and (is_nova_3 or model.startswith("whisper")):
+        _refuse_pair("keywords", "is not for nova-3 (which takes 'keyterm') or whisper")
+    is_multi = options.get("language") == "multi"
+    if "language_hint" in options and not (is_nova_3 and is_multi):
+        _refuse_pair("language_hint", "needs a nova-3 model and language=multi")
+    if "encoding" in options and "sample_rate" not in options:
+        _refuse_pair("encoding", "needs 'sample_rate': it describes headerless audio")
+
+
+def _check_option(name: str, value: Any) -> Any:
+    pointer = pointer_to("options", name)
+    if name in REFUSED:
+        raise InvalidRequest(REFUSED[name], code="option_refused", pointer=pointer)
+    check = OPTIONS.get(name)
+    if check is None:
+        close = difflib.get_close_matches(name, OPTIONS, n=1)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        message = f"There is no such option.{hint}"
+        raise InvalidRequest(message, code="option_unknown", pointer=pointer)
+    try:
+        return check(value)
+    except _Wrong as wrong:
+        message = f"This option must be {wrong}."
+        raise InvalidRequest(message, code="option_invalid", pointer=pointer) from None
+
+
+def _refuse_pair(name: str, reason: str) -> NoReturn:
+    message = f"The option '{name}' {reason}."
+    pointer = pointer_to("options", name)
+    raise InvalidRequest(message, code="option_conflict", pointer=pointer)
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _Wrong("true or false")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT:
+        raise _Wrong(f"text of 1 to {MAX_TEXT} characters")
+    return value
+
+
+def _matching(pattern: str, wanted: str) -> Check:
+    compiled = re.compile(pattern)
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or not compiled.fullmatch(value):
+            raise _Wrong(wanted)
+        return value
+
+    return check
+
+
+def _one_of(*values: str) -> Check:
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or value not in values:
+            raise _Wrong(f"one of {', '.join(values)}")
+        return value
+
+    return check
+
+
+def _number(low: float, high: float) -> Check:
+    def check(value: Any) -> float:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not low <= value <= high:
+            raise _Wrong(f"a number from {low:g} to {high:g}")
+        return float(value)
+
+    return check
+
+
+def _whole(low: int, high: int) -> Check:
+    def check(value: Any) -> int:
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        if not is_whole or not low <= value <= high:
+            raise _Wrong(f"a whole number from {low} to {high}")
+        return int(value)
+
+    return check
+
+
+def _many(item: Check) -> Check:
+    """A list of such items; a single one is taken for a list of one."""
+
+    def check(value: Any) -> list[Any]:
+        items = value if isinstance(value, list) else [value]
+        if not 0 < len(items) <= MAX_ITEMS:
+            raise _Wrong(f"a list of 1 to {MAX_ITEMS} items")
+        return [item(each) for each in items]
+
+    return check
+
+
+def _boolean_or(other: Check) -> Check:
+    def check(value: Any) -> Any:
+        return value if isinstance(value, bool) else other(value)
+
+    return check
+
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_model = _matching(
+    rf"(?:nova-3|nova-2|nova|enhanced|base|whisper)(?:-[a-z0-9-]{{1,40}})?|{_UUID.pattern}",
+    "a Deepgram model such as nova-3 or nova-2-phonecall, or a custom model's id",
+)
+_language = _matching(
+    r"multi|[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,2}",
+    "a BCP-47 language tag such as en or pt-BR",
+)
+_pair = _matching(r"[^:]{1,500}:.{0,500}", "text of the form key:value")
+# ``job:`` is the ledger's: what Deepgram billed is found by it.
+_tag = _matching(
+    rf"(?!job:).{{1,{MAX_TAG}}}",
+    f"text of 1 to {MAX_TAG} characters that does not begin with job:",
+)
+_mode = _one_of("extended", "strict")
+_OWN_DELIVERY = "The platform delivers results itself: give the job a callback_url."
+
+REFUSED = {"callback": _OWN_DELIVERY, "callback_method": _OWN_DELIVERY}
+
+OPTIONS: dict[str, Check] = {
+    **dict.fromkeys(
+        (
+            "detect_entities",
+            "diarize",
+            "dictation",
+            "filler_words",
+            "intents",
+            "measurements",
+            "mip_opt_out",
+            "multichannel",
+            "numerals",
+            "paragraphs",
+            "profanity_filter",
+            "punctuate",
+            "sentiment",
+            "smart_format",
+            "topics",
+            "utterances",
+        ),
+        _boolean,
+    ),
+    "model": _model,
+    "version": _text,
+    "language": _language,
+    "language_hint": _many(_language),
+    "detect_language": _boolean_or(_many(_language)),
+    "keyterm": _many(_text),
+    "keywords": _many(_text),
+    "diarize_model": _one_of("latest", "v1", "v2"),
+    "redact": _boolean_or(_many(_matching(r"[A-Za-z0-9_]{1,64}", "a redaction name"))),
+    "replace": _many(_pair),
+    "search": _many(_text),
+    "tag": _many(_tag),
+    "extra": _many(_pair),
+    "summarize": _boolean_or(_one_of("v2")),
+    "custom_topic": _many(_text),
+    "custom_topic_mode": _mode,
+    "custom_intent": _many(_text),
+    "custom_intent_mode": _mode,
+    "utt_split": _number(0.01, 60),
+    "encoding": _one_of(
+        "linear16", "flac", "mulaw", "amr-nb", "amr-wb", "opus", "speex", "g729"
+    ),
+    "sample_rate": _whole(1000, 384_000),
+    "channels": _whole(1, 64),
+}

@@ -1,0 +1,99 @@
+"""Parse JSON that means the same to everybody and that PostgreSQL can hold.
+
+Pure. Sizes are the caller's business: what comes here is already in memory.
+"""
+
+import json
+import math
+from typing import Any, NoReturn
+
+from jobs.errors import InvalidRequest
+
+MAX_DEPTH = 8
+# I-JSON (RFC 7493): larger ones change on their way through a JavaScript reader.
+MAX_INTEGER = 2**53 - 1
+
+
+def loads_strictly(body: bytes, *, pointer: str = "") -> Any:
+    """Parse JSON that means the same to everybody, or raise InvalidRequest.
+
+    Refused: doubled keys, NaN and infinities, integers past 2^53, more than 8 levels,
+    NUL and lone surrogates. ``pointer`` is where the text stands in the request.
+    """
+    try:
+        parsed = json.loads(
+            body.decode(),
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_number,
+            parse_float=_finite,
+            parse_int=_bounded,
+        )
+    except RecursionError:
+        parsed = None
+        _refuse_json("The JSON is nested too deeply.", pointer)
+    except ValueError as error:
+        reason = str(error) if type(error) is ValueError else "it does not parse"
+        _refuse_json(f"This is not JSON that we take: {reason}.", pointer)
+    _check_value(parsed, pointer=pointer, depth=0)
+    return parsed
+
+
+def pointer_to(*path: str | int) -> str:
+    """Return the JSON pointer (RFC 6901) of a place in the body."""
+    escaped = (str(part).replace("~", "~0").replace("/", "~1") for part in path)
+    return "".join(f"/{part}" for part in escaped)
+
+
+def is_storable(text: str) -> bool:
+    """Tell whether PostgreSQL can hold the text: no NUL, no half of a pair."""
+    return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _check_value(value: object, *, pointer: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        _refuse_json("The JSON is nested too deeply.", pointer)
+    if isinstance(value, str):
+        _check_text(value, pointer)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_value(item, pointer=f"{pointer}/{index}", depth=depth + 1)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check_text(key, pointer)
+            inner = pointer + pointer_to(key)
+            _check_value(item, pointer=inner, depth=depth + 1)
+
+
+def _check_text(text: str, pointer: str) -> None:
+    if not is_storable(text):
+        message = "Text must not hold NUL or half of a surrogate pair."
+        raise InvalidRequest(message, code="text_invalid", pointer=pointer)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        raise ValueError("an object has the same key twice")
+    return unique
+
+
+def _refuse_number(_name: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are no JSON numbers")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        _refuse_number(text)
+    return number
+
+
+def _bounded(text: str) -> int:
+    # Length first: the time int() takes grows with the square of it.
+    if len(text) > len(str(-MAX_INTEGER)) or abs(int(text)) > MAX_INTEGER:
+        raise ValueError("an integer is larger than 2^53; send it as text")
+    return int(text)
+
+
+def _refuse_json(message: str, pointer: str) -> NoReturn:
+    raise InvalidRequest(message, code="json_invalid", pointer=pointer)
