@@ -1,0 +1,200 @@
+"""Take an upload from the socket to storage without ever holding it in memory.
+
+Streamed to a file beside the media (hashed on the way), probed there by others, and
+kept by a rename. Until it is kept the file removes itself when it is closed.
+"""
+
+import errno
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import Any, NoReturn
+from uuid import UUID
+
+from django.conf import settings
+from django.core.files.storage import FileSystemStorage, default_storage
+from django.core.files.uploadedfile import UploadedFile
+from django.core.files.uploadhandler import FileUploadHandler
+from django.db import InterfaceError, OperationalError
+from rest_framework.exceptions import UnsupportedMediaType
+
+from jobs.errors import InvalidRequest, ServiceUnavailable, UploadTooLarge
+from jobs.models import new_id
+from jobs.strict_json import pointer_to
+
+FILE_FIELD = "file"
+# What a form's other fields and its boundaries may add to the file.
+FORM_OVERHEAD_BYTES = 2 * 1024**2
+_SAFE_NAME_LENGTH = 100
+_AUDIO_TYPES = ("", "application/octet-stream", "application/ogg", "application/mp4")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class IncomingFile(UploadedFile):  # type: ignore[type-arg]  # in stubs only
+    """An upload on disk that nobody has promised to keep yet."""
+
+    def __init__(self, name: str, content_type: str) -> None:
+        settings.INCOMING_ROOT.mkdir(mode=0o750, parents=True, exist_ok=True)
+        self._disk = tempfile.NamedTemporaryFile(  # noqa: SIM115  closed with the request
+            dir=settings.INCOMING_ROOT, suffix=".upload"
+        )
+        super().__init__(self._disk, name[-255:], content_type, 0)
+        self._hash = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        """The digest of what was written, in hex."""
+        return self._hash.hexdigest()
+
+    def temporary_file_path(self) -> str:
+        """Return where it lies; storages on the same disk rename it from there."""
+        return str(self._disk.name)
+
+    def append(self, chunk: bytes) -> None:
+        """Write the next bytes; a full disk is ours, not the caller's, fault."""
+        try:
+            self._disk.write(chunk)
+        except OSError as error:
+            _refuse_full_disk(error)
+        self._hash.update(chunk)
+        self.size = (self.size or 0) + len(chunk)
+
+    def settle(self) -> None:
+        """Put what was written on the disk itself: a 202 must survive a power cut."""
+        try:
+            self._disk.flush()
+            os.fsync(self._disk.fileno())
+        except OSError as error:
+            _refuse_full_disk(error)
+        self._disk.seek(0)
+
+    def close(self) -> None:
+        """Close it, and remove it unless it was kept."""
+        try:
+            self._disk.close()
+        except FileNotFoundError:
+            return  # it was moved into storage
+
+
+class CappedUploadHandler(FileUploadHandler):
+    """Stream the one file of a form to disk, no further than ``UPLOAD_MAX_BYTES``."""
+
+    chunk_size = 1024**2
+
+    def __init__(self, request: Any = None) -> None:
+        super().__init__(request)
+        self.file: IncomingFile | None = None
+
+    def handle_raw_input(
+        self,
+        input_data: Any,  # noqa: ARG002  Django's signature, here and below
+        META: dict[str, str],  # noqa: ARG002
+        content_length: int,
+        boundary: Any,  # noqa: ARG002
+        encoding: str | None = None,  # noqa: ARG002
+    ) -> None:
+        """Refuse by the announced length, before anything is read."""
+        if content_length > settings.UPLOAD_MAX_BYTES + FORM_OVERHEAD_BYTES:
+            _refuse_size()
+
+    def new_file(
+        self, field_name: str, file_name: str, content_type: str, *rest: Any
+    ) -> None:
+        """Open a file for the part, if it is the one we take."""
+        super().new_file(field_name, file_name, content_type, *rest)
+        if field_name != FILE_FIELD or self.file is not None:
+            message = f"A form has one file, in the field '{FILE_FIELD}'."
+            raise InvalidRequest(
+                message, code="field_unknown", pointer=pointer_to(field_name)
+            )
+        if not _may_be_audio(content_type):
+            raise UnsupportedMediaType(content_type)
+        self.file = IncomingFile(file_name, content_type)
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        """Write a chunk."""
+        if self.file is None or start + len(raw_data) > settings.UPLOAD_MAX_BYTES:
+            _refuse_size()
+        self.file.append(raw_data)
+
+    def file_complete(self, file_size: int) -> IncomingFile | None:  # noqa: ARG002
+        """Return the whole file."""
+        if self.file is not None:
+            self.file.settle()
+        return self.file
+
+    def upload_interrupted(self) -> None:
+        """Refuse a form that ended inside its file."""
+        self.discard()
+        message = "The form ends before its file does: the upload was cut."
+        raise InvalidRequest(message, code="body_truncated")
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        if self.file is not None:
+            self.file.close()
+
+
+def keep_upload(file: IncomingFile, *, tenant_id: UUID) -> str:
+    """Move the file into storage and return its name there.
+
+    On one disk this is a rename. Whoever calls this deletes the object again
+    (``discard_upload``) if no row comes to name it.
+    """
+    file.seek(0)
+    name = f"audio/{tenant_id}/{new_id()}/{safe_name(file.name or '')}"
+    kept = default_storage.save(name, file)
+    if isinstance(default_storage, FileSystemStorage):
+        _settle_folders(Path(default_storage.path(kept)).parent)
+    return kept
+
+
+def discard_upload(name: str) -> None:
+    """Delete a kept object and the folder made for it."""
+    default_storage.delete(name)
+    if isinstance(default_storage, FileSystemStorage):
+        Path(default_storage.path(name)).parent.rmdir()
+
+
+def is_outcome_unknown(error: BaseException) -> bool:
+    """Tell whether a transaction that ended in this error may have been committed.
+
+    A connection lost during COMMIT says neither; the server's own errors carry a
+    SQLSTATE and mean that nothing was written.
+    """
+    lost = isinstance(error, OperationalError | InterfaceError)
+    return lost and getattr(error.__cause__, "sqlstate", None) is None
+
+
+def safe_name(name: str) -> str:
+    """Return a file name that any storage takes, its extension kept."""
+    path = PurePosixPath(_UNSAFE.sub("_", name).lstrip("._-") or "audio")
+    return path.stem[: _SAFE_NAME_LENGTH - 16] + path.suffix[:16]
+
+
+def _may_be_audio(content_type: str) -> bool:
+    kind = content_type.lower()
+    return kind in _AUDIO_TYPES or kind.startswith(("audio/", "video/"))
+
+
+def _settle_folders(folder: Path) -> None:
+    """Make the rename itself survive a power cut, new parent folders included."""
+    for place in (folder, folder.parent, folder.parent.parent):
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _refuse_size() -> NoReturn:
+    message = f"The file is larger than {settings.UPLOAD_MAX_BYTES} bytes."
+    raise UploadTooLarge(message)
+
+
+def _refuse_full_disk(error: OSError) -> NoReturn:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        raise ServiceUnavailable("There is no room for uploads now.") from error
+    raise error
