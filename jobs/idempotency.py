@@ -1,0 +1,108 @@
+"""Answer a request once, however often it is sent.
+
+The record of an answer is committed with what the request made: a crash leaves both or
+neither. Only answers that came about are kept; a refused request may be mended and sent
+again under the same key.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from jobs.errors import IdempotencyConflict, InvalidRequest
+from jobs.models import IdempotencyKey, Tenant
+
+HEADER = "Idempotency-Key"
+_VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What was answered: enough to answer it again."""
+
+    status_code: int
+    body: dict[str, Any]
+    location: str = ""
+
+
+def parse_key(header: str | None) -> str:
+    """Return the key of an ``Idempotency-Key`` header, bare or quoted; "" without one.
+
+    Raises InvalidRequest for one that is not 1 to 255 visible ASCII characters.
+    """
+    if header is None:
+        return ""
+    quoted = len(header) > 1 and header[0] == header[-1] == '"'
+    key = header[1:-1] if quoted else header
+    if not _VISIBLE.fullmatch(key):
+        message = "An Idempotency-Key is 1 to 255 visible ASCII characters."
+        raise InvalidRequest(message, code="idempotency_key_invalid", pointer=HEADER)
+    return key
+
+
+def digest_of(request: Any) -> bytes:
+    """Return a digest by which two requests with the same key are compared."""
+    canonical = json.dumps(request, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).digest()
+
+
+def answer_once(
+    *,
+    tenant: Tenant,
+    route: str,
+    key: str,
+    digest: bytes,
+    now: datetime,
+    make: Callable[[], Answer],
+) -> tuple[Answer, bool]:
+    """Return the answer and whether it is an old one; ``make`` runs at most once.
+
+    Everything ``make`` writes commits with the record. A second request with the key
+    waits for the first; with another body it raises IdempotencyConflict. Without a key
+    ``make`` just runs in a transaction.
+    """
+    with transaction.atomic():
+        if not key:
+            return make(), False
+        _lock(tenant, route, key)
+        kept = IdempotencyKey.objects.filter(tenant=tenant, route=route, key=key)
+        forgotten = now - timedelta(hours=settings.IDEMPOTENCY_HOURS)
+        kept.filter(created_at__lte=forgotten).delete()
+        known = kept.first()
+        if known:
+            return _replay(known, digest), True
+        answer = make()
+        IdempotencyKey.objects.create(
+            tenant=tenant,
+            route=route,
+            key=key,
+            digest=digest,
+            status_code=answer.status_code,
+            body=answer.body,
+            location=answer.location,
+            created_at=now,
+        )
+        return answer, False
+
+
+def _replay(known: IdempotencyKey, digest: bytes) -> Answer:
+    if bytes(known.digest) != digest:
+        raise IdempotencyConflict
+    return Answer(
+        status_code=known.status_code, body=known.body, location=known.location
+    )
+
+
+def _lock(tenant: Tenant, route: str, key: str) -> None:
+    """Let one request with this key pass at a time, until its transaction ends."""
+    name = f"{tenant.pk}\n{route}\n{key}".encode()
+    number = int.from_bytes(hashlib.sha256(name).digest()[:8], signed=True)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [number])

@@ -1,0 +1,143 @@
+"""Accept a job at the door: examine its audio, keep it, write the row, answer once.
+
+Nothing half-written: the upload reaches storage inside the transaction that names it,
+and leaves it again if that transaction fails. The row itself is ``jobs.services``'.
+"""
+
+from collections.abc import Callable
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+
+from jobs import dispatch, idempotency, options, probe, services, uploads
+from jobs.idempotency import Answer
+from jobs.models import ApiKey, Job, Tenant
+from jobs.services import JobDraft
+from jobs.uploads import IncomingFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A checked request for a job; ``body`` is what was sent, to compare repeats by."""
+
+    draft: JobDraft
+    body: dict[str, Any] = field(default_factory=dict)
+    file: IncomingFile | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks, and under which Idempotency-Key ("" for none)."""
+
+    tenant: Tenant
+    api_key: ApiKey | None
+    key: str = ""
+
+
+def accept_job(
+    *,
+    caller: Caller,
+    submission: Submission,
+    answer: Callable[[Job], Answer],
+    now: datetime,
+) -> tuple[Answer, bool]:
+    """Accept a job and return its answer, and whether that is a repeated one.
+
+    Raises UnsupportedAudio, IdempotencyConflict, or InvalidRequest for options that
+    cannot go together; then neither row nor object is left.
+    """
+    effective = services.build_options(caller.tenant, submission.draft.options)
+    options.check_combination(effective)
+    file = submission.file
+    with closing(file) if file else nullcontext():
+        draft = _describe(submission.draft, file, effective) if file else None
+        return _accept(
+            caller=caller,
+            submission=replace(submission, draft=draft or submission.draft),
+            answer=answer,
+            now=now,
+        )
+
+
+def retry_job(
+    *, caller: Caller, job: Job, answer: Callable[[Job], Answer], now: datetime
+) -> tuple[Answer, bool]:
+    """Submit a final job again and return the answer, once per Idempotency-Key."""
+
+    def make() -> Answer:
+        again = services.retry_job(job=job, api_key=caller.api_key, now=now)
+        transaction.on_commit(dispatch.wake)
+        return answer(again)
+
+    return idempotency.answer_once(
+        tenant=caller.tenant,
+        route=f"retry {job.pk}",
+        key=caller.key,
+        digest=b"",
+        now=now,
+        make=make,
+    )
+
+
+def _describe(
+    draft: JobDraft, file: IncomingFile, effective: dict[str, Any]
+) -> JobDraft:
+    """Add what the file is; the options say so themselves of headerless audio."""
+    if "encoding" in effective:
+        found = probe.describe_raw(file.size or 0, effective)
+    else:
+        found = probe.probe_audio(Path(file.temporary_file_path()))
+    return replace(
+        draft,
+        filename=file.name or "",
+        content_type=found.content_type,
+        size_bytes=file.size,
+        sha256=file.sha256,
+        duration_seconds=found.duration_seconds,
+        channels=found.channels,
+        is_silent=found.is_silent,
+    )
+
+
+def _accept(
+    *,
+    caller: Caller,
+    submission: Submission,
+    answer: Callable[[Job], Answer],
+    now: datetime,
+) -> tuple[Answer, bool]:
+    file, kept = submission.file, ""
+
+    def make() -> Answer:
+        nonlocal kept
+        if file:
+            kept = uploads.keep_upload(file, tenant_id=caller.tenant.pk)
+        job = services.submit_job(
+            tenant=caller.tenant,
+            api_key=caller.api_key,
+            draft=replace(submission.draft, upload=kept),
+            now=now,
+        )
+        transaction.on_commit(dispatch.wake)
+        return answer(job)
+
+    try:
+        return idempotency.answer_once(
+            tenant=caller.tenant,
+            route="submit",
+            key=caller.key,
+            digest=idempotency.digest_of(
+                [submission.body, submission.draft.filename, submission.draft.sha256]
+            ),
+            now=now,
+            make=make,
+        )
+    except BaseException as error:
+        # A commit nobody answered may stand: the daily sweep decides by the row.
+        if kept and not uploads.is_outcome_unknown(error):
+            uploads.discard_upload(kept)
+        raise

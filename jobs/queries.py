@@ -1,0 +1,72 @@
+"""Read a tenant's jobs: one by id, or a page of them. Nothing here writes.
+
+Every queryset starts from the tenant, so a foreign id is simply not there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Q
+from django.db.models.fields.json import KeyTextTransform
+
+from jobs.errors import NotFound
+from jobs.models import Attempt, Job, Tenant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Which of a tenant's jobs are wanted; what is empty does not restrict."""
+
+    status: str = ""
+    priority: int | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    # Values as text, which is how a query string has them.
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def get_job(*, tenant: Tenant, job_id: UUID) -> Job:
+    """Return a job of this tenant, or raise NotFound."""
+    job = Job.objects.filter(tenant=tenant, pk=job_id).first()
+    if job is None:
+        raise NotFound
+    return job
+
+
+def list_jobs(
+    *, tenant: Tenant, wanted: JobFilter, after: UUID | None, limit: int
+) -> tuple[list[Job], bool]:
+    """Return up to ``limit`` jobs, newest first, and whether there are more.
+
+    Jobs that arrive between two pages are newer than both: none is shown twice, none
+    is passed over.
+    """
+    jobs = Job.objects.filter(_conditions(wanted), tenant=tenant)
+    for number, (key, value) in enumerate(wanted.metadata.items()):
+        name = f"metadata_{number}"
+        jobs = jobs.alias(**{name: KeyTextTransform(key, "metadata")})
+        jobs = jobs.filter(**{name: value})
+    if after:
+        jobs = jobs.filter(pk__lt=after)
+    page = list(jobs.order_by("-pk")[: limit + 1])
+    return page[:limit], len(page) > limit
+
+
+def list_attempts(job: Job) -> list[Attempt]:
+    """Return the job's upstream calls, oldest first."""
+    return list(job.attempts.order_by("pk"))
+
+
+def _conditions(wanted: JobFilter) -> Q:
+    conditions = Q()
+    if wanted.status:
+        conditions &= Q(status=wanted.status)
+    if wanted.priority is not None:
+        conditions &= Q(priority=wanted.priority)
+    if wanted.created_after:
+        conditions &= Q(created_at__gte=wanted.created_after)
+    if wanted.created_before:
+        conditions &= Q(created_at__lt=wanted.created_before)
+    return conditions
