@@ -3,7 +3,20 @@
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
+from transcribe_platform import health
+from transcribe_platform.openapi import OpenApiView
+
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("v1/", include("jobs.urls")),
+    path("v1/", include("transcripts.urls")),
+    path("v1/openapi.json", OpenApiView.as_view()),
+    path("health/live", health.live),
+    path("health/ready", health.ready),
     path("admin/", admin.site.urls),
     path("", include("django_prometheus.urls")),
 ]
+
+handler400 = "transcribe_platform.problems.bad_request"
+handler403 = "transcribe_platform.problems.permission_denied"
+handler404 = "transcribe_platform.problems.not_found"
+handler500 = "transcribe_platform.problems.server_error"

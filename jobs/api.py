@@ -1,0 +1,103 @@
+"""What the API's views have in common: strict query strings, callers, answers.
+
+Knows nothing of jobs; transcripts and webhooks build their views on it too.
+"""
+
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, NoReturn, cast
+
+from rest_framework import status
+from rest_framework.exceptions import APIException
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from jobs.authentication import TenantPrincipal
+from jobs.errors import InvalidRequest
+from jobs.idempotency import HEADER, Answer, parse_key
+from jobs.intake import Caller
+from jobs.models import ApiKey, Tenant
+from jobs.strict_json import pointer_to
+
+
+class HeaderNegotiation(DefaultContentNegotiation):
+    """Choose by ``Accept``; DRF's own ``?format=`` answers 404 to a bad one."""
+
+    settings = SimpleNamespace(URL_FORMAT_OVERRIDE=None)  # type: ignore[assignment]
+
+
+class ApiView(APIView):
+    """A view that refuses query parameters it does not know, and doubled ones."""
+
+    content_negotiation_class = HeaderNegotiation
+    required_scopes: Mapping[str, str] = {}
+    # By method; a name that ends in a full stop stands for all that begin with it.
+    query_parameters: Mapping[str, Sequence[str]] = {}
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Check the query string after the caller and before the body."""
+        super().initial(request, *args, **kwargs)
+        _check_length_is_known(request)
+        known = self.query_parameters.get(request.method or "", ())
+        prefixes = tuple(name for name in known if name.endswith("."))
+        for name, values in request.query_params.lists():
+            if name not in known and not (prefixes and name.startswith(prefixes)):
+                refuse_parameter(name, "There is no such parameter.", "unknown")
+            if len(values) > 1:
+                refuse_parameter(name, "This parameter was given twice.", "repeated")
+
+
+class LengthRequired(APIException):
+    """A body came in chunks; neither gateway says where such a one ends."""
+
+    status_code = status.HTTP_411_LENGTH_REQUIRED
+    default_detail = "Send a Content-Length: chunked bodies are not taken."
+    default_code = "length_required"
+
+
+def check_no_body(request: Request) -> None:
+    """Raise InvalidRequest if the request has fields where none are known."""
+    for name in request.data:
+        message = "There is no such field."
+        pointer = pointer_to(name)
+        raise InvalidRequest(message, code="field_unknown", pointer=pointer)
+
+
+def refuse_parameter(name: str, message: str, problem: str = "invalid") -> NoReturn:
+    """Raise InvalidRequest for a query parameter (``?`` marks it as one)."""
+    code = f"parameter_{problem}"
+    raise InvalidRequest(message, code=code, pointer=f"?{name}")
+
+
+def tenant_of(request: Request) -> Tenant:
+    """Return the tenant whose key came with the request."""
+    return cast("TenantPrincipal", request.user).tenant
+
+
+def key_of(request: Request) -> ApiKey:
+    """Return the key that came with the request."""
+    return cast("ApiKey", request.auth)
+
+
+def caller_of(request: Request) -> Caller:
+    """Return who asks, and the Idempotency-Key; raises InvalidRequest for a bad one."""
+    key = parse_key(request.headers.get(HEADER))
+    return Caller(tenant=tenant_of(request), api_key=key_of(request), key=key)
+
+
+def respond(answer: Answer, *, replayed: bool, retry_after: int = 2) -> Response:
+    """Turn an answer into a response, saying if it is a repeated one."""
+    headers = {"Location": answer.location, "Retry-After": str(retry_after)}
+    if replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return Response(answer.body, status=answer.status_code, headers=headers)
+
+
+def _check_length_is_known(request: Request) -> None:
+    # Django reads no body without a length, so fields would seem to be missing.
+    if "Transfer-Encoding" in request.headers and not request.META.get(
+        "CONTENT_LENGTH"
+    ):
+        raise LengthRequired

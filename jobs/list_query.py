@@ -1,0 +1,104 @@
+"""Read the query string of a list of jobs, strictly: what is not understood is refused.
+
+Whether a parameter is known at all, and given once, the view base has checked.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+from uuid import UUID
+
+from django.utils.dateparse import parse_datetime
+
+from jobs.api import refuse_parameter
+from jobs.models import Priority
+from jobs.pagination import parse_cursor
+from jobs.queries import JobFilter
+from jobs.serializers import PRIORITIES
+from jobs.state import JobStatus
+from jobs.strict_json import is_storable
+
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 100
+METADATA_PREFIX = "metadata."
+PARAMETERS = (
+    "cursor",
+    "limit",
+    "status",
+    "priority",
+    "created_after",
+    "created_before",
+    METADATA_PREFIX,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListQuery:
+    """Which page of which jobs is asked for."""
+
+    wanted: JobFilter
+    after: UUID | None
+    limit: int
+
+    @classmethod
+    def parse(cls, params: Mapping[str, str], *, owner: UUID) -> Self:
+        """Read the parameters; raises InvalidRequest naming the one it cannot read."""
+        cursor = params.get("cursor")
+        return cls(
+            wanted=JobFilter(
+                status=_choice(params, "status", list(JobStatus)) or "",
+                priority=_priority(params),
+                created_after=_moment(params, "created_after"),
+                created_before=_moment(params, "created_before"),
+                metadata=_metadata(params),
+            ),
+            after=None if cursor is None else parse_cursor(cursor, owner=owner),
+            limit=_limit(params),
+        )
+
+
+def _limit(params: Mapping[str, str]) -> int:
+    text = params.get("limit", str(DEFAULT_LIMIT))
+    if not re.fullmatch(r"[1-9][0-9]{0,2}", text) or int(text) > MAX_LIMIT:
+        refuse_parameter("limit", f"This is a whole number from 1 to {MAX_LIMIT}.")
+    return int(text)
+
+
+def _choice(params: Mapping[str, str], name: str, choices: list[str]) -> str | None:
+    value = params.get(name)
+    if value is not None and value not in choices:
+        refuse_parameter(name, f"This is one of {', '.join(choices)}.")
+    return value
+
+
+def _priority(params: Mapping[str, str]) -> int | None:
+    name = _choice(params, "priority", PRIORITIES)
+    return Priority[name.upper()] if name else None
+
+
+def _moment(params: Mapping[str, str], name: str) -> datetime | None:
+    text = params.get(name)
+    if text is None:
+        return None
+    try:
+        # An unescaped plus sign arrives as a space.
+        moment = parse_datetime(text.replace(" ", "+"))
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        refuse_parameter(name, "This is a time such as 2026-01-31T12:00:00Z.")
+    return moment
+
+
+def _metadata(params: Mapping[str, str]) -> dict[str, str]:
+    found = {
+        name.removeprefix(METADATA_PREFIX): value
+        for name, value in params.items()
+        if name.startswith(METADATA_PREFIX)
+    }
+    for key, value in found.items():
+        if not key or not is_storable(key + value):
+            refuse_parameter(METADATA_PREFIX + key, "No metadata has this.")
+    return found

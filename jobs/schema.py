@@ -1,0 +1,124 @@
+"""What the OpenAPI document says of the jobs API beyond what the code shows."""
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
+from rest_framework import serializers
+
+from jobs.idempotency import HEADER
+from jobs.list_query import DEFAULT_LIMIT, MAX_LIMIT
+from jobs.serializers import (
+    PRIORITIES,
+    AttemptPage,
+    JobInput,
+    JobOutput,
+    JobPage,
+    MeOutput,
+)
+from jobs.state import JobStatus
+
+PROBLEM_TYPE = "application/problem+json"
+
+
+class ProblemEntry(serializers.Serializer[Any]):
+    """One thing that is wrong, and where."""
+
+    pointer = serializers.CharField(required=False)
+    parameter = serializers.CharField(required=False)
+    header = serializers.CharField(required=False)
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class Problem(serializers.Serializer[Any]):
+    """Any error (RFC 9457); ``code`` is stable, texts are for people."""
+
+    type = serializers.URLField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    instance = serializers.CharField()
+    code = serializers.CharField()
+    request_id = serializers.CharField()
+    errors = ProblemEntry(many=True, required=False)  # type: ignore[assignment]
+
+
+def problems(*statuses: int) -> dict[tuple[int, str], Any]:
+    """Return the error answers of a route: these, and the ones any route has."""
+    response = OpenApiResponse(Problem, "What went wrong.")
+    every = sorted({400, 401, 403, 406, 503, *statuses})
+    return {(status, PROBLEM_TYPE): response for status in every}
+
+
+def _query(name: str, kind: Any = OpenApiTypes.STR, **more: Any) -> OpenApiParameter:
+    return OpenApiParameter(name, kind, OpenApiParameter.QUERY, **more)
+
+
+_IDEMPOTENCY = OpenApiParameter(
+    HEADER,
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description="1 to 255 visible ASCII characters; the same request is answered once.",
+)
+_HEADERS = [
+    OpenApiParameter(
+        name,
+        OpenApiTypes.STR,
+        OpenApiParameter.HEADER,
+        response=[202],
+        description=description,
+    )
+    for name, description in (
+        ("Location", "The job's own URL."),
+        ("Retry-After", "When to ask for it, in seconds."),
+        ("Idempotency-Replayed", "`true` when this answer is a repeated one."),
+    )
+]
+
+SUBMIT: dict[str, Any] = {
+    "operation_id": "submit_job",
+    "request": {"application/json": JobInput, "multipart/form-data": JobInput},
+    "responses": {(202, "application/json"): JobOutput, **problems(411, 413, 415, 422)},
+    "parameters": [_IDEMPOTENCY, *_HEADERS],
+}
+LIST: dict[str, Any] = {
+    "operation_id": "list_jobs",
+    "responses": {(200, "application/json"): JobPage, **problems()},
+    "parameters": [
+        _query("cursor"),
+        _query(
+            "limit",
+            {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
+            default=DEFAULT_LIMIT,
+        ),
+        _query("status", enum=list(JobStatus)),
+        _query("priority", enum=PRIORITIES),
+        _query("created_after", OpenApiTypes.DATETIME),
+        _query("created_before", OpenApiTypes.DATETIME),
+        _query("metadata.{key}", description="Jobs whose metadata has this value."),
+    ],
+}
+DETAIL: dict[str, Any] = {
+    "operation_id": "get_job",
+    "responses": {(200, "application/json"): JobOutput, **problems(404)},
+}
+ATTEMPTS: dict[str, Any] = {
+    "operation_id": "list_attempts",
+    "responses": {(200, "application/json"): AttemptPage, **problems(404)},
+}
+CANCEL: dict[str, Any] = {
+    "operation_id": "cancel_job",
+    "request": None,
+    "responses": {(200, "application/json"): JobOutput, **problems(404, 409)},
+}
+RETRY: dict[str, Any] = {
+    "operation_id": "retry_job",
+    "request": None,
+    "responses": {(202, "application/json"): JobOutput, **problems(404, 409, 422)},
+    "parameters": [_IDEMPOTENCY, *_HEADERS],
+}
+ME: dict[str, Any] = {
+    "operation_id": "get_me",
+    "responses": {(200, "application/json"): MeOutput, **problems()},
+}

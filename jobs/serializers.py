@@ -1,0 +1,339 @@
+"""Shapes of the jobs API: what comes in, and what a job looks like from outside.
+
+Input serializers only check shape and never save; output ones read rows and ask the
+database nothing.
+"""
+
+import math
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, NoReturn
+from urllib.parse import urlsplit, urlunsplit
+
+from django.conf import settings
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from jobs import options
+from jobs.addresses import EgressAllow, check_url
+from jobs.errors import InvalidRequest
+from jobs.intake import Submission
+from jobs.models import ApiKey, Attempt, Job, Priority
+from jobs.services import JobDraft
+from jobs.state import JobStatus
+from jobs.strict_json import is_storable, pointer_to
+
+METADATA_KEYS = 16
+METADATA_LENGTH = 512
+MAX_EXPIRY_SECONDS = 30 * 24 * 3600
+PRIORITIES = [priority.name.lower() for priority in Priority]
+CALLBACK_SCHEMES = ("https",)
+AUDIO_SCHEMES = ("http", "https")
+JSON_OBJECT = {"type": "object", "additionalProperties": True}
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """A serializer that refuses fields it does not know."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Refuse unknown fields, then read the known ones."""
+        for name in data:
+            if name not in self.fields:
+                raise InvalidRequest(
+                    "There is no such field.",
+                    code="field_unknown",
+                    pointer=pointer_to(name),
+                )
+        return super().to_internal_value(data)
+
+
+@extend_schema_field(JSON_OBJECT)
+class OptionsField(serializers.Field[Any, Any, Any, Any]):
+    """Deepgram options, by name and type."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """Return them as they are stored."""
+        return options.check_options(_object(data, "options"))
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "maxProperties": METADATA_KEYS,
+        "additionalProperties": {
+            "anyOf": [
+                {"type": "string", "maxLength": METADATA_LENGTH},
+                {"type": "number"},
+                {"type": "boolean"},
+            ]
+        },
+    }
+)
+class MetadataField(serializers.Field[Any, Any, Any, Any]):
+    """The customer's own words for a job: flat, small, and never interpreted."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """Return them unchanged."""
+        metadata = _object(data, "metadata")
+        if len(metadata) > METADATA_KEYS:
+            _refuse_metadata(f"Metadata has at most {METADATA_KEYS} keys.")
+        for key, value in metadata.items():
+            if not 0 < len(key) <= METADATA_LENGTH or not is_storable(key):
+                _refuse_metadata(f"A key has 1 to {METADATA_LENGTH} characters.")
+            if not isinstance(value, str | int | float):
+                _refuse_metadata("A value is text, a number or a boolean.", key)
+            if isinstance(value, str) and len(value) > METADATA_LENGTH:
+                _refuse_metadata(f"Text has at most {METADATA_LENGTH} characters.", key)
+            if not is_storable(str(value)):
+                _refuse_metadata("Text must not hold NUL or lone surrogates.", key)
+        return metadata
+
+
+class WholeNumberField(serializers.IntegerField):
+    """A JSON integer; text that looks like one is not."""
+
+    def to_internal_value(self, data: Any) -> int:
+        """Refuse everything but an integer."""
+        if not isinstance(data, int) or isinstance(data, bool):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class JobInput(StrictSerializer):
+    """A request for a job: audio by URL or as a file, and what to do with it."""
+
+    audio_url = serializers.CharField(
+        required=False, trim_whitespace=False, max_length=2048
+    )
+    file = serializers.FileField(required=False, allow_empty_file=True)
+    options = OptionsField(required=False)
+    priority = serializers.ChoiceField(choices=PRIORITIES, required=False)
+    callback_url = serializers.CharField(
+        required=False, trim_whitespace=False, max_length=2048
+    )
+    metadata = MetadataField(required=False)
+    max_attempts = WholeNumberField(required=False, min_value=1, max_value=10)
+    expires_at = serializers.DateTimeField(required=False)
+    expires_in_seconds = WholeNumberField(
+        required=False, min_value=1, max_value=MAX_EXPIRY_SECONDS
+    )
+
+    def validate_audio_url(self, url: str) -> str:
+        """Refuse a URL that Deepgram must not be sent to."""
+        check_url(url, allow=_egress(), schemes=AUDIO_SCHEMES, pointer="/audio_url")
+        return url
+
+    def validate_callback_url(self, url: str) -> str:
+        """Refuse a URL that we must not be sent to."""
+        check_url(
+            url, allow=_egress(), schemes=CALLBACK_SCHEMES, pointer="/callback_url"
+        )
+        return url
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Check what fields say together."""
+        if ("audio_url" in attrs) == ("file" in attrs):
+            _refuse("Give either audio_url or a file.", "audio_url", "field_required")
+        if "expires_at" in attrs and "expires_in_seconds" in attrs:
+            message = "Give either expires_at or expires_in_seconds."
+            _refuse(message, "expires_at", "field_conflict")
+        return attrs
+
+    def submission(self, *, now: datetime) -> Submission:
+        """Return the checked request; deadlines count from ``now``."""
+        asked: dict[str, Any] = self.validated_data
+        sent = {name: self.initial_data[name] for name in asked if name != "file"}
+        return Submission(
+            draft=_draft(asked, now=now), body=sent, file=asked.get("file")
+        )
+
+
+class ErrorOutput(serializers.Serializer[Any]):
+    """Why a job failed: a stable code and a sentence."""
+
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class JobOutput(serializers.Serializer[Job]):
+    """A job as customers see it."""
+
+    id = serializers.UUIDField()
+    object = serializers.SerializerMethodField()
+    status = serializers.ChoiceField(choices=JobStatus.choices)
+    mode = serializers.CharField()
+    priority = serializers.SerializerMethodField()
+    audio = serializers.SerializerMethodField()
+    options = serializers.JSONField()
+    metadata = serializers.JSONField()
+    duration_seconds = serializers.FloatField(allow_null=True)
+    attempt = serializers.IntegerField()
+    max_attempts = serializers.IntegerField()
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    next_attempt_at = serializers.SerializerMethodField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+    retry_of = serializers.UUIDField(source="retry_of_id", allow_null=True)
+    region = serializers.CharField(source="region_id", allow_null=True)
+    error = serializers.SerializerMethodField()
+    warnings = serializers.JSONField()
+    result_url = serializers.SerializerMethodField()
+
+    def get_object(self, _job: Job) -> str:
+        """Return the kind of thing this is."""
+        return "job"
+
+    @extend_schema_field({"type": "string", "enum": PRIORITIES})
+    def get_priority(self, job: Job) -> str:
+        """Return the priority's name."""
+        return Priority(job.priority).name.lower()
+
+    @extend_schema_field(JSON_OBJECT)
+    def get_audio(self, job: Job) -> dict[str, Any]:
+        """Return where the audio is from; a query string is a secret and stays."""
+        if job.audio_url:
+            return {"url": without_query(job.audio_url)}
+        return {"filename": job.filename, "size_bytes": job.size_bytes}
+
+    @extend_schema_field(serializers.DateTimeField(allow_null=True))
+    def get_next_attempt_at(self, job: Job) -> str | None:
+        """Return when a waiting job is tried again."""
+        if job.status != JobStatus.QUEUED or job.ready or job.run_at is None:
+            return None
+        return serializers.DateTimeField().to_representation(job.run_at)
+
+    @extend_schema_field(ErrorOutput(allow_null=True))
+    def get_error(self, job: Job) -> dict[str, str] | None:
+        """Return why it failed."""
+        if not job.error_code:
+            return None
+        return {"code": job.error_code, "detail": job.error_detail}
+
+    def get_result_url(self, job: Job) -> str | None:
+        """Return where the transcript is, once there is one."""
+        if job.status != JobStatus.COMPLETED:
+            return None
+        return f"{settings.BASE_URL}/v1/transcripts/{job.pk}"
+
+
+class JobPage(serializers.Serializer[Any]):
+    """One page of a tenant's jobs, newest first."""
+
+    data = JobOutput(many=True)  # type: ignore[assignment]  # a field of that name
+    has_more = serializers.BooleanField()
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+class AttemptOutput(serializers.ModelSerializer[Attempt]):
+    """One upstream call, as the ledger has it."""
+
+    region = serializers.CharField(source="region_id")
+
+    class Meta:
+        model = Attempt
+        fields = [
+            "id",
+            "outcome",
+            "region",
+            "request_id",
+            "status_code",
+            "error_code",
+            "audio_seconds",
+            "cost_estimate",
+            "started_at",
+            "finished_at",
+        ]
+        read_only_fields = fields
+
+
+class AttemptPage(serializers.Serializer[Any]):
+    """Every upstream call of one job, oldest first."""
+
+    data = AttemptOutput(many=True)  # type: ignore[assignment]
+
+
+class KeyOutput(serializers.ModelSerializer[ApiKey]):
+    """An API key, without its secret."""
+
+    id = serializers.CharField(source="public_id")
+
+    class Meta:
+        model = ApiKey
+        fields = ["id", "name", "scopes", "expires_at", "created_at"]
+        read_only_fields = fields
+
+
+class TenantOutput(serializers.Serializer[Any]):
+    """A tenant's name and id."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+
+
+class MeOutput(serializers.Serializer[Any]):
+    """Whom a key belongs to and what it may do."""
+
+    tenant = TenantOutput()
+    api_key = KeyOutput()
+
+
+def without_query(url: str) -> str:
+    """Return the URL without its query string, which may be a signature."""
+    return urlunsplit(urlsplit(url)._replace(query=""))
+
+
+def seconds_to_wait(job: Job, *, now: datetime) -> int | None:
+    """Return when to ask for the job again, or None once it is final."""
+    if job.is_final:
+        return None
+    if job.run_at and job.status == JobStatus.QUEUED:
+        return max(1, min(60, math.ceil((job.run_at - now).total_seconds())))
+    return 2
+
+
+def _draft(asked: dict[str, Any], *, now: datetime) -> JobDraft:
+    return JobDraft(
+        audio_url=asked.get("audio_url", ""),
+        options=asked.get("options", {}),
+        metadata=asked.get("metadata", {}),
+        callback_url=asked.get("callback_url", ""),
+        priority=Priority[asked.get("priority", "normal").upper()],
+        max_attempts=asked.get("max_attempts"),
+        expires_at=_expiry(asked, now),
+    )
+
+
+def _expiry(asked: dict[str, Any], now: datetime) -> datetime | None:
+    expires_at: datetime | None = asked.get("expires_at")
+    if seconds := asked.get("expires_in_seconds"):
+        expires_at = now + timedelta(seconds=seconds)
+    latest = now + timedelta(seconds=MAX_EXPIRY_SECONDS)
+    if expires_at and not now < expires_at <= latest:
+        message = "A job expires in the future, within 30 days."
+        _refuse(message, "expires_at", "field_invalid")
+    return expires_at
+
+
+def _object(data: Any, name: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        _refuse("This must be a JSON object.", name, "field_invalid")
+    return data
+
+
+def _refuse_metadata(message: str, *key: str) -> NoReturn:
+    pointer = pointer_to("metadata", *key)
+    raise InvalidRequest(message, code="metadata_invalid", pointer=pointer)
+
+
+def _refuse(message: str, name: str, code: str) -> NoReturn:
+    raise InvalidRequest(message, code=code, pointer=pointer_to(name))
+
+
+def _egress() -> EgressAllow:
+    return _parse_egress(tuple(settings.EGRESS_ALLOW))
+
+
+@lru_cache(maxsize=8)
+def _parse_egress(entries: tuple[str, ...]) -> EgressAllow:
+    return EgressAllow.parse(entries)

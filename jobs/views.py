@@ -1,0 +1,141 @@
+"""The jobs API: submit, look, list, cancel, retry. Each view calls one service."""
+
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from jobs import intake, queries, schema, serializers, services
+from jobs.api import ApiView, caller_of, check_no_body, key_of, respond, tenant_of
+from jobs.idempotency import Answer
+from jobs.list_query import PARAMETERS, ListQuery
+from jobs.models import Job
+from jobs.pagination import build_cursor
+from jobs.parsers import StrictJSONParser, StrictMultiPartParser
+
+SCOPES = {"GET": "jobs:read", "POST": "jobs:write"}
+
+
+class JobList(ApiView):
+    """A tenant's jobs."""
+
+    required_scopes = SCOPES
+    query_parameters = {"GET": PARAMETERS}
+    parser_classes = (StrictJSONParser, StrictMultiPartParser)
+
+    @extend_schema(**schema.SUBMIT)
+    def post(self, request: Request) -> Response:
+        """Submit a job: by URL as JSON, or with its file as multipart/form-data."""
+        now = timezone.now()
+        caller = caller_of(request)
+        asked = serializers.JobInput(data=request.data)
+        asked.is_valid(raise_exception=True)
+        answer, replayed = intake.accept_job(
+            caller=caller,
+            submission=asked.submission(now=now),
+            answer=accepted,
+            now=now,
+        )
+        return respond(answer, replayed=replayed)
+
+    @extend_schema(**schema.LIST)
+    def get(self, request: Request) -> Response:
+        """List jobs, newest first."""
+        tenant = tenant_of(request)
+        query = ListQuery.parse(request.query_params, owner=tenant.pk)
+        jobs, has_more = queries.list_jobs(
+            tenant=tenant, wanted=query.wanted, after=query.after, limit=query.limit
+        )
+        cursor = build_cursor(jobs[-1].pk, owner=tenant.pk) if has_more else None
+        page = {"data": jobs, "has_more": has_more, "next_cursor": cursor}
+        headers = {"Link": next_link(request, cursor)} if cursor else {}
+        return Response(serializers.JobPage(page).data, headers=headers)
+
+
+class JobDetail(ApiView):
+    """One job."""
+
+    required_scopes = SCOPES
+
+    @extend_schema(**schema.DETAIL)
+    def get(self, request: Request, job_id: UUID) -> Response:
+        """Show a job; ``Retry-After`` says when to look again."""
+        job = queries.get_job(tenant=tenant_of(request), job_id=job_id)
+        wait = serializers.seconds_to_wait(job, now=timezone.now())
+        headers = {"Retry-After": str(wait)} if wait else {}
+        return Response(serializers.JobOutput(job).data, headers=headers)
+
+
+class JobAttempts(ApiView):
+    """The upstream calls of one job."""
+
+    required_scopes = SCOPES
+
+    @extend_schema(**schema.ATTEMPTS)
+    def get(self, request: Request, job_id: UUID) -> Response:
+        """List a job's attempts, oldest first."""
+        job = queries.get_job(tenant=tenant_of(request), job_id=job_id)
+        page = {"data": queries.list_attempts(job)}
+        return Response(serializers.AttemptPage(page).data)
+
+
+class JobCancel(ApiView):
+    """The end of a job that is not wanted any more."""
+
+    required_scopes = SCOPES
+
+    @extend_schema(**schema.CANCEL)
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Cancel a job; a call under way is let go and its result dropped."""
+        check_no_body(request)
+        job = queries.get_job(tenant=tenant_of(request), job_id=job_id)
+        canceled = services.cancel_job(
+            job=job, now=timezone.now(), actor=f"key:{key_of(request).public_id}"
+        )
+        return Response(serializers.JobOutput(canceled).data)
+
+
+class JobRetry(ApiView):
+    """Another go for a job that has ended."""
+
+    required_scopes = SCOPES
+
+    @extend_schema(**schema.RETRY)
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Submit a final job again, as a new job that names it in ``retry_of``."""
+        check_no_body(request)
+        caller = caller_of(request)
+        job = queries.get_job(tenant=caller.tenant, job_id=job_id)
+        answer, replayed = intake.retry_job(
+            caller=caller, job=job, answer=accepted, now=timezone.now()
+        )
+        return respond(answer, replayed=replayed)
+
+
+class Me(ApiView):
+    """Whoever asks."""
+
+    @extend_schema(**schema.ME)
+    def get(self, request: Request) -> Response:
+        """Show whose key this is and what it may do."""
+        me = {"tenant": tenant_of(request), "api_key": key_of(request)}
+        return Response(serializers.MeOutput(me).data)
+
+
+def accepted(job: Job) -> Answer:
+    """Return the 202 that a new job is answered with."""
+    return Answer(
+        status_code=status.HTTP_202_ACCEPTED,
+        body=serializers.JobOutput(job).data,
+        location=f"/v1/jobs/{job.pk}",
+    )
+
+
+def next_link(request: Request, cursor: str) -> str:
+    """Return the ``Link`` header of the page that follows."""
+    query = urlencode({**request.query_params.dict(), "cursor": cursor})
+    return f'<{request.path}?{query}>; rel="next"'

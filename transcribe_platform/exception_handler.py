@@ -1,0 +1,123 @@
+"""Turn every error into an HTTP problem: the one place that knows status codes."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django.core.exceptions import (
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
+from django.http import Http404, HttpResponse
+from django.http.multipartparser import MultiPartParserError
+from django.http.request import UnreadablePostError
+from rest_framework import exceptions
+from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
+
+from jobs import errors
+from jobs.strict_json import pointer_to
+from transcribe_platform.problems import DATABASE_AWAY, problem_response, unavailable
+
+# The first class that fits decides, so narrower ones stand first.
+STATUSES: tuple[tuple[type[errors.PlatformError], int], ...] = (
+    (errors.UnsupportedAudio, 422),
+    (errors.InvalidRequest, 400),
+    (errors.UploadTooLarge, 413),
+    (errors.NotFound, 404),
+    (errors.JobStateError, 409),
+    (errors.IdempotencyConflict, 422),
+    (errors.ServiceUnavailable, 503),
+    (errors.UpstreamError, 502),
+)
+# DRF's names where ours say more.
+CODES = {
+    "not_authenticated": "key_missing",
+    "permission_denied": "forbidden",
+    "parse_error": "body_invalid",
+    "error": "bad_request",
+}
+
+
+def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
+    """Turn an error into a problem; None lets Django answer 500 and log it."""
+    request = context["request"]._request  # noqa: SLF001  DRF offers no other way
+    if isinstance(error, errors.PlatformError):
+        return _ours(request, error)
+    if isinstance(error, DATABASE_AWAY):
+        return unavailable(request, error)
+    return _theirs(request, _as_api_exception(error))
+
+
+def _ours(request: Any, error: errors.PlatformError) -> HttpResponse | None:
+    status = next((code for kind, code in STATUSES if isinstance(error, kind)), None)
+    if status is None:
+        return None
+    pointer = getattr(error, "pointer", "")
+    entries = [_entry(pointer, error.code, error.message)] if pointer else []
+    return problem_response(
+        request, status=status, code=error.code, detail=error.message, errors=entries
+    )
+
+
+def _as_api_exception(error: Exception) -> Exception:
+    """Return DRF's counterpart of an error of Django's."""
+    if isinstance(error, RequestDataTooBig):
+        too_large = APIException("The form's fields are too large.", "body_too_large")
+        too_large.status_code = 413
+        return too_large
+    if isinstance(error, UnreadablePostError):
+        return exceptions.ParseError("The body could not be read.", "body_truncated")
+    if isinstance(error, SuspiciousOperation | MultiPartParserError):
+        return exceptions.ParseError("The body cannot be read.")
+    if isinstance(error, Http404):
+        return exceptions.NotFound()
+    return (
+        exceptions.PermissionDenied() if isinstance(error, PermissionDenied) else error
+    )
+
+
+def _theirs(request: Any, error: Exception) -> HttpResponse | None:
+    if not isinstance(error, APIException):
+        return None
+    if isinstance(error, ValidationError):
+        entries = list(_flatten(error.detail, ""))
+        one = entries[0] if len(entries) == 1 else None
+        code = one["code"] if one else "invalid_request"
+        detail = one["detail"] if one else "Some fields are not as they should be."
+    else:
+        entries, detail = [], str(error.detail)
+        code = str(getattr(error.detail, "code", "error"))
+    response = problem_response(
+        request,
+        status=error.status_code,
+        code=CODES.get(code, code),
+        detail=detail,
+        errors=entries,
+    )
+    if header := getattr(error, "auth_header", None):
+        response.headers["WWW-Authenticate"] = header
+    return response
+
+
+def _flatten(detail: Any, pointer: str) -> Iterator[dict[str, str]]:
+    if isinstance(detail, dict):
+        for name, inner in detail.items():
+            is_whole = name == "non_field_errors"
+            yield from _flatten(inner, pointer + ("" if is_whole else pointer_to(name)))
+    elif isinstance(detail, list):
+        for inner in detail:
+            yield from _flatten(inner, pointer)
+    elif isinstance(detail, ErrorDetail):
+        code = "field_required" if detail.code == "required" else "field_invalid"
+        yield _entry(pointer, code, str(detail))
+
+
+def _entry(place: str, code: str, detail: str) -> dict[str, str]:
+    """Say where: ``/x`` points into the body, ``?x`` is a parameter, else a header."""
+    if place.startswith("?"):
+        where = {"parameter": place[1:]}
+    elif place.startswith("/") or not place:
+        where = {"pointer": place}
+    else:
+        where = {"header": place}
+    return {**where, "code": code, "detail": detail}

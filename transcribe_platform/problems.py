@@ -1,0 +1,99 @@
+"""Say every error as RFC 9457 problem+json, and answer for Django's own errors so.
+
+Knows how a problem looks; which error is which status, ``exception_handler`` knows.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.views import defaults
+
+CONTENT_TYPE = "application/problem+json"
+RETRY_SECONDS = {"service_unavailable": 5, "result_not_ready": 2}
+DATABASE_AWAY = (OperationalError, InterfaceError)
+_HTML_ROOT = "/admin/"
+
+logger = logging.getLogger(__name__)
+
+
+def problem_response(
+    request: HttpRequest,
+    *,
+    status: int,
+    code: str,
+    detail: str,
+    errors: Sequence[Mapping[str, str]] = (),
+) -> HttpResponse:
+    """Build the response; its ``code`` is stable, its ``detail`` a sentence."""
+    problem: dict[str, Any] = {
+        "type": f"{settings.BASE_URL}/problems/{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+        "instance": request.path,
+        "code": code,
+        "request_id": request.META.get("REQUEST_ID", ""),
+    }
+    if errors:
+        problem["errors"] = list(errors)
+    response = HttpResponse(json.dumps(problem), status=status)
+    response.headers["Content-Type"] = CONTENT_TYPE
+    if code in RETRY_SECONDS:
+        response.headers["Retry-After"] = str(RETRY_SECONDS[code])
+    return response
+
+
+def unavailable(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Answer 503 while the database is away."""
+    logger.warning("database away", exc_info=error)
+    return problem_response(
+        request,
+        status=503,
+        code="service_unavailable",
+        detail="The platform cannot take this now; try again shortly.",
+    )
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer what Django finds wrong before a view is called."""
+    if request.path.startswith(_HTML_ROOT):
+        return defaults.bad_request(request, exception)
+    status, code = 400, "bad_request"
+    if isinstance(exception, RequestDataTooBig):
+        status, code = 413, "body_too_large"
+    detail = "The request cannot be read."
+    return problem_response(request, status=status, code=code, detail=detail)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer a request that Django does not permit."""
+    if request.path.startswith(_HTML_ROOT):
+        return defaults.permission_denied(request, exception)
+    detail = "This is not permitted."
+    return problem_response(request, status=403, code="forbidden", detail=detail)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer a path that leads nowhere."""
+    if request.path.startswith(_HTML_ROOT):
+        return defaults.page_not_found(request, exception)
+    detail = "There is nothing at this address."
+    return problem_response(request, status=404, code="not_found", detail=detail)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer an error of ours without a word of what it was."""
+    error = sys.exception()
+    if isinstance(error, DATABASE_AWAY):
+        return unavailable(request, error)
+    if request.path.startswith(_HTML_ROOT):
+        return defaults.server_error(request)
+    detail = "Something went wrong on our side; the request id helps us find it."
+    return problem_response(request, status=500, code="server_error", detail=detail)

@@ -1,0 +1,9 @@
+"""Routes of the transcripts API."""
+
+from django.urls import path
+
+from transcripts import views
+
+urlpatterns = [
+    path("transcripts/<uuid:job_id>", views.TranscriptDetail.as_view()),
+]
