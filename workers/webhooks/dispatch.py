@@ -17,7 +17,8 @@ from django.db import connection, transaction
 from django.db.models import Count, F, Sum
 from django.utils.module_loading import import_string
 
-from jobs.dispatch import BROKER_AWAY, WORKER_SEEN_SECONDS
+from jobs.claims import WORKER_SEEN_SECONDS
+from jobs.dispatch import BROKER_AWAY
 from jobs.models import Worker
 from workers.webhooks import services, shares
 from workers.webhooks.models import WebhookDelivery

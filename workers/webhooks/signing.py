@@ -4,7 +4,6 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import secrets
@@ -76,9 +75,10 @@ def _signature(secret: str, signed: bytes) -> str:
 
 
 def _key(secret: str) -> bytes:
+    encoded = secret.removeprefix(SECRET_PREFIX).rstrip("=")
     try:
-        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
-    except binascii.Error:
+        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except ValueError:
         raise InvalidSignature("the secret is not whsec_ and base64") from None
     if not key:
         raise InvalidSignature("the secret is empty")
