@@ -10,6 +10,10 @@ from workers.demo import corpus
 from workers.demo.submission import Submission
 
 
+class UnexpectedAnswer(Exception):
+    """The platform refused what the demo had a right to."""
+
+
 class Client:
     """A customer with an API key."""
 
@@ -34,7 +38,7 @@ class Client:
         self._http.close()
 
     def submit(self, submission: Submission) -> None:
-        """Submit a recording, note its job; raise httpx.HTTPStatusError if refused."""
+        """Submit a recording, note its job; raise UnexpectedAnswer if refused."""
         fields = {
             "options": submission.options(),
             "metadata": {"file": submission.name},
@@ -55,13 +59,12 @@ class Client:
                     data={**texts, **plain},
                     files={"file": (submission.name, audio)},
                 )
-        answer.raise_for_status()
-        submission.job_id = answer.json()["id"]
+        submission.job_id = _accepted(answer)["id"]
         self.refresh(submission)
 
     def refresh(self, submission: Submission) -> None:
         """Read the job's status and attempts."""
-        job = self._get(f"/v1/jobs/{submission.job_id}")
+        job = _accepted(self._http.get(f"/v1/jobs/{submission.job_id}"))
         submission.status = job["status"]
         submission.attempts = job["attempt"]
 
@@ -73,8 +76,13 @@ class Client:
             )
         return answer.status_code, str(answer.json().get("code", ""))
 
-    def _get(self, path: str) -> dict[str, Any]:
-        answer = self._http.get(path)
-        answer.raise_for_status()
-        found: dict[str, Any] = answer.json()
-        return found
+
+def _accepted(answer: httpx.Response) -> dict[str, Any]:
+    if not answer.is_success:
+        request = answer.request
+        raise UnexpectedAnswer(
+            f"{request.method} {request.url} was answered {answer.status_code}:\n"
+            f"{answer.text[:2000]}"
+        )
+    found: dict[str, Any] = answer.json()
+    return found

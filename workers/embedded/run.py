@@ -81,10 +81,11 @@ def running(options: Options, view: View) -> Iterator[Platform]:
         if plan.emulator:
             supervisor.launch(plans.emulator(plan))
         supervisor.run_once(plans.manage(plan, "migrate", "--no-input", "-v", "0"))
-        printed = supervisor.run_once(plans.manage(plan, "bootstrap", "--json"))
-        made = json.loads(printed)
         for program in (*plans.engine(plan), plans.web(plan)):
             supervisor.launch(program)
+        # While those load: they need the tables, not yet a tenant.
+        printed = supervisor.run_once(plans.manage(plan, "bootstrap", "--json"))
+        made = json.loads(printed)
         supervisor.wait_ready(seconds=START_SECONDS)
         platform = Platform(
             plan=plan,

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from workers.demo import scenario
 from workers.demo.board import Board
-from workers.demo.client import Client
+from workers.demo.client import Client, UnexpectedAnswer
 from workers.demo.receiver import Inbox, listening
 from workers.demo.submission import find_broken_promises, submissions
 from workers.embedded import run
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         except StopAsked:
             shutil.rmtree(folder, ignore_errors=True)
             raise CommandError("stopped", returncode=130) from None
-        except EmbeddedError as error:
+        except (EmbeddedError, UnexpectedAnswer) as error:
             raise CommandError(f"{error}\nLogs: {folder}/log") from error
         console.print(f"\n{time.monotonic() - began:.0f} s in all", highlight=False)
         if broken:
