@@ -59,7 +59,7 @@ class Board:
             self._live.update(Group(self._table(), self._bars), refresh=True)
             return
         for each in self._sent:
-            if self._shown.get(each.name) != each.status:
+            if each.job_id and self._shown.get(each.name) != each.status:
                 self._shown[each.name] = each.status
                 self._say(f"  {each.name:<16} {each.priority:<7} {each.status}")
 
@@ -77,9 +77,11 @@ class Board:
             self._say(f"{each.name} ({', '.join(each.recording.voices)}): {errors}")
             for line in each.heard:
                 self._say(f"  {line}")
+            if each.is_refused_twice:
+                self._say(f"  (met two 503s: {each.attempts} attempts)")
         pooled = submissions.pooled_word_error_rate(self._sent)
-        self._say(f"\npooled word error rate {pooled:.1%}")
-        self._say(f"the broken file was refused: {refusal or 'NO'}")
+        self._say(f"\nword error rate over all files: {pooled:.1%}")
+        self._say(f"the file that is no audio was answered: {refusal or 'ACCEPTED'}")
         for sentence in broken_promises:
             self._console.print(f"[red]NOT HELD: {escape(sentence)}[/]")
 

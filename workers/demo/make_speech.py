@@ -51,8 +51,10 @@ def make(recording: Recording) -> None:
 def make_broken() -> None:
     """Write a file with the face of a WAV and nothing in it that could be played."""
     words = b"This is a sentence and no sound. " * 60
-    size = (len(words) + 12).to_bytes(4, "little")
-    corpus.BROKEN.write_bytes(b"RIFF" + size + b"WAVEfmt " + words)
+    no_format = _chunk(b"fmt ", bytes(16))  # no codec, no channels, no rate
+    corpus.BROKEN.write_bytes(
+        _chunk(b"RIFF", b"WAVE" + no_format + _chunk(b"data", words))
+    )
 
 
 def check() -> None:
@@ -69,6 +71,10 @@ def check() -> None:
         heard += found
     pooled = corpus.word_error_rate(truths, heard)
     _say(f"pooled {pooled:.1%}, {time.process_time() - started:.1f} s of CPU")
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    return name + len(content).to_bytes(4, "little") + content
 
 
 def _speak(text: str, voice: str, target: Path) -> Path:
