@@ -25,12 +25,16 @@ class StoredAudio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptionRequest:
-    """One upstream call. ``source`` is a URL the upstream fetches, or an upload."""
+    """One upstream call. ``source`` is a URL the upstream fetches, or an upload.
+
+    The tags name the job and the claim, so that the upstream's own log of requests can
+    be held against the ledger.
+    """
 
     region: Region
     source: str | StoredAudio
     options: dict[str, Any]
-    tag: str
+    tags: tuple[str, ...]
     deadline_seconds: float
 
 

@@ -101,7 +101,7 @@ def build_request(job: Job, attempt: Attempt) -> TranscriptionRequest:
         region=attempt.region,
         source=source,
         options=job.options,
-        tag=f"job:{job.pk}",
+        tags=(f"job:{job.pk}", f"claim:{job.lease_token}"),
         deadline_seconds=settings.CALL_DEADLINE_SECONDS,
     )
 

@@ -110,8 +110,8 @@ class DeepgramBackend:
 
 
 def build_query(request: TranscriptionRequest) -> dict[str, Any]:
-    """Return the query: the job's options and the tag that the ledger goes by."""
-    tags = [*request.options.get("tag", []), request.tag]
+    """Return the query: the job's options and the tags that the ledger goes by."""
+    tags = [*request.options.get("tag", []), *request.tags]
     return {**request.options, "tag": tags}
 
 
