@@ -19,7 +19,11 @@ from workers.embedded.processes import log_tail, wait_until
 ROOT = Path(__file__).parents[2]
 SERVERS = ("DATABASE_URL", "REDIS_URL")
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("run_platform"),  # one folder, one after the other
+]
 
 
 class Run:

@@ -9,7 +9,7 @@ from workers.demo.receiver import Inbox
 from workers.demo.submission import Submission
 from workers.embedded.supervisor import Supervisor
 
-LONGEST_SECONDS = 80.0
+LONGEST_SECONDS = 150.0
 POLL_SECONDS = 0.4
 
 
