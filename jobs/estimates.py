@@ -70,4 +70,5 @@ def _measure_speed(job: Job, *, now: datetime) -> float:
     ).aggregate(audio=Sum("audio_seconds"), since=Min("started_at"))
     if not done["audio"]:
         return 0.0
-    return float(done["audio"]) / max(1.0, (now - done["since"]).total_seconds())
+    took: timedelta = now - done["since"]
+    return float(done["audio"]) / max(1.0, took.total_seconds())

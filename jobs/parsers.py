@@ -49,7 +49,13 @@ class StrictMultiPartParser(MultiPartParser):
     """
 
     json_fields = frozenset(
-        {"options", "metadata", "max_attempts", "expires_in_seconds"}
+        {
+            "allowed_regions",
+            "expires_in_seconds",
+            "max_attempts",
+            "metadata",
+            "options",
+        }
     )
 
     def parse(

@@ -11,6 +11,7 @@ from jobs.list_query import DEFAULT_LIMIT, MAX_LIMIT
 from jobs.serializers import (
     PRIORITIES,
     AttemptPage,
+    JobDetailOutput,
     JobInput,
     JobOutput,
     JobPage,
@@ -101,7 +102,7 @@ LIST: dict[str, Any] = {
 }
 DETAIL: dict[str, Any] = {
     "operation_id": "get_job",
-    "responses": {(200, "application/json"): JobOutput, **problems(404)},
+    "responses": {(200, "application/json"): JobDetailOutput, **problems(404)},
 }
 ATTEMPTS: dict[str, Any] = {
     "operation_id": "list_attempts",

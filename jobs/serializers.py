@@ -17,6 +17,7 @@ from rest_framework import serializers
 from jobs import options
 from jobs.addresses import EgressAllow, check_url
 from jobs.errors import InvalidRequest
+from jobs.estimates import Standing
 from jobs.intake import Submission
 from jobs.models import ApiKey, Attempt, Job, Priority
 from jobs.services import JobDraft
@@ -112,6 +113,9 @@ class JobInput(StrictSerializer):
         required=False, trim_whitespace=False, max_length=2048
     )
     metadata = MetadataField(required=False)
+    allowed_regions = serializers.ListField(
+        child=serializers.CharField(max_length=40), required=False, max_length=20
+    )
     max_attempts = WholeNumberField(required=False, min_value=1, max_value=10)
     expires_at = serializers.DateTimeField(required=False)
     expires_in_seconds = WholeNumberField(
@@ -217,6 +221,30 @@ class JobOutput(serializers.Serializer[Job]):
         return f"{settings.BASE_URL}/v1/transcripts/{job.pk}"
 
 
+class StandingOutput(serializers.Serializer[Standing]):
+    """Where a waiting job stands in its tenant's queue; 1 is next.
+
+    ``eta_seconds`` is measured on recent work, and null where there is none.
+    """
+
+    position = serializers.IntegerField()
+    is_capped = serializers.BooleanField()
+    audio_seconds_ahead = serializers.FloatField()
+    eta_seconds = serializers.FloatField(allow_null=True)
+
+
+class JobDetailOutput(JobOutput):
+    """One job, and where it stands while it waits for its turn."""
+
+    queue = serializers.SerializerMethodField()
+
+    @extend_schema_field(StandingOutput(allow_null=True))
+    def get_queue(self, _job: Job) -> dict[str, Any] | None:
+        """Return its standing, which the view has looked up."""
+        standing: Standing | None = self.context["standing"]
+        return None if standing is None else dict(StandingOutput(standing).data)
+
+
 class JobPage(serializers.Serializer[Any]):
     """One page of a tenant's jobs, newest first."""
 
@@ -299,6 +327,7 @@ def _draft(asked: dict[str, Any], *, now: datetime) -> JobDraft:
         metadata=asked.get("metadata", {}),
         callback_url=asked.get("callback_url", ""),
         priority=Priority[asked.get("priority", "normal").upper()],
+        allowed_regions=asked.get("allowed_regions", []),
         max_attempts=asked.get("max_attempts"),
         expires_at=_expiry(asked, now),
     )

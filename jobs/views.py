@@ -9,7 +9,7 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs import intake, queries, schema, serializers, services
+from jobs import estimates, intake, queries, schema, serializers, services
 from jobs.api import ApiView, caller_of, check_no_body, key_of, respond, tenant_of
 from jobs.idempotency import Answer
 from jobs.list_query import PARAMETERS, ListQuery
@@ -64,10 +64,13 @@ class JobDetail(ApiView):
     @extend_schema(**schema.DETAIL)
     def get(self, request: Request, job_id: UUID) -> Response:
         """Show a job; ``Retry-After`` says when to look again."""
+        now = timezone.now()
         job = queries.get_job(tenant=tenant_of(request), job_id=job_id)
-        wait = serializers.seconds_to_wait(job, now=timezone.now())
+        wait = serializers.seconds_to_wait(job, now=now)
         headers = {"Retry-After": str(wait)} if wait else {}
-        return Response(serializers.JobOutput(job).data, headers=headers)
+        standing = estimates.find_standing(job, now=now)
+        shown = serializers.JobDetailOutput(job, context={"standing": standing})
+        return Response(shown.data, headers=headers)
 
 
 class JobAttempts(ApiView):

@@ -6,18 +6,18 @@ reads ``self.connection.client.hostname`` of None, an AttributeError that no con
 handler knows. Saying "connection lost" instead lets Celery reconnect as it means to.
 """
 
+from importlib.metadata import version
 from typing import Any
 
-import kombu
 import redis
-from kombu.transport.redis import Channel
+from kombu.transport import redis as transport
 
-_connparams = Channel._connparams  # noqa: SLF001  the one place to mend
+# kombu's stubs know only its public half.
+_Channel: Any = transport.Channel
+_connparams = _Channel._connparams  # noqa: SLF001  the one place to mend
 
 
-def _connparams_of_a_living_connection(
-    self: Channel, *args: Any, **kwargs: Any
-) -> Any:
+def _connparams_of_a_living_connection(self: Any, *args: Any, **kwargs: Any) -> Any:
     if getattr(self.connection, "client", None) is None:
         message = "channel of a closed connection"
         raise redis.exceptions.ConnectionError(message)
@@ -26,5 +26,5 @@ def _connparams_of_a_living_connection(
 
 def mend_reconnect() -> None:
     """Patch kombu 5.7's Redis channel; other versions are left alone."""
-    if kombu.__version__.startswith("5.7."):
-        Channel._connparams = _connparams_of_a_living_connection  # noqa: SLF001
+    if version("kombu").startswith("5.7."):
+        _Channel._connparams = _connparams_of_a_living_connection  # noqa: SLF001

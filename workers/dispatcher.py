@@ -11,6 +11,7 @@ import redis
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
+from redis.client import PubSub
 
 from jobs import dispatch
 from workers.ratelimit.permits import get_permits
@@ -41,7 +42,9 @@ class WakeUps:
 
     def __init__(self) -> None:
         client = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1)
-        self._channel = client.pubsub(ignore_subscribe_messages=True)
+        self._channel: PubSub = client.pubsub(  # type: ignore[no-untyped-call]
+            ignore_subscribe_messages=True
+        )
 
     def wait(self, seconds: float) -> None:
         """Return at the first wake-up, or when the time is over."""
