@@ -76,7 +76,7 @@ def launch(tmp_path_factory) -> Iterator[Callable[..., Process]]:
         )
         eventually(lambda: ready.exists() or popen.poll() is not None, READY_SECONDS)
         url = json.loads(ready.read_text())["url"]
-        http = httpx.Client(base_url=url, trust_env=False, timeout=20)
+        http = httpx.Client(base_url=url, trust_env=False, timeout=60)
         started.append(Process(url=url, popen=popen, http=http))
         return started[-1]
 

@@ -17,6 +17,9 @@ from deepgram.core.api_error import ApiError
 ROOT = Path(__file__).parents[3]
 SPEECH = ROOT / "workers" / "demo" / "speech"
 
+# One xdist worker for all of it: the model is loaded once.
+pytestmark = pytest.mark.xdist_group("emulator-process")
+
 
 @pytest.fixture(scope="module")
 def listener(launch):
