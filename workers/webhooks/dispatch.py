@@ -33,35 +33,52 @@ EVENTS_PER_TICK = 1000
 HAND_BACK_SECONDS = 1.0
 _CLAIM_LOCK = 0x77656268  # any constant: one dispatcher claims at a time
 
-# The first few due of every target, tenants in turn. The recursion hops from target to
-# target over the index, so that a target with ten thousand due costs no more than one
-# with ten: https://wiki.postgresql.org/wiki/Loose_indexscan
-_DUE_IN_TURNS = """
-WITH RECURSIVE targets AS (
-    (SELECT target FROM webhooks_webhookdelivery
-     WHERE status = 'pending' ORDER BY target LIMIT 1)
-    UNION ALL
-    SELECT (SELECT later.target FROM webhooks_webhookdelivery later
-            WHERE later.status = 'pending' AND later.target > targets.target
-            ORDER BY later.target LIMIT 1)
-    FROM targets WHERE targets.target IS NOT NULL
-)
+# Due deliveries, tenants in turn, and each tenant's targets in turn.
+_IN_TURNS = """
 SELECT turns.id, turns.tenant_id, turns.target, coalesce(endpoint.failures, 0)
 FROM (
     SELECT due.*, row_number() OVER (
         PARTITION BY due.tenant_id ORDER BY due.place, due.next_attempt_at) AS turn
-    FROM targets CROSS JOIN LATERAL (
+    FROM ({due}) due
+) turns
+LEFT JOIN webhooks_webhookendpoint endpoint ON endpoint.id = turns.endpoint_id
+ORDER BY turns.turn, turns.next_attempt_at LIMIT %(most)s
+"""
+_OLDEST_DUE = _IN_TURNS.format(
+    due="""
+    SELECT oldest.*, row_number() OVER (
+        PARTITION BY target ORDER BY next_attempt_at) AS place
+    FROM (
+        SELECT id, tenant_id, target, endpoint_id, next_attempt_at
+        FROM webhooks_webhookdelivery
+        WHERE status = 'pending' AND next_attempt_at <= %(now)s
+        ORDER BY next_attempt_at LIMIT %(most)s
+    ) oldest
+"""
+)
+# The recursion hops from target to target over the index: ten thousand due of one cost
+# no more than ten. https://wiki.postgresql.org/wiki/Loose_indexscan
+_DUE_OF_EVERY_TARGET = _IN_TURNS.format(
+    due="""
+    WITH RECURSIVE targets AS (
+        (SELECT target FROM webhooks_webhookdelivery
+         WHERE status = 'pending' ORDER BY target LIMIT 1)
+        UNION ALL
+        SELECT (SELECT later.target FROM webhooks_webhookdelivery later
+                WHERE later.status = 'pending' AND later.target > targets.target
+                ORDER BY later.target LIMIT 1)
+        FROM targets WHERE targets.target IS NOT NULL
+    )
+    SELECT first_few.* FROM targets CROSS JOIN LATERAL (
         SELECT id, tenant_id, target, endpoint_id, next_attempt_at,
                row_number() OVER (ORDER BY next_attempt_at) AS place
         FROM webhooks_webhookdelivery
         WHERE status = 'pending' AND target = targets.target
           AND next_attempt_at <= %(now)s
         ORDER BY next_attempt_at LIMIT %(per_target)s
-    ) due
-) turns
-LEFT JOIN webhooks_webhookendpoint endpoint ON endpoint.id = turns.endpoint_id
-ORDER BY turns.turn, turns.next_attempt_at LIMIT %(most)s
+    ) first_few
 """
+)
 # Enough to find something startable behind what its share holds back.
 _CANDIDATES_PER_SLOT = 20
 
@@ -143,15 +160,22 @@ def _is_alone() -> bool:
 
 
 def _find_due(*, now: datetime, free: int) -> list[Due]:
+    """Return the candidates in the order of their turns.
+
+    Usually all that is due. When it is more than can be looked at, the oldest might
+    all be of one target: then some of every target.
+    """
+    most = free * _CANDIDATES_PER_SLOT
+    found = _query_due(_OLDEST_DUE, now=now, most=most)
+    if len(found) < most:
+        return found
+    per_target = min(free, shares.MAX_PER_TARGET)
+    return _query_due(_DUE_OF_EVERY_TARGET, now=now, most=most, per_target=per_target)
+
+
+def _query_due(sql: str, **parameters: Any) -> list[Due]:
     with connection.cursor() as cursor:
-        cursor.execute(
-            _DUE_IN_TURNS,
-            {
-                "now": now,
-                "per_target": min(free, shares.MAX_PER_TARGET),
-                "most": free * _CANDIDATES_PER_SLOT,
-            },
-        )
+        cursor.execute(sql, parameters)
         return [
             Due(id=row[0], tenant_id=row[1], target=row[2], failures=row[3])
             for row in cursor.fetchall()

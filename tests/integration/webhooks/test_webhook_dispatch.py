@@ -1,0 +1,255 @@
+"""The dispatcher's round: what is due is claimed once, fairly, and sent after COMMIT."""
+
+import uuid
+from collections import Counter
+
+import pytest
+import redis
+from django.conf import settings as django_settings
+from django.db import connection
+from kombu.exceptions import OperationalError
+
+from jobs.models import Event, Tenant, Worker
+from tests.integration.webhooks.conftest import START, World, in_parallel
+from transcribe_platform.celery import app
+from workers.webhooks import dispatch, services, shares, tasks
+from workers.webhooks.models import WebhookDelivery, WebhookEndpoint
+
+
+def make_due(world: World, number: int, **endpoint) -> WebhookEndpoint:
+    """Give a new endpoint so many due deliveries, in two statements."""
+    target = world.endpoint(**endpoint)
+    events = Event.objects.bulk_create(
+        Event(
+            tenant=target.tenant,
+            type="job.completed",
+            created_at=START,
+            fanned_out_at=START,
+        )
+        for _ in range(number)
+    )
+    WebhookDelivery.objects.bulk_create(
+        WebhookDelivery(
+            tenant=target.tenant,
+            event=event,
+            endpoint=target,
+            target=target.pk.hex,
+            next_attempt_at=START,
+            created_at=START,
+        )
+        for event in events
+    )
+    return target
+
+
+def claimed() -> Counter[uuid.UUID]:
+    rows = WebhookDelivery.objects.filter(is_claimed=True)
+    return Counter(rows.values_list("endpoint_id", flat=True))
+
+
+@pytest.fixture
+def sent(monkeypatch) -> list[dispatch.Claim]:
+    found: list[dispatch.Claim] = []
+    monkeypatch.setattr(dispatch, "_publish", found.append)
+    return found
+
+
+@pytest.fixture
+def broker() -> redis.Redis:
+    client = redis.Redis.from_url(django_settings.REDIS_URL)
+    client.flushdb()
+    yield client
+    client.flushdb()
+    client.close()
+
+
+def test_one_tick_takes_an_event_to_the_broker(world, sent):
+    world.endpoint()
+    world.event()
+    world.announce()
+
+    claims = dispatch.tick(now=world.now)
+
+    delivery = WebhookDelivery.objects.get()
+    assert sent == claims == [dispatch.Claim(delivery_id=delivery.pk, token=1)]
+    assert (delivery.is_claimed, delivery.claim_token) == (True, 1)
+    assert delivery.next_attempt_at == START + services.claim_time()
+    assert dispatch.tick(now=world.now) == []
+
+
+def test_the_message_names_the_task_and_what_it_needs(world, broker):
+    claim = dispatch.Claim(delivery_id=uuid.uuid4(), token=3)
+
+    dispatch.send([claim], now=world.now)
+
+    with app.connection_for_read() as link, link.SimpleQueue(dispatch.QUEUE) as queue:
+        message = queue.get(timeout=5)
+        message.ack()
+    assert message.headers["task"] == tasks.deliver_webhook.name == "webhooks.deliver"
+    assert message.headers["id"] == f"{claim.delivery_id}.3"
+    assert message.payload[:2] == [
+        [],
+        {"delivery_id": str(claim.delivery_id), "claim_token": 3},
+    ]
+
+
+def test_the_task_makes_the_attempt_and_ignores_fields_of_the_future(world, listen):
+    receiver = listen()
+    delivery = world.delivery(receiver.url)
+    (claim,) = world.claim()
+
+    tasks.deliver_webhook(
+        delivery_id=str(claim.delivery_id), claim_token=claim.token, colour="blue"
+    )
+
+    delivery.refresh_from_db()
+    assert delivery.status == WebhookDelivery.Status.DELIVERED
+    assert len(receiver.received) == 1
+
+
+def test_when_the_broker_is_away_all_are_handed_back_after_one_try(world, monkeypatch):
+    tries = []
+
+    def publish(claim: dispatch.Claim) -> None:
+        tries.append(claim)
+        raise OperationalError
+
+    monkeypatch.setattr(dispatch, "_publish", publish)
+    make_due(world, 5)
+    world.announce()
+
+    claims = dispatch.tick(now=world.now)
+
+    assert len(claims) == 5
+    assert len(tries) == 1
+    assert claimed() == {}
+    assert dispatch.claim(now=world.now) == []
+    world.pass_time(dispatch.HAND_BACK_SECONDS)
+    again = dispatch.claim(now=world.now)
+    assert [each.token for each in again] == [2] * 5
+    # The one that may have got through after all finds its token outdated.
+    assert world.attempt(claims[0]) is None
+
+
+def test_a_lost_claim_is_due_again_with_a_higher_token(world):
+    make_due(world, 1)
+    (first,) = world.claim()
+    world.pass_time(services.claim_time().total_seconds() - 1)
+    assert world.claim() == []
+    world.pass_time(1)
+
+    (second,) = world.claim()
+
+    assert second.delivery_id == first.delivery_id
+    assert (first.token, second.token) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "worker",
+    [
+        None,
+        {"queues": ["webhooks"], "seconds_ago": 11},
+        {"queues": ["transcribe.local"], "seconds_ago": 0},
+    ],
+    ids=["none", "dead", "of another queue"],
+)
+def test_without_a_live_webhook_worker_nothing_is_claimed(world, worker):
+    make_due(world, 1)
+    if worker:
+        seen_at = START - services.timedelta(seconds=worker["seconds_ago"])
+        Worker.objects.create(
+            name="w", queues=worker["queues"], slots=9, seen_at=seen_at
+        )
+
+    assert dispatch.claim(now=world.now) == []
+    assert claimed() == {}
+
+
+def test_no_more_is_in_hand_than_live_workers_have_threads_for(world):
+    for _ in range(5):
+        make_due(world, 5)
+    world.announce(slots=2, name="a")
+    world.announce(slots=3, name="b")
+
+    first = dispatch.claim(now=world.now)
+    for each in first[:2]:
+        dispatch.hand_back(each, now=world.now)
+    world.pass_time(1)
+    second = dispatch.claim(now=world.now)
+
+    assert 4 <= len(first) <= 5
+    assert len(second) == 2
+    assert sum(claimed().values()) == len(first)
+
+
+def test_thousands_due_of_one_endpoint_do_not_keep_out_another(world):
+    flood = make_due(world, 3000)  # more than a tick looks at
+    other = make_due(world, 1, tenant=Tenant.objects.create(name="quiet"))
+    WebhookDelivery.objects.filter(endpoint=other).update(
+        next_attempt_at=START + services.timedelta(seconds=1)
+    )
+    world.pass_time(1)
+    world.announce(slots=100)
+
+    dispatch.claim(now=world.now)
+    dispatch.claim(now=world.now)
+
+    assert claimed() == {flood.pk: shares.MAX_PER_TARGET, other.pk: 1}
+
+
+def test_an_endpoint_that_keeps_failing_gets_one_at_a_time(world):
+    failing = make_due(world, 5, failures=shares.FAILING_AFTER, failing_since=START)
+    well = make_due(world, 5)
+    world.announce(slots=100)
+
+    dispatch.claim(now=world.now)
+
+    assert claimed() == {failing.pk: 1, well.pk: 5}
+
+
+def test_tenants_take_turns_when_slots_are_few(world):
+    quiet = Tenant.objects.create(name="quiet")
+    for _ in range(30):
+        make_due(world, 3)
+    mine = make_due(world, 3, tenant=quiet)
+    world.announce(slots=3)
+
+    dispatch.claim(now=world.now)
+
+    assert claimed()[mine.pk] == 1
+    assert sum(claimed().values()) == 3
+
+
+def test_an_idle_tick_asks_two_questions(world, django_assert_num_queries):
+    world.announce()
+    with django_assert_num_queries(4):  # two of them are the savepoint of the test
+        dispatch.tick(now=world.now)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_dispatchers_at_once_claim_each_delivery_once_within_the_shares():
+    world = World()
+    for _ in range(4):
+        make_due(world, 20)
+    world.announce(slots=100)
+
+    found = in_parallel(4, lambda: dispatch.claim(now=world.now))
+
+    claims = [claim for each in found for claim in each]
+    assert len({claim.delivery_id for claim in claims}) == len(claims) > 0
+    assert all(number <= shares.MAX_PER_TARGET for number in claimed().values())
+    assert sum(claimed().values()) == len(claims)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_is_just_being_recorded_is_left_for_the_next_tick():
+    world = World()
+    make_due(world, 2)
+    world.announce()
+    with services.transaction.atomic():
+        locked = WebhookDelivery.objects.select_for_update().first()
+        (claims,) = in_parallel(1, lambda: dispatch.claim(now=world.now))
+
+    assert locked.pk not in {claim.delivery_id for claim in claims}
+    assert len(claims) == 1
+    assert connection.in_atomic_block is False
