@@ -45,6 +45,9 @@ check types: export FIELD_ENCRYPTION_KEYS = AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
 check types: export DATABASE_URL = postgres://nobody@127.0.0.1:1/none
 check types: export REDIS_URL = redis://127.0.0.1:1/0
 
+chaos: venv-dev  ## kill and cut off everything under load, checked each time (ten minutes; CHAOS_SECONDS=…)
+	$(BIN)/python -m tests.chaos
+
 check: venv-dev types  ## what CI checks: format, lint, types, imports, drift
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

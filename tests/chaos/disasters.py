@@ -1,0 +1,52 @@
+"""What can befall the platform, each by name."""
+
+from collections.abc import Callable
+from functools import partial
+
+from tests.chaos.platform import Platform
+
+Disaster = Callable[[Platform], None]
+
+
+def kill(prefix: str, platform: Platform, *, away_seconds: float = 0.0) -> None:
+    """Kill -9 the first process of a kind, as found after the last turn."""
+    names = platform.names(prefix)
+    turn = len(platform.marks) % len(names)
+    platform.kill(names[turn], away_seconds=away_seconds)
+
+
+def kill_leading_dispatcher(platform: Platform) -> None:
+    """Kill both dispatchers one after the other: one of them was leading."""
+    for name in platform.names("dispatcher"):
+        platform.kill(name)
+
+
+def flush(platform: Platform) -> None:
+    platform.flush()
+
+
+def restart_postgres(platform: Platform) -> None:
+    platform.restart("postgres")
+
+
+def rolling_restart(platform: Platform) -> None:
+    """SIGTERM every process of ours in turn, each when the one before is back."""
+    for prefix in ("dispatcher", "worker", "webhooks", "web"):
+        for name in platform.names(prefix):
+            if prefix != "web" or name == "web":
+                platform.restart(name)
+
+
+DISASTERS: dict[str, Disaster] = {
+    "kill a worker": partial(kill, "worker"),
+    "kill the dispatchers": kill_leading_dispatcher,
+    "kill web": partial(kill, "web"),
+    "kill the webhook worker": partial(kill, "webhooks"),
+    "flush redis": flush,
+    "restart redis empty": partial(kill, "valkey"),
+    "redis gone for 30 s": partial(kill, "valkey", away_seconds=30),
+    "restart postgres": restart_postgres,
+    "crash postgres": partial(kill, "postgres"),
+    "upstream gone for 20 s": partial(kill, "emulator", away_seconds=20),
+    "rolling restart": rolling_restart,
+}

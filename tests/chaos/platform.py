@@ -1,0 +1,308 @@
+"""The whole platform as real processes on real sockets, to be broken and watched.
+
+The pieces are `workers.embedded`'s: its supervisor restarts what dies, by itself. One
+thread, the caller's, ticks it; whoever waits for anything does so through `wait`.
+"""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import psycopg
+import redis
+
+from tests.chaos.receiver import Inbox, listening
+from tests.chaos.upstream import Upstream
+from workers.embedded import plan as plans
+from workers.embedded import postgres, probes, valkey
+from workers.embedded.plan import Options, Plan
+from workers.embedded.supervisor import Child, Program, State, Supervisor
+
+START_SECONDS = 90.0
+STEP_SECONDS = 0.05
+HELD = f"permits:{{{plans.REGION}:prerecorded}}:held"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """How large and how hasty; the emulator enforces a little more than the region."""
+
+    seed: int = 1
+    lease_seconds: float = 3.0
+    threads: int = 20
+    concurrency: int = 40
+    per_minute: int = 2000
+    longest_call_seconds: float = 3.0
+
+    def settings(self, inbox: Inbox) -> dict[str, str]:
+        """Return the environment of every process of ours."""
+        return {
+            "LEASE_SECONDS": str(self.lease_seconds),
+            "BACKOFF_BASE_SECONDS": "0.2",
+            "BACKOFF_CAP_SECONDS": "1",
+            "MAX_ATTEMPTS": "10",
+            "CALL_DEADLINE_SECONDS": "30",
+            "WEBHOOK_SCHEDULE_SECONDS": ",".join(["0.5"] * 60),
+            "WEBHOOK_THROTTLED_SECONDS": "0.5",
+            "WEBHOOK_TIMEOUT_SECONDS": "2",
+            "EGRESS_ALLOW": inbox.url.removeprefix("http://"),
+            "LOG_LEVEL": "INFO",
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """Something that was done to the platform, and when."""
+
+    what: str
+    at: float
+    until: float = 0.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Platform:
+    """The running platform, and the hands that break it."""
+
+    setup: Setup
+    plan: Plan
+    supervisor: Supervisor
+    inbox: Inbox
+    upstream: Upstream
+    api_key: str
+    accepted: dict[str, str] = field(default_factory=dict)
+    marks: list[Mark] = field(default_factory=list)
+    _told: int = 0
+
+    def child(self, name: str) -> Child:
+        return next(
+            each for each in self.supervisor.children if each.program.name == name
+        )
+
+    def names(self, prefix: str) -> list[str]:
+        return [
+            child.program.name
+            for child in self.supervisor.children
+            if child.program.name.startswith(prefix)
+        ]
+
+    def tick(self) -> None:
+        """Let the supervisor work; a new emulator hears what shall go wrong."""
+        self.supervisor.tick()
+        emulator = self.child("emulator")
+        if emulator.state is State.READY and emulator.process.pid != self._told:
+            self.upstream.inject()
+            self._told = emulator.process.pid
+
+    def wait(self, until: Callable[[], bool], *, seconds: float, what: str) -> None:
+        """Tick until a condition holds; fail with a sentence when it does not."""
+        end = time.monotonic() + seconds
+        while not until():
+            if time.monotonic() > end:
+                raise AssertionError(f"not within {seconds:.0f} s: {what}")
+            self.tick()
+            time.sleep(STEP_SECONDS)
+
+    def wait_whole(self, *, seconds: float = START_SECONDS) -> None:
+        """Wait until every process is there and answers."""
+        self.wait(self.is_whole, seconds=seconds, what="every process is up")
+
+    def is_whole(self) -> bool:
+        children = self.supervisor.children
+        return all(child.state is State.READY for child in children)
+
+    def kill(self, name: str, *, away_seconds: float = 0.0) -> None:
+        """Kill -9 a process; the supervisor restarts it, not before the time is over."""
+        child = self.child(name)
+        if name == "emulator":
+            self.upstream.read()
+        began = time.time()
+        with suppress(ProcessLookupError):
+            os.kill(child.process.pid, signal.SIGKILL)
+        if name == "emulator":
+            self.upstream.mourn()
+        self.wait(
+            lambda: child.state is State.RESTARTING,
+            seconds=10,
+            what=f"the supervisor notices that {name} is dead",
+        )
+        child.due_at = max(child.due_at, time.monotonic() + away_seconds)
+        self._mark(f"kill {name}", began, away_seconds)
+
+    def restart(self, name: str, *, seconds: float = 60.0) -> None:
+        """Ask a process to end, by its own signal, and wait for the next one."""
+        child = self.child(name)
+        old, began = child.process, time.time()
+        if name == "emulator":
+            self.upstream.read()
+        old.send_signal(child.program.command.stop_signal)
+        self.wait(
+            lambda: child.process is not old and child.state is State.READY,
+            seconds=seconds,
+            what=f"{name} ends and comes back",
+        )
+        if name == "emulator":
+            self.upstream.mourn()
+        self._mark(f"restart {name}", began, time.time() - began)
+
+    def flush(self) -> None:
+        """Empty Redis."""
+        with self.broker() as broker:
+            broker.flushall()
+        self._mark("flush", time.time(), 0)
+
+    def broker(self) -> redis.Redis:
+        return redis.Redis.from_url(self.plan.environment["REDIS_URL"])
+
+    def permits_held(self) -> int:
+        """Count the permits that have not run out, by Redis' own clock."""
+        with self.broker() as broker:
+            seconds, micros = broker.time()
+            now = seconds * 1000 + micros // 1000
+            return int(broker.zcount(HELD, now, "+inf"))
+
+    def rows(self, query: str, *values: object) -> list[tuple[object, ...]]:
+        """Ask the database, on a connection of its own."""
+        url = self.plan.environment["DATABASE_URL"]
+        with psycopg.connect(url, connect_timeout=5) as connection:
+            return connection.execute(query.encode(), values).fetchall()
+
+    def members(self) -> dict[int, psutil.Process]:
+        """Return every process that was started with this run's folder."""
+        return find_members(self.plan.options.data_dir)
+
+    def _mark(self, what: str, at: float, lasted: float) -> None:
+        self.marks.append(Mark(what=what, at=at, until=time.time() + lasted))
+
+
+def find_members(folder: Path) -> dict[int, psutil.Process]:
+    """Return the processes that know the folder by environment or command line."""
+    found = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            known = (*process.cmdline(), *process.environ().values())
+            if any(str(folder) in each for each in known):
+                found[process.pid] = process
+    found.pop(os.getpid(), None)
+    return found
+
+
+@contextmanager
+def running(folder: Path, setup: Setup) -> Iterator[Platform]:
+    """Yield the platform once all of it answers; stop all of it afterwards."""
+    with listening() as inbox, Supervisor(show=lambda _children: None) as supervisor:
+        options = Options(data_dir=folder, port=0, settings=setup.settings(inbox))
+        urls = _launch_servers(options, supervisor)
+        # Nothing of the test run's own settings may reach these processes.
+        inherited = {
+            name: os.environ[name]
+            for name in ("PATH", "HOME", "LANG")
+            if name in os.environ
+        }
+        plan = plans.make_plan(options, urls=urls, inherited=inherited)
+        supervisor.launch(_emulator(plan, setup))
+        supervisor.run_once(plans.manage(plan, "migrate", "--no-input", "-v", "0"))
+        for program in _programs(plan, setup):
+            supervisor.launch(program)
+        made = json.loads(supervisor.run_once(_bootstrap(plan, setup)))
+        inbox.secret = made["webhook_secret"]
+        platform = Platform(
+            setup=setup,
+            plan=plan,
+            supervisor=supervisor,
+            inbox=inbox,
+            upstream=Upstream(plan.emulator),
+            api_key=made["api_key"],
+        )
+        platform.wait_whole()
+        yield platform
+
+
+def _launch_servers(options: Options, supervisor: Supervisor) -> dict[str, str]:
+    """Start a PostgreSQL that keeps its word and a Valkey that forgets everything."""
+    services = {
+        "postgres": postgres.prepare(
+            options.data_dir / "postgres",
+            durable=True,
+            log=options.logs / "postgres.log",
+        ),
+        "valkey": valkey.prepare(
+            options.data_dir / "valkey", durable=False, log=options.logs / "valkey.log"
+        ),
+    }
+    for name, service in services.items():
+        supervisor.launch(plans.server(service, name))
+    supervisor.wait_ready()
+    return {
+        "DATABASE_URL": services["postgres"].url,
+        "REDIS_URL": services["valkey"].url,
+    }
+
+
+def _bootstrap(plan: Plan, setup: Setup) -> plans.Command:
+    """Make tenant, key and region; the region stays a little under the true limits."""
+    return plans.manage(
+        *(plan, "bootstrap", "--json"),
+        *("--max-concurrent", str(setup.concurrency - 2)),
+        *("--max-per-minute", str(int(setup.per_minute * 0.97))),
+    )
+
+
+def _emulator(plan: Plan, setup: Setup) -> Program:
+    words = (
+        *("-m", "workers.deepgram.emulator", "--engine", "canned"),
+        *("--port", str(plan.emulator_port), "--seed", str(setup.seed)),
+        *("--concurrency", str(setup.concurrency)),
+        *("--rate-per-minute", str(setup.per_minute)),
+        *("--latency-min", "0.2", "--latency-max", str(setup.longest_call_seconds)),
+        *("--fetch-cache-seconds", "3600", "--words", "20"),
+    )
+    return Program(
+        name="emulator",
+        command=plans.python(plan, "emulator", *words),
+        ready=lambda _started: probes.http_answers(f"{plan.emulator}/v1/status"),
+        stage=plans.UPSTREAM,
+    )
+
+
+def _programs(plan: Plan, setup: Setup) -> Iterator[Program]:
+    for number in (1, 2):
+        yield _dispatcher(plan, f"dispatcher-{number}")
+        yield plans._worker(
+            plan,
+            f"worker-{number}",
+            queues=f"transcribe.{plans.REGION}",
+            threads=setup.threads,
+        )
+    yield plans._worker(plan, "webhooks", queues="webhooks,housekeeping", threads=10)
+    yield _web(plan)
+
+
+def _dispatcher(plan: Plan, name: str) -> Program:
+    database = plan.environment["DATABASE_URL"]
+    return Program(
+        name=name,
+        command=plans.python(plan, name, "manage.py", "run_dispatcher"),
+        ready=lambda _started: probes.has_connected(database, name),
+        stage=plans.ENGINE,
+    )
+
+
+def _web(plan: Plan) -> Program:
+    """Return the REST door as production runs it."""
+    words = (
+        *("-m", "granian", "--interface", "wsgi", "--blocking-threads", "16"),
+        *("--host", plans.HOST, "--port", str(plan.web_port), "--log-level", "warning"),
+        *("--respawn-failed-workers", "transcribe_platform.wsgi:application"),
+    )
+    return Program(
+        name="web",
+        command=plans.python(plan, "web", *words),
+        ready=lambda _started: probes.http_answers(f"{plan.web}/health/ready"),
+        stage=plans.DOORS,
+    )

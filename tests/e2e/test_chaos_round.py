@@ -1,0 +1,38 @@
+"""One short round of `make chaos`: a worker and the web process die among running jobs."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import cycle
+from tests.chaos.disasters import DISASTERS
+from tests.chaos.platform import Platform, Setup, running
+from workers.embedded.binaries import scratch_folder
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(180)]
+
+JOBS = 80
+
+
+@pytest.fixture
+def platform() -> Iterator[Platform]:
+    folder: Path = scratch_folder("transcribe-round-")
+    setup = Setup(lease_seconds=2.0, longest_call_seconds=2.0)
+    with running(folder / "data", setup) as started:
+        yield started
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_every_job_ends_once_when_a_worker_and_web_are_killed(platform: Platform):
+    load = cycle.Load(name="round", jobs=JOBS, per_second=40)
+    strikes = [(0.4, DISASTERS["kill a worker"]), (0.8, DISASTERS["kill web"])]
+
+    report = cycle.play(platform, load, strikes)
+
+    assert report.broken == []
+    assert report.unknown > 0  # calls were under way when the worker died
+    assert len(platform.accepted) == JOBS
+    assert {mark.what for mark in platform.marks} == {"kill worker-1", "kill web"}
+    platform.wait_whole()  # the supervisor alone brought both back
