@@ -21,6 +21,7 @@ from jobs.fairness import Load, next_turns
 from jobs.models import Job, Region, Worker
 from jobs.state import JobStatus
 
+QUEUE_PREFIX = "transcribe."
 WORKER_SEEN_SECONDS = 10
 MAX_CLAIM = 500  # a tick stays short however much room there is
 
@@ -86,7 +87,7 @@ def permit_of(job: Job) -> Permit:
 
 def queue_of(region: str) -> str:
     """Return the Celery queue of a region's worker pool."""
-    return f"transcribe.{region}"
+    return f"{QUEUE_PREFIX}{region}"
 
 
 def claim_all(
@@ -149,13 +150,15 @@ def count_free_threads(region: Region, *, now: datetime) -> int:
     seen = Worker.objects.filter(
         seen_at__gte=now - timedelta(seconds=WORKER_SEEN_SECONDS)
     )
-    live = {worker.name: worker.slots for worker in seen if queue in worker.queues}
-    in_hand = (
-        Job.objects.filter(status=JobStatus.PROCESSING, region=region)
-        .filter(Q(worker="") | Q(worker__in=live))
-        .count()
-    )
-    return sum(live.values()) - in_hand
+    live = [worker for worker in seen if queue in worker.queues]
+    # A pool may serve several regions: what it does for the others takes threads too.
+    served = {queue, *(name for worker in live for name in worker.queues)}
+    regions = [name.removeprefix(QUEUE_PREFIX) for name in served]
+    in_hand = Job.objects.filter(
+        Q(worker="", region__in=regions) | Q(worker__in=[w.name for w in live]),
+        status=JobStatus.PROCESSING,
+    ).count()
+    return sum(worker.slots for worker in live) - in_hand
 
 
 def _find_lanes() -> list[str]:

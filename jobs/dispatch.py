@@ -7,6 +7,7 @@ and nothing here loops: ``workers.dispatcher`` does.
 """
 
 import logging
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ TRANSCRIBE_TASK = "workers.transcribe"
 WAKE_CHANNEL = "transcribe:wake"
 # What a send raises when the broker cannot be reached.
 BROKER_AWAY = (KombuError, redis.RedisError, OSError)
-_TICK_LOCK = 0x7472616E  # any constant: the tick's advisory lock
+_TICK_LOCK = 0x7472616E << 32  # any constant: the tick's advisory locks
 # A wake-up must not wait for a Redis that is not there.
 _redis = redis.Redis.from_url(
     settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1
@@ -67,7 +68,7 @@ def tick(
     ticked = Ticked()
     try:
         with transaction.atomic():
-            now = _lead(ticked, up_since)
+            now = _lead(ticked, only_region=only_region, up_since=up_since)
             if now is None:
                 return ticked
             ticked.expired = leases.expire(now=now)
@@ -85,7 +86,14 @@ def tick(
     return ticked
 
 
-def _lead(ticked: Ticked, up_since: datetime) -> datetime | None:
+def _lock_of(only_region: str | None) -> int:
+    """Return the lock of a scope; dispatchers of other regions do not wait for it."""
+    return _TICK_LOCK + zlib.crc32((only_region or "").encode())
+
+
+def _lead(
+    ticked: Ticked, *, only_region: str | None, up_since: datetime
+) -> datetime | None:
     """Become this tick's one dispatcher and return the database's clock, or None.
 
     A transaction-level lock leaves no session state, so any pooler may stand between.
@@ -95,7 +103,7 @@ def _lead(ticked: Ticked, up_since: datetime) -> datetime | None:
         cursor.execute(
             "SELECT pg_try_advisory_xact_lock(%s), clock_timestamp(),"
             " pg_postmaster_start_time()",
-            [_TICK_LOCK],
+            [_lock_of(only_region)],
         )
         row: tuple[bool, datetime, datetime] = cursor.fetchone()
     ticked.leader, now, server_up_since = row
@@ -110,6 +118,13 @@ def _lead(ticked: Ticked, up_since: datetime) -> datetime | None:
 def _celery() -> Any:
     """Return the Celery app by its name in the settings: it is wired further left."""
     return import_string(settings.CELERY_APP)
+
+
+@cache
+def _connection_of(region: str) -> Any:
+    """Return the broker connection of a region with its own Redis, or None."""
+    url = settings.REGION_REDIS_URLS.get(region)
+    return _celery().connection_for_write(url) if url else None
 
 
 def send(jobs: Iterable[Job], *, permits: Permits, now: datetime) -> None:
@@ -130,6 +145,7 @@ def send(jobs: Iterable[Job], *, permits: Permits, now: datetime) -> None:
                 task_id=claims.permit_of(job).member,
                 queue=claims.queue_of(job.region_id or ""),
                 priority=job.priority,
+                connection=_connection_of(job.region_id or ""),
             )
         except BROKER_AWAY:
             logger.warning("broker away, claims handed back")

@@ -54,6 +54,12 @@ app.conf.update(
     enable_utc=True,
     beat_schedule={
         "sweep": {"task": "workers.sweep", "schedule": 3600.0},
+        # A probe that waited longer than this is of no use any more.
+        "probe-regions": {
+            "task": "workers.probe_regions",
+            "schedule": 15.0,
+            "options": {"expires": 15},
+        },
     },
 )
 app.autodiscover_tasks(["workers", "workers.webhooks"])

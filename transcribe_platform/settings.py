@@ -94,6 +94,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Broker and limits. Nothing durable lives there: losing it loses no job.
 REDIS_URL = env_str("REDIS_URL", hint=EMBEDDED_HINT)
+# Regions with a Redis of their own: broker of their workers, ledger of their permits.
+REGION_REDIS_URLS = dict(part.split("=", 1) for part in env_list("REGION_REDIS_URLS"))
 
 # Uploads and raw documents. On several hosts: an S3-compatible backend.
 MEDIA_ROOT = Path(env_str("MEDIA_ROOT", str(BASE_DIR / "var" / "media")))

@@ -102,8 +102,16 @@ def build_request(job: Job, attempt: Attempt) -> TranscriptionRequest:
         source=source,
         options=job.options,
         tags=(f"job:{job.pk}", f"claim:{job.lease_token}"),
-        deadline_seconds=settings.CALL_DEADLINE_SECONDS,
+        deadline_seconds=_time_for(job),
     )
+
+
+def _time_for(job: Job) -> float:
+    """Return how long the call may take: nobody wants it after the job's deadline."""
+    limit: float = settings.CALL_DEADLINE_SECONDS
+    if job.expires_at is None:
+        return limit
+    return max(0.0, min(limit, (job.expires_at - timezone.now()).total_seconds()))
 
 
 def finish(

@@ -18,6 +18,7 @@ from jobs.models import Attempt
 from transcripts import services
 from transcripts.backends import get_backend
 from workers import storage
+from workers.deepgram import probe
 from workers.heartbeat import Heartbeat
 from workers.ratelimit.permits import get_permits
 
@@ -40,6 +41,12 @@ def transcribe(*, job_id: str, lease_token: int, region: str, **_future: Any) ->
         unused = Permit(member=f"{job_id}.{lease_token}", pools=tuple(lanes.POOLS))
         get_permits().release(region, [unused])
     dispatch.wake()
+
+
+@shared_task(name="workers.probe_regions")
+def probe_regions(**_future: Any) -> None:
+    """Ask each upstream whether it answers and takes our key."""
+    probe.probe_regions(now=timezone.now())
 
 
 @shared_task(name="workers.sweep")

@@ -12,7 +12,6 @@ from typing import IO, Any
 import h11
 import httpx
 from deepgram.core.api_error import ApiError
-from django.conf import settings
 
 from jobs.backoff import Failure
 from jobs.errors import UpstreamError
@@ -71,11 +70,7 @@ class DeepgramBackend:
         return self._read_answer()
 
     def _call(self, request: TranscriptionRequest) -> None:
-        region = request.region
-        media = client.get_client(
-            base_url=region.base_url,
-            api_key=str(getattr(settings, region.key_setting, "")),
-        ).listen.v1.media
+        media = client.get_region_client(request.region).listen.v1.media
         options: dict[str, Any] = {
             "max_retries": 0,
             "additional_query_parameters": build_query(request),

@@ -11,7 +11,9 @@ from contextvars import ContextVar
 
 import httpx
 from deepgram import DeepgramClient, DeepgramClientEnvironment
+from django.conf import settings
 
+from jobs.models import Region
 from workers import network
 
 MAX_CONNECTIONS = 200
@@ -58,6 +60,12 @@ def take_answer() -> httpx.Response | None:
 
 _clients: dict[tuple[str, str], DeepgramClient] = {}
 _lock = threading.Lock()
+
+
+def get_region_client(region: Region) -> DeepgramClient:
+    """Return this process's client for a region, with the key its row names."""
+    api_key = str(getattr(settings, region.key_setting, ""))
+    return get_client(base_url=region.base_url, api_key=api_key)
 
 
 def get_client(*, base_url: str, api_key: str) -> DeepgramClient:

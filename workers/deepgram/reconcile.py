@@ -52,10 +52,7 @@ def _read_log(
     region: Region, *, start: datetime, end: datetime
 ) -> Iterator[dict[str, Any]]:
     """Yield the log's entries, page by page, of every project the key may see."""
-    manage = client.get_client(
-        base_url=region.base_url,
-        api_key=str(getattr(settings, region.key_setting, "")),
-    ).manage.v1.projects
+    manage = client.get_region_client(region).manage.v1.projects
     manage.list()
     for project in _answer()["projects"]:
         for page in range(1_000_000):

@@ -7,7 +7,9 @@ upstream is unwell count; the rules are in ``breaker.lua``.
 
 import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import redis
@@ -21,26 +23,32 @@ NO_LIMIT = sys.maxsize
 class Breaker:
     """The breakers of all regions."""
 
-    def __init__(self, client: "redis.Redis") -> None:
+    def __init__(
+        self, client: "redis.Redis", *, own: "Mapping[str, redis.Redis] | None" = None
+    ) -> None:
         self._script = client.register_script(_SCRIPT)
+        self._client = client
+        self._own = own or {}
 
     def allow(self, region: str) -> int:
         """Return how many calls may begin now; asking takes the trial.
 
         Raises redis.RedisError.
         """
-        allowed = int(self._script(keys=self._keys(region), args=["allow"]))
+        allowed = int(self._ask(region, "allow"))
         return NO_LIMIT if allowed < 0 else allowed
 
     def record(self, region: str, *, well: bool) -> None:
         """Note how a call ended; without Redis it is forgotten."""
         try:
-            args = ["good" if well else "bad", uuid4().hex]
-            self._script(keys=self._keys(region), args=args)
+            self._ask(region, "good" if well else "bad", uuid4().hex)
         except redis.RedisError:
             logger.debug("outcome not recorded")
 
-    @staticmethod
-    def _keys(region: str) -> list[str]:
+    def _ask(self, region: str, *args: str) -> Any:
         base = f"breaker:{{{region}}}"
-        return [f"{base}:state", f"{base}:bad", f"{base}:good"]
+        return self._script(
+            keys=[f"{base}:state", f"{base}:bad", f"{base}:good"],
+            args=args,
+            client=self._own.get(region, self._client),
+        )

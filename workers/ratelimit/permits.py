@@ -8,7 +8,7 @@ that are the truth, the jobs in hand and the last minute's attempts, before it g
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -37,10 +37,14 @@ _POOLS = list(lanes.POOLS)
 class RedisPermits:
     """The ledger of prerecorded calls; implements ``jobs.claims.Permits``."""
 
-    def __init__(self, client: "redis.Redis") -> None:
+    def __init__(
+        self, client: "redis.Redis", *, own: "Mapping[str, redis.Redis] | None" = None
+    ) -> None:
+        """``own`` are the clients of regions that have a Redis of their own."""
         self._script = client.register_script(_SCRIPT)
         self._client = client
-        self.breaker = Breaker(client)
+        self._own = own or {}
+        self.breaker = Breaker(client, own=self._own)
 
     def find_room(self, region: Region) -> dict[str, int]:
         """Return free places in all (key "") and in each pool; {} when it is away.
@@ -123,7 +127,9 @@ class RedisPermits:
             **fields,
         }
         return self._script(
-            keys=[f"{base}:{part}" for part in parts], args=[verb, json.dumps(asked)]
+            keys=[f"{base}:{part}" for part in parts],
+            args=[verb, json.dumps(asked)],
+            client=self._own.get(region, self._client),
         )
 
     def _seed(self, region: Region) -> None:
@@ -153,9 +159,11 @@ class RedisPermits:
 @cache
 def get_permits() -> RedisPermits:
     """Return this process's door to the ledger."""
-    client = redis.Redis.from_url(
-        settings.REDIS_URL,
-        socket_timeout=TIMEOUT_SECONDS,
-        socket_connect_timeout=TIMEOUT_SECONDS,
+    own = {name: _connect(url) for name, url in settings.REGION_REDIS_URLS.items()}
+    return RedisPermits(_connect(settings.REDIS_URL), own=own)
+
+
+def _connect(url: str) -> "redis.Redis":
+    return redis.Redis.from_url(
+        url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
     )
-    return RedisPermits(client)

@@ -1,0 +1,69 @@
+"""`manage.py tenants`: list customers with their load, and steer them."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db.models import Count, Q
+from django.utils import timezone
+
+from jobs import services
+from jobs.models import Tenant
+from jobs.state import JobStatus
+
+ACTOR = "manage.py"
+
+
+class Command(BaseCommand):
+    """Without an action, a table; with one, do it and show the tenant."""
+
+    help = __doc__
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare action, name and what `set` sets."""
+        actions = ["pause", "resume", "set"]
+        parser.add_argument("action", nargs="?", choices=actions)
+        parser.add_argument("name", nargs="?")
+        parser.add_argument("--weight", type=int)
+        parser.add_argument("--max-in-flight", type=int)
+        parser.add_argument("--highest-priority", type=int, choices=[0, 3, 6, 9])
+        parser.add_argument("--allowed-region", action="append", metavar="NAME")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Do it."""
+        tenants = Tenant.objects.order_by("name")
+        if options["action"]:
+            tenants = tenants.filter(name=options["name"])
+            tenant = tenants.first()
+            if tenant is None:
+                raise CommandError(f"There is no tenant {options['name']!r}.")
+            self._steer(tenant, options)
+        self._show(tenants)
+
+    @staticmethod
+    def _steer(tenant: Tenant, options: dict[str, Any]) -> None:
+        now = timezone.now()
+        if options["action"] == "pause":
+            services.pause_tenant(tenant=tenant, now=now, actor=ACTOR)
+        elif options["action"] == "resume":
+            services.resume_tenant(tenant=tenant, now=now, actor=ACTOR)
+        else:
+            fields = {
+                "weight": options["weight"],
+                "max_in_flight": options["max_in_flight"],
+                "highest_priority": options["highest_priority"],
+                "allowed_regions": options["allowed_region"],
+            }
+            given = {name: value for name, value in fields.items() if value is not None}
+            Tenant.objects.filter(pk=tenant.pk).update(**given)
+
+    def _show(self, tenants: Any) -> None:
+        queued = Count("jobs", filter=Q(jobs__status=JobStatus.QUEUED))
+        running = Count("jobs", filter=Q(jobs__status=JobStatus.PROCESSING))
+        for tenant in tenants.annotate(queued=queued, running=running):
+            limit = tenant.max_in_flight or "no limit"
+            state = "paused" if tenant.is_paused else "open"
+            self.stdout.write(
+                f"{tenant.name:<24} {state:<8} {tenant.queued} queued,"
+                f" {tenant.running} in flight ({limit}), weight {tenant.weight}"
+            )
