@@ -142,6 +142,7 @@ def emulator(plan: Plan) -> Program:
         ready=lambda _started: probes.http_answers(f"{plan.emulator}/v1/status"),
         address=plan.emulator,
         stage=UPSTREAM,
+        grace=3,  # it keeps nothing
     )
 
 
