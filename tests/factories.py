@@ -1,5 +1,6 @@
 """Rows and files for tests: plain functions with defaults."""
 
+import gzip
 import io
 import itertools
 import math
@@ -8,6 +9,7 @@ from array import array
 from datetime import timedelta
 from typing import Any
 
+import av
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.utils import timezone
@@ -72,8 +74,10 @@ def move_job(job: Job, to: JobStatus, **changes: Any) -> Job:
 
 
 def make_transcript(job: Job, raw: bytes, **fields: Any) -> Transcript:
-    """Store a gzipped document and the row that names it."""
-    name = default_storage.save(f"raw/{job.pk}.json.gz", ContentFile(raw))
+    """Store a document as the engine does, and the row that names it."""
+    name = default_storage.save(
+        f"raw/{job.pk}.json.gz", ContentFile(gzip.compress(raw))
+    )
     facts = {
         "text": "hello world",
         "language": "en",
@@ -100,4 +104,22 @@ def make_wav(
         wav.setsampwidth(2)
         wav.setframerate(rate)
         wav.writeframes(samples.tobytes())
+    return file.getvalue()
+
+
+def make_audio(format_name: str, codec: str, *, seconds: float = 4.0) -> bytes:
+    """Return a tone in any container and codec that FFmpeg writes."""
+    rate = 48000 if codec == "libopus" else 16000
+    file = io.BytesIO()
+    with av.open(file, "w", format=format_name) as container:
+        stream = container.add_stream(codec, rate=rate, layout="mono")
+        to_codec = av.AudioResampler(format=stream.format, layout="mono", rate=rate)
+        tone = [int(9000 * math.sin(440 * math.tau * n / rate)) for n in range(rate)]
+        for second in range(int(seconds)):
+            frame = av.AudioFrame(format="s16", layout="mono", samples=rate)
+            frame.planes[0].update(array("h", tone).tobytes())
+            frame.sample_rate, frame.pts = rate, second * rate
+            for ready in to_codec.resample(frame):
+                container.mux(stream.encode(ready))
+        container.mux(stream.encode(None))
     return file.getvalue()

@@ -1,0 +1,202 @@
+import hashlib
+import io
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.utils import timezone
+
+from jobs.authentication import ALL_SCOPES, _checksum, parse_public_id
+from jobs.models import ApiKey, Tenant
+from tests.factories import make_key, make_tenant
+from tests.integration.api.conftest import Api, assert_problem
+
+PATHS = ["/v1/me", "/v1/jobs", "/v1/jobs/0197b2f0-0000-7000-8000-000000000000"]
+
+
+def ask(header, path="/v1/me"):
+    return Client().get(path, headers={"Authorization": header} if header else {})
+
+
+def other_secret(text):
+    body = text[:-7] + ("a" if text[-7] != "a" else "b")
+    return body + _checksum(body)
+
+
+@pytest.mark.parametrize("path", [*PATHS, PATHS[2] + "/attempts"])
+def test_without_a_key_there_is_a_challenge(db, path):
+    answer = ask("", path)
+
+    assert_problem(answer, 401, "key_missing")
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Bearer",
+        "Bearer ",
+        "Bearer x",
+        "Bearer tp_live_x",
+        "Basic dXNlcjpwYXNz",
+        "Token {}",
+        "{}",
+        "Bearer {}x",
+        "Bearer {} {}",
+        "Bearer é{}",
+    ],
+)
+def test_what_is_no_key_is_malformed(api, header, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        answer = ask(header.format(api.text, api.text))
+
+    assert_problem(answer, 401, "key_malformed")
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_scheme_is_read_in_any_case(api, scheme):
+    assert ask(f"{scheme} {api.text}").status_code == 200
+
+
+def test_a_key_in_the_query_string_is_no_key(api):
+    assert_problem(ask("", f"/v1/me?api_key={api.text}"), 401, "key_missing")
+
+
+def test_a_key_with_another_secret_is_invalid(api):
+    assert parse_public_id(other_secret(api.text)) == api.key.public_id
+
+    assert_problem(ask(f"Bearer {other_secret(api.text)}"), 401, "key_invalid")
+
+
+def test_unknown_revoked_and_disabled_read_the_same(db):
+    unknown, text_of_unknown = make_key()
+    unknown.delete()
+    revoked, text_of_revoked = make_key()
+    ApiKey.objects.filter(pk=revoked.pk).update(revoked_at=timezone.now())
+    _, text_of_disabled = make_key(make_tenant(is_active=False))
+
+    details = {
+        assert_problem(ask(f"Bearer {text}"), 401, "key_invalid")["detail"]
+        for text in (text_of_unknown, text_of_revoked, text_of_disabled)
+    }
+
+    assert len(details) == 1
+
+
+def test_that_it_expired_is_told_to_its_holder_only(db):
+    _, text = make_key(expires_at=timezone.now() - timedelta(seconds=1))
+
+    assert_problem(ask(f"Bearer {text}"), 401, "key_expired")
+    assert_problem(ask(f"Bearer {other_secret(text)}"), 401, "key_invalid")
+
+
+def test_a_key_works_until_it_expires(db):
+    _, text = make_key(expires_at=timezone.now() + timedelta(minutes=1))
+
+    assert ask(f"Bearer {text}").status_code == 200
+
+
+def test_a_refused_upload_is_not_read(db, media):
+    class Unread(io.BytesIO):
+        def read(self, *_size):
+            raise AssertionError
+
+    environ = {
+        "wsgi.input": Unread(),
+        "CONTENT_LENGTH": "1000000",
+        "CONTENT_TYPE": "multipart/form-data; boundary=b",
+    }
+
+    answer = Client().generic("POST", "/v1/jobs", **environ)
+
+    assert_problem(answer, 401, "key_missing")
+
+
+def test_only_the_digest_of_a_key_is_stored(db):
+    key, text = make_key(name="ci")
+
+    stored = ApiKey.objects.get()
+    assert bytes(stored.digest) == hashlib.sha256(text.encode()).digest()
+    assert text.startswith(f"tp_live_{key.public_id}_")
+    assert len(text) == 8 + 8 + 1 + 40 + 6
+    assert text[17:] not in str(ApiKey.objects.values())
+    assert stored.scopes == list(ALL_SCOPES)
+
+
+def test_use_is_recorded_at_most_once_a_minute(api):
+    api.get("/v1/me")
+    first = ApiKey.objects.get().last_used_at
+    api.get("/v1/me")
+    assert ApiKey.objects.get().last_used_at == first
+
+    ApiKey.objects.update(last_used_at=first - timedelta(seconds=61))
+    api.get("/v1/me")
+    assert ApiKey.objects.get().last_used_at > first
+
+
+def run(*args):
+    out = io.StringIO()
+    call_command("create_api_key", *args, stdout=out)
+    return out.getvalue()
+
+
+def test_the_command_prints_the_key_and_nothing_else(db):
+    printed = run("--tenant", "acme", "--create-tenant", "--name", "ci")
+
+    key = ApiKey.objects.get()
+    assert (key.tenant.name, key.name, key.expires_at) == ("acme", "ci", None)
+    assert printed == printed.strip() + "\n"
+    assert parse_public_id(printed.strip()) == key.public_id
+    assert ask(f"Bearer {printed.strip()}").json()["tenant"]["name"] == "acme"
+
+
+def test_the_command_finds_a_tenant_that_is_there(db):
+    tenant = make_tenant(name="acme")
+
+    run("--tenant", "acme", "--expires-days", "30")
+    run("--tenant", "acme", "--create-tenant")
+
+    first, second = ApiKey.objects.order_by("created_at")
+    assert first.tenant == second.tenant == tenant
+    left = first.expires_at - timezone.now()
+    assert timedelta(days=29, hours=23) < left <= timedelta(days=30)
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--tenant", "acme"], "Add --create-tenant"),
+        (["--tenant", "acme", "--create-tenant", "--expires-days", "0"], "1 or more"),
+    ],
+)
+def test_the_command_says_what_is_wrong_and_makes_nothing(db, args, says):
+    with pytest.raises(CommandError, match=says):
+        run(*args)
+
+    assert (ApiKey.objects.count(), Tenant.objects.count()) == (0, 0)
+
+
+def test_every_route_of_the_api_asks_for_a_key(db):
+    schema = Client().get("/v1/openapi.json").json()
+    routes = [
+        (method, path.replace("{", "").replace("}", ""))
+        for path, operations in schema["paths"].items()
+        for method in operations
+    ]
+
+    assert len(routes) >= 8
+    for method, path in routes:
+        found = path.replace("job_id", "0197b2f0-0000-7000-8000-000000000000")
+        answer = Client().generic(method.upper(), found)
+        assert answer.status_code in {401, 404}, (method, path)
+        assert answer.status_code == 401 or "_id" in path, (method, path)
+
+
+def test_two_tenants_see_only_their_own(db):
+    one, two = Api(), Api()
+    one.post("/v1/jobs", {"audio_url": "https://audio.example.com/a.wav"})
+
+    assert len(one.get("/v1/jobs").json()["data"]) == 1
+    assert two.get("/v1/jobs").json()["data"] == []
