@@ -127,6 +127,11 @@ def _connection_of(region: str) -> Any:
     return _celery().connection_for_write(url) if url else None
 
 
+def publish(task: str, **message: Any) -> None:
+    """Send a task by its name; raises one of ``BROKER_AWAY``."""
+    _celery().send_task(task, **message)
+
+
 def send(jobs: Iterable[Job], *, permits: Permits, now: datetime) -> None:
     """Publish claims to their region's queue; hand back what cannot be sent."""
     unsent: list[Job] = []
@@ -135,7 +140,7 @@ def send(jobs: Iterable[Job], *, permits: Permits, now: datetime) -> None:
             unsent.append(job)
             continue
         try:
-            _celery().send_task(
+            publish(
                 TRANSCRIBE_TASK,
                 kwargs={
                     "job_id": str(job.pk),

@@ -1,8 +1,21 @@
 """The ASGI door: sockets and event streams; the embedded run serves all of it here."""
 
 import os
+from typing import Any
 
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
-application = get_asgi_application()
+_django: Any = get_asgi_application()
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """Serve HTTP by Django; answer the server's start and end itself."""
+    if scope["type"] != "lifespan":
+        await _django(scope, receive, send)
+        return
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -86,6 +86,7 @@ def make_plan(
     fixed = {
         "PYTHONUNBUFFERED": "1",
         "FLOWER_BASIC_AUTH": kept["flower_login"],  # not an argument: `ps` shows those
+        "BOOTSTRAP_API_KEY": kept.get("api_key", ""),
         **urls,
         **options.settings,
     }
@@ -118,6 +119,15 @@ def load_secrets(path: Path) -> dict[str, str]:
     if made != kept:
         folders.write_private(path, json.dumps(made, indent=2) + "\n", None)
     return made
+
+
+def keep_api_key(data_dir: Path, key: str) -> None:
+    """Keep the first API key, so that the next run shows the same one."""
+    path = data_dir / "secrets.json"
+    kept = load_secrets(path)
+    if kept.get("api_key") != key:
+        kept["api_key"] = key
+        folders.write_private(path, json.dumps(kept, indent=2) + "\n", None)
 
 
 def server(service: Service, name: str) -> Program:

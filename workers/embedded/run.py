@@ -86,6 +86,7 @@ def running(options: Options, view: View) -> Iterator[Platform]:
         # While those load: they need the tables, not yet a tenant.
         printed = supervisor.run_once(plans.manage(plan, "bootstrap", "--json"))
         made = json.loads(printed)
+        plans.keep_api_key(options.data_dir, made["api_key"])
         supervisor.wait_ready(seconds=START_SECONDS)
         platform = Platform(
             plan=plan,

@@ -8,15 +8,13 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Count, F, Sum
-from django.utils.module_loading import import_string
 
+from jobs import dispatch as jobs_dispatch
 from jobs.claims import WORKER_SEEN_SECONDS
 from jobs.dispatch import BROKER_AWAY
 from jobs.models import Worker
@@ -205,14 +203,8 @@ def hand_back(claim: Claim, *, now: datetime) -> None:
     )
 
 
-@cache
-def _celery() -> Any:
-    """Return the Celery app by its name in the settings: it is wired further left."""
-    return import_string(settings.CELERY_APP)
-
-
 def _publish(claim: Claim) -> None:
-    _celery().send_task(
+    jobs_dispatch.publish(
         DELIVER_TASK,
         kwargs={"delivery_id": str(claim.delivery_id), "claim_token": claim.token},
         task_id=f"{claim.delivery_id}.{claim.token}",

@@ -6,10 +6,8 @@ topics, no sentiment. Full stops stand where the speaker paused.
 
 import asyncio
 import concurrent.futures
-import contextlib
 import multiprocessing
 import os
-import signal
 from collections.abc import Iterable
 from concurrent.futures import process
 
@@ -31,7 +29,6 @@ class SphinxEngine:
     def __init__(self, processes: int) -> None:
         self._processes = processes
         self._pool: concurrent.futures.ProcessPoolExecutor | None = None
-        self._children: frozenset[int] = frozenset()
         self._mending = asyncio.Lock()
 
     async def start(self) -> None:
@@ -49,7 +46,7 @@ class SphinxEngine:
             for _ in range(self._processes)
         ]
         async with asyncio.timeout(_START_TIMEOUT):
-            self._children = frozenset(await asyncio.gather(*waiting))
+            await asyncio.gather(*waiting)
 
     async def recognise(self, assignment: engines.Assignment) -> engines.Channels:
         """Return what was heard on each channel, or on all of them mixed."""
@@ -72,9 +69,9 @@ class SphinxEngine:
         """End the children at once; a recognition under way is lost."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
-        for child in self._children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
+        # One left alive would wait for ever on a lock that a killed one held.
+        for child in multiprocessing.active_children():
+            child.kill()
 
     async def _run(self, excerpt: recogniser.Excerpt) -> list[recogniser.Heard]:
         pool = self._pool
