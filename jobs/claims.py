@@ -110,27 +110,33 @@ def claim_all(
     if not waiting:
         return
     regions = find_open_regions(now=now)
-    pinned = [region.name for region in regions if region.is_pinned]
-    for region in regions:
+    pinned = [region.name for region, _ in regions if region.is_pinned]
+    for region, in_hand in regions:
         if only_region in {None, region.name}:
             served = [
                 lane
                 for lane in waiting
                 if lanes.may_run(lane, region.name, pinned=pinned)
             ]
-            yield claim(region=region, served=served, permits=permits, now=now)
+            # The rows are a second wall: places that Redis forgot while it was away
+            # are still taken here.
+            places = min(MAX_CLAIM, region.max_concurrent - in_hand)
+            yield claim(
+                region=region, served=served, places=places, permits=permits, now=now
+            )
 
 
-def find_open_regions(*, now: datetime) -> list[Region]:
-    """Return the regions open for work, the least loaded for its weight first."""
+def find_open_regions(*, now: datetime) -> list[tuple[Region, int]]:
+    """Return the regions open for work and how many jobs each has in hand.
+
+    The least loaded for its weight comes first.
+    """
     rows = Region.objects.filter(is_enabled=True, is_drained=False)
     rows = rows.filter(Q(paused_until=None) | Q(paused_until__lte=now))
     # Counted apart: a join would read every job that the region ever ran.
-    in_hand = _count_in_hand("region")
-    return sorted(
-        rows,
-        key=lambda region: (in_hand.get(region.pk, 0) / region.weight, region.name),
-    )
+    counts = _count_in_hand("region")
+    regions = [(region, counts.get(region.pk, 0)) for region in rows]
+    return sorted(regions, key=lambda each: (each[1] / each[0].weight, each[0].name))
 
 
 def _count_in_hand(field: str) -> dict[Any, int]:
@@ -140,14 +146,14 @@ def _count_in_hand(field: str) -> dict[Any, int]:
 
 
 def claim(
-    *, region: Region, served: list[str], permits: Permits, now: datetime
+    *, region: Region, served: list[str], places: int, permits: Permits, now: datetime
 ) -> list[Job]:
-    """Claim for one region as many jobs of the served lanes as have room."""
-    threads = count_free_threads(region, now=now)
-    if threads <= 0 or not served:
+    """Claim for one region up to ``places`` jobs of the served lanes."""
+    if not served or places <= 0:
         return []
-    room = permits.find_room(region)
-    places = min(threads, room.get("", 0), MAX_CLAIM)
+    places = min(places, count_free_threads(region, now=now))
+    room = permits.find_room(region) if places > 0 else {}
+    places = min(places, room.get("", 0))
     open_lanes = [
         lane
         for lane in served

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.files.storage import default_storage
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from jobs import dispatch, services
 from jobs.errors import JobStateError, UpstreamError
@@ -308,3 +308,15 @@ def test_retrying_makes_a_new_job(engine):
 def test_an_open_job_cannot_be_retried(engine):
     with pytest.raises(JobStateError):
         services.retry_job(job=engine.submit(), api_key=None, now=datetime.now(UTC))
+
+
+def test_no_database_connection_is_held_during_the_call(transactional_db, engine):
+    job = engine.submit()
+    engine.tick()
+    backend = FakeBackend()
+    held: list[object] = []
+    backend.during = lambda: held.append(connection.connection)
+
+    engine.run(job, backend)
+
+    assert held == [None]

@@ -113,3 +113,13 @@ def test_refused_granted_and_expired_permits_are_counted(broker, region):
     counts = broker.hgetall("permits:{local:prerecorded}:counts")
 
     assert counts == {b"granted": b"3", b"refused": b"1", b"expired": b"1"}
+
+
+def test_places_that_redis_forgot_are_still_taken_by_the_rows(engine):
+    for _ in range(6):
+        engine.submit()
+    assert len(engine.tick().claimed) == 5
+
+    engine.broker.delete("permits:{local:prerecorded}:held")
+
+    assert engine.tick().claimed == []
