@@ -148,7 +148,8 @@ def deliver(
     claim = WebhookDelivery.objects.filter(
         pk=delivery_id, claim_token=claim_token, is_claimed=True
     )
-    delivery = claim.select_related("event", "job__transcript", "endpoint").first()
+    found = claim.select_related("event", "job__transcript", "endpoint")
+    delivery = next(iter(found), None)
     if delivery is None or not _holds_long_enough(claim, delivery, now=started_at):
         return None
     if delivery.endpoint and not delivery.endpoint.is_enabled:

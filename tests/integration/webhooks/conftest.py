@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
 
 from jobs.models import Event, Job, Tenant, Worker
 from jobs.state import JobStatus
@@ -132,7 +133,7 @@ def in_parallel(number: int, work: Callable[[], object]) -> list[object]:
         except BaseException as error:  # noqa: BLE001  raised again below
             failures.append(error)
         finally:
-            services.connection.close()
+            connection.close()
 
     threads = [threading.Thread(target=run) for _ in range(number)]
     for thread in threads:

@@ -213,6 +213,17 @@ def test_the_receiver_may_end_it(world, listen, reply, status, reason):
     assert all(each.fanned_out_at for each in told)
 
 
+def test_an_endpoint_is_switched_off_once(world):
+    endpoint = world.endpoint()
+
+    for reason in ("gone", "failing"):
+        services.disable_endpoint(endpoint, reason=reason, now=world.now)
+
+    endpoint.refresh_from_db()
+    assert endpoint.disabled_reason == "gone"
+    assert Event.objects.filter(type="webhook_endpoint.disabled").count() == 1
+
+
 def test_what_a_switched_off_endpoint_still_had_coming_is_discarded(world, listen):
     receiver = listen(Reply(status=500))
     delivery = world.delivery(receiver.url)
@@ -311,6 +322,23 @@ def test_a_late_writer_logs_its_attempt_and_changes_nothing(world, listen):
     assert (delivery.status, delivery.attempts) == (Status.DELIVERED, 1)
     assert WebhookEndpoint.objects.get().is_enabled
     assert outcomes(delivery) == [410, 200]
+
+
+def test_a_message_that_the_broker_delivered_twice_is_recorded_once(world, listen):
+    receiver = listen(Reply(status=500))
+    delivery = world.delivery(receiver.url)
+    (claim,) = world.claim()
+
+    def beside_the_same(*arguments, **options) -> Answer:
+        world.attempt(claim)
+        return transport.post(*arguments, **options)
+
+    world.attempt(claim, post=beside_the_same)
+
+    assert len(receiver.received) == 2  # at least once is what is promised
+    assert outcomes(delivery) == [500]
+    delivery.refresh_from_db()
+    assert (delivery.attempts, delivery.status) == (1, Status.PENDING)
 
 
 def test_a_claim_that_waited_in_the_broker_is_extended_for_its_attempt(world):

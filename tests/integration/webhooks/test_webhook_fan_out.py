@@ -102,9 +102,7 @@ def test_the_number_of_statements_does_not_grow_with_the_number_of_events(world)
     statements = []
     for number in (1, 200):
         many_events(world, number)
-        with CaptureQueriesContext(
-            connection,
-        ) as captured:
+        with CaptureQueriesContext(connection) as captured:
             assert fan_out(limit=1000) == number
         statements.append(len(captured))
 
