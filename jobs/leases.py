@@ -87,14 +87,18 @@ def recall(*, now: datetime) -> list[Job]:
     for region, jobs in by_region.items():
         excess = max(0, -claims.count_free_threads(region, now=now))
         recalled += jobs[:excess]
-    if recalled:
+    if not recalled:
+        return []
+    moved = set(
         services.advance(
             Job.objects.filter(pk__in=[job.pk for job in recalled], started_at=None),
             to=JobStatus.QUEUED,
             at=now,
             data={"reason": "recalled"},
         )
-    return recalled
+    )
+    # Whatever a worker took meanwhile keeps its permit.
+    return [job for job in recalled if job in moved]
 
 
 def expire(*, now: datetime) -> int:

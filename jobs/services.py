@@ -31,6 +31,8 @@ _RELEASED: dict[str, Any] = {
     "worker": "",
     "region": None,
 }
+# Ends that come from outside, whatever the job's worker is doing.
+_LET_GO = frozenset({JobStatus.CANCELED, JobStatus.EXPIRED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,10 +188,24 @@ def advance(
         moved = _update_returning(
             jobs.filter(status__in=sources_of(to)), changes=changes
         )
+        if to in _LET_GO:
+            _let_go_calls(moved, at=at)
         _write_events(moved, at=at, data=data or {}, actor=actor)
     for job in moved:
         logger.info("job %s", to, extra={"job_id": job.pk, "tenant_id": job.tenant_id})
     return moved
+
+
+def _let_go_calls(jobs: Iterable[Job], *, at: datetime) -> None:
+    """Close the calls that nobody waits for any more as *unknown*.
+
+    Their jobs have no lease that could show a dead worker; a living one says how the
+    call ended.
+    """
+    Attempt.objects.filter(
+        job_id__in=[job.pk for job in jobs if job.started_at],
+        outcome=Attempt.Outcome.OPEN,
+    ).update(outcome=Attempt.Outcome.UNKNOWN, error_code="let_go", finished_at=at)
 
 
 def _update_returning(jobs: QuerySet[Job], *, changes: dict[str, Any]) -> list[Job]:
@@ -272,10 +288,13 @@ def lease_time() -> timedelta:
 def close_attempt(
     attempt: Attempt, *, outcome: Attempt.Outcome, now: datetime, **facts: Any
 ) -> None:
-    """Close the attempt once, whatever became of its job."""
+    """Close the attempt once, whatever became of its job.
+
+    Whoever made the call knows more than whoever took it for lost.
+    """
     Attempt.objects.filter(
         pk=attempt.pk, outcome__in=[Attempt.Outcome.OPEN, Attempt.Outcome.UNKNOWN]
-    ).update(outcome=outcome, finished_at=now, **facts)
+    ).update(outcome=outcome, finished_at=now, **{"error_code": "", **facts})
 
 
 def renew_leases(job_ids: Iterable[UUID], *, worker: str) -> None:

@@ -170,7 +170,8 @@ def finish(
                 created_at=now,
                 **{name: getattr(summary, name) for name in _SUMMARY_FIELDS},
             )
-    if not moved:
+    # A commit that seemed to fail may have held: then the document is in use.
+    if not moved and not Transcript.objects.filter(job=job, raw=raw).exists():
         logger.info("result of a stale claim dropped", extra={"job_id": job.pk})
         default_storage.delete(raw)
 

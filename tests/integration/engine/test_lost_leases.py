@@ -1,10 +1,11 @@
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from django.db import OperationalError
 
-from jobs import services
+from jobs import claims, leases, services
 from jobs.models import Attempt, Job
-from tests.fakes.backend import FakeBackend
+from tests.fakes.backend import FakeBackend, document
 from transcripts import services as transcripts
 from transcripts.models import Transcript
 
@@ -139,3 +140,81 @@ def test_a_paid_result_is_committed_when_the_database_comes_back(
 
     job.refresh_from_db()
     assert (job.status, job.attempt) == ("completed", 1)
+
+
+def test_a_document_stays_when_the_commit_held_and_its_answer_was_lost(
+    transactional_db, engine, monkeypatch
+):
+    job = engine.submit()
+    engine.tick()
+    answers = iter([OperationalError("the connection broke after COMMIT")])
+    finish = transcripts.finish
+
+    def lose_answer(*args: object, **kwargs: object) -> None:
+        finish(*args, **kwargs)
+        for error in answers:
+            raise error
+
+    monkeypatch.setattr(transcripts, "finish", lose_answer)
+
+    engine.run(job, FakeBackend())
+
+    transcript = Transcript.objects.get(job=job)
+    assert transcripts.read_document(transcript) == document()
+
+
+@pytest.mark.parametrize("end", ["canceled", "expired"])
+def test_a_call_of_a_job_that_was_ended_does_not_stay_open(engine, end):
+    job = engine.submit()
+    engine.tick()
+    start(engine, job)  # its worker dies now, or goes on: nobody can tell
+
+    end_from_outside(job, end)
+
+    attempt = Attempt.objects.get(job=job)
+    assert (attempt.outcome, attempt.error_code) == ("unknown", "let_go")
+    assert Job.objects.get(pk=job.pk).status == end
+
+
+def test_a_living_worker_says_how_the_call_of_a_canceled_job_ended(engine):
+    job = engine.submit()
+    engine.tick()
+    backend = FakeBackend()
+    backend.during = lambda: end_from_outside(job, "canceled")
+
+    engine.run(job, backend)
+
+    attempt = Attempt.objects.get(job=job)
+    assert (attempt.outcome, attempt.error_code) == ("ok", "")
+    assert attempt.cost_estimate is not None
+    assert not Transcript.objects.exists()
+
+
+def end_from_outside(job: Job, end: str) -> None:
+    now = datetime.now(UTC)
+    if end == "canceled":
+        services.cancel_job(job=job, now=now)
+    else:
+        Job.objects.filter(pk=job.pk).update(expires_at=now - timedelta(seconds=1))
+        leases.expire(now=now)
+
+
+def test_a_recall_that_comes_too_late_leaves_the_running_call_its_permit(
+    engine, monkeypatch
+):
+    job = engine.submit()
+    engine.tick()
+    waited = datetime.now(UTC) + services.lease_time() - 1.2 * leases.RECALL_AFTER
+    Job.objects.filter(pk=job.pk).update(lease_until=waited)
+
+    def start_meanwhile(*_args: object, **_kwargs: object) -> int:
+        start(engine, job)
+        return -1
+
+    monkeypatch.setattr(claims, "count_free_threads", start_meanwhile)
+
+    engine.tick()
+
+    job.refresh_from_db()
+    assert (job.status, job.started_at is not None) == ("processing", True)
+    assert engine.permits_held() == 1
