@@ -1,0 +1,35 @@
+"""The one endpoint."""
+
+from django.db import transaction
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from tests.bench.peer import tasks
+from tests.bench.peer.models import Job
+
+
+class JobSerializer(serializers.ModelSerializer[Job]):
+    """A job as asked and as answered."""
+
+    audio_url = serializers.URLField()
+    callback_url = serializers.URLField(required=False)
+
+    class Meta:
+        model = Job
+        fields = ("id", "audio_url", "callback_url", "status", "created_at")
+        read_only_fields = ("id", "status", "created_at")
+
+
+class JobList(APIView):
+    """Jobs."""
+
+    def post(self, request: Request) -> Response:
+        """Write the job and queue it."""
+        serializer = JobSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        with transaction.atomic():
+            job = serializer.save(owner=request.user)
+            transaction.on_commit(lambda: tasks.transcribe.delay(str(job.pk)))
+        return Response(serializer.data, status=202)

@@ -1,0 +1,62 @@
+"""What a bench returns, and the one table it is read in."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+
+HEADINGS = ("bench", "figure", "ours", "peer", "judged by", "held")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One figure; without a bound there is nothing to hold."""
+
+    bench: str
+    figure: str
+    ours: str
+    peer: str = ""
+    judged: str = ""
+    held: bool | None = None
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the row as text."""
+        verdict = {True: "yes", False: "NO", None: ""}[self.held]
+        return (self.bench, self.figure, self.ours, self.peer, self.judged, verdict)
+
+
+def at_most(value: float, limit: float, unit: str = "") -> dict[str, object]:
+    """Judge a value by an upper bound."""
+    return {"judged": f"{value:.2f} ≤ {limit:g}{unit}", "held": value <= limit}
+
+
+def at_least(value: float, limit: float, unit: str = "") -> dict[str, object]:
+    """Judge a value by a lower bound."""
+    return {"judged": f"{value:.2f} ≥ {limit:g}{unit}", "held": value >= limit}
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value below which that share of them lies."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def median(values: Iterable[float]) -> float:
+    """Return the middle value."""
+    return statistics.median(list(values))
+
+
+def build_table(rows: Iterable[Row]) -> Table:
+    """Return the table for a terminal."""
+    table = Table(*HEADINGS, title="Figures to hold (design, section 8)")
+    for row in rows:
+        style = "red" if row.held is False else ""
+        table.add_row(*row.cells(), style=style)
+    return table
+
+
+def format_markdown(rows: Iterable[Row]) -> str:
+    """Return the table for a page."""
+    lines = [HEADINGS, ("---",) * len(HEADINGS), *(row.cells() for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
