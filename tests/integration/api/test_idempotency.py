@@ -3,12 +3,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 from django.utils import timezone
 
+from jobs import services
 from jobs.models import Event, IdempotencyKey, Job
 from tests.factories import make_job
 from tests.integration.api.conftest import Api, assert_problem
+from workers.embedded.processes import wait_until
 
 BODY = {"audio_url": "https://audio.example.com/a.wav", "metadata": {"order": 7}}
 
@@ -109,10 +111,31 @@ def test_a_key_used_for_one_route_is_free_for_another(api):
     assert Job.objects.count() == 3
 
 
+def waiting_for_a_lock():
+    """Return how many sessions of this database wait for an advisory lock."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+            " WHERE locktype = 'advisory' AND NOT granted"
+            " AND datname = current_database()"
+        )
+        return cursor.fetchone()[0]
+
+
 @pytest.mark.django_db(transaction=True)
-def test_fifty_parallel_requests_are_one_job():
+def test_fifty_parallel_requests_are_one_job(monkeypatch):
     api = Api()
     start = threading.Barrier(50)
+    entered = []
+    submit_job = services.submit_job
+
+    def submit_among_others(**draft):
+        """Hold the first request in its transaction until another one is there."""
+        entered.append(threading.get_ident())
+        assert wait_until(lambda: len(entered) > 1 or waiting_for_a_lock(), seconds=30)
+        return submit_job(**draft)
+
+    monkeypatch.setattr(services, "submit_job", submit_among_others)
 
     def submit(_number):
         start.wait(timeout=30)
@@ -125,6 +148,7 @@ def test_fifty_parallel_requests_are_one_job():
         answers = list(pool.map(submit, range(50)))
 
     assert [answer.status_code for answer in answers] == [202] * 50
+    assert len(entered) == 1
     assert len({answer.json()["id"] for answer in answers}) == 1
     replayed = [a.headers.get("Idempotency-Replayed") for a in answers]
     assert sorted(replayed, key=str) == [None] + ["true"] * 49

@@ -1,6 +1,7 @@
 import errno
 import hashlib
 import io
+from pathlib import Path
 from uuid import UUID
 
 import psycopg
@@ -139,6 +140,26 @@ def test_keeping_a_file_renames_it(incoming, settings):
     assert (kept.stat().st_ino, kept.read_bytes()) == (inode, b"sound")
     assert kept.stat().st_mode & 0o777 == 0o640
     assert files_below(settings.MEDIA_ROOT) == [kept]
+
+
+def test_a_202_survives_a_power_cut(incoming, monkeypatch):
+    settled = []
+    monkeypatch.setattr(
+        uploads.os,
+        "fsync",
+        lambda fd: settled.append(Path(f"/proc/self/fd/{fd}").readlink()),
+    )
+    handler = start(CappedUploadHandler())
+    handler.receive_data_chunk(b"x", 0)
+    file = handler.file_complete(1)
+    written = Path(file.temporary_file_path())
+
+    name = uploads.keep_upload(file, tenant_id=TENANT)
+    file.close()
+
+    folder = (incoming.parent / name).parent
+    parents = [folder, folder.parent, folder.parent.parent]
+    assert settled == [written, *parents]
 
 
 def test_a_kept_file_can_be_taken_back_without_a_trace(settings):

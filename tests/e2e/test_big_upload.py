@@ -1,0 +1,228 @@
+"""A gigabyte through the real server: streamed, capped, and never held in memory."""
+
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from jobs.models import Job
+from tests.factories import make_key
+from workers.embedded.probes import http_answers
+from workers.embedded.processes import free_port, log_tail, wait_until
+
+ROOT = Path(__file__).parents[2]
+MIB = 1024**2
+GROWTH_ALLOWED = 64 * MIB
+HEAD = (
+    b'--b\r\nContent-Disposition: form-data; name="file"; filename="long.wav"\r\n'
+    b"Content-Type: audio/wav\r\n\r\n"
+)
+TAIL = b"\r\n--b--\r\n"
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("big_upload"),
+    pytest.mark.django_db(transaction=True),
+]
+
+
+class Server:
+    """One granian with one worker process."""
+
+    def __init__(self, interface: str, folder: Path) -> None:
+        self.port = free_port()
+        self.media = folder / "media"
+        self.log = folder / "granian.log"
+        database = connection.settings_dict
+        url = " ".join(
+            f"{name}='{database[key]}'"
+            for name, key in {
+                "dbname": "NAME",
+                "user": "USER",
+                "password": "PASSWORD",
+                "host": "HOST",
+                "port": "PORT",
+            }.items()
+        )
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                (
+                    *(sys.executable, "-m", "granian", "--interface", interface),
+                    *("--host", "127.0.0.1", "--port", str(self.port)),
+                    *("--blocking-threads", "8") * (interface == "wsgi"),
+                    f"transcribe_platform.{interface}:application",
+                ),
+                cwd=ROOT,
+                env={
+                    **os.environ,
+                    "DATABASE_URL": url,
+                    "MEDIA_ROOT": str(self.media),
+                    "TMPDIR": str(folder),
+                },
+                stdout=log,
+                stderr=log,
+            )
+
+    def wait(self) -> None:
+        url = f"http://127.0.0.1:{self.port}/health/ready"
+        assert wait_until(lambda: http_answers(url), seconds=30), log_tail(self.log)
+
+    def memory(self, field: str) -> int:
+        """Return what the worker process holds (VmRSS) or ever held (VmHWM)."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        found = 0
+        for pid in children.read_text().split():
+            status = Path(f"/proc/{pid}/status").read_text()
+            (line,) = [row for row in status.splitlines() if row.startswith(field)]
+            found = max(found, int(line.split()[1]) * 1024)
+        return found
+
+    def files(self) -> list[str]:
+        return [str(p) for p in self.media.rglob("*") if p.is_file()]
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture(params=["wsgi", "asgi"])
+def server(request: Any, tmp_path: Path) -> Iterator[Server]:
+    started = Server(request.param, tmp_path)
+    try:
+        started.wait()
+        yield started
+    finally:
+        started.stop()
+
+
+class Upload:
+    """A POST by hand, so that it can stop anywhere."""
+
+    def __init__(self, server: Server, size: int, key: str = "") -> None:
+        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+        length = len(HEAD) + size + len(TAIL)
+        self.socket.sendall(
+            b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            b"Content-Type: multipart/form-data; boundary=b\r\n"
+            + (f"Authorization: Bearer {key}\r\n" if key else "").encode()
+            + f"Content-Length: {length}\r\n\r\n".encode()
+        )
+
+    def send(self, *parts: bytes) -> None:
+        for part in parts:
+            self.socket.sendall(part)
+
+    def answer(self) -> tuple[int, dict[str, Any]]:
+        received = b""
+        while chunk := self.socket.recv(65536):
+            received += chunk
+        self.socket.close()
+        head, _, body = received.partition(b"\r\n\r\n")
+        return int(head.split()[1]), json.loads(body)
+
+
+def silent_wav(megabytes: int) -> tuple[bytes, int]:
+    """Return the header of a WAV of silence, and its whole size."""
+    data = megabytes * MIB
+    header = struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        *(b"RIFF", data + 36, b"WAVE", b"fmt ", 16, 1, 1),
+        *(16000, 32000, 2, 16, b"data", data),
+    )
+    return header, len(header) + data
+
+
+def send_wav(server: Server, key: str, megabytes: int) -> tuple[int, dict[str, Any]]:
+    header, size = silent_wav(megabytes)
+    upload = Upload(server, size, key)
+    upload.send(HEAD, header, *(bytes(MIB) for _ in range(megabytes)), TAIL)
+    return upload.answer()
+
+
+def test_a_gigabyte_is_taken_in_flat_memory(server: Server) -> None:
+    _, key = make_key()
+    status, _ = send_wav(server, key, 1)  # what is loaded once is not growth
+    assert status == 202, log_tail(server.log)
+    before = server.memory("VmRSS")
+
+    status, job = send_wav(server, key, 1024)
+
+    grown = server.memory("VmHWM") - before
+    assert status == 202, job
+    assert grown < GROWTH_ALLOWED, f"{grown // MIB} MiB"
+    assert job["audio"]["size_bytes"] == 1024 * MIB + 44
+    assert job["duration_seconds"] == 1024 * MIB / 32000
+    stored = {server.media / job.upload for job in Job.objects.all()}
+    assert {Path(path) for path in server.files()} == stored
+
+
+def test_an_abandoned_upload_leaves_nothing(server: Server) -> None:
+    _, key = make_key()
+    header, size = silent_wav(50)
+    upload = Upload(server, size, key)
+    upload.send(HEAD, header, *(bytes(MIB) for _ in range(20)))
+    if server.media.exists():
+        assert wait_until(lambda: server.files() != [], seconds=10)
+    upload.socket.close()
+
+    assert wait_until(lambda: server.files() == [], seconds=10), server.files()
+    assert Job.objects.count() == 0
+    status, _ = send_wav(server, key, 1)
+    assert status == 202
+
+
+@pytest.mark.parametrize("server", ["wsgi"], indirect=True)
+def test_what_is_refused_by_its_head_is_not_read(server: Server) -> None:
+    _, key = make_key()
+
+    too_large = Upload(server, 3 * 1024 * MIB, key).answer()
+    no_key = Upload(server, 1024 * MIB).answer()
+
+    assert (too_large[0], too_large[1]["code"]) == (413, "upload_too_large")
+    assert (no_key[0], no_key[1]["code"]) == (401, "key_missing")
+    assert server.files() == []
+
+
+def test_an_upload_refused_for_another_field_is_removed(server: Server) -> None:
+    _, key = make_key()
+    header, size = silent_wav(5)
+    field = b'\r\n--b\r\nContent-Disposition: form-data; name="priority"\r\n\r\nasap'
+    upload = Upload(server, size + len(field), key)
+    upload.send(HEAD, header, bytes(5 * MIB), field, TAIL)
+
+    status, problem = upload.answer()
+
+    assert (status, problem["code"]) == (400, "field_invalid")
+    # The file is closed with the response, once that is sent.
+    assert wait_until(lambda: server.files() == [], seconds=5), server.files()
+    assert Job.objects.count() == 0
+
+
+def test_a_client_that_stops_halfway_and_listens_is_told(server: Server) -> None:
+    _, key = make_key()
+    header, size = silent_wav(5)
+    upload = Upload(server, size, key)
+    upload.send(HEAD, header, bytes(MIB))
+    upload.socket.shutdown(socket.SHUT_WR)
+
+    received = upload.socket.recv(65536)
+    upload.socket.close()
+
+    # Over ASGI the server hears of the end before Django does, and answers itself.
+    assert received.split()[1] in {b"400", b"500"}
+    assert wait_until(lambda: server.files() == [], seconds=10)
+    assert Job.objects.count() == 0
