@@ -16,7 +16,7 @@ from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
 
 from jobs import errors
 from jobs.strict_json import pointer_to
-from transcribe_platform.problems import DATABASE_AWAY, problem_response, unavailable
+from transcribe_platform.problems import problem_response
 
 # The first class that fits decides, so narrower ones stand first.
 STATUSES: tuple[tuple[type[errors.PlatformError], int], ...] = (
@@ -39,12 +39,10 @@ CODES = {
 
 
 def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
-    """Turn an error into a problem; None lets Django answer 500 and log it."""
+    """Turn an error into a problem; None lets Django log it and answer 500 or 503."""
     request = context["request"]._request  # noqa: SLF001  DRF offers no other way
     if isinstance(error, errors.PlatformError):
         return _ours(request, error)
-    if isinstance(error, DATABASE_AWAY):
-        return unavailable(request, error)
     return _theirs(request, _as_api_exception(error))
 
 

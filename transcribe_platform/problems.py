@@ -4,7 +4,6 @@ Knows how a problem looks; which error is which status, ``exception_handler`` kn
 """
 
 import json
-import logging
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,8 +18,6 @@ CONTENT_TYPE = "application/problem+json"
 RETRY_SECONDS = {"service_unavailable": 5, "result_not_ready": 2}
 DATABASE_AWAY = (OperationalError, InterfaceError)
 _HTML_ROOT = "/admin/"
-
-logger = logging.getLogger(__name__)
 
 
 def problem_response(
@@ -48,17 +45,6 @@ def problem_response(
     if code in RETRY_SECONDS:
         response.headers["Retry-After"] = str(RETRY_SECONDS[code])
     return response
-
-
-def unavailable(request: HttpRequest, error: Exception) -> HttpResponse:
-    """Answer 503 while the database is away."""
-    logger.warning("database away", exc_info=error)
-    return problem_response(
-        request,
-        status=503,
-        code="service_unavailable",
-        detail="The platform cannot take this now; try again shortly.",
-    )
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -90,9 +76,10 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer an error of ours without a word of what it was."""
-    error = sys.exception()
-    if isinstance(error, DATABASE_AWAY):
-        return unavailable(request, error)
+    if isinstance(sys.exception(), DATABASE_AWAY):
+        status, code = 503, "service_unavailable"
+        detail = "The platform cannot take this now; try again shortly."
+        return problem_response(request, status=status, code=code, detail=detail)
     if request.path.startswith(_HTML_ROOT):
         return defaults.server_error(request)
     detail = "Something went wrong on our side; the request id helps us find it."
