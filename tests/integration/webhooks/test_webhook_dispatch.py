@@ -2,11 +2,12 @@
 
 import uuid
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 import redis
 from django.conf import settings as django_settings
-from django.db import connection
+from django.db import transaction
 from kombu.exceptions import OperationalError
 
 from jobs.models import Event, Tenant, Worker
@@ -144,6 +145,28 @@ def test_a_lost_claim_is_due_again_with_a_higher_token(world):
     assert (first.token, second.token) == (1, 2)
 
 
+def test_lost_claims_do_not_count_against_their_target(world):
+    make_due(world, shares.MAX_PER_TARGET)
+    lost = world.claim()
+    world.pass_time(services.claim_time().total_seconds())
+
+    again = world.claim()
+
+    assert len(again) == len(lost) == shares.MAX_PER_TARGET
+
+
+def test_a_late_hand_back_leaves_the_newer_claim_alone(world):
+    make_due(world, 1)
+    (lost,) = world.claim()
+    world.pass_time(services.claim_time().total_seconds())
+    world.claim()
+
+    dispatch.hand_back(lost, now=world.now)
+
+    delivery = WebhookDelivery.objects.get()
+    assert (delivery.is_claimed, delivery.claim_token) == (True, 2)
+
+
 @pytest.mark.parametrize(
     "worker",
     [
@@ -156,7 +179,7 @@ def test_a_lost_claim_is_due_again_with_a_higher_token(world):
 def test_without_a_live_webhook_worker_nothing_is_claimed(world, worker):
     make_due(world, 1)
     if worker:
-        seen_at = START - services.timedelta(seconds=worker["seconds_ago"])
+        seen_at = START - timedelta(seconds=worker["seconds_ago"])
         Worker.objects.create(
             name="w", queues=worker["queues"], slots=9, seen_at=seen_at
         )
@@ -186,7 +209,7 @@ def test_thousands_due_of_one_endpoint_do_not_keep_out_another(world):
     flood = make_due(world, 3000)  # more than a tick looks at
     other = make_due(world, 1, tenant=Tenant.objects.create(name="quiet"))
     WebhookDelivery.objects.filter(endpoint=other).update(
-        next_attempt_at=START + services.timedelta(seconds=1)
+        next_attempt_at=START + timedelta(seconds=1)
     )
     world.pass_time(1)
     world.announce(slots=100)
@@ -242,14 +265,27 @@ def test_dispatchers_at_once_claim_each_delivery_once_within_the_shares():
 
 
 @pytest.mark.django_db(transaction=True)
+def test_while_one_dispatcher_claims_another_leaves_it_alone():
+    world = World()
+    make_due(world, 1)
+    world.announce()
+
+    with transaction.atomic():
+        assert dispatch._is_alone()
+        (meanwhile,) = in_parallel(1, lambda: dispatch.claim(now=world.now))
+
+    assert meanwhile == []
+    assert len(dispatch.claim(now=world.now)) == 1
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_row_that_is_just_being_recorded_is_left_for_the_next_tick():
     world = World()
     make_due(world, 2)
     world.announce()
-    with services.transaction.atomic():
+    with transaction.atomic():
         locked = WebhookDelivery.objects.select_for_update().first()
         (claims,) = in_parallel(1, lambda: dispatch.claim(now=world.now))
 
     assert locked.pk not in {claim.delivery_id for claim in claims}
     assert len(claims) == 1
-    assert connection.in_atomic_block is False

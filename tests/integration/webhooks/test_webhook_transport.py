@@ -53,9 +53,9 @@ def test_a_slow_receiver_ends_at_the_time_limit(listen, settings, reply, status,
 
     answer = post(receiver.url)
 
-    assert 0.5 <= time.monotonic() - began < 1.5
+    assert 0.5 <= time.monotonic() - began < 3
     assert (answer.status_code, answer.error) == (status, error)
-    assert 500 <= answer.duration_ms < 1500
+    assert 500 <= answer.duration_ms < 3000
 
 
 @pytest.mark.parametrize(
