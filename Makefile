@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 MANAGE := $(BIN)/python manage.py
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: help up demo test chaos check types fix lock venv-demo venv-dev
+.PHONY: help up demo test chaos bench check types fix lock venv-demo venv-dev
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ check types: export REDIS_URL = redis://127.0.0.1:1/0
 
 chaos: venv-dev  ## kill and cut off everything under load, checked each time (ten minutes; CHAOS_SECONDS=…)
 	$(BIN)/python -m tests.chaos
+
+bench: venv-dev  ## the figures of the design beside plain Celery, in one table (ten minutes)
+	$(BIN)/python -m tests.bench
 
 check: venv-dev types  ## what CI checks: format, lint, types, imports, drift
 	$(BIN)/ruff format --check .

@@ -46,12 +46,13 @@ def run(duel: Duel) -> list[Row]:
             times[side.name] += report["seconds"]
             lags += report["lags"]
             shares.append(report["cpu_share"])
-    return judge(rates, cpu, times) + [
+    return [
+        *judge(rates, cpu, times),
         Row(
             bench="accept",
             figure="the generator's own lag p99, CPU share",
             ours=f"{percentile(lags, 0.99) * 1000:.1f} ms, {max(shares):.0%}",
-        )
+        ),
     ]
 
 

@@ -1,5 +1,4 @@
-"""idle, cost and accept, on one pair of systems that is started once.
-"""
+"""idle, cost and accept, on one pair of systems that is started once."""
 
 from collections.abc import Sequence
 

@@ -1,0 +1,167 @@
+"""The upstream's quota: every slot used, and never a 429.
+
+Three regions, each with an emulator that enforces its limits and workers with more
+threads than slots. Two run together for 60 s after 30 s: "mixed", 100 slots and calls
+of 1 to 30 s, and "rate", 100 slots, 980 a minute of 1,000 and calls of 1 to 5 s; in the
+middle of them Redis loses everything (FLUSHALL). Then "short": 50 slots, calls of 3 s,
+no rate. Ideal is the lesser of the rate and slots ÷ the mean latency as the emulator's
+log has it.
+"""
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import fmean
+
+import redis
+from django.conf import settings
+
+from tests.bench import ours, upstream
+from tests.bench.rows import Row, at_least, at_most
+from tests.bench.stage import Stage
+from tests.bench.upstream import Emulator
+
+SHARE = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """A region: its limits, ours and the emulator's, and how long its calls take."""
+
+    name: str
+    slots: int
+    ours_per_minute: int
+    latency: Mapping[str, float]
+    theirs_per_minute: int | None = None
+    jobs: int = 0
+
+
+LONG = (
+    Scene(
+        name="mixed",
+        slots=100,
+        ours_per_minute=980,
+        theirs_per_minute=1000,
+        latency={"latency_min": 1.0, "latency_max": 30.0},
+        jobs=1500,
+    ),
+    Scene(
+        name="rate",
+        slots=100,
+        ours_per_minute=980,
+        theirs_per_minute=1000,
+        latency={"latency_min": 1.0, "latency_max": 5.0},
+        jobs=3000,
+    ),
+)
+SHORT = (
+    Scene(
+        name="short",
+        slots=50,
+        ours_per_minute=ours.NO_RATE,
+        latency={"latency_base": 3.0},
+        jobs=1500,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Play:
+    """Scenes that run together, and for how long."""
+
+    scenes: tuple[Scene, ...]
+    warm_up: float
+    plateau: float
+    flush: bool
+
+
+PLAYS = (
+    Play(scenes=LONG, warm_up=30, plateau=60, flush=True),
+    Play(scenes=SHORT, warm_up=9, plateau=24, flush=False),
+)
+
+
+def run(stage: Stage) -> list[Row]:
+    """Run the scenes."""
+    rows: list[Row] = []
+    for play in PLAYS:
+        ours.clear()
+        with ExitStack() as stack:
+            emulators = set_up(play, stage, stack)
+            time.sleep(play.warm_up)
+            began = time.time()
+            time.sleep(play.plateau / 2)
+            if play.flush:
+                with redis.Redis.from_url(settings.REDIS_URL) as client:
+                    client.flushall()
+            time.sleep(play.plateau / 2)
+            ended = time.time()
+            for scene in play.scenes:
+                rows += judge(scene, emulators[scene.name], began, ended)
+    return rows
+
+
+def set_up(play: Play, stage: Stage, stack: ExitStack) -> dict[str, Emulator]:
+    """Start everything and fill the backlog."""
+    tenant = ours.make_tenant("bench")
+    customer = stack.enter_context(upstream.customer(stage))
+    emulators: dict[str, Emulator] = {}
+    for scene in play.scenes:
+        limits = {"concurrency": scene.slots}
+        if scene.theirs_per_minute:
+            limits["rate_per_minute"] = scene.theirs_per_minute
+        emulator = stack.enter_context(
+            upstream.emulator(stage, seed=1, **limits, **scene.latency)
+        )
+        ours.make_region(
+            scene.name,
+            emulator,
+            max_concurrent=scene.slots,
+            max_per_minute=scene.ours_per_minute,
+        )
+        emulators[scene.name] = emulator
+    workers = {scene.name: (scene.slots + 20,) for scene in play.scenes}
+    stack.enter_context(ours.platform(stage, workers=workers, has_web=False))
+    audio_url = customer.body["audio_url"]
+    for scene in play.scenes:
+        ours.insert_jobs(tenant, scene.jobs, audio_url=audio_url, lane=scene.name)
+    ours.analyze()
+    return emulators
+
+
+def judge(scene: Scene, emulator: Emulator, began: float, ended: float) -> list[Row]:
+    """Compare what was completed with what the quota allows."""
+    calls = [
+        (_moment(call["started_at"]), _moment(call["finished_at"]))
+        for call in emulator.calls()
+        if call["outcome"] == "ok"
+    ]
+    on_plateau = [call for call in calls if began <= call[1] < ended]
+    done = len(on_plateau) / (ended - began)
+    latency = fmean(end - start for start, end in on_plateau)
+    ideal = scene.slots / latency
+    if scene.theirs_per_minute:
+        ideal = min(ideal, scene.ours_per_minute / 60)
+    statistics = emulator.statistics()
+    refused = statistics["too_many_requests"]
+    return [
+        Row(
+            bench="quota",
+            figure=f"{scene.name}: completed a second",
+            ours=f"{done:.2f} of {ideal:.2f} ({latency:.1f} s a call)",
+            **at_least(done / ideal, SHARE),
+        ),
+        Row(
+            bench="quota",
+            figure=f"{scene.name}: upstream 429",
+            ours=f"{refused} (peak {statistics['max_in_flight']} in flight,"
+            f" {statistics['max_in_window']} a minute)",
+            **at_most(refused, 0),
+        ),
+    ]
+
+
+def _moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
