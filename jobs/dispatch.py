@@ -21,8 +21,10 @@ from django.db import connection, transaction
 from django.utils.module_loading import import_string
 from kombu.exceptions import KombuError
 
-from jobs import claims, leases, services
+from jobs import claims, due, leases, services
 from jobs.claims import Permit, Permits
+from jobs.due import Due
+from jobs.in_hand import queue_of
 from jobs.models import Job
 from jobs.state import JobStatus
 
@@ -43,7 +45,7 @@ _redis = redis.Redis.from_url(
 class Ticked:
     """What one tick did."""
 
-    leader: bool = False
+    is_crowded: bool = False
     taken_back: int = 0
     expired: int = 0
     claimed: list[Job] = field(default_factory=list)
@@ -60,30 +62,48 @@ def wake() -> None:
 def tick(
     *, permits: Permits, only_region: str | None = None, up_since: datetime
 ) -> Ticked:
-    """Run one round; a second dispatcher finds the lock taken and does nothing.
+    """Run one round, by the database's clock.
+
+    A second dispatcher finds the lock taken and leaves the round to the first.
 
     ``up_since`` is when this dispatcher began: leases that ran out while it (or the
     database) was away get a full lease to be renewed before they are taken back.
     """
-    ticked = Ticked()
+    found, ticked = due.find_due(), Ticked()
+    if not found.is_anything:
+        return ticked
     try:
         with transaction.atomic():
-            now = _lead(ticked, only_region=only_region, up_since=up_since)
-            if now is None:
+            ticked.is_crowded = not _lead(only_region)
+            if ticked.is_crowded:
                 return ticked
-            ticked.expired = leases.expire(now=now)
-            leases.make_ready(now=now)
-            recalled = leases.recall(now=now)
+            recalled = _mend(found, ticked, up_since=up_since)
             for claimed in claims.claim_all(
-                permits=permits, now=now, only_region=only_region
+                permits=permits, now=found.at, only_region=only_region
             ):
                 ticked.claimed += claimed
     except BaseException:
         _release(ticked.claimed, permits=permits)
         raise
     _release(recalled, permits=permits)
-    send(ticked.claimed, permits=permits, now=now)
+    send(ticked.claimed, permits=permits, now=found.at)
     return ticked
+
+
+def _mend(found: Due, ticked: Ticked, *, up_since: datetime) -> list[Job]:
+    """Do what time asks for; return the claims recalled from the broker.
+
+    Lost leases are taken back unless something was away for most of one.
+    """
+    now = found.at
+    was_up = now - max(up_since, found.server_up_since) >= services.lease_time()
+    if found.lost and was_up:
+        ticked.taken_back = leases.take_back_lost(now=now)
+    if found.late:
+        ticked.expired = leases.expire(now=now)
+    if found.waiting:
+        leases.make_ready(now=now)
+    return leases.recall(now=now) if found.stuck else []
 
 
 def _lock_of(only_region: str | None) -> int:
@@ -91,27 +111,15 @@ def _lock_of(only_region: str | None) -> int:
     return _TICK_LOCK + zlib.crc32((only_region or "").encode())
 
 
-def _lead(
-    ticked: Ticked, *, only_region: str | None, up_since: datetime
-) -> datetime | None:
-    """Become this tick's one dispatcher and return the database's clock, or None.
+def _lead(only_region: str | None) -> bool:
+    """Become this tick's one dispatcher.
 
     A transaction-level lock leaves no session state, so any pooler may stand between.
-    Whoever leads takes lost leases back, unless something was away for most of one.
     """
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_try_advisory_xact_lock(%s), clock_timestamp(),"
-            " pg_postmaster_start_time()",
-            [_lock_of(only_region)],
-        )
-        row: tuple[bool, datetime, datetime] = cursor.fetchone()
-    ticked.leader, now, server_up_since = row
-    if not ticked.leader:
-        return None
-    if now - max(up_since, server_up_since) >= services.lease_time():
-        ticked.taken_back = leases.take_back_lost(now=now)
-    return now
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_lock_of(only_region)])
+        row: tuple[bool] = cursor.fetchone()
+    return row[0]
 
 
 @cache
@@ -148,7 +156,7 @@ def send(jobs: Iterable[Job], *, permits: Permits, now: datetime) -> None:
                     "region": job.region_id,
                 },
                 task_id=claims.permit_of(job).member,
-                queue=claims.queue_of(job.region_id or ""),
+                queue=queue_of(job.region_id or ""),
                 priority=job.priority,
                 connection=_connection_of(job.region_id or ""),
             )

@@ -5,19 +5,18 @@ Each moves one bounded slice a tick, so that a tick stays short whatever piled u
 
 import logging
 from collections import defaultdict
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
 
-from jobs import claims, services
+from jobs import due, services
+from jobs.in_hand import take_snapshot
 from jobs.models import Attempt, Job, Region
 from jobs.state import OPEN, JobStatus
 
 logger = logging.getLogger(__name__)
 
 SLICE = 1000
-# A message is usually taken within milliseconds; this long, and something is wrong.
-RECALL_AFTER = timedelta(seconds=1)
 
 
 def take_back_lost(*, now: datetime) -> int:
@@ -75,7 +74,7 @@ def recall(*, now: datetime) -> list[Job]:
     That is what a worker that stops, or dies, leaves in the broker. The messages stay
     behind and are stale.
     """
-    patience = services.lease_time() - RECALL_AFTER
+    patience = services.lease_time() - due.RECALL_AFTER
     waiting = Job.objects.filter(
         status=JobStatus.PROCESSING, worker="", lease_until__lt=now + patience
     ).select_related("region")
@@ -83,10 +82,10 @@ def recall(*, now: datetime) -> list[Job]:
     for job in waiting.order_by("-priority", "-id"):
         if job.region:
             by_region[job.region].append(job)
+    snapshot = take_snapshot(now=now)
     recalled: list[Job] = []
     for region, jobs in by_region.items():
-        excess = max(0, -claims.count_free_threads(region, now=now))
-        recalled += jobs[:excess]
+        recalled += jobs[: max(0, -snapshot.free_threads(region))]
     if not recalled:
         return []
     moved = set(

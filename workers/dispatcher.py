@@ -19,6 +19,9 @@ from workers.webhooks import dispatch as webhook_dispatch
 
 logger = logging.getLogger(__name__)
 
+# News comes in bursts; one tick serves what arrives within this time.
+SETTLE_SECONDS = 0.005
+
 
 def run(*, stop: threading.Event, only_region: str | None = None) -> None:
     """Tick until ``stop`` is set; nothing that is away for a while ends the loop."""
@@ -27,14 +30,23 @@ def run(*, stop: threading.Event, only_region: str | None = None) -> None:
     wake_ups = WakeUps()
     while not stop.is_set():
         began = time.monotonic()
+        is_second = False
         try:
-            dispatch.tick(permits=permits, only_region=only_region, up_since=up_since)
+            ticked = dispatch.tick(
+                permits=permits, only_region=only_region, up_since=up_since
+            )
+            is_second = ticked.is_crowded
             webhook_dispatch.tick(now=timezone.now())
         except (DatabaseError, InterfaceError):
             logger.warning("database away, tick skipped", exc_info=True)
             connection.close()
             up_since = timezone.now()
-        wake_ups.wait(max(0.0, began + settings.TICK_SECONDS - time.monotonic()))
+        left = max(0.0, began + settings.TICK_SECONDS - time.monotonic())
+        if is_second:  # the news is for the other one
+            stop.wait(left)
+            continue
+        stop.wait(min(left, SETTLE_SECONDS))
+        wake_ups.wait(max(0.0, left - SETTLE_SECONDS))
 
 
 class WakeUps:

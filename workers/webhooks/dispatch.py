@@ -15,8 +15,8 @@ from django.db import connection, transaction
 from django.db.models import Count, F, Sum
 
 from jobs import dispatch as jobs_dispatch
-from jobs.claims import WORKER_SEEN_SECONDS
 from jobs.dispatch import BROKER_AWAY
+from jobs.in_hand import WORKER_SEEN_SECONDS
 from jobs.models import Worker
 from workers.webhooks import services, shares
 from workers.webhooks.models import WebhookDelivery

@@ -3,7 +3,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import OperationalError
 
-from jobs import claims, leases, services
+from jobs import due, leases, services
+from jobs.in_hand import Snapshot
 from jobs.models import Attempt, Job
 from tests.fakes.backend import FakeBackend, document
 from transcripts import services as transcripts
@@ -204,14 +205,14 @@ def test_a_recall_that_comes_too_late_leaves_the_running_call_its_permit(
 ):
     job = engine.submit()
     engine.tick()
-    waited = datetime.now(UTC) + services.lease_time() - 1.2 * leases.RECALL_AFTER
+    waited = datetime.now(UTC) + services.lease_time() - 1.2 * due.RECALL_AFTER
     Job.objects.filter(pk=job.pk).update(lease_until=waited)
 
-    def start_meanwhile(*_args: object, **_kwargs: object) -> int:
+    def start_meanwhile(*_args: object) -> int:
         start(engine, job)
         return -1
 
-    monkeypatch.setattr(claims, "count_free_threads", start_meanwhile)
+    monkeypatch.setattr(Snapshot, "free_threads", start_meanwhile)
 
     engine.tick()
 

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from jobs import dispatch, leases, services
+from jobs import dispatch, due, leases, services
 from jobs.claims import Permit
 from jobs.errors import JobStateError, UpstreamError
 from jobs.models import Attempt, Event, Job, Region
@@ -214,7 +214,7 @@ class EngineMachine(RuleBasedStateMachine):
     def workers_come_and_go(self, slots: int) -> None:
         self.engine.announce(slots=slots)
         waiting = Job.objects.filter(status="processing", started_at=None)
-        patience = services.lease_time() - 2 * leases.RECALL_AFTER
+        patience = services.lease_time() - 2 * due.RECALL_AFTER
         waiting.update(lease_until=datetime.now(UTC) + patience)
 
     @rule()
