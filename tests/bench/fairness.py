@@ -11,7 +11,9 @@ from datetime import timedelta
 from statistics import fmean
 
 from django.db import connection
+from django.utils import timezone
 
+from jobs import services
 from jobs.models import Job, Tenant
 from jobs.state import JobStatus
 from tests.bench import ours, upstream
@@ -74,7 +76,8 @@ def one_against_another(audio_url: str) -> list[Row]:
 
 def tenants_without_turn(audio_url: str) -> Row:
     """Count tenants that ran nothing while others ran twice."""
-    Job.objects.filter(status=JobStatus.QUEUED).update(ready=False)
+    for tenant in Tenant.objects.all():
+        services.pause_tenant(tenant=tenant, now=timezone.now())
     tenants = [ours.make_tenant(f"many-{number}") for number in range(MANY_TENANTS)]
     for tenant in tenants:
         ours.insert_jobs(tenant, JOBS_EACH, audio_url=audio_url)

@@ -1,0 +1,41 @@
+"""docs/bench/: the rows of the last run of each bench, and the page they stand on."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.bench.rows import Row, format_markdown
+
+FOLDER = Path(__file__).parents[2] / "docs" / "bench"
+ROWS, PAGE = FOLDER / "rows.json", FOLDER / "README.md"
+ORDER = ("quota", "fairness", "claim", "recovery", "cost", "accept", "idle")
+_BEGIN, _END = "<!-- rows: written by tests.bench -->", "<!-- end of rows -->"
+
+
+def write(rows: Iterable[Row]) -> None:
+    """Replace the rows of the benches that ran, and the table in the page."""
+    rows = list(rows)
+    kept = (
+        [Row(**each) for each in json.loads(ROWS.read_text())] if ROWS.exists() else []
+    )
+    fresh = {row.bench for row in rows}
+    merged = [row for row in kept if row.bench not in fresh] + rows
+    places = {name: place for place, name in enumerate(ORDER)}
+    merged.sort(key=lambda row: places.get(row.bench, len(places)))
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    ROWS.write_text(json.dumps([dataclasses.asdict(row) for row in merged], indent=1))
+    before, _, rest = PAGE.read_text().partition(_BEGIN)
+    after = rest.partition(_END)[2]
+    PAGE.write_text(f"{before}{_BEGIN}\n\n{build(merged)}\n\n{_END}{after}")
+
+
+def build(rows: list[Row]) -> str:
+    """Return the table, the machine it was made on, and what was not held."""
+    load = os.getloadavg()[1]
+    machine = f"{os.cpu_count()} cores, load average {load:.1f} at the end of the run"
+    missed = [row for row in rows if row.held is False]
+    told = "\n".join(f"- {row.bench}, {row.figure}: {row.ours}" for row in missed)
+    falls_short = f"Not held:\n\n{told}" if missed else "Every bound was held."
+    return f"Machine: {machine}.\n\n{format_markdown(rows)}\n\n{falls_short}"
