@@ -1,0 +1,103 @@
+"""A worker with free slots outlives a restart of its Redis (docs/adr/0005).
+
+Without `mend_reconnect` celery 5.7.0 ends here: "'NoneType' object has no attribute
+'hostname'". The worker is a real process of the real app.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from signal import Signals
+
+import pytest
+
+from transcribe_platform.celery import app
+from workers.embedded import processes, services
+from workers.embedded.binaries import scratch_folder
+from workers.embedded.processes import Command
+from workers.embedded.services import Server
+
+ROOT = Path(__file__).parents[2]
+SLOTS, BUSY = 20, 5
+NAP_SECONDS = 10.0
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+class Worker:
+    """One worker process and the Redis it works for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.redis = self._start_redis()
+        self.command = Command(
+            argv=(
+                *(sys.executable, "-m", "celery", "-A", "transcribe_platform.celery"),
+                *("worker", "--include", "tests.fakes.naps", "--loglevel", "INFO"),
+                *("-P", "threads", "-c", str(SLOTS), "-Q", "housekeeping"),
+                *("--without-gossip", "--without-mingle"),
+            ),
+            log=folder / "worker.log",
+            env={**os.environ, "REDIS_URL": self.redis.url},
+            cwd=ROOT,
+            death_signal=Signals.SIGKILL,
+        )
+        self.process = processes.spawn(self.command)
+
+    def send(self, name: str, *, seconds: float) -> None:
+        """Publish a nap; only the file it makes says that it runs."""
+        with app.connection_for_write(self.redis.url) as connection:
+            app.send_task(
+                "tests.nap",
+                kwargs={"began": str(self.folder / name), "seconds": seconds},
+                queue="housekeeping",
+                connection=connection,
+            )
+
+    def began(self, *names: str, seconds: float = 60) -> bool:
+        """Wait until all of these run; false when the worker has ended before."""
+
+        def settled() -> bool:
+            return self.process.poll() is not None or self._ran(names)
+
+        return processes.wait_until(settled, seconds=seconds) and self._ran(names)
+
+    def restart_redis(self) -> None:
+        """End Redis and start it anew, empty, on the same port and password."""
+        self.redis.stop()
+        self.redis = self._start_redis(port=self.redis.port)
+
+    def close(self) -> None:
+        processes.stop(self.process, Signals.SIGKILL, grace=1)
+        self.redis.stop()
+
+    def _ran(self, names: tuple[str, ...]) -> bool:
+        return all((self.folder / name).exists() for name in names)
+
+    def _start_redis(self, port: int | None = None) -> Server:
+        return services.start_valkey(self.folder / "redis", durable=False, port=port)
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    folder = scratch_folder("transcribe-restart-")
+    started = Worker(folder)
+    yield started
+    started.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_worker_with_free_slots_outlives_a_restart_of_redis(worker: Worker):
+    naps = [f"nap-{number}" for number in range(BUSY)]
+    for name in naps:
+        worker.send(name, seconds=NAP_SECONDS)
+    assert worker.began(*naps), processes.log_tail(worker.command.log)
+
+    worker.restart_redis()
+    worker.send("after", seconds=0)
+
+    has_run = worker.began("after")
+    assert worker.process.poll() is None, processes.log_tail(worker.command.log)
+    assert has_run
