@@ -72,7 +72,7 @@ def submit_job(
     lane = regions.build_lane_of(
         tenant=tenant, asked=draft.allowed_regions, options=options
     )
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         job = Job.objects.create(
             tenant=tenant,
             api_key=api_key,
@@ -184,7 +184,8 @@ def advance(
         changes |= {"finished_at": at, "lease_until": None}
     if to == JobStatus.QUEUED:
         changes = _RELEASED | changes
-    with transaction.atomic():
+    # No savepoint of its own: whoever is around this fails with it.
+    with transaction.atomic(savepoint=False):
         moved = _update_returning(
             jobs.filter(status__in=sources_of(to)), changes=changes
         )
