@@ -84,7 +84,10 @@ DATABASES: dict[str, dict[str, Any]] = {
             "pool": {
                 "min_size": 1,
                 "max_size": env_int("DB_POOL_SIZE", 20),
-                "timeout": 10,
+                # A probe that waits longer than its caller tells nobody anything.
+                "timeout": 5,
+                # Else it waits twice as long each time, for up to five minutes.
+                "reconnect_timeout": 10,
             },
             "connect_timeout": 5,
         },

@@ -6,6 +6,7 @@ What a tick does lives with what it moves (``jobs.dispatch``, ``webhooks.dispatc
 import logging
 import threading
 import time
+from datetime import datetime
 
 import redis
 from django.conf import settings
@@ -25,13 +26,17 @@ SETTLE_SECONDS = 0.005
 
 def run(*, stop: threading.Event, only_region: str | None = None) -> None:
     """Tick until ``stop`` is set; nothing that is away for a while ends the loop."""
-    up_since = timezone.now()
+    up_since: datetime | None = None
     permits = get_permits()
     wake_ups = WakeUps()
     while not stop.is_set():
         began = time.monotonic()
         is_second = False
         try:
+            # May wait long for a database that is away: what ran out meanwhile gets a
+            # full lease to be renewed from the moment that it is back.
+            connection.ensure_connection()
+            up_since = up_since or timezone.now()
             ticked = dispatch.tick(
                 permits=permits, only_region=only_region, up_since=up_since
             )
@@ -40,7 +45,7 @@ def run(*, stop: threading.Event, only_region: str | None = None) -> None:
         except (DatabaseError, InterfaceError):
             logger.warning("database away, tick skipped", exc_info=True)
             connection.close()
-            up_since = timezone.now()
+            up_since = None
         left = max(0.0, began + settings.TICK_SECONDS - time.monotonic())
         if is_second:  # the news is for the other one
             stop.wait(left)

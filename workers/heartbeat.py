@@ -1,9 +1,10 @@
 """One heartbeat thread a process: it renews what the process holds.
 
 Leases (rows), permits (Redis) and the process's own Worker row. When the database or
-Redis is away, the next beat tries again.
+Redis is away, the next beat tries again, on a connection that is nobody else's.
 """
 
+import copy
 import logging
 import os
 import socket
@@ -15,7 +16,13 @@ from contextlib import contextmanager
 
 import redis
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    DatabaseError,
+    InterfaceError,
+    connection,
+    connections,
+)
 from django.db.models.functions import Now
 
 from jobs import services
@@ -52,6 +59,7 @@ class Heartbeat:
         self._leaving = True
         with _database():
             Worker.objects.filter(pk=self.name).delete()
+        connection.close()
 
     @contextmanager
     def hold(self, job: Job) -> Iterator[None]:
@@ -97,6 +105,7 @@ class Heartbeat:
         )
 
     def _run(self) -> None:
+        leave_pool()
         interval = min(BEAT_SECONDS, settings.LEASE_SECONDS / 3)
         while True:
             try:
@@ -112,5 +121,16 @@ def _database() -> Iterator[None]:
         yield
     except (DatabaseError, InterfaceError):
         logger.warning("heartbeat could not reach the database")
-    finally:
         connection.close()
+
+
+def leave_pool() -> None:
+    """Give this thread a connection of its own.
+
+    A pool that is empty, or that waits longer and longer for a database that is away,
+    would cost the leases of everything that runs here.
+    """
+    own = connections.create_connection(DEFAULT_DB_ALIAS)
+    own.settings_dict = copy.deepcopy(own.settings_dict)
+    own.settings_dict["OPTIONS"].pop("pool", None)
+    connections[DEFAULT_DB_ALIAS] = own
