@@ -8,7 +8,6 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ class Evidence:
     transcripts: dict[str, str]
     attempts: dict[str, list[Any]]
     events: dict[str, list[Any]]
-    calls: dict[str, list[dict[str, Any]]]
+    calls: dict[tuple[str, str], list[dict[str, Any]]]
     gaps: list[tuple[float, float]]
     marks: list[Mark]
     received: dict[str, Counter[str]]
@@ -50,10 +49,8 @@ def gather(platform: Platform) -> Evidence:
     """Read everything."""
     platform.upstream.read()
     calls = defaultdict(list)
-    for call in sorted(platform.upstream.calls.values(), key=lambda c: c["started_at"]):
-        for tag in call["tags"]:
-            if tag.startswith("job:"):
-                calls[tag.removeprefix("job:")].append(call)
+    for call in platform.upstream.calls.values():
+        calls[_tag(call, "job:"), _tag(call, "claim:")].append(call)
     url = platform.plan.environment["DATABASE_URL"]
     with psycopg.connect(url, row_factory=namedtuple_row) as database:
         return Evidence(
@@ -137,43 +134,33 @@ def no_attempt_is_open(evidence: Evidence) -> Iterator[str]:
 
 
 def ledger_equals_upstream_log(evidence: Evidence) -> Iterator[str]:
-    """Row by row: each attempt has its call, each call its attempt."""
-    for job in set(evidence.calls) | set(evidence.attempts):
-        calls = {call["request_id"]: call for call in evidence.calls.get(job, [])}
-        unnamed = []
-        for attempt in evidence.attempts.get(job, []):
-            call = calls.pop(attempt.request_id, None)
-            if call is not None:
-                yield from _compare(job, attempt, call)
-            elif attempt.request_id and not _may_be_lost(attempt, evidence):
-                yield f"{_name(job, attempt)} is not in the upstream's log"
-            else:
-                unnamed.append(attempt)
-        yield from _match_unnamed(job, unnamed, list(calls.values()), evidence)
+    """Row by row, by the tags of job and claim: each attempt has its one call."""
+    calls = dict(evidence.calls)
+    for job, attempts in evidence.attempts.items():
+        for attempt in attempts:
+            found = calls.pop((job, str(attempt.lease_token)), [])
+            wrong = _compare(attempt, found, evidence)
+            if wrong:
+                yield f"{_name(job, attempt)} {wrong}: {found}"
+    for (job, token), found in calls.items():
+        yield f"calls for {job}.{token} that the ledger does not know: {found}"
 
 
-def _compare(job: str, attempt: Any, call: dict[str, Any]) -> Iterator[str]:
-    is_ok = call["outcome"] in {"ok", "lost"}
-    if attempt.outcome == "ok" and not is_ok:
-        yield f"{_name(job, attempt)} is ok here and {call['outcome']} upstream"
+def _compare(attempt: Any, calls: list[dict[str, Any]], evidence: Evidence) -> str:
+    """Say what is wrong between an attempt and the calls of its claim, if anything."""
     if attempt.error_code == NEVER_ASKED:
-        yield f"{_name(job, attempt)} never asked, and was answered"
-
-
-def _match_unnamed(
-    job: str, attempts: list[Any], calls: list[dict[str, Any]], evidence: Evidence
-) -> Iterator[str]:
-    """Calls whose answer never came are told apart by their time alone."""
-    for attempt in attempts:
-        if attempt.error_code == NEVER_ASKED:
-            continue
-        found = next((call for call in calls if _spans(attempt, call)), None)
-        if found is not None:
-            calls.remove(found)
-        elif attempt.outcome != "unknown" and not _may_be_lost(attempt, evidence):
-            yield f"{_name(job, attempt)} is not in the upstream's log"
-    for call in calls:
-        yield f"a call for job {job} that the ledger does not know: {call}"
+        return "never asked, but upstream was" if calls else ""
+    if len(calls) > 1:
+        return "was called more than once"
+    if not calls:
+        may_lack = attempt.outcome == "unknown" or _may_be_lost(attempt, evidence)
+        return "" if may_lack else "is not in the upstream's log"
+    (call,) = calls
+    if attempt.request_id not in {"", call["request_id"]}:
+        return "has another request id upstream"
+    if attempt.outcome == "ok" and call["outcome"] not in {"ok", "lost"}:
+        return "is ok here and not upstream"
+    return ""
 
 
 def no_call_was_repeated_without_need(evidence: Evidence) -> Iterator[str]:
@@ -262,9 +249,9 @@ def _may_be_lost(attempt: Any, evidence: Evidence) -> bool:
     )
 
 
-def _spans(attempt: Any, call: dict[str, Any]) -> bool:
-    at = datetime.fromisoformat(call["started_at"]).timestamp()
-    return attempt.started_at - CLOCK_SLACK <= at <= attempt.finished_at + CLOCK_SLACK
+def _tag(call: dict[str, Any], prefix: str) -> str:
+    found = (tag.removeprefix(prefix) for tag in call["tags"] if tag.startswith(prefix))
+    return next(found, "")
 
 
 def _name(job: str, attempt: Any) -> str:
