@@ -6,7 +6,12 @@ from typing import Any
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
-_django: Any = get_asgi_application()
+_unguarded: Any = get_asgi_application()
+
+# Only now are the apps there that it imports.
+from transcribe_platform.body_guard import BodyGuard  # noqa: E402
+
+_django = BodyGuard(_unguarded)
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:

@@ -19,7 +19,8 @@ _BATCH = 500
 
 def sweep(*, older_than: datetime) -> int:
     """Erase objects that no row names, if older; return how many went."""
-    names = chain(_walk("audio"), _walk("raw"))
+    # "incoming" holds what a server that was killed left of an upload.
+    names = chain(_walk("audio"), _walk("raw"), _walk("incoming"))
     erased = 0
     while batch := list(islice(names, _BATCH)):
         erased += _erase_unknown(batch, older_than=older_than)

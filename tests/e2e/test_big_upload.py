@@ -197,7 +197,6 @@ def test_an_abandoned_upload_leaves_nothing(server: Server) -> None:
     assert status == 202
 
 
-@pytest.mark.parametrize("running", ["wsgi"], indirect=True)
 def test_what_is_refused_by_its_head_is_not_read(server: Server) -> None:
     _, key = make_key()
 

@@ -1,0 +1,94 @@
+"""Refuse over ASGI, by its head, a body that must not be read.
+
+Django's ASGI handler spools the whole body to disk before anything looks at the
+request, its key included. Over WSGI it streams, and nothing here is needed.
+"""
+
+import io
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpResponse
+from rest_framework.exceptions import APIException, NotAuthenticated
+from rest_framework.request import Request
+
+from jobs.authentication import ApiKeyAuthentication
+from jobs.errors import UploadTooLarge
+from jobs.uploads import FORM_OVERHEAD_BYTES
+from transcribe_platform.exception_handler import handle
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[..., Awaitable[None]]
+
+
+class BodyGuard:
+    """Let small bodies pass, and large ones of those who have a key."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer a body that is not wanted, or hand the request on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request = ASGIRequest(scope, io.BytesIO())
+        announced = request.META.get("CONTENT_LENGTH", "")
+        length = int(announced) if announced.isdecimal() else None
+        refusal = None
+        if length is not None and length > settings.JSON_MAX_BYTES:
+            refusal = await sync_to_async(_refuse, thread_sensitive=False)(
+                request, length
+            )
+        if refusal is None:
+            await self.app(scope, receive if length else _capped(receive), send)
+        else:
+            await _answer(refusal, send)
+
+
+def _refuse(request: ASGIRequest, length: int) -> HttpResponse | None:
+    """Return the problem that a large body meets: its size, its kind, its key."""
+    request.META["REQUEST_ID"] = uuid.uuid4().hex
+    asked = Request(request)
+    try:
+        _check(asked, length)
+    except (UploadTooLarge, APIException) as error:
+        if isinstance(error, APIException):
+            error.auth_header = "Bearer"  # type: ignore[attr-defined]
+        return handle(error, {"request": asked})
+    return None
+
+
+def _check(asked: Request, length: int) -> None:
+    if length > settings.UPLOAD_MAX_BYTES + FORM_OVERHEAD_BYTES:
+        raise UploadTooLarge
+    if not asked.content_type.startswith("multipart/form-data"):
+        raise UploadTooLarge(code="body_too_large")
+    if ApiKeyAuthentication().authenticate(asked) is None:
+        raise NotAuthenticated
+
+
+def _capped(receive: Receive) -> Receive:
+    """End a body of unknown length where a small one would have ended."""
+    left = settings.JSON_MAX_BYTES
+
+    async def receive_some() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        return message if left >= 0 else {"type": "http.disconnect"}
+
+    return receive_some
+
+
+async def _answer(response: HttpResponse, send: Send) -> None:
+    headers = [(n.encode(), v.encode()) for n, v in response.headers.items()]
+    start = {"type": "http.response.start", "status": response.status_code}
+    await send({**start, "headers": headers})
+    await send({"type": "http.response.body", "body": response.content})
