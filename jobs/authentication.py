@@ -124,7 +124,7 @@ def verify_key(text: str, *, now: datetime) -> ApiKey:
     if public_id is None:
         _refuse("key_malformed", "This is not an API key: check that it is complete.")
     found = ApiKey.objects.select_related("tenant").filter(public_id=public_id)
-    key = found.first()
+    key = next(iter(found), None)
     if (
         key is None
         or not hmac.compare_digest(bytes(key.digest), _digest(text))

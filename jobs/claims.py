@@ -17,12 +17,13 @@ from django.db import connection
 from django.db.models import F, Q
 
 from jobs import lanes, services
-from jobs.fairness import Load, next_turns
+from jobs.fairness import Load, Rota, next_turns
 from jobs.in_hand import Snapshot, take_snapshot
 from jobs.models import Job, Region
 from jobs.state import JobStatus
 
 MAX_CLAIM = 500  # a tick stays short however much room there is
+_rota = Rota()
 
 # A loose index scan: as many index probes as there are lanes with work.
 _LANES = """
@@ -198,6 +199,7 @@ def _find_loads(served: list[str], in_flight: Mapping[UUID, int]) -> list[Load]:
                 weight=weight,
                 in_flight=in_flight.get(tenant, 0),
                 max_in_flight=limit,
+                last_turn=_rota.last_turn_of(tenant),
             )
             for tenant, weight, limit in cursor.fetchall()
         ]
@@ -225,4 +227,6 @@ def _take(
     except BaseException:
         permits.release(region.name, [candidate.permit for candidate in granted])
         raise
-    return sorted(taken, key=lambda job: turn[job.pk])
+    taken.sort(key=lambda job: turn[job.pk])
+    _rota.note(job.tenant_id for job in taken)
+    return taken

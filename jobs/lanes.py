@@ -19,6 +19,11 @@ POOLS: dict[str, tuple[str, ...]] = {
 }
 
 
+def needs_pool(options: Mapping[str, Any]) -> bool:
+    """Whether any option takes a place in a narrow pool, where one is configured."""
+    return any(options.get(name) for names in POOLS.values() for name in names)
+
+
 def build_lane(
     *,
     regions: Iterable[str],

@@ -36,6 +36,8 @@ def build_lane_of(
     Raises InvalidRequest for regions that do not exist or the tenant may not use.
     """
     allowed = asked or tenant.allowed_regions
+    if not asked and not lanes.needs_pool(options):  # most jobs: no row to read
+        return lanes.build_lane(regions=allowed, options=options)
     known = dict(Region.objects.values_list("name", "pools"))
     if asked:
         may_use = set(tenant.allowed_regions) or set(known)

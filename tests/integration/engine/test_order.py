@@ -51,6 +51,21 @@ def test_what_is_in_flight_counts_against_the_next_turn(engine, other):
     assert shares(engine.tick().claimed) == {other.pk: 2}
 
 
+def test_more_tenants_than_slots_take_turns(engine):
+    engine.announce(slots=1)
+    tenants = [Tenant.objects.create(name=f"t{n}") for n in range(5)]
+    for tenant in tenants:
+        for _ in range(3):
+            submit(tenant)
+    served = []
+    for _ in range(5):
+        (job,) = engine.tick().claimed
+        engine.run(job, FakeBackend())
+        served.append(job.tenant_id)
+
+    assert sorted(served) == sorted(tenant.pk for tenant in tenants)
+
+
 def test_weights_are_shares(engine, other):
     engine.region.max_concurrent = 8
     engine.region.save()

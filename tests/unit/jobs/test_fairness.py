@@ -4,7 +4,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.fairness import Load, next_turns
+from jobs.fairness import MAX_REMEMBERED, Load, Rota, next_turns
 
 A, B, C = (UUID(int=n) for n in (1, 2, 3))
 
@@ -33,6 +33,30 @@ def test_a_limit_in_flight_holds():
     turns = next_turns([load(A, limit=2, in_flight=1), load(B)], places=5)
 
     assert Counter(turns) == {A: 1, B: 4}
+
+
+def test_equals_take_turns_from_one_tick_to_the_next():
+    rota, tenants = Rota(), [A, B, C]
+    served = []
+    for _ in range(6):
+        loads = [
+            Load(tenant=t, weight=1, in_flight=0, last_turn=rota.last_turn_of(t))
+            for t in tenants
+        ]
+        turns = next_turns(loads, places=1)
+        rota.note(turns)
+        served += turns
+
+    assert served == [A, B, C, A, B, C]
+
+
+def test_the_memory_of_turns_is_bounded():
+    rota = Rota()
+
+    rota.note(UUID(int=n) for n in range(MAX_REMEMBERED + 5))
+
+    assert rota.last_turn_of(UUID(int=4)) == 0
+    assert rota.last_turn_of(UUID(int=5)) == 6
 
 
 def test_nobody_with_work_leaves_nobody_a_turn():
