@@ -27,6 +27,8 @@ app.conf.update(
         "socket_timeout": 30,
         "socket_connect_timeout": 5,
         "socket_keepalive": True,
+        # Nor may one on no link at all: kombu would try for six seconds, each time.
+        "max_retries": 0,
         "health_check_interval": 10,  # half-open BRPOP noticed in ~20 s, not 50
         "queue_order_strategy": "priority",
         "priority_steps": [0, 3, 6, 9],

@@ -1,4 +1,4 @@
-"""A worker with free slots outlives a restart of its Redis (docs/adr/0005).
+"""Redis away: a worker with free slots outlives it (docs/adr/0005), a send fails at once.
 
 Without `mend_reconnect` celery 5.7.0 ends here: "'NoneType' object has no attribute
 'hostname'". The worker is a real process of the real app.
@@ -12,7 +12,9 @@ from pathlib import Path
 from signal import Signals
 
 import pytest
+from kombu.utils import functional
 
+from jobs import dispatch
 from transcribe_platform.celery import app
 from workers.embedded import processes, services
 from workers.embedded.binaries import scratch_folder
@@ -101,3 +103,16 @@ def test_a_worker_with_free_slots_outlives_a_restart_of_redis(worker: Worker):
     has_run = worker.began("after")
     assert worker.process.poll() is None, processes.log_tail(worker.command.log)
     assert has_run
+
+
+def test_a_send_fails_at_once_while_redis_is_away(monkeypatch: pytest.MonkeyPatch):
+    def refuse(_seconds: float) -> None:
+        raise AssertionError("kombu waits before it tries again")
+
+    monkeypatch.setattr(functional, "sleep", refuse)
+
+    with (
+        app.connection_for_write("redis://127.0.0.1:1/0") as nowhere,
+        pytest.raises(dispatch.BROKER_AWAY),
+    ):
+        dispatch.publish("tests.nap", queue="housekeeping", connection=nowhere)
