@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-
 MAX_REMEMBERED = 100_000
 
 
@@ -55,7 +54,7 @@ class Rota:
 def next_turns(loads: Iterable[Load], *, places: int) -> list[UUID]:
     """Return the tenants whose turns the next places are, in order.
 
-    Every tenant is taken to have enough work; ties go to whose last turn is longest ago.
+    Every tenant is taken to have enough work; ties go to whoever waited longest.
     """
     waiting = [
         _place(load, load.in_flight, load.last_turn)

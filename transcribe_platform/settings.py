@@ -198,6 +198,9 @@ LOGGING = {
         "django.server": {"handlers": ["stderr"], "propagate": False},
         # httpx logs every URL, query string and all: those are customers' secrets.
         "httpx": {"level": "WARNING"},
+        # Two lines a task of Celery's own, beside ours for each change of state.
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},
     },
 }

@@ -21,7 +21,7 @@ from workers.webhooks import dispatch as webhook_dispatch
 logger = logging.getLogger(__name__)
 
 # News comes in bursts; one tick serves what arrives within this time.
-SETTLE_SECONDS = 0.005
+SETTLE_SECONDS = 0.002
 
 
 def run(*, stop: threading.Event, only_region: str | None = None) -> None:
