@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 # News comes in bursts; one tick serves what arrives within this time.
 SETTLE_SECONDS = 0.002
+# The next tick while deliveries flow: a receiver answers in milliseconds.
+DRAIN_SECONDS = 0.02
 
 
 def run(*, stop: threading.Event, only_region: str | None = None) -> None:
@@ -31,7 +33,7 @@ def run(*, stop: threading.Event, only_region: str | None = None) -> None:
     wake_ups = WakeUps()
     while not stop.is_set():
         began = time.monotonic()
-        is_second = False
+        is_second, pause = False, settings.TICK_SECONDS
         try:
             # May wait long for a database that is away: what ran out meanwhile gets a
             # full lease to be renewed from the moment that it is back.
@@ -41,12 +43,13 @@ def run(*, stop: threading.Event, only_region: str | None = None) -> None:
                 permits=permits, only_region=only_region, up_since=up_since
             )
             is_second = ticked.is_crowded
-            webhook_dispatch.tick(now=timezone.now())
+            if webhook_dispatch.tick(now=timezone.now()):
+                pause = DRAIN_SECONDS  # what was sent makes room for more, soon
         except (DatabaseError, InterfaceError):
             logger.warning("database away, tick skipped", exc_info=True)
             connection.close()
             up_since = None
-        left = max(0.0, began + settings.TICK_SECONDS - time.monotonic())
+        left = max(0.0, began + pause - time.monotonic())
         if is_second:  # the news is for the other one
             stop.wait(left)
             continue
