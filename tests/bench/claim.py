@@ -28,7 +28,7 @@ from workers.ratelimit.permits import get_permits
 FEW, MANY = 10_000, 1_000_000
 TENANTS = 1_000
 CLAIMED = 20
-ROUNDS = 25
+ROUNDS = 15
 LIMIT = 1.5
 EXPLAINED = Path(__file__).parents[2] / "docs" / "bench" / "claim_explain.txt"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)

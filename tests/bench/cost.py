@@ -13,7 +13,7 @@ from tests.bench.rows import Row, at_most, median
 
 LIMITS = {50: 1.5, 1000: 1.0}
 ROUNDS = 3
-JOBS = 300
+JOBS = 200
 
 
 @dataclass(slots=True, kw_only=True)
