@@ -14,7 +14,7 @@ from itertools import count
 
 from tests.chaos import cycle
 from tests.chaos.disasters import DISASTERS
-from tests.chaos.platform import Platform, Setup, running
+from tests.chaos.platform import Platform, Setup, find_members, running
 from workers.embedded.binaries import scratch_folder
 
 JOBS_PER_SECOND = 40.0
@@ -31,9 +31,12 @@ def main() -> int:
     _say(f"logs {folder}/data/log")
     with running(folder / "data", Setup(seed=seed)) as platform:
         is_well = _play(platform, random.Random(seed), time.monotonic() + seconds)
-    if is_well:
-        shutil.rmtree(folder, ignore_errors=True)
-    return 0 if is_well else 1
+    for process in (left := find_members(folder)).values():
+        _say(f"    BROKEN left behind: {process}")
+    if not is_well or left:
+        return 1
+    shutil.rmtree(folder, ignore_errors=True)
+    return 0
 
 
 def _play(platform: Platform, chance: random.Random, end: float) -> bool:

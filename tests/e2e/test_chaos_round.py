@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos import cycle
 from tests.chaos.disasters import DISASTERS
-from tests.chaos.platform import Platform, Setup, running
+from tests.chaos.platform import Platform, Setup, find_members, running
 from workers.embedded.binaries import scratch_folder
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(180)]
@@ -22,6 +22,7 @@ def platform() -> Iterator[Platform]:
     setup = Setup(lease_seconds=2.0, longest_call_seconds=2.0)
     with running(folder / "data", setup) as started:
         yield started
+    assert find_members(folder) == {}
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -298,7 +298,7 @@ def test_promises_hold_whatever_happens_in_whatever_order(db, broker, settings):
     run_state_machine_as_test(
         EngineMachine,
         settings=hypothesis.settings(
-            max_examples=int(EXAMPLES or 20),
+            max_examples=int(EXAMPLES or 15),
             stateful_step_count=40,
             derandomize=EXAMPLES is None,
             database=None,
