@@ -128,7 +128,9 @@ def fill(rows: int) -> None:
     )
     paused = Tenant.objects.create(name="paused", is_paused=True)
     url = "http://127.0.0.1:1"
-    Region.objects.create(name="open", base_url=url, max_concurrent=CLAIMED)
+    Region.objects.create(
+        name="open", base_url=url, max_concurrent=CLAIMED, max_per_minute=10**6
+    )
     Region.objects.create(name="drained", base_url=url, is_drained=True)
     Worker.objects.create(
         name="bench", queues=["transcribe.open"], slots=10**6, seen_at=timezone.now()
