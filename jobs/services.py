@@ -288,14 +288,15 @@ def lease_time() -> timedelta:
 
 def close_attempt(
     attempt: Attempt, *, outcome: Attempt.Outcome, now: datetime, **facts: Any
-) -> None:
-    """Close the attempt once, whatever became of its job.
+) -> bool:
+    """Close the attempt once, whatever became of its job; false if it was closed.
 
     Whoever made the call knows more than whoever took it for lost.
     """
-    Attempt.objects.filter(
+    closed = Attempt.objects.filter(
         pk=attempt.pk, outcome__in=[Attempt.Outcome.OPEN, Attempt.Outcome.UNKNOWN]
     ).update(outcome=outcome, finished_at=now, **{"error_code": "", **facts})
+    return closed > 0
 
 
 def renew_leases(job_ids: Iterable[UUID], *, worker: str) -> None:

@@ -26,6 +26,8 @@ ALLOWED_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.QUEUED: frozenset(
         {
             JobStatus.PROCESSING,
+            # A paid result that comes after its lease ran out and before a new claim.
+            JobStatus.COMPLETED,
             JobStatus.FAILED,
             JobStatus.CANCELED,
             JobStatus.EXPIRED,

@@ -51,7 +51,8 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     worker_disable_prefetch=True,
     worker_cancel_long_running_tasks_on_connection_loss=False,
-    worker_send_task_events=True,  # Flower is blind without
+    # A millisecond of worker CPU a task; Flower's task list is empty without.
+    worker_send_task_events=settings.TASK_EVENTS,
     worker_hijack_root_logger=False,
     enable_utc=True,
     beat_schedule={

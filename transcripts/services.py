@@ -80,12 +80,14 @@ def _call(job: Job, attempt: Attempt, *, backend: TranscriptionBackend) -> None:
         failure = error
         _persist(lambda now: fail(job, attempt, error=failure, now=now))
         return
-    raw = store_raw(job, attempt, result.raw)
-    _persist(
-        lambda now: finish(
-            job, attempt, result=result, summary=summary, raw=raw, now=now
-        )
-    )
+    raws: list[str] = []
+
+    def commit(now: datetime) -> None:
+        if not raws:  # stored once, however often the commit is tried
+            raws.append(store_raw(job, attempt, result.raw))
+        finish(job, attempt, result=result, summary=summary, raw=raws[0], now=now)
+
+    _persist(commit)
 
 
 def build_request(job: Job, attempt: Attempt) -> TranscriptionRequest:
@@ -126,7 +128,8 @@ def finish(
     """Commit a result: transcript, attempt, status and event together.
 
     A suspect result gets one more call, then stands with its warnings. A stale claim
-    closes its attempt (it was paid for) and leaves no transcript.
+    closes its attempt (it was paid for) and leaves no transcript; one whose lease ran
+    out is not stale before somebody else has claimed the job.
     """
     warnings = documents.find_warnings(
         summary,
@@ -141,7 +144,7 @@ def finish(
         fail(job, attempt, error=error, now=now)
         return
     with transaction.atomic():
-        services.close_attempt(
+        is_first = services.close_attempt(
             attempt,
             outcome=Attempt.Outcome.OK,
             now=now,
@@ -155,12 +158,14 @@ def finish(
                 per_minute=settings.PRICES_PER_MINUTE,
             ),
         )
-        moved = services.advance(
+        moved = is_first and services.advance(
             _claim(job),
             to=JobStatus.COMPLETED,
             at=now,
             warnings=warnings,
             duration_seconds=job.duration_seconds or summary.duration_seconds,
+            ready=False,
+            run_at=None,
         )
         if moved:
             Transcript.objects.create(
@@ -267,7 +272,7 @@ def _suspect(message: str, result: TranscriptionResult) -> UpstreamError:
 
 
 def _persist(commit: Callable[[datetime], None]) -> None:
-    """Commit the outcome of a paid call, again and again while the database is away.
+    """Commit the outcome of a paid call, again and again while what it needs is away.
 
     A lease that ran out meanwhile does not void it; only a newer claim does.
     """
@@ -276,10 +281,10 @@ def _persist(commit: Callable[[datetime], None]) -> None:
     while True:
         try:
             commit(timezone.now())
-        except (OperationalError, InterfaceError):
+        except (OperationalError, InterfaceError, OSError):
             if connection.in_atomic_block or time.monotonic() + wait > give_up:
                 raise
-            logger.warning("database away, result held", exc_info=True)
+            logger.warning("database or storage away, result held", exc_info=True)
             with suppress(Exception):
                 connection.close()
             time.sleep(wait)

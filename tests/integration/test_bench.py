@@ -12,7 +12,9 @@ pytestmark = pytest.mark.django_db
 def test_the_claim_bench_fills_its_table_and_claims_what_can_run(monkeypatch):
     claim.fill(1_000)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM jobs_job WHERE status = 'queued' AND ready")
+        cursor.execute(
+            "SELECT count(*) FROM jobs_job WHERE status = 'queued' AND ready"
+        )
         (ready,) = cursor.fetchone()
 
     seconds = claim.claim_round()

@@ -82,6 +82,7 @@ def make_plan(
         "MEDIA_ROOT": str(options.data_dir / "media"),
         "BASE_URL": f"http://{HOST}:{web_port}",
         "DJANGO_SETTINGS_MODULE": "transcribe_platform.settings",
+        "TASK_EVENTS": "1",  # Flower shows what runs
     }
     fixed = {
         "PYTHONUNBUFFERED": "1",

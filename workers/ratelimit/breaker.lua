@@ -4,7 +4,7 @@
 local state, outcomes = KEYS[1], {bad = KEYS[2], good = KEYS[3]}
 local verb = ARGV[1]
 local WINDOW_MS, LEAST, SHARE = 30000, 10, 0.5
-local FIRST_WAIT_MS, LONGEST_WAIT_MS, TRIAL_MS = 1000, 30000, 3000
+local FIRST_WAIT_MS, LONGEST_WAIT_MS, TRIAL_MS = 1000, 10000, 3000
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local open_until = tonumber(redis.call('HGET', state, 'open_until') or 0)

@@ -1,6 +1,6 @@
 """A circuit breaker a region, shared by everybody through Redis.
 
-Half of ten or more calls of the last 30 s failed: open. After 1 s (doubling to 30 s)
+Half of ten or more calls of the last 30 s failed: open. After 1 s (doubling to 10 s)
 one trial call at a time; the first success closes it. Only failures that say the
 upstream is unwell count; the rules are in ``breaker.lua``.
 """

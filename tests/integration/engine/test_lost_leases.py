@@ -219,3 +219,43 @@ def test_a_recall_that_comes_too_late_leaves_the_running_call_its_permit(
     job.refresh_from_db()
     assert (job.status, job.started_at is not None) == ("processing", True)
     assert engine.permits_held() == 1
+
+
+def test_a_late_result_completes_a_job_that_was_taken_back_and_not_yet_claimed(engine):
+    job = engine.submit()
+    engine.tick()
+    backend = FakeBackend()
+
+    def lose_without_another_worker() -> None:
+        engine.lose_lease(job)
+        leases.take_back_lost(now=datetime.now(UTC))
+        assert Job.objects.get(pk=job.pk).status == "queued"
+
+    backend.during = lose_without_another_worker
+    engine.run(job, backend)
+
+    job.refresh_from_db()
+    assert (job.status, job.attempt, job.crashes) == ("completed", 1, 1)
+    assert Attempt.objects.get(job=job).outcome == "ok"
+    assert engine.tick().claimed == []
+
+
+def test_a_paid_result_is_kept_when_storage_comes_back(
+    transactional_db, engine, monkeypatch
+):
+    job = engine.submit()
+    engine.tick()
+    errors = iter([OSError("disk"), OSError("disk")])
+    store = transcripts.store_raw
+
+    def flaky(*args: object) -> str:
+        for error in errors:
+            raise error
+        return store(*args)
+
+    monkeypatch.setattr(transcripts, "store_raw", flaky)
+
+    engine.run(job, FakeBackend())
+
+    job.refresh_from_db()
+    assert (job.status, job.attempt) == ("completed", 1)

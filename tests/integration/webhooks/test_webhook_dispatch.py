@@ -243,9 +243,9 @@ def test_tenants_take_turns_when_slots_are_few(world):
     assert sum(claimed().values()) == 3
 
 
-def test_an_idle_tick_asks_two_questions(world, django_assert_num_queries):
+def test_an_idle_tick_asks_one_question(world, django_assert_num_queries):
     world.announce()
-    with django_assert_num_queries(4):  # two of them are the savepoint of the test
+    with django_assert_num_queries(1):
         dispatch.tick(now=world.now)
 
 
