@@ -67,6 +67,7 @@ class Heartbeat:
         permit = permit_of(job)
         with self._lock:
             self._held[permit] = job
+        self._permits.begin(job.region_id or "", permit)
         try:
             yield
         finally:

@@ -1,6 +1,6 @@
 """The upstream's quota: every slot used, and never a 429.
 
-Three regions, each with an emulator that enforces its limits and workers with more
+Three regions, each with an emulator that enforces its limits and two workers with more
 threads than slots. Two run together for 60 s after 30 s: "mixed", 100 slots and calls
 of 1 to 30 s, and "rate", 100 slots, 980 a minute of 1,000 and calls of 1 to 5 s; in the
 middle of them Redis loses everything (FLUSHALL). Then "short": 50 slots, calls of 3 s,
@@ -122,7 +122,8 @@ def set_up(play: Play, stage: Stage, stack: ExitStack) -> dict[str, Emulator]:
             max_per_minute=scene.ours_per_minute,
         )
         emulators[scene.name] = emulator
-    workers = {scene.name: (scene.slots + 20,) for scene in play.scenes}
+    half = {scene.name: scene.slots // 2 + 10 for scene in play.scenes}
+    workers = {name: (threads, threads) for name, threads in half.items()}
     stack.enter_context(ours.platform(stage, workers=workers, has_web=False))
     audio_url = customer.body["audio_url"]
     for scene in play.scenes:

@@ -27,6 +27,16 @@ function verbs.seed()
   return 1
 end
 
+-- A call begins: the minute counts from here, not from when it was granted, as the way
+-- through the broker takes its time.
+function verbs.begin()
+  for _, permit in ipairs(asked.permits) do
+    hold(permit)
+    redis.call('ZADD', window, now, permit[1])
+  end
+  return #asked.permits
+end
+
 -- Also registers anew what a flush forgot: a running call is a fact.
 function verbs.renew()
   for _, permit in ipairs(asked.permits) do hold(permit) end

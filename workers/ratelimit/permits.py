@@ -69,6 +69,13 @@ class RedisPermits:
             return [False] * len(permits)
         return [grant == 1 for grant in granted]
 
+    def begin(self, region: str, permit: Permit) -> None:
+        """Say that the call begins now; without Redis the grant's time stands."""
+        try:
+            self._ask(region, "begin", permits=[permit])
+        except redis.RedisError:
+            logger.warning("call not stamped", extra={"region": region})
+
     def renew(self, region: str, permits: Iterable[Permit]) -> None:
         """Extend the places of running calls; register them again if forgotten.
 

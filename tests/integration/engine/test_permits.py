@@ -123,3 +123,16 @@ def test_places_that_redis_forgot_are_still_taken_by_the_rows(engine):
     engine.broker.delete("permits:{local:prerecorded}:held")
 
     assert engine.tick().claimed == []
+
+
+def test_the_minute_counts_from_when_a_call_begins(broker, region):
+    ledger = RedisPermits(broker)
+    (permit,) = named("a")
+    ledger.acquire(region, [permit])
+    window = "permits:{local:prerecorded}:window"
+    broker.zadd(window, {"a": 1})  # granted long ago: it waited in the broker
+
+    ledger.begin("local", permit)
+
+    assert broker.zscore(window, "a") > 1_000_000
+    assert broker.zcard(window) == 1
