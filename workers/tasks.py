@@ -5,20 +5,23 @@ service call; it accepts fields it does not know, so that old workers take new m
 """
 
 import logging
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from celery import shared_task, signals
+from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
 from jobs import dispatch, lanes
 from jobs.claims import Permit
-from jobs.models import Attempt
+from jobs.in_hand import QUEUE_PREFIX
+from jobs.models import Attempt, Region
 from transcripts import services
 from transcripts.backends import get_backend
 from workers import storage
-from workers.deepgram import probe
+from workers.deepgram import client, probe
 from workers.heartbeat import Heartbeat
 from workers.ratelimit.permits import get_permits
 
@@ -58,13 +61,24 @@ def sweep(**_future: Any) -> None:
 @signals.worker_ready.connect
 def start_heartbeat(sender: Any, **_kwargs: Any) -> None:
     """Announce the worker once it consumes."""
+    queues = [queue.name for queue in sender.app.amqp.queues.consume_from.values()]
+    if any(name.startswith(QUEUE_PREFIX) for name in queues):
+        warm_up()
     heartbeat = Heartbeat(
-        queues=[queue.name for queue in sender.app.amqp.queues.consume_from.values()],
+        queues=queues,
         slots=sender.controller.concurrency,
         permits=get_permits(),
     )
     _heartbeats[:] = [heartbeat]
     heartbeat.start()
+
+
+def warm_up() -> None:
+    """Make the Deepgram clients: a first call that did would arrive a second late."""
+    with suppress(DatabaseError, InterfaceError):  # then the first calls do
+        for region in Region.objects.filter(is_enabled=True):
+            client.warm_up(region)
+    connection.close()
 
 
 @signals.worker_shutting_down.connect

@@ -68,6 +68,11 @@ def get_region_client(region: Region) -> DeepgramClient:
     return get_client(base_url=region.base_url, api_key=api_key)
 
 
+def warm_up(region: Region) -> None:
+    """Load what the SDK loads on first use."""
+    _ = get_region_client(region).listen.v1.media
+
+
 def get_client(*, base_url: str, api_key: str) -> DeepgramClient:
     """Return this process's client for an upstream; made at first use, after a fork.
 

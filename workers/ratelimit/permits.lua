@@ -2,6 +2,9 @@
 -- all and one a narrow pool) and a sliding minute of grants. Redis' own clock, in ms.
 -- KEYS: held, window, epoch, cooldown, counts, then held of each pool
 -- ARGV: verb, and one JSON object (its fields are named where they are read)
+-- The upstream's minute begins when a call arrives, ours when it is sent: what is on the
+-- way (a first TLS handshake, a busy machine) must not make two minutes overlap.
+local MINUTE_MS = 61500
 local held, window, epoch, cooldown, counts = unpack(KEYS, 1, 5)
 local asked = cjson.decode(ARGV[2])
 local time = redis.call('TIME')
@@ -61,7 +64,7 @@ end
 local function free()
   local expired = redis.call('ZREMRANGEBYSCORE', held, '-inf', now)
   if expired > 0 then redis.call('HINCRBY', counts, 'expired', expired) end
-  redis.call('ZREMRANGEBYSCORE', window, '-inf', now - 60000)
+  redis.call('ZREMRANGEBYSCORE', window, '-inf', now - MINUTE_MS)
   local places = asked.max_concurrent - redis.call('ZCARD', held)
   local rate = asked.max_per_minute - redis.call('ZCARD', window)
   if redis.call('EXISTS', cooldown) == 1 then rate = 0 end
