@@ -44,6 +44,7 @@ check types: export SECRET_KEY = check
 check types: export FIELD_ENCRYPTION_KEYS = AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
 check types: export DATABASE_URL = postgres://nobody@127.0.0.1:1/none
 check types: export REDIS_URL = redis://127.0.0.1:1/0
+check types: export LOG_LEVEL = ERROR
 
 chaos: venv-dev  ## kill and cut off everything under load, checked each time (ten minutes; CHAOS_SECONDS=…)
 	$(BIN)/python -m tests.chaos
