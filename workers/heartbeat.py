@@ -7,6 +7,7 @@ Redis is away, the next beat tries again, on a connection that is nobody else's.
 import copy
 import logging
 import os
+import secrets
 import socket
 import threading
 import time
@@ -39,7 +40,9 @@ class Heartbeat:
     """Keeps alive what this process runs; safe to use from many threads."""
 
     def __init__(self, *, queues: list[str], slots: int, permits: RedisPermits) -> None:
-        self.name = f"{socket.gethostname()}.{os.getpid()}"
+        # In a container a restarted worker has the host name and pid of the dead one.
+        life = secrets.token_hex(3)
+        self.name = f"{socket.gethostname()}.{os.getpid()}.{life}"
         self._queues = queues
         self._slots = slots
         self._permits = permits

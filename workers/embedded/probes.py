@@ -37,8 +37,8 @@ def has_beaten(database_url: str, pid: int) -> bool:
     """Tell whether a worker process of this host has announced itself."""
     return _has_row(
         database_url,
-        "SELECT FROM jobs_worker WHERE name = %s",
-        f"{socket.gethostname()}.{pid}",
+        "SELECT FROM jobs_worker WHERE starts_with(name, %s)",
+        f"{socket.gethostname()}.{pid}.",
     )
 
 
