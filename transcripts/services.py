@@ -144,20 +144,7 @@ def finish(
         fail(job, attempt, error=error, now=now)
         return
     with transaction.atomic():
-        is_first = services.close_attempt(
-            attempt,
-            outcome=Attempt.Outcome.OK,
-            now=now,
-            request_id=result.request_id,
-            status_code=200,
-            audio_seconds=summary.duration_seconds,
-            cost_estimate=prices.estimate_cost(
-                model=str(job.options.get("model", "")),
-                audio_seconds=summary.duration_seconds,
-                channels=summary.channels,
-                per_minute=settings.PRICES_PER_MINUTE,
-            ),
-        )
+        is_first = _close_paid(job, attempt, result=result, summary=summary, now=now)
         moved = is_first and services.advance(
             _claim(job),
             to=JobStatus.COMPLETED,
@@ -179,6 +166,31 @@ def finish(
     if not moved and not Transcript.objects.filter(job=job, raw=raw).exists():
         logger.info("result of a stale claim dropped", extra={"job_id": job.pk})
         default_storage.delete(raw)
+
+
+def _close_paid(
+    job: Job,
+    attempt: Attempt,
+    *,
+    result: TranscriptionResult,
+    summary: documents.Summary,
+    now: datetime,
+) -> bool:
+    """Close the attempt with what it cost; false if an earlier commit had held."""
+    return services.close_attempt(
+        attempt,
+        outcome=Attempt.Outcome.OK,
+        now=now,
+        request_id=result.request_id,
+        status_code=200,
+        audio_seconds=summary.duration_seconds,
+        cost_estimate=prices.estimate_cost(
+            model=str(job.options.get("model", "")),
+            audio_seconds=summary.duration_seconds,
+            channels=summary.channels,
+            per_minute=settings.PRICES_PER_MINUTE,
+        ),
+    )
 
 
 _SUMMARY_FIELDS = tuple(documents.Summary.__dataclass_fields__)
