@@ -24,7 +24,14 @@ from rest_framework.request import Request
 
 from jobs.models import ApiKey, Tenant
 
-ALL_SCOPES = ("jobs:read", "jobs:write", "webhooks:read", "webhooks:write")
+ALL_SCOPES = (
+    "jobs:read",
+    "jobs:write",
+    "webhooks:read",
+    "webhooks:write",
+    "keys:admin",
+    "usage:read",
+)
 USE_RECORDED_EVERY = timedelta(minutes=1)
 
 _PREFIX = "tp_live_"

@@ -3,7 +3,6 @@
 Whether a parameter is known at all, and given once, the view base has checked.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,20 +11,18 @@ from uuid import UUID
 
 from django.utils.dateparse import parse_datetime
 
+from jobs import pagination
 from jobs.api import refuse_parameter
 from jobs.models import Priority
-from jobs.pagination import parse_cursor
+from jobs.pagination import PageQuery
 from jobs.queries import JobFilter
 from jobs.serializers import PRIORITIES
 from jobs.state import JobStatus
 from jobs.strict_json import is_storable
 
-DEFAULT_LIMIT = 20
-MAX_LIMIT = 100
 METADATA_PREFIX = "metadata."
 PARAMETERS = (
-    "cursor",
-    "limit",
+    *pagination.PARAMETERS,
     "status",
     "priority",
     "created_after",
@@ -39,13 +36,11 @@ class ListQuery:
     """Which page of which jobs is asked for."""
 
     wanted: JobFilter
-    after: UUID | None
-    limit: int
+    page: PageQuery
 
     @classmethod
     def parse(cls, params: Mapping[str, str], *, owner: UUID) -> Self:
         """Read the parameters; raises InvalidRequest naming the one it cannot read."""
-        cursor = params.get("cursor")
         return cls(
             wanted=JobFilter(
                 status=_choice(params, "status", list(JobStatus)) or "",
@@ -54,16 +49,8 @@ class ListQuery:
                 created_before=_moment(params, "created_before"),
                 metadata=_metadata(params),
             ),
-            after=None if cursor is None else parse_cursor(cursor, owner=owner),
-            limit=_limit(params),
+            page=PageQuery.parse(params, owner=owner, of="jobs"),
         )
-
-
-def _limit(params: Mapping[str, str]) -> int:
-    text = params.get("limit", str(DEFAULT_LIMIT))
-    if not re.fullmatch(r"[1-9][0-9]{0,2}", text) or int(text) > MAX_LIMIT:
-        refuse_parameter("limit", f"This is a whole number from 1 to {MAX_LIMIT}.")
-    return int(text)
 
 
 def _choice(params: Mapping[str, str], name: str, choices: list[str]) -> str | None:

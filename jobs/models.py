@@ -278,7 +278,8 @@ class Event(models.Model):
     """Something that happened: audit trail, and outbox of what customers are told."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    tenant = models.ForeignKey(Tenant, models.CASCADE)
+    # None: it concerns the operator alone, as the steering of a region does.
+    tenant = models.ForeignKey(Tenant, models.CASCADE, null=True, blank=True)
     job = models.ForeignKey(
         Job, models.CASCADE, null=True, blank=True, related_name="events"
     )
@@ -290,6 +291,12 @@ class Event(models.Model):
     fanned_out_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="event_told_to_a_tenant",
+                condition=Q(fanned_out_at__isnull=False) | Q(tenant__isnull=False),
+            ),
+        ]
         indexes = [
             models.Index(
                 "id", name="event_outbox", condition=Q(fanned_out_at__isnull=True)

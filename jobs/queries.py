@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.fields.json import KeyTextTransform
 
 from jobs.errors import NotFound
@@ -35,23 +35,14 @@ def get_job(*, tenant: Tenant, job_id: UUID) -> Job:
     return job
 
 
-def list_jobs(
-    *, tenant: Tenant, wanted: JobFilter, after: UUID | None, limit: int
-) -> tuple[list[Job], bool]:
-    """Return up to ``limit`` jobs, newest first, and whether there are more.
-
-    Jobs that arrive between two pages are newer than both: none is shown twice, none
-    is passed over.
-    """
+def find_jobs(*, tenant: Tenant, wanted: JobFilter) -> QuerySet[Job]:
+    """Return the tenant's jobs that are wanted."""
     jobs = Job.objects.filter(_conditions(wanted), tenant=tenant)
     for number, (key, value) in enumerate(wanted.metadata.items()):
         name = f"metadata_{number}"
         jobs = jobs.alias(**{name: KeyTextTransform(key, "metadata")})
         jobs = jobs.filter(**{name: value})
-    if after:
-        jobs = jobs.filter(pk__lt=after)
-    page = list(jobs.order_by("-pk")[: limit + 1])
-    return page[:limit], len(page) > limit
+    return jobs
 
 
 def list_attempts(job: Job) -> list[Attempt]:

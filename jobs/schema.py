@@ -7,7 +7,7 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
 from jobs.idempotency import HEADER
-from jobs.list_query import DEFAULT_LIMIT, MAX_LIMIT
+from jobs.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from jobs.serializers import (
     PRIORITIES,
     AttemptPage,
@@ -52,11 +52,22 @@ def problems(*statuses: int) -> dict[tuple[int, str], Any]:
     return {(status, PROBLEM_TYPE): response for status in every}
 
 
-def _query(name: str, kind: Any = OpenApiTypes.STR, **more: Any) -> OpenApiParameter:
+def query_parameter(
+    name: str, kind: Any = OpenApiTypes.STR, **more: Any
+) -> OpenApiParameter:
+    """Return a parameter of the query string."""
     return OpenApiParameter(name, kind, OpenApiParameter.QUERY, **more)
 
 
-_IDEMPOTENCY = OpenApiParameter(
+PAGE_PARAMETERS = [
+    query_parameter("cursor"),
+    query_parameter(
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
+        default=DEFAULT_LIMIT,
+    ),
+]
+IDEMPOTENCY_PARAMETER = OpenApiParameter(
     HEADER,
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
@@ -81,23 +92,20 @@ SUBMIT: dict[str, Any] = {
     "operation_id": "submit_job",
     "request": {"application/json": JobInput, "multipart/form-data": JobInput},
     "responses": {(202, "application/json"): JobOutput, **problems(411, 413, 415, 422)},
-    "parameters": [_IDEMPOTENCY, *_HEADERS],
+    "parameters": [IDEMPOTENCY_PARAMETER, *_HEADERS],
 }
 LIST: dict[str, Any] = {
     "operation_id": "list_jobs",
     "responses": {(200, "application/json"): JobPage, **problems()},
     "parameters": [
-        _query("cursor"),
-        _query(
-            "limit",
-            {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
-            default=DEFAULT_LIMIT,
+        *PAGE_PARAMETERS,
+        query_parameter("status", enum=list(JobStatus)),
+        query_parameter("priority", enum=PRIORITIES),
+        query_parameter("created_after", OpenApiTypes.DATETIME),
+        query_parameter("created_before", OpenApiTypes.DATETIME),
+        query_parameter(
+            "metadata.{key}", description="Jobs whose metadata has this value."
         ),
-        _query("status", enum=list(JobStatus)),
-        _query("priority", enum=PRIORITIES),
-        _query("created_after", OpenApiTypes.DATETIME),
-        _query("created_before", OpenApiTypes.DATETIME),
-        _query("metadata.{key}", description="Jobs whose metadata has this value."),
     ],
 }
 DETAIL: dict[str, Any] = {
@@ -117,7 +125,7 @@ RETRY: dict[str, Any] = {
     "operation_id": "retry_job",
     "request": None,
     "responses": {(202, "application/json"): JobOutput, **problems(404, 409, 422)},
-    "parameters": [_IDEMPOTENCY, *_HEADERS],
+    "parameters": [IDEMPOTENCY_PARAMETER, *_HEADERS],
 }
 ME: dict[str, Any] = {
     "operation_id": "get_me",

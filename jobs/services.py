@@ -18,7 +18,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.db.models.sql import UpdateQuery
 
-from jobs import lanes, regions
+from jobs import audit, lanes, regions
 from jobs.errors import InvalidRequest, JobStateError
 from jobs.models import ApiKey, Attempt, Event, Job, Priority, Region, Tenant
 from jobs.state import FINAL, JobStatus, sources_of
@@ -86,8 +86,8 @@ def submit_job(
             lane=lane,
             max_attempts=draft.max_attempts or settings.MAX_ATTEMPTS,
         )
-        actor = f"key:{api_key.public_id}" if api_key else ""
-        _write_events([job], at=now, data={"reason": "submitted"}, actor=actor)
+        submitted = {"reason": "submitted"}
+        _write_events([job], at=now, data=submitted, actor=audit.actor_of(api_key))
     return job
 
 
@@ -161,9 +161,7 @@ def _mark_tenant(
 ) -> None:
     with transaction.atomic():
         Tenant.objects.filter(pk=tenant.pk).update(is_paused=is_paused)
-        Event.objects.create(
-            tenant=tenant, type=kind, actor=actor, created_at=at, fanned_out_at=at
-        )
+        audit.record(type=kind, actor=actor, at=at, tenant=tenant)
 
 
 def advance(

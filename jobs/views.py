@@ -1,6 +1,5 @@
 """The jobs API: submit, look, list, cancel, retry. Each view calls one service."""
 
-from urllib.parse import urlencode
 from uuid import UUID
 
 from django.utils import timezone
@@ -9,12 +8,12 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs import estimates, intake, queries, schema, serializers, services
+from jobs import audit, estimates, intake, queries, schema, serializers, services
 from jobs.api import ApiView, caller_of, check_no_body, key_of, respond, tenant_of
 from jobs.idempotency import Answer
 from jobs.list_query import PARAMETERS, ListQuery
 from jobs.models import Job
-from jobs.pagination import build_cursor
+from jobs.pagination import respond_page
 from jobs.parsers import StrictJSONParser, StrictMultiPartParser
 
 SCOPES = {"GET": "jobs:read", "POST": "jobs:write"}
@@ -47,13 +46,8 @@ class JobList(ApiView):
         """List jobs, newest first."""
         tenant = tenant_of(request)
         query = ListQuery.parse(request.query_params, owner=tenant.pk)
-        jobs, has_more = queries.list_jobs(
-            tenant=tenant, wanted=query.wanted, after=query.after, limit=query.limit
-        )
-        cursor = build_cursor(jobs[-1].pk, owner=tenant.pk) if has_more else None
-        page = {"data": jobs, "has_more": has_more, "next_cursor": cursor}
-        headers = {"Link": next_link(request, cursor)} if cursor else {}
-        return Response(serializers.JobPage(page).data, headers=headers)
+        jobs = queries.find_jobs(tenant=tenant, wanted=query.wanted)
+        return respond_page(request, jobs, query.page, serializers.JobOutput)
 
 
 class JobDetail(ApiView):
@@ -97,7 +91,7 @@ class JobCancel(ApiView):
         check_no_body(request)
         job = queries.get_job(tenant=tenant_of(request), job_id=job_id)
         canceled = services.cancel_job(
-            job=job, now=timezone.now(), actor=f"key:{key_of(request).public_id}"
+            job=job, now=timezone.now(), actor=audit.actor_of(key_of(request))
         )
         return Response(serializers.JobOutput(canceled).data)
 
@@ -136,9 +130,3 @@ def accepted(job: Job) -> Answer:
         body=serializers.JobOutput(job).data,
         location=f"/v1/jobs/{job.pk}",
     )
-
-
-def next_link(request: Request, cursor: str) -> str:
-    """Return the ``Link`` header of the page that follows."""
-    query = urlencode({**request.query_params.dict(), "cursor": cursor})
-    return f'<{request.path}?{query}>; rel="next"'

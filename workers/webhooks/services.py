@@ -20,6 +20,7 @@ from django.db import connection, transaction
 from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Coalesce
 
+from jobs import audit
 from jobs.models import Event
 from workers.webhooks import payloads, schedule, secrets, signing, transport
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
@@ -78,12 +79,14 @@ def fan_out(*, limit: int, now: datetime) -> int:
         )
         if not events:
             return 0
-        endpoints = _endpoints_of({event.tenant_id for event in events})
+        # The table holds that whatever is still to be told has a tenant.
+        told = [(event, event.tenant_id) for event in events if event.tenant_id]
+        endpoints = _endpoints_of({tenant_id for _, tenant_id in told})
         WebhookDelivery.objects.bulk_create(
             (
                 delivery
-                for event in events
-                for delivery in _plan(event, endpoints[event.tenant_id], now)
+                for event, tenant_id in told
+                for delivery in _plan(event, tenant_id, endpoints[tenant_id], now)
             ),
             ignore_conflicts=True,
         )
@@ -103,13 +106,13 @@ def _endpoints_of(tenants: Collection[UUID]) -> dict[UUID, list[WebhookEndpoint]
 
 
 def _plan(
-    event: Event, endpoints: Iterable[WebhookEndpoint], now: datetime
+    event: Event, tenant_id: UUID, endpoints: Iterable[WebhookEndpoint], now: datetime
 ) -> Iterable[WebhookDelivery]:
     """Yield the deliveries of one event: its tenant's endpoints, its job's callback."""
 
     def delivery(**to: Any) -> WebhookDelivery:
         return WebhookDelivery(
-            tenant_id=event.tenant_id,
+            tenant_id=tenant_id,
             event=event,
             job_id=event.job_id,
             next_attempt_at=now,
@@ -122,7 +125,7 @@ def _plan(
             yield delivery(endpoint=endpoint, target=endpoint.pk.hex)
     if event.job and event.job.callback_url:
         url = event.job.callback_url
-        yield delivery(url=url, target=f"{event.tenant_id.hex} {_host_of(url)}")
+        yield delivery(url=url, target=f"{tenant_id.hex} {_host_of(url)}")
 
 
 def _host_of(url: str) -> str:
@@ -310,12 +313,13 @@ def disable_endpoint(endpoint: WebhookEndpoint, *, reason: str, now: datetime) -
         ).update(is_enabled=False, disabled_reason=reason, disabled_at=now)
         if not changed:
             return
-        Event.objects.create(
-            tenant_id=endpoint.tenant_id,
+        audit.record(
             type="webhook_endpoint.disabled",
-            data={"endpoint_id": str(endpoint.pk), "reason": reason},
-            created_at=now,
-            fanned_out_at=now,
+            actor=audit.PLATFORM,
+            at=now,
+            tenant=endpoint.tenant,
+            endpoint_id=str(endpoint.pk),
+            reason=reason,
         )
     logger.warning(
         "webhook endpoint disabled",

@@ -7,11 +7,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from jobs import services
+from jobs import audit, services
 from jobs.models import Tenant
 from jobs.state import JobStatus
-
-ACTOR = "manage.py"
 
 
 class Command(BaseCommand):
@@ -44,9 +42,9 @@ class Command(BaseCommand):
     def _steer(tenant: Tenant, options: dict[str, Any]) -> None:
         now = timezone.now()
         if options["action"] == "pause":
-            services.pause_tenant(tenant=tenant, now=now, actor=ACTOR)
+            services.pause_tenant(tenant=tenant, now=now, actor=audit.COMMAND)
         elif options["action"] == "resume":
-            services.resume_tenant(tenant=tenant, now=now, actor=ACTOR)
+            services.resume_tenant(tenant=tenant, now=now, actor=audit.COMMAND)
         else:
             fields = {
                 "weight": options["weight"],

@@ -7,10 +7,11 @@ import uuid_utils.compat
 
 from jobs.errors import InvalidRequest
 from jobs.list_query import ListQuery
-from jobs.pagination import build_cursor, parse_cursor
+from jobs.pagination import PageQuery, Place, build_cursor, parse_cursor
 from jobs.queries import JobFilter
 
 OWNER = UUID("0b7c2a9e-1f5d-7b7a-9c55-2f1f9e1f4a11")
+PLACE = Place(owner=OWNER, of="jobs")
 # Fixed, as test processes must agree on the names of the cases made from it.
 LAST = UUID("01a205f4-683b-7324-bedc-9bb5d522d835")
 
@@ -18,13 +19,15 @@ LAST = UUID("01a205f4-683b-7324-bedc-9bb5d522d835")
 def test_without_parameters_it_is_the_first_page_of_everything():
     query = ListQuery.parse({}, owner=OWNER)
 
-    assert query == ListQuery(wanted=JobFilter(), after=None, limit=20)
+    assert query == ListQuery(
+        wanted=JobFilter(), page=PageQuery(place=PLACE, after=None, limit=20)
+    )
 
 
 def test_every_parameter_is_read():
     query = ListQuery.parse(
         {
-            "cursor": build_cursor(LAST, owner=OWNER),
+            "cursor": build_cursor(LAST, place=PLACE),
             "limit": "100",
             "status": "failed",
             "priority": "urgent",
@@ -43,7 +46,9 @@ def test_every_parameter_is_read():
         created_before=noon,
         metadata={"order": "7"},
     )
-    assert query == ListQuery(wanted=wanted, after=LAST, limit=100)
+    assert query == ListQuery(
+        wanted=wanted, page=PageQuery(place=PLACE, after=LAST, limit=100)
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,7 +86,7 @@ def test_what_cannot_be_read_is_refused_by_name(name, value):
 
 
 def tampered():
-    good = build_cursor(LAST, owner=OWNER)
+    good = build_cursor(LAST, place=PLACE)
     raw = base64.urlsafe_b64decode(good)
     return [
         "",
@@ -94,7 +99,8 @@ def tampered():
         base64.urlsafe_b64encode(LAST.bytes).decode(),
         base64.urlsafe_b64encode(bytes([raw[0] ^ 1]) + raw[1:]).decode(),
         base64.urlsafe_b64encode(raw[:-1] + bytes([raw[-1] ^ 1])).decode(),
-        build_cursor(LAST, owner=UUID(int=OWNER.int + 1)),
+        build_cursor(LAST, place=Place(owner=UUID(int=OWNER.int + 1), of="jobs")),
+        build_cursor(LAST, place=Place(owner=OWNER, of="deliveries")),
         "é" * 32,
     ]
 
@@ -102,12 +108,12 @@ def tampered():
 @pytest.mark.parametrize("cursor", tampered())
 def test_a_cursor_is_ours_whole_and_this_tenants(cursor):
     with pytest.raises(InvalidRequest) as caught:
-        parse_cursor(cursor, owner=OWNER)
+        parse_cursor(cursor, place=PLACE)
 
     assert (caught.value.code, caught.value.pointer) == ("cursor_invalid", "?cursor")
 
 
 def test_a_cursor_needs_no_escaping_in_a_url():
-    cursors = {build_cursor(uuid_utils.compat.uuid7(), owner=OWNER) for _ in range(200)}
+    cursors = {build_cursor(uuid_utils.compat.uuid7(), place=PLACE) for _ in range(200)}
 
     assert all(cursor.replace("-", "").replace("_", "").isalnum() for cursor in cursors)
