@@ -6,7 +6,6 @@ database nothing.
 
 import math
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
@@ -14,8 +13,7 @@ from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from jobs import options
-from jobs.addresses import EgressAllow, check_url
+from jobs import egress, options
 from jobs.errors import InvalidRequest
 from jobs.estimates import Standing
 from jobs.intake import Submission
@@ -28,8 +26,6 @@ METADATA_KEYS = 16
 METADATA_LENGTH = 512
 MAX_EXPIRY_SECONDS = 30 * 24 * 3600
 PRIORITIES = [priority.name.lower() for priority in Priority]
-CALLBACK_SCHEMES = ("https",)
-AUDIO_SCHEMES = ("http", "https")
 JSON_OBJECT = {"type": "object", "additionalProperties": True}
 
 
@@ -124,14 +120,12 @@ class JobInput(StrictSerializer):
 
     def validate_audio_url(self, url: str) -> str:
         """Refuse a URL that Deepgram must not be sent to."""
-        check_url(url, allow=_egress(), schemes=AUDIO_SCHEMES, pointer="/audio_url")
+        egress.check_audio_url(url, pointer="/audio_url")
         return url
 
     def validate_callback_url(self, url: str) -> str:
         """Refuse a URL that we must not be sent to."""
-        check_url(
-            url, allow=_egress(), schemes=CALLBACK_SCHEMES, pointer="/callback_url"
-        )
+        egress.check_webhook_url(url, pointer="/callback_url")
         return url
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -357,12 +351,3 @@ def _refuse_metadata(message: str, *key: str) -> NoReturn:
 
 def _refuse(message: str, name: str, code: str) -> NoReturn:
     raise InvalidRequest(message, code=code, pointer=pointer_to(name))
-
-
-def _egress() -> EgressAllow:
-    return _parse_egress(tuple(settings.EGRESS_ALLOW))
-
-
-@lru_cache(maxsize=8)
-def _parse_egress(entries: tuple[str, ...]) -> EgressAllow:
-    return EgressAllow.parse(entries)

@@ -183,6 +183,10 @@ WEBHOOK_THROTTLED_SECONDS = env_float("WEBHOOK_THROTTLED_SECONDS", 60)
 WEBHOOK_TIMEOUT_SECONDS = env_float("WEBHOOK_TIMEOUT_SECONDS", 15)
 # Internal receivers customers' URLs may reach: host, host:port or CIDR.
 EGRESS_ALLOW = env_list("EGRESS_ALLOW")
+# Hosts listed above may be reached by http whatever this says.
+WEBHOOK_SCHEMES = (
+    ["https", "http"] if env_bool("WEBHOOK_ALLOW_HTTP", default=False) else ["https"]
+)
 IDEMPOTENCY_HOURS = env_int("IDEMPOTENCY_HOURS", 24)
 
 TASK_EVENTS = env_bool("TASK_EVENTS", default=False)

@@ -14,7 +14,9 @@ import h11
 import httpx
 from django.conf import settings
 
+from jobs import egress
 from jobs.addresses import EgressAllow
+from jobs.errors import InvalidRequest
 from workers import network
 from workers.webhooks.schedule import TIMED_OUT, Answer
 
@@ -28,6 +30,7 @@ MAX_RAW_BYTES = 64 * 1024
 MAX_EXCERPT_BYTES = 8 * 1024
 MAX_CONNECTIONS = 200  # more than a process has threads
 INSTANT_RETRY_SECONDS = 1.0
+NOT_ALLOWED = network.DestinationNotAllowed.code
 
 
 def post(url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -38,11 +41,16 @@ def post(url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
     """
     started = time.monotonic()
     try:
+        # The row may be older than the rule, or than what the operator allows.
+        egress.check_webhook_url(url)
         with network.deadline(settings.WEBHOOK_TIMEOUT_SECONDS):
             answer = _exchange(url, headers, body, started)
-    except network.DestinationNotAllowed as refusal:
+    except InvalidRequest as refusal:
+        invalid = refusal.code == "url_invalid"
+        return Answer(error=refusal.code if invalid else NOT_ALLOWED)
+    except network.DestinationNotAllowed:
         # No duration: it would tell a closed port from a filtered one.
-        return Answer(error=refusal.code)
+        return Answer(error=NOT_ALLOWED)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return Answer(error=_name_error(error), duration_ms=_since(started))
     return answer
@@ -51,7 +59,7 @@ def post(url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
 def close() -> None:
     """Close the kept connections; the next POST opens new ones."""
     if _transport.cache_info().currsize:
-        _transport(tuple(settings.EGRESS_ALLOW)).close()
+        _transport(egress.allowed()).close()
     _transport.cache_clear()
 
 
@@ -60,11 +68,9 @@ _making = Lock()
 
 
 @lru_cache(maxsize=1)
-def _transport(allow: tuple[str, ...]) -> httpx.HTTPTransport:
+def _transport(guard: EgressAllow) -> httpx.HTTPTransport:
     """Return this process's transport; made at first use, so after a fork."""
-    return network.build_transport(
-        guard=EgressAllow.parse(allow), max_connections=MAX_CONNECTIONS
-    )
+    return network.build_transport(guard=guard, max_connections=MAX_CONNECTIONS)
 
 
 def _exchange(
@@ -95,7 +101,7 @@ def _send(url: str, headers: Mapping[str, str], body: bytes, started: float) -> 
         },
     )
     with _making:
-        transport = _transport(tuple(settings.EGRESS_ALLOW))
+        transport = _transport(egress.allowed())
     response = transport.handle_request(request)
     try:
         raw = _read_some(response)

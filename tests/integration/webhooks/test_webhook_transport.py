@@ -215,9 +215,39 @@ def test_a_receiver_that_speaks_no_tls_has_a_name():
     assert answer.error == "tls_failed"
 
 
-@pytest.mark.parametrize("url", ["http://[::1", "ftp://a.example/", "http://\0/", ""])
+@pytest.mark.parametrize(
+    "url", ["http://[::1", "https://a.example/\n", "http://\0/", ""]
+)
 def test_a_url_that_cannot_be_used_is_named_and_not_raised(url):
     assert post(url).error == "url_invalid"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://a.example/",
+        "http://a.example/",
+        "https://a.example:22/",
+        "https://redis:443/",
+        "https://127.1/",
+    ],
+)
+def test_a_url_that_would_not_be_taken_today_is_not_even_looked_up(url, monkeypatch):
+    asked = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **_: asked.append(args))
+
+    assert post(url) == transport.Answer(error="destination_not_allowed")
+    assert asked == []
+
+
+def test_plain_http_is_sent_where_the_operator_allows_it(settings, monkeypatch):
+    def look_up(*_arguments, **_options):
+        raise socket.gaierror(socket.EAI_NONAME, "not known")
+
+    settings.WEBHOOK_SCHEMES = ["https", "http"]
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+    assert post("http://nobody.example/").error == "name_not_resolved"
 
 
 def test_a_name_that_nobody_knows_is_named(monkeypatch):
@@ -226,4 +256,4 @@ def test_a_name_that_nobody_knows_is_named(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
 
-    assert post("http://nobody.example/").error == "name_not_resolved"
+    assert post("https://nobody.example/").error == "name_not_resolved"
