@@ -9,7 +9,7 @@ import re
 import secrets
 import string
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -22,6 +22,8 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from jobs.addresses import IPAddress
+from jobs.client_address import client_address, is_in, parse_networks
 from jobs.models import ApiKey, Tenant
 
 ALL_SCOPES = (
@@ -69,7 +71,11 @@ class ApiKeyAuthentication(BaseAuthentication):
             return None
         if scheme.lower() != b"bearer":
             _refuse("key_malformed", "Send the key as 'Authorization: Bearer <key>'.")
-        key = verify_key(token.strip().decode("latin-1"), now=timezone.now())
+        key = verify_key(
+            token.strip().decode("latin-1"),
+            now=timezone.now(),
+            address=client_address(request),
+        )
         return TenantPrincipal(tenant=key.tenant), key
 
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002
@@ -97,6 +103,7 @@ def create_api_key(
     tenant: Tenant,
     name: str = "",
     scopes: tuple[str, ...] = ALL_SCOPES,
+    allowed_ips: Sequence[str] = (),
     expires_at: datetime | None = None,
 ) -> tuple[ApiKey, str]:
     """Write a key and return it with its text, which nobody can read again."""
@@ -109,6 +116,7 @@ def create_api_key(
         public_id=public_id,
         digest=_digest(text),
         scopes=list(scopes),
+        allowed_ips=list(allowed_ips),
         expires_at=expires_at,
     )
     return key, text
@@ -121,28 +129,35 @@ def parse_public_id(text: str) -> str | None:
     return match["public_id"] if match and checksum == _checksum(body) else None
 
 
-def verify_key(text: str, *, now: datetime) -> ApiKey:
+def verify_key(text: str, *, now: datetime, address: IPAddress | None) -> ApiKey:
     """Return the key that this text is, tenant loaded, or raise AuthenticationFailed.
 
-    Unknown, revoked and disabled keys read the same; that a key has expired is told
-    only to whoever holds it.
+    Unknown, revoked and disabled keys read the same; that a key has expired, or may
+    not come from this address (PermissionDenied), is told only to whoever holds it.
     """
     public_id = parse_public_id(text)
     if public_id is None:
         _refuse("key_malformed", "This is not an API key: check that it is complete.")
     found = ApiKey.objects.select_related("tenant").filter(public_id=public_id)
     key = next(iter(found), None)
-    if (
-        key is None
-        or not hmac.compare_digest(bytes(key.digest), _digest(text))
-        or key.revoked_at
-        or not key.tenant.is_active
-    ):
+    # Compared also where there is none: an unknown id takes as long as a known one.
+    stored = bytes(key.digest) if key else _digest("")
+    is_it = hmac.compare_digest(stored, _digest(text))
+    if key is None or not is_it or key.revoked_at or not key.tenant.is_active:
         _refuse("key_invalid", "This API key is not valid.")
     if key.expires_at and key.expires_at <= now:
         _refuse("key_expired", "This API key has expired.")
+    _check_address(key, address)
     _record_use(key, now=now)
     return key
+
+
+def _check_address(key: ApiKey, address: IPAddress | None) -> None:
+    """Raise PermissionDenied unless the key may come from there."""
+    allowed = parse_networks(tuple(key.allowed_ips))
+    if allowed and (address is None or not is_in(address, allowed)):
+        message = "This API key may not be used from this address."
+        raise PermissionDenied(message, code="address_not_allowed")
 
 
 def _record_use(key: ApiKey, *, now: datetime) -> None:

@@ -55,6 +55,12 @@ class ApiKey(models.Model):
     # SHA-256 is enough: the secret has 238 bits of entropy, nothing to stretch.
     digest = models.BinaryField(max_length=32)
     scopes = models.JSONField(default=list)
+    # Addresses and CIDR blocks it may come from; empty means anywhere.
+    allowed_ips = models.JSONField(default=list, blank=True)
+    # The key that takes its place, and works beside it until this one expires.
+    replaced_by = models.OneToOneField(
+        "self", models.SET_NULL, null=True, blank=True, related_name="replaces"
+    )
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)

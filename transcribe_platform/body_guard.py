@@ -13,7 +13,11 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse
-from rest_framework.exceptions import APIException, NotAuthenticated
+from rest_framework.exceptions import (
+    APIException,
+    AuthenticationFailed,
+    NotAuthenticated,
+)
 from rest_framework.request import Request
 
 from jobs.authentication import ApiKeyAuthentication
@@ -59,8 +63,8 @@ def _refuse(request: ASGIRequest, length: int) -> HttpResponse | None:
     try:
         _check(asked, length)
     except (UploadTooLarge, APIException) as error:
-        if isinstance(error, APIException):
-            error.auth_header = "Bearer"  # type: ignore[attr-defined]
+        if isinstance(error, NotAuthenticated | AuthenticationFailed):
+            error.auth_header = "Bearer"  # type: ignore[union-attr]
         return handle(error, {"request": asked})
     return None
 

@@ -5,6 +5,7 @@ Every reader also accepts ``NAME_FILE``, the path of a file that holds the value
 """
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -54,3 +55,15 @@ def env_bool(name: str, *, default: bool) -> bool:
 def env_list(name: str, default: str = "") -> list[str]:
     """Return a comma-separated list, blanks dropped."""
     return [part.strip() for part in env_str(name, default).split(",") if part.strip()]
+
+
+def env_networks(name: str) -> list[str]:
+    """Return a comma-separated list of addresses and CIDR blocks, each checked."""
+    texts = env_list(name)
+    for text in texts:
+        try:
+            ip_network(text)
+        except ValueError as error:
+            message = f"{name}: {error}. Name addresses or blocks such as 10.0.0.0/8."
+            raise ImproperlyConfigured(message) from None
+    return texts

@@ -8,7 +8,14 @@ from typing import Any
 
 from psycopg import conninfo
 
-from transcribe_platform.env import env_bool, env_float, env_int, env_list, env_str
+from transcribe_platform.env import (
+    env_bool,
+    env_float,
+    env_int,
+    env_list,
+    env_networks,
+    env_str,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 EMBEDDED_HINT = "`make up` starts one and sets it by itself."
@@ -22,6 +29,10 @@ FIELD_ENCRYPTION_KEYS = env_str(
 ).split(",")
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS")
+# Our own load balancers, as addresses or CIDR blocks: only they are believed about whom
+# they speak for. They must drop headers whose name has an underscore: over WSGI
+# X_Forwarded_For is told from X-Forwarded-For by nobody.
+TRUSTED_PROXIES = env_networks("TRUSTED_PROXIES")
 # Where customers reach us: result links and problem types start with it.
 BASE_URL = env_str("BASE_URL", "http://127.0.0.1:8000").rstrip("/")
 

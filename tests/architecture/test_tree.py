@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 
+from transcribe_platform import env
 from transcribe_platform.celery import app
 
 ROOT = Path(settings.BASE_DIR)
@@ -75,3 +77,10 @@ def test_no_file_names_a_package_registry():
 
 def _text(path: Path) -> str:
     return path.read_text(errors="ignore")
+
+
+def test_a_setting_that_is_no_network_is_said_at_the_start(monkeypatch):
+    monkeypatch.setenv("TRUSTED_PROXIES", "10.0.0.0/8, 10.0.0.1/8")
+
+    with pytest.raises(ImproperlyConfigured, match=r"TRUSTED_PROXIES: 10.0.0.1/8 has"):
+        env.env_networks("TRUSTED_PROXIES")

@@ -1,4 +1,5 @@
 import hashlib
+import hmac
 import io
 from datetime import timedelta
 
@@ -96,6 +97,65 @@ def test_a_key_works_until_it_expires(db):
     _, text = make_key(expires_at=timezone.now() + timedelta(minutes=1))
 
     assert ask(f"Bearer {text}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("allowed", "peer", "is_let_in"),
+    [
+        ([], "198.51.100.7", True),
+        (["198.51.100.7"], "198.51.100.7", True),
+        (["192.0.2.1", "198.51.100.0/24"], "198.51.100.7", True),
+        (["2001:db8::/32"], "2001:db8::1", True),
+        (["198.51.100.0/24"], "::ffff:198.51.100.7", True),
+        (["198.51.100.8"], "198.51.100.7", False),
+        (["2001:db8::/32"], "198.51.100.7", False),
+        (["0.0.0.0/0"], "", False),
+    ],
+)
+def test_a_key_comes_from_the_addresses_it_may_come_from(db, allowed, peer, is_let_in):
+    _, text = make_key(allowed_ips=allowed)
+
+    answer = Client().get(
+        "/v1/me", headers={"Authorization": f"Bearer {text}"}, REMOTE_ADDR=peer
+    )
+
+    if is_let_in:
+        assert answer.status_code == 200
+    else:
+        assert_problem(answer, 403, "address_not_allowed")
+        assert "WWW-Authenticate" not in answer.headers
+    assert (ApiKey.objects.get().last_used_at is not None) is is_let_in
+
+
+def test_the_address_is_told_to_nobody_but_the_holder(db):
+    _, text = make_key(allowed_ips=["198.51.100.7"])
+
+    assert_problem(ask(f"Bearer {other_secret(text)}"), 401, "key_invalid")
+
+
+def test_a_header_counts_from_a_trusted_proxy_only(db, settings):
+    _, text = make_key(allowed_ips=["198.51.100.7"])
+    headers = {"Authorization": f"Bearer {text}", "X-Forwarded-For": "198.51.100.7"}
+
+    assert_problem(Client().get("/v1/me", headers=headers), 403, "address_not_allowed")
+    settings.TRUSTED_PROXIES = ["127.0.0.1"]
+    assert Client().get("/v1/me", headers=headers).status_code == 200
+
+
+def test_a_key_that_is_not_there_is_compared_as_well(api, monkeypatch):
+    compared = []
+
+    def compare(one, other):
+        compared.append((len(one), len(other)))
+        return original(one, other)
+
+    original = hmac.compare_digest
+    monkeypatch.setattr("jobs.authentication.hmac.compare_digest", compare)
+    ask(f"Bearer {other_secret(api.text)}")
+    ApiKey.objects.all().delete()
+    ask(f"Bearer {api.text}")
+
+    assert compared == [(32, 32), (32, 32)]
 
 
 def test_a_refused_upload_is_not_read(db, media):
