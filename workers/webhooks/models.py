@@ -6,12 +6,22 @@ from django.utils import timezone
 
 from jobs.models import Event, Job, Tenant, new_id
 
+# The most that an endpoint may ask for, so that none can ask for every thread.
+MAX_CONCURRENT_LIMIT = 50
+
 
 class WebhookEndpoint(models.Model):
     """A URL of a tenant that wants to hear of events.
 
     One that is switched off, by its tenant or by us, gets nothing and owes nothing.
+    A deleted one keeps neither URL nor headers nor secrets: only the log names it.
     """
+
+    class Payload(models.TextChoices):
+        """``thin``: told that there is a result and where, never the result."""
+
+        FULL = "full"
+        THIN = "thin"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(Tenant, models.CASCADE)
@@ -19,6 +29,11 @@ class WebhookEndpoint(models.Model):
     description = models.CharField(max_length=200, blank=True)
     # Event types it wants; empty means all.
     event_types = models.JSONField(default=list, blank=True)
+    payload = models.CharField(max_length=4, choices=Payload, default=Payload.FULL)
+    # The customer's own headers: name to encrypted value.
+    headers = models.JSONField(default=dict, blank=True)
+    # How many messages it is sent at once.
+    max_concurrent = models.PositiveSmallIntegerField(default=10)
     is_enabled = models.BooleanField(default=True)
     # Why and when we switched it off; both empty when its tenant did.
     disabled_reason = models.CharField(max_length=40, blank=True)
@@ -27,9 +42,21 @@ class WebhookEndpoint(models.Model):
     failures = models.PositiveIntegerField(default=0)
     failing_since = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
+    deleted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
+            models.CheckConstraint(
+                name="endpoint_max_concurrent",
+                condition=Q(
+                    max_concurrent__gte=1, max_concurrent__lte=MAX_CONCURRENT_LIMIT
+                ),
+            ),
+            models.CheckConstraint(
+                name="endpoint_deleted_keeps_nothing",
+                condition=Q(deleted_at__isnull=True)
+                | Q(is_enabled=False, url="", headers={}),
+            ),
             models.CheckConstraint(
                 name="endpoint_enabled_has_no_reason",
                 condition=Q(is_enabled=False)

@@ -5,6 +5,7 @@ The body is the same at every attempt, so nothing here may look at a clock.
 
 import json
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,21 @@ from django.core.serializers.json import DjangoJSONEncoder
 from jobs.models import Event, Job
 from transcripts.models import Transcript
 
+
+class EventType(StrEnum):
+    """What customers are told of; published in the OpenAPI document."""
+
+    JOB_COMPLETED = "job.completed"
+    JOB_FAILED = "job.failed"
+    JOB_CANCELED = "job.canceled"
+    JOB_EXPIRED = "job.expired"
+    BATCH_COMPLETED = "batch.completed"
+    BATCH_PROGRESS = "batch.progress"
+    PING = "webhook.ping"
+
+
+# What an endpoint can choose from; a ping goes to the one it was asked for.
+FILTERABLE = tuple(type_ for type_ in EventType if type_ is not EventType.PING)
 API_VERSION = "v1"
 # A receiver should not have to swallow an hour of speech to learn that it is ready.
 MAX_RESULT_BYTES = 256 * 1024
@@ -24,9 +40,17 @@ def message_id(event_id: UUID) -> str:
 
 
 def build_body(
-    *, event: Event, job: Job | None, transcript: Transcript | None, base_url: str
+    *,
+    event: Event,
+    job: Job | None,
+    transcript: Transcript | None,
+    base_url: str,
+    inline_result: bool = True,
 ) -> dict[str, Any]:
-    """Return the message for an event, as JSON-ready values."""
+    """Return the message for an event, as JSON-ready values.
+
+    A thin message (``inline_result`` false) says only where the result is.
+    """
     return {
         "id": message_id(event.pk),
         "type": event.type,
@@ -35,13 +59,18 @@ def build_body(
         "data": (
             event.data
             if job is None
-            else build_job(job, transcript=transcript, base_url=base_url)
+            else build_job(
+                job,
+                transcript=transcript,
+                base_url=base_url,
+                inline_result=inline_result,
+            )
         ),
     }
 
 
 def build_job(
-    job: Job, *, transcript: Transcript | None, base_url: str
+    job: Job, *, transcript: Transcript | None, base_url: str, inline_result: bool
 ) -> dict[str, Any]:
     """Return the job as told; a result too large to push stays behind its URL."""
     told: dict[str, Any] = {
@@ -60,12 +89,12 @@ def build_job(
         "result_url": None,
     }
     if transcript is not None:
-        told["result_url"] = f"{base_url}/v1/jobs/{job.pk}/result"
-        result = build_result(transcript)
-        if len(serialise(result)) <= MAX_RESULT_BYTES:
-            told["result"] = result
-        else:
+        told["result_url"] = f"{base_url}/v1/transcripts/{job.pk}"
+        result = build_result(transcript) if inline_result else None
+        if result and len(serialise(result)) > MAX_RESULT_BYTES:
             told["result_omitted"] = "too_large"
+        else:
+            told["result"] = result
     return told
 
 

@@ -1,5 +1,6 @@
 """Signing secrets at rest: encrypted under the operator's keys, made on demand."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
 
@@ -42,6 +43,16 @@ def get_signing_secrets(delivery: WebhookDelivery, *, now: datetime) -> list[str
     if not chosen:
         return [get_or_create_tenant_secret(delivery.tenant)]
     return [decrypt(row.ciphertext) for row in chosen]
+
+
+def encrypt_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers as a row keeps them: names in clear, values encrypted."""
+    return {name: encrypt(value).decode() for name, value in headers.items()}
+
+
+def decrypt_headers(kept: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers as they are sent; nothing but a delivery reads them."""
+    return {name: decrypt(value.encode()) for name, value in kept.items()}
 
 
 def encrypt(secret: str) -> bytes:

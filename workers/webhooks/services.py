@@ -27,6 +27,7 @@ from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookEnd
 from workers.webhooks.schedule import Answer
 
 logger = logging.getLogger(__name__)
+Payload = WebhookEndpoint.Payload
 
 # A claim outlives the attempt by this much: the way through the broker, the commit.
 CLAIM_MARGIN_SECONDS = 15.0
@@ -185,7 +186,7 @@ def _holds_long_enough(
 
 def build_message(delivery: WebhookDelivery, *, now: datetime) -> Message:
     """Build the request of one attempt: the same bytes each time, signed anew."""
-    body = delivery.body
+    body, endpoint = delivery.body, delivery.endpoint
     if body is None:
         body = payloads.serialise(
             payloads.build_body(
@@ -193,16 +194,21 @@ def build_message(delivery: WebhookDelivery, *, now: datetime) -> Message:
                 job=delivery.job,
                 transcript=getattr(delivery.job, "transcript", None),
                 base_url=settings.BASE_URL,
+                inline_result=endpoint is None or endpoint.payload == Payload.FULL,
             )
         )
-    headers = signing.sign(
+    signed = signing.sign(
         message_id=payloads.message_id(delivery.event_id),
         at=now,
         body=bytes(body),
         secrets=secrets.get_signing_secrets(delivery, now=now),
     )
-    url = delivery.endpoint.url if delivery.endpoint else delivery.url
-    return Message(url=url, headers=headers, body=bytes(body))
+    custom = secrets.decrypt_headers(endpoint.headers) if endpoint else {}
+    return Message(
+        url=endpoint.url if endpoint else delivery.url,
+        headers={**custom, **signed},
+        body=bytes(body),
+    )
 
 
 def record_attempt(

@@ -460,3 +460,20 @@ def test_neither_secret_nor_url_nor_text_is_logged(world, listen, caplog):
     assert "webhook endpoint disabled" in logged
     assert secret not in logged
     assert "private" not in logged.replace("private_key", "")
+
+
+def test_an_endpoint_gets_its_own_headers_and_the_payload_it_chose(world, listen):
+    receiver = listen()
+    kept = secrets.encrypt_headers({"Authorization": "Bearer hidden", "X-Team": "a b"})
+    endpoint = world.endpoint(receiver.url, headers=kept, payload="thin")
+    world.event(world.job("Hello."))
+    services.fan_out(limit=1, now=world.now)
+
+    world.run()
+
+    (received,) = receiver.received
+    assert received.headers["authorization"] == "Bearer hidden"
+    assert received.headers["x-team"] == "a b"
+    assert received.headers["content-type"] == "application/json"
+    assert json.loads(received.body)["data"]["result"] is None
+    assert "hidden" not in str(WebhookEndpoint.objects.values().get(pk=endpoint.pk))

@@ -2,7 +2,10 @@ import json
 from datetime import UTC, datetime
 from uuid import UUID
 
+from django.conf import settings
+
 from jobs.models import Event, Job
+from jobs.serializers import JobOutput
 from transcripts.models import Transcript
 from workers.webhooks import payloads
 
@@ -10,7 +13,13 @@ JOB_ID = UUID("0199aaaa-0000-7000-8000-000000000001")
 EVENT_ID = UUID("0199aaaa-0000-7000-8000-000000000002")
 
 
-def body_of(job: Job | None, transcript: Transcript | None = None, **event) -> dict:
+def body_of(
+    job: Job | None,
+    transcript: Transcript | None = None,
+    *,
+    inline_result: bool = True,
+    **event,
+) -> dict:
     return payloads.build_body(
         event=Event(
             id=EVENT_ID,
@@ -21,6 +30,7 @@ def body_of(job: Job | None, transcript: Transcript | None = None, **event) -> d
         job=job,
         transcript=transcript,
         base_url="https://api.example",
+        inline_result=inline_result,
     )
 
 
@@ -66,9 +76,27 @@ def test_a_completed_job_is_told_with_its_result():
                 "channels": 1,
                 "words": 2,
             },
-            "result_url": f"https://api.example/v1/jobs/{JOB_ID}/result",
+            "result_url": f"https://api.example/v1/transcripts/{JOB_ID}",
         },
     }
+
+
+def test_a_thin_message_says_where_the_result_is_and_nothing_of_it():
+    full = body_of(completed(), transcript_of("Hello"))
+    thin = body_of(completed(), transcript_of("Hello"), inline_result=False)
+
+    assert thin["data"] == {**full["data"], "result": None}
+    assert "Hello" not in json.dumps(thin)
+
+
+def test_the_result_is_where_the_jobs_api_says():
+    told = body_of(completed(), transcript_of("Hello"))["data"]["result_url"]
+
+    shown = JobOutput(completed()).get_result_url(completed())
+
+    assert told.removeprefix("https://api.example") == shown.removeprefix(
+        settings.BASE_URL
+    )
 
 
 def test_a_failed_job_is_told_with_its_error_and_no_result():
