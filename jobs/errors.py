@@ -4,6 +4,21 @@
 Messages never quote a URL's query string, a key or audio content.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing that is wrong with a request, and where.
+
+    ``/x`` points into the body (RFC 6901), ``?x`` is a parameter, else a header.
+    """
+
+    pointer: str
+    code: str
+    detail: str
+
 
 class PlatformError(Exception):
     """Something the caller can be told about."""
@@ -25,6 +40,27 @@ class InvalidRequest(PlatformError):
     def __init__(self, message: str = "", *, code: str = "", pointer: str = "") -> None:
         super().__init__(message, code=code)
         self.pointer = pointer
+
+    @property
+    def faults(self) -> Sequence[Fault]:
+        """Each thing that is wrong; none where it is no single place's fault."""
+        if not self.pointer:
+            return ()
+        return (Fault(pointer=self.pointer, code=self.code, detail=self.message),)
+
+
+class ManyFaults(InvalidRequest):
+    """Some of the request is not as it should be."""
+
+    def __init__(self, found: Sequence[Fault]) -> None:
+        only = found[0] if len(found) == 1 else None
+        super().__init__(only.detail if only else "", code=only.code if only else "")
+        self.found = found
+
+    @property
+    def faults(self) -> Sequence[Fault]:
+        """All that was found wrong."""
+        return self.found
 
 
 class UnsupportedAudio(InvalidRequest):

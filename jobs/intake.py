@@ -13,9 +13,10 @@ from typing import Any
 
 from django.db import transaction
 
-from jobs import dispatch, idempotency, options, probe, services, uploads
+from jobs import batches, dispatch, idempotency, options, probe, services, uploads
+from jobs.batches import BatchDraft
 from jobs.idempotency import Answer
-from jobs.models import ApiKey, Job, Tenant
+from jobs.models import ApiKey, Batch, Job, Tenant
 from jobs.services import JobDraft
 from jobs.uploads import IncomingFile
 
@@ -61,6 +62,36 @@ def accept_job(
             answer=answer,
             now=now,
         )
+
+
+def accept_batch(
+    *,
+    caller: Caller,
+    draft: BatchDraft,
+    body: dict[str, Any],
+    answer: Callable[[Batch], Answer],
+    now: datetime,
+) -> tuple[Answer, bool]:
+    """Accept a batch, all of it or nothing, and return the answer, once per key.
+
+    Raises ManyFaults or IdempotencyConflict.
+    """
+
+    def make() -> Answer:
+        batch = batches.submit_batch(
+            tenant=caller.tenant, api_key=caller.api_key, draft=draft, now=now
+        )
+        transaction.on_commit(dispatch.wake)
+        return answer(batch)
+
+    return idempotency.answer_once(
+        tenant=caller.tenant,
+        route="submit batch",
+        key=caller.key,
+        digest=idempotency.digest_of(body),
+        now=now,
+        make=make,
+    )
 
 
 def retry_job(

@@ -24,6 +24,7 @@ METADATA_PREFIX = "metadata."
 PARAMETERS = (
     *pagination.PARAMETERS,
     "status",
+    "batch_id",
     "priority",
     "created_after",
     "created_before",
@@ -44,6 +45,7 @@ class ListQuery:
         return cls(
             wanted=JobFilter(
                 status=_choice(params, "status", list(JobStatus)) or "",
+                batch_id=_id(params, "batch_id"),
                 priority=_priority(params),
                 created_after=_moment(params, "created_after"),
                 created_before=_moment(params, "created_before"),
@@ -63,6 +65,16 @@ def _choice(params: Mapping[str, str], name: str, choices: list[str]) -> str | N
 def _priority(params: Mapping[str, str]) -> int | None:
     name = _choice(params, "priority", PRIORITIES)
     return Priority[name.upper()] if name else None
+
+
+def _id(params: Mapping[str, str], name: str) -> UUID | None:
+    text = params.get(name)
+    if text is None:
+        return None
+    try:
+        return UUID(text)
+    except ValueError:
+        refuse_parameter(name, "This is an id such as those in the answers.")
 
 
 def _moment(params: Mapping[str, str], name: str) -> datetime | None:

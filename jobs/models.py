@@ -117,12 +117,71 @@ class Mode(models.TextChoices):
     LIVE = "live"
 
 
+class Batch(models.Model):
+    """Jobs submitted together, counted as they end; told of as one.
+
+    The counters are the fan-out's: an event is counted in the commit that marks it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    tenant = models.ForeignKey(Tenant, models.PROTECT, related_name="batches")
+    api_key = models.ForeignKey(ApiKey, models.SET_NULL, null=True, blank=True)
+    metadata = models.JSONField(default=dict)
+    # Who is told of the batch itself; its jobs have callback URLs of their own.
+    callback_url = models.TextField(blank=True)
+    total = models.PositiveIntegerField()
+    completed = models.PositiveIntegerField(default=0)
+    failed = models.PositiveIntegerField(default=0)
+    canceled = models.PositiveIntegerField(default=0)
+    expired = models.PositiveIntegerField(default=0)
+    # The last share of its jobs, in percent, that somebody was told of.
+    told_percent = models.PositiveSmallIntegerField(default=0)
+    created_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "batches"
+        constraints = [
+            models.CheckConstraint(
+                name="batch_finished_iff_all_done",
+                condition=Q(
+                    finished_at__isnull=True,
+                    total__gt=F("completed")
+                    + F("failed")
+                    + F("canceled")
+                    + F("expired"),
+                )
+                | Q(
+                    finished_at__isnull=False,
+                    total=F("completed") + F("failed") + F("canceled") + F("expired"),
+                ),
+            ),
+        ]
+        indexes = [models.Index("tenant", F("id").desc(), name="batch_of_tenant")]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    @property
+    def done(self) -> int:
+        """How many of its jobs have ended, however."""
+        return self.completed + self.failed + self.canceled + self.expired
+
+
 class Job(models.Model):
     """One transcription, whichever door it came through."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(Tenant, models.PROTECT, related_name="jobs")
     api_key = models.ForeignKey(ApiKey, models.SET_NULL, null=True, blank=True)
+    batch = models.ForeignKey(
+        Batch,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="jobs",
+        db_index=False,
+    )
     mode = models.CharField(max_length=8, choices=Mode, default=Mode.ASYNC)
     retry_of = models.ForeignKey(
         "self", models.SET_NULL, null=True, blank=True, related_name="retries"
@@ -224,6 +283,12 @@ class Job(models.Model):
                 condition=Q(status__in=sorted(OPEN), expires_at__isnull=False),
             ),
             models.Index("tenant", F("id").desc(), name="job_of_tenant"),
+            models.Index(
+                "batch",
+                "id",
+                name="job_of_batch",
+                condition=Q(batch__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -289,6 +354,9 @@ class Event(models.Model):
     job = models.ForeignKey(
         Job, models.CASCADE, null=True, blank=True, related_name="events"
     )
+    batch = models.ForeignKey(
+        Batch, models.CASCADE, null=True, blank=True, db_index=False
+    )
     type = models.CharField(max_length=40)
     data = models.JSONField(default=dict, encoder=DjangoJSONEncoder)
     actor = models.CharField(max_length=200, blank=True)
@@ -306,6 +374,9 @@ class Event(models.Model):
         indexes = [
             models.Index(
                 "id", name="event_outbox", condition=Q(fanned_out_at__isnull=True)
+            ),
+            models.Index(
+                "batch", name="event_of_batch", condition=Q(batch__isnull=False)
             ),
         ]
 

@@ -20,6 +20,7 @@ class JobFilter:
     """Which of a tenant's jobs are wanted; what is empty does not restrict."""
 
     status: str = ""
+    batch_id: UUID | None = None
     priority: int | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
@@ -54,6 +55,8 @@ def _conditions(wanted: JobFilter) -> Q:
     conditions = Q()
     if wanted.status:
         conditions &= Q(status=wanted.status)
+    if wanted.batch_id:
+        conditions &= Q(batch_id=wanted.batch_id)
     if wanted.priority is not None:
         conditions &= Q(priority=wanted.priority)
     if wanted.created_after:

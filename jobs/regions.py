@@ -5,7 +5,7 @@ here: that is measured, and lives with the limits.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,8 +28,17 @@ STEERS: dict[str, dict[str, Any]] = {
 }
 
 
+def read_pools() -> dict[str, Any]:
+    """Return the narrow pools of every region, by its name."""
+    return dict(Region.objects.values_list("name", "pools"))
+
+
 def build_lane_of(
-    *, tenant: Tenant, asked: Sequence[str], options: Mapping[str, Any]
+    *,
+    tenant: Tenant,
+    asked: Sequence[str],
+    options: Mapping[str, Any],
+    known: Callable[[], Mapping[str, Any]],
 ) -> str:
     """Return the lane of a job of this tenant.
 
@@ -38,16 +47,16 @@ def build_lane_of(
     allowed = asked or tenant.allowed_regions
     if not asked and not lanes.needs_pool(options):  # most jobs: no row to read
         return lanes.build_lane(regions=allowed, options=options)
-    known = dict(Region.objects.values_list("name", "pools"))
+    pools_of = known()
     if asked:
-        may_use = set(tenant.allowed_regions) or set(known)
-        if unusable := sorted(set(asked) - (may_use & set(known))):
+        may_use = set(tenant.allowed_regions) or set(pools_of)
+        if unusable := sorted(set(asked) - (may_use & set(pools_of))):
             raise InvalidRequest(
                 f"Not a region you may use: {', '.join(unusable)}.",
                 code="region_not_allowed",
                 pointer="/allowed_regions",
             )
-    pools = {pool for narrow in known.values() for pool in narrow}
+    pools = {pool for narrow in pools_of.values() for pool in narrow}
     return lanes.build_lane(regions=allowed, options=options, configured=pools)
 
 

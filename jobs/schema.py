@@ -73,7 +73,7 @@ IDEMPOTENCY_PARAMETER = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="1 to 255 visible ASCII characters; the same request is answered once.",
 )
-_HEADERS = [
+ACCEPTED_HEADERS = [
     OpenApiParameter(
         name,
         OpenApiTypes.STR,
@@ -82,7 +82,7 @@ _HEADERS = [
         description=description,
     )
     for name, description in (
-        ("Location", "The job's own URL."),
+        ("Location", "The URL of what was made."),
         ("Retry-After", "When to ask for it, in seconds."),
         ("Idempotency-Replayed", "`true` when this answer is a repeated one."),
     )
@@ -92,7 +92,7 @@ SUBMIT: dict[str, Any] = {
     "operation_id": "submit_job",
     "request": {"application/json": JobInput, "multipart/form-data": JobInput},
     "responses": {(202, "application/json"): JobOutput, **problems(411, 413, 415, 422)},
-    "parameters": [IDEMPOTENCY_PARAMETER, *_HEADERS],
+    "parameters": [IDEMPOTENCY_PARAMETER, *ACCEPTED_HEADERS],
 }
 LIST: dict[str, Any] = {
     "operation_id": "list_jobs",
@@ -100,6 +100,7 @@ LIST: dict[str, Any] = {
     "parameters": [
         *PAGE_PARAMETERS,
         query_parameter("status", enum=list(JobStatus)),
+        query_parameter("batch_id", OpenApiTypes.UUID),
         query_parameter("priority", enum=PRIORITIES),
         query_parameter("created_after", OpenApiTypes.DATETIME),
         query_parameter("created_before", OpenApiTypes.DATETIME),
@@ -125,7 +126,7 @@ RETRY: dict[str, Any] = {
     "operation_id": "retry_job",
     "request": None,
     "responses": {(202, "application/json"): JobOutput, **problems(404, 409, 422)},
-    "parameters": [IDEMPOTENCY_PARAMETER, *_HEADERS],
+    "parameters": [IDEMPOTENCY_PARAMETER, *ACCEPTED_HEADERS],
 }
 ME: dict[str, Any] = {
     "operation_id": "get_me",

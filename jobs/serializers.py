@@ -160,6 +160,7 @@ class JobOutput(serializers.Serializer[Job]):
     object = serializers.SerializerMethodField()
     status = serializers.ChoiceField(choices=JobStatus.choices)
     mode = serializers.CharField()
+    batch_id = serializers.UUIDField(allow_null=True)
     priority = serializers.SerializerMethodField()
     audio = serializers.SerializerMethodField()
     options = serializers.JSONField()

@@ -6,7 +6,7 @@ INSERT of events, one transaction. Getting nothing back means somebody was first
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -65,30 +65,52 @@ def submit_job(
 
     Raises InvalidRequest for a priority or a region that the tenant may not use.
     """
+    job = build_job(tenant=tenant, api_key=api_key, draft=draft, now=now)
+    write_jobs([job], api_key=api_key, now=now)
+    return job
+
+
+def build_job(
+    *,
+    tenant: Tenant,
+    api_key: ApiKey | None,
+    draft: JobDraft,
+    now: datetime,
+    known: Callable[[], Mapping[str, Any]] = regions.read_pools,
+) -> Job:
+    """Return the job of a draft, not yet written.
+
+    Raises InvalidRequest for a priority or a region that the tenant may not use.
+    ``known`` reads the regions; who builds many jobs reads them once.
+    """
     if draft.priority < tenant.highest_priority:
         message = "This priority is higher than your account may use."
         raise InvalidRequest(message, code="priority_not_allowed", pointer="/priority")
     options = build_options(tenant, draft.options)
     lane = regions.build_lane_of(
-        tenant=tenant, asked=draft.allowed_regions, options=options
+        tenant=tenant, asked=draft.allowed_regions, options=options, known=known
     )
+    return Job(
+        tenant=tenant,
+        api_key=api_key,
+        created_at=now,
+        **{
+            name: getattr(draft, name)
+            for name in JobDraft.__dataclass_fields__
+            if name not in {"max_attempts", "options", "allowed_regions"}
+        },
+        options=options,
+        lane=lane,
+        max_attempts=draft.max_attempts or settings.MAX_ATTEMPTS,
+    )
+
+
+def write_jobs(jobs: Sequence[Job], *, api_key: ApiKey | None, now: datetime) -> None:
+    """Write new jobs of one tenant and the first event of each."""
     with transaction.atomic(savepoint=False):
-        job = Job.objects.create(
-            tenant=tenant,
-            api_key=api_key,
-            created_at=now,
-            **{
-                name: getattr(draft, name)
-                for name in JobDraft.__dataclass_fields__
-                if name not in {"max_attempts", "options", "allowed_regions"}
-            },
-            options=options,
-            lane=lane,
-            max_attempts=draft.max_attempts or settings.MAX_ATTEMPTS,
-        )
+        Job.objects.bulk_create(jobs)
         submitted = {"reason": "submitted"}
-        _write_events([job], at=now, data=submitted, actor=audit.actor_of(api_key))
-    return job
+        _write_events(jobs, at=now, data=submitted, actor=audit.actor_of(api_key))
 
 
 def build_options(tenant: Tenant, asked: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Turn every error into an HTTP problem: the one place that knows status codes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import (
@@ -12,10 +12,10 @@ from django.http import Http404, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.http.request import UnreadablePostError
 from rest_framework import exceptions
-from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
+from rest_framework.exceptions import APIException, ValidationError
 
 from jobs import errors
-from jobs.strict_json import pointer_to
+from jobs.faults import faults_of
 from transcribe_platform.problems import problem_response
 
 # The first class that fits decides, so narrower ones stand first.
@@ -50,8 +50,8 @@ def _ours(request: Any, error: errors.PlatformError) -> HttpResponse | None:
     status = next((code for kind, code in STATUSES if isinstance(error, kind)), None)
     if status is None:
         return None
-    pointer = getattr(error, "pointer", "")
-    entries = [_entry(pointer, error.code, error.message)] if pointer else []
+    faults = faults_of(error) if isinstance(error, errors.InvalidRequest) else []
+    entries = [_entry(fault) for fault in faults]
     return problem_response(
         request, status=status, code=error.code, detail=error.message, errors=entries
     )
@@ -78,7 +78,7 @@ def _theirs(request: Any, error: Exception) -> HttpResponse | None:
     if not isinstance(error, APIException):
         return None
     if isinstance(error, ValidationError):
-        entries = list(_flatten(error.detail, ""))
+        entries = [_entry(fault) for fault in faults_of(error)]
         one = entries[0] if len(entries) == 1 else None
         code = one["code"] if one else "invalid_request"
         detail = one["detail"] if one else "Some fields are not as they should be."
@@ -97,25 +97,12 @@ def _theirs(request: Any, error: Exception) -> HttpResponse | None:
     return response
 
 
-def _flatten(detail: Any, pointer: str) -> Iterator[dict[str, str]]:
-    if isinstance(detail, dict):
-        for name, inner in detail.items():
-            is_whole = name == "non_field_errors"
-            yield from _flatten(inner, pointer + ("" if is_whole else pointer_to(name)))
-    elif isinstance(detail, list):
-        for inner in detail:
-            yield from _flatten(inner, pointer)
-    elif isinstance(detail, ErrorDetail):
-        code = "field_required" if detail.code == "required" else "field_invalid"
-        yield _entry(pointer, code, str(detail))
-
-
-def _entry(place: str, code: str, detail: str) -> dict[str, str]:
-    """Say where: ``/x`` points into the body, ``?x`` is a parameter, else a header."""
+def _entry(fault: errors.Fault) -> dict[str, str]:
+    place = fault.pointer
     if place.startswith("?"):
         where = {"parameter": place[1:]}
     elif place.startswith("/") or not place:
         where = {"pointer": place}
     else:
         where = {"header": place}
-    return {**where, "code": code, "detail": detail}
+    return {**where, "code": fault.code, "detail": fault.detail}

@@ -77,7 +77,7 @@ def build_job(
         "id": str(job.pk),
         "object": "job",
         "status": job.status,
-        "batch_id": None,
+        "batch_id": str(job.batch_id) if job.batch_id else None,
         "metadata": job.metadata,
         "duration_seconds": job.duration_seconds,
         "error": (

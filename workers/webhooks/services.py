@@ -20,7 +20,7 @@ from django.db import connection, transaction
 from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Coalesce
 
-from jobs import audit
+from jobs import audit, batches
 from jobs.models import Event
 from workers.webhooks import payloads, schedule, secrets, signing, transport
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
@@ -74,8 +74,11 @@ def fan_out(*, limit: int, now: datetime) -> int:
         events = list(
             Event.objects.select_for_update(skip_locked=True, of=("self",))
             .filter(fanned_out_at__isnull=True)
-            .select_related("job")
-            .only("tenant_id", "type", "job", "job__callback_url")
+            .select_related("job", "batch")
+            .only(
+                *("tenant_id", "type", "job", "job__callback_url", "job__batch_id"),
+                *("batch", "batch__callback_url"),
+            )
             .order_by("id")[:limit]
         )
         if not events:
@@ -94,6 +97,7 @@ def fan_out(*, limit: int, now: datetime) -> int:
         Event.objects.filter(pk__in=[event.pk for event in events]).update(
             fanned_out_at=now
         )
+        batches.count_ended(events, now=now)
     return len(events)
 
 
@@ -124,8 +128,8 @@ def _plan(
     for endpoint in endpoints:
         if not endpoint.event_types or event.type in endpoint.event_types:
             yield delivery(endpoint=endpoint, target=endpoint.pk.hex)
-    if event.job and event.job.callback_url:
-        url = event.job.callback_url
+    subject = event.job or event.batch
+    if subject and (url := subject.callback_url):
         yield delivery(url=url, target=f"{tenant_id.hex} {_host_of(url)}")
 
 
