@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NoReturn, cast
 
+from django.utils.cache import patch_vary_headers
 from rest_framework import status
 from rest_framework.exceptions import APIException
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -14,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from jobs.authentication import TenantPrincipal
+from jobs.authentication import TenantPrincipal, method_of
 from jobs.errors import InvalidRequest
 from jobs.idempotency import HEADER, Answer, parse_key
 from jobs.intake import Caller
@@ -29,7 +30,11 @@ class HeaderNegotiation(DefaultContentNegotiation):
 
 
 class ApiView(APIView):
-    """A view that refuses query parameters it does not know, and doubled ones."""
+    """A view that asks who it is first, and takes only what it knows.
+
+    Query parameters that it does not know, doubled ones and unsound JSON are refused
+    before any row is looked for.
+    """
 
     content_negotiation_class = HeaderNegotiation
     required_scopes: Mapping[str, str] = {}
@@ -37,10 +42,30 @@ class ApiView(APIView):
     query_parameters: Mapping[str, Sequence[str]] = {}
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Check the query string after the caller and before the body."""
+        """Check the caller, then the query string, then the body."""
+        self.perform_authentication(request)
         super().initial(request, *args, **kwargs)
         _check_length_is_known(request)
-        known = self.query_parameters.get(request.method or "", ())
+        self._check_query(request)
+        # An upload waits until all else about the request is known to be sound.
+        if not (request.content_type or "").startswith("multipart/"):
+            request.data  # noqa: B018  parsed on first use
+
+    def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:  # noqa: ARG002
+        """Name the methods in ``Allow``; browsers of other origins get no leave."""
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def finalize_response(
+        self, request: Request, response: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Keep one caller's answers out of caches that others read."""
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        answer.headers.setdefault("Cache-Control", "private, no-cache")
+        patch_vary_headers(answer, ["Authorization"])
+        return answer
+
+    def _check_query(self, request: Request) -> None:
+        known = self.query_parameters.get(method_of(request), ())
         prefixes = tuple(name for name in known if name.endswith("."))
         for name, values in request.query_params.lists():
             if name not in known and not (prefixes and name.startswith(prefixes)):

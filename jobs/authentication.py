@@ -91,11 +91,16 @@ class HasTenant(BasePermission):
         if not isinstance(request.user, TenantPrincipal):
             return False
         wanted: Mapping[str, str] = getattr(view, "required_scopes", {})
-        scope = wanted.get(request.method or "")
+        scope = wanted.get(method_of(request))
         if scope and scope not in request.auth.scopes:
             message = f"This key lacks the scope {scope}."
             raise PermissionDenied(message, code="scope_missing")
         return True
+
+
+def method_of(request: Request) -> str:
+    """Return the method that decides: HEAD needs what GET needs."""
+    return "GET" if request.method == "HEAD" else request.method or ""
 
 
 def create_api_key(
