@@ -81,6 +81,12 @@ class NotFound(PlatformError):
     code = "not_found"
 
 
+class Erased(PlatformError):
+    """This was erased; nothing of it is kept."""
+
+    code = "erased"
+
+
 class JobStateError(PlatformError):
     """The job's status does not allow this."""
 

@@ -16,7 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
-from jobs.errors import IdempotencyConflict, InvalidRequest
+from jobs.errors import Erased, IdempotencyConflict, InvalidRequest
 from jobs.models import IdempotencyKey, Tenant
 
 HEADER = "Idempotency-Key"
@@ -65,8 +65,8 @@ def answer_once(
     """Return the answer and whether it is an old one; ``make`` runs at most once.
 
     Everything ``make`` writes commits with the record. A second request with the key
-    waits for the first; with another body it raises IdempotencyConflict. Without a key
-    ``make`` just runs in a transaction.
+    waits for the first; with another body it raises IdempotencyConflict, and when what
+    it made is erased Erased. Without a key ``make`` just runs in a transaction.
     """
     with transaction.atomic():
         if not key:
@@ -95,6 +95,8 @@ def answer_once(
 def _replay(known: IdempotencyKey, digest: bytes) -> Answer:
     if bytes(known.digest) != digest:
         raise IdempotencyConflict
+    if known.erased_at:
+        raise Erased("This request was answered with a job that is erased since.")
     return Answer(
         status_code=known.status_code, body=known.body, location=known.location
     )

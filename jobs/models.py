@@ -34,6 +34,8 @@ class Tenant(models.Model):
     # Where its audio may go; empty means anywhere.
     allowed_regions = models.JSONField(default=list, blank=True)
     is_paused = models.BooleanField(default=False)
+    # Ended jobs are erased after so many days: null as the platform does, 0 never.
+    retention_days = models.PositiveIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -231,6 +233,8 @@ class Job(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    # Since then a tombstone: what the ledger needs, and nothing of the customer's.
+    erased_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
@@ -246,7 +250,23 @@ class Job(models.Model):
             ),
             models.CheckConstraint(
                 name="job_one_source",
-                condition=Q(audio_url="") ^ Q(upload="") | Q(mode=Mode.LIVE),
+                condition=Q(audio_url="") ^ Q(upload="")
+                | Q(mode=Mode.LIVE)
+                | Q(erased_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="job_erased_holds_nothing",
+                condition=Q(erased_at__isnull=True)
+                | Q(
+                    status__in=sorted(FINAL),
+                    audio_url="",
+                    upload="",
+                    filename="",
+                    sha256="",
+                    metadata={},
+                    callback_url="",
+                    error_detail="",
+                ),
             ),
             models.CheckConstraint(
                 name="job_error_iff_failed",
@@ -288,6 +308,14 @@ class Job(models.Model):
                 "id",
                 name="job_of_batch",
                 condition=Q(batch__isnull=False),
+            ),
+            models.Index("upload", name="job_upload", condition=~Q(upload="")),
+            # What retention has still to look at, oldest first.
+            models.Index(
+                "tenant",
+                "finished_at",
+                name="job_retained",
+                condition=Q(finished_at__isnull=False, erased_at__isnull=True),
             ),
         ]
 
@@ -408,12 +436,27 @@ class IdempotencyKey(models.Model):
     body = models.JSONField(encoder=DjangoJSONEncoder)
     location = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField()
+    # When what it answered with was erased; the key itself stays used.
+    erased_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint("tenant", "route", "key", name="idempotency_key"),
         ]
-        indexes = [models.Index("created_at", name="idempotency_age")]
+        indexes = [
+            models.Index("created_at", name="idempotency_age"),
+            models.Index("location", name="idempotency_location"),
+        ]
 
     def __str__(self) -> str:
         return self.key
+
+
+class ObjectToErase(models.Model):
+    """An object in storage whose row is erased; committed with that, gone with it."""
+
+    name = models.CharField(max_length=300, unique=True)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name

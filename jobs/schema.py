@@ -3,7 +3,7 @@
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
 from jobs.idempotency import HEADER
@@ -11,6 +11,7 @@ from jobs.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from jobs.serializers import (
     PRIORITIES,
     AttemptPage,
+    ErasureOutput,
     JobDetailOutput,
     JobInput,
     JobOutput,
@@ -91,7 +92,10 @@ ACCEPTED_HEADERS = [
 SUBMIT: dict[str, Any] = {
     "operation_id": "submit_job",
     "request": {"application/json": JobInput, "multipart/form-data": JobInput},
-    "responses": {(202, "application/json"): JobOutput, **problems(411, 413, 415, 422)},
+    "responses": {
+        (202, "application/json"): JobOutput,
+        **problems(410, 411, 413, 415, 422),
+    },
     "parameters": [IDEMPOTENCY_PARAMETER, *ACCEPTED_HEADERS],
 }
 LIST: dict[str, Any] = {
@@ -113,6 +117,33 @@ DETAIL: dict[str, Any] = {
     "operation_id": "get_job",
     "responses": {(200, "application/json"): JobDetailOutput, **problems(404)},
 }
+ERASE: dict[str, Any] = {
+    "operation_id": "erase_job",
+    "request": None,
+    "responses": {(200, "application/json"): ErasureOutput, **problems(404, 409)},
+    "examples": [
+        OpenApiExample(
+            "A completed upload",
+            value={
+                "job_id": "01936b1e-7f00-7000-8000-000000000000",
+                "object": "erasure",
+                "erased_at": "2026-11-22T12:00:00Z",
+                "erased": {
+                    "audio": 1,
+                    "events": 0,
+                    "idempotency_answers": 1,
+                    "transcripts": 1,
+                    "raw_documents": 1,
+                    "webhook_bodies": 0,
+                    "webhook_responses": 1,
+                    "webhooks_discarded": 0,
+                },
+            },
+            response_only=True,
+            status_codes=["200"],
+        )
+    ],
+}
 ATTEMPTS: dict[str, Any] = {
     "operation_id": "list_attempts",
     "responses": {(200, "application/json"): AttemptPage, **problems(404)},
@@ -125,7 +156,7 @@ CANCEL: dict[str, Any] = {
 RETRY: dict[str, Any] = {
     "operation_id": "retry_job",
     "request": None,
-    "responses": {(202, "application/json"): JobOutput, **problems(404, 409, 422)},
+    "responses": {(202, "application/json"): JobOutput, **problems(404, 409, 410, 422)},
     "parameters": [IDEMPOTENCY_PARAMETER, *ACCEPTED_HEADERS],
 }
 ME: dict[str, Any] = {

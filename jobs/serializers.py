@@ -173,6 +173,7 @@ class JobOutput(serializers.Serializer[Job]):
     finished_at = serializers.DateTimeField(allow_null=True)
     next_attempt_at = serializers.SerializerMethodField()
     expires_at = serializers.DateTimeField(allow_null=True)
+    erased_at = serializers.DateTimeField(allow_null=True)
     retry_of = serializers.UUIDField(source="retry_of_id", allow_null=True)
     region = serializers.CharField(source="region_id", allow_null=True)
     error = serializers.SerializerMethodField()
@@ -191,6 +192,8 @@ class JobOutput(serializers.Serializer[Job]):
     @extend_schema_field(JSON_OBJECT)
     def get_audio(self, job: Job) -> dict[str, Any]:
         """Return where the audio is from; a query string is a secret and stays."""
+        if job.erased_at:
+            return {}
         if job.audio_url:
             return {"url": without_query(job.audio_url)}
         return {"filename": job.filename, "size_bytes": job.size_bytes}
@@ -211,7 +214,7 @@ class JobOutput(serializers.Serializer[Job]):
 
     def get_result_url(self, job: Job) -> str | None:
         """Return where the transcript is, once there is one."""
-        if job.status != JobStatus.COMPLETED:
+        if job.status != JobStatus.COMPLETED or job.erased_at:
             return None
         return f"{settings.BASE_URL}/v1/transcripts/{job.pk}"
 
@@ -246,6 +249,19 @@ class JobPage(serializers.Serializer[Any]):
     data = JobOutput(many=True)  # type: ignore[assignment]  # a field of that name
     has_more = serializers.BooleanField()
     next_cursor = serializers.CharField(allow_null=True)
+
+
+class ErasureOutput(serializers.Serializer[Any]):
+    """The receipt of an erasure: how many of each kind are gone for good."""
+
+    job_id = serializers.UUIDField(source="job.pk")
+    object = serializers.SerializerMethodField()
+    erased_at = serializers.DateTimeField()
+    erased = serializers.DictField(child=serializers.IntegerField())
+
+    def get_object(self, _receipt: Any) -> str:
+        """Return the kind of thing this is."""
+        return "erasure"
 
 
 class AttemptOutput(serializers.ModelSerializer[Attempt]):

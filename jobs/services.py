@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 from django.db.models.sql import UpdateQuery
 
 from jobs import audit, lanes, regions
-from jobs.errors import InvalidRequest, JobStateError
+from jobs.errors import Erased, InvalidRequest, JobStateError
 from jobs.models import ApiKey, Attempt, Event, Job, Priority, Region, Tenant
 from jobs.state import FINAL, JobStatus, sources_of
 
@@ -121,11 +121,26 @@ def build_options(tenant: Tenant, asked: dict[str, Any]) -> dict[str, Any]:
 def retry_job(*, job: Job, api_key: ApiKey | None, now: datetime) -> Job:
     """Submit a final job again as a new one; final is final.
 
-    Raises JobStateError while the first one is still running.
+    Raises JobStateError while the first one is still running, and Erased when there is
+    nothing left to transcribe.
     """
-    if not job.is_final:
-        raise JobStateError(f"The job is {job.status}: it has not ended yet.")
-    draft = JobDraft(
+    with transaction.atomic():
+        # Not to be erased meanwhile: the new job shares its audio.
+        current = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
+        if not current.is_final:
+            raise JobStateError(f"The job is {current.status}: it has not ended yet.")
+        if current.erased_at:
+            raise Erased
+        again = submit_job(
+            tenant=job.tenant, api_key=api_key, draft=_draft_again(current), now=now
+        )
+        Job.objects.filter(pk=again.pk).update(retry_of=job)
+    again.retry_of = job
+    return again
+
+
+def _draft_again(job: Job) -> JobDraft:
+    return JobDraft(
         **{
             name: getattr(job, name)
             for name in JobDraft.__dataclass_fields__
@@ -133,11 +148,6 @@ def retry_job(*, job: Job, api_key: ApiKey | None, now: datetime) -> Job:
         },
         allowed_regions=sorted(lanes.regions_of(job.lane)),
     )
-    with transaction.atomic():
-        again = submit_job(tenant=job.tenant, api_key=api_key, draft=draft, now=now)
-        Job.objects.filter(pk=again.pk).update(retry_of=job)
-    again.retry_of = job
-    return again
 
 
 def cancel_job(*, job: Job, now: datetime, actor: str = "") -> Job:

@@ -8,7 +8,16 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs import audit, estimates, intake, queries, schema, serializers, services
+from jobs import (
+    audit,
+    erasure,
+    estimates,
+    intake,
+    queries,
+    schema,
+    serializers,
+    services,
+)
 from jobs.api import ApiView, caller_of, check_no_body, key_of, respond, tenant_of
 from jobs.idempotency import Answer
 from jobs.list_query import PARAMETERS, ListQuery
@@ -16,7 +25,7 @@ from jobs.models import Job
 from jobs.pagination import respond_page
 from jobs.parsers import StrictJSONParser, StrictMultiPartParser
 
-SCOPES = {"GET": "jobs:read", "POST": "jobs:write"}
+SCOPES = {"GET": "jobs:read", "POST": "jobs:write", "DELETE": "jobs:write"}
 
 
 class JobList(ApiView):
@@ -65,6 +74,21 @@ class JobDetail(ApiView):
         standing = estimates.find_standing(job, now=now)
         shown = serializers.JobDetailOutput(job, context={"standing": standing})
         return Response(shown.data, headers=headers)
+
+    @extend_schema(**schema.ERASE)
+    def delete(self, request: Request, job_id: UUID) -> Response:
+        """Erase what a final job holds; the answer is the receipt, also the next time.
+
+        Audio, transcript, Deepgram's document, webhook bodies and answers, stored
+        answers and what you called it are gone; what it cost and when stays.
+        """
+        check_no_body(request)
+        receipt = erasure.erase_job(
+            job=queries.get_job(tenant=tenant_of(request), job_id=job_id),
+            actor=audit.actor_of(key_of(request)),
+            now=timezone.now(),
+        )
+        return Response(serializers.ErasureOutput(receipt).data)
 
 
 class JobAttempts(ApiView):

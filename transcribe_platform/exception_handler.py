@@ -24,6 +24,7 @@ STATUSES: tuple[tuple[type[errors.PlatformError], int], ...] = (
     (errors.InvalidRequest, 400),
     (errors.UploadTooLarge, 413),
     (errors.NotFound, 404),
+    (errors.Erased, 410),
     (errors.JobStateError, 409),
     (errors.IdempotencyConflict, 422),
     (errors.ServiceUnavailable, 503),

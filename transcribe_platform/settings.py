@@ -199,6 +199,14 @@ WEBHOOK_SCHEMES = (
     ["https", "http"] if env_bool("WEBHOOK_ALLOW_HTTP", default=False) else ["https"]
 )
 IDEMPOTENCY_HOURS = env_int("IDEMPOTENCY_HOURS", 24)
+# Ended jobs are erased after so many days; 0 keeps them until somebody erases them.
+RETENTION_DAYS = env_int("RETENTION_DAYS", 0)
+# What erases all that hangs on a job: (jobs, now) -> counts for the receipt.
+ERASERS = [
+    "jobs.erasure.erase_own",
+    "transcripts.erasure.erase_transcripts",
+    "workers.webhooks.erasure.erase_deliveries",
+]
 
 TASK_EVENTS = env_bool("TASK_EVENTS", default=False)
 LOG_LEVEL = env_str("LOG_LEVEL", "INFO")

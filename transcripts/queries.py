@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from jobs import queries
-from jobs.errors import JobStateError, NotFound
+from jobs.errors import Erased, JobStateError, NotFound
 from jobs.models import Tenant
 from jobs.state import JobStatus
 from transcripts.models import Transcript
@@ -12,10 +12,13 @@ from transcripts.models import Transcript
 def get_transcript(*, tenant: Tenant, job_id: UUID) -> Transcript:
     """Return the transcript of a completed job of this tenant, its job loaded.
 
-    Raises NotFound for a foreign job, and JobStateError while there is no result
-    (``result_not_ready``) or when there will be none (``job_failed`` and the like).
+    Raises NotFound for a foreign job, Erased for an erased one, and JobStateError while
+    there is no result (``result_not_ready``) or when there will be none (``job_failed``
+    and the like).
     """
     job = queries.get_job(tenant=tenant, job_id=job_id)
+    if job.erased_at:
+        raise Erased
     if not job.is_final:
         message = f"The job is {job.status}: there is no transcript yet."
         raise JobStateError(message, code="result_not_ready")

@@ -79,7 +79,7 @@ class TranscriptDetail(ApiView):
             (200, JSONRenderer.media_type): TranscriptOutput,
             (200, TextRenderer.media_type): OpenApiTypes.STR,
             (200, RawRenderer.media_type): OpenApiTypes.OBJECT,
-            **problems(404, 409),
+            **problems(404, 409, 410),
         },
     )
     def get(self, request: Request, job_id: UUID) -> Response:

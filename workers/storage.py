@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
+from jobs import stored_objects
 from jobs.models import IdempotencyKey, Job
 from transcripts.models import Transcript
 
@@ -18,10 +19,13 @@ _BATCH = 500
 
 
 def sweep(*, older_than: datetime) -> int:
-    """Erase objects that no row names, if older; return how many went."""
+    """Erase objects that no row names, if older; return how many went.
+
+    Those of erased jobs whose deletion was cut short go whatever their age.
+    """
+    erased = stored_objects.erase_left_over()
     # "incoming" holds what a server that was killed left of an upload.
     names = chain(_walk("audio"), _walk("raw"), _walk("incoming"))
-    erased = 0
     while batch := list(islice(names, _BATCH)):
         erased += _erase_unknown(batch, older_than=older_than)
     forgotten = timezone.now() - timedelta(hours=settings.IDEMPOTENCY_HOURS)
@@ -42,7 +46,8 @@ def _walk(folder: str) -> Iterator[str]:
 
 
 def _erase_unknown(names: list[str], *, older_than: datetime) -> int:
-    known = set(Job.objects.filter(upload__in=names).values_list("upload", flat=True))
+    jobs = Job.objects.filter(upload__in=names).exclude(upload="")
+    known = set(jobs.values_list("upload", flat=True))
     known |= set(Transcript.objects.filter(raw__in=names).values_list("raw", flat=True))
     erased = 0
     for name in names:

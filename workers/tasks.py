@@ -14,7 +14,7 @@ from celery import shared_task, signals
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
-from jobs import dispatch, lanes
+from jobs import dispatch, erasure, lanes
 from jobs.claims import Permit
 from jobs.in_hand import QUEUE_PREFIX
 from jobs.models import Attempt, Region
@@ -26,6 +26,9 @@ from workers.heartbeat import Heartbeat
 from workers.ratelimit.permits import get_permits
 
 logger = logging.getLogger(__name__)
+
+# An hour's worth at the shipped limits of one region; the next run goes on.
+RETENTION_LIMIT = 60_000
 
 _heartbeats: list[Heartbeat] = []
 
@@ -56,6 +59,12 @@ def probe_regions(**_future: Any) -> None:
 def sweep(**_future: Any) -> None:
     """Erase stored objects without a row and idempotency keys past their time."""
     storage.sweep(older_than=timezone.now() - timedelta(days=1))
+
+
+@shared_task(name="workers.retention")
+def retention(**_future: Any) -> None:
+    """Erase ended jobs whose tenant's retention is over."""
+    erasure.erase_expired(limit=RETENTION_LIMIT, now=timezone.now())
 
 
 @signals.worker_ready.connect

@@ -22,7 +22,7 @@ from django.db.models.functions import Coalesce
 
 from jobs import audit, batches
 from jobs.models import Event
-from workers.webhooks import payloads, schedule, secrets, signing, transport
+from workers.webhooks import erasure, payloads, schedule, secrets, signing, transport
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
 from workers.webhooks.schedule import Answer
 
@@ -163,6 +163,9 @@ def deliver(
     if delivery.endpoint and not delivery.endpoint.is_enabled:
         finish(claim, status=WebhookDelivery.Status.DISCARDED, now=started_at)
         return None
+    if delivery.job and delivery.job.erased_at:  # fanned out while it was erased
+        erasure.erase_deliveries([delivery.job], started_at)
+        return None
     message = build_message(delivery, now=started_at)
     # A slow receiver must not keep a connection from the others.
     if not connection.in_atomic_block:
@@ -246,8 +249,10 @@ def record_attempt(
                 # Kept only while it has to be sent again: it holds the transcript.
                 body=message.body,
             )
-        if moved or WebhookDelivery.objects.filter(pk=delivery.pk).exists():
-            _log(delivery, tried)
+        if moved:
+            _log(delivery, tried, excerpt=answer.excerpt)
+        else:
+            _log_late(delivery, tried)
         if moved and delivery.endpoint:
             _note(delivery.endpoint, answer=answer, disable=step.disable, now=now)
     logger.info(
@@ -275,7 +280,19 @@ def finish(
     )
 
 
-def _log(delivery: WebhookDelivery, tried: Tried) -> None:
+def _log_late(delivery: WebhookDelivery, tried: Tried) -> None:
+    """Log an attempt whose claim was lost; an erased job's answers are not kept.
+
+    Whoever erases holds the delivery's row until that is committed.
+    """
+    rows = WebhookDelivery.objects.filter(pk=delivery.pk)
+    if rows.select_for_update().first() is None:
+        return
+    erased = rows.filter(job__erased_at__isnull=False).exists()
+    _log(delivery, tried, excerpt="" if erased else tried.answer.excerpt)
+
+
+def _log(delivery: WebhookDelivery, tried: Tried, *, excerpt: str) -> None:
     attempt = DeliveryAttempt(
         delivery=delivery,
         claim_token=delivery.claim_token,
@@ -283,7 +300,7 @@ def _log(delivery: WebhookDelivery, tried: Tried) -> None:
         duration_ms=tried.answer.duration_ms,
         status_code=tried.answer.status_code,
         error=tried.answer.error,
-        response_excerpt=tried.answer.excerpt,
+        response_excerpt=excerpt,
     )
     # A message that the broker delivered twice was sent twice and is logged once.
     DeliveryAttempt.objects.bulk_create([attempt], ignore_conflicts=True)

@@ -26,6 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--max-in-flight", type=int)
         parser.add_argument("--highest-priority", type=int, choices=[0, 3, 6, 9])
         parser.add_argument("--allowed-region", action="append", metavar="NAME")
+        parser.add_argument("--retention-days", type=int, help="0: for ever")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Do it."""
@@ -51,6 +52,7 @@ class Command(BaseCommand):
                 "max_in_flight": options["max_in_flight"],
                 "highest_priority": options["highest_priority"],
                 "allowed_regions": options["allowed_region"],
+                "retention_days": options["retention_days"],
             }
             given = {name: value for name, value in fields.items() if value is not None}
             Tenant.objects.filter(pk=tenant.pk).update(**given)

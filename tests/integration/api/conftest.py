@@ -45,6 +45,9 @@ class Api:
             path, data, content_type=content_type, headers=self.headers(headers)
         )
 
+    def delete(self, path: str) -> HttpResponse:
+        return self.client.delete(path, headers=self.headers())
+
     def form(
         self, fields: dict[str, Any], headers: dict[str, str] | None = None
     ) -> HttpResponse:

@@ -63,6 +63,7 @@ def test_a_job_is_shown_without_the_secrets_of_its_url(api):
         "finished_at": None,
         "next_attempt_at": None,
         "expires_at": None,
+        "erased_at": None,
         "retry_of": None,
         "region": None,
         "error": None,

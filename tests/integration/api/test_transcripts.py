@@ -98,7 +98,7 @@ def test_a_job_that_ended_otherwise_has_none(api, state):
     assert ("upstream_error" in problem["detail"]) is (state == "failed")
 
 
-def test_a_transcript_that_was_erased_is_not_there(api):
+def test_a_transcript_that_is_missing_is_not_there(api):
     job = make_job(api.tenant, status="completed")
 
     assert_problem(api.get(f"/v1/transcripts/{job.pk}"), 404, "not_found")

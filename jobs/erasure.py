@@ -1,0 +1,175 @@
+"""Erase what a job holds of its customer's, and leave a tombstone: sums still add up.
+
+What hangs on a job in other packages is erased by the functions that
+``settings.ERASERS`` names; each gets locked jobs and returns counts for the receipt.
+All of it is one transaction; stored objects follow after its commit.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.utils.module_loading import import_string
+
+from jobs import audit, stored_objects
+from jobs.errors import JobStateError
+from jobs.models import Event, IdempotencyKey, Job, Tenant
+
+logger = logging.getLogger(__name__)
+
+Eraser = Callable[[Sequence[Job], datetime], dict[str, int]]
+
+ERASED = "job.erased"
+# What of an event's data says nothing of the audio or its transcript.
+_KEPT = {"attempt", "region", "reason", "cause", "run_at", "priority", "erased"}
+_SLICE = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What was erased of a job, per kind, and when."""
+
+    job: Job
+    erased_at: datetime
+    erased: dict[str, int]
+
+
+def erase_job(*, job: Job, actor: str, now: datetime) -> Receipt:
+    """Erase the job's content for good and return the receipt; twice is the same one.
+
+    Raises JobStateError while the job is not final.
+    """
+    with transaction.atomic():
+        current = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
+        if not current.is_final:
+            message = f"The job is {current.status}: cancel it first, or wait."
+            raise JobStateError(message)
+        if current.erased_at:
+            return _find_receipt(current, current.erased_at)
+        erased: dict[str, int] = {}
+        for erase in _get_erasers(tuple(settings.ERASERS)):
+            erased |= erase([current], now)
+        audit.record(
+            type=ERASED,
+            actor=actor,
+            at=now,
+            tenant=current.tenant,
+            job=current,
+            erased=erased,
+        )
+    logger.info(
+        "job erased", extra={"job_id": job.pk, "tenant_id": job.tenant_id, **erased}
+    )
+    return Receipt(job=current, erased_at=now, erased=erased)
+
+
+def erase_expired(*, limit: int, now: datetime) -> int:
+    """Erase up to ``limit`` jobs whose tenant's retention is over; return how many.
+
+    One transaction a job, tenants in turn, so that a large backlog of one of them holds
+    up nobody.
+    """
+    expired = {
+        tenant: _cutoff(tenant, now) for tenant in _find_tenants_with_retention()
+    }
+    erased = 0
+    while expired and erased < limit:
+        for tenant, cutoff in list(expired.items()):
+            jobs = _find_expired(tenant, cutoff)[: min(_SLICE, limit - erased)]
+            for job in jobs:
+                erase_job(job=job, actor=audit.PLATFORM, now=now)
+            erased += len(jobs)
+            if len(jobs) < _SLICE:
+                del expired[tenant]
+    return erased
+
+
+def erase_own(jobs: Sequence[Job], now: datetime) -> dict[str, int]:
+    """Erase what the rows of this package hold; one of ``settings.ERASERS``."""
+    erased = {
+        "audio": _erase_audio(jobs, now),
+        "events": _erase_event_data(jobs),
+        "idempotency_answers": IdempotencyKey.objects.filter(
+            location__in=[f"/v1/jobs/{job.pk}" for job in jobs], erased_at=None
+        ).update(body={}, erased_at=now),
+    }
+    for job in jobs:
+        _empty(job, now)
+    return erased
+
+
+def _empty(job: Job, now: datetime) -> None:
+    """Leave a tombstone: times, sizes, status, model; what usage and ledger count."""
+    tombstone: dict[str, Any] = {
+        "erased_at": now,
+        "audio_url": "",
+        "upload": "",
+        "filename": "",
+        "sha256": "",
+        "is_silent": None,
+        # The rest may hold names and search terms.
+        "options": {k: v for k, v in job.options.items() if k == "model"},
+        "metadata": {},
+        "callback_url": "",
+        "error_detail": "",
+    }
+    for name, value in tombstone.items():
+        setattr(job, name, value)
+    job.save(update_fields=list(tombstone))
+
+
+def _erase_audio(jobs: Sequence[Job], now: datetime) -> int:
+    """Have the uploads deleted that no other job shares; return how many."""
+    names = {job.upload for job in jobs if job.upload}
+    others = Job.objects.filter(upload__in=names).exclude(upload="")
+    shared = others.exclude(pk__in=[job.pk for job in jobs])
+    stored_objects.erase_after_commit(sorted(names), now=now)
+    return len(names - set(shared.values_list("upload", flat=True)))
+
+
+def _erase_event_data(jobs: Sequence[Job]) -> int:
+    changed = []
+    for event in Event.objects.filter(job__in=jobs):
+        kept = {key: value for key, value in event.data.items() if key in _KEPT}
+        error = event.data.get("error")
+        if isinstance(error, dict) and "code" in error:
+            kept["error"] = {"code": error["code"]}
+        if kept != event.data:
+            event.data = kept
+            changed.append(event)
+    return Event.objects.bulk_update(changed, ["data"])
+
+
+def _find_receipt(job: Job, erased_at: datetime) -> Receipt:
+    event = Event.objects.filter(job=job, type=ERASED).order_by("pk").first()
+    erased: dict[str, int] = event.data["erased"] if event else {}
+    return Receipt(job=job, erased_at=erased_at, erased=erased)
+
+
+def _find_tenants_with_retention() -> list[Tenant]:
+    own = Q(retention_days__gt=0)
+    if settings.RETENTION_DAYS:
+        own |= Q(retention_days=None)
+    return list(Tenant.objects.filter(own).order_by("pk"))
+
+
+def _cutoff(tenant: Tenant, now: datetime) -> datetime:
+    days = tenant.retention_days
+    return now - timedelta(days=settings.RETENTION_DAYS if days is None else days)
+
+
+def _find_expired(tenant: Tenant, cutoff: datetime) -> Any:
+    return Job.objects.filter(
+        tenant=tenant, finished_at__lt=cutoff, erased_at=None
+    ).order_by("finished_at")
+
+
+@cache
+def _get_erasers(names: tuple[str, ...]) -> tuple[Eraser, ...]:
+    return tuple(import_string(name) for name in names)

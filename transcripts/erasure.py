@@ -1,0 +1,17 @@
+"""Erase what came out of a job; named in ``settings.ERASERS``."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from jobs import stored_objects
+from jobs.models import Job
+from transcripts.models import Transcript
+
+
+def erase_transcripts(jobs: Sequence[Job], now: datetime) -> dict[str, int]:
+    """Delete the transcripts, and their raw documents after the commit."""
+    rows = Transcript.objects.filter(job__in=jobs)
+    documents = list(rows.exclude(raw="").values_list("raw", flat=True))
+    stored_objects.erase_after_commit(documents, now=now)
+    deleted, _ = rows.delete()
+    return {"transcripts": deleted, "raw_documents": len(documents)}

@@ -1,0 +1,46 @@
+"""Erase what customers were told of a job; named in ``settings.ERASERS``.
+
+A message that is on its way while its job is erased cannot be called back; it is not
+sent again, and what its receiver answers is not kept.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from jobs.models import Job
+from workers.webhooks.models import DeliveryAttempt, WebhookDelivery
+
+# A delivery has a URL or an endpoint: this stands where a callback's URL was.
+ERASED_URL = "erased"
+
+
+def erase_deliveries(jobs: Sequence[Job], now: datetime) -> dict[str, int]:
+    """Erase bodies, callback URLs and answers; what is still to be sent is not."""
+    with transaction.atomic():
+        return _erase(WebhookDelivery.objects.filter(job__in=jobs), now)
+
+
+def _erase(rows: QuerySet[WebhookDelivery], now: datetime) -> dict[str, int]:
+    # Whoever records an attempt holds its row: afterwards its log is here as well.
+    locked = rows.select_for_update(of=("self",)).order_by("pk")
+    kept = list(locked.values_list("pk", flat=True))
+    rows = WebhookDelivery.objects.filter(pk__in=kept)
+    bodies = rows.exclude(body=None).update(body=None)
+    discarded = rows.filter(status=WebhookDelivery.Status.PENDING).update(
+        status=WebhookDelivery.Status.DISCARDED,
+        is_claimed=False,
+        next_attempt_at=None,
+        finished_at=now,
+    )
+    rows.exclude(url="").update(url=ERASED_URL, target=ERASED_URL)
+    answers = DeliveryAttempt.objects.filter(delivery__in=kept)
+    return {
+        "webhook_bodies": bodies,
+        "webhook_responses": answers.exclude(response_excerpt="").update(
+            response_excerpt=""
+        ),
+        "webhooks_discarded": discarded,
+    }
