@@ -181,7 +181,7 @@ def _parse(url: str) -> Origin | None:
     if not 0 < port <= _MAX_PORT:
         return None
     bracketed = match["host"].startswith("[")
-    if not (_literal(host) if bracketed else _is_name(host)):
+    if not (":" in host and _literal(host) if bracketed else _is_name(host)):
         return None
     return Origin(scheme=scheme, host=host, port=port)
 

@@ -8,6 +8,7 @@ addresses that a customer's URL may reach, checked at the moment of connecting.
 Nothing here knows HTTP: redirects, size limits and retries are the caller's.
 """
 
+import errno
 import socket
 import ssl
 import time
@@ -24,7 +25,7 @@ import httpcore
 import httpx
 
 from jobs import addresses
-from jobs.addresses import EgressAllow
+from jobs.addresses import EgressAllow, IPAddress
 from jobs.errors import PlatformError
 
 CONNECT_SECONDS = 5.0
@@ -35,6 +36,13 @@ PIECE_BYTES = 256 * 1024
 MAX_ADDRESSES_TRIED = 4
 # getaddrinfo cannot be interrupted: a look-up given up on lingers up to half a minute.
 MAX_LOOKUPS = 256
+# Such an address cannot be connected to, and may stand beside one that can.
+NO_WAY_THERE = {
+    errno.EADDRNOTAVAIL,
+    errno.EAFNOSUPPORT,
+    errno.EHOSTUNREACH,
+    errno.ENETUNREACH,
+}
 
 SocketOption = (
     tuple[int, int, int]
@@ -229,8 +237,23 @@ def check_addresses(found: Iterable[str], port: int, guard: EgressAllow) -> None
     One bad address rejects the name: another try would use it.
     """
     for address in map(ip_address, found):
-        if not (addresses.is_public(address) or guard.allows_ip(address, port)):
+        is_outside = addresses.is_public(address) and not _is_own(address)
+        if not (is_outside or guard.allows_ip(address, port)):
             raise DestinationNotAllowed
+
+
+def _is_own(address: IPAddress) -> bool:
+    """Tell whether this machine has the address: what listens there is inside.
+
+    From its own address a machine speaks to itself; choosing it sends nothing.
+    """
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6  # noqa: PLR2004
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((str(address), 9))
+            return ip_address(probe.getsockname()[0]) == address
+    except OSError as error:
+        return error.errno not in NO_WAY_THERE
 
 
 def _time_left(timeout: float | None, error: type[Exception]) -> float | None:

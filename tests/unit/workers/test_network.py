@@ -274,6 +274,24 @@ def test_an_address_in_disguise_is_a_name_that_nobody_knows(names, host):
     assert names.asked == [f"{host}."]
 
 
+def test_a_public_address_of_our_own_machine_is_inside(names, monkeypatch):
+    names.known["own.example"] = ["8.8.8.8"]
+    monkeypatch.setattr(network, "_is_own", lambda address: str(address) == "8.8.8.8")
+    with (
+        client_of(ALLOW_NOTHING) as client,
+        pytest.raises(network.DestinationNotAllowed),
+    ):
+        client.get("http://own.example/")
+
+
+@pytest.mark.parametrize(
+    ("address", "own"),
+    [("127.0.0.1", True), ("::1", True), ("8.8.8.8", False), ("ff0e::1", False)],
+)
+def test_whose_an_address_is_is_known_without_a_packet(address, own):
+    assert network._is_own(ip_address(address)) is own
+
+
 def test_each_new_connection_is_checked_so_that_rebinding_gains_nothing(names):
     with (
         client_of(ALLOW_LOOPBACK, keepalive_expiry=0) as client,
