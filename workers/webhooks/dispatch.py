@@ -5,21 +5,22 @@ broker, by task name and after COMMIT. Losing the broker loses nothing.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Count, F, Sum
+from django.db.models import Case, Count, F, Sum, Value, When
 
 from jobs import dispatch as jobs_dispatch
 from jobs.dispatch import BROKER_AWAY
 from jobs.in_hand import WORKER_SEEN_SECONDS
 from jobs.models import Worker
-from workers.webhooks import services, shares
-from workers.webhooks.models import WebhookDelivery
+from workers.webhooks import circuits, fan_out, services, shares
+from workers.webhooks.circuits import Circuit
+from workers.webhooks.models import MAX_CONCURRENT_LIMIT, Trigger, WebhookDelivery
 from workers.webhooks.shares import Due, Held
 
 logger = logging.getLogger(__name__)
@@ -36,11 +37,20 @@ _QUESTIONS = """
 SELECT (SELECT id FROM jobs_event WHERE fanned_out_at IS NULL
         ORDER BY id LIMIT 1) IS NOT NULL,
        (SELECT next_attempt_at FROM webhooks_webhookdelivery
-        WHERE status = 'pending' ORDER BY next_attempt_at LIMIT 1) <= %s
+        WHERE next_attempt_at IS NOT NULL AND NOT is_held
+        ORDER BY next_attempt_at LIMIT 1) <= %(now)s,
+       (SELECT trial_at FROM webhooks_webhookendpoint WHERE trial_at IS NOT NULL
+        ORDER BY trial_at LIMIT 1) <= %(now)s
 """
 # Due deliveries, tenants in turn, and each tenant's targets in turn.
+# What somebody asked for, and what only has to be discarded, passes any circuit.
 _IN_TURNS = """
-SELECT turns.id, turns.tenant_id, turns.target, coalesce(endpoint.failures, 0)
+SELECT turns.id, turns.tenant_id, turns.target, turns.endpoint_id,
+       endpoint.max_concurrent,
+       CASE WHEN endpoint.id IS NULL OR endpoint.trial_wait_seconds = 0
+                 OR NOT endpoint.is_enabled OR turns.trigger = 'manual' THEN 'closed'
+            WHEN endpoint.trial_at > %(now)s THEN 'open'
+            ELSE 'trial' END
 FROM (
     SELECT due.*, row_number() OVER (
         PARTITION BY due.tenant_id ORDER BY due.place, due.next_attempt_at) AS turn
@@ -54,9 +64,9 @@ _OLDEST_DUE = _IN_TURNS.format(
     SELECT oldest.*, row_number() OVER (
         PARTITION BY target ORDER BY next_attempt_at) AS place
     FROM (
-        SELECT id, tenant_id, target, endpoint_id, next_attempt_at
+        SELECT id, tenant_id, target, endpoint_id, next_attempt_at, trigger
         FROM webhooks_webhookdelivery
-        WHERE status = 'pending' AND next_attempt_at <= %(now)s
+        WHERE NOT is_held AND next_attempt_at <= %(now)s
         ORDER BY next_attempt_at LIMIT %(most)s
     ) oldest
 """
@@ -67,18 +77,19 @@ _DUE_OF_EVERY_TARGET = _IN_TURNS.format(
     due="""
     WITH RECURSIVE targets AS (
         (SELECT target FROM webhooks_webhookdelivery
-         WHERE status = 'pending' ORDER BY target LIMIT 1)
+         WHERE next_attempt_at IS NOT NULL AND NOT is_held ORDER BY target LIMIT 1)
         UNION ALL
         SELECT (SELECT later.target FROM webhooks_webhookdelivery later
-                WHERE later.status = 'pending' AND later.target > targets.target
+                WHERE later.next_attempt_at IS NOT NULL AND NOT later.is_held
+                  AND later.target > targets.target
                 ORDER BY later.target LIMIT 1)
         FROM targets WHERE targets.target IS NOT NULL
     )
     SELECT first_few.* FROM targets CROSS JOIN LATERAL (
-        SELECT id, tenant_id, target, endpoint_id, next_attempt_at,
+        SELECT id, tenant_id, target, endpoint_id, next_attempt_at, trigger,
                row_number() OVER (ORDER BY next_attempt_at) AS place
         FROM webhooks_webhookdelivery
-        WHERE status = 'pending' AND target = targets.target
+        WHERE NOT is_held AND target = targets.target
           AND next_attempt_at <= %(now)s
         ORDER BY next_attempt_at LIMIT %(per_target)s
     ) first_few
@@ -98,27 +109,26 @@ class Claim:
 
 def tick(*, now: datetime) -> list[Claim]:
     """Run one round; return what was claimed, sent or not."""
-    events_wait, is_due = _find_due_work(now)
+    events_wait, is_due, is_trial_due = _find_work(now)
     if events_wait:
-        services.fan_out(limit=EVENTS_PER_TICK, now=now)
-    claims = claim(now=now) if events_wait or is_due else []
+        fan_out.fan_out(limit=EVENTS_PER_TICK, now=now)
+    if is_trial_due:
+        circuits.settle(now=now)
+    claims = claim(now=now) if events_wait or is_due or is_trial_due else []
     send(claims, now=now)
     return claims
 
 
-def _find_due_work(now: datetime) -> tuple[bool, bool]:
-    """Ask in one statement whether events or deliveries wait: mostly neither does."""
+def _find_work(now: datetime) -> tuple[bool, bool, bool]:
+    """Ask in one statement for events, deliveries and circuits: mostly none waits."""
     with connection.cursor() as cursor:
-        cursor.execute(_QUESTIONS, [now])
-        events_wait, is_due = cursor.fetchone()
-    return events_wait, bool(is_due)
+        cursor.execute(_QUESTIONS, {"now": now})
+        events_wait, is_due, is_trial_due = cursor.fetchone()
+    return events_wait, bool(is_due), bool(is_trial_due)
 
 
 def claim(*, now: datetime) -> list[Claim]:
     """Claim the due deliveries that may start now; a lost claim is due again."""
-    due = WebhookDelivery.objects.filter(
-        status=WebhookDelivery.Status.PENDING, next_attempt_at__lte=now
-    )
     with transaction.atomic():
         if not _is_alone():
             return []
@@ -126,22 +136,49 @@ def claim(*, now: datetime) -> list[Claim]:
         free = slots - held.by_tenant.total()
         if free <= 0:
             return []
-        chosen = shares.choose(_find_due(now=now, free=free), held=held, slots=slots)
+        due, held_back = circuits.sort_out(_find_due(now=now, free=free))
+        chosen = shares.choose(due, held=held, slots=slots)
         # Whoever is just recording an attempt holds its row: next tick, then.
-        rows = due.select_for_update(skip_locked=True).filter(
-            pk__in=[each.id for each in chosen]
+        rows = WebhookDelivery.objects.select_for_update(skip_locked=True).filter(
+            pk__in=[each.id for each in (*chosen, *held_back)],
+            next_attempt_at__lte=now,
+            is_held=False,
         )
         tokens = dict(rows.values_list("pk", "claim_token"))
-        WebhookDelivery.objects.filter(pk__in=tokens).update(
-            is_claimed=True,
-            claim_token=F("claim_token") + 1,
-            next_attempt_at=now + services.claim_time(),
+        _hold([each for each in held_back if each.id in tokens], now=now)
+        return _take([each for each in chosen if each.id in tokens], tokens, now=now)
+
+
+def _hold(held_back: Sequence[Due], *, now: datetime) -> None:
+    if held_back:
+        circuits.hold(
+            WebhookDelivery.objects.filter(pk__in=[each.id for each in held_back]),
+            endpoints=[each.endpoint_id for each in held_back if each.endpoint_id],
+            now=now,
         )
-    return [
-        Claim(delivery_id=each.id, token=tokens[each.id] + 1)
-        for each in chosen
-        if each.id in tokens
+
+
+def _take(
+    chosen: Sequence[Due], tokens: Mapping[UUID, int], *, now: datetime
+) -> list[Claim]:
+    """Make locked rows this dispatcher's, each with why it is sent."""
+    until = now + services.claim_time()
+    trials = [each for each in chosen if each.circuit == Circuit.TRIAL]
+    why = [
+        When(trigger=Trigger.MANUAL, then=Value(Trigger.MANUAL)),
+        When(pk__in=[each.id for each in trials], then=Value(Trigger.TRIAL)),
     ]
+    WebhookDelivery.objects.filter(pk__in=[each.id for each in chosen]).update(
+        is_claimed=True,
+        claim_token=F("claim_token") + 1,
+        next_attempt_at=until,
+        trigger=Case(*why, default=Value(Trigger.SCHEDULED)),
+    )
+    if trials:
+        circuits.begin_trials(
+            [each.endpoint_id for each in trials if each.endpoint_id], until=until
+        )
+    return [Claim(delivery_id=each.id, token=tokens[each.id] + 1) for each in chosen]
 
 
 def count_slots(*, now: datetime) -> int:
@@ -182,7 +219,7 @@ def _find_due(*, now: datetime, free: int) -> list[Due]:
     found = _query_due(_OLDEST_DUE, now=now, most=most)
     if len(found) < most:
         return found
-    per_target = min(free, shares.MAX_PER_TARGET)
+    per_target = min(free, MAX_CONCURRENT_LIMIT)
     return _query_due(_DUE_OF_EVERY_TARGET, now=now, most=most, per_target=per_target)
 
 
@@ -190,7 +227,14 @@ def _query_due(sql: str, **parameters: Any) -> list[Due]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return [
-            Due(id=row[0], tenant_id=row[1], target=row[2], failures=row[3])
+            Due(
+                id=row[0],
+                tenant_id=row[1],
+                target=row[2],
+                endpoint_id=row[3],
+                most=row[4] or shares.MAX_PER_TARGET,
+                circuit=row[5],
+            )
             for row in cursor.fetchall()
         ]
 

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from jobs.models import Job
+from workers.webhooks.attempts import UNSCHEDULED
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery
 
 # A delivery has a URL or an endpoint: this stands where a callback's URL was.
@@ -30,11 +31,10 @@ def _erase(rows: QuerySet[WebhookDelivery], now: datetime) -> dict[str, int]:
     rows = WebhookDelivery.objects.filter(pk__in=kept)
     bodies = rows.exclude(body=None).update(body=None)
     discarded = rows.filter(status=WebhookDelivery.Status.PENDING).update(
-        status=WebhookDelivery.Status.DISCARDED,
-        is_claimed=False,
-        next_attempt_at=None,
-        finished_at=now,
+        status=WebhookDelivery.Status.DISCARDED, finished_at=now, **UNSCHEDULED
     )
+    # Final ones that somebody wanted sent once more.
+    rows.exclude(next_attempt_at=None).update(**UNSCHEDULED)
     rows.exclude(url="").update(url=ERASED_URL, target=ERASED_URL)
     answers = DeliveryAttempt.objects.filter(delivery__in=kept)
     return {

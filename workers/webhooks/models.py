@@ -8,6 +8,8 @@ from jobs.models import Event, Job, Tenant, new_id
 
 # The most that an endpoint may ask for, so that none can ask for every thread.
 MAX_CONCURRENT_LIMIT = 50
+# What the dispatcher looks through for what is due.
+_WAITING = Q(next_attempt_at__isnull=False, is_held=False)
 
 
 class WebhookEndpoint(models.Model):
@@ -41,10 +43,21 @@ class WebhookEndpoint(models.Model):
     # Failed attempts since the last success, and when the first of them was.
     failures = models.PositiveIntegerField(default=0)
     failing_since = models.DateTimeField(null=True, blank=True)
+    # The circuit: closed at 0, else how long the last wait for a trial was made.
+    trial_wait_seconds = models.PositiveIntegerField(default=0)
+    # When the dispatcher lets a trial go, or what it held back; null: nothing to do.
+    trial_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     deleted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        indexes = [
+            models.Index(
+                "trial_at",
+                name="endpoint_trial_due",
+                condition=Q(trial_at__isnull=False),
+            ),
+        ]
         constraints = [
             models.CheckConstraint(
                 name="endpoint_max_concurrent",
@@ -104,8 +117,35 @@ class WebhookSecret(models.Model):
         return str(self.pk)
 
 
+class WebhookRecovery(models.Model):
+    """A tenant's wish to have an endpoint's undelivered messages sent once more."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    endpoint = models.ForeignKey(WebhookEndpoint, models.CASCADE)
+    since = models.DateTimeField()
+    until = models.DateTimeField()
+    # How many it took up, and whether there were more than one may.
+    number = models.PositiveIntegerField(default=0)
+    has_more = models.BooleanField(default=False)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Trigger(models.TextChoices):
+    """Why an attempt is made: its time came, somebody asked, the circuit is tried."""
+
+    SCHEDULED = "scheduled"
+    MANUAL = "manual"
+    TRIAL = "trial"
+
+
 class WebhookDelivery(models.Model):
-    """One event on its way to one target: an endpoint, or a job's callback URL."""
+    """One event on its way to one target: an endpoint, or a job's callback URL.
+
+    A final one that somebody wants sent again keeps its status meanwhile.
+    """
 
     class Status(models.TextChoices):
         """``discarded``: given up on purpose, not for want of an answer."""
@@ -125,16 +165,28 @@ class WebhookDelivery(models.Model):
     # Whose share of the slots it takes: the endpoint, or a tenant's callback host.
     target = models.CharField(max_length=300)
     status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
-    # The exact bytes of a message that has to be sent again; they are signed anew.
+    # The exact bytes, from the first attempt on; each attempt signs them anew.
     body = models.BinaryField(null=True, blank=True)
-    attempts = models.PositiveSmallIntegerField(default=0)
+    attempts = models.PositiveIntegerField(default=0)
+    # How far the schedule is; manual attempts do not move it.
+    step = models.PositiveSmallIntegerField(default=0)
     # The next try, or while one runs the end of its claim.
     next_attempt_at = models.DateTimeField(null=True, blank=True)
+    trigger = models.CharField(
+        max_length=10, choices=Trigger, default=Trigger.SCHEDULED
+    )
+    # Where the schedule goes on after a manual attempt that failed.
+    scheduled_at = models.DateTimeField(null=True, blank=True)
     is_claimed = models.BooleanField(default=False)
+    # Due, but its endpoint's circuit is open.
+    is_held = models.BooleanField(default=False)
     # Rises with every claim and fences late writers.
     claim_token = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
+    recovery = models.ForeignKey(
+        WebhookRecovery, models.SET_NULL, null=True, blank=True, db_index=False
+    )
 
     class Meta:
         constraints = [
@@ -161,31 +213,39 @@ class WebhookDelivery(models.Model):
                     finished_at__isnull=True,
                 )
                 | ~Q(status="pending")
-                & Q(next_attempt_at__isnull=True, finished_at__isnull=False),
+                & Q(finished_at__isnull=False)
+                & (Q(next_attempt_at__isnull=True) | Q(trigger="manual")),
             ),
             models.CheckConstraint(
-                name="delivery_claimed_only_if_pending",
-                condition=Q(is_claimed=False) | Q(status="pending"),
-            ),
-            models.CheckConstraint(
-                name="delivery_final_keeps_no_body",
-                condition=Q(status="pending") | Q(body__isnull=True),
+                name="delivery_claimed_or_held_only_if_scheduled",
+                condition=Q(is_claimed=False, is_held=False)
+                | Q(next_attempt_at__isnull=False)
+                & (Q(is_claimed=False) | Q(is_held=False)),
             ),
         ]
         indexes = [
             # Whether anything is due at all, asked ten times a second.
-            models.Index(
-                "next_attempt_at", name="delivery_due", condition=Q(status="pending")
-            ),
+            models.Index("next_attempt_at", name="delivery_due", condition=_WAITING),
             # The first few due of each target, however many one of them has.
             models.Index(
                 "target",
                 "next_attempt_at",
                 name="delivery_due_of_target",
-                condition=Q(status="pending"),
+                condition=_WAITING,
             ),
             models.Index(
                 "target", name="delivery_in_hand", condition=Q(is_claimed=True)
+            ),
+            models.Index(
+                "endpoint",
+                "next_attempt_at",
+                name="delivery_held",
+                condition=Q(is_held=True),
+            ),
+            models.Index(
+                "recovery",
+                name="delivery_recovered",
+                condition=Q(recovery__isnull=False),
             ),
             models.Index("tenant", F("id").desc(), name="delivery_of_tenant"),
         ]
@@ -199,6 +259,9 @@ class DeliveryAttempt(models.Model):
 
     delivery = models.ForeignKey(WebhookDelivery, models.CASCADE, related_name="log")
     claim_token = models.PositiveIntegerField()
+    trigger = models.CharField(
+        max_length=10, choices=Trigger, default=Trigger.SCHEDULED
+    )
     started_at = models.DateTimeField()
     duration_ms = models.PositiveIntegerField()
     status_code = models.PositiveSmallIntegerField(null=True, blank=True)

@@ -20,6 +20,10 @@ RETRY_AFTER_CAP_SECONDS = 3600.0
 # An endpoint that never answered well in all this time is switched off.
 FAILING_TIME = timedelta(days=5)
 FAILING_ATTEMPTS = 10
+# So many failures in a row open an endpoint's circuit.
+CIRCUIT_FAILURES = 10
+TRIAL_WAIT_SECONDS = 60
+TRIAL_WAIT_CAP_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +112,11 @@ def parse_retry_after(value: str, *, now: datetime) -> float | None:
         return None
     # "-0000" parses without a zone; HTTP dates are GMT whatever they say.
     return (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds()
+
+
+def next_trial_wait(last: int) -> int:
+    """Return the seconds until an open circuit's next trial: twice the last wait."""
+    return min(max(2 * last, TRIAL_WAIT_SECONDS), TRIAL_WAIT_CAP_SECONDS)
 
 
 def has_failed_too_long(

@@ -10,11 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-# A receiver should not meet more at once, however many slots there are.
+# A receiver should not meet more at once, however many slots there are; an endpoint
+# may be given another number.
 MAX_PER_TARGET = 10
 TENANT_MULTIPLE = 4  # alone, a tenant gets four fifths of the slots
-# An endpoint that failed this often in a row gets one message at a time.
-FAILING_AFTER = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +23,9 @@ class Due:
     id: UUID
     tenant_id: UUID
     target: str
-    failures: int = 0
+    endpoint_id: UUID | None = None
+    most: int = MAX_PER_TARGET
+    circuit: str = "closed"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,8 +55,7 @@ def choose(due: Iterable[Due], *, held: Held, slots: int) -> list[Due]:
 
 
 def _may_start(due: Due, *, held: Held, free: int) -> bool:
-    most = 1 if due.failures >= FAILING_AFTER else min(MAX_PER_TARGET, free)
     return (
-        held.by_target[due.target] < most
+        held.by_target[due.target] < min(due.most, free)
         and held.by_tenant[due.tenant_id] < TENANT_MULTIPLE * free
     )

@@ -11,7 +11,7 @@ from jobs.state import JobStatus
 from tests.factories import make_key, make_region, make_tenant
 from tests.integration.api.conftest import Api, assert_problem
 from tests.integration.webhooks.conftest import in_parallel
-from workers.webhooks import services as webhooks
+from workers.webhooks import fan_out as webhooks
 from workers.webhooks.models import WebhookDelivery
 
 URL = "https://audio.example.com/{}.wav"

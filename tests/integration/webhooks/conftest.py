@@ -9,7 +9,7 @@ from jobs.models import Event, Job, Tenant, Worker
 from jobs.state import JobStatus
 from tests.fakes.webhook_receiver import Receiver, Reply
 from transcripts.models import Transcript
-from workers.webhooks import dispatch, services, transport
+from workers.webhooks import circuits, dispatch, fan_out, services, transport
 from workers.webhooks.models import WebhookDelivery, WebhookEndpoint
 
 START = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
@@ -91,11 +91,15 @@ class World:
         """Fan an event out to a new endpoint and return the delivery."""
         endpoint = self.endpoint(url)
         self.event(self.job(**job))
-        services.fan_out(limit=100, now=self.now)
+        self.fan_out()
         return WebhookDelivery.objects.get(endpoint=endpoint)
+
+    def fan_out(self) -> int:
+        return fan_out.fan_out(limit=100, now=self.now)
 
     def claim(self) -> list[dispatch.Claim]:
         self.announce()
+        circuits.settle(now=self.now)
         return dispatch.claim(now=self.now)
 
     def attempt(self, claim: dispatch.Claim, **options) -> transport.Answer | None:

@@ -220,14 +220,14 @@ def test_thousands_due_of_one_endpoint_do_not_keep_out_another(world):
     assert claimed() == {flood.pk: shares.MAX_PER_TARGET, other.pk: 1}
 
 
-def test_an_endpoint_that_keeps_failing_gets_one_at_a_time(world):
-    failing = make_due(world, 5, failures=shares.FAILING_AFTER, failing_since=START)
-    well = make_due(world, 5)
-    world.announce(slots=100)
+def test_an_endpoint_says_how_many_at_once_it_takes(world):
+    few = make_due(world, 20, max_concurrent=2)
+    many = make_due(world, 60, max_concurrent=30)
+    world.announce(slots=200)
 
     dispatch.claim(now=world.now)
 
-    assert claimed() == {failing.pk: 1, well.pk: 5}
+    assert claimed() == {few.pk: 2, many.pk: 30}
 
 
 def test_tenants_take_turns_when_slots_are_few(world):

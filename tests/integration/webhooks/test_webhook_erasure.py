@@ -6,7 +6,7 @@ from jobs import erasure
 from jobs.models import Event, Job
 from tests.fakes.webhook_receiver import Reply
 from tests.integration.webhooks.conftest import START
-from workers.webhooks import services, transport
+from workers.webhooks import transport
 from workers.webhooks.erasure import erase_deliveries
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery
 
@@ -79,7 +79,7 @@ def test_an_event_that_is_fanned_out_too_late_is_not_told(world, listen):
     world.event(job)
     erase(job)
 
-    assert services.fan_out(limit=100, now=START) == 1
+    assert world.fan_out() == 1
     assert world.run() == 1
 
     assert receiver.received == []
@@ -112,7 +112,7 @@ def test_others_deliveries_stay(world):
     world.endpoint()
     world.event(mine)
     world.event(other)
-    services.fan_out(limit=100, now=START)
+    world.fan_out()
 
     assert erase_deliveries([mine], START)["webhooks_discarded"] == 1
 
@@ -132,3 +132,24 @@ def test_what_has_ended_keeps_its_end(world, state):
 
     delivery.refresh_from_db()
     assert delivery.status == state
+
+
+def test_what_is_held_back_or_wanted_once_more_is_not_sent_after_an_erasure(
+    world, listen
+):
+    receiver = listen()
+    held, again = world.delivery(receiver.url), world.delivery(receiver.url)
+    rows = WebhookDelivery.objects.filter
+    rows(pk=held.pk).update(is_held=True)
+    rows(pk=again.pk).update(
+        status="delivered", finished_at=START, trigger="manual", body=b"{}"
+    )
+
+    erase_deliveries(Job.objects.all(), START)
+
+    assert world.run() == 0
+    assert receiver.connections == 0
+    assert set(rows().values_list("status", "next_attempt_at", "is_held", "body")) == {
+        ("discarded", None, False, None),
+        ("delivered", None, False, None),
+    }

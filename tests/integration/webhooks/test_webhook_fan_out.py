@@ -6,12 +6,12 @@ from django.test.utils import CaptureQueriesContext
 
 from jobs.models import Event, Job, Tenant
 from tests.integration.webhooks.conftest import START, World, in_parallel
-from workers.webhooks import services
+from workers.webhooks import fan_out as fanning
 from workers.webhooks.models import WebhookDelivery
 
 
 def fan_out(limit: int = 100) -> int:
-    return services.fan_out(limit=limit, now=START)
+    return fanning.fan_out(limit=limit, now=START)
 
 
 def targets() -> set[str]:

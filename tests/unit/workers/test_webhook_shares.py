@@ -56,11 +56,10 @@ def test_a_newcomer_finds_a_slot_beside_a_tenant_with_many_slow_targets():
     assert sum(found.values()) == 17  # the crowd has four fifths of the slots
 
 
-def test_an_endpoint_that_keeps_failing_gets_one_at_a_time():
-    failing = due(10, failures=shares.FAILING_AFTER)
-
-    assert started(failing, slots=100) == {"a": 1}
-    assert started(due(10, failures=shares.FAILING_AFTER - 1), slots=100) == {"a": 10}
+def test_an_endpoint_may_be_given_another_number():
+    assert started(due(100, most=3), slots=100) == {"a": 3}
+    assert started(due(100, most=50), slots=200) == {"a": 50}
+    assert started(due(100, most=50), slots=20) == {"a": 10}  # half of the slots
 
 
 def test_the_order_given_is_the_order_started():

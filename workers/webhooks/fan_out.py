@@ -1,0 +1,94 @@
+"""Turn events into deliveries: one for each target that wants to hear of it.
+
+Nothing is sent here.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from jobs import batches
+from jobs.models import Event
+from workers.webhooks.models import WebhookDelivery, WebhookEndpoint
+
+_HOST = re.compile(r"[^:/?#]+://([^/?#]*)")
+
+
+def fan_out(*, limit: int, now: datetime) -> int:
+    """Turn up to ``limit`` events into deliveries; return how many events.
+
+    Four statements whatever the number. Rows that another process holds are its own,
+    and twice is harmless: a delivery is unique per event and target.
+    """
+    with transaction.atomic():
+        events = list(
+            Event.objects.select_for_update(skip_locked=True, of=("self",))
+            .filter(fanned_out_at__isnull=True)
+            .select_related("job", "batch")
+            .only(
+                *("tenant_id", "type", "job", "job__callback_url", "job__batch_id"),
+                *("batch", "batch__callback_url"),
+            )
+            .order_by("id")[:limit]
+        )
+        if not events:
+            return 0
+        # The table holds that whatever is still to be told has a tenant.
+        told = [(event, event.tenant_id) for event in events if event.tenant_id]
+        endpoints = _endpoints_of({tenant_id for _, tenant_id in told})
+        WebhookDelivery.objects.bulk_create(
+            (
+                delivery
+                for event, tenant_id in told
+                for delivery in _plan(event, tenant_id, endpoints[tenant_id], now)
+            ),
+            ignore_conflicts=True,
+        )
+        Event.objects.filter(pk__in=[event.pk for event in events]).update(
+            fanned_out_at=now
+        )
+        batches.count_ended(events, now=now)
+    return len(events)
+
+
+def _endpoints_of(tenants: Collection[UUID]) -> dict[UUID, list[WebhookEndpoint]]:
+    found: dict[UUID, list[WebhookEndpoint]] = defaultdict(list)
+    for endpoint in WebhookEndpoint.objects.filter(
+        tenant_id__in=tenants, is_enabled=True
+    ):
+        found[endpoint.tenant_id].append(endpoint)
+    return found
+
+
+def _plan(
+    event: Event, tenant_id: UUID, endpoints: Iterable[WebhookEndpoint], now: datetime
+) -> Iterable[WebhookDelivery]:
+    """Yield the deliveries of one event: its tenant's endpoints, its job's callback."""
+
+    def delivery(**to: Any) -> WebhookDelivery:
+        return WebhookDelivery(
+            tenant_id=tenant_id,
+            event=event,
+            job_id=event.job_id,
+            next_attempt_at=now,
+            created_at=now,
+            **to,
+        )
+
+    for endpoint in endpoints:
+        if not endpoint.event_types or event.type in endpoint.event_types:
+            yield delivery(endpoint=endpoint, target=endpoint.pk.hex)
+    subject = event.job or event.batch
+    if subject and (url := subject.callback_url):
+        yield delivery(url=url, target=f"{tenant_id.hex} {_host_of(url)}")
+
+
+def _host_of(url: str) -> str:
+    """Return the host for accounting; a URL that cannot be read has none."""
+    match = _HOST.match(url)
+    return match[1].lower()[:255] if match else ""
