@@ -58,9 +58,10 @@ class ApiView(APIView):
     def finalize_response(
         self, request: Request, response: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        """Keep one caller's answers out of caches that others read."""
+        """Keep answers out of caches: others', and the caller's own without an ETag."""
         answer = super().finalize_response(request, response, *args, **kwargs)
-        answer.headers.setdefault("Cache-Control", "private, no-cache")
+        keeping = "no-cache" if answer.has_header("ETag") else "no-store"
+        answer.headers.setdefault("Cache-Control", f"private, {keeping}")
         patch_vary_headers(answer, ["Authorization"])
         return answer
 

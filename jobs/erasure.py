@@ -27,7 +27,10 @@ Eraser = Callable[[Sequence[Job], datetime], dict[str, int]]
 
 ERASED = "job.erased"
 # What of an event's data says nothing of the audio or its transcript.
-_KEPT = {"attempt", "region", "reason", "cause", "run_at", "priority", "erased"}
+_KEPT = {
+    *("attempt", "cause", "erased", "expires_at", "format"),
+    *("priority", "reason", "region", "run_at"),
+}
 _SLICE = 100
 
 

@@ -17,6 +17,7 @@ from rest_framework.exceptions import APIException, ValidationError
 from jobs import errors
 from jobs.faults import faults_of
 from transcribe_platform.problems import problem_response
+from transcripts import links
 
 # The first class that fits decides, so narrower ones stand first.
 STATUSES: tuple[tuple[type[errors.PlatformError], int], ...] = (
@@ -25,6 +26,8 @@ STATUSES: tuple[tuple[type[errors.PlatformError], int], ...] = (
     (errors.UploadTooLarge, 413),
     (errors.NotFound, 404),
     (errors.Erased, 410),
+    (links.LinkInvalid, 403),
+    (links.LinkExpired, 410),
     (errors.JobStateError, 409),
     (errors.IdempotencyConflict, 422),
     (errors.ServiceUnavailable, 503),

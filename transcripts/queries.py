@@ -4,7 +4,7 @@ from uuid import UUID
 
 from jobs import queries
 from jobs.errors import Erased, JobStateError, NotFound
-from jobs.models import Tenant
+from jobs.models import Job, Tenant
 from jobs.state import JobStatus
 from transcripts.models import Transcript
 
@@ -16,7 +16,11 @@ def get_transcript(*, tenant: Tenant, job_id: UUID) -> Transcript:
     there is no result (``result_not_ready``) or when there will be none (``job_failed``
     and the like).
     """
-    job = queries.get_job(tenant=tenant, job_id=job_id)
+    return get_transcript_of(queries.get_job(tenant=tenant, job_id=job_id))
+
+
+def get_transcript_of(job: Job) -> Transcript:
+    """Return the transcript of a job that the caller may see; raises as above."""
     if job.erased_at:
         raise Erased
     if not job.is_final:

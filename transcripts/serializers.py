@@ -8,9 +8,11 @@ from typing import Any
 
 from rest_framework import serializers
 
+from jobs.serializers import StrictSerializer, WholeNumberField
 from transcripts.documents import best_alternative
 from transcripts.models import Transcript
 
+FORMATS = ("json", "text", "raw")
 _WORD = ("word", "start", "end", "confidence", "punctuated_word", "speaker")
 _UTTERANCE = ("id", "channel", "speaker", "start", "end", "confidence", "transcript")
 
@@ -67,6 +69,22 @@ class TranscriptOutput(serializers.Serializer[Any]):
     channels = ChannelOutput(many=True)
     utterances = UtteranceOutput(many=True)
     warnings = WarningOutput(many=True)
+
+
+class LinkInput(StrictSerializer):
+    """What a link is to open, and for how long."""
+
+    expires_in_seconds = WholeNumberField(
+        required=False, default=3600, min_value=60, max_value=7 * 24 * 3600
+    )
+    format = serializers.ChoiceField(choices=FORMATS, required=False, default="json")
+
+
+class LinkOutput(serializers.Serializer[Any]):
+    """A link that needs no key; whoever has it can read the transcript."""
+
+    url = serializers.URLField()
+    expires_at = serializers.DateTimeField()
 
 
 def present_transcript(

@@ -21,11 +21,11 @@ from django.core.files.storage import default_storage
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
-from jobs import backoff, regions, services
+from jobs import audit, backoff, regions, services
 from jobs.errors import UpstreamError
 from jobs.models import Attempt, Job
 from jobs.state import JobStatus
-from transcripts import documents, prices
+from transcripts import documents, links, prices
 from transcripts.backends import (
     StoredAudio,
     TranscriptionBackend,
@@ -245,6 +245,37 @@ def store_raw(job: Job, attempt: Attempt, raw: bytes) -> str:
     packed = gzip.compress(raw, compresslevel=1)
     name = f"raw/{job.tenant_id}/{job.pk}/{attempt.pk}.json.gz"
     return default_storage.save(name, ContentFile(packed))
+
+
+def make_link(
+    *,
+    transcript: Transcript,
+    format_name: str,
+    expires_in_seconds: int,
+    actor: str,
+    now: datetime,
+) -> tuple[str, datetime]:
+    """Return a link that opens the transcript without a key, and when it ends.
+
+    Who made it is recorded, the link itself nowhere.
+    """
+    job = transcript.job
+    url, ends_at = links.build_link(
+        job=job,
+        format_name=format_name,
+        expires_in_seconds=expires_in_seconds,
+        now=now,
+    )
+    audit.record(
+        type="transcript.link_made",
+        actor=actor,
+        at=now,
+        tenant=job.tenant,
+        job=job,
+        format=format_name,
+        expires_at=ends_at,
+    )
+    return url, ends_at
 
 
 def read_raw(transcript: Transcript) -> bytes:

@@ -6,4 +6,5 @@ from transcripts import views
 
 urlpatterns = [
     path("transcripts/<uuid:job_id>", views.TranscriptDetail.as_view()),
+    path("transcripts/<uuid:job_id>/links", views.TranscriptLinks.as_view()),
 ]

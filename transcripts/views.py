@@ -4,22 +4,26 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from django.http import HttpRequest
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs.api import ApiView, HeaderNegotiation, refuse_parameter, tenant_of
-from jobs.schema import problems
-from transcripts import queries, services
-from transcripts.serializers import TranscriptOutput, present_transcript
+from jobs import audit
+from jobs.api import ApiView, HeaderNegotiation, key_of, refuse_parameter, tenant_of
+from transcripts import links, queries, schema, services
+from transcripts.models import Transcript
+from transcripts.serializers import LinkInput, LinkOutput, present_transcript
 
 
 class TextRenderer(BaseRenderer):
     """The words alone."""
 
-    media_type = "text/plain"
+    media_type = schema.TEXT
     format = "text"
 
     def render(self, data: Any, *_context: Any, **_more: Any) -> bytes:
@@ -30,7 +34,7 @@ class TextRenderer(BaseRenderer):
 class RawRenderer(BaseRenderer):
     """The upstream's own document, byte by byte."""
 
-    media_type = "application/vnd.deepgram+json"
+    media_type = schema.RAW
     format = "raw"
     charset = None
     render_style = "binary"
@@ -63,32 +67,84 @@ class FormatNegotiation(HeaderNegotiation):
 
 
 class TranscriptDetail(ApiView):
-    """What came out of one job."""
+    """What came out of one job, for its tenant's keys or for whoever has a link."""
 
     required_scopes = {"GET": "jobs:read"}
-    query_parameters = {"GET": ("format",)}
+    query_parameters = {"GET": links.PARAMETERS}
     content_negotiation_class = FormatNegotiation
     renderer_classes = (JSONRenderer, TextRenderer, RawRenderer)
 
-    @extend_schema(
-        operation_id="get_transcript",
-        parameters=[
-            OpenApiParameter("format", OpenApiTypes.STR, enum=["json", "text", "raw"])
-        ],
-        responses={
-            (200, JSONRenderer.media_type): TranscriptOutput,
-            (200, TextRenderer.media_type): OpenApiTypes.STR,
-            (200, RawRenderer.media_type): OpenApiTypes.OBJECT,
-            **problems(404, 409, 410),
-        },
-    )
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        """Ask a link for no key; one that comes with it counts for nothing."""
+        return [] if _is_link(self.request) else super().get_authenticators()
+
+    def get_permissions(self) -> list[Any]:
+        """Let a link in; what it opens its signature says."""
+        return [] if _is_link(self.request) else list(super().get_permissions())
+
+    @extend_schema(**schema.TRANSCRIPT)
     def get(self, request: Request, job_id: UUID) -> Response:
-        """Return the transcript as JSON, as plain text, or as Deepgram sent it."""
-        transcript = queries.get_transcript(tenant=tenant_of(request), job_id=job_id)
-        match request.accepted_renderer.format:
-            case "text":
-                return Response(transcript.text)
-            case "raw":
-                return Response(services.read_raw(transcript))
-        document = services.read_document(transcript)
-        return Response(present_transcript(transcript, document))
+        """Return the transcript as JSON, as plain text, or as Deepgram sent it.
+
+        With `expires` and `signature`, as links have them, no key is needed.
+        """
+        if not _is_link(request):
+            tenant = tenant_of(request)
+            transcript = queries.get_transcript(tenant=tenant, job_id=job_id)
+            return _present(request, transcript)
+        job = links.open_link(
+            job_id=job_id, now=timezone.now(), **_link_parameters(request)
+        )
+        answer = _present(request, queries.get_transcript_of(job))
+        # The address itself is the secret.
+        answer.headers["Referrer-Policy"] = "no-referrer"
+        answer.headers["X-Robots-Tag"] = "noindex"
+        return answer
+
+
+class TranscriptLinks(ApiView):
+    """Links to one transcript, for those without a key."""
+
+    required_scopes = {"POST": "jobs:read"}
+
+    @extend_schema(**schema.MAKE_LINK)
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Make a link to the transcript that needs no key until it expires."""
+        asked = LinkInput(data=request.data)
+        asked.is_valid(raise_exception=True)
+        url, expires_at = services.make_link(
+            transcript=queries.get_transcript(tenant=tenant_of(request), job_id=job_id),
+            format_name=asked.validated_data["format"],
+            expires_in_seconds=asked.validated_data["expires_in_seconds"],
+            actor=audit.actor_of(key_of(request)),
+            now=timezone.now(),
+        )
+        made = LinkOutput({"url": url, "expires_at": expires_at})
+        return Response(made.data, status=status.HTTP_201_CREATED)
+
+
+def _is_link(request: Request | HttpRequest | None) -> bool:
+    """Tell a request that brings a link's signature, or a part of it, from others."""
+    if request is None or request.method not in {"GET", "HEAD"}:
+        return False
+    given = request.GET
+    return links.EXPIRES in given or links.SIGNATURE in given
+
+
+def _link_parameters(request: Request) -> dict[str, str]:
+    given = request.query_params
+    return {
+        "format_name": given.get("format", ""),
+        "expires": given.get(links.EXPIRES, ""),
+        "signature": given.get(links.SIGNATURE, ""),
+    }
+
+
+def _present(request: Request, transcript: Transcript) -> Response:
+    match request.accepted_renderer.format:
+        case "text":
+            return Response(transcript.text)
+        case "raw":
+            return Response(services.read_raw(transcript))
+    document = services.read_document(transcript)
+    return Response(present_transcript(transcript, document))

@@ -178,7 +178,7 @@ def test_every_answer_names_the_request_and_is_nobody_elses(client, api, method,
 
     assert_problem(answer, 400, "parameter_unknown")
     assert answer.headers["X-Request-Id"] == "mine-1"
-    assert answer.headers["Cache-Control"] == "private, no-cache"
+    assert answer.headers["Cache-Control"] == "private, no-store"
     assert "Authorization" in answer.headers["Vary"]
 
 
