@@ -26,6 +26,7 @@ from jobs.claims import Permit, Permits
 from jobs.due import Due
 from jobs.in_hand import queue_of
 from jobs.models import Job
+from jobs.optional_redis import OptionalRedis, RedisAway
 from jobs.state import JobStatus
 
 logger = logging.getLogger(__name__)
@@ -35,10 +36,7 @@ WAKE_CHANNEL = "transcribe:wake"
 # What a send raises when the broker cannot be reached.
 BROKER_AWAY = (KombuError, redis.RedisError, OSError)
 _TICK_LOCK = 0x7472616E << 32  # any constant: the tick's advisory locks
-# A wake-up must not wait for a Redis that is not there.
-_redis = redis.Redis.from_url(
-    settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1
-)
+_redis = OptionalRedis(settings.REDIS_URL)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,8 +52,8 @@ class Ticked:
 def wake() -> None:
     """Wake the dispatcher now; a lost wake-up costs one tick and nothing else."""
     try:
-        _redis.publish(WAKE_CHANNEL, "")
-    except redis.RedisError:
+        _redis.ask(lambda: _redis.client.publish(WAKE_CHANNEL, ""))
+    except RedisAway:
         logger.debug("wake-up lost")
 
 

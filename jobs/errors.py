@@ -105,6 +105,18 @@ class IdempotencyConflict(PlatformError):
     code = "idempotency_key_reused"
 
 
+class LimitExceeded(PlatformError):
+    """There is no more of this for now; ``retry_after`` says when, in seconds."""
+
+    code = "quota_exceeded"
+
+    def __init__(
+        self, message: str = "", *, code: str = "", retry_after: int = 0
+    ) -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
+
+
 class ServiceUnavailable(PlatformError):
     """The platform cannot take this now; try again shortly."""
 

@@ -30,6 +30,8 @@ class Tenant(models.Model):
     # Its share of what is in flight, against the other tenants' weights.
     weight = models.PositiveIntegerField(default=1)
     max_in_flight = models.PositiveIntegerField(null=True, blank=True)
+    # Null: as the settings say; 0: no limit.
+    requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
     highest_priority = models.PositiveSmallIntegerField(default=0)
     # Where its audio may go; empty means anywhere.
     allowed_regions = models.JSONField(default=list, blank=True)

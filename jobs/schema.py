@@ -49,7 +49,7 @@ class Problem(serializers.Serializer[Any]):
 def problems(*statuses: int) -> dict[tuple[int, str], Any]:
     """Return the error answers of a route: these, and the ones any route has."""
     response = OpenApiResponse(Problem, "What went wrong.")
-    every = sorted({400, 401, 403, 406, 503, *statuses})
+    every = sorted({400, 401, 403, 406, 429, 503, *statuses})
     return {(status, PROBLEM_TYPE): response for status in every}
 
 

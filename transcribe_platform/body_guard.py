@@ -20,10 +20,10 @@ from rest_framework.exceptions import (
 )
 from rest_framework.request import Request
 
-from jobs.authentication import ApiKeyAuthentication
-from jobs.errors import UploadTooLarge
+from jobs.errors import LimitExceeded, UploadTooLarge
 from jobs.uploads import FORM_OVERHEAD_BYTES
 from transcribe_platform.exception_handler import handle
+from transcribe_platform.throttling import GuardedAuthentication
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -62,7 +62,7 @@ def _refuse(request: ASGIRequest, length: int) -> HttpResponse | None:
     asked = Request(request)
     try:
         _check(asked, length)
-    except (UploadTooLarge, APIException) as error:
+    except (UploadTooLarge, LimitExceeded, APIException) as error:
         if isinstance(error, NotAuthenticated | AuthenticationFailed):
             error.auth_header = "Bearer"  # type: ignore[union-attr]
         return handle(error, {"request": asked})
@@ -74,7 +74,7 @@ def _check(asked: Request, length: int) -> None:
         raise UploadTooLarge
     if not asked.content_type.startswith("multipart/form-data"):
         raise UploadTooLarge(code="body_too_large")
-    if ApiKeyAuthentication().authenticate(asked) is None:
+    if GuardedAuthentication().authenticate(asked) is None:
         raise NotAuthenticated
 
 

@@ -30,6 +30,7 @@ STATUSES: tuple[tuple[type[errors.PlatformError], int], ...] = (
     (links.LinkExpired, 410),
     (errors.JobStateError, 409),
     (errors.IdempotencyConflict, 422),
+    (errors.LimitExceeded, 429),
     (errors.ServiceUnavailable, 503),
     (errors.UpstreamError, 502),
 )
@@ -56,9 +57,12 @@ def _ours(request: Any, error: errors.PlatformError) -> HttpResponse | None:
         return None
     faults = faults_of(error) if isinstance(error, errors.InvalidRequest) else []
     entries = [_entry(fault) for fault in faults]
-    return problem_response(
+    response = problem_response(
         request, status=status, code=error.code, detail=error.message, errors=entries
     )
+    if isinstance(error, errors.LimitExceeded) and error.retry_after:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
 
 
 def _as_api_exception(error: Exception) -> Exception:

@@ -13,6 +13,7 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
     target_class = "jobs.authentication.ApiKeyAuthentication"
     name = "ApiKey"
+    match_subclasses = True
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:  # noqa: ARG002
         """Return the security scheme object."""

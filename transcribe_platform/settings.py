@@ -54,6 +54,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "transcribe_platform.request_id.RequestIdMiddleware",
+    "transcribe_platform.throttling.RateLimitHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -138,7 +139,9 @@ USE_TZ = True
 USE_I18N = False
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["jobs.authentication.ApiKeyAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "transcribe_platform.throttling.ThrottledAuthentication"
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["jobs.authentication.HasTenant"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["jobs.parsers.StrictJSONParser"],
@@ -198,6 +201,10 @@ EGRESS_ALLOW = env_list("EGRESS_ALLOW")
 WEBHOOK_SCHEMES = (
     ["https", "http"] if env_bool("WEBHOOK_ALLOW_HTTP", default=False) else ["https"]
 )
+# Requests that come in; 0 is no limit. A tenant's own number stands for both.
+REQUESTS_PER_MINUTE = env_int("REQUESTS_PER_MINUTE", 6000)
+REQUESTS_PER_MINUTE_PER_KEY = env_int("REQUESTS_PER_MINUTE_PER_KEY", 3000)
+FAILED_KEYS_PER_MINUTE = env_int("FAILED_KEYS_PER_MINUTE", 120)
 IDEMPOTENCY_HOURS = env_int("IDEMPOTENCY_HOURS", 24)
 # Ended jobs are erased after so many days; 0 keeps them until somebody erases them.
 RETENTION_DAYS = env_int("RETENTION_DAYS", 0)

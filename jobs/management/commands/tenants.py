@@ -24,6 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("name", nargs="?")
         parser.add_argument("--weight", type=int)
         parser.add_argument("--max-in-flight", type=int)
+        parser.add_argument("--requests-per-minute", type=int, help="0: no limit")
         parser.add_argument("--highest-priority", type=int, choices=[0, 3, 6, 9])
         parser.add_argument("--allowed-region", action="append", metavar="NAME")
         parser.add_argument("--retention-days", type=int, help="0: for ever")
@@ -50,6 +51,7 @@ class Command(BaseCommand):
             fields = {
                 "weight": options["weight"],
                 "max_in_flight": options["max_in_flight"],
+                "requests_per_minute": options["requests_per_minute"],
                 "highest_priority": options["highest_priority"],
                 "allowed_regions": options["allowed_region"],
                 "retention_days": options["retention_days"],
