@@ -134,6 +134,26 @@ class EgressAllow:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressProxy:
+    """Where the operator's own proxy for customers' URLs listens."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, url: str) -> Self | None:
+        """Read ``http://host:port`` or nothing; ValueError says what is taken."""
+        if not url:
+            return None
+        origin = _parse(url.removesuffix("/"))
+        host, _, port = url.removesuffix("/").removeprefix("http://").rpartition(":")
+        if origin is None or _bare(host) != origin.host or port != str(origin.port):
+            message = "an egress proxy is http://host:port, without a password or path"
+            raise ValueError(message)
+        return cls(host=origin.host, port=origin.port)
+
+
 def is_public(ip: IPAddress) -> bool:
     """Tell whether an address is one that anybody on the Internet could serve."""
     ip = _unmapped(ip)

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from django.conf import settings
 
-from jobs.addresses import EgressAllow, Origin, check_url
+from jobs.addresses import EgressAllow, EgressProxy, Origin, check_url
 
 AUDIO_SCHEMES = ("http", "https")
 
@@ -28,6 +28,11 @@ def check_webhook_url(url: str, *, pointer: str = "") -> Origin:
 def allowed() -> EgressAllow:
     """Return the operator's exceptions, `EGRESS_ALLOW`."""
     return _parse(tuple(settings.EGRESS_ALLOW))
+
+
+def proxy() -> EgressProxy | None:
+    """Return the operator's way out for customers' URLs, `EGRESS_PROXY`."""
+    return EgressProxy.parse(settings.EGRESS_PROXY)
 
 
 @lru_cache(maxsize=8)

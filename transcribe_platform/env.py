@@ -5,11 +5,14 @@ Every reader also accepts ``NAME_FILE``, the path of a file that holds the value
 """
 
 import os
+from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
+from typing import TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 
+_T = TypeVar("_T")
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
 
@@ -67,3 +70,12 @@ def env_networks(name: str) -> list[str]:
             message = f"{name}: {error}. Name addresses or blocks such as 10.0.0.0/8."
             raise ImproperlyConfigured(message) from None
     return texts
+
+
+def checked(name: str, value: _T, check: Callable[[_T], object]) -> _T:
+    """Return the value if ``check`` finds no ValueError in it."""
+    try:
+        check(value)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}: {error}.") from None
+    return value

@@ -8,7 +8,9 @@ from typing import Any
 
 from psycopg import conninfo
 
+from jobs.addresses import EgressAllow, EgressProxy
 from transcribe_platform.env import (
+    checked,
     env_bool,
     env_float,
     env_int,
@@ -196,7 +198,9 @@ WEBHOOK_SCHEDULE_SECONDS = [
 WEBHOOK_THROTTLED_SECONDS = env_float("WEBHOOK_THROTTLED_SECONDS", 60)
 WEBHOOK_TIMEOUT_SECONDS = env_float("WEBHOOK_TIMEOUT_SECONDS", 15)
 # Internal receivers customers' URLs may reach: host, host:port or CIDR.
-EGRESS_ALLOW = env_list("EGRESS_ALLOW")
+EGRESS_ALLOW = checked("EGRESS_ALLOW", env_list("EGRESS_ALLOW"), EgressAllow.parse)
+# The way out for customers' URLs not listed above: an HTTP proxy that checks addresses.
+EGRESS_PROXY = checked("EGRESS_PROXY", env_str("EGRESS_PROXY", ""), EgressProxy.parse)
 # Hosts listed above may be reached by http whatever this says.
 WEBHOOK_SCHEMES = (
     ["https", "http"] if env_bool("WEBHOOK_ALLOW_HTTP", default=False) else ["https"]

@@ -12,10 +12,11 @@ import errno
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from http import HTTPStatus
 from ipaddress import ip_address
 from queue import Empty, SimpleQueue
 from threading import BoundedSemaphore, Thread
@@ -25,8 +26,9 @@ import httpcore
 import httpx
 
 from jobs import addresses
-from jobs.addresses import EgressAllow, IPAddress
+from jobs.addresses import EgressAllow, EgressProxy, IPAddress
 from jobs.errors import PlatformError
+from workers import tunnel
 
 CONNECT_SECONDS = 5.0
 DNS_SECONDS = 5.0
@@ -110,6 +112,7 @@ def deadline(seconds: float) -> Iterator[Deadline]:
 def build_transport(
     *,
     guard: EgressAllow | None,
+    proxy: EgressProxy | None = None,
     max_connections: int,
     keepalive_expiry: float = 3,
     ssl_context: ssl.SSLContext | None = None,
@@ -117,7 +120,9 @@ def build_transport(
     """Return a transport for ``httpx.Client`` whose calls obey `deadline`.
 
     With a guard only public addresses and what it lists are connected to; any other
-    raises DestinationNotAllowed before a packet is sent. No proxy is ever used.
+    raises DestinationNotAllowed before a packet is sent. With a proxy, which then
+    resolves and checks the names, all but what the guard lists goes through it.
+    The environment's proxies are never used.
     """
     context = ssl_context or httpx.create_ssl_context(trust_env=False)
     transport = _Transport(verify=context, trust_env=False)
@@ -126,7 +131,7 @@ def build_transport(
         ssl_context=context,
         max_connections=max_connections,
         keepalive_expiry=keepalive_expiry,
-        network_backend=_Backend(guard),
+        network_backend=_Backend(guard, proxy),
     )
     return transport
 
@@ -186,8 +191,11 @@ class _Stream(httpcore.NetworkStream):
 class _Backend(httpcore.NetworkBackend):
     """Resolves, checks and connects; the name stays for Host, SNI and certificate."""
 
-    def __init__(self, guard: EgressAllow | None) -> None:
+    def __init__(
+        self, guard: EgressAllow | None, proxy: EgressProxy | None = None
+    ) -> None:
         self._guard = guard
+        self._proxy = proxy
         self._inner = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -195,32 +203,57 @@ class _Backend(httpcore.NetworkBackend):
         host: str,
         port: int,
         timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[SocketOption] | None = None,
+        local_address: str | None = None,  # noqa: ARG002  the pool is given neither
+        socket_options: Iterable[SocketOption] | None = None,  # noqa: ARG002
     ) -> httpcore.NetworkStream:
-        found = self._find_addresses(host, port)[:MAX_ADDRESSES_TRIED]
-        with deadline(CONNECT_SECONDS if timeout is None else timeout) as limit:
+        seconds = CONNECT_SECONDS if timeout is None else timeout
+        if self._proxy is None or self._is_listed(host, port):
+            return self._connect(self._find_addresses(host, port), port, seconds)
+        return self._tunnel(self._proxy, host, port, seconds)
+
+    def _is_listed(self, host: str, port: int) -> bool:
+        return self._guard is not None and self._guard.allows_host(host, port)
+
+    def _connect(
+        self, found: Sequence[str], port: int, seconds: float
+    ) -> httpcore.NetworkStream:
+        found = found[:MAX_ADDRESSES_TRIED]
+        with deadline(seconds) as limit:
             for index, address in enumerate(found, start=1):
                 # A silent first address must leave time for the others.
                 share = max(limit.left, 0) / (len(found) - index + 1)
+                left = _time_left(share, httpcore.ConnectTimeout)
                 try:
-                    stream = self._inner.connect_tcp(
-                        address,
-                        port,
-                        _time_left(share, httpcore.ConnectTimeout),
-                        local_address,
-                        socket_options,
-                    )
+                    return _Stream(self._inner.connect_tcp(address, port, left))
                 except (httpcore.ConnectError, httpcore.ConnectTimeout):
                     if index == len(found):
                         raise
-                else:
-                    return _Stream(stream)
-        raise NameNotResolved(host)
+        raise NameNotResolved
+
+    def _tunnel(
+        self, proxy: EgressProxy, host: str, port: int, seconds: float
+    ) -> httpcore.NetworkStream:
+        if self._guard is not None and _is_literal(host):
+            check_addresses([host], port, self._guard)
+        # The proxy looks the name up and connects, each within its own time.
+        with deadline(DNS_SECONDS + seconds):
+            try:
+                found = [proxy.host]
+                if not _is_literal(proxy.host):
+                    found = _resolve(proxy.host, proxy.port)
+                stream = self._connect(found, proxy.port, seconds)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                raise tunnel.ProxyFailed(error) from error
+            try:
+                _check_opened(tunnel.ask(stream, host=host, port=port))
+            except BaseException:
+                stream.close()
+                raise
+        return stream
 
     def _find_addresses(self, host: str, port: int) -> list[str]:
         guard = self._guard
-        trusted = guard is None or guard.allows_host(host, port)
+        trusted = guard is None or self._is_listed(host, port)
         if _is_literal(host):
             found = [host]
         else:
@@ -229,6 +262,20 @@ class _Backend(httpcore.NetworkBackend):
         if guard is not None and not trusted:
             check_addresses(found, port, guard)
         return found
+
+
+def _check_opened(status: int) -> None:
+    """Raise what a proxy's answer other than 2xx means.
+
+    Smokescreen refuses with 407, others with 403; neither says why, nor do we.
+    """
+    if status < HTTPStatus.MULTIPLE_CHOICES:
+        return
+    if status in {HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED}:
+        raise DestinationNotAllowed
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise httpcore.ConnectError("the proxy could not connect")
+    raise tunnel.ProxyFailed(f"the proxy answered {status}")
 
 
 def check_addresses(found: Iterable[str], port: int, guard: EgressAllow) -> None:

@@ -1,6 +1,7 @@
 """The drift checks: what is written twice must agree."""
 
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -61,6 +62,25 @@ def test_a_missing_setting_fails_with_a_sentence_that_says_how_to_mend_it():
 
     assert answer.returncode != 0
     assert "SECRET_KEY is not set. Set SECRET_KEY=" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("EGRESS_ALLOW", "10.0.0.1/8"), ("EGRESS_PROXY", "https://proxy:3128")],
+)
+def test_a_broken_setting_fails_with_its_name(name, value):
+    answer = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=ROOT,
+        env={**os.environ, name: value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert answer.returncode != 0
+    assert f"{name}: " in answer.stderr
     assert "Traceback" not in answer.stderr
 
 

@@ -4,6 +4,7 @@ The transport is used without ``httpx.Client``: no cookies kept from one custome
 another, no redirects to follow, no proxy or password taken from the environment.
 """
 
+import logging
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,10 +16,12 @@ import httpx
 from django.conf import settings
 
 from jobs import egress
-from jobs.addresses import EgressAllow
+from jobs.addresses import EgressAllow, EgressProxy
 from jobs.errors import InvalidRequest
-from workers import network
+from workers import network, tunnel
 from workers.webhooks.schedule import TIMED_OUT, Answer
+
+logger = logging.getLogger(__name__)
 
 HEADERS = {
     "accept": "*/*",
@@ -59,7 +62,7 @@ def post(url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
 def close() -> None:
     """Close the kept connections; the next POST opens new ones."""
     if _transport.cache_info().currsize:
-        _transport(egress.allowed()).close()
+        _transport(egress.allowed(), egress.proxy()).close()
     _transport.cache_clear()
 
 
@@ -68,9 +71,11 @@ _making = Lock()
 
 
 @lru_cache(maxsize=1)
-def _transport(guard: EgressAllow) -> httpx.HTTPTransport:
+def _transport(guard: EgressAllow, proxy: EgressProxy | None) -> httpx.HTTPTransport:
     """Return this process's transport; made at first use, so after a fork."""
-    return network.build_transport(guard=guard, max_connections=MAX_CONNECTIONS)
+    return network.build_transport(
+        guard=guard, proxy=proxy, max_connections=MAX_CONNECTIONS
+    )
 
 
 def _exchange(
@@ -101,7 +106,7 @@ def _send(url: str, headers: Mapping[str, str], body: bytes, started: float) -> 
         },
     )
     with _making:
-        transport = _transport(egress.allowed())
+        transport = _transport(egress.allowed(), egress.proxy())
     response = transport.handle_request(request)
     try:
         raw = _read_some(response)
@@ -148,6 +153,9 @@ def _name_error(error: Exception) -> str:
         return TIMED_OUT
     if isinstance(cause, network.NameNotResolved):
         return "name_not_resolved"
+    if isinstance(cause, tunnel.ProxyFailed):
+        logger.error("The egress proxy failed", extra={"error": str(cause)})
+        return "egress_proxy_failed"
     if isinstance(cause, network.TlsFailed):
         return "tls_failed"
     if isinstance(error, httpx.TransportError) and _died_silently(error):

@@ -2,7 +2,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from jobs.addresses import EgressAllow, Origin, check_url, is_public
+from jobs.addresses import EgressAllow, EgressProxy, Origin, check_url, is_public
 from jobs.errors import InvalidRequest
 
 NOBODY = EgressAllow.parse([])
@@ -121,6 +121,8 @@ MALFORMED = [
     "http://[fe80::1%lo]/",
     "http://[:::1]/",
     "http://[127.0.0.1]x/",
+    "http://[127.0.0.1]/",
+    "http://[8.8.8.8]/",
     "http://[]/",
     "http://pub.test/" + "a" * 2048,
 ]
@@ -225,3 +227,38 @@ def test_a_listed_receiver_is_still_reached_by_http_only() -> None:
 def test_an_unreadable_exception_is_named(entry: str) -> None:
     with pytest.raises(ValueError, match=repr(entry).replace("*", r"\*")):
         EgressAllow.parse([entry])
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        ("http://smokescreen:4750", "smokescreen", 4750),
+        ("http://10.0.0.4:4750/", "10.0.0.4", 4750),
+        ("http://[fd00::4]:80", "fd00::4", 80),
+    ],
+)
+def test_an_egress_proxy_is_a_host_and_a_port(url: str, host: str, port: int) -> None:
+    assert EgressProxy.parse(url) == EgressProxy(host=host, port=port)
+
+
+def test_no_egress_proxy_is_none() -> None:
+    assert EgressProxy.parse("") is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "smokescreen:4750",
+        "http://smokescreen",
+        "https://smokescreen:4750",
+        "socks5://smokescreen:1080",
+        "http://user:password@smokescreen:4750",
+        "http://smokescreen:4750/path",
+        "http://smokescreen:4750?x",
+        "http://smokescreen:0",
+        "http://smokescreen:4750 ",
+    ],
+)
+def test_what_is_no_egress_proxy_is_refused_with_a_sentence(url: str) -> None:
+    with pytest.raises(ValueError, match=r"is http://host:port, without a password"):
+        EgressProxy.parse(url)

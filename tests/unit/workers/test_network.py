@@ -1,23 +1,17 @@
 """The network backend on real loopback sockets: deadlines, the guard, TLS names."""
 
-import datetime as dt
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
-from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from jobs.addresses import EgressAllow
+from tests.fakes.certificates import new_authority
 from tests.fakes.webhook_receiver import Reply, listening
 from workers import network
 
@@ -333,46 +327,15 @@ def test_without_a_guard_a_dead_address_leaves_the_next_one_a_chance(client, nam
 # --- TLS ----------------------------------------------------------------------
 
 
-def make_certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Return a server's context for the name, and a client's that trusts it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(serialization.Encoding.PEM)
-    (folder / "both.pem").write_bytes(
-        pem
-        + key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(folder / "both.pem")
-    return server, ssl.create_default_context(cadata=pem.decode())
-
-
 def test_sni_host_and_certificate_go_by_the_name_not_the_address(names, tmp_path):
-    server, trusting = make_certificate(tmp_path, "hooks.example")
+    authority = new_authority(tmp_path)
+    server = authority.server("hooks.example")
     asked_for: list[str | None] = []
     server.sni_callback = lambda _socket, name, _context: asked_for.append(name)
     names.known |= {"hooks.example": ["127.0.0.1"], "other.example": ["127.0.0.1"]}
     with (
         listening(tls=server) as receiver,
-        client_of(ALLOW_LOOPBACK, ssl_context=trusting) as client,
+        client_of(ALLOW_LOOPBACK, ssl_context=authority.client) as client,
     ):
         client.post(f"https://hooks.example:{receiver.port}/", content=bytes(10**6))
         with pytest.raises(httpx.ConnectError) as wrong_name:

@@ -1,0 +1,43 @@
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.fakes.certificates import Authority, new_authority
+from tests.fakes.webhook_receiver import Receiver, Reply
+from workers import network
+from workers.webhooks import transport
+
+
+@pytest.fixture(autouse=True)
+def _transport_of_its_own(settings) -> Iterator[None]:
+    settings.WEBHOOK_TIMEOUT_SECONDS = 5
+    transport.close()
+    yield
+    transport.close()
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[..., Receiver]]:
+    """Start receivers that end with the test."""
+    receivers: list[Receiver] = []
+
+    def start(*replies: Reply, **options) -> Receiver:
+        receivers.append(Receiver(*replies, **options))
+        return receivers[-1]
+
+    yield start
+    for receiver in receivers:
+        receiver.close()
+
+
+@pytest.fixture
+def authority(tmp_path, monkeypatch) -> Authority:
+    """Return the one authority that the platform trusts in this test."""
+    made = new_authority(tmp_path)
+    build = network.build_transport
+
+    def trusting(**options):
+        return build(**options, ssl_context=made.client)
+
+    monkeypatch.setattr(network, "build_transport", trusting)
+    return made
