@@ -6,6 +6,19 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
+from jobs.examples import (
+    ATTEMPT,
+    CANCELED,
+    CURSOR,
+    DETAIL_JOB,
+    JOB,
+    ME_ANSWER,
+    RETRIED,
+    SUBMISSION,
+    SUBMISSION_FORM,
+    examples,
+    page,
+)
 from jobs.idempotency import HEADER
 from jobs.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from jobs.serializers import (
@@ -97,6 +110,7 @@ SUBMIT: dict[str, Any] = {
         **problems(410, 411, 413, 415, 422),
     },
     "parameters": [IDEMPOTENCY_PARAMETER, *ACCEPTED_HEADERS],
+    "examples": examples(sent=SUBMISSION, form=SUBMISSION_FORM, answers={202: JOB}),
 }
 LIST: dict[str, Any] = {
     "operation_id": "list_jobs",
@@ -112,10 +126,12 @@ LIST: dict[str, Any] = {
             "metadata.{key}", description="Jobs whose metadata has this value."
         ),
     ],
+    "examples": examples(answers={200: page(JOB, next_cursor=CURSOR)}),
 }
 DETAIL: dict[str, Any] = {
     "operation_id": "get_job",
     "responses": {(200, "application/json"): JobDetailOutput, **problems(404)},
+    "examples": examples(answers={200: DETAIL_JOB}),
 }
 ERASE: dict[str, Any] = {
     "operation_id": "erase_job",
@@ -147,19 +163,23 @@ ERASE: dict[str, Any] = {
 ATTEMPTS: dict[str, Any] = {
     "operation_id": "list_attempts",
     "responses": {(200, "application/json"): AttemptPage, **problems(404)},
+    "examples": examples(answers={200: {"data": [ATTEMPT]}}),
 }
 CANCEL: dict[str, Any] = {
     "operation_id": "cancel_job",
     "request": None,
     "responses": {(200, "application/json"): JobOutput, **problems(404, 409)},
+    "examples": examples(answers={200: CANCELED}),
 }
 RETRY: dict[str, Any] = {
     "operation_id": "retry_job",
     "request": None,
     "responses": {(202, "application/json"): JobOutput, **problems(404, 409, 410, 422)},
     "parameters": [IDEMPOTENCY_PARAMETER, *ACCEPTED_HEADERS],
+    "examples": examples(answers={202: RETRIED}),
 }
 ME: dict[str, Any] = {
     "operation_id": "get_me",
     "responses": {(200, "application/json"): MeOutput, **problems()},
+    "examples": examples(answers={200: ME_ANSWER}),
 }

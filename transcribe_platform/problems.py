@@ -14,6 +14,8 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.views import defaults
 
+from transcribe_platform.problem_table import title_of
+
 CONTENT_TYPE = "application/problem+json"
 RETRY_SECONDS = {"service_unavailable": 5, "result_not_ready": 2}
 DATABASE_AWAY = (OperationalError, InterfaceError)
@@ -31,7 +33,7 @@ def problem_response(
     """Build the response; its ``code`` is stable, its ``detail`` a sentence."""
     problem: dict[str, Any] = {
         "type": f"{settings.BASE_URL}/problems/{code}",
-        "title": code.replace("_", " ").capitalize(),
+        "title": title_of(code),
         "status": status,
         "detail": detail,
         "instance": request.path,

@@ -6,6 +6,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample
 
 from jobs.schema import problems, query_parameter
+from transcripts.examples import EXAMPLES
 from transcripts.serializers import (
     FORMATS,
     LinkInput,
@@ -30,6 +31,7 @@ TRANSCRIPT: dict[str, Any] = {
         (200, RAW): OpenApiTypes.OBJECT,
         **problems(404, 409, 410),
     },
+    "examples": EXAMPLES,
 }
 MAKE_LINK: dict[str, Any] = {
     "operation_id": "create_transcript_link",

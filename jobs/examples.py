@@ -1,0 +1,125 @@
+"""Examples for the OpenAPI document: one job's story, told the same way everywhere.
+
+A test holds each to its schema, and fails for an operation without one.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample
+
+JSON_TYPE = "application/json"
+FORM_TYPE = "multipart/form-data"
+
+JOB_ID = "01980a52-7c1e-7c3a-9d55-0b6f6f2f8e11"
+RETRY_ID = "01980a5f-02b4-7f10-8a3c-5f1c2f0f7a22"
+TENANT_ID = "01979c00-1d2f-7000-8000-8b7b3cb5a001"
+
+JOB: dict[str, Any] = {
+    "id": JOB_ID,
+    "object": "job",
+    "status": "queued",
+    "mode": "async",
+    "priority": "high",
+    "audio": {"url": "https://audio.example.com/calls/4711.wav"},
+    "options": {"model": "nova-3", "smart_format": True, "diarize": True},
+    "metadata": {"order": "4711"},
+    "duration_seconds": None,
+    "attempt": 0,
+    "max_attempts": 5,
+    "created_at": "2026-03-01T09:30:00.412000Z",
+    "started_at": None,
+    "finished_at": None,
+    "next_attempt_at": None,
+    "expires_at": None,
+    "retry_of": None,
+    "region": None,
+    "error": None,
+    "warnings": [],
+    "result_url": None,
+}
+CANCELED: dict[str, Any] = {
+    **JOB,
+    "status": "canceled",
+    "finished_at": "2026-03-01T09:30:02.118000Z",
+}
+DETAIL_JOB: dict[str, Any] = {
+    **JOB,
+    "queue": {
+        "position": 3,
+        "is_capped": False,
+        "audio_seconds_ahead": 412.5,
+        "eta_seconds": 21.0,
+    },
+}
+RETRIED: dict[str, Any] = {**JOB, "id": RETRY_ID, "retry_of": JOB_ID}
+
+ATTEMPT: dict[str, Any] = {
+    "id": "01980a52-7d60-7b11-b0f4-2f8d2f7f4d10",
+    "outcome": "ok",
+    "region": "eu-west-1",
+    "request_id": "3b5d2c1e-6c0e-4a59-9b1f-7a0f6d2f9e55",
+    "status_code": 200,
+    "error_code": "",
+    "audio_seconds": 184.2,
+    "cost_estimate": "0.013202",
+    "started_at": "2026-03-01T09:30:00.731000Z",
+    "finished_at": "2026-03-01T09:30:04.902000Z",
+}
+ME_ANSWER: dict[str, Any] = {
+    "tenant": {"id": TENANT_ID, "name": "Example Ltd"},
+    "api_key": {
+        "id": "4f7Kq0aZ",
+        "name": "production",
+        "scopes": ["jobs:read", "jobs:write"],
+        "expires_at": None,
+        "created_at": "2026-01-15T08:00:00Z",
+    },
+}
+SUBMISSION: dict[str, Any] = {
+    "audio_url": "https://audio.example.com/calls/4711.wav",
+    "options": {"diarize": True},
+    "priority": "high",
+    "metadata": {"order": "4711"},
+    "callback_url": "https://hooks.example.com/transcripts",
+}
+SUBMISSION_FORM: dict[str, Any] = {"file": "(bytes)", "priority": "high"}
+CURSOR = "AZgKUnweejydVQtvby-OEcsvQ5YTvHV0"
+
+
+def examples(
+    *,
+    sent: Mapping[str, Any] | None = None,
+    form: Mapping[str, Any] | None = None,
+    answers: Mapping[int | tuple[int, str], Any],
+) -> list[OpenApiExample]:
+    """Return an operation's ``examples``: its JSON or form body, an answer a status.
+
+    A status may come with a media type; without one it is JSON.
+    """
+    made = [
+        OpenApiExample(name, value, request_only=True, media_type=media_type)
+        for name, value, media_type in (
+            ("Request", sent, JSON_TYPE),
+            ("Form", form, FORM_TYPE),
+        )
+        if value is not None
+    ]
+    for key, value in answers.items():
+        status, media_type = key if isinstance(key, tuple) else (key, JSON_TYPE)
+        made.append(
+            OpenApiExample(
+                "Answer",
+                value,
+                response_only=True,
+                status_codes=[str(status)],
+                media_type=media_type,
+            )
+        )
+    return made
+
+
+def page(row: Mapping[str, Any], *, next_cursor: str | None = None) -> dict[str, Any]:
+    """Return a list's answer with this one row in it."""
+    has_more = next_cursor is not None
+    return {"data": [row], "has_more": has_more, "next_cursor": next_cursor}

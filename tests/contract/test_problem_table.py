@@ -1,0 +1,125 @@
+"""The codes in the source and the table behind /problems are the same."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from jobs.state import FINAL, JobStatus
+from transcribe_platform.problem_table import PROBLEMS
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("jobs", "transcripts", "workers", "transcribe_platform")
+# The emulator speaks Deepgram's codes; migrations only name columns.
+LEFT_OUT = ("emulator", "migrations")
+TABLES = {"problem_table.py", "request_problems.py", "outcomes.py", "operations.py"}
+CODE = re.compile(r"[a-z]+(_[a-z]+)+")
+NAMES = {"code", "default_code", "error_code"}
+REFUSES = re.compile(r"_?refuse")
+# Names of dictionaries whose keys or values are codes.
+CODE_TABLES = {"MESSAGES", "CODES", "_BY_STATUS", "RETRY_SECONDS"}
+# Codes that the source puts together, and those that DRF brings.
+COMPOSED = {
+    'f"job_{job.status}"': {f"job_{it}" for it in FINAL - {JobStatus.COMPLETED}},
+    'f"parameter_{problem}"': {
+        "parameter_invalid",
+        "parameter_unknown",
+        "parameter_repeated",
+    },
+}
+OF_DRF = {
+    "forbidden",
+    "method_not_allowed",
+    "not_acceptable",
+    "unsupported_media_type",
+}
+# What stands where a code does and is none that anybody meets.
+NO_CODES = {
+    "not_authenticated",  # DRF's names, which CODES translates
+    "permission_denied",
+    "parse_error",
+    "audio_url",  # names of fields
+    "expires_at",
+    "err_code",  # names in Deepgram's answers
+    "error_code",
+}
+
+
+def sources() -> Iterator[tuple[Path, ast.AST]]:
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            if path.name not in TABLES and not set(path.parts) & set(LEFT_OUT):
+                yield path, ast.parse(path.read_text())
+
+
+def constants(node: ast.AST | None) -> set[str]:
+    """Return what looks like a code in an expression."""
+    if node is None:
+        return set()
+    return {
+        it.value
+        for it in ast.walk(node)
+        if isinstance(it, ast.Constant)
+        and isinstance(it.value, str)
+        and CODE.fullmatch(it.value)
+    }
+
+
+def codes_in(node: ast.AST) -> set[str]:
+    """Return the codes that one node of the source gives."""
+    match node:
+        case ast.keyword(arg=name, value=value) if name in NAMES:
+            return composed(value) | constants(value)
+        case ast.Dict(keys=keys, values=values):
+            pairs = zip(keys, values, strict=True)
+            return set().union(*(constants(it) for key, it in pairs if is_code(key)))
+        case ast.Call(func=ast.Name(id=name), args=args) if REFUSES.fullmatch(name):
+            return set().union(*map(constants, args))
+        case (
+            ast.Assign(targets=[target], value=value)
+            | ast.AnnAssign(target=target, value=ast.expr() as value)
+        ):
+            return of_assignment(target, value)
+        case ast.FunctionDef(name=name) if name.startswith("_judge"):
+            return set().union(*(constants(it) for it in returns(node)))
+    return set()
+
+
+def is_code(key: ast.AST | None) -> bool:
+    return isinstance(key, ast.Constant) and key.value == "code"
+
+
+def of_assignment(target: ast.AST, value: ast.AST) -> set[str]:
+    names = {it.id for it in ast.walk(target) if isinstance(it, ast.Name)}
+    return constants(value) if names & (NAMES | CODE_TABLES) else set()
+
+
+def returns(node: ast.AST) -> Iterator[ast.AST]:
+    return (it for it in ast.walk(node) if isinstance(it, ast.Return))
+
+
+def composed(value: ast.AST) -> set[str]:
+    if not isinstance(value, ast.JoinedStr):
+        return set()
+    return COMPOSED[ast.unparse(value).replace("'", '"')]
+
+
+def all_codes() -> dict[str, str]:
+    found = dict.fromkeys(OF_DRF | set().union(*COMPOSED.values()), "composed")
+    for path, tree in sources():
+        for node in ast.walk(tree):
+            found |= dict.fromkeys(codes_in(node), str(path.relative_to(ROOT)))
+    return {code: where for code, where in found.items() if code not in NO_CODES}
+
+
+def test_every_code_of_the_source_is_in_the_table():
+    lacking = {code: it for code, it in all_codes().items() if code not in PROBLEMS}
+
+    assert lacking == {}, (
+        "tell what they mean in transcribe_platform/request_problems.py or outcomes.py;"
+        " what is no code goes to NO_CODES here"
+    )
+
+
+def test_the_table_has_no_code_that_the_source_does_not_give():
+    assert set(PROBLEMS) - set(all_codes()) == set()

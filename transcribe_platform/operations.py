@@ -1,0 +1,135 @@
+"""What the OpenAPI document says of every operation by itself.
+
+Summaries come from the views' docstrings, tags from the paths; what an answer carries
+because of its status (request id, when to come back, an example of the problem) is
+added here, so that no view has to say it.
+"""
+
+import copy
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from drf_spectacular.openapi import AutoSchema
+
+from transcribe_platform.problem_table import PROBLEMS
+from transcribe_platform.problems import CONTENT_TYPE
+
+Operation = dict[str, Any]
+
+TAGS = {
+    "jobs": "Submit audio, follow it, cancel it, run it again.",
+    "batches": "Many jobs with one life.",
+    "transcripts": "What came out of a job.",
+    "webhook-endpoints": "Where results are sent, and with which secret.",
+    "webhook-deliveries": "What was sent, how it went, and sending it again.",
+    "api-keys": "Who may ask for what.",
+    "usage": "What was used, and what it may cost.",
+    "me": "Whose key this is.",
+}
+# Which code stands for a status where several have it.
+EXAMPLES = {
+    "400": "parameter_unknown",
+    "401": "key_missing",
+    "403": "scope_missing",
+    "404": "not_found",
+    "409": "job_state_conflict",
+    "413": "body_too_large",
+    "422": "idempotency_key_reused",
+    "503": "service_unavailable",
+}
+OPERATION_EXAMPLES = {("get_transcript", "409"): "result_not_ready"}
+_DESCRIPTIONS = {
+    "200": "Done.",
+    "201": "Made.",
+    "202": "Accepted; the rest happens later.",
+    "204": "Done; there is nothing to say.",
+}
+_WITH_BODY = {"post", "put", "patch"}
+_BODY_REFUSALS = ("411", "413", "415")
+_TEXT = {"schema": {"type": "string"}}
+_SECONDS = {"schema": {"type": "integer", "minimum": 0}}
+_REQUEST_ID = "Echoed from the request, or made; name it when you ask for help."
+_RETRY_AFTER = {"description": "When to come back, in seconds.", **_SECONDS}
+HEADERS: dict[str, dict[str, Any]] = {
+    "401": {"WWW-Authenticate": {"description": "`Bearer`.", **_TEXT}},
+    "429": {"Retry-After": _RETRY_AFTER},
+    "503": {"Retry-After": _RETRY_AFTER},
+}
+
+
+class OperationSchema(AutoSchema):
+    """An operation whose summary is the first sentence of its docstring."""
+
+    def get_summary(self) -> str | None:
+        """Return the first sentence, without its full stop."""
+        described = " ".join(self.get_description().split())
+        return re.split(r"[.;:] |\.$", described)[0] or None
+
+
+def complete_document(result: dict[str, Any], **_generator: Any) -> dict[str, Any]:
+    """Add to each operation what its answers imply; a hook of drf-spectacular."""
+    used: set[str] = set()
+    for method, operation in operations_of(result):
+        used.update(operation["tags"])
+        answers = operation["responses"]
+        if method in _WITH_BODY:
+            for status in _BODY_REFUSALS:
+                answers.setdefault(status, copy.deepcopy(answers["400"]))
+        operation["responses"] = dict(sorted(answers.items()))
+        for status, answer in operation["responses"].items():
+            _complete_answer(operation, status, answer)
+    result["tags"] = [
+        {"name": name, "description": text}
+        for name, text in TAGS.items()
+        if name in used
+    ]
+    return result
+
+
+def operations_of(document: dict[str, Any]) -> Iterator[tuple[str, Operation]]:
+    """Yield every operation of a document, and its method."""
+    for path in document["paths"].values():
+        yield from path.items()
+
+
+def _complete_answer(operation: Operation, status: str, answer: Any) -> None:
+    headers = answer.setdefault("headers", {})
+    headers["X-Request-Id"] = {"description": _REQUEST_ID, **_TEXT}
+    headers.update(HEADERS.get(status, {}))
+    media_type = answer.get("content", {}).get(CONTENT_TYPE)
+    if media_type is not None:
+        code = _example_code(operation, status)
+        media_type.setdefault("examples", {code: {"value": _example(code)}})
+        answer["description"] = PROBLEMS[code].title + "."
+    elif answer["description"] in {"", "No response body"}:
+        answer["description"] = _DESCRIPTIONS.get(status, "Done.")
+
+
+def _example_code(operation: Operation, status: str) -> str:
+    chosen = OPERATION_EXAMPLES.get((operation["operationId"], status))
+    if chosen is None and status == "400" and "requestBody" in operation:
+        chosen = "field_unknown"
+    first = (it.code for it in PROBLEMS.values() if str(it.status) == status)
+    return chosen or EXAMPLES.get(status) or next(first)
+
+
+def _example(code: str) -> dict[str, Any]:
+    kind = PROBLEMS[code]
+    problem: dict[str, Any] = {
+        "type": f"{settings.BASE_URL}/problems/{code}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": kind.meaning.replace("`", ""),
+        "instance": "/v1/jobs",
+        "code": code,
+        "request_id": "6f1d7f0c2c1a4b5e9d3f8a7b6c5d4e3f",
+    }
+    where = {
+        "parameter_unknown": {"parameter": "colour"},
+        "field_unknown": {"pointer": "/colour"},
+    }
+    if place := where.get(code):
+        problem["errors"] = [{**place, "code": code, "detail": kind.title + "."}]
+    return problem

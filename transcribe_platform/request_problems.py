@@ -1,0 +1,287 @@
+"""What can be wrong with a request, in the words of `/problems`."""
+
+_AS_IS = "Do not send it again as it is: the answer stays the same."
+_MEND = "Mend what `errors` points at, and send it again."
+_LATER = "Wait as long as `Retry-After` says, then send it again."
+_KEY = "Ask whoever manages your tenant's keys for one that is valid."
+_OURS = "This is ours to mend. Tell us the `request_id`."
+
+# code, status, title, what it means, what to do
+REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
+    # --- who asks
+    (
+        *("key_missing", 401, "No API key"),
+        "The request came without an `Authorization` header.",
+        "Send `Authorization: Bearer tp_live_…`; never in the query string.",
+    ),
+    (
+        *("key_malformed", 401, "Not an API key"),
+        "The header holds something else than a whole key: its shape or its checksum"
+        " is wrong.",
+        "Copy the key again, whole. Its last six characters are a checksum.",
+    ),
+    (
+        *("key_invalid", 401, "API key not valid"),
+        "There is no such key, it was revoked, or its tenant is switched off.",
+        _KEY,
+    ),
+    (
+        *("key_expired", 401, "API key expired"),
+        "The key was valid until its `expires_at`.",
+        _KEY,
+    ),
+    (
+        *("scope_missing", 403, "Scope missing"),
+        "The key is valid and may not do this; `detail` names the scope.",
+        "Use a key that has the scope. `GET /v1/me` shows what a key may do.",
+    ),
+    (
+        *("address_not_allowed", 403, "Not from this address"),
+        "The key may only be used from certain addresses, and this is not one.",
+        "Send it from one of those, or change the key's `allowed_ips`.",
+    ),
+    (
+        *("forbidden", 403, "Not permitted"),
+        "The platform does not permit this request.",
+        _AS_IS,
+    ),
+    # --- what was sent
+    (
+        *("bad_request", 400, "The request cannot be read"),
+        "Something is wrong before any of the API's own rules: the host name, the"
+        " encoding, the form's boundary.",
+        "Look at what your HTTP client really sends.",
+    ),
+    (
+        *("body_invalid", 400, "The body cannot be read"),
+        "The body is not what its `Content-Type` says it is.",
+        "Look at what your HTTP client really sends.",
+    ),
+    (
+        *("body_truncated", 400, "The body was cut off"),
+        "Fewer bytes came than `Content-Length` announced: the connection broke.",
+        "Send it again; with an `Idempotency-Key` that is safe.",
+    ),
+    (
+        *("json_invalid", 400, "JSON that we do not take"),
+        "The body is not a JSON object, or two readers could understand it"
+        " differently: a doubled key, NaN, an integer past 2^53, more than 8 levels.",
+        _MEND,
+    ),
+    (
+        *("text_invalid", 400, "Text that cannot be kept"),
+        "A text holds NUL or half of a surrogate pair.",
+        _MEND,
+    ),
+    (
+        *("invalid_request", 400, "Several fields are wrong"),
+        "More than one field is not as it should be; `errors` lists each.",
+        _MEND,
+    ),
+    (
+        *("field_required", 400, "A field is missing"),
+        "The request needs this field.",
+        _MEND,
+    ),
+    (
+        *("field_invalid", 400, "A field is wrong"),
+        "The field's type or value is not one that it takes.",
+        _MEND,
+    ),
+    (
+        *("field_unknown", 400, "There is no such field"),
+        "The request has a field that this operation does not know: a typing error"
+        " is told rather than passed over.",
+        _MEND,
+    ),
+    (
+        *("field_repeated", 400, "A field came twice"),
+        "The form has the same field more than once.",
+        _MEND,
+    ),
+    (
+        *("field_conflict", 400, "Fields that exclude each other"),
+        "Two fields say the same thing in different ways.",
+        "Send one of them.",
+    ),
+    (
+        *("metadata_invalid", 400, "Metadata that we do not take"),
+        "Metadata is flat: at most 16 keys, values of text (512 characters), number"
+        " or boolean.",
+        _MEND,
+    ),
+    (
+        *("url_invalid", 400, "Not a URL that we take"),
+        "A URL is `scheme://host[:port]/path`, ASCII, without user name, password or"
+        " fragment.",
+        _MEND,
+    ),
+    (
+        *("url_not_allowed", 400, "A place we do not go to"),
+        "The URL's scheme, port or host is not one that may be used. What is inside"
+        " a network is never told.",
+        "Use a public address. For a receiver of your own network the operator"
+        " lists it in `EGRESS_ALLOW`.",
+    ),
+    (
+        *("parameter_unknown", 400, "There is no such parameter"),
+        "The query string has a parameter that this operation does not know.",
+        _MEND,
+    ),
+    (
+        *("parameter_repeated", 400, "A parameter came twice"),
+        "The query string has the same parameter more than once.",
+        _MEND,
+    ),
+    (
+        *("parameter_invalid", 400, "A parameter is wrong"),
+        "The parameter's value is not one that it takes.",
+        _MEND,
+    ),
+    (
+        *("cursor_invalid", 400, "Not this list's cursor"),
+        "The cursor is of another list or tenant, or was changed.",
+        "Start again without it, and pass `next_cursor` on as it comes.",
+    ),
+    (
+        *("idempotency_key_invalid", 400, "Not an idempotency key"),
+        "An `Idempotency-Key` is 1 to 255 visible ASCII characters.",
+        _MEND,
+    ),
+    (
+        *("option_unknown", 400, "There is no such option"),
+        "Deepgram has no option of this name; `detail` may know what was meant.",
+        _MEND,
+    ),
+    (
+        *("option_invalid", 400, "An option is wrong"),
+        "The option's value has another type or range.",
+        _MEND,
+    ),
+    (
+        *("option_refused", 400, "An option that is not yours"),
+        "The platform decides this option itself; `detail` says what to use instead.",
+        _MEND,
+    ),
+    (
+        *("option_conflict", 400, "Options that do not go together"),
+        "The option needs another one, or another model.",
+        _MEND,
+    ),
+    (
+        *("priority_not_allowed", 400, "Priority not allowed"),
+        "Your tenant's jobs may not have this priority.",
+        "Use a lower one, or ask the operator for more.",
+    ),
+    (
+        *("region_not_allowed", 400, "Region not allowed"),
+        "There is no such region, or your tenant may not use it.",
+        _MEND,
+    ),
+    # --- what was asked for
+    (
+        *("not_found", 404, "Nothing here"),
+        "There is nothing by this address or id. What belongs to another tenant"
+        " reads the same.",
+        "Check the address and whose key it is.",
+    ),
+    (
+        *("method_not_allowed", 405, "Method not allowed"),
+        "The address is right and does not take this method; `Allow` lists those it"
+        " takes.",
+        "Use one of those.",
+    ),
+    (
+        *("not_acceptable", 406, "Not to be had in this form"),
+        "The answer has no form that your `Accept` header takes.",
+        "Accept `application/json`, or `*/*`.",
+    ),
+    (
+        *("job_state_conflict", 409, "The job's status does not allow this"),
+        "What was asked for is only possible in another status; `detail` names the"
+        " job's.",
+        "Look at the job before you go on.",
+    ),
+    (
+        *("stale_job_state", 409, "Somebody was first"),
+        "The job's status changed while this request ran.",
+        "Look at the job before you go on.",
+    ),
+    (
+        *("result_not_ready", 409, "No transcript yet"),
+        "The job has not ended.",
+        "Wait as long as `Retry-After` says, or for the webhook.",
+    ),
+    (
+        *("job_failed", 409, "The job failed"),
+        "It has no transcript; the job's `error` says why.",
+        "Mend the reason, and `POST /v1/jobs/{id}/retry`.",
+    ),
+    (
+        *("job_canceled", 409, "The job was canceled"),
+        "It has no transcript.",
+        "`POST /v1/jobs/{id}/retry` runs it again as a new job.",
+    ),
+    (
+        *("job_expired", 409, "The job expired"),
+        "Its time was up before it ran; it has no transcript.",
+        "`POST /v1/jobs/{id}/retry` runs it again as a new job.",
+    ),
+    # --- its size and kind
+    (
+        *("length_required", 411, "Length required"),
+        "The body came in chunks, without a `Content-Length`.",
+        "Send a `Content-Length`.",
+    ),
+    (
+        *("body_too_large", 413, "The body is too large"),
+        "A JSON body or a form's fields are at most 1 MiB.",
+        "Upload audio as a file of `multipart/form-data`, or name its URL.",
+    ),
+    (
+        *("upload_too_large", 413, "The upload is too large"),
+        "The file is larger than the platform takes.",
+        "Compress it (FLAC, Opus), split it, or name its URL.",
+    ),
+    (
+        *("unsupported_media_type", 415, "Not a kind of body we read"),
+        "The `Content-Type` is not one that this operation takes.",
+        "Send `application/json`; a file as `multipart/form-data`.",
+    ),
+    (
+        *("audio_unreadable", 422, "Not audio that can be read"),
+        "The file is not audio, or of a kind that cannot be decoded.",
+        _AS_IS,
+    ),
+    (
+        *("audio_empty", 422, "The file is empty"),
+        "There is nothing in the file.",
+        _AS_IS,
+    ),
+    (
+        *("audio_missing", 422, "No audio in the file"),
+        "The file can be read and has no audio track; on a job: its upload is gone.",
+        _AS_IS,
+    ),
+    (
+        *("audio_truncated", 422, "The audio is cut off"),
+        "The file ends before its own header says.",
+        "Upload it again, whole.",
+    ),
+    (
+        *("idempotency_key_reused", 422, "Idempotency key used before"),
+        "This `Idempotency-Key` came before with another request.",
+        "Use one key a request; repeat a request only as it was.",
+    ),
+    # --- us
+    (
+        *("server_error", 500, "Something went wrong on our side"),
+        "We did not expect this. Whether the request was carried out is not known.",
+        _OURS + " With an `Idempotency-Key` it is safe to send it again.",
+    ),
+    (
+        *("service_unavailable", 503, "Not now"),
+        "The platform cannot take this now; nothing was done.",
+        _LATER,
+    ),
+)
