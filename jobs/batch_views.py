@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from jobs import batches, intake, pagination, schema
 from jobs.api import ApiView, caller_of, respond, tenant_of
 from jobs.batch_serializers import BatchInput, BatchOutput, BatchPage
+from jobs.examples import BATCH, BATCH_SUBMISSION, examples, page_of
 from jobs.idempotency import Answer
 from jobs.models import Batch
 from jobs.pagination import PageQuery, respond_page
@@ -32,6 +33,7 @@ class BatchList(ApiView):
             **schema.problems(413, 415, 422),
         },
         parameters=[schema.IDEMPOTENCY_PARAMETER, *schema.ACCEPTED_HEADERS],
+        examples=examples(sent=BATCH_SUBMISSION, answers={202: BATCH}),
     )
     def post(self, request: Request) -> Response:
         """Submit up to a thousand jobs: all of them, or none if one is wrong."""
@@ -52,6 +54,7 @@ class BatchList(ApiView):
         operation_id="list_batches",
         responses={(200, "application/json"): BatchPage, **schema.problems()},
         parameters=schema.PAGE_PARAMETERS,
+        examples=examples(answers={200: page_of(BATCH)}),
     )
     def get(self, request: Request) -> Response:
         """List batches, newest first."""
@@ -69,6 +72,7 @@ class BatchDetail(ApiView):
     @extend_schema(
         operation_id="get_batch",
         responses={(200, "application/json"): BatchOutput, **schema.problems(404)},
+        examples=examples(answers={200: BATCH}),
     )
     def get(self, request: Request, batch_id: UUID) -> Response:
         """Show a batch and how far it is."""

@@ -13,6 +13,7 @@ FORM_TYPE = "multipart/form-data"
 
 JOB_ID = "01980a52-7c1e-7c3a-9d55-0b6f6f2f8e11"
 RETRY_ID = "01980a5f-02b4-7f10-8a3c-5f1c2f0f7a22"
+BATCH_ID = "01980a52-1b40-7e02-b6d1-9a2f4c5d6e77"
 TENANT_ID = "01979c00-1d2f-7000-8000-8b7b3cb5a001"
 
 JOB: dict[str, Any] = {
@@ -20,6 +21,7 @@ JOB: dict[str, Any] = {
     "object": "job",
     "status": "queued",
     "mode": "async",
+    "batch_id": None,
     "priority": "high",
     "audio": {"url": "https://audio.example.com/calls/4711.wav"},
     "options": {"model": "nova-3", "smart_format": True, "diarize": True},
@@ -84,6 +86,34 @@ SUBMISSION: dict[str, Any] = {
     "callback_url": "https://hooks.example.com/transcripts",
 }
 SUBMISSION_FORM: dict[str, Any] = {"file": "(bytes)", "priority": "high"}
+BATCH_SUBMISSION: dict[str, Any] = {
+    "defaults": {"options": {"diarize": True}, "priority": "low"},
+    "items": [
+        {"audio_url": "https://audio.example.com/calls/4711.wav"},
+        {
+            "audio_url": "https://audio.example.com/calls/4712.wav",
+            "metadata": {"order": "4712"},
+        },
+    ],
+    "metadata": {"night": "2026-03-01"},
+}
+BATCH: dict[str, Any] = {
+    "id": BATCH_ID,
+    "object": "batch",
+    "status": "processing",
+    "counts": {
+        "total": 2,
+        "open": 2,
+        "completed": 0,
+        "failed": 0,
+        "canceled": 0,
+        "expired": 0,
+    },
+    "metadata": {"night": "2026-03-01"},
+    "created_at": "2026-03-01T09:29:58.208000Z",
+    "finished_at": None,
+    "jobs_url": f"https://api.example.com/v1/jobs?batch_id={BATCH_ID}",
+}
 CURSOR = "AZgKUnweejydVQtvby-OEcsvQ5YTvHV0"
 
 
@@ -119,7 +149,9 @@ def examples(
     return made
 
 
-def page(row: Mapping[str, Any], *, next_cursor: str | None = None) -> dict[str, Any]:
+def page_of(
+    row: Mapping[str, Any], *, next_cursor: str | None = None
+) -> dict[str, Any]:
     """Return a list's answer with this one row in it."""
     has_more = next_cursor is not None
     return {"data": [row], "has_more": has_more, "next_cursor": next_cursor}

@@ -17,7 +17,7 @@ from jobs.examples import (
     SUBMISSION,
     SUBMISSION_FORM,
     examples,
-    page,
+    page_of,
 )
 from jobs.idempotency import HEADER
 from jobs.pagination import DEFAULT_LIMIT, MAX_LIMIT
@@ -126,7 +126,7 @@ LIST: dict[str, Any] = {
             "metadata.{key}", description="Jobs whose metadata has this value."
         ),
     ],
-    "examples": examples(answers={200: page(JOB, next_cursor=CURSOR)}),
+    "examples": examples(answers={200: page_of(JOB, next_cursor=CURSOR)}),
 }
 DETAIL: dict[str, Any] = {
     "operation_id": "get_job",
