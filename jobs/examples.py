@@ -34,6 +34,7 @@ JOB: dict[str, Any] = {
     "finished_at": None,
     "next_attempt_at": None,
     "expires_at": None,
+    "erased_at": None,
     "retry_of": None,
     "region": None,
     "error": None,

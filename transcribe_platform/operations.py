@@ -70,6 +70,9 @@ class OperationSchema(AutoSchema):
 
 def complete_document(result: dict[str, Any], **_generator: Any) -> dict[str, Any]:
     """Add to each operation what its answers imply; a hook of drf-spectacular."""
+    for component in result["components"]["schemas"].values():
+        for described in component.get("properties", {}).values():
+            _say_what_it_is(described)
     used: set[str] = set()
     for method, operation in operations_of(result):
         used.update(operation["tags"])
@@ -86,6 +89,14 @@ def complete_document(result: dict[str, Any], **_generator: Any) -> dict[str, An
         if name in used
     ]
     return result
+
+
+def _say_what_it_is(described: dict[str, Any]) -> None:
+    """Turn a method's docstring into a noun: "Return the name." into "The name."."""
+    told, returns = described.get("description", ""), "Return "
+    if told.startswith(returns):
+        rest = told.removeprefix(returns)
+        described["description"] = rest[:1].upper() + rest[1:]
 
 
 def operations_of(document: dict[str, Any]) -> Iterator[tuple[str, Operation]]:
@@ -111,8 +122,8 @@ def _example_code(operation: Operation, status: str) -> str:
     chosen = OPERATION_EXAMPLES.get((operation["operationId"], status))
     if chosen is None and status == "400" and "requestBody" in operation:
         chosen = "field_unknown"
-    first = (it.code for it in PROBLEMS.values() if str(it.status) == status)
-    return chosen or EXAMPLES.get(status) or next(first)
+    first = [it.code for it in PROBLEMS.values() if str(it.status) == status]
+    return chosen or EXAMPLES.get(status) or (first or ["server_error"])[0]
 
 
 def _example(code: str) -> dict[str, Any]:

@@ -227,6 +227,11 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         "Its time was up before it ran; it has no transcript.",
         "`POST /v1/jobs/{id}/retry` runs it again as a new job.",
     ),
+    (
+        *("erased", 410, "Erased"),
+        "It was here, and was erased, by hand or by age; nothing of it is kept.",
+        "Submit the audio again if you still have it.",
+    ),
     # --- its size and kind
     (
         *("length_required", 411, "Length required"),

@@ -13,7 +13,7 @@ PACKAGES = ("jobs", "transcripts", "workers", "transcribe_platform")
 # The emulator speaks Deepgram's codes; migrations only name columns.
 LEFT_OUT = ("emulator", "migrations")
 TABLES = {"problem_table.py", "request_problems.py", "outcomes.py", "operations.py"}
-CODE = re.compile(r"[a-z]+(_[a-z]+)+")
+CODE = re.compile(r"[a-z]+(_[a-z]+)*")
 NAMES = {"code", "default_code", "error_code"}
 REFUSES = re.compile(r"_?refuse")
 # Names of dictionaries whose keys or values are codes.
@@ -28,13 +28,13 @@ COMPOSED = {
     },
 }
 OF_DRF = {
-    "forbidden",
     "method_not_allowed",
     "not_acceptable",
     "unsupported_media_type",
 }
 # What stands where a code does and is none that anybody meets.
 NO_CODES = {
+    "error",  # what any error is called that is none of ours
     "not_authenticated",  # DRF's names, which CODES translates
     "permission_denied",
     "parse_error",
