@@ -41,6 +41,16 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         "Send it from one of those, or change the key's `allowed_ips`.",
     ),
     (
+        *("link_invalid", 403, "Not a link of ours"),
+        "The address carries a signature that does not fit it: it was changed or cut.",
+        "Copy the whole link again, or ask for the transcript with a key.",
+    ),
+    (
+        *("link_expired", 403, "The link has expired"),
+        "The link was valid until its `expires`.",
+        "Make another with `POST /v1/transcripts/{id}/links`.",
+    ),
+    (
         *("forbidden", 403, "Not permitted"),
         "The platform does not permit this request.",
         _AS_IS,

@@ -35,6 +35,9 @@ OF_DRF = {
 # What stands where a code does and is none that anybody meets.
 NO_CODES = {
     "error",  # what any error is called that is none of ours
+    "category",  # and other words around codes
+    "code",
+    "required",
     "not_authenticated",  # DRF's names, which CODES translates
     "permission_denied",
     "parse_error",
