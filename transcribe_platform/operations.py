@@ -50,7 +50,20 @@ _WITH_BODY = {"post", "put", "patch"}
 _BODY_REFUSALS = ("411", "413", "415")
 _TEXT = {"schema": {"type": "string"}}
 _SECONDS = {"schema": {"type": "integer", "minimum": 0}}
-_REQUEST_ID = "Echoed from the request, or made; name it when you ask for help."
+EVERY_ANSWER: dict[str, Any] = {
+    "X-Request-Id": {
+        "description": "Echoed, or made; name it when you ask for help.",
+        **_TEXT,
+    },
+    "RateLimit-Policy": {
+        "description": "How many requests (`q`) within how many seconds (`w`).",
+        **_TEXT,
+    },
+    "RateLimit": {
+        "description": "How many are left (`r`), and until when (`t` seconds).",
+        **_TEXT,
+    },
+}
 _RETRY_AFTER = {"description": "When to come back, in seconds.", **_SECONDS}
 HEADERS: dict[str, dict[str, Any]] = {
     "401": {"WWW-Authenticate": {"description": "`Bearer`.", **_TEXT}},
@@ -107,7 +120,7 @@ def operations_of(document: dict[str, Any]) -> Iterator[tuple[str, Operation]]:
 
 def _complete_answer(operation: Operation, status: str, answer: Any) -> None:
     headers = answer.setdefault("headers", {})
-    headers["X-Request-Id"] = {"description": _REQUEST_ID, **_TEXT}
+    headers.update(EVERY_ANSWER)
     headers.update(HEADERS.get(status, {}))
     media_type = answer.get("content", {}).get(CONTENT_TYPE)
     if media_type is not None:

@@ -46,7 +46,7 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         "Copy the whole link again, or ask for the transcript with a key.",
     ),
     (
-        *("link_expired", 403, "The link has expired"),
+        *("link_expired", 410, "The link has expired"),
         "The link was valid until its `expires`.",
         "Make another with `POST /v1/transcripts/{id}/links`.",
     ),
@@ -287,6 +287,18 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         *("idempotency_key_reused", 422, "Idempotency key used before"),
         "This `Idempotency-Key` came before with another request.",
         "Use one key a request; repeat a request only as it was.",
+    ),
+    # --- how much of it
+    (
+        *("rate_limited", 429, "Too many requests"),
+        "The key or its tenant has sent as many requests as it may within a minute"
+        " (`RateLimit` says what is left), or an address has sent too many bad keys.",
+        _LATER,
+    ),
+    (
+        *("quota_exceeded", 429, "Quota used up"),
+        "The tenant has used what it may; nothing was done.",
+        _LATER,
     ),
     # --- us
     (

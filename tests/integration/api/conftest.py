@@ -9,6 +9,7 @@ from django.test import Client
 
 from jobs.models import Event, IdempotencyKey, Job
 from tests.factories import make_key, make_tenant
+from transcribe_platform.problem_table import PROBLEMS
 
 
 @pytest.fixture(autouse=True)
@@ -81,4 +82,5 @@ def assert_problem(response: HttpResponse, status: int, code: str) -> dict[str, 
     assert problem["type"] == f"{settings.BASE_URL}/problems/{code}"
     assert problem["request_id"] == response.headers["X-Request-Id"]
     assert problem["detail"]
+    assert PROBLEMS[code].status in {status, None}, "the table says another one"
     return problem
