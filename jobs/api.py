@@ -4,6 +4,7 @@ Knows nothing of jobs; transcripts and webhooks build their views on it too.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, NoReturn, cast
 
@@ -15,12 +16,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from jobs import etags
 from jobs.authentication import TenantPrincipal, method_of
 from jobs.errors import InvalidRequest
 from jobs.idempotency import HEADER, Answer, parse_key
 from jobs.intake import Caller
 from jobs.models import ApiKey, Tenant
 from jobs.strict_json import pointer_to
+
+OK = status.HTTP_200_OK
 
 
 class HeaderNegotiation(DefaultContentNegotiation):
@@ -58,11 +62,18 @@ class ApiView(APIView):
     def finalize_response(
         self, request: Request, response: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        """Keep answers out of caches: others', and the caller's own without an ETag."""
+        """Keep answers out of others' caches; only what is tagged may be kept at all.
+
+        What was read is tagged, unless its view lets nobody store it.
+        """
         answer = super().finalize_response(request, response, *args, **kwargs)
-        keeping = "no-cache" if answer.has_header("ETag") else "no-store"
+        is_read = method_of(request) == "GET" and answer.status_code == OK
+        is_tagged = is_read and isinstance(answer, Response)
+        keeping = "no-cache" if is_tagged else "no-store"
         answer.headers.setdefault("Cache-Control", f"private, {keeping}")
         patch_vary_headers(answer, ["Authorization"])
+        if is_tagged and "no-store" not in answer.headers["Cache-Control"]:
+            answer.add_post_render_callback(partial(etags.tag, request))
         return answer
 
     def _check_query(self, request: Request) -> None:

@@ -12,6 +12,7 @@ from jobs import (
     audit,
     erasure,
     estimates,
+    etags,
     intake,
     queries,
     schema,
@@ -72,8 +73,11 @@ class JobDetail(ApiView):
         wait = serializers.seconds_to_wait(job, now=now)
         headers = {"Retry-After": str(wait)} if wait else {}
         standing = estimates.find_standing(job, now=now)
-        shown = serializers.JobDetailOutput(job, context={"standing": standing})
-        return Response(shown.data, headers=headers)
+        shown = serializers.JobDetailOutput(job, context={"standing": standing}).data
+        # The time it may take is measured anew each time, and is no news.
+        position = standing.position if standing else None
+        headers["ETag"] = etags.build_tag({**shown, "queue": position})
+        return Response(shown, headers=headers)
 
     @extend_schema(**schema.ERASE)
     def delete(self, request: Request, job_id: UUID) -> Response:

@@ -64,6 +64,7 @@ EVERY_ANSWER: dict[str, Any] = {
         **_TEXT,
     },
 }
+_TAG = {"description": "Stands for this answer.", **_TEXT}
 _RETRY_AFTER = {"description": "When to come back, in seconds.", **_SECONDS}
 HEADERS: dict[str, dict[str, Any]] = {
     "401": {"WWW-Authenticate": {"description": "`Bearer`.", **_TEXT}},
@@ -93,6 +94,8 @@ def complete_document(result: dict[str, Any], **_generator: Any) -> dict[str, An
         if method in _WITH_BODY:
             for status in _BODY_REFUSALS:
                 answers.setdefault(status, copy.deepcopy(answers["400"]))
+        if method == "get":
+            _let_it_be_unchanged(operation)
         operation["responses"] = dict(sorted(answers.items()))
         for status, answer in operation["responses"].items():
             _complete_answer(operation, status, answer)
@@ -116,6 +119,16 @@ def operations_of(document: dict[str, Any]) -> Iterator[tuple[str, Operation]]:
     """Yield every operation of a document, and its method."""
     for path in document["paths"].values():
         yield from path.items()
+
+
+def _let_it_be_unchanged(operation: Operation) -> None:
+    """Say that what is read is tagged, and need not be sent twice."""
+    answers = operation["responses"]
+    answers["200"].setdefault("headers", {})["ETag"] = _TAG
+    answers["304"] = {"description": "You have it.", "headers": {"ETag": _TAG}}
+    asked = {"name": "If-None-Match", "in": "header", **_TEXT}
+    asked["description"] = "The `ETag` of the answer that you have."
+    operation.setdefault("parameters", []).append(asked)
 
 
 def _complete_answer(operation: Operation, status: str, answer: Any) -> None:

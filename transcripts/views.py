@@ -97,6 +97,7 @@ class TranscriptDetail(ApiView):
         )
         answer = _present(request, queries.get_transcript_of(job))
         # The address itself is the secret.
+        answer.headers["Cache-Control"] = "private, no-store"
         answer.headers["Referrer-Policy"] = "no-referrer"
         answer.headers["X-Robots-Tag"] = "noindex"
         return answer
