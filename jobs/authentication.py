@@ -110,8 +110,12 @@ def create_api_key(
     scopes: tuple[str, ...] = ALL_SCOPES,
     allowed_ips: Sequence[str] = (),
     expires_at: datetime | None = None,
+    now: datetime | None = None,
 ) -> tuple[ApiKey, str]:
-    """Write a key and return it with its text, which nobody can read again."""
+    """Write a key and return it with its text, which nobody can read again.
+
+    Bare: who may have it, and the audit, are the business of ``jobs.keys``.
+    """
     public_id = _random(_PUBLIC_LENGTH)
     body = f"{_PREFIX}{public_id}_{_random(_SECRET_LENGTH)}"
     text = body + _checksum(body)
@@ -123,6 +127,7 @@ def create_api_key(
         scopes=list(scopes),
         allowed_ips=list(allowed_ips),
         expires_at=expires_at,
+        created_at=now or timezone.now(),
     )
     return key, text
 

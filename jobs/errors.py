@@ -87,6 +87,16 @@ class Erased(PlatformError):
     code = "erased"
 
 
+class Forbidden(PlatformError):
+    """This key may not do that."""
+
+    code = "forbidden"
+
+
+class Conflict(PlatformError):
+    """What is there does not allow this; whoever raises it names the code."""
+
+
 class JobStateError(PlatformError):
     """The job's status does not allow this."""
 

@@ -75,6 +75,7 @@ ME_ANSWER: dict[str, Any] = {
         "id": "4f7Kq0aZ",
         "name": "production",
         "scopes": ["jobs:read", "jobs:write"],
+        "allowed_ips": [],
         "expires_at": None,
         "created_at": "2026-01-15T08:00:00Z",
     },

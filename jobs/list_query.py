@@ -47,8 +47,8 @@ class ListQuery:
                 status=_choice(params, "status", list(JobStatus)) or "",
                 batch_id=_id(params, "batch_id"),
                 priority=_priority(params),
-                created_after=_moment(params, "created_after"),
-                created_before=_moment(params, "created_before"),
+                created_after=parse_moment(params, "created_after"),
+                created_before=parse_moment(params, "created_before"),
                 metadata=_metadata(params),
             ),
             page=PageQuery.parse(params, owner=owner, of="jobs"),
@@ -77,7 +77,8 @@ def _id(params: Mapping[str, str], name: str) -> UUID | None:
         refuse_parameter(name, "This is an id such as those in the answers.")
 
 
-def _moment(params: Mapping[str, str], name: str) -> datetime | None:
+def parse_moment(params: Mapping[str, str], name: str) -> datetime | None:
+    """Return the time that a parameter names; InvalidRequest for what is none."""
     text = params.get(name)
     if text is None:
         return None

@@ -408,6 +408,13 @@ class Event(models.Model):
             models.Index(
                 "batch", name="event_of_batch", condition=Q(batch__isnull=False)
             ),
+            # What somebody did; submits are left out, which the jobs themselves show.
+            models.Index(
+                "tenant",
+                F("id").desc(),
+                name="event_audit",
+                condition=~Q(actor="") & ~Q(type="job.queued"),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from jobs import lanes
+from django.db import transaction
+
+from jobs import audit, lanes
 from jobs.errors import InvalidRequest, NotFound
 from jobs.models import Region, Tenant
 
@@ -60,15 +62,38 @@ def build_lane_of(
     return lanes.build_lane(regions=allowed, options=options, configured=pools)
 
 
-def steer_region(*, name: str, action: str) -> Region:
+def steer_region(
+    *, name: str, action: str, actor: str = audit.PLATFORM, now: datetime
+) -> Region:
     """Do one of ``STEERS`` to a region; effective within two ticks.
 
     Raises NotFound.
     """
-    if not Region.objects.filter(pk=name).update(**STEERS[action]):
-        raise NotFound(f"There is no region {name!r}.")
+    with transaction.atomic():
+        if not Region.objects.filter(pk=name).update(**STEERS[action]):
+            raise NotFound(f"There is no region {name!r}.")
+        audit.record(type=f"region.{action}", actor=actor, at=now, region=name)
     logger.info("region steered", extra={"region": name, "action": action})
     return Region.objects.get(pk=name)
+
+
+def set_region(
+    *, name: str, changes: Mapping[str, Any], actor: str, now: datetime
+) -> Region:
+    """Make the region or change it; the audit has old and new values.
+
+    Raises InvalidRequest for a new one without an address.
+    """
+    with transaction.atomic():
+        current = Region.objects.select_for_update().filter(pk=name).first()
+        if current is None and not changes.get("base_url"):
+            raise InvalidRequest("A new region needs an address.")
+        changed = audit.find_changes(current or Region(), changes)
+        region, is_new = Region.objects.update_or_create(name=name, defaults=changes)
+        if is_new or changed:
+            kind = "region.added" if is_new else "region.changed"
+            audit.record(type=kind, actor=actor, at=now, region=name, changes=changed)
+    return region
 
 
 def pause_region(*, name: str, reason: str, now: datetime) -> None:

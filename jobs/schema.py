@@ -20,6 +20,7 @@ from jobs.examples import (
     page_of,
 )
 from jobs.idempotency import HEADER
+from jobs.key_serializers import MeOutput
 from jobs.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from jobs.serializers import (
     PRIORITIES,
@@ -29,7 +30,6 @@ from jobs.serializers import (
     JobInput,
     JobOutput,
     JobPage,
-    MeOutput,
 )
 from jobs.state import JobStatus
 

@@ -17,7 +17,7 @@ from jobs import egress, options
 from jobs.errors import InvalidRequest
 from jobs.estimates import Standing
 from jobs.intake import Submission
-from jobs.models import ApiKey, Attempt, Job, Priority
+from jobs.models import Attempt, Job, Priority
 from jobs.services import JobDraft
 from jobs.state import JobStatus
 from jobs.strict_json import is_storable, pointer_to
@@ -290,31 +290,6 @@ class AttemptPage(serializers.Serializer[Any]):
     """Every upstream call of one job, oldest first."""
 
     data = AttemptOutput(many=True)  # type: ignore[assignment]
-
-
-class KeyOutput(serializers.ModelSerializer[ApiKey]):
-    """An API key, without its secret."""
-
-    id = serializers.CharField(source="public_id")
-
-    class Meta:
-        model = ApiKey
-        fields = ["id", "name", "scopes", "expires_at", "created_at"]
-        read_only_fields = fields
-
-
-class TenantOutput(serializers.Serializer[Any]):
-    """A tenant's name and id."""
-
-    id = serializers.UUIDField()
-    name = serializers.CharField()
-
-
-class MeOutput(serializers.Serializer[Any]):
-    """Whom a key belongs to and what it may do."""
-
-    tenant = TenantOutput()
-    api_key = KeyOutput()
 
 
 def without_query(url: str) -> str:

@@ -1,10 +1,17 @@
 """Routes of the jobs API."""
 
-from django.urls import path
+from django.urls import path, register_converter
 
-from jobs import batch_views, views
+from jobs import audit_views, batch_views, key_views, views
+from jobs.routes import PublicIdConverter
+
+register_converter(PublicIdConverter, "public_id")
 
 urlpatterns = [
+    path("api-keys", key_views.KeyList.as_view()),
+    path("api-keys/<public_id:key_id>", key_views.KeyDetail.as_view()),
+    path("api-keys/<public_id:key_id>/rotate", key_views.KeyRotation.as_view()),
+    path("audit-events", audit_views.AuditEventList.as_view()),
     path("jobs", views.JobList.as_view()),
     path("jobs/<uuid:job_id>", views.JobDetail.as_view()),
     path("jobs/<uuid:job_id>/attempts", views.JobAttempts.as_view()),

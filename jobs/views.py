@@ -14,6 +14,7 @@ from jobs import (
     estimates,
     etags,
     intake,
+    key_serializers,
     queries,
     schema,
     serializers,
@@ -148,7 +149,7 @@ class Me(ApiView):
     def get(self, request: Request) -> Response:
         """Show whose key this is and what it may do."""
         me = {"tenant": tenant_of(request), "api_key": key_of(request)}
-        return Response(serializers.MeOutput(me).data)
+        return Response(key_serializers.MeOutput(me).data)
 
 
 def accepted(job: Job) -> Answer:

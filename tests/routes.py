@@ -11,6 +11,7 @@ import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 
 NOBODY = UUID("0197b2f0-0000-7000-8000-000000000000")
+_NOBODYS = {"uuid": NOBODY, "int": 1, "public_id": "Nobodys0"}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _PARAMETER = re.compile(r"<(?:(?P<kind>\w+):)?(?P<name>\w+)>")
 
@@ -42,7 +43,7 @@ class Route:
         """Return the address with these ids; what is left out is nobody's."""
 
         def fill(match: re.Match[str]) -> str:
-            other = {"uuid": NOBODY, "int": 1}.get(match["kind"], "nobodys")
+            other = _NOBODYS.get(match["kind"], "nobodys")
             return str(ids.get(match["name"], other))
 
         return _PARAMETER.sub(fill, self.template)

@@ -28,6 +28,8 @@ STATUSES: tuple[tuple[type[errors.PlatformError], int], ...] = (
     (errors.Erased, 410),
     (links.LinkInvalid, 403),
     (links.LinkExpired, 410),
+    (errors.Forbidden, 403),
+    (errors.Conflict, 409),
     (errors.JobStateError, 409),
     (errors.IdempotencyConflict, 422),
     (errors.LimitExceeded, 429),

@@ -25,6 +25,7 @@ TAGS = {
     "webhook-endpoints": "Where results are sent, and with which secret.",
     "webhook-deliveries": "What was sent, how it went, and sending it again.",
     "api-keys": "Who may ask for what.",
+    "audit-events": "Who did what.",
     "usage": "What was used, and what it may cost.",
     "me": "Whose key this is.",
 }

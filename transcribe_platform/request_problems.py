@@ -207,6 +207,21 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         "Accept `application/json`, or `*/*`.",
     ),
     (
+        *("key_not_active", 409, "The key is dead"),
+        "A revoked or expired key can be neither changed nor rotated.",
+        "Make a new one with `POST /v1/api-keys`.",
+    ),
+    (
+        *("key_already_rotated", 409, "The key was rotated before"),
+        "Another key replaces this one; `detail` names it.",
+        "Use that one. If its text was lost, revoke it and rotate again.",
+    ),
+    (
+        *("key_limit_reached", 409, "Too many keys"),
+        "The tenant has as many active keys as it may.",
+        "Revoke one; a rotation without overlap needs no room.",
+    ),
+    (
         *("job_state_conflict", 409, "The job's status does not allow this"),
         "What was asked for is only possible in another status; `detail` names the"
         " job's.",

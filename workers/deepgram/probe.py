@@ -57,4 +57,4 @@ def probe_region(region: Region, *, now: datetime) -> None:
         client.take_answer()
     breaker.record(region.name, well=True)
     if region.paused_reason and region.paused_reason != OUT_OF_CREDIT:
-        regions.steer_region(name=region.name, action="resume")
+        regions.steer_region(name=region.name, action="resume", now=now)

@@ -7,8 +7,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.utils import timezone
+from rest_framework.serializers import ValidationError
 
-from jobs.authentication import create_api_key
+from jobs import audit, keys, tenants
+from jobs.authentication import ALL_SCOPES
+from jobs.errors import Conflict
+from jobs.key_serializers import AllowedIpsField
 from jobs.models import Tenant
 
 
@@ -25,26 +29,61 @@ class Command(BaseCommand):
         )
         parser.add_argument("--name", default="", help="what the key is for")
         parser.add_argument(
+            "--scopes",
+            nargs="+",
+            default=ALL_SCOPES,
+            choices=ALL_SCOPES,
+            metavar="SCOPE",
+            help=f"what it may do, all if not given: {' '.join(ALL_SCOPES)}",
+        )
+        parser.add_argument(
+            "--allowed-ip",
+            action="append",
+            default=[],
+            metavar="ADDRESS",
+            help="where it may come from: an IP address or CIDR block; repeat for more",
+        )
+        parser.add_argument(
             "--expires-days", type=int, help="days it is valid; for ever if not given"
         )
 
     @transaction.atomic
     def handle(self, *_args: Any, **options: Any) -> None:
         """Create the key; raise CommandError without such a tenant."""
+        now = timezone.now()
         days = options["expires_days"]
         if days is not None and days < 1:
             raise CommandError("--expires-days is a number of days, 1 or more.")
-        _, text = create_api_key(
-            tenant=_find_tenant(options["tenant"], create=options["create_tenant"]),
+        draft = keys.KeyDraft(
             name=options["name"],
-            expires_at=timezone.now() + timedelta(days=days) if days else None,
+            scopes=tuple(scope for scope in ALL_SCOPES if scope in options["scopes"]),
+            allowed_ips=_check_addresses(options["allowed_ip"]),
+            expires_at=now + timedelta(days=days) if days else None,
         )
+        tenant = _find_tenant(options["tenant"], create=options["create_tenant"])
+        try:
+            _, text = keys.issue_key(
+                tenant=tenant, draft=draft, actor=audit.COMMAND, now=now
+            )
+        except Conflict as error:
+            raise CommandError(error.message) from error
         self.stdout.write(text)
+
+
+def _check_addresses(texts: list[str]) -> tuple[str, ...]:
+    try:
+        return tuple(AllowedIpsField().run_validation(texts))
+    except ValidationError as error:
+        bad = ", ".join(texts)
+        message = f"--allowed-ip is an address or a block such as 192.0.2.0/24: {bad}."
+        raise CommandError(message) from error
 
 
 def _find_tenant(name: str, *, create: bool) -> Tenant:
     if create:
-        return Tenant.objects.get_or_create(name=name)[0]
+        return tenants.get_or_create_tenant(
+            name=name, actor=audit.COMMAND, now=timezone.now()
+        )
     tenant = Tenant.objects.filter(name=name).first()
     if tenant is None:
         message = f"There is no tenant {name!r}. Add --create-tenant to make it."

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from jobs import regions
+from jobs import audit, regions
 from jobs.errors import NotFound
 from jobs.models import Job, Region
 from jobs.state import JobStatus
@@ -43,7 +43,12 @@ class Command(BaseCommand):
             self._add(name, options)
         elif action:
             try:
-                regions.steer_region(name=name, action=action)
+                regions.steer_region(
+                    name=name,
+                    action=action,
+                    actor=audit.COMMAND,
+                    now=timezone.now(),
+                )
             except NotFound as error:
                 raise CommandError(error.message) from error
         rows = Region.objects.order_by("name")
@@ -65,7 +70,9 @@ class Command(BaseCommand):
             given["pools"] = {pool: int(limit) for pool, _, limit in pairs}
         if not (given.get("base_url") or Region.objects.filter(pk=name).exists()):
             raise CommandError("A new region needs --base-url.")
-        Region.objects.update_or_create(name=name, defaults=given)
+        regions.set_region(
+            name=name, changes=given, actor=audit.COMMAND, now=timezone.now()
+        )
 
     @staticmethod
     def _line(region: Region) -> str:

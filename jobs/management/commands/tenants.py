@@ -8,8 +8,10 @@ from django.db.models import Count, Q
 from django.utils import timezone
 
 from jobs import audit, services
+from jobs.errors import InvalidRequest
 from jobs.models import Tenant
 from jobs.state import JobStatus
+from jobs.tenants import change_tenant
 
 
 class Command(BaseCommand):
@@ -57,7 +59,12 @@ class Command(BaseCommand):
                 "retention_days": options["retention_days"],
             }
             given = {name: value for name, value in fields.items() if value is not None}
-            Tenant.objects.filter(pk=tenant.pk).update(**given)
+            try:
+                change_tenant(
+                    tenant=tenant, changes=given, actor=audit.COMMAND, now=now
+                )
+            except InvalidRequest as error:
+                raise CommandError(error.message) from error
 
     def _show(self, tenants: Any) -> None:
         queued = Count("jobs", filter=Q(jobs__status=JobStatus.QUEUED))

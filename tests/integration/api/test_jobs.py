@@ -277,7 +277,14 @@ def test_me_says_whose_key_it_is(api):
     assert me["api_key"]["id"] == api.key.public_id
     assert me["api_key"]["scopes"] == api.key.scopes
     assert api.text not in str(me)
-    assert set(me["api_key"]) == {"id", "name", "scopes", "expires_at", "created_at"}
+    assert set(me["api_key"]) == {
+        "id",
+        "name",
+        "scopes",
+        "allowed_ips",
+        "expires_at",
+        "created_at",
+    }
 
 
 @pytest.mark.parametrize(

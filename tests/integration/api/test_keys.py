@@ -224,9 +224,30 @@ def test_the_command_finds_a_tenant_that_is_there(db):
     assert timedelta(days=29, hours=23) < left <= timedelta(days=30)
 
 
+def test_the_command_makes_a_key_with_less(db):
+    run(
+        *("--tenant", "acme", "--create-tenant", "--scopes", "usage:read", "jobs:read"),
+        *("--allowed-ip", "192.0.2.0/24", "--allowed-ip", "10.0.0.1"),
+    )
+
+    key = ApiKey.objects.get()
+    assert key.scopes == ["jobs:read", "usage:read"]
+    assert key.allowed_ips == ["10.0.0.1", "192.0.2.0/24"]
+
+
+def test_the_command_does_not_pass_the_limit(db, settings):
+    settings.API_KEYS_PER_TENANT = 1
+    run("--tenant", "acme", "--create-tenant")
+
+    with pytest.raises(CommandError, match="revoke one first"):
+        run("--tenant", "acme")
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
+        (["--tenant", "a", "--create-tenant", "--scopes", "all"], "invalid choice"),
+        (["--tenant", "a", "--create-tenant", "--allowed-ip", "10.0.0.1/8"], "a block"),
         (["--tenant", "acme"], "Add --create-tenant"),
         (["--tenant", "acme", "--create-tenant", "--expires-days", "0"], "1 or more"),
     ],

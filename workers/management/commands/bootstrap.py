@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 
-from jobs import authentication
+from jobs import audit, authentication, keys, regions, tenants
 from jobs.models import Region, Tenant
 from workers.webhooks import secrets
 
@@ -30,15 +30,23 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Make them and print the key and the secret, once."""
-        tenant, _ = Tenant.objects.get_or_create(name=options["tenant"])
-        Region.objects.update_or_create(
+        now = timezone.now()
+        tenant = tenants.get_or_create_tenant(
+            name=options["tenant"], actor=audit.COMMAND, now=now
+        )
+        limits = {
+            "max_concurrent": options["max_concurrent"],
+            "max_per_minute": options["max_per_minute"],
+        }
+        is_new = not Region.objects.filter(pk=options["region"]).exists()
+        regions.set_region(
             name=options["region"],
-            defaults={"base_url": settings.DEEPGRAM_BASE_URL},
-            create_defaults={
+            changes={
                 "base_url": settings.DEEPGRAM_BASE_URL,
-                "max_concurrent": options["max_concurrent"],
-                "max_per_minute": options["max_per_minute"],
+                **(limits if is_new else {}),
             },
+            actor=audit.COMMAND,
+            now=now,
         )
         made = {
             "tenant": str(tenant.pk),
@@ -58,7 +66,12 @@ class Command(BaseCommand):
                 return kept
         except (AuthenticationFailed, PermissionDenied):
             pass
-        return authentication.create_api_key(tenant=tenant, name="bootstrap")[1]
+        return keys.issue_key(
+            tenant=tenant,
+            draft=keys.KeyDraft(name="bootstrap"),
+            actor=audit.COMMAND,
+            now=timezone.now(),
+        )[1]
 
     def _show(self, made: dict[str, str], *, as_json: bool) -> None:
         if as_json:
