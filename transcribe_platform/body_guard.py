@@ -23,6 +23,7 @@ from rest_framework.request import Request
 from jobs.errors import LimitExceeded, UploadTooLarge
 from jobs.uploads import FORM_OVERHEAD_BYTES
 from transcribe_platform.exception_handler import handle
+from transcribe_platform.static_files import POLICY
 from transcribe_platform.throttling import GuardedAuthentication
 
 Message = dict[str, Any]
@@ -92,6 +93,8 @@ def _capped(receive: Receive) -> Receive:
 
 
 async def _answer(response: HttpResponse, send: Send) -> None:
+    response.headers["X-Content-Type-Options"] = "nosniff"  # no middleware saw it
+    response.headers["Content-Security-Policy"] = POLICY
     headers = [(n.encode(), v.encode()) for n, v in response.headers.items()]
     start = {"type": "http.response.start", "status": response.status_code}
     await send({**start, "headers": headers})

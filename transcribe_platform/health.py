@@ -8,18 +8,19 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
-from django.views.decorators.http import require_safe
+
+from transcribe_platform.problems import read_only
 
 logger = logging.getLogger(__name__)
 
 
-@require_safe
+@read_only
 def live(_request: HttpRequest) -> JsonResponse:
     """Say that the process answers; nothing else is asked."""
     return JsonResponse({"status": "ok"})
 
 
-@require_safe
+@read_only
 def ready(_request: HttpRequest) -> JsonResponse:
     """Say whether this process can take requests: 200, or 503 and what is missing.
 

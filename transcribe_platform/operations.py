@@ -79,7 +79,7 @@ class OperationSchema(AutoSchema):
 
     def get_summary(self) -> str | None:
         """Return the first sentence, without its full stop."""
-        described = " ".join(self.get_description().split())
+        described = " ".join(self.get_description().replace("`", "").split())
         return re.split(r"[.;:] |\.$", described)[0] or None
 
 

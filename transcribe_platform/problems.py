@@ -5,7 +5,8 @@ Knows how a problem looks; which error is which status, ``exception_handler`` kn
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from typing import Any
 
 from django.conf import settings
@@ -20,6 +21,7 @@ CONTENT_TYPE = "application/problem+json"
 RETRY_SECONDS = {"service_unavailable": 5, "result_not_ready": 2}
 DATABASE_AWAY = (OperationalError, InterfaceError)
 _HTML_ROOT = "/admin/"
+_SAFE = ("GET", "HEAD")
 
 
 def problem_response(
@@ -86,3 +88,20 @@ def server_error(request: HttpRequest) -> HttpResponse:
         return defaults.server_error(request)
     detail = "Something went wrong on our side; the request id helps us find it."
     return problem_response(request, status=500, code="server_error", detail=detail)
+
+
+def read_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Let GET and HEAD reach a plain view; answer any other method with a problem."""
+
+    @wraps(view)
+    def checked(request: HttpRequest, **named: Any) -> HttpResponse:
+        if request.method in _SAFE:
+            return view(request, **named)
+        detail = f'Method "{request.method}" not allowed.'
+        refused = problem_response(
+            request, status=405, code="method_not_allowed", detail=detail
+        )
+        refused.headers["Allow"] = ", ".join(_SAFE)
+        return refused
+
+    return checked

@@ -18,6 +18,7 @@ from transcribe_platform.env import (
     env_networks,
     env_str,
 )
+from transcribe_platform.introduction import INTRODUCTION
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 EMBEDDED_HINT = "`make up` starts one and sets it by itself."
@@ -37,6 +38,28 @@ CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS")
 TRUSTED_PROXIES = env_networks("TRUSTED_PROXIES")
 # Where customers reach us: result links and problem types start with it.
 BASE_URL = env_str("BASE_URL", "http://127.0.0.1:8000").rstrip("/")
+
+# --- over TLS, unless the base URL says that nobody has any
+HTTPS = BASE_URL.startswith("https://")
+# A name that our load balancer sets or drops: "X-Forwarded-Proto"; "" trusts none.
+_proxy_header = env_str("PROXY_PROTOCOL_HEADER", "")
+SECURE_PROXY_SSL_HEADER = (
+    (f"HTTP_{_proxy_header.upper().replace('-', '_')}", "https")
+    if _proxy_header
+    else None
+)
+SECURE_SSL_REDIRECT = HTTPS
+# Probes and scrapers come from inside and speak plain HTTP.
+SECURE_REDIRECT_EXEMPT = [r"^health/", r"^metrics$"]
+SECURE_HSTS_SECONDS = env_int("HSTS_SECONDS", 31536000) if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env_bool("HSTS_SUBDOMAINS", default=True)
+SECURE_REFERRER_POLICY = "no-referrer"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
+CSRF_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+# Preloading binds a whole domain for years: its owner's to ask for, not ours.
+SILENCED_SYSTEM_CHECKS = ["security.W021"]
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -58,6 +81,8 @@ MIDDLEWARE = [
     "transcribe_platform.request_id.RequestIdMiddleware",
     "transcribe_platform.throttling.RateLimitHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "transcribe_platform.static_files.ContentPolicyMiddleware",
+    "transcribe_platform.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -71,8 +96,10 @@ WSGI_APPLICATION = "transcribe_platform.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "transcribe_platform" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
+            "libraries": {"reading": "transcribe_platform.text_filters"},
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
@@ -135,6 +162,12 @@ JSON_MAX_BYTES = 1024**2
 DATA_UPLOAD_MAX_MEMORY_SIZE = JSON_MAX_BYTES
 
 STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "transcribe_platform" / "static"]
+# Found where they lie when a process starts, so that nothing has to be collected.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+WHITENOISE_ALLOW_ALL_ORIGINS = False
+WHITENOISE_MAX_AGE = 3600
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
@@ -153,10 +186,13 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Transcription platform",
+    "DESCRIPTION": INTRODUCTION,
+    "SERVERS": [{"url": BASE_URL}],
     "VERSION": "1",
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/v1",
+    "COMPONENT_SPLIT_REQUEST": True,  # a file is bytes on its way in
     "ENUM_NAME_OVERRIDES": {"JobStatus": "jobs.state.JobStatus"},
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

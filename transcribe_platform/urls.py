@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
-from transcribe_platform import health
+from transcribe_platform import health, pages
 from transcribe_platform.openapi import OpenApiView
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -11,6 +11,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include("transcripts.urls")),
     path("v1/", include("workers.webhooks.urls")),
     path("v1/openapi.json", OpenApiView.as_view()),
+    path("docs", pages.docs),
+    path("problems", pages.problems),
+    path("problems/<slug:code>", pages.problem),
     path("health/live", health.live),
     path("health/ready", health.ready),
     path("admin/", admin.site.urls),

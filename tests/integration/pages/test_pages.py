@@ -1,0 +1,141 @@
+"""/docs and /problems: complete, without a script, and nothing from elsewhere."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from django.test import Client
+
+from tests.integration.api.conftest import assert_problem
+from transcribe_platform.problem_table import PROBLEMS
+from transcribe_platform.reading import format_text
+
+STRICT = "default-src 'none'; style-src 'self'; img-src 'self'"
+
+
+class Reader(HTMLParser):
+    """The tags of a page, and whether each is closed where it should be."""
+
+    VOID = frozenset({"meta", "link", "br", "img", "input"})
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.open = [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def get(path):
+    answer = Client().get(path)
+    assert answer.status_code == 200
+    assert answer.headers["Content-Security-Policy"].startswith(STRICT)
+    return answer.content.decode()
+
+
+PAGES = ["/docs", "/problems", *(f"/problems/{code}" for code in PROBLEMS)]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_is_whole_and_loads_nothing_from_elsewhere(path):
+    page = Reader(get(path))
+
+    assert page.open == []
+    assert not [tag for tag, _ in page.tags if tag in {"script", "iframe", "style"}]
+    for tag, attributes in page.tags:
+        assert "style" not in attributes
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("href", "src"):
+            assert attributes.get(name, "/").startswith(("/", "#")), (tag, attributes)
+
+
+def test_the_docs_show_every_operation_of_the_document():
+    document = json.loads(Client().get("/v1/openapi.json").content)
+    page = get("/docs")
+    ids = {attrs["id"] for _, attrs in Reader(page).tags if "id" in attrs}
+
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            assert operation["operationId"] in ids
+            assert f"<code>{path}</code>" in page
+    anchors = re.findall(r'href="#([^"]+)"', page)
+    assert set(anchors) <= ids
+
+
+def test_every_code_is_on_the_index():
+    page = get("/problems")
+
+    for code in PROBLEMS:
+        assert f'href="/problems/{code}"' in page
+
+
+def test_the_address_in_a_problem_leads_to_its_page(settings, db):
+    settings.BASE_URL = "http://testserver"
+    problem = json.loads(Client().get("/v1/me").content)
+
+    page = get(problem["type"].removeprefix("http://testserver"))
+
+    assert f"<h1>{problem['title']}</h1>" in page
+    assert problem["code"] in page
+
+
+def test_a_code_that_is_none_has_no_page():
+    assert Client().get("/problems/nope").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["/docs", "/problems", "/problems/not_found", "/health/live"]
+)
+@pytest.mark.parametrize("method", ["post", "put", "delete", "options"])
+def test_a_page_is_only_read(path, method):
+    answer = getattr(Client(), method)(path)
+
+    assert assert_problem(answer, 405, "method_not_allowed")
+    assert answer.headers["Allow"] == "GET, HEAD"
+
+
+def test_text_is_escaped():
+    html = format_text("<b> & `<i>`\n\n- a `b`\n- <c>\n\n## <d>")
+
+    assert html == (
+        "<p>&lt;b&gt; &amp; <code>&lt;i&gt;</code></p>"
+        "<ul><li>a <code>b</code>\n</li><li>&lt;c&gt;</li></ul><h2>&lt;d&gt;</h2>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/static/platform/pages.css", "text/css"),
+        ("/static/platform/icon.svg", "image/svg+xml"),
+        ("/static/admin/css/base.css", "text/css"),
+    ],
+)
+def test_files_are_served(path, kind):
+    answer = Client().get(path)
+
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith(kind)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.content
+    tag = answer.headers["Last-Modified"]
+    again = Client().get(path, headers={"If-Modified-Since": tag})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_part_of_a_file_is_served():
+    answer = Client().get("/static/platform/icon.svg", headers={"Range": "bytes=0-3"})
+
+    assert (answer.status_code, answer.content) == (206, b"<svg")
+
+
+@pytest.mark.parametrize("path", ["/static/nope.css", "/static/../manage.py"])
+def test_no_other_file_is_served(path):
+    assert Client().get(path).status_code == 404

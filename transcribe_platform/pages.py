@@ -1,0 +1,56 @@
+"""The pages that explain the API: /docs and /problems. Read only, without a key.
+
+Made of the OpenAPI document and the table of problems; no script, nothing from
+elsewhere, so that they work on a machine without a network.
+"""
+
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from drf_spectacular.generators import SchemaGenerator
+
+from transcribe_platform.problem_table import PROBLEMS
+from transcribe_platform.problems import read_only
+from transcribe_platform.reading import read_groups
+
+
+@read_only
+def docs(request: HttpRequest) -> HttpResponse:
+    """Show every operation of the API."""
+    document = _document()
+    context = {"document": document, "groups": _groups(), "base_url": settings.BASE_URL}
+    return render(request, "platform/docs.html", context)
+
+
+@read_only
+def problems(request: HttpRequest) -> HttpResponse:
+    """List every code."""
+    kinds = list(PROBLEMS.values())
+    context = {
+        "requests": [it for it in kinds if it.status],
+        "outcomes": [it for it in kinds if not it.status],
+    }
+    return render(request, "platform/problems.html", context)
+
+
+@read_only
+def problem(request: HttpRequest, code: str) -> HttpResponse:
+    """Explain one code."""
+    if code not in PROBLEMS:
+        raise Http404
+    return render(request, "platform/problem.html", {"kind": PROBLEMS[code]})
+
+
+@cache
+def _document() -> dict[str, Any]:
+    made: Any = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    document: dict[str, Any] = made
+    return document
+
+
+@cache
+def _groups() -> list[dict[str, Any]]:
+    return read_groups(_document())
