@@ -2,15 +2,37 @@
 
 Doors (HTTP middleware, Celery's task_prerun) bind ``job_id``, ``tenant_id`` or
 ``request_id`` once; code below logs a short fixed message and ``extra`` values.
+What libraries log besides is cleaned of what customers and keys may have in it.
 """
 
 import json
 import logging
+import re
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
 _context: ContextVar[dict[str, str] | None] = ContextVar("log_context", default=None)
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
+# Django's request, its query string in it; Celery's, with exception and traceback.
+_DROPPED = frozenset({"request", "data"})
+# What PostgreSQL adds to an error: whole rows, and statements with their values. Then
+# query strings, passwords in URLs, API keys, webhook secrets, Authorization headers.
+_HIDDEN = tuple(
+    (re.compile(pattern, flags), replacement)
+    for pattern, replacement, flags in (
+        (
+            r"(DETAIL|CONTEXT|QUERY|LINE \d+):.*?(?=\n\n(?:The above|During)|\Z)",
+            r"\1: …",
+            re.DOTALL,
+        ),
+        (r"(://[^\s?#\"'<>]*)[?#][^\s\"'<>]*", r"\1?…", 0),
+        (r"(?<=\w)\?[^\s\"'<>]*=[^\s\"'<>]*", "?…", 0),
+        (r"://[^\s/@\"']+@", "://…@", 0),
+        (r"\b(tp_[a-z]+_[A-Za-z0-9]+)_[\w-]+", r"\1_…", 0),
+        (r"\bwhsec_[\w+/=-]+", "whsec_…", 0),
+        (r"\b(bearer|token|basic)\s+[\w.~+/=-]{16,}", r"\1 …", re.IGNORECASE),
+    )
+)
 
 
 def bind_log_context(**values: str) -> None:
@@ -33,8 +55,21 @@ class JsonFormatter(logging.Formatter):
         line |= {
             key: value
             for key, value in vars(record).items()
-            if key not in _STANDARD and not key.startswith("_")
+            if key not in _STANDARD | _DROPPED and not key.startswith("_")
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return json.dumps({key: _clean(value) for key, value in line.items()})
+
+
+def hide_secrets(text: str) -> str:
+    """Return the text without what a log may not hold, wherever a library put it."""
+    for pattern, replacement in _HIDDEN:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _clean(value: object) -> object:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return hide_secrets(str(value))

@@ -1,76 +1,24 @@
 """`manage.py run_platform`: real process trees, killed in every way."""
 
-import json
 import os
 import signal
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.platform_run import Run
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.probes import http_answers
-from workers.embedded.processes import log_tail, wait_until
-
-ROOT = Path(__file__).parents[2]
-SERVERS = ("DATABASE_URL", "REDIS_URL")
+from workers.embedded.processes import wait_until
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.slow,
     pytest.mark.xdist_group("run_platform"),  # one folder, one after the other
 ]
-
-
-class Run:
-    """One run of the command, and what it wrote when ready."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.ready_file = folder / "ready.json"
-        self.ready_file.unlink(missing_ok=True)
-        self.output = folder.with_suffix(".out")
-        own = {key: value for key, value in os.environ.items() if key not in SERVERS}
-        with self.output.open("wb") as output:
-            self.process = subprocess.Popen(
-                (
-                    *(sys.executable, "manage.py", "run_platform", "--port", "0"),
-                    *("--data-dir", folder, "--ready-file", self.ready_file),
-                ),
-                cwd=ROOT,
-                env=own,
-                stdout=output,
-                stderr=output,
-            )
-
-    def ready(self) -> dict[str, Any]:
-        """Wait for the ready file and return it."""
-        assert wait_until(
-            lambda: self.ready_file.exists() or self.process.poll() is not None,
-            seconds=90,
-        )
-        assert self.ready_file.exists(), log_tail(self.output)
-        answer: dict[str, Any] = json.loads(self.ready_file.read_text())
-        return answer
-
-    def members(self) -> set[int]:
-        """Return every process that was started with this run's folder."""
-        mark = str(self.folder).encode()
-        found = set()
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                told = (entry / "environ").read_bytes() + (
-                    entry / "cmdline"
-                ).read_bytes()
-            except OSError:
-                continue
-            if mark in told and int(entry.name) != self.process.pid:
-                found.add(int(entry.name))
-        return found
 
 
 @pytest.fixture(scope="module")

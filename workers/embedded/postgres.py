@@ -75,6 +75,9 @@ def _options(port: int, *, durable: bool) -> list[str]:
         "max_connections": "200",
         "timezone": "UTC",
         "log_timezone": "UTC",
+        # An error must not put the rows and values of its statement into the log.
+        "log_error_verbosity": "terse",
+        "log_min_error_statement": "panic",
         **({} if durable else NOT_DURABLE),
     }
     return [word for pair in settings.items() for word in ("-c", "=".join(pair))]
