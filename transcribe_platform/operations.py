@@ -23,6 +23,7 @@ TAGS = {
     "batches": "Many jobs with one life.",
     "transcripts": "What came out of a job.",
     "webhook-endpoints": "Where results are sent, and with which secret.",
+    "webhook-secret": "What signs the messages to callback URLs.",
     "webhook-deliveries": "What was sent, how it went, and sending it again.",
     "api-keys": "Who may ask for what.",
     "audit-events": "Who did what.",

@@ -188,6 +188,28 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         "There is no such region, or your tenant may not use it.",
         _MEND,
     ),
+    (
+        *("header_invalid", 400, "A header that cannot be sent"),
+        "A webhook's own headers are at most 10, their names tokens, their values 1 to"
+        " 4096 characters of printable ASCII.",
+        _MEND,
+    ),
+    (
+        *("header_not_allowed", 400, "A header that is not yours"),
+        "The header says where a message goes, how it is framed or who sent it, or it"
+        " is one that a cloud's metadata service listens to.",
+        "Use another name.",
+    ),
+    (
+        *("secret_invalid", 400, "Not a signing secret"),
+        "A secret is `whsec_` and the base64 of 24 to 64 bytes.",
+        "Send one that is, or none: one is made for you.",
+    ),
+    (
+        *("secret_reused", 400, "The secret signs already"),
+        "A rotation needs another secret than those that sign now.",
+        _MEND,
+    ),
     # --- what was asked for
     (
         *("not_found", 404, "Nothing here"),
@@ -251,6 +273,21 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         *("job_expired", 409, "The job expired"),
         "Its time was up before it ran; it has no transcript.",
         "`POST /v1/jobs/{id}/retry` runs it again as a new job.",
+    ),
+    (
+        *("endpoint_limit_reached", 409, "As many endpoints as there may be"),
+        "A tenant may have so many webhook endpoints; `detail` says how many.",
+        "Delete one that is not needed, or ask the operator for more.",
+    ),
+    (
+        *("endpoint_disabled", 409, "The endpoint is switched off"),
+        "Nothing is sent to it.",
+        'Switch it on first: `PATCH` it with `{"enabled": true}`.',
+    ),
+    (
+        *("secret_limit_reached", 409, "Too many older secrets"),
+        "Ten older secrets of the endpoint still sign.",
+        "Wait for one to expire, or end them all with `grace_seconds` 0.",
     ),
     (
         *("erased", 410, "Erased"),

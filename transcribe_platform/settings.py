@@ -194,9 +194,22 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/v1",
     "COMPONENT_SPLIT_REQUEST": True,  # a file is bytes on its way in
     "ENUM_NAME_OVERRIDES": {"JobStatus": "jobs.state.JobStatus"},
+    "WEBHOOKS": [
+        f"workers.webhooks.messages.{name}"
+        for name in (
+            "JOB_COMPLETED",
+            "JOB_FAILED",
+            "JOB_CANCELED",
+            "JOB_EXPIRED",
+            "BATCH_COMPLETED",
+            "BATCH_PROGRESS",
+            "PING",
+        )
+    ],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "transcribe_platform.operations.complete_document",
+        "workers.webhooks.messages.describe_headers",
     ],
 }
 
@@ -239,6 +252,7 @@ WEBHOOK_SCHEDULE_SECONDS = [
 # The least wait after a receiver was too busy (429, 502, 503, 504) or timed out.
 WEBHOOK_THROTTLED_SECONDS = env_float("WEBHOOK_THROTTLED_SECONDS", 60)
 WEBHOOK_TIMEOUT_SECONDS = env_float("WEBHOOK_TIMEOUT_SECONDS", 15)
+WEBHOOK_ENDPOINTS_MAX = env_int("WEBHOOK_ENDPOINTS_MAX", 50)  # a tenant
 # Internal receivers customers' URLs may reach: host, host:port or CIDR.
 EGRESS_ALLOW = checked("EGRESS_ALLOW", env_list("EGRESS_ALLOW"), EgressAllow.parse)
 # The way out for customers' URLs not listed above: an HTTP proxy that checks addresses.

@@ -25,6 +25,7 @@ from workers.webhooks import (
     signing,
     transport,
 )
+from workers.webhooks.headers import merge_headers
 from workers.webhooks.models import Trigger, WebhookDelivery, WebhookEndpoint
 from workers.webhooks.schedule import Answer, Status, Step
 
@@ -149,6 +150,6 @@ def build_message(delivery: WebhookDelivery, *, now: datetime) -> Message:
     custom = secrets.decrypt_headers(endpoint.headers) if endpoint else {}
     return Message(
         url=endpoint.url if endpoint else delivery.url,
-        headers={**custom, **signed},
+        headers=merge_headers(custom, signed),
         body=bytes(body),
     )

@@ -12,6 +12,9 @@ from datetime import datetime
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  the public prefix, not a secret
 SECRET_BYTES = 32
+# What a customer may bring.
+MIN_SECRET_BYTES = 24
+MAX_SECRET_BYTES = 64
 # What receivers are told to accept; also what `verify` accepts.
 TOLERANCE_SECONDS = 300
 
@@ -24,6 +27,24 @@ def new_secret() -> str:
     """Return a fresh secret as the customer sees it."""
     encoded = base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
     return SECRET_PREFIX + encoded
+
+
+def is_fit(secret: str) -> bool:
+    """Tell whether a secret that a customer brings is one: ``whsec_``, base64, long.
+
+    Only the canonical base64, with or without padding: readers differ about others.
+    """
+    encoded = secret.removeprefix(SECRET_PREFIX)
+    try:
+        key = _key(secret)
+    except InvalidSignature:
+        return False
+    canonical = base64.b64encode(key).decode()
+    return (
+        secret.startswith(SECRET_PREFIX)
+        and encoded in {canonical, canonical.rstrip("=")}
+        and MIN_SECRET_BYTES <= len(key) <= MAX_SECRET_BYTES
+    )
 
 
 def sign(

@@ -1,3 +1,4 @@
+import base64
 import io
 import sys
 from datetime import UTC, datetime, timedelta
@@ -104,6 +105,39 @@ def test_header_names_may_come_in_any_case_and_a_changed_body_is_refused():
 def test_a_secret_that_is_none_is_refused(secret):
     with pytest.raises(signing.InvalidSignature, match="the secret is"):
         signed(BODY, secret)
+
+
+def brought(number: int, *, padded: bool = True) -> str:
+    encoded = base64.b64encode(bytes(range(number))).decode()
+    return "whsec_" + (encoded if padded else encoded.rstrip("="))
+
+
+@pytest.mark.parametrize("number", [24, 25, 26, 32, 64])
+@pytest.mark.parametrize("padded", [True, False])
+def test_a_customers_secret_of_24_to_64_bytes_fits_and_signs(number, padded):
+    secret = brought(number, padded=padded)
+
+    assert signing.is_fit(secret)
+    assert signed(BODY, secret) == signed(BODY, brought(number))
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        *("", "whsec_", "whsec_!!", "é", brought(23), brought(65)),
+        brought(32).removeprefix("whsec_"),
+        brought(32).replace("whsec_", "WHSEC_"),
+        "whsec_" + brought(32),
+        brought(25) + "=",  # padded too much
+        brought(25).replace("=", "", 1),  # and too little
+        brought(25, padded=False)[:-1] + "R",  # bits that no byte takes
+        brought(32) + "\n",
+        brought(32)[:20] + " " + brought(32)[20:],
+        "whsec_" + "-_" * 20,
+    ],
+)
+def test_what_readers_could_take_differently_does_not_fit(secret):
+    assert not signing.is_fit(secret)
 
 
 # --- manage.py verify_webhook ---------------------------------------------------

@@ -1,0 +1,213 @@
+"""What a change of an endpoint means for messages that are already on their way."""
+
+from datetime import timedelta
+
+import pytest
+
+from jobs import idempotency
+from jobs.intake import Caller
+from tests.factories import make_key
+from tests.fakes.webhook_receiver import Reply
+from workers.webhooks import endpoints, fan_out, health, secrets, signing
+from workers.webhooks.models import DeliveryAttempt, WebhookDelivery
+from workers.webhooks.once import Once
+from workers.webhooks.schedule import Answer
+from workers.webhooks.secrets import Rotation
+
+Status = WebhookDelivery.Status
+
+
+@pytest.fixture
+def caller(world):
+    return Caller(tenant=world.tenant, api_key=make_key(world.tenant)[0])
+
+
+def change(world, caller, delivery, **fields):
+    endpoints.update_endpoint(
+        caller=caller, endpoint_id=delivery.endpoint_id, fields=fields, now=world.now
+    )
+
+
+def delete(world, caller, delivery):
+    endpoints.delete_endpoint(
+        caller=caller, endpoint_id=delivery.endpoint_id, now=world.now
+    )
+
+
+def signs(request, secret, *, now):
+    try:
+        signing.verify(
+            headers=request.headers, body=request.body, secret=secret, now=now
+        )
+    except signing.InvalidSignature:
+        return False
+    return True
+
+
+def test_messages_still_to_come_go_to_the_new_url(world, listen, caller):
+    old, new = listen(Reply(status=500)), listen()
+    delivery = world.delivery(old.url)
+    world.run()
+    change(world, caller, delivery, url=new.url)
+    world.pass_time(5)
+
+    world.run()
+
+    (first,), (second,) = old.received, new.received
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert first.body == second.body
+
+
+def test_what_waited_when_it_was_switched_off_never_comes(world, listen, caller):
+    receiver = listen(Reply(status=500), Reply())
+    delivery = world.delivery(receiver.url)
+    world.run()
+
+    change(world, caller, delivery, is_enabled=False)
+
+    delivery.refresh_from_db()
+    assert (delivery.status, delivery.finished_at) == (Status.DISCARDED, world.now)
+    change(world, caller, delivery, is_enabled=True)
+    world.pass_time(3600)
+    assert world.run() == 0
+    assert len(receiver.received) == 1
+    world.event(world.job())
+    fan_out.fan_out(limit=1, now=world.now)
+    assert world.run() == 1
+    assert len(receiver.received) == 2
+
+
+def test_what_waited_when_we_switched_it_off_does_not_come_later(world, listen, caller):
+    receiver = listen(Reply(status=500))
+    delivery = world.delivery(receiver.url)
+    world.run()
+    health.disable_endpoint(delivery.endpoint, reason="failing", now=world.now)
+
+    change(world, caller, delivery, is_enabled=True)
+
+    world.pass_time(3600)
+    assert world.run() == 0
+    delivery.refresh_from_db()
+    assert delivery.status == Status.DISCARDED
+    assert len(receiver.received) == 1
+
+
+@pytest.mark.parametrize("act", [delete, lambda *to: change(*to, is_enabled=False)])
+def test_a_claim_in_the_broker_sends_nothing_any_more(world, listen, caller, act):
+    receiver = listen()
+    delivery = world.delivery(receiver.url)
+    (claim,) = world.claim()
+
+    act(world, caller, delivery)
+
+    assert world.attempt(claim) is None
+    assert receiver.received == []
+    delivery.refresh_from_db()
+    assert (delivery.status, delivery.is_claimed) == (Status.DISCARDED, False)
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_deleted_while_it_is_being_told_it_stays_discarded(world, caller, status):
+    delivery = world.delivery("https://hooks.example/")
+    (claim,) = world.claim()
+
+    def post(*_arguments, **_options):
+        delete(world, caller, delivery)
+        return Answer(status_code=status)
+
+    world.attempt(claim, post=post)
+
+    delivery.refresh_from_db()
+    assert (delivery.status, delivery.is_claimed) == (Status.DISCARDED, False)
+    assert (delivery.next_attempt_at, delivery.body) == (None, None)
+    assert [each.status_code for each in DeliveryAttempt.objects.all()] == [status]
+    world.pass_time(86400)
+    assert world.run() == 0
+
+
+def test_what_was_delivered_before_stays_delivered(world, listen, caller):
+    delivery = world.delivery(listen().url)
+    world.run()
+
+    delete(world, caller, delivery)
+
+    delivery.refresh_from_db()
+    assert delivery.status == Status.DELIVERED
+    assert DeliveryAttempt.objects.count() == 1
+
+
+def test_a_deleted_endpoint_hears_of_nothing_new(world, listen, caller):
+    receiver = listen()
+    delivery = world.delivery(receiver.url)
+    delete(world, caller, delivery)
+    world.event(world.job())
+
+    fan_out.fan_out(limit=10, now=world.now)
+
+    assert WebhookDelivery.objects.count() == 1
+    assert world.run() == 0
+
+
+def test_both_secrets_sign_until_the_grace_is_over_to_the_second(world, listen):
+    receiver = listen(Reply(status=500))
+    delivery = world.delivery(receiver.url)
+    rotated_at = world.now
+    rotation = {"tenant": world.tenant, "endpoint": delivery.endpoint}
+    old, new = (
+        secrets.rotate_secret(
+            rotation=Rotation(grace=timedelta(seconds=305)), now=rotated_at, **rotation
+        ).secret
+        for _ in range(2)
+    )
+    signed = []
+
+    for wait in (0, 304, 1):
+        world.pass_time(wait)
+        WebhookDelivery.objects.update(next_attempt_at=world.now)
+        assert world.run() == 1
+        request = receiver.received[-1]
+        signed.append([signs(request, each, now=world.now) for each in (new, old)])
+
+    assert signed == [[True, True], [True, True], [True, False]]
+    assert [len(r.headers["webhook-signature"].split()) for r in receiver.received] == [
+        2,
+        2,
+        1,
+    ]
+    assert len({r.headers["webhook-id"] for r in receiver.received}) == 1
+    assert len({r.headers["webhook-timestamp"] for r in receiver.received}) == 3
+    assert len({r.body for r in receiver.received}) == 1
+
+
+def test_a_callback_urls_messages_are_signed_with_the_tenants_secret(world, listen):
+    receiver = listen()
+    world.event(world.job(callback_url=receiver.url))
+    secret = secrets.rotate_secret(
+        tenant=world.tenant, endpoint=None, rotation=Rotation(), now=world.now
+    ).secret
+    fan_out.fan_out(limit=1, now=world.now)
+
+    world.run()
+
+    assert signs(receiver.received[0], secret, now=world.now)
+
+
+def test_a_ping_arrives_signed_with_the_endpoints_secret(world, listen, caller):
+    receiver = listen()
+    endpoint = world.endpoint(receiver.url)
+    rotated = secrets.rotate_secret(
+        tenant=world.tenant, endpoint=endpoint, rotation=Rotation(), now=world.now
+    )
+    once = Once(
+        caller=caller,
+        now=world.now,
+        body={},
+        answer=lambda _: idempotency.Answer(status_code=202, body={}),
+    )
+    endpoints.ping_endpoint(once=once, endpoint_id=endpoint.pk)
+
+    world.run()
+
+    (request,) = receiver.received
+    assert signs(request, rotated.secret, now=world.now)
+    assert b'"type":"webhook.ping"' in request.body
