@@ -125,8 +125,13 @@ def caller_of(request: Request) -> Caller:
 
 
 def respond(answer: Answer, *, replayed: bool, retry_after: int = 2) -> Response:
-    """Turn an answer into a response, saying if it is a repeated one."""
-    headers = {"Location": answer.location, "Retry-After": str(retry_after)}
+    """Turn an answer into a response, saying if it is a repeated one.
+
+    ``retry_after`` 0 says that there is nothing to come back for.
+    """
+    headers = {"Location": answer.location}
+    if retry_after:
+        headers["Retry-After"] = str(retry_after)
     if replayed:
         headers["Idempotency-Replayed"] = "true"
     return Response(answer.body, status=answer.status_code, headers=headers)

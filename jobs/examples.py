@@ -55,6 +55,16 @@ DETAIL_JOB: dict[str, Any] = {
         "eta_seconds": 21.0,
     },
 }
+COMPLETED_JOB: dict[str, Any] = {
+    **JOB,
+    "status": "completed",
+    "duration_seconds": 12.4,
+    "attempt": 1,
+    "started_at": "2026-03-01T09:30:00.455000Z",
+    "finished_at": "2026-03-01T09:30:02.101000Z",
+    "region": "us-east-1",
+    "result_url": f"https://transcribe.example/v1/transcripts/{JOB_ID}",
+}
 RETRIED: dict[str, Any] = {**JOB, "id": RETRY_ID, "retry_of": JOB_ID}
 
 ATTEMPT: dict[str, Any] = {

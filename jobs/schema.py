@@ -6,9 +6,11 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
+from jobs import preferences
 from jobs.examples import (
     ATTEMPT,
     CANCELED,
+    COMPLETED_JOB,
     CURSOR,
     DETAIL_JOB,
     JOB,
@@ -87,6 +89,22 @@ IDEMPOTENCY_PARAMETER = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="1 to 255 visible ASCII characters; the same request is answered once.",
 )
+_FINISHED_HEADERS = [
+    OpenApiParameter(
+        preferences.HEADER,
+        OpenApiTypes.STR,
+        OpenApiParameter.HEADER,
+        description="`wait=1` to `wait=60`: hold the answer until the job has ended,"
+        " no longer than so many seconds. `respond-async`: do not.",
+    ),
+    OpenApiParameter(
+        preferences.APPLIED,
+        OpenApiTypes.STR,
+        OpenApiParameter.HEADER,
+        response=[201, 202],
+        description="Which preference was met.",
+    ),
+]
 ACCEPTED_HEADERS = [
     OpenApiParameter(
         name,
@@ -106,11 +124,14 @@ SUBMIT: dict[str, Any] = {
     "operation_id": "submit_job",
     "request": {"application/json": JobInput, "multipart/form-data": JobInput},
     "responses": {
+        (201, "application/json"): JobOutput,
         (202, "application/json"): JobOutput,
         **problems(410, 411, 413, 415, 422),
     },
-    "parameters": [IDEMPOTENCY_PARAMETER, *ACCEPTED_HEADERS],
-    "examples": examples(sent=SUBMISSION, form=SUBMISSION_FORM, answers={202: JOB}),
+    "parameters": [IDEMPOTENCY_PARAMETER, *ACCEPTED_HEADERS, *_FINISHED_HEADERS],
+    "examples": examples(
+        sent=SUBMISSION, form=SUBMISSION_FORM, answers={201: COMPLETED_JOB, 202: JOB}
+    ),
 }
 LIST: dict[str, Any] = {
     "operation_id": "list_jobs",

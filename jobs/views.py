@@ -1,5 +1,6 @@
 """The jobs API: submit, look, list, cancel, retry. Each view calls one service."""
 
+from dataclasses import replace
 from uuid import UUID
 
 from django.utils import timezone
@@ -15,10 +16,12 @@ from jobs import (
     etags,
     intake,
     key_serializers,
+    preferences,
     queries,
     schema,
     serializers,
     services,
+    waiting,
 )
 from jobs.api import ApiView, caller_of, check_no_body, key_of, respond, tenant_of
 from jobs.idempotency import Answer
@@ -26,6 +29,7 @@ from jobs.list_query import PARAMETERS, ListQuery
 from jobs.models import Job
 from jobs.pagination import respond_page
 from jobs.parsers import StrictJSONParser, StrictMultiPartParser
+from jobs.preferences import Preferences
 
 SCOPES = {"GET": "jobs:read", "POST": "jobs:write", "DELETE": "jobs:write"}
 
@@ -50,7 +54,7 @@ class JobList(ApiView):
             answer=accepted,
             now=now,
         )
-        return respond(answer, replayed=replayed)
+        return _respond_when_preferred(request, answer, replayed=replayed)
 
     @extend_schema(**schema.LIST)
     def get(self, request: Request) -> Response:
@@ -159,3 +163,25 @@ def accepted(job: Job) -> Answer:
         body=serializers.JobOutput(job).data,
         location=f"/v1/jobs/{job.pk}",
     )
+
+
+def _respond_when_preferred(
+    request: Request, answer: Answer, *, replayed: bool
+) -> Response:
+    """Answer with the finished job if the caller waits for it and it ends in time."""
+    preferred = Preferences.parse(request.headers.get(preferences.HEADER, ""))
+    seconds, job_id = preferred.wait_seconds, UUID(answer.body["id"])
+    if seconds and waiting.wait_for_end(job_id, seconds=seconds):
+        job = queries.get_job(tenant=tenant_of(request), job_id=job_id)
+        response = respond(finished(job), replayed=replayed, retry_after=0)
+        response.headers[preferences.APPLIED] = f"wait={seconds}"
+        return response
+    response = respond(answer, replayed=replayed)
+    if preferred.respond_async:
+        response.headers[preferences.APPLIED] = "respond-async"
+    return response
+
+
+def finished(job: Job) -> Answer:
+    """Return the 201 of a job that ended while its caller waited."""
+    return replace(accepted(job), status_code=status.HTTP_201_CREATED)

@@ -266,6 +266,8 @@ REQUESTS_PER_MINUTE = env_int("REQUESTS_PER_MINUTE", 6000)
 REQUESTS_PER_MINUTE_PER_KEY = env_int("REQUESTS_PER_MINUTE_PER_KEY", 3000)
 FAILED_KEYS_PER_MINUTE = env_int("FAILED_KEYS_PER_MINUTE", 120)
 API_KEYS_PER_TENANT = env_int("API_KEYS_PER_TENANT", 100)
+# Requests a process holds for callers who wait (Prefer: wait); fewer than its threads.
+MAX_WAITING_REQUESTS = env_int("MAX_WAITING_REQUESTS", 32)
 IDEMPOTENCY_HOURS = env_int("IDEMPOTENCY_HOURS", 24)
 # Ended jobs are erased after so many days; 0 keeps them until somebody erases them.
 RETENTION_DAYS = env_int("RETENTION_DAYS", 0)
