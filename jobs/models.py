@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from jobs.quota_counters import QuotaCounter as QuotaCounter  # noqa: PLC0414  a re-export
 from jobs.state import FINAL, OPEN, JobStatus
 
 
@@ -32,6 +33,10 @@ class Tenant(models.Model):
     max_in_flight = models.PositiveIntegerField(null=True, blank=True)
     # Null: as the settings say; 0: no limit.
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    # Quotas, checked at submit; null is no limit. See jobs.quotas.
+    max_open_jobs = models.PositiveIntegerField(null=True, blank=True)
+    audio_seconds_per_day = models.PositiveIntegerField(null=True, blank=True)
+    audio_seconds_per_month = models.PositiveIntegerField(null=True, blank=True)
     highest_priority = models.PositiveSmallIntegerField(default=0)
     # Where its audio may go; empty means anywhere.
     allowed_regions = models.JSONField(default=list, blank=True)
@@ -219,6 +224,11 @@ class Job(models.Model):
     run_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
 
+    # What it was let in for under its tenant's quotas; null: nothing was reserved.
+    reserved_seconds = models.DecimalField(
+        max_digits=12, decimal_places=3, null=True, blank=True
+    )
+
     # Who runs it. The token rises with every claim and fences late writers.
     region = models.ForeignKey(Region, models.SET_NULL, null=True, blank=True)
     worker = models.CharField(max_length=200, blank=True)
@@ -319,6 +329,12 @@ class Job(models.Model):
                 name="job_retained",
                 condition=Q(finished_at__isnull=False, erased_at__isnull=True),
             ),
+            # Only of tenants with quotas: the others' jobs pay nothing for it.
+            models.Index(
+                "tenant",
+                name="job_reserved",
+                condition=Q(status__in=sorted(OPEN), reserved_seconds__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -331,7 +347,11 @@ class Job(models.Model):
 
 
 class Attempt(models.Model):
-    """One upstream call: written open before it, closed whatever happens."""
+    """One upstream call: written open before it, closed whatever happens.
+
+    It says by itself whose it is and what was asked, so that the ledger adds up
+    whatever is erased of its job.
+    """
 
     class Outcome(models.TextChoices):
         """``unknown``: the worker died in the call; it counts as spent."""
@@ -343,6 +363,10 @@ class Attempt(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     job = models.ForeignKey(Job, models.CASCADE, related_name="attempts")
+    tenant = models.ForeignKey(
+        Tenant, models.PROTECT, related_name="attempts", db_index=False
+    )
+    model = models.CharField(max_length=100, blank=True)
     lease_token = models.PositiveIntegerField()
     region = models.ForeignKey(Region, models.PROTECT)
     worker = models.CharField(max_length=200, blank=True)
@@ -369,7 +393,10 @@ class Attempt(models.Model):
                 | ~Q(outcome="open") & Q(finished_at__isnull=False),
             ),
         ]
-        indexes = [models.Index("region", "started_at", name="attempt_recent")]
+        indexes = [
+            models.Index("region", "started_at", name="attempt_recent"),
+            models.Index("tenant", "started_at", name="attempt_of_tenant"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.job_id}.{self.lease_token}"

@@ -195,7 +195,10 @@ CANCEL: dict[str, Any] = {
 RETRY: dict[str, Any] = {
     "operation_id": "retry_job",
     "request": None,
-    "responses": {(202, "application/json"): JobOutput, **problems(404, 409, 410, 422)},
+    "responses": {
+        (202, "application/json"): JobOutput,
+        **problems(404, 409, 410, 422),
+    },
     "parameters": [IDEMPOTENCY_PARAMETER, *ACCEPTED_HEADERS],
     "examples": examples(answers={202: RETRIED}),
 }

@@ -18,7 +18,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.db.models.sql import UpdateQuery
 
-from jobs import audit, lanes, regions
+from jobs import audit, lanes, quotas, regions
 from jobs.errors import Erased, InvalidRequest, JobStateError
 from jobs.models import ApiKey, Attempt, Event, Job, Priority, Region, Tenant
 from jobs.state import FINAL, JobStatus, sources_of
@@ -106,8 +106,12 @@ def build_job(
 
 
 def write_jobs(jobs: Sequence[Job], *, api_key: ApiKey | None, now: datetime) -> None:
-    """Write new jobs of one tenant and the first event of each."""
+    """Write new jobs of one tenant, created at ``now``, and the first event of each.
+
+    Raises LimitExceeded, with nothing written.
+    """
     with transaction.atomic(savepoint=False):
+        quotas.reserve(jobs=jobs, now=now)
         Job.objects.bulk_create(jobs)
         submitted = {"reason": "submitted"}
         _write_events(jobs, at=now, data=submitted, actor=audit.actor_of(api_key))
@@ -221,6 +225,8 @@ def advance(
         )
         if to in _LET_GO:
             _let_go_calls(moved, at=at)
+        if to in FINAL:
+            quotas.settle(moved)
         _write_events(moved, at=at, data=data or {}, actor=actor)
     for job in moved:
         logger.info("job %s", to, extra={"job_id": job.pk, "tenant_id": job.tenant_id})
@@ -303,6 +309,8 @@ def start_call(
             return None
         attempt = Attempt.objects.create(
             job=started[0],
+            tenant_id=started[0].tenant_id,
+            model=str(started[0].options.get("model", ""))[:100],
             lease_token=lease_token,
             region=Region.objects.get(pk=started[0].region_id),
             worker=worker,

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import transaction
 
-from jobs import audit
+from jobs import audit, quota_counts
 from jobs.errors import InvalidRequest
 from jobs.models import Region, Tenant
 
@@ -31,7 +31,7 @@ def record_created(tenant: Tenant, *, actor: str, now: datetime) -> None:
 def change_tenant(
     *, tenant: Tenant, changes: dict[str, Any], actor: str, now: datetime
 ) -> None:
-    """Set fields of the tenant, effective from the next tick on.
+    """Set fields of the tenant, effective from the next tick on, quotas at once.
 
     The audit has old and new values; what stays as it is leaves no trace. Raises
     InvalidRequest for a region that does not exist: its jobs would wait for ever.
@@ -51,6 +51,9 @@ def change_tenant(
                 tenant=tenant,
                 changes=changed,
             )
+        if set(changed) & set(quota_counts.LIMITS):
+            current.refresh_from_db(fields=quota_counts.LIMITS)
+            quota_counts.begin_counting(current, now=now)
 
 
 def _check_regions(names: list[str]) -> None:

@@ -57,6 +57,7 @@ app.conf.update(
     enable_utc=True,
     beat_schedule={
         "sweep": {"task": "workers.sweep", "schedule": 3600.0},
+        "mend-quotas": {"task": "workers.mend_quotas", "schedule": 3600.0},
         "retention": {"task": "workers.retention", "schedule": 3600.0},
         # A probe that waited longer than this is of no use any more.
         "probe-regions": {

@@ -352,6 +352,20 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         "The tenant has used what it may; nothing was done.",
         _LATER,
     ),
+    (
+        *("quota_jobs_exceeded", 429, "Too many jobs open"),
+        "The tenant has as many jobs open as it may, or would have with these;"
+        " nothing was done.",
+        "Send it again when some have ended. Without `Retry-After` it asks for more"
+        " than will ever fit: send less.",
+    ),
+    (
+        *("quota_audio_exceeded", 429, "Audio quota used up"),
+        "The tenant has submitted as much audio as it may in this UTC day or month,"
+        " or would have with this; nothing was done.",
+        "Send it again after `Retry-After`, when the next day or month has begun."
+        " Without that header it asks for more than will ever fit: send less.",
+    ),
     # --- us
     (
         *("server_error", 500, "Something went wrong on our side"),

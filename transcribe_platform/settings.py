@@ -268,6 +268,8 @@ FAILED_KEYS_PER_MINUTE = env_int("FAILED_KEYS_PER_MINUTE", 120)
 API_KEYS_PER_TENANT = env_int("API_KEYS_PER_TENANT", 100)
 # Requests a process holds for callers who wait (Prefer: wait); fewer than its threads.
 MAX_WAITING_REQUESTS = env_int("MAX_WAITING_REQUESTS", 32)
+# What a job of unknown duration takes from its tenant's quotas until it ends.
+DEFAULT_RESERVE_SECONDS = env_int("DEFAULT_RESERVE_SECONDS", 300)
 IDEMPOTENCY_HOURS = env_int("IDEMPOTENCY_HOURS", 24)
 # Ended jobs are erased after so many days; 0 keeps them until somebody erases them.
 RETENTION_DAYS = env_int("RETENTION_DAYS", 0)

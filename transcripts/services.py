@@ -21,7 +21,7 @@ from django.core.files.storage import default_storage
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
-from jobs import audit, backoff, regions, services
+from jobs import audit, backoff, quotas, regions, services
 from jobs.errors import UpstreamError
 from jobs.models import Attempt, Job
 from jobs.state import JobStatus
@@ -162,6 +162,8 @@ def finish(
                 created_at=now,
                 **{name: getattr(summary, name) for name in _SUMMARY_FIELDS},
             )
+        elif is_first:
+            quotas.count_late(attempt)
     # A commit that seemed to fail may have held: then the document is in use.
     if not moved and not Transcript.objects.filter(job=job, raw=raw).exists():
         logger.info("result of a stale claim dropped", extra={"job_id": job.pk})

@@ -14,7 +14,7 @@ from celery import shared_task, signals
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
-from jobs import dispatch, erasure, lanes
+from jobs import dispatch, erasure, lanes, quota_counts
 from jobs.claims import Permit
 from jobs.in_hand import QUEUE_PREFIX
 from jobs.models import Attempt, Region
@@ -65,6 +65,12 @@ def sweep(**_future: Any) -> None:
 def retention(**_future: Any) -> None:
     """Erase ended jobs whose tenant's retention is over."""
     erasure.erase_expired(limit=RETENTION_LIMIT, now=timezone.now())
+
+
+@shared_task(name="workers.mend_quotas")
+def mend_quotas(**_future: Any) -> None:
+    """Hold the quota counters against jobs and ledger."""
+    quota_counts.sweep(now=timezone.now())
 
 
 @signals.worker_ready.connect

@@ -4,7 +4,8 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from jobs.models import ApiKey, Region, Tenant
+from jobs.models import ApiKey, Event, QuotaCounter, Region, Tenant
+from tests.factories import make_job
 
 pytestmark = pytest.mark.django_db
 URL = "http://127.0.0.1:1"
@@ -77,3 +78,40 @@ def test_bootstrap_without_its_key_makes_another(settings, monkeypatch):
 
     assert second["api_key"] != first["api_key"]
     assert second["webhook_secret"] == first["webhook_secret"]
+
+
+def test_a_tenants_quotas_are_set_and_lifted():
+    Tenant.objects.create(name="acme")
+
+    run("tenants", "set", "acme", "--max-open-jobs", "3", "--weight", "2")
+    run("tenants", "set", "acme", "--audio-seconds-per-day", "60")
+    run("tenants", "set", "acme", "--max-open-jobs", "none")
+
+    tenant = Tenant.objects.get()
+    assert (tenant.max_open_jobs, tenant.audio_seconds_per_day) == (None, 60)
+    assert (tenant.audio_seconds_per_month, tenant.weight) == (None, 2)
+    assert Event.objects.filter(type="tenant.changed").count() == 3
+
+
+@pytest.mark.parametrize("limit", ["-1", "1.5", "None", "", str(2**31)])
+def test_a_quota_that_is_no_number_is_refused(limit):
+    Tenant.objects.create(name="acme")
+
+    with pytest.raises(CommandError, match="neither a whole number nor 'none'"):
+        run("tenants", "set", "acme", f"--max-open-jobs={limit}")
+
+    assert Tenant.objects.get().max_open_jobs is None
+
+
+def test_counters_that_differ_are_said_and_mended_where_asked_to():
+    tenant = Tenant.objects.create(name="acme", max_open_jobs=9)
+    make_job(tenant)
+    QuotaCounter.objects.filter(period="open").update(reserved=3)
+
+    with pytest.raises(CommandError, match="1 counters differ"):
+        run("check_quotas")
+    mended = run("check_quotas", "--mend")
+
+    assert mended == "acme open: used +0.000, reserved -2.000\n"
+    assert QuotaCounter.objects.get(period="open").reserved == 1
+    assert run("check_quotas") == ""

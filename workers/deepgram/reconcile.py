@@ -11,7 +11,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 
+from jobs import quotas
 from jobs.models import Attempt, Region
 from transcripts import prices
 from workers.deepgram import client
@@ -104,9 +106,10 @@ def _close(attempt: Attempt, entry: dict[str, Any] | None, *, now: datetime) -> 
                 per_minute=settings.PRICES_PER_MINUTE,
             ),
         }
-    Attempt.objects.filter(pk=attempt.pk, outcome=Attempt.Outcome.UNKNOWN).update(
-        outcome=outcome, reconciled_at=now, **facts
-    )
+    unknown = Attempt.objects.filter(pk=attempt.pk, outcome=Attempt.Outcome.UNKNOWN)
+    with transaction.atomic():
+        if unknown.update(outcome=outcome, reconciled_at=now, **facts):
+            quotas.count_late(attempt)
 
 
 def _details(entry: dict[str, Any]) -> dict[str, Any]:

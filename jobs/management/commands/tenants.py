@@ -1,17 +1,29 @@
 """`manage.py tenants`: list customers with their load, and steer them."""
 
-from argparse import ArgumentParser
+import re
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from jobs import audit, services
+from jobs import audit, quota_counts, services
 from jobs.errors import InvalidRequest
 from jobs.models import Tenant
 from jobs.state import JobStatus
 from jobs.tenants import change_tenant
+
+NO_LIMIT = "none"
+
+
+def parse_limit(text: str) -> int | str:
+    """Read a quota: a whole number that the column holds, or ``none``."""
+    if text == NO_LIMIT:
+        return text
+    if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) >= 2**31:
+        raise ArgumentTypeError(f"{text!r} is neither a whole number nor 'none'.")
+    return int(text)
 
 
 class Command(BaseCommand):
@@ -30,6 +42,9 @@ class Command(BaseCommand):
         parser.add_argument("--highest-priority", type=int, choices=[0, 3, 6, 9])
         parser.add_argument("--allowed-region", action="append", metavar="NAME")
         parser.add_argument("--retention-days", type=int, help="0: for ever")
+        for name in quota_counts.LIMITS:
+            option = f"--{name.replace('_', '-')}"
+            parser.add_argument(option, type=parse_limit, help="a number, or none")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Do it."""
@@ -59,6 +74,9 @@ class Command(BaseCommand):
                 "retention_days": options["retention_days"],
             }
             given = {name: value for name, value in fields.items() if value is not None}
+            for name in quota_counts.LIMITS:
+                if options[name] is not None:
+                    given[name] = None if options[name] == NO_LIMIT else options[name]
             try:
                 change_tenant(
                     tenant=tenant, changes=given, actor=audit.COMMAND, now=now

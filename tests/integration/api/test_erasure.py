@@ -58,6 +58,7 @@ def finish(job: Job) -> None:
     )
     Attempt.objects.create(
         job=job,
+        tenant=job.tenant,
         lease_token=1,
         region=make_region(),
         outcome="ok",

@@ -57,6 +57,7 @@ def test_attempts_are_listed_oldest_first(api):
     for number in (1, 2):
         Attempt.objects.create(
             job=job,
+            tenant=job.tenant,
             lease_token=number,
             region=make_region(),
             outcome="error",

@@ -1,0 +1,59 @@
+"""The spans of time that quotas are counted in: the UTC day and month of the submit.
+
+Pure: a moment in, periods out.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+OPEN_NAME = "open"
+# Jobs end all the time: look again soon.
+OPEN_RETRY_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """A span that has a counter; without an end it stands for what is open now."""
+
+    name: str
+    limit_field: str
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @property
+    def is_open_jobs(self) -> bool:
+        """Whether it counts jobs, and not seconds of audio."""
+        return self.until is None
+
+    def seconds_left(self, now: datetime) -> int:
+        """Return when it is worth to ask again."""
+        if self.until is None:
+            return OPEN_RETRY_SECONDS
+        return max(1, math.ceil((self.until - now).total_seconds()))
+
+
+OPEN_JOBS = Period(name=OPEN_NAME, limit_field="max_open_jobs")
+
+
+def periods_at(moment: datetime) -> tuple[Period, Period, Period]:
+    """Return the month and the day of a moment, and the open jobs."""
+    day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    month = day.replace(day=1)
+    # The 28th and four days are always in the next month.
+    next_month = (month.replace(day=28) + timedelta(days=4)).replace(day=1)
+    return (
+        Period(
+            name=f"month:{month:%Y-%m}",
+            limit_field="audio_seconds_per_month",
+            since=month,
+            until=next_month,
+        ),
+        Period(
+            name=f"day:{day:%Y-%m-%d}",
+            limit_field="audio_seconds_per_day",
+            since=day,
+            until=day + timedelta(days=1),
+        ),
+        OPEN_JOBS,
+    )
