@@ -29,6 +29,7 @@ from jobs import addresses
 from jobs.addresses import EgressAllow, EgressProxy, IPAddress
 from jobs.errors import PlatformError
 from workers import tunnel
+from workers.pool import Pool
 
 CONNECT_SECONDS = 5.0
 DNS_SECONDS = 5.0
@@ -127,7 +128,7 @@ def build_transport(
     context = ssl_context or httpx.create_ssl_context(trust_env=False)
     transport = _Transport(verify=context, trust_env=False)
     # httpx has no parameter for the network backend, httpcore has.
-    transport._pool = httpcore.ConnectionPool(  # noqa: SLF001  held by a test
+    transport._pool = Pool(  # noqa: SLF001  held by a test
         ssl_context=context,
         max_connections=max_connections,
         keepalive_expiry=keepalive_expiry,

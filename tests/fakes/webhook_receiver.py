@@ -28,6 +28,8 @@ class Reply:
     body_drip: float = 0
     # Sent instead of everything else.
     raw: bytes | None = None
+    # Keep the connection after ``raw``.
+    stays: bool = False
     # Bytes of nothing after the body, announced in content-length.
     filler: int = 0
     # "before" or "after" the head: a TCP reset.
@@ -156,7 +158,8 @@ class Receiver:
         peer.settimeout(PATIENCE)
         if reply.raw is not None:
             peer.sendall(reply.raw)
-            return False
+            peer.settimeout(0.05)
+            return reply.stays
         if reply.hang_up:
             return False
         if reply.reset == "before":

@@ -108,7 +108,7 @@ def parse_retry_after(value: str, *, now: datetime) -> float | None:
         return float(value[:12])
     try:
         at = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for a second of twenty digits
         return None
     # "-0000" parses without a zone; HTTP dates are GMT whatever they say.
     return (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds()

@@ -43,8 +43,9 @@ def test_the_request_is_what_the_contract_says(listen):
         (Reply(head_drip=0.1, headers={"x": "x" * 999}), None, "timeout"),
         # The head says it all: only the body is given up.
         (Reply(body=b"x" * 999, body_drip=0.1), 200, ""),
+        (Reply(raw=b"HTTP/1.1 100 Continue\r\n\r\n" * 400_000), None, "timeout"),
     ],
-    ids=["silent", "dripping head", "dripping body"],
+    ids=["silent", "dripping head", "dripping body", "flood of 1xx"],
 )
 def test_a_slow_receiver_ends_at_the_time_limit(listen, settings, reply, status, error):
     settings.WEBHOOK_TIMEOUT_SECONDS = 0.5
@@ -78,6 +79,67 @@ def test_no_answer_and_no_http_have_names(listen, reply, error, requests):
 
     assert (answer.status_code, answer.error) == (None, error)
     assert len(receiver.received) == requests
+
+
+@pytest.mark.parametrize(
+    "status", [200, 201, 204, 400, 404, 410, 429, 500, 502, 503, 504, 599, 999]
+)
+def test_any_status_is_an_answer(listen, status):
+    receiver = listen(Reply(status=status))
+
+    answer = post(receiver.url)
+
+    assert (answer.status_code, answer.error) == (status, "")
+    assert len(receiver.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("raw", "excerpt"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\nto the end", "to the end"),
+        (b"HTTP/1.0 200 OK\n\nold", "old"),
+        (
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+            b"2;x=y\r\nin\r\n7\r\n chunks\r\n0\r\nx: y\r\n\r\n",
+            "in chunks",
+        ),
+        (b"HTTP/1.1 103 Early\r\nx: y\r\n\r\nHTTP/1.1 200 OK\r\n\r\nlate", "late"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\ncut off", "cut off"),
+        (b"HTTP/1.1 200 OK\r\n\r\n<p>\0\xff</p>", "<p>\ufffd</p>"),
+    ],
+    ids=["no length", "HTTP/1.0", "chunks", "early hints", "cut off", "binary"],
+)
+def test_a_body_is_read_however_it_is_framed(listen, raw, excerpt):
+    answer = post(listen(Reply(raw=raw)).url)
+
+    assert (answer.status_code, answer.excerpt) == (200, excerpt)
+
+
+@pytest.mark.parametrize("kind", ["name look-up", "TLS handshake"])
+def test_what_hangs_before_the_request_ends_at_the_time_limit(
+    listen, settings, monkeypatch, kind
+):
+    settings.WEBHOOK_TIMEOUT_SECONDS = 0.4
+    receiver, url = listen(), "https://hooks.example/"
+    released = threading.Event()
+
+    def look_up(*_arguments, **_options):
+        released.wait(20)
+        raise socket.gaierror(socket.EAI_AGAIN, "try again")
+
+    if kind == "name look-up":
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    else:
+        url = f"https://127.0.0.1:{receiver.port}/"
+    began = time.monotonic()
+
+    answer = post(url)
+    took = time.monotonic() - began
+    released.set()
+
+    assert (answer.status_code, answer.error) == (None, "timeout")
+    assert 0.4 <= took < 3
+    assert receiver.received == []
 
 
 def test_a_connection_that_dies_after_a_second_is_not_tried_again(listen, monkeypatch):
@@ -157,6 +219,26 @@ def test_the_receivers_wishes_are_read(listen):
     answer = post(receiver.url)
 
     assert (answer.retry_after, answer.instruction) == ("120", "disable")
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+        b"HTTP/1.1 410 Gone\r\ncontent-length: 6\r\n\r\npoison",
+        b"HTTP/1.1 204 No Content\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n\r\n",
+    ],
+    ids=["a second answer", "a body after 204", "an empty line"],
+)
+def test_what_follows_an_answer_is_not_taken_for_the_next(listen, first):
+    receiver = listen(Reply(raw=first, stays=True), Reply(status=202))
+
+    answers = [post(receiver.url), post(receiver.url)]
+
+    assert [each.status_code // 100 for each in answers] == [2, 2]
+    assert answers[1].status_code == 202
+    assert [each.connection for each in receiver.received] == [1, 2]
 
 
 def test_a_cookie_is_not_kept_and_a_connection_is(listen):

@@ -69,7 +69,7 @@ def test_httpx_still_has_the_pool_that_is_replaced():
     )
 
     pool = transport._pool
-    assert type(pool) is type(httpx.HTTPTransport()._pool)
+    assert isinstance(pool, type(httpx.HTTPTransport()._pool))
     assert (pool._max_connections, pool._keepalive_expiry) == (7, 2)
     assert isinstance(pool._network_backend, network._Backend)
 

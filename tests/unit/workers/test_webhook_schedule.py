@@ -90,6 +90,8 @@ def test_the_receiver_may_ask_to_stop(instruction, code, expected):
         ("Sun, 22 Nov 2026 11:00:00 GMT", 300),
         ("Sun, 22 Nov 9999 11:00:00 GMT", 3600),
         ("Sun, 99 Nov 2026 12:10:00 GMT", 300),
+        (f"Sun, 22 Nov 2026 12:10:{'9' * 20} GMT", 300),
+        (f"Sun, 22 Nov 2026 12:10:00 +{'9' * 20}", 300),
     ],
 )
 def test_retry_after_lengthens_a_wait_within_bounds(retry_after, delay):

@@ -1,0 +1,1 @@
+"""Long runs of bad input, by seed: what breaks once can be run again."""
