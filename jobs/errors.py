@@ -127,6 +127,12 @@ class LimitExceeded(PlatformError):
         self.retry_after = retry_after
 
 
+class RequestInFlight(PlatformError):
+    """A request with this Idempotency-Key is still being answered."""
+
+    code = "request_in_flight"
+
+
 class ServiceUnavailable(PlatformError):
     """The platform cannot take this now; try again shortly."""
 

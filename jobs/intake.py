@@ -5,7 +5,7 @@ and leaves it again if that transaction fails. The row itself is ``jobs.services
 """
 
 from collections.abc import Callable
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -51,17 +51,31 @@ def accept_job(
     Raises UnsupportedAudio, IdempotencyConflict, or InvalidRequest for options that
     cannot go together; then neither row nor object is left.
     """
-    effective = services.build_options(caller.tenant, submission.draft.options)
-    options.check_combination(effective)
-    file = submission.file
-    with closing(file) if file else nullcontext():
-        draft = _describe(submission.draft, file, effective) if file else None
-        return _accept(
+    with holding(submission):
+        return accept_examined(
             caller=caller,
-            submission=replace(submission, draft=draft or submission.draft),
+            submission=examine(tenant=caller.tenant, submission=submission),
             answer=answer,
             now=now,
         )
+
+
+def holding(submission: Submission) -> AbstractContextManager[object]:
+    """Close the submission's file at the end; what was not kept by then is gone."""
+    return closing(submission.file) if submission.file else nullcontext()
+
+
+def examine(*, tenant: Tenant, submission: Submission) -> Submission:
+    """Return the submission with what its file is; nothing is kept or written.
+
+    Raises UnsupportedAudio, or InvalidRequest for options that cannot go together.
+    """
+    effective = services.build_options(tenant, submission.draft.options)
+    options.check_combination(effective)
+    if submission.file is None:
+        return submission
+    draft = _describe(submission.draft, submission.file, effective)
+    return replace(submission, draft=draft)
 
 
 def accept_batch(
@@ -134,13 +148,17 @@ def _describe(
     )
 
 
-def _accept(
+def accept_examined(
     *,
     caller: Caller,
     submission: Submission,
     answer: Callable[[Job], Answer],
     now: datetime,
 ) -> tuple[Answer, bool]:
+    """Keep the file, write the job and its answer; closing the file is the caller's.
+
+    Raises IdempotencyConflict; then neither row nor object is left.
+    """
     file, kept = submission.file, ""
 
     def make() -> Answer:

@@ -210,6 +210,9 @@ class Job(models.Model):
     metadata = models.JSONField(default=dict)
     callback_url = models.TextField(blank=True)
 
+    # Why it came to run the way it did (jobs.hybrid_router); empty if it had no choice.
+    route = models.JSONField(default=dict, blank=True)
+
     # When it may run. ``ready`` keeps what cannot run now out of the claim index;
     # a queued job that is not ready becomes so at ``run_at``, or is held if null.
     status = models.CharField(
@@ -344,6 +347,22 @@ class Job(models.Model):
     def is_final(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.status in FINAL
+
+
+class StreamTicket(models.Model):
+    """Leave to open one live socket, for whoever cannot send a header: a browser."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    tenant = models.ForeignKey(Tenant, models.CASCADE, db_index=False)
+    api_key = models.ForeignKey(ApiKey, models.SET_NULL, null=True)
+    digest = models.BinaryField(max_length=32, unique=True)
+    # What the session was asked to be: options, metadata, callback URL.
+    draft = models.JSONField(default=dict)
+    expires_at = models.DateTimeField(db_index=True)
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return str(self.id)
 
 
 class Attempt(models.Model):

@@ -64,16 +64,20 @@ def probe_audio(path: Path) -> Probe:
 
     Raises ServiceUnavailable when the machine is too busy to tell.
     """
-    if not _slots.acquire(timeout=WALL_SECONDS):
-        raise ServiceUnavailable("Too many uploads are being examined.")
-    try:
-        facts = _run_child(path)
-    finally:
-        _slots.release()
+    facts = _run_in_turn(path)
     code = facts.get("error")
     if code:
         raise UnsupportedAudio(MESSAGES[code], code=code)
     return Probe(**facts)
+
+
+def find_stated_seconds(path: Path) -> float | None:
+    """Return the length that a file's header states; the file may have holes.
+
+    None where it states none. Raises ServiceUnavailable as ``probe_audio`` does.
+    """
+    seconds = _run_in_turn(path, "--stated").get("duration_seconds")
+    return None if seconds is None else float(seconds)
 
 
 def describe_raw(size_bytes: int, options: Mapping[str, Any]) -> Probe:
@@ -92,11 +96,20 @@ def describe_raw(size_bytes: int, options: Mapping[str, Any]) -> Probe:
     )
 
 
-def _run_child(path: Path) -> dict[str, Any]:
+def _run_in_turn(path: Path, *flags: str) -> dict[str, Any]:
+    if not _slots.acquire(timeout=WALL_SECONDS):
+        raise ServiceUnavailable("Too many uploads are being examined.")
+    try:
+        return _run_child(path, *flags)
+    finally:
+        _slots.release()
+
+
+def _run_child(path: Path, *flags: str) -> dict[str, Any]:
     try:
         child = subprocess.run(  # noqa: S603  our own script, a path of our making
             # Isolated: neither the environment nor the folder adds to its imports.
-            [sys.executable, "-I", probe_child.__file__, str(path)],
+            [sys.executable, "-I", probe_child.__file__, str(path), *flags],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

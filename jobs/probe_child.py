@@ -88,6 +88,20 @@ def examine(path: str) -> dict[str, Any]:
     return {"error": "audio_truncated"} if missing > slack else facts
 
 
+def read_header(path: str) -> dict[str, Any]:
+    """Return the length that the header states, if any; nothing is decoded."""
+    try:
+        with av.open(
+            f"file:{path}", container_options=OPEN_OPTIONS, metadata_errors="replace"
+        ) as container:
+            if not container.streams.audio:
+                return {"error": "audio_missing"}
+            stream = container.streams.audio[0]
+            return {"duration_seconds": _stated_seconds(container, stream)}
+    except (av.FFmpegError, ValueError):
+        return {"error": "audio_unreadable"}
+
+
 def _examine(container: Any, *, has_length_tag: bool) -> dict[str, Any]:
     if not container.streams.audio:
         return {"error": "audio_missing"}
@@ -237,4 +251,5 @@ def limit_resources() -> None:
 
 if __name__ == "__main__":
     limit_resources()
-    json.dump(examine(sys.argv[1]), sys.stdout)
+    look = read_header if "--stated" in sys.argv[2:] else examine
+    json.dump(look(sys.argv[1]), sys.stdout)

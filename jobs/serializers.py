@@ -16,6 +16,7 @@ from rest_framework import serializers
 from jobs import egress, options
 from jobs.errors import InvalidRequest
 from jobs.estimates import Standing
+from jobs.hybrid_router import Reason, Source, Way
 from jobs.intake import Submission
 from jobs.models import Attempt, Job, Priority
 from jobs.services import JobDraft
@@ -153,6 +154,26 @@ class ErrorOutput(serializers.Serializer[Any]):
     detail = serializers.CharField()
 
 
+class ThresholdsOutput(serializers.Serializer[Any]):
+    """The lengths of audio between the ways."""
+
+    sync_below_seconds = serializers.FloatField()
+    async_above_seconds = serializers.FloatField()
+
+
+class RouteOutput(serializers.Serializer[Any]):
+    """Which way a request went, and why."""
+
+    mode = serializers.ChoiceField(choices=[str(way) for way in Way])
+    reason = serializers.ChoiceField(choices=[str(reason) for reason in Reason])
+    duration_seconds = serializers.FloatField(allow_null=True)
+    source = serializers.ChoiceField(  # type: ignore[assignment]  # a field's name
+        choices=[str(source) for source in Source]
+    )
+    thresholds = ThresholdsOutput()
+    region = serializers.CharField(allow_null=True)
+
+
 class JobOutput(serializers.Serializer[Job]):
     """A job as customers see it."""
 
@@ -179,6 +200,7 @@ class JobOutput(serializers.Serializer[Job]):
     error = serializers.SerializerMethodField()
     warnings = serializers.JSONField()
     result_url = serializers.SerializerMethodField()
+    route = serializers.SerializerMethodField()
 
     def get_object(self, _job: Job) -> str:
         """Return the kind of thing this is."""
@@ -211,6 +233,11 @@ class JobOutput(serializers.Serializer[Job]):
         if not job.error_code:
             return None
         return {"code": job.error_code, "detail": job.error_detail}
+
+    @extend_schema_field(RouteOutput(allow_null=True))
+    def get_route(self, job: Job) -> dict[str, Any] | None:
+        """Return why it ran the way it did, and where, if it had a choice."""
+        return {**job.route, "region": job.region_id} if job.route else None
 
     def get_result_url(self, job: Job) -> str | None:
         """Return where the transcript is, once there is one."""

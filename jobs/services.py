@@ -31,6 +31,8 @@ _RELEASED: dict[str, Any] = {
     "worker": "",
     "region": None,
 }
+# What a retried job does not inherit.
+_OF_ONE_GO = {"expires_at", "allowed_regions", "mode", "route", "ready", "run_at"}
 # Ends that come from outside, whatever the job's worker is doing.
 _LET_GO = frozenset({JobStatus.CANCELED, JobStatus.EXPIRED})
 
@@ -51,6 +53,10 @@ class JobDraft:
     callback_url: str = ""
     priority: int = Priority.NORMAL
     mode: str = "async"
+    route: dict[str, Any] = field(default_factory=dict)
+    # Not ready: it waits at a door, and is the queue's from ``run_at`` on.
+    ready: bool = True
+    run_at: datetime | None = None
     max_attempts: int | None = None
     expires_at: datetime | None = None
     channels: int | None = None
@@ -148,7 +154,7 @@ def _draft_again(job: Job) -> JobDraft:
         **{
             name: getattr(job, name)
             for name in JobDraft.__dataclass_fields__
-            if name not in {"expires_at", "allowed_regions"}
+            if name not in _OF_ONE_GO
         },
         allowed_regions=sorted(lanes.regions_of(job.lane)),
     )

@@ -33,6 +33,7 @@ STATUSES: tuple[tuple[type[errors.PlatformError], int], ...] = (
     (errors.JobStateError, 409),
     (errors.IdempotencyConflict, 422),
     (errors.LimitExceeded, 429),
+    (errors.RequestInFlight, 409),
     (errors.ServiceUnavailable, 503),
     (errors.UpstreamError, 502),
 )

@@ -20,6 +20,7 @@ Operation = dict[str, Any]
 
 TAGS = {
     "jobs": "Submit audio, follow it, cancel it, run it again.",
+    "transcribe": "One door for every way a transcript can be had.",
     "batches": "Many jobs with one life.",
     "transcripts": "What came out of a job.",
     "webhook-endpoints": "Where results are sent, and with which secret.",

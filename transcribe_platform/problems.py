@@ -18,7 +18,11 @@ from django.views import defaults
 from transcribe_platform.problem_table import title_of
 
 CONTENT_TYPE = "application/problem+json"
-RETRY_SECONDS = {"service_unavailable": 5, "result_not_ready": 2}
+RETRY_SECONDS = {
+    "service_unavailable": 5,
+    "result_not_ready": 2,
+    "request_in_flight": 1,
+}
 DATABASE_AWAY = (OperationalError, InterfaceError)
 _HTML_ROOT = "/admin/"
 _SAFE = ("GET", "HEAD")

@@ -340,6 +340,11 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         "This `Idempotency-Key` came before with another request.",
         "Use one key a request; repeat a request only as it was.",
     ),
+    (
+        *("request_in_flight", 409, "Still being answered"),
+        "A request with this `Idempotency-Key` is still being answered.",
+        "Send it again after `Retry-After`: it is then answered as the first one was.",
+    ),
     # --- how much of it
     (
         *("rate_limited", 429, "Too many requests"),

@@ -270,6 +270,13 @@ API_KEYS_PER_TENANT = env_int("API_KEYS_PER_TENANT", 100)
 MAX_WAITING_REQUESTS = env_int("MAX_WAITING_REQUESTS", 32)
 # What a job of unknown duration takes from its tenant's quotas until it ends.
 DEFAULT_RESERVE_SECONDS = env_int("DEFAULT_RESERVE_SECONDS", 300)
+# The hybrid router: shorter audio is answered at once, longer is queued.
+SYNC_BELOW_SECONDS = env_float("SYNC_BELOW_SECONDS", 60)
+ASYNC_ABOVE_SECONDS = env_float("ASYNC_ABOVE_SECONDS", 300)
+# Synchronous calls a web process runs at once; more are queued.
+SYNC_MAX_IN_FLIGHT = env_int("SYNC_MAX_IN_FLIGHT", 40)
+# Of a region's places, the most that the queue leaves to waiting synchronous callers.
+SYNC_SHARE = env_float("SYNC_SHARE", 0.2)
 IDEMPOTENCY_HOURS = env_int("IDEMPOTENCY_HOURS", 24)
 # Ended jobs are erased after so many days; 0 keeps them until somebody erases them.
 RETENTION_DAYS = env_int("RETENTION_DAYS", 0)

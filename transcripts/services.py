@@ -61,9 +61,16 @@ def transcribe_job(
     )
     if started is None:
         return False
-    with holder.hold(started[0]):
-        _call(*started, backend=backend)
+    run_call(*started, holder=holder, backend=backend)
     return True
+
+
+def run_call(
+    job: Job, attempt: Attempt, *, holder: Holder, backend: TranscriptionBackend
+) -> None:
+    """Make the call that was begun and commit what comes of it."""
+    with holder.hold(job):
+        _call(job, attempt, backend=backend)
 
 
 def _call(job: Job, attempt: Attempt, *, backend: TranscriptionBackend) -> None:

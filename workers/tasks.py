@@ -14,7 +14,7 @@ from celery import shared_task, signals
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
-from jobs import dispatch, erasure, lanes, quota_counts
+from jobs import dispatch, erasure, lanes, quota_counts, tickets
 from jobs.claims import Permit
 from jobs.in_hand import QUEUE_PREFIX
 from jobs.models import Attempt, Region
@@ -57,8 +57,10 @@ def probe_regions(**_future: Any) -> None:
 
 @shared_task(name="workers.sweep")
 def sweep(**_future: Any) -> None:
-    """Erase stored objects without a row and idempotency keys past their time."""
-    storage.sweep(older_than=timezone.now() - timedelta(days=1))
+    """Erase objects without a row, and keys and tickets past their time."""
+    yesterday = timezone.now() - timedelta(days=1)
+    storage.sweep(older_than=yesterday)
+    tickets.forget_tickets(before=yesterday)
 
 
 @shared_task(name="workers.retention")

@@ -1,20 +1,20 @@
 -- One ledger of an upstream's limits: places (leases in sorted sets, by expiry; one for
 -- all and one a narrow pool) and a sliding minute of grants. Redis' own clock, in ms.
--- KEYS: held, window, epoch, cooldown, counts, then held of each pool
+-- KEYS: held, window, epoch, cooldown, counts, wanted, then held of each pool
 -- ARGV: verb, and one JSON object (its fields are named where they are read)
 -- The upstream's minute begins when a call arrives, ours when it is sent: what is on the
 -- way (a first TLS handshake, a busy machine) must not make two minutes overlap.
 local MINUTE_MS = 61500
-local held, window, epoch, cooldown, counts = unpack(KEYS, 1, 5)
+local held, window, epoch, cooldown, counts, wanted = unpack(KEYS, 1, 6)
 local asked = cjson.decode(ARGV[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- A permit is {member, pool, pool, …}; a pool is the number of its key after the fifth.
+-- A permit is {member, pool, pool, …}; a pool is the number of its key after the sixth.
 local function hold(permit)
   redis.call('ZADD', held, now + asked.lease_ms, permit[1])
   for i = 2, #permit do
-    redis.call('ZADD', KEYS[5 + permit[i]], now + asked.lease_ms, permit[1])
+    redis.call('ZADD', KEYS[6 + permit[i]], now + asked.lease_ms, permit[1])
   end
 end
 
@@ -50,9 +50,19 @@ function verbs.release()
   local gone = 0
   for _, permit in ipairs(asked.permits) do
     gone = gone + redis.call('ZREM', held, permit[1])
-    for i = 2, #permit do redis.call('ZREM', KEYS[5 + permit[i]], permit[1]) end
+    for i = 2, #permit do redis.call('ZREM', KEYS[6 + permit[i]], permit[1]) end
   end
   return gone
+end
+
+-- Callers who wait at a door while their customer does: the queue leaves them the next
+-- places, as many as its share allows. Said again and again; who stops saying it is gone.
+function verbs.want()
+  for _, permit in ipairs(asked.permits) do
+    redis.call('ZADD', wanted, now + asked.want_ms, permit[1])
+  end
+  redis.call('PEXPIRE', wanted, asked.want_ms)
+  return #asked.permits
 end
 
 function verbs.cool_down()
@@ -68,10 +78,15 @@ local function free()
   local places = asked.max_concurrent - redis.call('ZCARD', held)
   local rate = asked.max_per_minute - redis.call('ZCARD', window)
   if redis.call('EXISTS', cooldown) == 1 then rate = 0 end
-  local rooms = {math.max(0, math.min(places, rate))}
+  local yielded = 0
+  if asked.yields > 0 then
+    redis.call('ZREMRANGEBYSCORE', wanted, '-inf', now)
+    yielded = math.min(asked.yields, redis.call('ZCARD', wanted))
+  end
+  local rooms = {math.max(0, math.min(places, rate) - yielded)}
   for i, limit in ipairs(asked.pools) do
-    redis.call('ZREMRANGEBYSCORE', KEYS[5 + i], '-inf', now)
-    rooms[1 + i] = math.max(0, limit - redis.call('ZCARD', KEYS[5 + i]))
+    redis.call('ZREMRANGEBYSCORE', KEYS[6 + i], '-inf', now)
+    rooms[1 + i] = math.max(0, limit - redis.call('ZCARD', KEYS[6 + i]))
   end
   return rooms
 end
@@ -89,6 +104,7 @@ function verbs.acquire()
     for i = 2, #permit do fits = fits and rooms[1 + permit[i]] > 0 end
     if fits then
       hold(permit)
+      redis.call('ZREM', wanted, permit[1])
       redis.call('ZADD', window, now, permit[1])
       rooms[1] = rooms[1] - 1
       for i = 2, #permit do rooms[1 + permit[i]] = rooms[1 + permit[i]] - 1 end

@@ -9,6 +9,7 @@ that are the truth, the jobs in hand and the last minute's attempts, before it g
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -30,6 +31,7 @@ _SCRIPT = Path(__file__).with_name("permits.lua").read_text()
 _UNSEEDED = [-1]
 # Redis may be asked this long; a dispatcher that waits longer is of no use.
 TIMEOUT_SECONDS = 2
+WANT_MS = 2000
 MINUTE = timedelta(seconds=61.5)  # as long as the script has it
 _POOLS = list(lanes.POOLS)
 
@@ -46,13 +48,13 @@ class RedisPermits:
         self._own = own or {}
         self.breaker = Breaker(client, own=self._own)
 
-    def find_room(self, region: Region) -> dict[str, int]:
+    def find_room(self, region: Region, *, at_door: bool = False) -> dict[str, int]:
         """Return free places in all (key "") and in each pool; {} when it is away.
 
         No more than the region's circuit breaker lets through.
         """
         try:
-            rooms = self._ask_seeded(region, "find_room")
+            rooms = self._ask_seeded(region, "find_room", at_door=at_door)
             allowed = self.breaker.allow(region.name) if rooms[0] else 0
         except redis.RedisError:
             logger.warning("permit ledger away", extra={"region": region.name})
@@ -60,10 +62,19 @@ class RedisPermits:
         pools = dict(zip(region.pools, rooms[1:], strict=False))
         return {"": min(rooms[0], allowed), **pools}
 
-    def acquire(self, region: Region, permits: Sequence[Permit]) -> list[bool]:
+    def want(self, region: Region, permit: Permit) -> None:
+        """Say that somebody waits at a door for a place, for the next two seconds."""
+        with suppress(redis.RedisError):
+            self._ask(region.name, "want", permits=[permit], want_ms=WANT_MS)
+
+    def acquire(
+        self, region: Region, permits: Sequence[Permit], *, at_door: bool = False
+    ) -> list[bool]:
         """Grant in order while there is room; all False when the ledger is away."""
         try:
-            granted = self._ask_seeded(region, "acquire", permits=permits)
+            granted = self._ask_seeded(
+                region, "acquire", permits=permits, at_door=at_door
+            )
         except redis.RedisError:
             logger.warning("permit ledger away", extra={"region": region.name})
             return [False] * len(permits)
@@ -98,10 +109,18 @@ class RedisPermits:
             logger.warning("cooldown not shared", extra={"region": region})
 
     def _ask_seeded(
-        self, region: Region, verb: str, *, permits: Iterable[Permit] = ()
+        self,
+        region: Region,
+        verb: str,
+        *,
+        permits: Iterable[Permit] = (),
+        at_door: bool = False,
     ) -> list[int]:
         """Ask about a region with its limits; fill the ledger first if it is empty."""
+        # At least one, or a door would wait for ever in front of a long queue.
+        share = max(1, int(region.max_concurrent * settings.SYNC_SHARE))
         limits = {
+            "yields": 0 if at_door else share,
             "max_concurrent": region.max_concurrent,
             "max_per_minute": region.max_per_minute,
             "pools": list(region.pools.values()),
@@ -123,7 +142,7 @@ class RedisPermits:
         **fields: Any,
     ) -> Any:
         base = f"permits:{{{region}:prerecorded}}"
-        parts = ["held", "window", "epoch", "cooldown", "counts", *names]
+        parts = ["held", "window", "epoch", "cooldown", "counts", "wanted", *names]
         places = {pool: number for number, pool in enumerate(names, start=1)}
         asked = {
             "lease_ms": int(settings.LEASE_SECONDS * 1000),

@@ -69,6 +69,7 @@ def test_a_job_is_shown_without_the_secrets_of_its_url(api):
         "error": None,
         "warnings": [],
         "result_url": None,
+        "route": None,
     }
     assert job.callback_url == body["callback_url"]
 

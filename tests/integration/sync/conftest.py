@@ -1,0 +1,62 @@
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+import redis
+from django.conf import settings
+
+from jobs.models import Region
+from tests.fakes.backend import FakeBackend
+from tests.integration.api.conftest import Api, media  # noqa: F401
+from workers.heartbeat import Heartbeat
+from workers.ratelimit.permits import RedisPermits
+from workers.sync import runner
+from workers.sync.gate import Gate
+from workers.sync.runner import Runner
+
+
+@dataclass
+class Door:
+    """The synchronous door of one process, with an upstream that does as it is told."""
+
+    api: Api
+    backend: FakeBackend
+    region: Region
+    permits: RedisPermits
+    broker: redis.Redis
+    runner: Runner
+
+    def transcribe(self, headers=None, **body):
+        body = {"audio_url": "https://audio.example.com/a.wav"} | body
+        return self.api.post("/v1/transcribe", body, headers=headers)
+
+    def places_held(self) -> int:
+        return self.broker.zcard("permits:{local:prerecorded}:held")
+
+    def settle(self) -> None:
+        """Wait until nothing runs here any more."""
+        self.runner.threads.shutdown(wait=True)
+
+
+@pytest.fixture
+def door(transactional_db, monkeypatch) -> Iterator[Door]:
+    broker = redis.Redis.from_url(settings.REDIS_URL)
+    broker.flushdb()
+    permits = RedisPermits(broker)
+    made = Runner(
+        gate=Gate(4),
+        heartbeat=Heartbeat(queues=[], slots=0, permits=permits),
+        permits=permits,
+        threads=ThreadPoolExecutor(4),
+    )
+    backend = FakeBackend()
+    monkeypatch.setattr(runner, "get_runner", lambda: made)
+    monkeypatch.setattr(runner, "get_backend", lambda: backend)
+    region = Region.objects.create(
+        name="local", base_url="http://127.0.0.1:1", max_concurrent=3
+    )
+    yield Door(Api(), backend, region, permits, broker, made)
+    made.threads.shutdown(wait=True)
+    broker.flushdb()
+    broker.close()

@@ -1,0 +1,1 @@
+"""Calls that their customers wait for, run by the web process itself."""
