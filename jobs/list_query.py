@@ -3,7 +3,7 @@
 Whether a parameter is known at all, and given once, the view base has checked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
@@ -44,8 +44,8 @@ class ListQuery:
         """Read the parameters; raises InvalidRequest naming the one it cannot read."""
         return cls(
             wanted=JobFilter(
-                status=_choice(params, "status", list(JobStatus)) or "",
-                batch_id=_id(params, "batch_id"),
+                status=parse_choice(params, "status", list(JobStatus)) or "",
+                batch_id=parse_id(params, "batch_id"),
                 priority=_priority(params),
                 created_after=parse_moment(params, "created_after"),
                 created_before=parse_moment(params, "created_before"),
@@ -55,7 +55,10 @@ class ListQuery:
         )
 
 
-def _choice(params: Mapping[str, str], name: str, choices: list[str]) -> str | None:
+def parse_choice(
+    params: Mapping[str, str], name: str, choices: Sequence[str]
+) -> str | None:
+    """Return the parameter, one of the choices, or None where it is not given."""
     value = params.get(name)
     if value is not None and value not in choices:
         refuse_parameter(name, f"This is one of {', '.join(choices)}.")
@@ -63,11 +66,12 @@ def _choice(params: Mapping[str, str], name: str, choices: list[str]) -> str | N
 
 
 def _priority(params: Mapping[str, str]) -> int | None:
-    name = _choice(params, "priority", PRIORITIES)
+    name = parse_choice(params, "priority", PRIORITIES)
     return Priority[name.upper()] if name else None
 
 
-def _id(params: Mapping[str, str], name: str) -> UUID | None:
+def parse_id(params: Mapping[str, str], name: str) -> UUID | None:
+    """Return the parameter as an id, or None where it is not given."""
     text = params.get(name)
     if text is None:
         return None

@@ -290,6 +290,22 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         "Wait for one to expire, or end them all with `grace_seconds` 0.",
     ),
     (
+        *("delivery_in_progress", 409, "An attempt is being made"),
+        "The message is on its way to its receiver at this moment.",
+        "Look at how the attempt ends, some seconds later.",
+    ),
+    (
+        *("payload_gone", 410, "The message is not kept any more"),
+        "The bytes of the message were erased with its job, so that they cannot be"
+        " sent again.",
+        "Read what is still there of the job with `GET /v1/jobs/{id}`.",
+    ),
+    (
+        *("since_too_old", 400, "Too far back"),
+        "A recovery reaches back 14 days.",
+        "Ask for a later `since`.",
+    ),
+    (
         *("erased", 410, "Erased"),
         "It was here, and was erased, by hand or by age; nothing of it is kept.",
         "Submit the audio again if you still have it.",

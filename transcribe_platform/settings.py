@@ -253,6 +253,8 @@ WEBHOOK_SCHEDULE_SECONDS = [
 WEBHOOK_THROTTLED_SECONDS = env_float("WEBHOOK_THROTTLED_SECONDS", 60)
 WEBHOOK_TIMEOUT_SECONDS = env_float("WEBHOOK_TIMEOUT_SECONDS", 15)
 WEBHOOK_ENDPOINTS_MAX = env_int("WEBHOOK_ENDPOINTS_MAX", 50)  # a tenant
+# How long deliveries, their bytes and each attempt at them are kept.
+WEBHOOK_LOG_DAYS = env_int("WEBHOOK_LOG_DAYS", 30)
 # Internal receivers customers' URLs may reach: host, host:port or CIDR.
 EGRESS_ALLOW = checked("EGRESS_ALLOW", env_list("EGRESS_ALLOW"), EgressAllow.parse)
 # The way out for customers' URLs not listed above: an HTTP proxy that checks addresses.

@@ -24,6 +24,7 @@ from workers import storage
 from workers.deepgram import client, probe
 from workers.heartbeat import Heartbeat
 from workers.ratelimit.permits import get_permits
+from workers.webhooks import retention as webhook_log
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +58,12 @@ def probe_regions(**_future: Any) -> None:
 
 @shared_task(name="workers.sweep")
 def sweep(**_future: Any) -> None:
-    """Erase objects without a row, and keys and tickets past their time."""
-    yesterday = timezone.now() - timedelta(days=1)
+    """Erase objects without a row, keys, tickets and webhooks' log past their time."""
+    now = timezone.now()
+    yesterday = now - timedelta(days=1)
     storage.sweep(older_than=yesterday)
     tickets.forget_tickets(before=yesterday)
+    webhook_log.forget_old_deliveries(now=now)
 
 
 @shared_task(name="workers.retention")

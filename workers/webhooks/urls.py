@@ -2,8 +2,9 @@
 
 from django.urls import path
 
-from workers.webhooks import views
+from workers.webhooks import delivery_views, views
 
+_DELIVERY = "webhook-deliveries/<uuid:delivery_id>"
 _ENDPOINT = "webhook-endpoints/<uuid:endpoint_id>"
 
 urlpatterns = [
@@ -13,4 +14,17 @@ urlpatterns = [
     path(f"{_ENDPOINT}/ping", views.EndpointPing.as_view()),
     path("webhook-secret", views.TenantSecret.as_view()),
     path("webhook-secret/rotate", views.TenantSecretRotation.as_view()),
+    path("webhook-deliveries", delivery_views.DeliveryList.as_view()),
+    path(_DELIVERY, delivery_views.DeliveryDetail.as_view()),
+    path(f"{_DELIVERY}/attempts", delivery_views.DeliveryAttempts.as_view()),
+    path(f"{_DELIVERY}/redeliver", delivery_views.DeliveryRedeliver.as_view()),
+    path(
+        f"{_DELIVERY}/attempts/<int:number>/response-body",
+        delivery_views.AttemptResponseBody.as_view(),
+    ),
+    path(f"{_ENDPOINT}/recover", delivery_views.EndpointRecover.as_view()),
+    path(
+        f"{_ENDPOINT}/recoveries/<uuid:recovery_id>",
+        delivery_views.EndpointRecovery.as_view(),
+    ),
 ]
