@@ -166,18 +166,17 @@ def _host(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
-def _redirects() -> list[Case]:
-    return [
-        Case(
-            id=f"redirect {status} to {target}",
-            url=f"http://pub.example/?status={status}&to={quote(target, safe='')}",
-            create=TAKEN,
-            send=(status,),
-            reaches=frozenset({(PUBLIC_V4, 80)}),
-        )
-        for target in TARGETS
-        for status in (301, 302, 303, 307, 308)
-    ]
+REDIRECTS = [
+    Case(
+        id=f"redirect {status} to {target}",
+        url=f"http://pub.example/?status={status}&to={quote(target, safe='')}",
+        create=TAKEN,
+        send=(status,),
+        reaches=frozenset({(PUBLIC_V4, 80)}),
+    )
+    for target in TARGETS
+    for status in (301, 302, 303, 307, 308)
+]
 
 
 def _reached(name: str, address: str, port: int = 80, *, create: str = TAKEN) -> Case:
@@ -279,5 +278,5 @@ CASES = [
     *NAMES,
     *REBINDING,
     *FAULTS,
-    *_redirects(),
+    *REDIRECTS,
 ]

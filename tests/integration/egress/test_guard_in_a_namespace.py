@@ -14,9 +14,14 @@ from jobs.errors import InvalidRequest
 from tests.netns import cases
 from tests.netns.cases import CASES, Case
 
+SUBMITTED = [case for case in CASES if case not in cases.REDIRECTS]
 ROOT = Path(__file__).parents[3]
 INSIDE = (sys.executable, "-m", "tests.netns.inside")
 UNSHARE = ("unshare", "--net", "--mount")
+PROBE = (
+    "ip link add name a type veth peer name b"
+    " && mount --bind /etc/hosts /etc/resolv.conf"
+)
 UNTESTED = "the guard is NOT tested on a hostile network"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
@@ -32,22 +37,7 @@ def why_not() -> tuple[tuple[str, ...], str]:
     said = ""
     for command in (UNSHARE, (*UNSHARE, "--user", "--map-root-user")):
         done = subprocess.run(
-            (
-                *command,
-                "ip",
-                "link",
-                "add",
-                "name",
-                "a",
-                "type",
-                "veth",
-                "peer",
-                "name",
-                "b",
-            ),
-            check=False,
-            capture_output=True,
-            text=True,
+            (*command, "sh", "-c", PROBE), check=False, capture_output=True, text=True
         )
         if done.returncode == 0:
             return command, ""
@@ -91,7 +81,7 @@ def test_a_post_ends_as_it_must_and_connects_to_nothing_else(report, case: Case)
     assert {tuple(each) for each in result["tried"]} == case.reaches
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", SUBMITTED, ids=lambda case: case.id)
 def test_a_url_is_judged_when_it_is_submitted(case: Case):
     code = ""
     try:
