@@ -165,15 +165,20 @@ def ping_endpoint(*, once: Once, endpoint_id: UUID) -> Answered:
 def discard_open(endpoint: WebhookEndpoint, *, now: datetime) -> None:
     """Give up what is still on its way to the endpoint, asked for once more or not.
 
-    What is being sent this moment arrives or not; its worker finds its claim gone.
+    What is being sent this moment arrives or not; its worker finds its claim gone. What
+    is just being recorded is left, to be discarded when it comes due: its worker holds
+    the delivery and waits for the endpoint, so to wait for it would be a deadlock.
     """
-    waiting = WebhookDelivery.objects.filter(
+    waiting = WebhookDelivery.objects.select_for_update(skip_locked=True).filter(
         target=endpoint.pk.hex, next_attempt_at__isnull=False
     )
-    waiting.filter(status=WebhookDelivery.Status.PENDING).update(
+    given_up = WebhookDelivery.objects.filter(
+        pk__in=list(waiting.values_list("pk", flat=True))
+    )
+    given_up.filter(status=WebhookDelivery.Status.PENDING).update(
         status=WebhookDelivery.Status.DISCARDED, finished_at=now, **UNSCHEDULED
     )
-    waiting.update(**UNSCHEDULED)
+    given_up.update(**UNSCHEDULED)
 
 
 def _begin_record(endpoint: WebhookEndpoint, *, now: datetime) -> None:

@@ -3,13 +3,15 @@
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 
 from jobs import idempotency
 from jobs.intake import Caller
 from tests.factories import make_key
 from tests.fakes.webhook_receiver import Reply
-from workers.webhooks import endpoints, fan_out, health, secrets, signing
-from workers.webhooks.models import DeliveryAttempt, WebhookDelivery
+from tests.integration.webhooks.conftest import World, in_parallel
+from workers.webhooks import dispatch, endpoints, fan_out, health, secrets, signing
+from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
 from workers.webhooks.once import Once
 from workers.webhooks.schedule import Answer
 from workers.webhooks.secrets import Rotation
@@ -123,6 +125,60 @@ def test_deleted_while_it_is_being_told_it_stays_discarded(world, caller, status
     assert [each.status_code for each in DeliveryAttempt.objects.all()] == [status]
     world.pass_time(86400)
     assert world.run() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_delete_does_not_wait_for_an_attempt_that_is_just_being_recorded():
+    world = World()
+    caller = Caller(tenant=world.tenant, api_key=None)
+    delivery = world.delivery("https://hooks.example/")
+
+    with transaction.atomic():
+        WebhookDelivery.objects.select_for_update().get()
+        done = in_parallel(1, lambda: delete(world, caller, delivery) or "deleted")
+        # What the worker does next: with a lock held by the other it would wait.
+        WebhookEndpoint.objects.update(failures=1, failing_since=world.now)
+
+    assert done == ["deleted"]
+    (claim,) = world.claim()
+    assert world.attempt(claim) is None
+    delivery.refresh_from_db()
+    assert delivery.status == Status.DISCARDED
+
+
+def test_a_final_one_that_was_asked_for_once_more_is_not_sent(world, listen, caller):
+    receiver = listen()
+    delivery = world.delivery(receiver.url)
+    world.run()
+    WebhookDelivery.objects.update(
+        next_attempt_at=world.now + timedelta(seconds=5), trigger="manual"
+    )
+
+    delete(world, caller, delivery)
+
+    delivery.refresh_from_db()
+    assert (delivery.status, delivery.next_attempt_at) == (Status.DELIVERED, None)
+    assert delivery.finished_at == world.now
+    assert len(receiver.received) == 1
+
+
+def test_a_new_url_closes_the_circuit_and_lets_go_what_it_held(world, listen, caller):
+    receiver = listen()
+    delivery = world.delivery("https://hooks.example/")
+    WebhookEndpoint.objects.update(
+        failures=12,
+        failing_since=world.now,
+        trial_wait_seconds=3600,
+        trial_at=world.now + timedelta(seconds=3600),
+    )
+    WebhookDelivery.objects.update(is_held=True)
+
+    change(world, caller, delivery, url=receiver.url)
+
+    world.announce()
+    claims = dispatch.tick(now=world.now) or dispatch.tick(now=world.now)
+    assert [each.delivery_id for each in claims] == [delivery.pk]
+    assert WebhookEndpoint.objects.get().trial_wait_seconds == 0
 
 
 def test_what_was_delivered_before_stays_delivered(world, listen, caller):
