@@ -19,6 +19,8 @@ from jobs import audit, authentication
 from jobs.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from jobs.models import ApiKey, Tenant
 
+CHANGEABLE = frozenset({"name", "allowed_ips", "expires_at"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyDraft:
@@ -91,6 +93,8 @@ def change_key(
     rotation. Raises Conflict for a dead key, Forbidden for a stronger one.
     """
     _check_scopes(key.scopes, holder)
+    if unknown := set(changes) - CHANGEABLE:
+        raise ValueError(unknown)
     with transaction.atomic():
         current = _lock_active(key, now=now)
         changed = audit.find_changes(current, changes)
@@ -192,8 +196,8 @@ def _check_scopes(scopes: Iterable[str], holder: ApiKey | None) -> None:
         raise Forbidden(message, code="scope_missing")
 
 
-def _check_earlier(old: datetime | None, new: datetime) -> None:
-    if old and new > old:
+def _check_earlier(old: datetime | None, new: datetime | None) -> None:
+    if old and (new is None or new > old):
         message = "An expiry can only be brought forward; rotate the key for more time."
         raise InvalidRequest(message, code="field_invalid", pointer="/expires_at")
 

@@ -1,0 +1,344 @@
+"""Admin pages of tenants, keys, regions and jobs, for staff.
+
+Every change goes through the same services as the API and the commands, and is audited
+as ``admin:<user name>``. No page shows a digest, or a URL's query string.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import admin
+from django.db import models, transaction
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+
+from jobs import audit, dispatch, keys, regions, services, tenants
+from jobs.admin_base import ReadOnlyAdmin, ServiceAdmin, actor_of
+from jobs.admin_forms import KeyChangeForm, KeyForm, RegionForm, TenantForm
+from jobs.key_serializers import DEFAULT_OVERLAP_SECONDS
+from jobs.models import ApiKey, Attempt, Batch, Event, Job, Region, Tenant
+from jobs.serializers import without_query
+
+
+@admin.register(Tenant)
+class TenantAdmin(ServiceAdmin):
+    """Customers and their share."""
+
+    form = TenantForm
+    list_display = (
+        "name",
+        "is_active",
+        "is_paused",
+        "weight",
+        "max_in_flight",
+        "highest_priority",
+    )
+    list_filter = ("is_active", "is_paused")
+    search_fields = ("name",)
+    ordering = ("name",)
+    readonly_fields = ("id", "is_paused", "created_at")
+    actions = ("pause", "resume")
+
+    def save_model(
+        self, request: HttpRequest, tenant: Any, form: Any, change: Any
+    ) -> None:
+        """Write what was changed, and who changed it."""
+        now, actor = timezone.now(), actor_of(request)
+        if change:
+            changes = {name: form.cleaned_data[name] for name in form.changed_data}
+            tenants.change_tenant(tenant=tenant, changes=changes, actor=actor, now=now)
+        else:
+            tenant.save()
+            tenants.record_created(tenant, actor=actor, now=now)
+
+    @admin.action(description="Pause: claim nothing more", permissions=["steer"])
+    def pause(self, request: HttpRequest, rows: Any) -> None:
+        """Pause tenants."""
+        actor, now = actor_of(request), timezone.now()
+        self.each(
+            request,
+            rows,
+            lambda row: services.pause_tenant(tenant=row, now=now, actor=actor),
+        )
+
+    @admin.action(description="Resume", permissions=["steer"])
+    def resume(self, request: HttpRequest, rows: Any) -> None:
+        """Resume tenants."""
+        actor, now = actor_of(request), timezone.now()
+        self.each(
+            request,
+            rows,
+            lambda row: services.resume_tenant(tenant=row, now=now, actor=actor),
+        )
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ServiceAdmin):
+    """API keys; only the page that follows its making shows the text of one."""
+
+    list_display = (
+        "public_id",
+        "tenant",
+        "name",
+        "expires_at",
+        "revoked_at",
+        "last_used_at",
+    )
+    list_select_related = ("tenant",)
+    list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
+    search_fields = ("public_id", "name", "tenant__name")
+    ordering = ("-id",)
+    autocomplete_fields = ("tenant",)
+    actions = ("revoke", "rotate")
+    _facts = ("public_id", "replaced_by", "revoked_at", "last_used_at", "created_at")
+
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: Any = None,
+        change: bool = False,  # noqa: FBT001, FBT002  Django's own
+        **kwargs: Any,
+    ) -> Any:
+        """A key that is there has no scopes to choose."""
+        kwargs["form"] = KeyChangeForm if obj else KeyForm
+        return super().get_form(request, obj, change, **kwargs)
+
+    def get_readonly_fields(self, _request: Any, key: Any = None) -> tuple[str, ...]:
+        """Whose it is and what it may do is said once, when it is made."""
+        return ("tenant", "shown_scopes", *self._facts) if key else ()
+
+    def get_fields(self, _request: Any, key: Any = None) -> tuple[str, ...]:
+        """Return the form's fields, or all that may be seen."""
+        editable = ("name", "allowed_ips", "expires_at")
+        if not key:
+            return ("tenant", "scopes", *editable)
+        return ("tenant", "shown_scopes", *editable, *self._facts)
+
+    @admin.display(description="Scopes")
+    def shown_scopes(self, key: ApiKey) -> str:
+        """Return what it may do."""
+        return ", ".join(key.scopes)
+
+    def save_model(
+        self, request: HttpRequest, key: Any, form: Any, change: Any
+    ) -> None:
+        """Issue or change the key."""
+        now, actor, given = timezone.now(), actor_of(request), form.cleaned_data
+        if change:
+            changes = {name: given[name] for name in form.changed_data}
+            keys.change_key(key=key, changes=changes, actor=actor, now=now)
+            return
+        draft = keys.KeyDraft(
+            name=given["name"],
+            scopes=tuple(given["scopes"]),
+            allowed_ips=tuple(given["allowed_ips"]),
+            expires_at=given["expires_at"],
+        )
+        made, key.text = keys.issue_key(
+            tenant=given["tenant"], draft=draft, actor=actor, now=now
+        )
+        key.pk, key.public_id = made.pk, made.public_id
+
+    def response_add(
+        self,
+        request: HttpRequest,
+        key: Any,
+        post_url_continue: str | None = None,  # noqa: ARG002
+    ) -> HttpResponse:
+        """Show the text of the new key, once."""
+        return self._show(request, [(key, key.text)])
+
+    @admin.action(description="Revoke, at once and for ever", permissions=["steer"])
+    def revoke(self, request: HttpRequest, rows: Any) -> None:
+        """Revoke keys."""
+        actor, now = actor_of(request), timezone.now()
+        self.each(
+            request, rows, lambda row: keys.revoke_key(key=row, actor=actor, now=now)
+        )
+
+    @admin.action(description="Rotate: both work for a day", permissions=["steer"])
+    def rotate(self, request: HttpRequest, rows: Any) -> HttpResponse:
+        """Rotate keys, and show the texts of the new ones, once."""
+        actor, now = actor_of(request), timezone.now()
+        rotation = keys.Rotation(overlap=timedelta(seconds=DEFAULT_OVERLAP_SECONDS))
+        issued = self.each(
+            request,
+            rows,
+            lambda row: keys.rotate_key(
+                key=row, rotation=rotation, actor=actor, now=now
+            ),
+        )
+        return self._show(request, issued)
+
+    def _show(self, request: HttpRequest, issued: list[Any]) -> HttpResponse:
+        context = {**self.admin_site.each_context(request), "issued": issued}
+        page = TemplateResponse(request, "admin/jobs/keys_issued.html", context)
+        page.headers["Cache-Control"] = "no-store"
+        return page
+
+
+def _steer(action: str) -> Any:
+    """Return an admin action that does one of ``regions.STEERS``."""
+
+    @admin.action(description=action.capitalize(), permissions=["steer"])
+    def steer(page: Any, request: HttpRequest, rows: Any) -> None:
+        """Steer regions."""
+        actor, now = actor_of(request), timezone.now()
+        page.each(
+            request,
+            rows,
+            lambda row: regions.steer_region(
+                name=row.pk, action=action, actor=actor, now=now
+            ),
+        )
+
+    steer.__name__ = action
+    return steer
+
+
+@admin.register(Region)
+class RegionAdmin(ServiceAdmin):
+    """Upstreams: limits by form, steering by action."""
+
+    form = RegionForm
+    _steered = (
+        "is_enabled",
+        "is_drained",
+        "is_pinned",
+        "paused_until",
+        "paused_reason",
+    )
+    fields = (
+        *("name", "base_url", "key_setting", "max_concurrent", "max_per_minute"),
+        *("pools", "weight", *_steered),
+    )
+    # Django 5 warns of the scheme it takes for granted, http.
+    formfield_overrides = {models.URLField: {"assume_scheme": "https"}}
+    list_display = ("name", "base_url", "max_concurrent", "max_per_minute", *_steered)
+    ordering = ("name",)
+    actions = tuple(_steer(action) for action in regions.STEERS)
+
+    def get_readonly_fields(self, _request: Any, region: Any = None) -> tuple[str, ...]:
+        """Return what actions change; a region keeps its name."""
+        return ("name", *self._steered) if region else self._steered
+
+    def save_model(
+        self, request: HttpRequest, region: Any, form: Any, change: Any
+    ) -> None:
+        """Make the region or change it."""
+        names = form.changed_data if change else form.cleaned_data
+        changes = {name: form.cleaned_data[name] for name in names if name != "name"}
+        regions.set_region(
+            name=region.pk, changes=changes, actor=actor_of(request), now=timezone.now()
+        )
+
+
+@admin.register(Job)
+class JobAdmin(ReadOnlyAdmin):
+    """Jobs, to look at, cancel and retry."""
+
+    list_display = ("id", "tenant", "status", "priority", "region", "created_at")
+    list_select_related = ("tenant", "region")
+    list_filter = ("status", "mode", "region")
+    search_fields = ("id__exact",)
+    search_help_text = "A job's id."
+    ordering = ("-id",)
+    fields = (
+        *("id", "tenant", "api_key", "batch", "retry_of", "status", "mode"),
+        *("priority", "lane", "ready", "audio", "filename", "duration_seconds"),
+        *("options", "metadata", "region", "worker", "attempt", "max_attempts"),
+        *("crashes", "lease_token", "lease_until", "run_at", "expires_at"),
+        *("error_code", "error_detail", "warnings", "created_at", "started_at"),
+        *("finished_at", "erased_at", "links"),
+    )
+    readonly_fields = fields
+    actions = ("cancel", "retry")
+
+    @admin.display(description="Audio")
+    def audio(self, job: Job) -> str:
+        """Return where it is from; the query string of a URL is a secret."""
+        return without_query(job.audio_url) if job.audio_url else job.upload
+
+    @admin.display(description="More")
+    def links(self, job: Job) -> str:
+        """Link to what belongs to the job."""
+        of_job = f"?job__id__exact={job.pk}"
+        return format_html(
+            '<a href="{}">Attempts</a> <a href="{}">Events</a>',
+            reverse("admin:jobs_attempt_changelist") + of_job,
+            reverse("admin:jobs_event_changelist") + of_job,
+        )
+
+    @admin.action(description="Cancel", permissions=["steer"])
+    def cancel(self, request: HttpRequest, rows: Any) -> None:
+        """Cancel jobs."""
+        actor, now = actor_of(request), timezone.now()
+        self.each(
+            request,
+            rows,
+            lambda row: services.cancel_job(job=row, now=now, actor=actor),
+        )
+
+    @admin.action(description="Retry, as new jobs", permissions=["steer"])
+    def retry(self, request: HttpRequest, rows: Any) -> None:
+        """Submit final jobs again."""
+        actor, now = actor_of(request), timezone.now()
+        self.each(request, rows, lambda row: _retry(row, actor=actor, now=now))
+
+
+def _retry(job: Job, *, actor: str, now: Any) -> Job:
+    with transaction.atomic():
+        again = services.retry_job(job=job, api_key=None, now=now)
+        audit.record(
+            type="job.retried",
+            actor=actor,
+            at=now,
+            tenant=job.tenant,
+            job=again,
+            retry_of=str(job.pk),
+        )
+        transaction.on_commit(dispatch.wake)
+    return again
+
+
+@admin.register(Batch)
+class BatchAdmin(ReadOnlyAdmin):
+    """Batches, to look at."""
+
+    list_display = ("id", "tenant", "created_at", "finished_at")
+    list_select_related = ("tenant",)
+    ordering = ("-id",)
+    exclude = ("callback_url",)
+
+
+class OfJobAdmin(ReadOnlyAdmin):
+    """Rows that a job has many of."""
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Allow the list of one job's."""
+        allowed = super().lookup_allowed(lookup, value, request)
+        return lookup == "job__id__exact" or allowed
+
+
+@admin.register(Attempt)
+class AttemptAdmin(OfJobAdmin):
+    """The ledger: every upstream call."""
+
+    list_display = ("id", "job", "region", "outcome", "error_code", "started_at")
+    list_select_related = ("job", "region")
+    list_filter = ("outcome", "region")
+    ordering = ("-id",)
+
+
+@admin.register(Event)
+class EventAdmin(OfJobAdmin):
+    """What happened, and who did it."""
+
+    list_display = ("id", "type", "tenant", "job", "actor", "created_at")
+    list_select_related = ("tenant", "job")
+    search_fields = ("type__exact", "actor__exact", "job__id__exact")
+    search_help_text = "A type, an actor, or a job's id, whole."
+    ordering = ("-id",)

@@ -1,0 +1,77 @@
+"""What the admin pages have in common: every change goes through a service."""
+
+from functools import cached_property
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+
+from jobs.errors import PlatformError
+
+COUNTED_ROWS = 10_000
+
+
+def actor_of(request: HttpRequest) -> str:
+    """Return how an operator is named as an actor."""
+    return f"admin:{request.user.get_username()}"
+
+
+class CappedPaginator(Paginator):  # type: ignore[type-arg]  # not at run time
+    """Pages of the newest rows; counting millions of them would take seconds."""
+
+    @cached_property
+    def count(self) -> int:
+        """Return the number of rows, at most ten thousand."""
+        rows: Any = self.object_list
+        return int(rows[:COUNTED_ROWS].count())
+
+
+class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not at run time
+    """Rows that services write; what these refuse is said on the page."""
+
+    paginator = CappedPaginator
+    show_full_result_count = False
+    actions_on_bottom = True
+
+    def has_delete_permission(self, *_args: Any) -> bool:
+        """Refuse: what was, stays written down."""
+        return False
+
+    def has_steer_permission(self, request: HttpRequest) -> bool:
+        """Tell whether the user may do more than look."""
+        name = f"{self.opts.app_label}.change_{self.opts.model_name}"
+        return request.user.has_perm(name)
+
+    def changeform_view(
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Show the form again, with the sentence, where a service refuses."""
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except PlatformError as error:
+            self.message_user(request, error.message, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+    def each(self, request: HttpRequest, rows: Any, do: Any) -> list[Any]:
+        """Do something to each row; return what came out, and say what did not."""
+        done = []
+        for row in rows:
+            try:
+                done.append(do(row))
+            except PlatformError as error:
+                self.message_user(request, f"{row}: {error.message}", messages.ERROR)
+        self.message_user(request, f"{len(done)} done.")
+        return done
+
+
+class ReadOnlyAdmin(ServiceAdmin):
+    """Rows that only the platform writes."""
+
+    def has_add_permission(self, *_args: Any) -> bool:
+        """Refuse."""
+        return False
+
+    def has_change_permission(self, *_args: Any) -> bool:
+        """Refuse."""
+        return False
