@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 MANAGE := $(BIN)/python manage.py
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: help up demo test chaos bench check types fix lock venv-demo venv-dev
+.PHONY: help up demo test chaos fuzz bench check types fix lock venv-demo venv-dev
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -48,6 +48,10 @@ check types: export LOG_LEVEL = ERROR
 
 chaos: venv-dev  ## kill and cut off everything under load, checked each time (ten minutes; CHAOS_SECONDS=…)
 	$(BIN)/python -m tests.chaos
+
+fuzz: venv-dev  ## 100,000 bad requests and answers, then schemathesis (twenty minutes; FUZZ_SEED=…)
+	$(BIN)/python -m tests.fuzz
+	$(BIN)/python -m tests.fuzz.conformance
 
 bench: venv-dev  ## the figures of the design beside plain Celery, in one table (ten minutes)
 	$(BIN)/python -m tests.bench

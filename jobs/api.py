@@ -49,6 +49,8 @@ class ApiView(APIView):
         """Check the caller, then the query string, then the body."""
         self.perform_authentication(request)
         super().initial(request, *args, **kwargs)
+        if method_of(request) not in self.allowed_methods:
+            self.http_method_not_allowed(request)
         _check_length_is_known(request)
         self._check_query(request)
         # An upload waits until all else about the request is known to be sound.

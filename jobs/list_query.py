@@ -5,7 +5,7 @@ Whether a parameter is known at all, and given once, the view base has checked.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Self
 from uuid import UUID
 
@@ -89,11 +89,12 @@ def parse_moment(params: Mapping[str, str], name: str) -> datetime | None:
     try:
         # An unescaped plus sign arrives as a space.
         moment = parse_datetime(text.replace(" ", "+"))
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        refuse_parameter(name, "This is a time such as 2026-01-31T12:00:00Z.")
-    return moment
+        if moment and moment.tzinfo:
+            # PostgreSQL takes no offset past 16 hours, Python any below 24.
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    refuse_parameter(name, "This is a time such as 2026-01-31T12:00:00Z.")
 
 
 def _metadata(params: Mapping[str, str]) -> dict[str, str]:

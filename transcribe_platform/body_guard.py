@@ -5,6 +5,7 @@ request, its key included. Over WSGI it streams, and nothing here is needed.
 """
 
 import io
+import json
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,7 +21,12 @@ from rest_framework.exceptions import (
 )
 from rest_framework.request import Request
 
-from jobs.errors import LimitExceeded, UploadTooLarge
+from jobs.errors import (
+    InvalidRequest,
+    LimitExceeded,
+    PlatformError,
+    UploadTooLarge,
+)
 from jobs.uploads import FORM_OVERHEAD_BYTES
 from transcribe_platform.exception_handler import handle
 from transcribe_platform.static_files import POLICY
@@ -52,8 +58,14 @@ class BodyGuard:
                 request, length
             )
         if refusal is None:
-            await self.app(scope, receive if length else _capped(receive), send)
-        else:
+            watched = _Watched(
+                receive, send, cap=None if length else settings.JSON_MAX_BYTES
+            )
+            await self.app(scope, watched.receive, watched.send)
+            # Django goes without a word when a body breaks off; the server in front
+            # would call that an error of ours.
+            refusal = None if watched.is_answered else _broken_off(request, watched)
+        if refusal is not None:
             await _answer(refusal, send)
 
 
@@ -79,20 +91,43 @@ def _check(asked: Request, length: int) -> None:
         raise NotAuthenticated
 
 
-def _capped(receive: Receive) -> Receive:
-    """End a body of unknown length where a small one would have ended."""
-    left = settings.JSON_MAX_BYTES
+def _broken_off(request: ASGIRequest, watched: "_Watched") -> HttpResponse | None:
+    """Return the problem of a body that ended early, or where it had to end."""
+    request.META["REQUEST_ID"] = uuid.uuid4().hex
+    message = "The body is shorter than its Content-Length: the upload was cut."
+    error: PlatformError = InvalidRequest(message, code="body_truncated")
+    if watched.is_spent:
+        error = UploadTooLarge(code="body_too_large")
+    return handle(error, {"request": Request(request)})
 
-    async def receive_some() -> Message:
-        nonlocal left
-        message = await receive()
-        left -= len(message.get("body", b""))
-        return message if left >= 0 else {"type": "http.disconnect"}
 
-    return receive_some
+class _Watched:
+    """A request's two ends: ends a body at its cap, sees whether it was answered."""
+
+    def __init__(self, receive: Receive, send: Send, *, cap: int | None) -> None:
+        self._receive, self._send, self._left = receive, send, cap
+        self.is_answered = False
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the body was longer than one without a length may be."""
+        return self._left is not None and self._left < 0
+
+    async def receive(self) -> Message:
+        """Hand on what comes, and no more than the cap."""
+        message = await self._receive()
+        if self._left is not None:
+            self._left -= len(message.get("body", b""))
+        return {"type": "http.disconnect"} if self.is_spent else message
+
+    async def send(self, message: Message) -> None:
+        """Hand on what is answered."""
+        self.is_answered = True
+        await self._send(message)
 
 
 async def _answer(response: HttpResponse, send: Send) -> None:
+    response.headers["X-Request-Id"] = json.loads(response.content)["request_id"]
     response.headers["X-Content-Type-Options"] = "nosniff"  # no middleware saw it
     response.headers["Content-Security-Policy"] = POLICY
     headers = [(n.encode(), v.encode()) for n, v in response.headers.items()]

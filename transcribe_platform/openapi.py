@@ -1,11 +1,15 @@
 """The OpenAPI document of the whole API, at one address, without a key."""
 
+import json
+from functools import cache
+from threading import Lock
 from typing import Any
 
+from django.http import HttpRequest, HttpResponse
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.views import SpectacularJSONAPIView
+from drf_spectacular.generators import SchemaGenerator
 
-from jobs.api import HeaderNegotiation
+from transcribe_platform.problems import read_only
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -20,9 +24,32 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return {"type": "http", "scheme": "bearer", "bearerFormat": "tp_live_…"}
 
 
-class OpenApiView(SpectacularJSONAPIView):
-    """The document as JSON."""
+_making = Lock()
 
-    content_negotiation_class = HeaderNegotiation
-    authentication_classes = ()
-    permission_classes = ()
+
+@read_only
+def openapi(_request: HttpRequest) -> HttpResponse:
+    """Answer with the document as JSON."""
+    return HttpResponse(_encoded(), content_type="application/vnd.oai.openapi+json")
+
+
+def get_document() -> dict[str, Any]:
+    """Return the document, made once a process.
+
+    By one thread at a time: drf-spectacular finds its extensions while it makes the
+    first one, and two threads would get in each other's way.
+    """
+    with _making:
+        return _make()
+
+
+@cache
+def _make() -> dict[str, Any]:
+    made: Any = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    document: dict[str, Any] = made
+    return document
+
+
+@cache
+def _encoded() -> bytes:
+    return json.dumps(get_document(), ensure_ascii=False).encode()

@@ -10,8 +10,8 @@ from typing import Any
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from drf_spectacular.generators import SchemaGenerator
 
+from transcribe_platform.openapi import get_document
 from transcribe_platform.problem_table import PROBLEMS
 from transcribe_platform.problems import read_only
 from transcribe_platform.reading import read_groups
@@ -20,7 +20,7 @@ from transcribe_platform.reading import read_groups
 @read_only
 def docs(request: HttpRequest) -> HttpResponse:
     """Show every operation of the API."""
-    document = _document()
+    document = get_document()
     context = {"document": document, "groups": _groups(), "base_url": settings.BASE_URL}
     return render(request, "platform/docs.html", context)
 
@@ -45,12 +45,5 @@ def problem(request: HttpRequest, code: str) -> HttpResponse:
 
 
 @cache
-def _document() -> dict[str, Any]:
-    made: Any = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
-    document: dict[str, Any] = made
-    return document
-
-
-@cache
 def _groups() -> list[dict[str, Any]]:
-    return read_groups(_document())
+    return read_groups(get_document())

@@ -10,10 +10,11 @@ from functools import wraps
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
-from django.views import defaults
+from django.views import csrf, defaults
+from django.views.decorators.csrf import csrf_exempt
 
 from transcribe_platform.problem_table import title_of
 
@@ -74,6 +75,13 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
     return problem_response(request, status=403, code="forbidden", detail=detail)
 
 
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Answer a form that did not come from a page of ours."""
+    if request.path.startswith(_HTML_ROOT):
+        return csrf.csrf_failure(request, reason=reason)
+    return permission_denied(request, PermissionDenied())
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer a path that leads nowhere."""
     if request.path.startswith(_HTML_ROOT):
@@ -97,6 +105,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 def read_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Let GET and HEAD reach a plain view; answer any other method with a problem."""
 
+    @csrf_exempt
     @wraps(view)
     def checked(request: HttpRequest, **named: Any) -> HttpResponse:
         if request.method in _SAFE:

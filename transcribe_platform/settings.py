@@ -57,6 +57,7 @@ SECURE_REFERRER_POLICY = "no-referrer"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
 CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "transcribe_platform.problems.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 # Preloading binds a whole domain for years: its owner's to ask for, not ours.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
@@ -300,6 +301,8 @@ LOGGING = {
     },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
+        # Whoever can reach us can cause it: a 400 to them, no traceback to us.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
         "django.server": {"handlers": ["stderr"], "propagate": False},
         # httpx logs every URL, query string and all: those are customers' secrets.
         "httpx": {"level": "WARNING"},

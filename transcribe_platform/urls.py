@@ -4,14 +4,14 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from transcribe_platform import health, pages
-from transcribe_platform.openapi import OpenApiView
+from transcribe_platform.openapi import openapi
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include("jobs.urls")),
     path("v1/", include("transcripts.urls")),
     path("v1/", include("workers.sync.urls")),
     path("v1/", include("workers.webhooks.urls")),
-    path("v1/openapi.json", OpenApiView.as_view()),
+    path("v1/openapi.json", openapi),
     path("docs", pages.docs),
     path("problems", pages.problems),
     path("problems/<slug:code>", pages.problem),

@@ -20,6 +20,7 @@ RAW = "application/vnd.deepgram+json"
 
 TRANSCRIPT: dict[str, Any] = {
     "operation_id": "get_transcript",
+    "auth": [{"ApiKey": []}, {}],  # a link needs no key
     "parameters": [
         query_parameter("format", enum=list(FORMATS)),
         query_parameter("expires", description="Part of a link: its end."),

@@ -1,0 +1,130 @@
+"""What a fuzz run stands on: a database of its own, rows in it, the real servers.
+
+On the servers that DATABASE_URL and REDIS_URL name, else on ones of its own.
+"""
+
+import base64
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+
+from workers.embedded.binaries import scratch_folder
+from workers.embedded.probes import http_answers
+from workers.embedded.processes import free_port, wait_until
+from workers.embedded.services import servers
+
+ROOT = Path(__file__).parents[2]
+REDIS_NUMBER = 60
+# A line that says that something went wrong on our side.
+_BAD_LINE = re.compile(r'Traceback|"traceback"|panicked|"level": "(ERROR|CRITICAL)"')
+
+
+@dataclass(slots=True, kw_only=True)
+class Stand:
+    """The folder, and the doors that are open."""
+
+    folder: Path
+    ports: dict[str, int] = field(default_factory=dict)
+
+    def bad_lines(self) -> list[str]:
+        """Return what the servers' logs say of errors."""
+        return [
+            f"{log.name}: {line[:2000]}"
+            for log in sorted(self.folder.glob("*.log"))
+            for line in log.read_text(errors="replace").splitlines()
+            if _BAD_LINE.search(line)
+        ]
+
+
+@contextmanager
+def prepared() -> Iterator[Stand]:
+    """Make a database, and put all addresses into this process's environment."""
+    folder = scratch_folder("transcribe-fuzz-")
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        if not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")):
+            os.environ.update(stack.enter_context(servers(folder, durable=False)))
+        os.environ.update(stack.enter_context(_database()))
+        os.environ.update(
+            {
+                "DJANGO_SETTINGS_MODULE": "transcribe_platform.settings",
+                "SECRET_KEY": "fuzz",
+                "FIELD_ENCRYPTION_KEYS": base64.urlsafe_b64encode(bytes(32)).decode(),
+                "MEDIA_ROOT": str(folder / "media"),
+                "ALLOWED_HOSTS": "localhost,127.0.0.1",
+                "BASE_URL": "http://127.0.0.1:8000",
+                "DEEPGRAM_API_KEY": "fuzz",
+                "LOG_LEVEL": "INFO",
+                # Throttles have tests of their own, and would hide everything here.
+                "REQUESTS_PER_MINUTE": "0",
+                "REQUESTS_PER_MINUTE_PER_KEY": "0",
+                "FAILED_KEYS_PER_MINUTE": "0",
+                "PYTHONPYCACHEPREFIX": str(folder / "pycache"),
+            }
+        )
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        yield Stand(folder=folder)
+
+
+@contextmanager
+def _database() -> Iterator[dict[str, str]]:
+    """Make a database for the run, and take it away again."""
+    name = f"fuzz_{secrets.token_hex(4)}"
+    url = urlsplit(os.environ["DATABASE_URL"])
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+        redis = urlsplit(os.environ["REDIS_URL"])._replace(path=f"/{REDIS_NUMBER}")
+        try:
+            yield {
+                "DATABASE_URL": urlunsplit(url._replace(path=f"/{name}")),
+                "REDIS_URL": urlunsplit(redis),
+            }
+        finally:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@contextmanager
+def serving(stand: Stand, *interfaces: str) -> Iterator[None]:
+    """Open the doors, each in a process of its own."""
+    with ExitStack() as stack:
+        for interface in interfaces:
+            stand.ports[interface] = stack.enter_context(_granian(stand, interface))
+        yield
+
+
+@contextmanager
+def _granian(stand: Stand, interface: str) -> Iterator[int]:
+    port = free_port()
+    words = [sys.executable, "-m", "granian", "--interface", interface]
+    words += ["--host", "127.0.0.1", "--port", str(port)]
+    words += ["--blocking-threads", "16"] if interface == "wsgi" else []
+    with (stand.folder / f"{interface}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*words, f"transcribe_platform.{interface}:application"],
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        url = f"http://127.0.0.1:{port}/health/ready"
+        if not wait_until(lambda: http_answers(url), seconds=90):
+            raise RuntimeError(f"{interface} did not start")
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
