@@ -40,6 +40,7 @@ JOB: dict[str, Any] = {
     "error": None,
     "warnings": [],
     "result_url": None,
+    "route": None,
 }
 CANCELED: dict[str, Any] = {
     **JOB,

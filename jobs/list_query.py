@@ -89,12 +89,13 @@ def parse_moment(params: Mapping[str, str], name: str) -> datetime | None:
     try:
         # An unescaped plus sign arrives as a space.
         moment = parse_datetime(text.replace(" ", "+"))
-        if moment and moment.tzinfo:
-            # PostgreSQL takes no offset past 16 hours, Python any below 24.
-            return moment.astimezone(UTC)
+        # PostgreSQL takes no offset past 16 hours, Python any below 24.
+        in_utc = moment.astimezone(UTC) if moment and moment.tzinfo else None
     except (ValueError, OverflowError):
-        pass
-    refuse_parameter(name, "This is a time such as 2026-01-31T12:00:00Z.")
+        in_utc = None
+    if in_utc is None:
+        refuse_parameter(name, "This is a time such as 2026-01-31T12:00:00Z.")
+    return in_utc
 
 
 def _metadata(params: Mapping[str, str]) -> dict[str, str]:

@@ -40,6 +40,7 @@ EXAMPLES = {
     "409": "job_state_conflict",
     "413": "body_too_large",
     "422": "idempotency_key_reused",
+    "502": "upstream_error",
     "503": "service_unavailable",
 }
 OPERATION_EXAMPLES = {("get_transcript", "409"): "result_not_ready"}
@@ -88,6 +89,8 @@ class OperationSchema(AutoSchema):
 def complete_document(result: dict[str, Any], **_generator: Any) -> dict[str, Any]:
     """Add to each operation what its answers imply; a hook of drf-spectacular."""
     for component in result["components"]["schemas"].values():
+        if "oneOf" in component and "discriminator" not in component:
+            component["anyOf"] = component.pop("oneOf")  # one may hold another
         for described in component.get("properties", {}).values():
             _say_what_it_is(described)
     used: set[str] = set()
@@ -141,7 +144,9 @@ def _complete_answer(operation: Operation, status: str, answer: Any) -> None:
     media_type = answer.get("content", {}).get(CONTENT_TYPE)
     if media_type is not None:
         code = _example_code(operation, status)
-        media_type.setdefault("examples", {code: {"value": _example(code)}})
+        media_type.setdefault(
+            "examples", {code: {"value": _example(code, int(status))}}
+        )
         answer["description"] = PROBLEMS[code].title + "."
     elif answer["description"] in {"", "No response body"}:
         answer["description"] = _DESCRIPTIONS.get(status, "Done.")
@@ -155,12 +160,12 @@ def _example_code(operation: Operation, status: str) -> str:
     return chosen or EXAMPLES.get(status) or (first or ["server_error"])[0]
 
 
-def _example(code: str) -> dict[str, Any]:
+def _example(code: str, status: int) -> dict[str, Any]:
     kind = PROBLEMS[code]
     problem: dict[str, Any] = {
         "type": f"{settings.BASE_URL}/problems/{code}",
         "title": kind.title,
-        "status": kind.status,
+        "status": status,
         "detail": kind.meaning.replace("`", ""),
         "instance": "/v1/jobs",
         "code": code,

@@ -39,7 +39,8 @@ def validate(value: Any, schema: dict[str, Any]) -> None:
     whole = Resource.from_contents(DOCUMENT, default_specification=DRAFT202012)
     registry = Registry().with_resource("urn:api", whole)
     absolute = json.loads(json.dumps(schema).replace('"#/', '"urn:api#/'))
-    Draft202012Validator(absolute, registry=registry).validate(value)
+    errors = Draft202012Validator(absolute, registry=registry).iter_errors(value)
+    assert [f"{error.json_path}: {error.message}" for error in errors] == []
 
 
 operations = pytest.mark.parametrize("name", sorted(OPERATIONS))

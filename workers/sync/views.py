@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,6 +20,7 @@ from jobs.intake import Caller, Submission
 from jobs.parsers import StrictJSONParser, StrictMultiPartParser
 from jobs.serializers import JobOutput
 from workers.sync import door, url_probe
+from workers.sync.examples import EXAMPLES
 from workers.sync.serializers import (
     ExplainedOutput,
     TicketOutput,
@@ -52,7 +53,11 @@ class Transcribe(ApiView):
             "multipart/form-data": TranscribeInput,
         },
         responses={
-            (200, "application/json"): TranscribedOutput,
+            (200, "application/json"): PolymorphicProxySerializer(
+                component_name="Transcribed",
+                serializers=[TranscribedOutput, ExplainedOutput],
+                resource_type_field_name=None,
+            ),
             (201, "application/json"): TicketOutput,
             (202, "application/json"): JobOutput,
             **schema.problems(409, 411, 413, 415, 422, 502),
@@ -66,6 +71,7 @@ class Transcribe(ApiView):
             schema.IDEMPOTENCY_PARAMETER,
             *schema.ACCEPTED_HEADERS,
         ],
+        examples=EXAMPLES,
     )
     def post(self, request: Request) -> Response:
         """Transcribe audio: at once if it is short, queued if it is long, or streamed.
