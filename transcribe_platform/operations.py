@@ -89,10 +89,7 @@ class OperationSchema(AutoSchema):
 def complete_document(result: dict[str, Any], **_generator: Any) -> dict[str, Any]:
     """Add to each operation what its answers imply; a hook of drf-spectacular."""
     for component in result["components"]["schemas"].values():
-        if "oneOf" in component and "discriminator" not in component:
-            component["anyOf"] = component.pop("oneOf")  # one may hold another
-        for described in component.get("properties", {}).values():
-            _say_what_it_is(described)
+        _tidy(component)
     used: set[str] = set()
     for method, operation in operations_of(result):
         used.update(operation["tags"])
@@ -111,6 +108,13 @@ def complete_document(result: dict[str, Any], **_generator: Any) -> dict[str, An
         if name in used
     ]
     return result
+
+
+def _tidy(component: dict[str, Any]) -> None:
+    if "oneOf" in component and "discriminator" not in component:
+        component["anyOf"] = component.pop("oneOf")  # one may hold another
+    for described in component.get("properties", {}).values():
+        _say_what_it_is(described)
 
 
 def _say_what_it_is(described: dict[str, Any]) -> None:
