@@ -1,18 +1,26 @@
 """`manage.py run_platform`: real process trees, killed in every way."""
 
+import json
 import os
 import signal
 import subprocess
+import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from tests.platform_run import Run
+from workers.demo import corpus
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.probes import http_answers
 from workers.embedded.processes import wait_until
+
+SPEECH = (corpus.FOLDER / "train.mp3").read_bytes()
 
 pytestmark = [
     pytest.mark.e2e,
@@ -30,10 +38,51 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def run(folder: Path) -> Iterator[Run]:
-    started = Run(folder)
+    started = Run(folder, LEASE_SECONDS="4")
     yield started
     started.process.terminate()
     started.process.wait(60)
+
+
+def ask(ready: dict[str, Any], path: str) -> dict[str, Any]:
+    """Ask the API as its first customer."""
+    headers = {"authorization": f"Bearer {ready['api_key']}"}
+    request = urllib.request.Request(ready["web"] + path, headers=headers)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return dict(json.load(answer))
+
+
+def wait_at_the_door(ready: dict[str, Any]) -> str:
+    """Have the web process run a call of six seconds; return its job once it runs."""
+
+    def call() -> None:
+        with suppress(httpx.HTTPError):  # the process dies in the middle of it
+            httpx.post(
+                ready["web"] + "/v1/transcribe",
+                headers={"authorization": f"Bearer {ready['api_key']}"},
+                data={"mode": "sync", "options": '{"tag": ["emu:delay6"]}'},
+                files={"file": ("train.mp3", SPEECH)},
+                timeout=30,
+                trust_env=False,
+            )
+
+    threading.Thread(target=call, daemon=True).start()
+    running: list[str] = []
+
+    def is_running() -> bool:
+        page = ask(ready, "/v1/jobs?status=processing")["data"]
+        running.extend(job["id"] for job in page if job["mode"] == "sync")
+        return bool(running)
+
+    assert wait_until(is_running, seconds=20)
+    return running[0]
+
+
+def outcomes_of(job: str, ready: dict[str, Any]) -> list[str]:
+    """Wait until the job is done; return how each of its calls ended."""
+    path = f"/v1/jobs/{job}"
+    assert wait_until(lambda: ask(ready, path)["status"] == "completed", seconds=60)
+    return [call["outcome"] for call in ask(ready, f"{path}/attempts")["data"]]
 
 
 @pytest.mark.timeout(240)
@@ -42,6 +91,7 @@ def test_killed_processes_come_back_and_nothing_survives_a_killed_supervisor(
 ) -> None:
     first = run.ready()
     assert http_answers(first["web"])
+    job = wait_at_the_door(first)
     for name in ("worker", "web"):
         os.kill(first["pids"][name], signal.SIGKILL)
 
@@ -54,6 +104,7 @@ def test_killed_processes_come_back_and_nothing_survives_a_killed_supervisor(
         "web",
     }
     assert http_answers(first["web"])
+    assert outcomes_of(job, first) == ["unknown", "ok"]
     assert len(run.members()) > len(second)  # children of children are seen as well
 
     run.process.kill()
