@@ -13,6 +13,7 @@ from django.db import transaction
 from workers.webhooks.models import (
     DeliveryAttempt,
     WebhookDelivery,
+    WebhookEndpoint,
     WebhookRecovery,
 )
 
@@ -33,6 +34,9 @@ def forget_old_deliveries(*, now: datetime) -> int:
         if deleted < BATCH:
             break
     WebhookRecovery.objects.filter(created_at__lt=oldest).delete()
+    # Deleted ones stayed for their log alone.
+    endpoints = WebhookEndpoint.objects.filter(deleted_at__lt=oldest)
+    endpoints.filter(webhookdelivery__isnull=True).delete()
     logger.info("webhook log swept", extra={"erased": gone})
     return gone
 

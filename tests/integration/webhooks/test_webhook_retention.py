@@ -7,7 +7,12 @@ from tests.integration.webhooks.conftest import START
 from tests.integration.webhooks.test_webhook_dispatch import make_due
 from workers import tasks
 from workers.webhooks import retention
-from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookRecovery
+from workers.webhooks.models import (
+    DeliveryAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookRecovery,
+)
 
 DAYS_30 = timedelta(days=30)
 
@@ -53,6 +58,22 @@ def test_it_goes_in_batches_and_the_days_are_a_setting(world, monkeypatch, setti
 
     assert retention.forget_old_deliveries(now=START) == 5
     assert not DeliveryAttempt.objects.exists()
+
+
+def test_a_deleted_endpoint_goes_after_its_log(world):
+    gone = {"url": "", "is_enabled": False}
+    world.endpoint(**gone, deleted_at=START - DAYS_30 - timedelta(seconds=1))
+    lately = world.endpoint(**gone, deleted_at=START - DAYS_30)
+    with_log = make_due(world, 1)
+    WebhookEndpoint.objects.filter(pk=with_log.pk).update(
+        **gone, deleted_at=START - 2 * DAYS_30
+    )
+    there = world.endpoint()
+
+    retention.forget_old_deliveries(now=START)
+
+    left = set(WebhookEndpoint.objects.values_list("pk", flat=True))
+    assert left == {lately.pk, with_log.pk, there.pk}
 
 
 def test_one_sweep_takes_so_much_and_no_more(world, monkeypatch):
