@@ -1,6 +1,7 @@
 import hashlib
 import hmac
 import io
+import logging
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from jobs.authentication import ALL_SCOPES, _checksum, parse_public_id
 from jobs.models import ApiKey, Tenant
 from tests.factories import make_key, make_tenant
 from tests.integration.api.conftest import Api, assert_problem
+from transcribe_platform.logs import JsonFormatter
 
 PATHS = ["/v1/me", "/v1/jobs", "/v1/jobs/0197b2f0-0000-7000-8000-000000000000"]
 
@@ -61,8 +63,22 @@ def test_the_scheme_is_read_in_any_case(api, scheme):
     assert ask(f"{scheme} {api.text}").status_code == 200
 
 
-def test_a_key_in_the_query_string_is_no_key(api):
-    assert_problem(ask("", f"/v1/me?api_key={api.text}"), 401, "key_missing")
+@pytest.mark.parametrize("name", ["api_key", "key", "token", "access_token"])
+def test_a_key_in_the_query_string_is_refused_and_not_told(api, caplog, name):
+    caplog.set_level(logging.DEBUG)
+    path = f"/v1/me?{name}={api.text}"
+    secret = api.text[17:]
+
+    alone, beside = ask("", path), ask(f"Bearer {api.text}", path)
+
+    assert_problem(alone, 401, "key_missing")
+    assert_problem(beside, 400, "parameter_unknown")
+    told = alone.content + beside.content + str(beside.headers).encode()
+    assert secret not in told.decode()
+    assert "/v1/me" in caplog.text
+    assert secret not in caplog.text
+    formatted = [JsonFormatter().format(record) for record in caplog.records]
+    assert secret not in "".join(formatted)
 
 
 def test_a_key_with_another_secret_is_invalid(api):
