@@ -54,7 +54,7 @@ class ApiView(APIView):
         _check_length_is_known(request)
         self._check_query(request)
         # An upload waits until all else about the request is known to be sound.
-        if not (request.content_type or "").startswith("multipart/"):
+        if not is_upload(request):
             request.data  # noqa: B018  parsed on first use
 
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:  # noqa: ARG002
@@ -94,6 +94,11 @@ class LengthRequired(APIException):
     status_code = status.HTTP_411_LENGTH_REQUIRED
     default_detail = "Send a Content-Length: chunked bodies are not taken."
     default_code = "length_required"
+
+
+def is_upload(request: Request) -> bool:
+    """Tell a body that may be large and long on its way from one of JSON."""
+    return (request.content_type or "").startswith("multipart/")
 
 
 def check_no_body(request: Request) -> None:

@@ -14,12 +14,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
+from psycopg.errors import LockNotAvailable
 
-from jobs.errors import Erased, IdempotencyConflict, InvalidRequest
+from jobs.errors import (
+    Erased,
+    IdempotencyConflict,
+    InvalidRequest,
+    RequestInFlight,
+)
 from jobs.models import IdempotencyKey, Tenant
 
 HEADER = "Idempotency-Key"
+# How long a repeat waits for the first one's commit: that is a matter of milliseconds.
+LOCK_SECONDS = 5.0
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -65,8 +73,9 @@ def answer_once(
     """Return the answer and whether it is an old one; ``make`` runs at most once.
 
     Everything ``make`` writes commits with the record. A second request with the key
-    waits for the first; with another body it raises IdempotencyConflict, and when what
-    it made is erased Erased. Without a key ``make`` just runs in a transaction.
+    waits for the first, for a while (RequestInFlight); with another body it raises
+    IdempotencyConflict, and when what it made is erased Erased. Without a key ``make``
+    just runs in a transaction.
     """
     with transaction.atomic():
         if not key:
@@ -103,8 +112,21 @@ def _replay(known: IdempotencyKey, digest: bytes) -> Answer:
 
 
 def _lock(tenant: Tenant, route: str, key: str) -> None:
-    """Let one request with this key pass at a time, until its transaction ends."""
+    """Let one request with this key pass at a time, until its transaction ends.
+
+    Raises RequestInFlight for who has waited too long, holding a connection.
+    """
     name = f"{tenant.pk}\n{route}\n{key}".encode()
     number = int.from_bytes(hashlib.sha256(name).digest()[:8], signed=True)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [number])
+        try:
+            # The limit is this lock's alone; all in one statement, hence one trip.
+            cursor.execute(
+                "SELECT set_config('lock_timeout', %s, true),"
+                " pg_advisory_xact_lock(%s), set_config('lock_timeout', '0', true)",
+                [f"{LOCK_SECONDS * 1000:.0f}", number],
+            )
+        except OperationalError as error:
+            if isinstance(error.__cause__, LockNotAvailable):
+                raise RequestInFlight from error
+            raise

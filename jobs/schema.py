@@ -126,7 +126,7 @@ SUBMIT: dict[str, Any] = {
     "responses": {
         (201, "application/json"): JobOutput,
         (202, "application/json"): JobOutput,
-        **problems(410, 411, 413, 415, 422),
+        **problems(409, 410, 411, 413, 415, 422),
     },
     "parameters": [IDEMPOTENCY_PARAMETER, *ACCEPTED_HEADERS, *_FINISHED_HEADERS],
     "examples": examples(

@@ -21,9 +21,18 @@ from jobs import (
     schema,
     serializers,
     services,
+    under_way,
     waiting,
 )
-from jobs.api import ApiView, caller_of, check_no_body, key_of, respond, tenant_of
+from jobs.api import (
+    ApiView,
+    caller_of,
+    check_no_body,
+    is_upload,
+    key_of,
+    respond,
+    tenant_of,
+)
 from jobs.idempotency import Answer
 from jobs.list_query import PARAMETERS, ListQuery
 from jobs.models import Job
@@ -46,14 +55,20 @@ class JobList(ApiView):
         """Submit a job: by URL as JSON, or with its file as multipart/form-data."""
         now = timezone.now()
         caller = caller_of(request)
-        asked = serializers.JobInput(data=request.data)
-        asked.is_valid(raise_exception=True)
-        answer, replayed = intake.accept_job(
-            caller=caller,
-            submission=asked.submission(now=now),
-            answer=accepted,
-            now=now,
-        )
+        with under_way.keep_repeats_out(
+            tenant=caller.tenant,
+            route="submit",
+            key=caller.key,
+            is_upload=is_upload(request),
+        ):
+            asked = serializers.JobInput(data=request.data)
+            asked.is_valid(raise_exception=True)
+            answer, replayed = intake.accept_job(
+                caller=caller,
+                submission=asked.submission(now=now),
+                answer=accepted,
+                now=now,
+            )
         return _respond_when_preferred(request, answer, replayed=replayed)
 
     @extend_schema(**schema.LIST)

@@ -32,8 +32,8 @@ STATUSES: tuple[tuple[type[errors.PlatformError], int], ...] = (
     (errors.Conflict, 409),
     (errors.JobStateError, 409),
     (errors.IdempotencyConflict, 422),
-    (errors.LimitExceeded, 429),
     (errors.RequestInFlight, 409),
+    (errors.LimitExceeded, 429),
     (errors.ServiceUnavailable, 503),
     (errors.UpstreamError, 502),
 )

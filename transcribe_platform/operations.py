@@ -43,7 +43,10 @@ EXAMPLES = {
     "502": "upstream_error",
     "503": "service_unavailable",
 }
-OPERATION_EXAMPLES = {("get_transcript", "409"): "result_not_ready"}
+OPERATION_EXAMPLES = {
+    ("get_transcript", "409"): "result_not_ready",
+    ("submit_job", "409"): "request_in_flight",
+}
 _DESCRIPTIONS = {
     "200": "Done.",
     "201": "Made.",
