@@ -102,6 +102,7 @@ class BatchOutput(serializers.Serializer[Batch]):
     metadata = serializers.JSONField()
     created_at = serializers.DateTimeField()
     finished_at = serializers.DateTimeField(allow_null=True)
+    erased_at = serializers.DateTimeField(allow_null=True)
     jobs_url = serializers.SerializerMethodField()
 
     def get_object(self, _batch: Batch) -> str:

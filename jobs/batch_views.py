@@ -30,7 +30,7 @@ class BatchList(ApiView):
         request=BatchInput,
         responses={
             (202, "application/json"): BatchOutput,
-            **schema.problems(413, 415, 422),
+            **schema.problems(410, 413, 415, 422),
         },
         parameters=[schema.IDEMPOTENCY_PARAMETER, *schema.ACCEPTED_HEADERS],
         examples=examples(sent=BATCH_SUBMISSION, answers={202: BATCH}),

@@ -6,11 +6,12 @@ All of it is one transaction; stored objects follow after its commit.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -19,7 +20,7 @@ from django.utils.module_loading import import_string
 
 from jobs import audit, stored_objects
 from jobs.errors import JobStateError
-from jobs.models import Event, IdempotencyKey, Job, Tenant
+from jobs.models import Batch, Event, IdempotencyKey, Job, Tenant
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,9 @@ ERASED = "job.erased"
 _KEPT = {
     *("attempt", "cause", "erased", "expires_at", "format"),
     *("priority", "reason", "region", "run_at"),
+    # Of a batch.
+    *("batch_id", "counts", "created_at", "finished_at", "id", "object"),
+    *("percent", "status", "total"),
 }
 _SLICE = 100
 
@@ -95,16 +99,20 @@ def erase_expired(*, limit: int, now: datetime) -> int:
 
 def erase_own(jobs: Sequence[Job], now: datetime) -> dict[str, int]:
     """Erase what the rows of this package hold; one of ``settings.ERASERS``."""
-    erased = {
-        "audio": _erase_audio(jobs, now),
-        "events": _erase_event_data(jobs),
-        "idempotency_answers": IdempotencyKey.objects.filter(
-            location__in=[f"/v1/jobs/{job.pk}" for job in jobs], erased_at=None
-        ).update(body={}, erased_at=now),
-    }
+    audio = _erase_audio(jobs, now)
     for job in jobs:
         _empty(job, now)
-    return erased
+    batches = _empty_batches({job.batch_id for job in jobs if job.batch_id}, now)
+    answers = [f"/v1/jobs/{job.pk}" for job in jobs]
+    answers += [f"/v1/batches/{batch.pk}" for batch in batches]
+    return {
+        "audio": audio,
+        "batches": len(batches),
+        "events": _erase_event_data(Q(job__in=jobs) | Q(batch__in=batches)),
+        "idempotency_answers": IdempotencyKey.objects.filter(
+            location__in=answers, erased_at=None
+        ).update(body={}, erased_at=now),
+    }
 
 
 def _empty(job: Job, now: datetime) -> None:
@@ -127,6 +135,22 @@ def _empty(job: Job, now: datetime) -> None:
     job.save(update_fields=list(tombstone))
 
 
+def _empty_batches(batches: Collection[UUID], now: datetime) -> list[Batch]:
+    """Empty the batches whose last job this was, and return them.
+
+    Locked, so that of two last jobs erased at once the second sees the first.
+    """
+    rows = Batch.objects.select_for_update(no_key=True).filter(pk__in=batches)
+    locked = [batch.pk for batch in rows.order_by("pk")]
+    kept = Job.objects.filter(batch__in=locked, erased_at=None)
+    rows = Batch.objects.filter(pk__in=locked, erased_at=None)
+    emptied = list(rows.exclude(pk__in=kept.values("batch")))
+    for batch in emptied:
+        batch.erased_at, batch.metadata, batch.callback_url = now, {}, ""
+    Batch.objects.bulk_update(emptied, ["erased_at", "metadata", "callback_url"])
+    return emptied
+
+
 def _erase_audio(jobs: Sequence[Job], now: datetime) -> int:
     """Have the uploads deleted that no other job shares; return how many."""
     names = {job.upload for job in jobs if job.upload}
@@ -136,9 +160,9 @@ def _erase_audio(jobs: Sequence[Job], now: datetime) -> int:
     return len(names - set(shared.values_list("upload", flat=True)))
 
 
-def _erase_event_data(jobs: Sequence[Job]) -> int:
+def _erase_event_data(about: Q) -> int:
     changed = []
-    for event in Event.objects.filter(job__in=jobs):
+    for event in Event.objects.filter(about):
         kept = {key: value for key, value in event.data.items() if key in _KEPT}
         error = event.data.get("error")
         if isinstance(error, dict) and "code" in error:

@@ -125,6 +125,7 @@ BATCH: dict[str, Any] = {
     "metadata": {"night": "2026-03-01"},
     "created_at": "2026-03-01T09:29:58.208000Z",
     "finished_at": None,
+    "erased_at": None,
     "jobs_url": f"https://api.example.com/v1/jobs?batch_id={BATCH_ID}",
 }
 CURSOR = "AZgKUnweejydVQtvby-OEcsvQ5YTvHV0"

@@ -147,10 +147,16 @@ class Batch(models.Model):
     told_percent = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True, blank=True)
+    # Since the last of its jobs was erased; what was said of it is gone, too.
+    erased_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         verbose_name_plural = "batches"
         constraints = [
+            models.CheckConstraint(
+                name="batch_erased_holds_nothing",
+                condition=Q(erased_at__isnull=True) | Q(metadata={}, callback_url=""),
+            ),
             models.CheckConstraint(
                 name="batch_finished_iff_all_done",
                 condition=Q(

@@ -167,6 +167,7 @@ ERASE: dict[str, Any] = {
                 "erased_at": "2026-11-22T12:00:00Z",
                 "erased": {
                     "audio": 1,
+                    "batches": 0,
                     "events": 0,
                     "idempotency_answers": 1,
                     "transcripts": 1,

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from workers.webhooks import health, schedule
 from workers.webhooks.models import DeliveryAttempt, Trigger, WebhookDelivery
@@ -117,7 +117,8 @@ def _log_late(delivery: WebhookDelivery, tried: Tried) -> None:
     rows = WebhookDelivery.objects.filter(pk=delivery.pk)
     if rows.select_for_update().first() is None:
         return
-    erased = rows.filter(job__erased_at__isnull=False).exists()
+    of_job, of_batch = Q(job__erased_at=None), Q(event__batch__erased_at=None)
+    erased = not rows.filter(of_job & of_batch).exists()
     _log(delivery, tried, excerpt="" if erased else tried.answer.excerpt)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from jobs.models import Job
 from workers.webhooks.attempts import UNSCHEDULED
@@ -19,9 +19,24 @@ ERASED_URL = "erased"
 
 
 def erase_deliveries(jobs: Sequence[Job], now: datetime) -> dict[str, int]:
-    """Erase bodies, callback URLs and answers; what is still to be sent is not."""
+    """Erase bodies, callback URLs and answers; what is still to be sent is not.
+
+    Also of what was told of their batches, where those are erased with them.
+    """
+    batches = {job.batch_id for job in jobs if job.batch_id}
+    of_batches = Q(event__batch__in=batches, event__batch__erased_at__isnull=False)
     with transaction.atomic():
-        return _erase(WebhookDelivery.objects.filter(job__in=jobs), now)
+        return _erase(WebhookDelivery.objects.filter(Q(job__in=jobs) | of_batches), now)
+
+
+def erase_if_due(delivery: WebhookDelivery, *, now: datetime) -> bool:
+    """Erase a delivery whose subject is erased; it was fanned out at that moment."""
+    subject = delivery.job or delivery.event.batch
+    if subject is None or subject.erased_at is None:
+        return False
+    with transaction.atomic():
+        _erase(WebhookDelivery.objects.filter(pk=delivery.pk), now)
+    return True
 
 
 def _erase(rows: QuerySet[WebhookDelivery], now: datetime) -> dict[str, int]:

@@ -111,8 +111,7 @@ def _is_wanted(
 
     Its circuit may have opened while the message was in the broker.
     """
-    if delivery.job and delivery.job.erased_at:  # fanned out while it was erased
-        erasure.erase_deliveries([delivery.job], now)
+    if erasure.erase_if_due(delivery, now=now):
         return False
     endpoint = delivery.endpoint
     if endpoint is None:

@@ -9,7 +9,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
 from jobs import erasure, stored_objects
-from jobs.models import Attempt, Event, IdempotencyKey, Job, ObjectToErase
+from jobs.models import Attempt, Batch, Event, IdempotencyKey, Job, ObjectToErase
 from tests.factories import (
     make_job,
     make_key,
@@ -20,6 +20,7 @@ from tests.factories import (
 )
 from tests.integration.api.conftest import Api, assert_problem, files_in
 from transcripts.models import Transcript
+from workers.webhooks.fan_out import fan_out
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -120,6 +121,7 @@ def test_everything_of_the_customers_goes_and_the_sums_stay(api, media):
         "erased_at": receipt["erased_at"],
         "erased": {
             "audio": 1,
+            "batches": 0,
             "events": 0,
             "idempotency_answers": 1,
             "transcripts": 1,
@@ -243,6 +245,40 @@ def test_audio_that_a_retry_shares_goes_with_the_last_of_them(api, media):
     erased = api.delete(f"/v1/jobs/{second.pk}").json()["erased"]
     assert erased["audio"] == 1
     assert files_in(media) == []
+
+
+def test_a_batch_goes_with_the_last_of_its_jobs(api):
+    url = "https://hooks.example/?token=hush-callback"
+    audio = [{"audio_url": f"https://audio.example/{n}.wav"} for n in range(2)]
+    body = {
+        "items": audio,
+        "metadata": {"name": "hush-metadata"},
+        "callback_url": url,
+    }
+    made = api.post("/v1/batches", body, {"Idempotency-Key": "k"}).json()
+    first, second = Job.objects.filter(batch=made["id"])
+    for job in (first, second):
+        move_job(job, "canceled")
+    fan_out(limit=100, now=timezone.now())
+    fan_out(limit=100, now=timezone.now())  # what that made of the batch
+    told = WebhookDelivery.objects.get(
+        event__batch=made["id"], event__type="batch.completed"
+    )
+    assert told.url == url
+
+    receipts = [api.delete(f"/v1/jobs/{job.pk}").json() for job in (first, second)]
+
+    assert [each["erased"]["batches"] for each in receipts] == [0, 1]
+    shown = api.get(f"/v1/batches/{made['id']}").json()
+    assert (shown["metadata"], shown["counts"]["canceled"]) == ({}, 2)
+    assert shown["erased_at"] == receipts[1]["erased_at"]
+    tables = (Batch, Job, Event, IdempotencyKey, WebhookDelivery)
+    assert "hush" not in str([list(table.objects.values()) for table in tables])
+    assert_problem(
+        api.post("/v1/batches", body, {"Idempotency-Key": "k"}), 410, "erased"
+    )
+    told.refresh_from_db()
+    assert (told.status, told.url, told.body) == ("discarded", "erased", None)
 
 
 def test_a_storage_that_is_away_delays_only_the_objects(api, media, monkeypatch):
