@@ -14,7 +14,7 @@ from workers.webhooks.serializers import (
     EndpointPage,
     PingOutput,
     RotatedOutput,
-    RotationInput,
+    SecretRotationInput,
     TenantSecretOutput,
 )
 
@@ -125,7 +125,7 @@ DELETE: dict[str, Any] = {
 }
 ROTATE: dict[str, Any] = {
     "operation_id": "rotate_webhook_endpoint_secret",
-    "request": RotationInput,
+    "request": SecretRotationInput,
     "responses": {(200, JSON): RotatedOutput, **problems(404, 409, 411, 413, 415, 422)},
     "parameters": _ONCE,
     "examples": [
@@ -163,7 +163,7 @@ TENANT_SECRET: dict[str, Any] = {
 }
 ROTATE_TENANT: dict[str, Any] = {
     "operation_id": "rotate_webhook_secret",
-    "request": RotationInput,
+    "request": SecretRotationInput,
     "responses": {(200, JSON): RotatedOutput, **problems(409, 411, 413, 415, 422)},
     "parameters": _ONCE,
     "examples": [

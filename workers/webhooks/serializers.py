@@ -151,7 +151,7 @@ class EndpointChanges(EndpointFields):
     enabled = TrueFalseField(required=False, source="is_enabled")
 
 
-class RotationInput(SecretInput):
+class SecretRotationInput(SecretInput):
     """A request for another secret."""
 
     grace_seconds = WholeNumberField(

@@ -105,7 +105,7 @@ class EndpointSecret(ApiView):
     @extend_schema(**schema.ROTATE)
     def post(self, request: Request, endpoint_id: UUID) -> Response:
         """Replace the secret; the old one signs too until its grace is over."""
-        asked = serializers.RotationInput(data=request.data)
+        asked = serializers.SecretRotationInput(data=request.data)
         asked.is_valid(raise_exception=True)
         made = endpoints.rotate_endpoint_secret(
             once=build_once(request, answer=rotated),
@@ -151,7 +151,7 @@ class TenantSecretRotation(ApiView):
     @extend_schema(**schema.ROTATE_TENANT)
     def post(self, request: Request) -> Response:
         """Replace the secret; the old one signs too until its grace is over."""
-        asked = serializers.RotationInput(data=request.data)
+        asked = serializers.SecretRotationInput(data=request.data)
         asked.is_valid(raise_exception=True)
         made = endpoints.rotate_tenant_secret(
             once=build_once(request, answer=rotated), rotation=asked.rotation()
