@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 
 from jobs import etags
 from jobs.authentication import TenantPrincipal, method_of
+from jobs.deprecation import Deprecation, find_used
 from jobs.errors import InvalidRequest
 from jobs.idempotency import HEADER, Answer, parse_key
 from jobs.intake import Caller
@@ -44,6 +45,7 @@ class ApiView(APIView):
     required_scopes: Mapping[str, str] = {}
     # By method; a name that ends in a full stop stands for all that begin with it.
     query_parameters: Mapping[str, Sequence[str]] = {}
+    deprecated: Mapping[str, Deprecation] = {}
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Check the caller, then the query string, then the body."""
@@ -74,6 +76,10 @@ class ApiView(APIView):
         keeping = "no-cache" if is_tagged else "no-store"
         answer.headers.setdefault("Cache-Control", f"private, {keeping}")
         patch_vary_headers(answer, ["Authorization"])
+        used = find_used(request, method_of(request), self.deprecated)
+        for name, value in used.headers.items() if used else ():
+            others = f"{answer.headers[name]}, " if name in answer.headers else ""
+            answer.headers[name] = others + value
         if is_tagged and "no-store" not in answer.headers["Cache-Control"]:
             answer.add_post_render_callback(partial(etags.tag, request))
         return answer

@@ -129,3 +129,23 @@ def test_a_problem_is_json_whatever_was_accepted(api):
     )
 
     assert_problem(answer, 404, "not_found")
+
+
+class Broken:
+    """Middleware with a fault."""
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        raise KeyError("secret detail")
+
+
+def test_a_fault_in_middleware_is_a_problem_too(api, settings):
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.Broken"]
+
+    answer = client().get("/v1/me", headers={"X-Request-Id": "mine"})
+
+    problem = assert_problem(answer, 500, "server_error")
+    assert problem["request_id"] == "mine"
+    assert "secret" not in str(problem)
