@@ -82,6 +82,18 @@ class Count:
         return self.used - used, self.reserved - reserved
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaState:
+    """One quota of a tenant as it stands; without a limit nothing is counted."""
+
+    name: str
+    limit: int | None
+    resets_at: datetime | None
+    used: Decimal | None = None
+    reserved: Decimal | None = None
+    remaining: Decimal | None = None
+
+
 def is_limited(tenant: Tenant) -> bool:
     """Tell whether the tenant has any quota at all."""
     return any(getattr(tenant, name) is not None for name in LIMITS)
@@ -115,6 +127,42 @@ def open_counters(tenant: Tenant, *, periods: Sequence[Period]) -> None:
             for count in compare(tenant, periods=missing)
         ],
         ignore_conflicts=True,
+    )
+
+
+def read_quotas(*, tenant: Tenant, now: datetime) -> list[QuotaState]:
+    """Return how the tenant's quotas stand, read from the rows before any is used."""
+    periods = [
+        period
+        for period in periods_at(now)
+        if getattr(tenant, period.limit_field) is not None
+    ]
+    found = QuotaCounter.objects.filter(
+        tenant=tenant, period__in=[period.name for period in periods]
+    )
+    counts = {each.period: (each.used, each.reserved) for each in found}
+    missing = [period for period in periods if period.name not in counts]
+    for count in compare(tenant, periods=missing):
+        counts[count.period] = (count.used, count.reserved)
+    return [
+        _state_of(tenant, period, counts.get(period.name)) for period in periods_at(now)
+    ]
+
+
+def _state_of(
+    tenant: Tenant, period: Period, count: tuple[Decimal, Decimal] | None
+) -> QuotaState:
+    limit: int | None = getattr(tenant, period.limit_field)
+    if limit is None or count is None:
+        return QuotaState(name=period.limit_field, limit=limit, resets_at=None)
+    used, reserved = count
+    return QuotaState(
+        name=period.limit_field,
+        limit=limit,
+        resets_at=period.until,
+        used=used,
+        reserved=reserved,
+        remaining=max(Decimal(0), limit - used - reserved),
     )
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path, register_converter
 
-from jobs import audit_views, batch_views, key_views, views
+from jobs import audit_views, batch_views, key_views, usage_views, views
 from jobs.routes import PublicIdConverter
 
 register_converter(PublicIdConverter, "public_id")
@@ -19,5 +19,7 @@ urlpatterns = [
     path("jobs/<uuid:job_id>/retry", views.JobRetry.as_view()),
     path("batches", batch_views.BatchList.as_view()),
     path("batches/<uuid:batch_id>", batch_views.BatchDetail.as_view()),
+    path("usage", usage_views.UsageReport.as_view()),
+    path("usage/quotas", usage_views.Quotas.as_view()),
     path("me", views.Me.as_view()),
 ]

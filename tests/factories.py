@@ -6,7 +6,7 @@ import itertools
 import math
 import wave
 from array import array
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import av
@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from jobs import services
 from jobs.authentication import create_api_key
-from jobs.models import ApiKey, Job, Region, Tenant
+from jobs.models import ApiKey, Attempt, Job, Region, Tenant
 from jobs.state import FINAL, JobStatus
 from transcripts.models import Transcript
 
@@ -71,6 +71,29 @@ def move_job(job: Job, to: JobStatus, **changes: Any) -> Job:
     rows = Job.objects.filter(pk=job.pk)
     (moved,) = services.advance(rows, to=to, at=timezone.now(), **changes)
     return moved
+
+
+def make_attempt(
+    job: Job, *, at: datetime | None = None, outcome: str = "ok", **facts: Any
+) -> Attempt:
+    """Write a call into the ledger as the engine does."""
+    at = at or timezone.now()
+    spent = {"audio_seconds": 60.0, "cost_estimate": "0.0043"}
+    facts = {
+        "region": make_region(),
+        "model": job.options["model"],
+        "lease_token": job.attempts.count() + 1,
+        **(spent if outcome == "ok" else {}),
+        **facts,
+    }
+    return Attempt.objects.create(
+        job=job,
+        tenant=job.tenant,
+        outcome=outcome,
+        started_at=at,
+        finished_at=None if outcome == "open" else at,
+        **facts,
+    )
 
 
 def make_transcript(job: Job, raw: bytes, **fields: Any) -> Transcript:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from jobs import audit, batches
 from jobs.models import Event, Tenant
 from jobs.services import JobDraft
-from tests.factories import make_job, make_key, make_transcript
+from tests.factories import make_attempt, make_job, make_key, make_transcript
 from workers.webhooks.models import (
     DeliveryAttempt,
     WebhookDelivery,
@@ -39,6 +39,7 @@ def make_all(tenant: Tenant) -> Made:
 
 def _job(tenant: Tenant, _made: Made) -> Any:
     job = make_job(tenant, status="completed", metadata={"whose": tenant.name})
+    make_attempt(job)
     make_transcript(job, RAW, text="their secret words")
     return job.pk
 

@@ -361,6 +361,11 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         "A request with this `Idempotency-Key` is still being answered.",
         "Send it again after `Retry-After`: it is then answered as the first one was.",
     ),
+    (
+        *("usage_too_large", 400, "Too many rows"),
+        "The report would have more than 10,000 rows.",
+        "Ask for fewer days at a time, or group by less.",
+    ),
     # --- how much of it
     (
         *("rate_limited", 429, "Too many requests"),

@@ -1,6 +1,5 @@
 """The transcripts API: one transcript, in the form that the caller takes."""
 
-from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs import audit
-from jobs.api import ApiView, HeaderNegotiation, key_of, refuse_parameter, tenant_of
+from jobs.api import ApiView, key_of, tenant_of
+from jobs.negotiation import FormatNegotiation
 from transcripts import links, queries, schema, services
 from transcripts.models import Transcript
 from transcripts.serializers import LinkInput, LinkOutput, present_transcript
@@ -42,28 +42,6 @@ class RawRenderer(BaseRenderer):
     def render(self, data: Any, *_context: Any, **_more: Any) -> bytes:
         """Return it as it is."""
         return bytes(data)
-
-
-class FormatNegotiation(HeaderNegotiation):
-    """Let ``?format=`` win over ``Accept``, for addresses that are passed around."""
-
-    def select_renderer(
-        self,
-        request: Request,
-        renderers: Iterable[BaseRenderer],
-        format_suffix: str | None = None,
-    ) -> tuple[BaseRenderer, str]:
-        """Return the renderer of that format; raises InvalidRequest for an unknown."""
-        wanted = request.query_params.get("format")
-        if wanted is None:
-            chosen: tuple[BaseRenderer, str] = super().select_renderer(
-                request, renderers, format_suffix
-            )
-            return chosen
-        renderer = next((each for each in renderers if each.format == wanted), None)
-        if renderer is None:
-            refuse_parameter("format", "This is one of json, text, raw.")
-        return renderer, renderer.media_type
 
 
 class TranscriptDetail(ApiView):

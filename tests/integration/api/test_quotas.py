@@ -13,7 +13,7 @@ from django.utils import timezone
 from jobs import quota_counts, quotas, services
 from jobs.models import Event, IdempotencyKey, Job, QuotaCounter, Tenant
 from jobs.tenants import change_tenant
-from tests.factories import make_job, make_tenant, make_wav
+from tests.factories import make_attempt, make_job, make_tenant, make_wav
 from tests.integration.api.conftest import Api, assert_nothing_written, assert_problem
 from workers.embedded.processes import wait_until
 
@@ -400,12 +400,4 @@ def this_month() -> str:
 
 
 def spend(job: Job, *, seconds: float) -> None:
-    job.attempts.create(
-        tenant=job.tenant,
-        lease_token=job.lease_token,
-        region_id=job.region_id,
-        outcome="ok",
-        audio_seconds=seconds,
-        started_at=job.created_at,
-        finished_at=job.created_at,
-    )
+    make_attempt(job, audio_seconds=seconds, at=job.created_at)
