@@ -54,7 +54,8 @@ def test_the_walk_meets_the_routes_there_are():
     paths = {route.documented for route in api_routes()}
 
     assert {"/v1/jobs", "/v1/jobs/{job_id}", "/v1/transcripts/{job_id}"} <= paths
-    assert [r.documented for r in api_routes() if r.is_open] == ["/v1/openapi.json"]
+    # The document itself is open, and a plain function.
+    assert [r.documented for r in api_routes() if r.is_open] == []
 
 
 def test_every_route_is_documented_and_nothing_else():
