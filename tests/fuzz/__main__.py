@@ -23,7 +23,7 @@ from tests.fuzz import stand
 if TYPE_CHECKING:
     from tests.fuzz.calls import Pool, Template
 
-THREADS = 8
+THREADS = 16
 GARBAGE_SHARE = 0.05
 RECEIVER_SHARE = 0.05
 ASGI_SHARE = 0.3

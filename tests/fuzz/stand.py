@@ -39,12 +39,14 @@ class Stand:
 
     def bad_lines(self) -> list[str]:
         """Return what the servers' logs say of errors."""
-        return [
-            f"{log.name}: {line[:2000]}"
-            for log in sorted(self.folder.glob("*.log"))
-            for line in log.read_text(errors="replace").splitlines()
-            if _BAD_LINE.search(line)
-        ]
+        found = []
+        for log in sorted(self.folder.glob("*.log")):
+            lines = log.read_text(errors="replace").splitlines()
+            for number, line in enumerate(lines):
+                if _BAD_LINE.search(line):
+                    told = lines[number : number + (1 if line.startswith("{") else 16)]
+                    found.append(f"{log.name}: {told}"[:3000])
+        return found
 
 
 @contextmanager
