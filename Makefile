@@ -56,9 +56,11 @@ fuzz: venv-dev  ## 100,000 bad requests and answers, then schemathesis (twenty m
 bench: venv-dev  ## the figures of the design beside plain Celery, in one table (ten minutes)
 	$(BIN)/python -m tests.bench
 
-check: venv-dev types  ## what CI checks: format, lint, types, imports, drift
+# ruff's rules S are bandit's.
+check: venv-dev types  ## what CI checks: format, lint, security, types, imports, drift
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/python -m tests.audit
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -W ignore manage.py makemigrations --check --dry-run
 	$(MANAGE) state_diagram --check

@@ -70,6 +70,8 @@ class Run:
             self.outcomes[outcome] += 1
             self.operations[operation] += 1
             self.slowest = max(self.slowest, time.monotonic() - began)
+            if (done := sum(self.outcomes.values())) % 10_000 == 0:
+                _say(f"{done} requests, {len(self.findings)} findings so far")
 
     def _make(self, chance: random.Random) -> tuple[str, str, bytes, bool]:
         from tests.fuzz import calls, garbage, mutations  # noqa: PLC0415

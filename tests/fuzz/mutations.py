@@ -3,6 +3,7 @@
 Each takes the call and chance, and changes the call in place.
 """
 
+import copy
 import gzip
 import json
 from collections.abc import Callable
@@ -104,7 +105,9 @@ BYTES = (
 
 def any_value(chance: Random) -> Any:
     """Return something that hardly any field takes."""
-    return chance.choice(TEXTS) if chance.random() < 0.5 else chance.choice(VALUES)
+    if chance.random() < 0.5:
+        return chance.choice(TEXTS)
+    return copy.deepcopy(chance.choice(VALUES))  # other mutations change it
 
 
 def _places(value: Any) -> list[tuple[Any, Any]]:
