@@ -20,7 +20,7 @@ from tests.bench.rows import Row
 from tests.bench.stage import Stage
 
 # The last freezes and kills what it started; the quota keeps the machine busiest.
-NAMES = ("claim", "fairness", "recovery", "sync", "doors", "quota")
+NAMES = ("claim", "fairness", "receivers", "recovery", "sync", "doors", "quota")
 
 
 def main(names: Sequence[str], *, write: bool) -> None:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+SLOW_SECONDS = 15.0  # at /slow: one request at a time comes over a connection
 _OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -36,6 +37,10 @@ class Sink(asyncio.Protocol):
             if len(rest) < length:
                 return
             self._buffer = rest[length:]
+            if head.startswith(b"POST /slow"):
+                loop = asyncio.get_running_loop()
+                loop.call_later(SLOW_SECONDS, self._transport.write, _OK)
+                continue
             self._transport.write(self._answer(head, lowered, rest[:length]))
 
     def _answer(self, head: bytes, lowered: bytes, body: bytes) -> bytes:

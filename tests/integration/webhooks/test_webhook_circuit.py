@@ -249,3 +249,24 @@ def test_more_than_a_slice_is_let_go_in_slices(world, monkeypatch):
     assert left == [3, 1, 0]
     endpoint.refresh_from_db()
     assert endpoint.trial_at is None
+
+
+@pytest.mark.parametrize("successes", [0, 1])
+def test_only_an_endpoint_without_any_success_in_five_days_is_switched_off(
+    world, successes
+):
+    endpoint = make_due(world, 12)
+    for number in range(12):
+        (claim, *_) = world.claim()
+        well = successes and number == 6
+        world.attempt(claim, post=answering(200 if well else 500))
+        WebhookDelivery.objects.filter(is_claimed=True).update(is_claimed=False)
+        WebhookDelivery.objects.filter(status=Status.PENDING, attempts=0).update(
+            next_attempt_at=START, is_held=False
+        )
+        WebhookEndpoint.objects.update(trial_wait_seconds=0, trial_at=None)
+        world.pass_time(11 * 3600)
+
+    endpoint.refresh_from_db()
+    assert endpoint.is_enabled is bool(successes)
+    assert endpoint.disabled_reason == ("" if successes else "failing")
