@@ -240,3 +240,18 @@ def test_a_server_that_dies_in_its_transaction_leaves_the_key_free(api, monkeypa
     assert again.status_code == 202
     assert time.monotonic() - began < idempotency.LOCK_SECONDS
     assert Job.objects.count() == 1
+
+
+def test_only_the_keys_lock_is_waited_for_so_shortly(api, monkeypatch):
+    found, submit_job = [], services.submit_job
+
+    def submit(**draft):
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW lock_timeout")
+            found.extend(cursor.fetchone())
+        return submit_job(**draft)
+
+    monkeypatch.setattr(services, "submit_job", submit)
+
+    assert api.post("/v1/jobs", JSON, KEY).status_code == 202
+    assert found == ["0"]
