@@ -15,7 +15,13 @@ _django = BodyGuard(_unguarded)
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    """Serve HTTP by Django; answer the server's start and end itself."""
+    """Serve HTTP by Django; answer the server's start and end itself.
+
+    A socket is refused before it opens: nothing here speaks with one.
+    """
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close"})
+        return
     if scope["type"] != "lifespan":
         await _django(scope, receive, send)
         return

@@ -94,7 +94,7 @@ def _read_operation(document: dict[str, Any], operation: Schema) -> dict[str, An
     name = operation.get("operationId", "")
     return {
         "id": name,
-        "summary": operation.get("summary") or name,
+        "summary": (operation.get("summary") or name).rstrip("."),
         "description": operation.get("description", ""),
         "parameters": [
             _row(document, it["name"], it["schema"], required=it.get("required", False))

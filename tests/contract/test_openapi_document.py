@@ -100,3 +100,12 @@ def test_an_operation_that_takes_an_id_may_not_find_it(name):
 def test_a_post_says_which_bodies_it_refuses():
     for operation in POSTS:
         assert {"411", "413", "415"} <= set(operation["responses"])
+
+
+@pytest.mark.parametrize("name", sorted(DOCUMENT["webhooks"]))
+def test_a_webhook_has_examples_that_keep_to_its_schema(name):
+    message = DOCUMENT["webhooks"][name]["post"]["requestBody"]["content"]
+
+    assert message["application/json"]["examples"]
+    for example in message["application/json"]["examples"].values():
+        validate(example["value"], message["application/json"]["schema"])

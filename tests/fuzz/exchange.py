@@ -84,7 +84,7 @@ def check_answer(
         raise Finding("closed without an answer")
     # What the server refuses itself has not reached the application.
     if "x-request-id" not in answer.headers:
-        if answer.body and answer.status not in {0, 101} and not _is_guards(answer):
+        if answer.body and is_whole and not _is_guards(answer):
             raise Finding(f"{answer.status} without X-Request-Id {answer.body[:200]!r}")
         return
     if answer.headers.get("x-content-type-options") != "nosniff":

@@ -1,0 +1,19 @@
+"""The ASGI door beside HTTP."""
+
+import asyncio
+
+from transcribe_platform.asgi import application
+
+
+def test_a_socket_is_refused_before_it_opens():
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    asyncio.run(application({"type": "websocket", "path": "/"}, receive, send))
+
+    assert sent == [{"type": "websocket.close"}]
