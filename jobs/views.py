@@ -186,8 +186,9 @@ def _respond_when_preferred(
     """Answer with the finished job if the caller waits for it and it ends in time."""
     preferred = Preferences.parse(request.headers.get(preferences.HEADER, ""))
     seconds, job_id = preferred.wait_seconds, UUID(answer.body["id"])
-    if seconds and waiting.wait_for_end(job_id, seconds=seconds):
-        job = queries.get_job(tenant=tenant_of(request), job_id=job_id)
+    tenant = tenant_of(request)
+    if seconds and waiting.wait_for_end(job_id, tenant_id=tenant.pk, seconds=seconds):
+        job = queries.get_job(tenant=tenant, job_id=job_id)
         response = respond(finished(job), replayed=replayed, retry_after=0)
         response.headers[preferences.APPLIED] = f"wait={seconds}"
         return response

@@ -2,7 +2,7 @@
 
 One thread a process looks for all who wait: one query, woken by the news that the
 dispatcher is woken by, or after ``LOOK_SECONDS`` without any. Who waits holds no
-connection; who is one too many is not held at all.
+connection; who is one too many (``jobs.lent_threads``) is not held at all.
 """
 
 import logging
@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from redis.client import PubSub
 
-from jobs import dispatch
+from jobs import dispatch, lent_threads
 from jobs.models import Job
 from jobs.optional_redis import OptionalRedis, RedisAway
 from jobs.state import FINAL
@@ -28,14 +28,15 @@ LOOK_SECONDS = 0.2
 SETTLE_SECONDS = 0.05
 
 
-def wait_for_end(job_id: UUID, *, seconds: float) -> bool:
+def wait_for_end(job_id: UUID, *, tenant_id: UUID, seconds: float) -> bool:
     """Wait until the job is final and return True, or False when time is up.
 
     At once where too many wait already. Call it outside any transaction.
     """
     if not connection.in_atomic_block:
         connection.close()  # back to the pool
-    return _watch().wait(job_id, seconds=seconds)
+    with lent_threads.lend_to_waiter(tenant_id) as may_wait:
+        return may_wait and _watch().wait(job_id, seconds=seconds)
 
 
 class Watch:
@@ -50,8 +51,6 @@ class Watch:
         """Wait for one job."""
         ended = threading.Event()
         with self._lock:
-            if len(self._waiting) >= settings.MAX_WAITING_REQUESTS:
-                return False
             self._waiting[ended] = job_id
             if not self._is_looking:
                 self._is_looking = True

@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views import csrf, defaults
 from django.views.decorators.csrf import csrf_exempt
 
+from jobs.errors import ServiceUnavailable
 from transcribe_platform.problem_table import title_of
 
 CONTENT_TYPE = "application/problem+json"
@@ -24,7 +25,7 @@ RETRY_SECONDS = {
     "result_not_ready": 2,
     "request_in_flight": 1,
 }
-DATABASE_AWAY = (OperationalError, InterfaceError)
+UNAVAILABLE = (OperationalError, InterfaceError, ServiceUnavailable)
 _HTML_ROOT = "/admin/"
 _SAFE = ("GET", "HEAD")
 
@@ -92,7 +93,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer an error of ours without a word of what it was."""
-    if isinstance(sys.exception(), DATABASE_AWAY):
+    if isinstance(sys.exception(), UNAVAILABLE):
         status, code = 503, "service_unavailable"
         detail = "The platform cannot take this now; try again shortly."
         return problem_response(request, status=status, code=code, detail=detail)

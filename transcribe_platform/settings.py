@@ -269,8 +269,10 @@ REQUESTS_PER_MINUTE = env_int("REQUESTS_PER_MINUTE", 6000)
 REQUESTS_PER_MINUTE_PER_KEY = env_int("REQUESTS_PER_MINUTE_PER_KEY", 3000)
 FAILED_KEYS_PER_MINUTE = env_int("FAILED_KEYS_PER_MINUTE", 120)
 API_KEYS_PER_TENANT = env_int("API_KEYS_PER_TENANT", 100)
-# Requests a process holds for callers who wait (Prefer: wait); fewer than its threads.
-MAX_WAITING_REQUESTS = env_int("MAX_WAITING_REQUESTS", 32)
+# Threads that a web process lends to callers who wait for a job's end, and to bodies
+# that are slow to arrive (WSGI); together fewer than it has.
+MAX_WAITING_REQUESTS = env_int("MAX_WAITING_REQUESTS", 40)
+MAX_ARRIVING_BODIES = env_int("MAX_ARRIVING_BODIES", 40)
 # What a job of unknown duration takes from its tenant's quotas until it ends.
 DEFAULT_RESERVE_SECONDS = env_int("DEFAULT_RESERVE_SECONDS", 300)
 # The hybrid router: shorter audio is answered at once, longer is queued.

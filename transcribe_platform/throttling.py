@@ -19,6 +19,7 @@ from jobs.authentication import ApiKeyAuthentication, TenantPrincipal
 from jobs.client_address import client_address
 from jobs.errors import LimitExceeded
 from jobs.models import ApiKey
+from transcribe_platform.arriving_bodies import TENANT
 from transcribe_platform.recently import Recently
 from workers.ratelimit.inbound import WINDOW_SECONDS, Taken, Throttle, get_inbound
 
@@ -50,6 +51,7 @@ class GuardedAuthentication(ApiKeyAuthentication):
             raise
         if found:
             _working.add(digest, seconds=_WORKED_SECONDS)
+            request.META[TENANT] = found[1].tenant_id
         return found
 
 

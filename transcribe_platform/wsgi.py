@@ -5,4 +5,9 @@ import os
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
-application = get_wsgi_application()
+_django = get_wsgi_application()
+
+# Only now are the settings there that it reads.
+from transcribe_platform.arriving_bodies import ArrivingBodies  # noqa: E402
+
+application = ArrivingBodies(_django)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from django.db import connection
@@ -69,6 +71,7 @@ class Server:
                     **os.environ,
                     "DATABASE_URL": url,
                     "MEDIA_ROOT": str(self.media),
+                    "MAX_ARRIVING_BODIES": "6",
                     "TMPDIR": str(folder),
                 },
                 stdout=log,
@@ -237,3 +240,33 @@ def test_a_client_that_stops_halfway_and_listens_is_told(server: Server) -> None
     assert received.split()[1] in {b"400", b"500"}
     assert wait_until(lambda: server.files() == [], seconds=10)
     assert Job.objects.count() == 0
+
+
+def test_bodies_that_do_not_arrive_leave_threads_for_others(server: Server) -> None:
+    _, key = make_key()
+    _, other = make_key()
+    # As many as the server has threads; over WSGI three of them may stay.
+    refused = 5 if server.interface == "wsgi" else 0
+    slow = [Upload(server, MIB, key) for _ in range(8)]
+    for upload in slow:
+        upload.send(HEAD)
+    sockets = [upload.socket for upload in slow]
+    assert wait_until(lambda: len(_readable(sockets)) == refused, seconds=20)
+
+    me = Request(
+        f"http://127.0.0.1:{server.port}/v1/me",
+        headers={"Authorization": f"Bearer {other}"},
+    )
+    with urlopen(me, timeout=20) as answer:
+        assert answer.status == 200
+
+    assert len(_readable(sockets)) == refused
+    for refusal in _readable(sockets):
+        assert refusal.recv(65536).startswith(b"HTTP/1.1 503")
+    for upload in slow:
+        upload.socket.close()
+    assert wait_until(lambda: server.files() == [], seconds=10)
+
+
+def _readable(sockets: list[socket.socket]) -> list[socket.socket]:
+    return select.select(sockets, [], [], 0)[0]

@@ -15,15 +15,15 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from jobs import claims, dispatch
+from jobs import claims, dispatch, lent_threads
 from jobs.errors import StaleJobState
+from jobs.gate import Gate
 from jobs.models import Attempt, Job
 from jobs.state import JobStatus
 from transcripts import services
 from transcripts.backends import get_backend
 from workers.heartbeat import Heartbeat
 from workers.ratelimit.permits import RedisPermits, get_permits
-from workers.sync.gate import Gate
 
 logger = logging.getLogger(__name__)
 
@@ -47,15 +47,16 @@ class Runner:
         An ended run need not have completed the job: its row says what became of it.
         Too many at once, and the job is queued without waiting.
         """
-        if not self.gate.enter(job.tenant_id):
-            release_to_queue(job)
-            return True
-        give_up = time.monotonic() + seconds
-        future = self.threads.submit(self._run, job, give_up=give_up)
-        # Waiting must not keep a connection from those who work.
-        if not connection.in_atomic_block:
-            connection.close()
-        return _has_ended(future, within=give_up - time.monotonic())
+        with lent_threads.lend_to_waiter(job.tenant_id) as may_wait:
+            if not may_wait or not self.gate.enter(job.tenant_id):
+                release_to_queue(job)
+                return True
+            give_up = time.monotonic() + seconds
+            future = self.threads.submit(self._run, job, give_up=give_up)
+            # Waiting must not keep a connection from those who work.
+            if not connection.in_atomic_block:
+                connection.close()
+            return _has_ended(future, within=give_up - time.monotonic())
 
     def _run(self, job: Job, *, give_up: float) -> None:
         try:

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 from django.db import OperationalError, connection, connections
 
-from jobs import dispatch, waiting
+from jobs import dispatch, lent_threads, waiting
+from jobs.gate import Gate
 from jobs.models import Job
 from jobs.optional_redis import OptionalRedis
 from jobs.state import JobStatus
@@ -114,7 +115,7 @@ def test_without_a_wait_that_makes_sense_nobody_waits(
 def test_nobody_waits_longer_than_a_minute(api, prefer, seconds, monkeypatch):
     asked = []
 
-    def wait_for_end(_job_id, *, seconds):
+    def wait_for_end(_job_id, *, tenant_id, seconds):
         asked.append(seconds)
         return True
 
@@ -159,8 +160,9 @@ def test_a_refused_request_waits_for_nothing(api):
     assert time.monotonic() - began < 5
 
 
-def test_who_is_one_too_many_is_not_held(api, settings, watch):
-    settings.MAX_WAITING_REQUESTS = 1
+def test_who_is_one_too_many_is_not_held(api, watch, monkeypatch):
+    gate = Gate(1)
+    monkeypatch.setattr(lent_threads, "waiters", lambda: gate)
 
     with posting(api, "wait=30") as posted:
         assert wait_until(lambda: len(watch._waiting) == 1, seconds=10)

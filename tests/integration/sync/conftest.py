@@ -6,13 +6,13 @@ import pytest
 import redis
 from django.conf import settings
 
+from jobs.gate import Gate
 from jobs.models import Region
 from tests.fakes.backend import FakeBackend
 from tests.integration.api.conftest import Api, media  # noqa: F401
 from workers.heartbeat import Heartbeat
 from workers.ratelimit.permits import RedisPermits
 from workers.sync import runner
-from workers.sync.gate import Gate
 from workers.sync.runner import Runner
 
 

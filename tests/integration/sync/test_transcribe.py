@@ -7,9 +7,10 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.utils import timezone
 
-from jobs import claims, leases, services
+from jobs import claims, leases, lent_threads, services, waiting
 from jobs.claims import Permit
 from jobs.errors import UpstreamError
+from jobs.gate import Gate
 from jobs.models import Attempt, Event, IdempotencyKey, Job, Tenant
 from tests.factories import make_job, make_tenant, make_wav
 from tests.integration.api.conftest import Api, assert_problem, files_in
@@ -208,6 +209,34 @@ def test_a_tenant_leaves_room_at_the_gate_for_others(door):
     assert entered == [True, True, False, False]
     assert door.runner.gate.enter(theirs.pk)
     door.runner.gate.leave(theirs.pk)
+
+
+def test_the_doors_share_the_threads_that_they_lend(door, monkeypatch):
+    waiters, go_on = Gate(3), threading.Event()
+    monkeypatch.setattr(lent_threads, "waiters", lambda: waiters)
+    door.backend.during = lambda: go_on.wait(30)
+    by_prefer = [waiters.enter(tenant) for tenant in ("one", "two")]
+
+    def ask() -> None:
+        door.transcribe(mode="sync")
+        connection.close()
+
+    first = threading.Thread(target=ask)
+    first.start()
+    while not door.backend.requests:
+        time.sleep(0.01)
+    one_too_many = door.transcribe(mode="sync")
+    waits_no_more = waiting.wait_for_end(
+        Job.objects.latest("pk").pk, tenant_id=make_tenant().pk, seconds=30
+    )
+    go_on.set()
+    first.join()
+
+    assert by_prefer == [True, True]
+    assert one_too_many.status_code == 202
+    assert not waits_no_more
+    assert Job.objects.latest("pk").ready  # the queue has it
+    assert waiters.enter("three")  # the first one's place, given back
 
 
 def test_the_same_key_is_answered_with_the_same_transcript(door):

@@ -1,0 +1,109 @@
+"""Bodies that are slow to arrive leave threads and connections to all others."""
+
+import io
+import json
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+
+from jobs import lent_threads
+from jobs.gate import Gate
+from jobs.models import Job
+from tests.factories import make_key
+from transcribe_platform.wsgi import application
+
+pytestmark = pytest.mark.django_db(transaction=True)
+BODY = json.dumps({"audio_url": "https://audio.example.com/a.wav"}).encode()
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    gate = Gate(4)
+    monkeypatch.setattr(lent_threads, "arriving_bodies", lambda: gate)
+    return gate
+
+
+class Stream(io.BytesIO):
+    """What a server gives an application to read from; notes how that reads."""
+
+    def __init__(self, body, gate):
+        super().__init__(body)
+        self.gate, self.seen = gate, []
+
+    def read(self, size=-1):
+        self.seen.append((self.gate._inside.total(), connection.connection))
+        return super().read(size)
+
+
+def send(stream, *, path="/v1/jobs", key="", **headers):
+    answered = []
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": path,
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "HTTP_HOST": "localhost",
+        "wsgi.input": stream,
+        "wsgi.url_scheme": "http",
+        "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": str(len(BODY)),
+        "HTTP_AUTHORIZATION": f"Bearer {key}",
+        **headers,
+    }
+    response = application(environ, lambda status, _headers: answered.append(status))
+    body = b"".join(response)
+    response.close()
+    return int(answered[0][:3]), body
+
+
+def test_a_body_holds_a_place_and_no_connection_while_it_arrives(gate):
+    _, key = make_key()
+    stream = Stream(BODY, gate)
+
+    status, _ = send(stream, key=key)
+
+    assert status == 202
+    assert stream.seen == [(1, None)]
+    assert gate._inside.total() == 0
+
+
+def test_a_tenant_whose_bodies_do_not_arrive_leaves_room_for_others(gate):
+    slow, key = make_key()
+    _, other = make_key()
+    held = [gate.enter(slow.tenant_id) for _ in range(3)]
+    stream = Stream(BODY, gate)
+
+    status, body = send(stream, key=key)
+    others_status, _ = send(Stream(BODY, gate), key=other)
+
+    assert held == [True, True, False]
+    assert (status, json.loads(body)["code"]) == (503, "service_unavailable")
+    assert stream.seen == []
+    assert others_status == 202
+    assert Job.objects.count() == 1
+
+
+def test_a_body_that_breaks_off_gives_its_place_back(gate):
+    _, key = make_key()
+
+    status, body = send(Stream(BODY[:9], gate), key=key)
+
+    assert (status, json.loads(body)["code"]) == (400, "body_truncated")
+    assert gate._inside.total() == 0
+
+
+def test_whoever_shows_no_key_shares_a_place_with_all_who_do_not(gate, client):
+    login = {"CONTENT_TYPE": "application/x-www-form-urlencoded"}
+    assert gate.enter("")
+    assert gate.enter("")
+    stream = Stream(BODY, gate)
+
+    status, body = send(
+        stream, path="/admin/login/", HTTP_COOKIE="csrftoken=" + "a" * 32, **login
+    )
+
+    assert status == 503
+    assert b"service_unavailable" in body
+    assert stream.seen == []
+    assert gate.enter(uuid4())
