@@ -46,6 +46,8 @@ class ApiView(APIView):
     # By method; a name that ends in a full stop stands for all that begin with it.
     query_parameters: Mapping[str, Sequence[str]] = {}
     deprecated: Mapping[str, Deprecation] = {}
+    # A body of any other type is an upload as well.
+    takes_raw_audio = False
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Check the caller, then the query string, then the body."""
@@ -56,7 +58,7 @@ class ApiView(APIView):
         _check_length_is_known(request)
         self._check_query(request)
         # An upload waits until all else about the request is known to be sound.
-        if not is_upload(request):
+        if not (is_upload(request) or self.takes_raw_audio):
             request.data  # noqa: B018  parsed on first use
 
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:  # noqa: ARG002

@@ -62,14 +62,20 @@ class TenantPrincipal:
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """``Authorization: Bearer <key>``; never the query string, which gets logged."""
+    """``Authorization: Bearer <key>``; never the query string, which gets logged.
+
+    A view may name other schemes, in ``auth_schemes``.
+    """
 
     def authenticate(self, request: Request) -> tuple[TenantPrincipal, ApiKey] | None:
         """Return the tenant and the key, or None when no credentials were sent."""
         scheme, _, token = get_authorization_header(request).partition(b" ")
         if not scheme:
             return None
-        if scheme.lower() != b"bearer":
+        view = (getattr(request, "parser_context", None) or {}).get("view")
+        if scheme.decode("latin-1").lower() not in getattr(
+            view, "auth_schemes", ("bearer",)
+        ):
             _refuse("key_malformed", "Send the key as 'Authorization: Bearer <key>'.")
         key = verify_key(
             token.strip().decode("latin-1"),

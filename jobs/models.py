@@ -183,6 +183,14 @@ class Batch(models.Model):
         return self.completed + self.failed + self.canceled + self.expired
 
 
+class CallbackStyle(models.TextChoices):
+    """A webhook of ours, or Deepgram's own document by POST or PUT."""
+
+    WEBHOOK = "webhook"
+    DEEPGRAM = "deepgram"
+    DEEPGRAM_PUT = "deepgram_put"
+
+
 class Job(models.Model):
     """One transcription, whichever door it came through."""
 
@@ -215,6 +223,10 @@ class Job(models.Model):
     options = models.JSONField(default=dict)
     metadata = models.JSONField(default=dict)
     callback_url = models.TextField(blank=True)
+    # What its callback URL is told, and how.
+    callback_style = models.CharField(
+        max_length=16, choices=CallbackStyle, default=CallbackStyle.WEBHOOK
+    )
 
     # Why it came to run the way it did (jobs.hybrid_router); empty if it had no choice.
     route = models.JSONField(default=dict, blank=True)

@@ -7,7 +7,8 @@ https://developers.deepgram.com/reference/speech-to-text/listen-pre-recorded
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from jobs.errors import InvalidRequest
@@ -50,6 +51,33 @@ def check_combination(options: Mapping[str, Any]) -> None:
         _refuse_pair("language_hint", "needs a nova-3 model and language=multi")
     if "encoding" in options and "sample_rate" not in options:
         _refuse_pair("encoding", "needs 'sample_rate': it describes headerless audio")
+
+
+def read_text(name: str, values: Sequence[str]) -> Any:
+    """Return an option given as text, as in a query string, as it is stored.
+
+    Raises InvalidRequest as ``check_options`` does.
+    """
+    *others, last = _readings(values)
+    for reading in others:
+        with suppress(InvalidRequest):
+            return _check_option(name, reading)
+    return _check_option(name, last)
+
+
+def _readings(values: Sequence[str]) -> Iterator[Any]:
+    """Yield what the text may mean; the check of the option's kind decides."""
+    if len(values) == 1:
+        (text,) = values
+        if text in {"true", "false"}:
+            yield text == "true"
+        if re.fullmatch(r"[0-9]{1,9}", text):
+            yield int(text)
+        if re.fullmatch(r"[0-9]{0,9}\.[0-9]{1,9}", text):
+            yield float(text)
+        yield text
+    else:
+        yield list(values)
 
 
 def _check_option(name: str, value: Any) -> Any:

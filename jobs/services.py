@@ -20,7 +20,16 @@ from django.db.models.sql import UpdateQuery
 
 from jobs import audit, lanes, quotas, regions
 from jobs.errors import Erased, InvalidRequest, JobStateError
-from jobs.models import ApiKey, Attempt, Event, Job, Priority, Region, Tenant
+from jobs.models import (
+    ApiKey,
+    Attempt,
+    CallbackStyle,
+    Event,
+    Job,
+    Priority,
+    Region,
+    Tenant,
+)
 from jobs.state import FINAL, JobStatus, sources_of
 
 logger = logging.getLogger(__name__)
@@ -51,6 +60,7 @@ class JobDraft:
     options: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     callback_url: str = ""
+    callback_style: str = CallbackStyle.WEBHOOK
     priority: int = Priority.NORMAL
     mode: str = "async"
     route: dict[str, Any] = field(default_factory=dict)

@@ -189,6 +189,12 @@ def _settle_folders(folder: Path) -> None:
             os.close(descriptor)
 
 
+def check_size(size_bytes: int) -> None:
+    """Raise UploadTooLarge for a file larger than ``UPLOAD_MAX_BYTES``."""
+    if size_bytes > settings.UPLOAD_MAX_BYTES:
+        _refuse_size()
+
+
 def _refuse_size() -> NoReturn:
     message = f"The file is larger than {settings.UPLOAD_MAX_BYTES} bytes."
     raise UploadTooLarge(message)

@@ -14,6 +14,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse
+from django.urls import Resolver404, resolve
 from rest_framework.exceptions import (
     APIException,
     AuthenticationFailed,
@@ -72,20 +73,35 @@ class BodyGuard:
 def _refuse(request: ASGIRequest, length: int) -> HttpResponse | None:
     """Return the problem that a large body meets: its size, its kind, its key."""
     request.META["REQUEST_ID"] = uuid.uuid4().hex
-    asked = Request(request)
+    view = _find_view(request)
+    asked = Request(request, parser_context={"view": view})
     try:
-        _check(asked, length)
+        _check(asked, length, takes_audio=getattr(view, "takes_raw_audio", False))
     except (UploadTooLarge, LimitExceeded, APIException) as error:
         if isinstance(error, NotAuthenticated | AuthenticationFailed):
             error.auth_header = "Bearer"  # type: ignore[union-attr]
-        return handle(error, {"request": asked})
+        problem = handle(error, {"request": asked})
+        translate = getattr(view, "translate", None)
+        return translate(problem) if translate else problem
     return None
 
 
-def _check(asked: Request, length: int) -> None:
-    if length > settings.UPLOAD_MAX_BYTES + FORM_OVERHEAD_BYTES:
+def _find_view(request: ASGIRequest) -> Any:
+    """Return the class that would answer, if there is one."""
+    try:
+        found = resolve(request.path_info)
+    except Resolver404:
+        return None
+    return getattr(found.func, "view_class", None)
+
+
+def _check(asked: Request, length: int, *, takes_audio: bool) -> None:
+    overhead = 0 if takes_audio else FORM_OVERHEAD_BYTES
+    if length > settings.UPLOAD_MAX_BYTES + overhead:
         raise UploadTooLarge
-    if not asked.content_type.startswith("multipart/form-data"):
+    is_json = asked.content_type.startswith("application/json")
+    is_form = asked.content_type.startswith("multipart/form-data")
+    if not is_form and (is_json or not takes_audio):
         raise UploadTooLarge(code="body_too_large")
     if GuardedAuthentication().authenticate(asked) is None:
         raise NotAuthenticated

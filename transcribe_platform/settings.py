@@ -278,6 +278,8 @@ DEFAULT_RESERVE_SECONDS = env_int("DEFAULT_RESERVE_SECONDS", 300)
 # The hybrid router: shorter audio is answered at once, longer is queued.
 SYNC_BELOW_SECONDS = env_float("SYNC_BELOW_SECONDS", 60)
 ASYNC_ABOVE_SECONDS = env_float("ASYNC_ABOVE_SECONDS", 300)
+# How long /v1/listen, Deepgram's own door, waits for a turn and the answer.
+LISTEN_WAIT_SECONDS = env_float("LISTEN_WAIT_SECONDS", 600)
 # Synchronous calls a web process runs at once; more are queued.
 SYNC_MAX_IN_FLIGHT = env_int("SYNC_MAX_IN_FLIGHT", 40)
 # Of a region's places, the most that the queue leaves to waiting synchronous callers.

@@ -43,6 +43,7 @@ NO_CODES = {
     "parse_error",
     "audio_url",  # names of fields
     "expires_at",
+    "callback_method",
     "err_code",  # names in Deepgram's answers
     "error_code",
 }

@@ -270,3 +270,53 @@ def test_bodies_that_do_not_arrive_leave_threads_for_others(server: Server) -> N
 
 def _readable(sockets: list[socket.socket]) -> list[socket.socket]:
     return select.select(sockets, [], [], 0)[0]
+
+
+class RawUpload(Upload):
+    """The same at Deepgram's own door: the audio is the body."""
+
+    def __init__(self, server: Server, size: int, key: str = "") -> None:
+        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+        self.socket.sendall(
+            b"POST /v1/listen?model=nova-3&callback=https://a.example.com/ HTTP/1.1\r\n"
+            b"Host: localhost\r\nConnection: close\r\nContent-Type: audio/wav\r\n"
+            + (f"Authorization: Token {key}\r\n" if key else "").encode()
+            + f"Content-Length: {size}\r\n\r\n".encode()
+        )
+
+
+def test_deepgrams_door_streams_its_body_too(server: Server) -> None:
+    _, key = make_key()
+    header, size = silent_wav(64)
+    upload = RawUpload(server, size, key)
+    upload.send(header, *(bytes(MIB) for _ in range(64)))
+
+    status, body = upload.answer()
+
+    job = Job.objects.get()
+    assert (status, body) == (200, {"request_id": str(job.pk)})
+    assert (job.size_bytes, job.mode) == (size, "async")
+
+
+def test_deepgrams_door_refuses_by_the_head_and_in_its_own_words(
+    server: Server,
+) -> None:
+    _, key = make_key()
+
+    too_large = RawUpload(server, 2 * 1024 * MIB + 1, key).answer()
+    no_key = RawUpload(server, 1024 * MIB).answer()
+
+    assert (too_large[0], too_large[1]["err_code"]) == (413, "PAYLOAD_TOO_LARGE")
+    assert (no_key[0], no_key[1]["err_code"]) == (401, "INVALID_AUTH")
+    assert server.files() == []
+
+
+def test_deepgrams_door_keeps_nothing_of_a_body_that_breaks_off(server: Server) -> None:
+    _, key = make_key()
+    header, size = silent_wav(20)
+    upload = RawUpload(server, size, key)
+    upload.send(header, *(bytes(MIB) for _ in range(10)))
+    upload.socket.close()
+
+    assert wait_until(lambda: server.files() == [], seconds=10), server.files()
+    assert Job.objects.count() == 0

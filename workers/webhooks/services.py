@@ -16,8 +16,10 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import QuerySet
 
+from jobs.models import CallbackStyle
 from workers.webhooks import (
     attempts,
+    callbacks,
     circuits,
     erasure,
     payloads,
@@ -38,7 +40,9 @@ CLAIM_MARGIN_SECONDS = 15.0
 class Post(Protocol):
     """Whatever sends the message: ``transport.post``."""
 
-    def __call__(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
+    def __call__(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, method: str
+    ) -> Answer:
         """Make one attempt."""
 
 
@@ -46,6 +50,7 @@ class Post(Protocol):
 class Message:
     """One attempt's request, built before the connection is given back."""
 
+    method: str
     url: str
     headers: dict[str, str]
     body: bytes
@@ -83,7 +88,12 @@ def deliver(
     # A slow receiver must not keep a connection from the others.
     if not connection.in_atomic_block:
         connection.close()
-    answer = post(message.url, headers=message.headers, body=message.body)
+    answer = post(
+        message.url,
+        headers=message.headers,
+        body=message.body,
+        method=message.method,
+    )
     attempts.record_attempt(
         claim,
         delivery,
@@ -131,15 +141,7 @@ def build_message(delivery: WebhookDelivery, *, now: datetime) -> Message:
     """Build the request of one attempt: the same bytes each time, signed anew."""
     body, endpoint = delivery.body, delivery.endpoint
     if body is None:
-        body = payloads.serialise(
-            payloads.build_body(
-                event=delivery.event,
-                job=delivery.job,
-                transcript=getattr(delivery.job, "transcript", None),
-                base_url=settings.BASE_URL,
-                inline_result=endpoint is None or endpoint.payload == Payload.FULL,
-            )
-        )
+        body = _build_body(delivery)
     signed = signing.sign(
         message_id=payloads.message_id(delivery.event_id),
         at=now,
@@ -147,8 +149,30 @@ def build_message(delivery: WebhookDelivery, *, now: datetime) -> Message:
         secrets=secrets.get_signing_secrets(delivery, now=now),
     )
     custom = secrets.decrypt_headers(endpoint.headers) if endpoint else {}
+    is_put = endpoint is None and _style_of(delivery) == CallbackStyle.DEEPGRAM_PUT
     return Message(
+        method="PUT" if is_put else "POST",
         url=endpoint.url if endpoint else delivery.url,
         headers=merge_headers(custom, signed),
         body=bytes(body),
     )
+
+
+def _build_body(delivery: WebhookDelivery) -> bytes:
+    job, endpoint = delivery.job, delivery.endpoint
+    transcript = getattr(job, "transcript", None)
+    if job and endpoint is None and _style_of(delivery) != CallbackStyle.WEBHOOK:
+        return callbacks.build_callback(job, transcript)
+    return payloads.serialise(
+        payloads.build_body(
+            event=delivery.event,
+            job=job,
+            transcript=transcript,
+            base_url=settings.BASE_URL,
+            inline_result=endpoint is None or endpoint.payload == Payload.FULL,
+        )
+    )
+
+
+def _style_of(delivery: WebhookDelivery) -> str:
+    return delivery.job.callback_style if delivery.job else CallbackStyle.WEBHOOK

@@ -36,7 +36,9 @@ INSTANT_RETRY_SECONDS = 1.0
 NOT_ALLOWED = network.DestinationNotAllowed.code
 
 
-def post(url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
+def post(
+    url: str, *, headers: Mapping[str, str], body: bytes, method: str = "POST"
+) -> Answer:
     """Send the message once and return what came of it; never raises for the peer.
 
     A connection that dies at once without an answer was most likely kept alive too
@@ -47,7 +49,8 @@ def post(url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
         # The row may be older than the rule, or than what the operator allows.
         egress.check_webhook_url(url)
         with network.deadline(settings.WEBHOOK_TIMEOUT_SECONDS):
-            answer = _exchange(url, headers, body, started)
+            request = _build_request(method, url, headers, body)
+            answer = _exchange(request, started)
     except InvalidRequest as refusal:
         invalid = refusal.code == "url_invalid"
         return Answer(error=refusal.code if invalid else NOT_ALLOWED)
@@ -78,33 +81,35 @@ def _transport(guard: EgressAllow, proxy: EgressProxy | None) -> httpx.HTTPTrans
     )
 
 
-def _exchange(
-    url: str, headers: Mapping[str, str], body: bytes, started: float
-) -> Answer:
+def _exchange(request: httpx.Request, started: float) -> Answer:
     try:
-        return _send(url, headers, body, started)
+        return _send(request, started)
     except httpx.TransportError as error:
         if not _died_silently(error) or _since(started) > INSTANT_RETRY_SECONDS * 1000:
             raise
-    return _send(url, headers, body, started)
+    return _send(request, started)
 
 
-def _send(url: str, headers: Mapping[str, str], body: bytes, started: float) -> Answer:
+def _build_request(
+    method: str, url: str, headers: Mapping[str, str], body: bytes
+) -> httpx.Request:
     limit = settings.WEBHOOK_TIMEOUT_SECONDS
-    request = httpx.Request(
-        "POST",
+    timeout = {
+        "connect": network.CONNECT_SECONDS,
+        "read": limit,
+        "write": limit,
+        "pool": limit,
+    }
+    return httpx.Request(
+        method,
         url,
         headers={**HEADERS, **headers},
         content=body,
-        extensions={
-            "timeout": {
-                "connect": network.CONNECT_SECONDS,
-                "read": limit,
-                "write": limit,
-                "pool": limit,
-            }
-        },
+        extensions={"timeout": timeout},
     )
+
+
+def _send(request: httpx.Request, started: float) -> Answer:
     with _making:
         transport = _transport(egress.allowed(), egress.proxy())
     response = transport.handle_request(request)

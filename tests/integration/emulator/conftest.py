@@ -141,6 +141,7 @@ class SiteHandler(http.server.BaseHTTPRequestHandler):
                 "method": self.command,
                 "path": self.path,
                 "authorization": self.headers["authorization"],
+                "signature": self.headers["webhook-signature"],
                 "body": json.loads(body),
             }
         )

@@ -1,0 +1,91 @@
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+import redis
+from deepgram import DeepgramClient, DeepgramClientEnvironment
+from django.conf import settings as django_settings
+
+from jobs.models import Region
+from tests.integration.api.conftest import Api, media  # noqa: F401
+from tests.integration.emulator.conftest import (  # noqa: F401
+    emulator,
+    launch,
+    session_emulator,
+    site,
+)
+from workers.heartbeat import Heartbeat
+from workers.ratelimit.permits import RedisPermits
+from workers.sync import runner
+from workers.sync.gate import Gate
+from workers.sync.runner import Runner
+
+
+@dataclass
+class Customer:
+    """A user of Deepgram's SDK who changed the base URL, and the key."""
+
+    api: Api
+    url: str
+    http: httpx.Client
+    region: Region
+    permits: RedisPermits
+    runner: Runner
+
+    def client(self, key: str = "") -> DeepgramClient:
+        environment = DeepgramClientEnvironment(
+            base=self.url, production=self.url, agent=self.url, agent_rest=self.url
+        )
+        return DeepgramClient(
+            api_key=key or self.api.text,
+            environment=environment,
+            httpx_client=self.http,
+            max_retries=0,
+        )
+
+    @property
+    def media(self) -> Any:
+        return self.client().listen.v1.media
+
+    def post(self, query: str = "", key: str = "", **request: Any) -> httpx.Response:
+        headers = {
+            "authorization": f"Token {key or self.api.text}",
+            **request.pop("headers", {}),
+        }
+        return self.http.post(
+            f"{self.url}/v1/listen{query}", headers=headers, **request
+        )
+
+
+@pytest.fixture
+def customer(
+    live_server,
+    transactional_db,
+    emulator,  # noqa: F811
+    settings,
+    monkeypatch,
+) -> Iterator[Customer]:
+    settings.DEEPGRAM_API_KEY = "test-key"
+    settings.EGRESS_ALLOW = ["127.0.0.0/8"]
+    settings.LISTEN_WAIT_SECONDS = 20
+    broker = redis.Redis.from_url(django_settings.REDIS_URL)
+    broker.flushdb()
+    permits = RedisPermits(broker)
+    made = Runner(
+        gate=Gate(4),
+        heartbeat=Heartbeat(queues=[], slots=0, permits=permits),
+        permits=permits,
+        threads=ThreadPoolExecutor(4),
+    )
+    monkeypatch.setattr(runner, "get_runner", lambda: made)
+    region = Region.objects.create(
+        name="local", base_url=emulator.url, max_concurrent=3
+    )
+    with httpx.Client(timeout=60, trust_env=False) as http:
+        yield Customer(Api(), live_server.url, http, region, permits, made)
+    made.threads.shutdown(wait=True)
+    broker.flushdb()
+    broker.close()
