@@ -78,7 +78,8 @@ class Listen(DeepgramView):
         give_up = time.monotonic() + settings.LISTEN_WAIT_SECONDS
         job = outcome.wait(seconds=settings.LISTEN_WAIT_SECONDS)
         while not job.is_final and time.monotonic() < give_up:
-            if not waiting.wait_for_end(job.pk, seconds=give_up - time.monotonic()):
+            left = give_up - time.monotonic()
+            if not waiting.wait_for_end(job.pk, tenant_id=job.tenant_id, seconds=left):
                 break
             job.refresh_from_db()
         return _answer(job) if job.is_final else _give_up(job)

@@ -9,6 +9,7 @@ import redis
 from deepgram import DeepgramClient, DeepgramClientEnvironment
 from django.conf import settings as django_settings
 
+from jobs.gate import Gate
 from jobs.models import Region
 from tests.integration.api.conftest import Api, media  # noqa: F401
 from tests.integration.emulator.conftest import (  # noqa: F401
@@ -20,7 +21,6 @@ from tests.integration.emulator.conftest import (  # noqa: F401
 from workers.heartbeat import Heartbeat
 from workers.ratelimit.permits import RedisPermits
 from workers.sync import runner
-from workers.sync.gate import Gate
 from workers.sync.runner import Runner
 
 
