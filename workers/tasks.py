@@ -31,6 +31,10 @@ logger = logging.getLogger(__name__)
 # An hour's worth at the shipped limits of one region; the next run goes on.
 RETENTION_LIMIT = 60_000
 
+# A worker whose threads are all busy stops asking the broker, and notices up to a second
+# later that one is free again (kombu's poll): so never are they all.
+SPARE_THREADS = 1
+
 _heartbeats: list[Heartbeat] = []
 
 
@@ -86,7 +90,7 @@ def start_heartbeat(sender: Any, **_kwargs: Any) -> None:
         warm_up()
     heartbeat = Heartbeat(
         queues=queues,
-        slots=sender.controller.concurrency,
+        slots=max(1, sender.controller.concurrency - SPARE_THREADS),
         permits=get_permits(),
     )
     _heartbeats[:] = [heartbeat]

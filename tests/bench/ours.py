@@ -182,7 +182,7 @@ def granian(application: str, port: int) -> tuple[str, ...]:
 def _worker(name: str, queue: str, threads: int) -> tuple[str, ...]:
     return (
         *("-m", "celery", "-A", "transcribe_platform.celery", "worker"),
-        *("-P", "threads", "-c", str(threads), "-Q", queue, "--loglevel=INFO"),
+        *("-P", "threads", "-c", str(threads + 1), "-Q", queue, "--loglevel=INFO"),
         *("-n", f"{name.replace(' ', '-')}@%h", "--without-gossip"),
         "--without-mingle",
     )

@@ -229,7 +229,8 @@ def _worker(plan: Plan, name: str, *, queues: str, threads: int) -> Program:
         name=name,
         command=_celery(
             *(plan, name, "worker", "--loglevel=INFO", "-P", "threads"),
-            *("-c", str(threads), "-Q", queues, "-n", f"{name}@%h"),
+            # One more than may be busy: see workers.tasks.
+            *("-c", str(threads + 1), "-Q", queues, "-n", f"{name}@%h"),
             *("--without-gossip", "--without-mingle"),
         ),
         ready=lambda started: probes.has_beaten(database, started.pid),

@@ -13,7 +13,6 @@ from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import Case, Count, F, Sum, Value, When
-from django.db.models.functions import Greatest
 
 from jobs import dispatch as jobs_dispatch
 from jobs.dispatch import BROKER_AWAY
@@ -29,7 +28,6 @@ logger = logging.getLogger(__name__)
 DELIVER_TASK = "webhooks.deliver"
 QUEUE = "webhooks"
 EVENTS_PER_TICK = 1000
-SPARE_THREADS = 1  # of each worker
 # After a send that failed; the broker is away and the next tick is near.
 HAND_BACK_SECONDS = 1.0
 _CLAIM_LOCK = 0x77656268  # any constant: one dispatcher claims at a time
@@ -184,16 +182,10 @@ def _take(
 
 
 def count_slots(*, now: datetime) -> int:
-    """Return how many the live webhook workers can have in hand: all threads but one.
-
-    A worker whose threads are all busy stops asking the broker, and notices only a
-    second later that one is free again (kombu's poll): slow receivers would make it
-    deliver one a second and thread to everybody else.
-    """
+    """Return the threads of the webhook workers that are alive."""
     seen_since = now - timedelta(seconds=WORKER_SEEN_SECONDS)
     live = Worker.objects.filter(seen_at__gte=seen_since, queues__contains=[QUEUE])
-    usable = Sum(Greatest(F("slots") - SPARE_THREADS, 1), default=0)
-    return int(live.aggregate(slots=usable)["slots"])
+    return int(live.aggregate(slots=Sum("slots", default=0))["slots"])
 
 
 def count_held(*, now: datetime) -> Held:

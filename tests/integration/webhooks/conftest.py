@@ -52,10 +52,9 @@ class World:
         self.now += timedelta(seconds=seconds)
 
     def announce(self, *, slots: int = 20, name: str = "hooks-1") -> None:
-        """Have a worker seen that may have so many in hand: one thread is spare."""
         Worker.objects.update_or_create(
             name=name,
-            defaults={"queues": ["webhooks"], "slots": slots + 1, "seen_at": self.now},
+            defaults={"queues": ["webhooks"], "slots": slots, "seen_at": self.now},
         )
 
     def endpoint(

@@ -188,15 +188,6 @@ def test_without_a_live_webhook_worker_nothing_is_claimed(world, worker):
     assert claimed() == {}
 
 
-def test_a_worker_keeps_one_thread_so_that_it_goes_on_asking_the_broker(world):
-    for name, slots in [("many", 20), ("two", 2), ("one", 1)]:
-        Worker.objects.create(
-            name=name, queues=["webhooks"], slots=slots, seen_at=START
-        )
-
-    assert dispatch.count_slots(now=START) == 19 + 1 + 1
-
-
 def test_no_more_is_in_hand_than_live_workers_have_threads_for(world):
     for _ in range(5):
         make_due(world, 5)
