@@ -9,7 +9,7 @@ from uuid import UUID
 import uuid_utils.compat
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
 from django.utils import timezone
 
 from jobs.quota_counters import QuotaCounter as QuotaCounter  # noqa: PLC0414  a re-export
@@ -225,11 +225,16 @@ class Job(models.Model):
     callback_url = models.TextField(blank=True)
     # What its callback URL is told, and how.
     callback_style = models.CharField(
-        max_length=16, choices=CallbackStyle, default=CallbackStyle.WEBHOOK
+        max_length=16,
+        choices=CallbackStyle,
+        default=CallbackStyle.WEBHOOK,
+        db_default=CallbackStyle.WEBHOOK,
     )
 
     # Why it came to run the way it did (jobs.hybrid_router); empty if it had no choice.
-    route = models.JSONField(default=dict, blank=True)
+    route = models.JSONField(
+        default=dict, blank=True, db_default=Value({}, models.JSONField())
+    )
 
     # When it may run. ``ready`` keeps what cannot run now out of the claim index;
     # a queued job that is not ready becomes so at ``run_at``, or is held if null.
