@@ -13,7 +13,16 @@ from typing import Any
 
 from django.db import transaction
 
-from jobs import batches, dispatch, idempotency, options, probe, services, uploads
+from jobs import (
+    batches,
+    dispatch,
+    idempotency,
+    lent_threads,
+    options,
+    probe,
+    services,
+    uploads,
+)
 from jobs.batches import BatchDraft
 from jobs.idempotency import Answer
 from jobs.models import ApiKey, Batch, Job, Tenant
@@ -23,11 +32,15 @@ from jobs.uploads import IncomingFile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A checked request for a job; ``body`` is what was sent, to compare repeats by."""
+    """A checked request for a job; ``body`` is what was sent, to compare repeats by.
+
+    ``door`` is where it came in: an Idempotency-Key is one door's.
+    """
 
     draft: JobDraft
     body: dict[str, Any] = field(default_factory=dict)
     file: IncomingFile | None = None
+    door: str = "submit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +81,15 @@ def holding(submission: Submission) -> AbstractContextManager[object]:
 def examine(*, tenant: Tenant, submission: Submission) -> Submission:
     """Return the submission with what its file is; nothing is kept or written.
 
-    Raises UnsupportedAudio, or InvalidRequest for options that cannot go together.
+    Raises UnsupportedAudio, InvalidRequest for options that cannot go together, or
+    ServiceUnavailable where too many files are being examined.
     """
     effective = services.build_options(tenant, submission.draft.options)
     options.check_combination(effective)
     if submission.file is None:
         return submission
-    draft = _describe(submission.draft, submission.file, effective)
+    with lent_threads.lend_to_examination(tenant.pk):
+        draft = _describe(submission.draft, submission.file, effective)
     return replace(submission, draft=draft)
 
 
@@ -177,7 +192,7 @@ def accept_examined(
     try:
         return idempotency.answer_once(
             tenant=caller.tenant,
-            route="submit",
+            route=submission.door,
             key=caller.key,
             digest=idempotency.digest_of(
                 [submission.body, submission.draft.filename, submission.draft.sha256]

@@ -1,8 +1,9 @@
 """The threads that a web process lends to whoever keeps it waiting.
 
 A WSGI server has so many threads and no more. Those who wait for a job's end share one
-gate, whichever door they came by; bodies that are slow to arrive share another. What is
-left is for ordinary requests, which therefore always find a thread.
+gate, whichever door they came by; bodies that are slow to arrive, and those that are
+being examined, share another. What is left is for ordinary requests, which therefore
+always find a thread.
 """
 
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from uuid import UUID
 
 from django.conf import settings
 
+from jobs.errors import ServiceUnavailable
 from jobs.gate import Gate
 
 
@@ -25,6 +27,22 @@ def lend_to_waiter(tenant_id: UUID) -> Iterator[bool]:
     finally:
         if is_lent:
             gate.leave(tenant_id)
+
+
+@contextmanager
+def lend_to_examination(tenant_id: UUID) -> Iterator[None]:
+    """Examine audio while the block runs; raise ServiceUnavailable for one too many.
+
+    Few are examined at a time, and a hostile file takes long: the others wait for it.
+    """
+    gate = arriving_bodies()
+    if not gate.enter(tenant_id):
+        message = "Too many uploads are being examined; send this again shortly."
+        raise ServiceUnavailable(message)
+    try:
+        yield
+    finally:
+        gate.leave(tenant_id)
 
 
 @cache

@@ -16,7 +16,7 @@ from jobs.api import refuse_parameter
 from jobs.models import Priority
 from jobs.pagination import PageQuery
 from jobs.queries import JobFilter
-from jobs.serializers import PRIORITIES
+from jobs.serializers import METADATA_KEYS, PRIORITIES
 from jobs.state import JobStatus
 from jobs.strict_json import is_storable
 
@@ -104,7 +104,8 @@ def _metadata(params: Mapping[str, str]) -> dict[str, str]:
         for name, value in params.items()
         if name.startswith(METADATA_PREFIX)
     }
-    for key, value in found.items():
-        if not key or not is_storable(key + value):
+    for number, (key, value) in enumerate(found.items(), start=1):
+        # No job has more of them, and each is a condition on every row.
+        if not key or not is_storable(key + value) or number > METADATA_KEYS:
             refuse_parameter(METADATA_PREFIX + key, "No metadata has this.")
     return found

@@ -15,8 +15,12 @@ _context: ContextVar[dict[str, str] | None] = ContextVar("log_context", default=
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
 # Django's request, its query string in it; Celery's, with exception and traceback.
 _DROPPED = frozenset({"request", "data"})
+# A URL or a path, to its end whatever it holds: what is tried from each of many places
+# in a long path takes minutes, and paths are strangers' to choose.
+_URL = re.compile(r"(://[^\s?#\"'<>]*)([?#][^\s\"'<>]*)?")
+_QUERY = re.compile(r"(?<=\w)\?[^\s\"'<>]*")
 # What PostgreSQL adds to an error: whole rows, and statements with their values. Then
-# query strings, passwords in URLs, API keys, webhook secrets, Authorization headers.
+# passwords in URLs, API keys, webhook secrets, Authorization headers.
 _HIDDEN = tuple(
     (re.compile(pattern, flags), replacement)
     for pattern, replacement, flags in (
@@ -25,8 +29,6 @@ _HIDDEN = tuple(
             r"\1: …",
             re.DOTALL,
         ),
-        (r"(://[^\s?#\"'<>]*)[?#][^\s\"'<>]*", r"\1?…", 0),
-        (r"(?<=\w)\?[^\s\"'<>]*=[^\s\"'<>]*", "?…", 0),
         (r"://[^\s/@\"']+@", "://…@", 0),
         (r"\b(tp_[a-z]+_[A-Za-z0-9]+)_[\w-]+", r"\1_…", 0),
         (r"\bwhsec_[\w+/=-]+", "whsec_…", 0),
@@ -64,6 +66,8 @@ class JsonFormatter(logging.Formatter):
 
 def hide_secrets(text: str) -> str:
     """Return the text without what a log may not hold, wherever a library put it."""
+    text = _URL.sub(lambda found: found[1] + ("?…" if found[2] else ""), text)
+    text = _QUERY.sub(lambda found: "?…" if "=" in found[0] else found[0], text)
     for pattern, replacement in _HIDDEN:
         text = pattern.sub(replacement, text)
     return text

@@ -18,7 +18,7 @@ from rest_framework.request import Request
 
 from jobs import egress, intake, services, waiting
 from jobs.api import ApiView, caller_of, tenant_of
-from jobs.errors import InvalidRequest, NotFound
+from jobs.errors import InvalidRequest, JobStateError, NotFound
 from jobs.hybrid_router import Facts, Route, Source, Thresholds, Way, choose_route
 from jobs.intake import Caller, Submission
 from jobs.models import CallbackStyle, Job, Tenant
@@ -130,7 +130,8 @@ def _read_body(request: Request, query: ListenQuery) -> Submission:
             query.callback_style if query.has_callback else CallbackStyle.WEBHOOK
         ),
     )
-    return Submission(draft=draft, body={"url": url}, file=file)
+    asked = {"url": url, "query": dict(request.query_params.lists())}
+    return Submission(draft=draft, body=asked, file=file, door="listen")
 
 
 def _read_url(sent: dict[str, Any]) -> str:
@@ -187,7 +188,11 @@ def _answer(job: Job) -> HttpResponse:
 
 def _give_up(job: Job) -> HttpResponse:
     """Cancel what nobody waits for any more: its caller will send it again."""
-    canceled = services.cancel_job(job=job, now=timezone.now(), actor="platform")
+    try:
+        canceled = services.cancel_job(job=job, now=timezone.now(), actor="platform")
+    except JobStateError:  # it ended at this very moment
+        job.refresh_from_db()
+        return _answer(job)
     status, code = (504, "GATEWAY_TIMEOUT")
     if not canceled.attempt:
         status, code = (429, "TOO_MANY_REQUESTS")

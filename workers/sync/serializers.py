@@ -1,11 +1,14 @@
 """Shapes of ``/v1/transcribe``: a job's, and how long to wait for it."""
 
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from rest_framework import serializers
 
 from jobs.errors import InvalidRequest
 from jobs.hybrid_router import Facts, Source, Way
+from jobs.intake import Submission
 from jobs.serializers import JobInput, JobOutput, RouteOutput, WholeNumberField
 from jobs.services import JobDraft
 from transcripts.serializers import TranscriptOutput
@@ -53,6 +56,10 @@ class TranscribeInput(JobInput):
                     pointer=f"/{name}",
                 )
         return attrs
+
+    def submission(self, *, now: datetime) -> Submission:
+        """Return the checked request, under Idempotency-Keys of this door's own."""
+        return replace(super().submission(now=now), door="transcribe")
 
     @property
     def asked(self) -> Way | None:

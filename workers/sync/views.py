@@ -13,10 +13,11 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs import hybrid_router, intake, schema, tickets
+from jobs import hybrid_router, intake, lent_threads, schema, tickets
 from jobs.api import ApiView, caller_of, refuse_parameter, respond
 from jobs.hybrid_router import Facts, Route, Thresholds, Way
 from jobs.intake import Caller, Submission
+from jobs.models import Tenant
 from jobs.parsers import StrictJSONParser, StrictMultiPartParser
 from jobs.serializers import JobOutput
 from workers.sync import door, url_probe
@@ -86,7 +87,7 @@ class Transcribe(ApiView):
         submission = asked.submission(now=now)
         with intake.holding(submission):
             submission = intake.examine(tenant=caller.tenant, submission=submission)
-            route = _choose_route(asked, submission)
+            route = _choose_route(asked, submission, caller.tenant)
             if explain:
                 return Response(ExplainedOutput({"route": _told(route)}).data)
             if route.way == Way.STREAM:
@@ -115,7 +116,9 @@ def _wants_explanation(request: Request) -> bool:
     return value == "true"
 
 
-def _choose_route(asked: TranscribeInput, submission: Submission) -> Route:
+def _choose_route(
+    asked: TranscribeInput, submission: Submission, tenant: Tenant
+) -> Route:
     facts = asked.facts_of(submission.draft)
     thresholds = Thresholds(
         sync_below=settings.SYNC_BELOW_SECONDS,
@@ -123,7 +126,8 @@ def _choose_route(asked: TranscribeInput, submission: Submission) -> Route:
     )
     url = submission.draft.audio_url
     if asked.wants_probe and url and facts.duration_seconds is None:
-        found = url_probe.find_duration(url)
+        with lent_threads.lend_to_examination(tenant.pk):
+            found = url_probe.find_duration(url)
         source = hybrid_router.Source.URL if found is not None else facts.source
         facts = Facts(asked=facts.asked, duration_seconds=found, source=source)
     return hybrid_router.choose_route(facts, thresholds)

@@ -5,12 +5,14 @@ import json
 from uuid import uuid4
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 
 from jobs import lent_threads
 from jobs.gate import Gate
 from jobs.models import Job
-from tests.factories import make_key
+from tests.factories import make_key, make_wav
+from tests.integration.api.conftest import assert_problem
 from transcribe_platform.wsgi import application
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -22,6 +24,10 @@ def gate(monkeypatch):
     gate = Gate(4)
     monkeypatch.setattr(lent_threads, "arriving_bodies", lambda: gate)
     return gate
+
+
+def wav():
+    return SimpleUploadedFile("a.wav", make_wav(), "audio/wav")
 
 
 class Stream(io.BytesIO):
@@ -82,6 +88,20 @@ def test_a_tenant_whose_bodies_do_not_arrive_leaves_room_for_others(gate):
     assert stream.seen == []
     assert others_status == 202
     assert Job.objects.count() == 1
+
+
+def test_no_more_uploads_are_examined_than_leave_threads_for_others(gate, api):
+    assert all(gate.enter(api.tenant.pk) for _ in range(2))
+
+    put_off = api.form({"file": wav()})
+    gate.leave(api.tenant.pk)
+    taken = api.form({"file": wav()})
+
+    problem = assert_problem(put_off, 503, "service_unavailable")
+    assert "being examined" in problem["detail"]
+    assert put_off.headers["Retry-After"] == "5"
+    assert taken.status_code == 202
+    assert (Job.objects.count(), gate._inside.total()) == (1, 1)
 
 
 def test_a_body_that_breaks_off_gives_its_place_back(gate):

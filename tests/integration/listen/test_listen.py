@@ -10,9 +10,11 @@ from deepgram.listen.v1.media.client import MediaClient
 from django.utils import timezone
 
 from jobs import claims
+from jobs import services as job_services
 from jobs.claims import Permit
 from jobs.models import Attempt, Event, Job, Worker
-from tests.factories import make_key, make_wav
+from jobs.state import JobStatus
+from tests.factories import make_key, make_wav, move_job
 from transcripts.backends import get_backend
 from transcripts.models import Transcript
 from transcripts.services import read_raw, run_call
@@ -228,6 +230,43 @@ def test_a_turn_that_does_not_come_is_429_and_nothing_is_spent(
     assert caught.value.body["err_code"] == "TOO_MANY_REQUESTS"
     assert "retry-after" in caught.value.headers
     assert (Job.objects.get().status, Attempt.objects.count()) == ("canceled", 0)
+
+
+def test_what_ends_as_its_caller_gives_up_is_answered(customer, settings, monkeypatch):
+    settings.LISTEN_WAIT_SECONDS = 1
+    others = [Permit(member=f"other.{n}") for n in range(3)]
+    customer.permits.acquire(customer.region, others)
+    cancel = job_services.cancel_job
+
+    def cancel_too_late(*, job, **named):
+        move_job(job, JobStatus.FAILED, error_code="audio_unreadable")
+        return cancel(job=job, **named)
+
+    monkeypatch.setattr(job_services, "cancel_job", cancel_too_late)
+
+    answer = customer.post(content=make_wav(1.0), headers={"content-type": "audio/wav"})
+
+    assert (answer.status_code, answer.json()["err_code"]) == (400, "Bad Request")
+    assert Job.objects.get().status == "failed"
+
+
+def test_a_key_answers_again_only_the_same_options(customer):
+    def ask(query):
+        return customer.post(
+            f"?callback=https://a.example.com/&{query}",
+            json={"url": "https://audio.example.com/a.wav"},
+            headers={"idempotency-key": "k-1"},
+        )
+
+    first, again, other = (
+        ask("model=nova-3"),
+        ask("model=nova-3"),
+        ask("model=nova-2"),
+    )
+
+    assert again.json() == first.json()
+    assert other.status_code == 422
+    assert Job.objects.get().options["model"] == "nova-3"
 
 
 ERRORS = [

@@ -251,6 +251,17 @@ def test_the_same_key_is_answered_with_the_same_transcript(door):
     assert (len(door.backend.requests), Job.objects.count()) == (1, 1)
 
 
+def test_a_key_used_at_one_door_is_free_at_another(door):
+    key, body = {"Idempotency-Key": "k-1"}, {"audio_url": "https://a.example.com/a.wav"}
+
+    queued = door.api.post("/v1/jobs", body, key)
+    at_once = door.transcribe(headers=key, **body)
+
+    assert (queued.status_code, at_once.status_code) == (202, 200)
+    assert "Idempotency-Replayed" not in at_once.headers
+    assert Job.objects.count() == 2
+
+
 def test_the_same_key_in_the_middle_of_a_call_is_told_to_come_again(door):
     key, go_on = {"Idempotency-Key": "k-1"}, threading.Event()
     door.backend.during = lambda: go_on.wait(30)

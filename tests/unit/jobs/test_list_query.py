@@ -117,3 +117,14 @@ def test_a_cursor_needs_no_escaping_in_a_url():
     cursors = {build_cursor(uuid_utils.compat.uuid7(), place=PLACE) for _ in range(200)}
 
     assert all(cursor.replace("-", "").replace("_", "").isalnum() for cursor in cursors)
+
+
+def test_more_metadata_than_a_job_can_have_is_not_looked_for():
+    asked = {f"metadata.{n}": "x" for n in range(17)}
+
+    with pytest.raises(InvalidRequest) as caught:
+        ListQuery.parse(asked, owner=OWNER)
+
+    assert caught.value.pointer == "?metadata.16"
+    del asked["metadata.16"]
+    assert len(ListQuery.parse(asked, owner=OWNER).wanted.metadata) == 16
