@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 # An hour's worth at the shipped limits of one region; the next run goes on.
 RETENTION_LIMIT = 60_000
 
-# A worker whose threads are all busy stops asking the broker, and notices up to a second
-# later that one is free again (kombu's poll): so never are they all.
+# A worker whose threads are all busy stops asking the broker, and notices up to a
+# second later that one is free again (kombu's poll): so never are they all.
 SPARE_THREADS = 1
 
 _heartbeats: list[Heartbeat] = []
