@@ -87,6 +87,16 @@ class MetadataField(serializers.Field[Any, Any, Any, Any]):
         return metadata
 
 
+class TrueFalseField(serializers.BooleanField):
+    """A JSON boolean; neither 1 nor "yes" is one."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        """Refuse everything but true and false."""
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
 class WholeNumberField(serializers.IntegerField):
     """A JSON integer; text that looks like one is not."""
 

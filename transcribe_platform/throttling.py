@@ -1,4 +1,4 @@
-"""Throttle what comes in: requests of a key and of a tenant, guesses of an address.
+"""Throttle what comes in: requests of a key and a tenant, guesses of an address.
 
 Counting is ``workers.ratelimit.inbound``; here is who is counted, and what the answer
 says of it (draft-ietf-httpapi-ratelimit-headers-10). A throttle of 0 is none.
@@ -20,10 +20,14 @@ from jobs.client_address import client_address
 from jobs.errors import LimitExceeded
 from jobs.models import ApiKey
 from transcribe_platform.arriving_bodies import TENANT
+from transcribe_platform.problems import problem_response
 from transcribe_platform.recently import Recently
 from workers.ratelimit.inbound import WINDOW_SECONDS, Taken, Throttle, get_inbound
 
 _ATTRIBUTE = "_throttles_taken"
+_LOGIN_PATH = "/admin/login/"
+# More than anybody mistypes a password, and far too few to guess one.
+LOGINS_PER_MINUTE = 10
 # Where bad keys came from lately, and which keys worked.
 _suspects = Recently()
 _working = Recently()
@@ -92,6 +96,29 @@ class RateLimitHeadersMiddleware:
                 f'"{each.throttle.policy}";r={each.remaining};t={each.reset_seconds}'
                 for each in taken.standings
             )
+        return response
+
+
+class LoginThrottleMiddleware:
+    """Let an address try only so many passwords of the admin in a minute."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer, or refuse a login unread."""
+        if request.method != "POST" or request.path != _LOGIN_PATH:
+            return self.get_response(request)
+        who = _neighbourhood(request)
+        throttle = Throttle(policy="login", who=who, per_minute=LOGINS_PER_MINUTE)
+        taken = get_inbound().take([throttle])
+        if taken.granted:
+            return self.get_response(request)
+        detail = "There were too many logins from this address within a minute."
+        response = problem_response(
+            request, status=429, code="rate_limited", detail=detail
+        )
+        response.headers["Retry-After"] = str(taken.retry_after)
         return response
 
 

@@ -9,7 +9,13 @@ from rest_framework import serializers
 from jobs.errors import InvalidRequest
 from jobs.hybrid_router import Facts, Source, Way
 from jobs.intake import Submission
-from jobs.serializers import JobInput, JobOutput, RouteOutput, WholeNumberField
+from jobs.serializers import (
+    JobInput,
+    JobOutput,
+    RouteOutput,
+    TrueFalseField,
+    WholeNumberField,
+)
 from jobs.services import JobDraft
 from transcripts.serializers import TranscriptOutput
 
@@ -42,7 +48,7 @@ class TranscribeInput(JobInput):
     duration_seconds = SecondsField(
         required=False, min_value=0, max_value=7 * 24 * 3600
     )
-    probe_url = serializers.BooleanField(required=False)
+    probe_url = TrueFalseField(required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Check what fields say together; a stream has no audio yet."""

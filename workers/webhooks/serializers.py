@@ -12,7 +12,7 @@ from rest_framework import serializers
 
 from jobs import egress
 from jobs.errors import InvalidRequest
-from jobs.serializers import StrictSerializer, WholeNumberField
+from jobs.serializers import StrictSerializer, TrueFalseField, WholeNumberField
 from workers.webhooks import headers, signing
 from workers.webhooks.models import MAX_CONCURRENT_LIMIT, WebhookEndpoint
 from workers.webhooks.payloads import FILTERABLE
@@ -31,16 +31,6 @@ class TextField(serializers.CharField):
         if not isinstance(data, str):
             self.fail("invalid")
         return super().to_internal_value(data)
-
-
-class TrueFalseField(serializers.BooleanField):
-    """A JSON boolean; neither 1 nor "yes" is one."""
-
-    def to_internal_value(self, data: Any) -> bool:
-        """Refuse everything but true and false."""
-        if not isinstance(data, bool):
-            self.fail("invalid", input=data)
-        return data
 
 
 @extend_schema_field(

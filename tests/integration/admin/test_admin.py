@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth import forms
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
@@ -61,6 +62,26 @@ def test_only_staff_come_in(db, page):
     ):
         assert answer.status_code == 302
         assert answer.headers["Location"].startswith("/admin/login/")
+
+
+def test_passwords_are_not_guessed_by_the_thousand(db, monkeypatch):
+    tried = []
+    # Hashing a password takes a second.
+    monkeypatch.setattr(forms, "authenticate", lambda _request, **_: tried.append(1))
+    guess = {"username": "ada", "password": "guess"}
+    here, elsewhere = "198.51.100.77", "198.51.100.78"
+
+    def log_in(address):
+        return Client(REMOTE_ADDR=address).post("/admin/login/", guess)
+
+    answers = [log_in(here) for _ in range(11)]
+
+    assert [each.status_code for each in answers] == [200] * 10 + [429]
+    assert json.loads(answers[-1].content)["code"] == "rate_limited"
+    assert 0 < int(answers[-1].headers["Retry-After"]) <= 60
+    assert log_in(elsewhere).status_code == 200
+    assert len(tried) == 11
+    assert Client(REMOTE_ADDR=here).get("/admin/login/").status_code == 200
 
 
 def test_who_may_only_look_does_nothing(db):

@@ -366,6 +366,8 @@ BAD = [
     ({"duration_seconds": True}, "/duration_seconds", "field_invalid"),
     ({"audio_url": "http://10.0.0.1/"}, "/audio_url", "url_not_allowed"),
     ({"mode": "stream"}, "/audio_url", "field_conflict"),
+    ({"probe_url": "yes"}, "/probe_url", "field_invalid"),
+    ({"probe_url": 1}, "/probe_url", "field_invalid"),
     ({"nonsense": 1}, "/nonsense", "field_unknown"),
     ({"options": {"modell": "x"}}, "/options/modell", "option_unknown"),
 ]
