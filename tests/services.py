@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+from _pytest.nodeid import NodeId
 
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.services import servers
@@ -37,6 +38,18 @@ def pytest_load_initial_conftests(
         _set_environment(folder)
         os.environ.update(stack.enter_context(servers(folder, durable=False)))
     return (yield)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep xdist's groups together: what a group shares must not be made twice.
+
+    xdist 3.8 marks them in an attribute that pytest 9.2 no longer reads.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    for item in items:
+        for mark in item.iter_markers("xdist_group"):
+            item._id = NodeId.parse(f"{item.nodeid}@{mark.args[0]}")
 
 
 def _set_environment(folder: Path) -> None:

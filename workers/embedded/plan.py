@@ -102,7 +102,8 @@ def make_plan(
         options=options,
         environment=environment,
         web_port=web_port,
-        flower_port=_free_or(5555),
+        # Whoever leaves the port of the one to us may start many at once.
+        flower_port=_free_or(5555 if options.port else 0),
         emulator_port=emulator_port,
         flower_login=kept["flower_login"],
     )
