@@ -240,6 +240,8 @@ def advance(
         changes = _RELEASED | changes
     # No savepoint of its own: whoever is around this fails with it.
     with transaction.atomic(savepoint=False):
+        if to in _LET_GO:
+            _wait_for_calls(jobs)
         moved = _update_returning(
             jobs.filter(status__in=sources_of(to)), changes=changes
         )
@@ -251,6 +253,15 @@ def advance(
     for job in moved:
         logger.info("job %s", to, extra={"job_id": job.pk, "tenant_id": job.tenant_id})
     return moved
+
+
+def _wait_for_calls(jobs: QuerySet[Job]) -> None:
+    """Lock the open calls before their jobs, as whoever ends a call does.
+
+    The other way round the two would wait for each other.
+    """
+    open_calls = Attempt.objects.filter(job__in=jobs, outcome=Attempt.Outcome.OPEN)
+    list(open_calls.select_for_update(of=("self",)).values_list("pk"))
 
 
 def _let_go_calls(jobs: Iterable[Job], *, at: datetime) -> None:

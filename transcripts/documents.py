@@ -10,6 +10,8 @@ from typing import Any
 # A probe and Deepgram may differ by an MP3's padding, not by more than this.
 DURATION_TOLERANCE_SHARE = 0.05
 DURATION_TOLERANCE_SECONDS = 1.0
+# Longer than any file that Deepgram takes; what claims more is no answer.
+MAX_SECONDS = 10_000_000
 # Warnings that one more call may cure; no speech may be what the audio holds.
 SUSPECT = frozenset({"duration_mismatch", "channel_missing", "empty_transcript"})
 
@@ -32,8 +34,8 @@ def parse_summary(document: dict[str, Any]) -> Summary | None:
     metadata, results = document.get("metadata"), document.get("results")
     if not isinstance(metadata, dict) or not isinstance(results, dict):
         return None
-    channels = results.get("channels")
-    if not isinstance(channels, list) or "duration" not in metadata:
+    channels, seconds = results.get("channels"), _duration(metadata)
+    if not isinstance(channels, list) or seconds is None:
         return None
     best = [best_alternative(channel) for channel in channels]
     counts = [len(alternative.get("words") or []) for alternative in best]
@@ -42,7 +44,7 @@ def parse_summary(document: dict[str, Any]) -> Summary | None:
         language=_language(channels),
         model=_model(metadata),
         confidence=_confidence(best, counts),
-        duration_seconds=float(metadata["duration"] or 0),
+        duration_seconds=seconds,
         channels=len(channels),
         words=sum(counts),
     )
@@ -94,6 +96,13 @@ def find_warnings(
 def _differ(got: float, expected: float) -> bool:
     tolerance = DURATION_TOLERANCE_SHARE * expected + DURATION_TOLERANCE_SECONDS
     return abs(got - expected) > tolerance
+
+
+def _duration(metadata: dict[str, Any]) -> float | None:
+    seconds = metadata.get("duration")
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    # What is not between them is no length: not NaN either.
+    return float(seconds) if is_number and 0 <= seconds <= MAX_SECONDS else None
 
 
 def _language(channels: list[Any]) -> str:

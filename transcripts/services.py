@@ -9,7 +9,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -148,7 +148,7 @@ def finish(
     if suspect and _may_try_again(job):
         error = _suspect(suspect[0]["detail"], result)
         default_storage.delete(raw)
-        fail(job, attempt, error=error, now=now)
+        fail(job, attempt, error=error, now=now, spent=_spent_on(job, summary))
         return
     with transaction.atomic():
         is_first = _close_paid(job, attempt, result=result, summary=summary, now=now)
@@ -192,21 +192,38 @@ def _close_paid(
         now=now,
         request_id=result.request_id,
         status_code=200,
-        audio_seconds=summary.duration_seconds,
-        cost_estimate=prices.estimate_cost(
+        **_spent_on(job, summary),
+    )
+
+
+def _spent_on(job: Job, summary: documents.Summary) -> dict[str, Any]:
+    """Return what the upstream bills for an answer, whatever it is worth to us."""
+    return {
+        "audio_seconds": summary.duration_seconds,
+        "cost_estimate": prices.estimate_cost(
             model=str(job.options.get("model", "")),
             audio_seconds=summary.duration_seconds,
             channels=summary.channels,
             per_minute=settings.PRICES_PER_MINUTE,
         ),
-    )
+    }
 
 
 _SUMMARY_FIELDS = tuple(documents.Summary.__dataclass_fields__)
 
 
-def fail(job: Job, attempt: Attempt, *, error: UpstreamError, now: datetime) -> None:
-    """Commit a failed call: the attempt, and the job's next try or its end."""
+def fail(
+    job: Job,
+    attempt: Attempt,
+    *,
+    error: UpstreamError,
+    now: datetime,
+    spent: Mapping[str, Any] | None = None,
+) -> None:
+    """Commit a failed call: the attempt, and the job's next try or its end.
+
+    ``spent`` is what was billed all the same.
+    """
     decision = backoff.next_try(
         error,
         attempt=job.attempt,
@@ -228,6 +245,7 @@ def fail(job: Job, attempt: Attempt, *, error: UpstreamError, now: datetime) -> 
             request_id=error.request_id,
             status_code=error.status,
             error_code=error.code,
+            **(spent or {}),
         )
         if decision.retry_in is None:
             services.advance(

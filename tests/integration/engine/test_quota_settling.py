@@ -191,14 +191,26 @@ def test_a_job_counts_in_the_day_and_month_of_its_submit(engine):
     ]
 
 
-def test_nonsense_of_an_upstream_fits_the_counters(engine):
+def test_nonsense_of_an_upstream_is_no_answer_and_is_not_counted(engine):
     job = engine.submit()
     engine.tick()
 
     engine.run(job, FakeBackend(document(duration=1e9)))
 
-    assert Job.objects.get().status == "completed"
-    assert counted() == (100_000_000, 0)
+    assert Job.objects.get().status == "queued"
+    assert counted()[0] == 0
+
+
+def test_an_answer_that_is_not_taken_is_paid_for_all_the_same(engine):
+    job = engine.submit()
+    engine.tick()
+
+    engine.run(job, FakeBackend(document(text="", duration=7)))
+
+    attempt = Attempt.objects.get()
+    assert Job.objects.get().status == "queued"
+    assert (attempt.outcome, attempt.audio_seconds) == ("error", 7)
+    assert attempt.cost_estimate is not None
 
 
 def transcribe_late(job: Job, *, seconds: float) -> None:

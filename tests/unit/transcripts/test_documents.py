@@ -87,3 +87,10 @@ def test_no_text_for_audio_that_is_not_silent_is_suspect():
 
     codes = {each["code"] for each in found}
     assert codes == {"channel_missing", "empty_transcript"} <= SUSPECT
+
+
+@pytest.mark.parametrize(
+    "duration", [None, "2.5", True, -1, float("nan"), float("inf"), 1e300, [], {}]
+)
+def test_a_length_that_is_none_makes_no_transcript(duration):
+    assert parse_summary(document(duration=duration)) is None

@@ -1,0 +1,60 @@
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from django.db import connection, transaction
+
+from jobs import services
+from jobs.errors import JobStateError
+from jobs.models import Attempt, Job
+from jobs.state import JobStatus
+from tests.platform_run import wait_until
+
+_BLOCKED = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+
+
+def is_somebody_blocked() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(_BLOCKED)
+        return cursor.fetchone()[0] > 0
+
+
+@pytest.fixture
+def committed(transactional_db):
+    """Before `engine`: two connections have to see its rows."""
+
+
+def test_a_cancel_and_the_end_of_a_call_do_not_wait_for_each_other(committed, engine):
+    job = engine.submit()
+    engine.tick()
+    job.refresh_from_db()
+    now = datetime.now(UTC)
+    _, attempt = services.start_call(
+        job_id=job.pk, lease_token=job.lease_token, worker="w", now=now
+    )
+    raised: list[BaseException] = []
+
+    def cancel() -> None:
+        try:
+            services.cancel_job(job=job, now=now)
+        except JobStateError as error:
+            raised.append(error)
+        finally:
+            connection.close()
+
+    canceling = threading.Thread(target=cancel)
+    with transaction.atomic():  # as finish does: the attempt, then the job
+        services.close_attempt(attempt, outcome=Attempt.Outcome.OK, now=now)
+        canceling.start()
+        assert wait_until(is_somebody_blocked, seconds=10)
+        moved = services.advance(
+            Job.objects.filter(pk=job.pk), to=JobStatus.COMPLETED, at=now
+        )
+    canceling.join(10)
+
+    assert len(moved) == 1
+    assert len(raised) == 1
+    assert Attempt.objects.get().outcome == "ok"
