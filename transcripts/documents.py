@@ -100,9 +100,10 @@ def _differ(got: float, expected: float) -> bool:
 
 def _duration(metadata: dict[str, Any]) -> float | None:
     seconds = metadata.get("duration")
-    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return None
     # What is not between them is no length: not NaN either.
-    return float(seconds) if is_number and 0 <= seconds <= MAX_SECONDS else None
+    return float(seconds) if 0 <= seconds <= MAX_SECONDS else None
 
 
 def _language(channels: list[Any]) -> str:

@@ -202,10 +202,10 @@ def test_nonsense_of_an_upstream_is_no_answer_and_is_not_counted(engine):
 
 
 def test_an_answer_that_is_not_taken_is_paid_for_all_the_same(engine):
-    job = engine.submit()
+    job = engine.submit(duration_seconds=100)
     engine.tick()
 
-    engine.run(job, FakeBackend(document(text="", duration=7)))
+    engine.run(job, FakeBackend(document(duration=7)))
 
     attempt = Attempt.objects.get()
     assert Job.objects.get().status == "queued"
