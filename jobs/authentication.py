@@ -9,11 +9,12 @@ import re
 import secrets
 import string
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, ClassVar, NoReturn
+from uuid import UUID
 
 from django.db.models import Q
 from django.utils import timezone
@@ -22,7 +23,7 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from jobs.addresses import IPAddress
+from jobs.addresses import IPAddress, IPNetwork
 from jobs.client_address import client_address, is_in, parse_networks
 from jobs.models import ApiKey, Tenant
 
@@ -168,10 +169,39 @@ def verify_key(text: str, *, now: datetime, address: IPAddress | None) -> ApiKey
     return key
 
 
+def find_usable(
+    uses: Collection[tuple[UUID, IPAddress | None]], *, scope: str, now: datetime
+) -> set[tuple[UUID, IPAddress | None]]:
+    """Return which keys, by their ids, may still be used from where they are used.
+
+    For those who hold a connection open for longer than a request.
+    """
+    rows = ApiKey.objects.filter(
+        Q(expires_at=None) | Q(expires_at__gt=now),
+        pk__in={key_id for key_id, _address in uses},
+        revoked_at=None,
+        tenant__is_active=True,
+        scopes__contains=scope,
+    )
+    allowed = {
+        key_id: parse_networks(tuple(allowed_ips))
+        for key_id, allowed_ips in rows.values_list("pk", "allowed_ips")
+    }
+    return {
+        (key_id, address)
+        for key_id, address in uses
+        if key_id in allowed and _may_come_from(address, allowed[key_id])
+    }
+
+
+def _may_come_from(address: IPAddress | None, allowed: Collection[IPNetwork]) -> bool:
+    return not allowed or (address is not None and is_in(address, allowed))
+
+
 def _check_address(key: ApiKey, address: IPAddress | None) -> None:
     """Raise PermissionDenied unless the key may come from there."""
     allowed = parse_networks(tuple(key.allowed_ips))
-    if allowed and (address is None or not is_in(address, allowed)):
+    if not _may_come_from(address, allowed):
         message = "This API key may not be used from this address."
         raise PermissionDenied(message, code="address_not_allowed")
 

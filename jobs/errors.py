@@ -139,6 +139,12 @@ class ServiceUnavailable(PlatformError):
     code = "service_unavailable"
 
 
+class NotServedHere(PlatformError):
+    """This process does not serve that; another of the platform's does."""
+
+    code = "event_stream_unavailable"
+
+
 class UpstreamError(PlatformError):
     """A call to Deepgram failed.
 

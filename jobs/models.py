@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from jobs.quota_counters import QuotaCounter as QuotaCounter  # noqa: PLC0414  a re-export
 from jobs.state import FINAL, OPEN, JobStatus
+from jobs.transaction_ids import TransactionIdField
 
 
 def new_id() -> UUID:
@@ -449,7 +450,9 @@ class Event(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     # None: it concerns the operator alone, as the steering of a region does.
-    tenant = models.ForeignKey(Tenant, models.CASCADE, null=True, blank=True)
+    tenant = models.ForeignKey(
+        Tenant, models.CASCADE, null=True, blank=True, db_index=False
+    )
     job = models.ForeignKey(
         Job, models.CASCADE, null=True, blank=True, related_name="events"
     )
@@ -462,6 +465,8 @@ class Event(models.Model):
     created_at = models.DateTimeField()
     # Null only while somebody has still to be told.
     fanned_out_at = models.DateTimeField(null=True, blank=True)
+    # What event streams are ordered by: see jobs.event_stream.
+    xid = TransactionIdField()
 
     class Meta:
         constraints = [
@@ -477,6 +482,7 @@ class Event(models.Model):
             models.Index(
                 "batch", name="event_of_batch", condition=Q(batch__isnull=False)
             ),
+            models.Index("tenant", "xid", "id", name="event_of_tenant"),
             # What somebody did; submits are left out, which the jobs themselves show.
             models.Index(
                 "tenant",

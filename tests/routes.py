@@ -30,6 +30,14 @@ class Route:
         return not self.view.permission_classes
 
     @property
+    def is_stream(self) -> bool:
+        """Whether it answers without an end, over ASGI alone (tests/integration/events)."""
+        return any(
+            renderer.media_type == "text/event-stream"
+            for renderer in self.view.renderer_classes
+        )
+
+    @property
     def parameters(self) -> tuple[str, ...]:
         """The names of its ids."""
         return tuple(match["name"] for match in _PARAMETER.finditer(self.template))

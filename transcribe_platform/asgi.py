@@ -8,8 +8,9 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
 _unguarded: Any = get_asgi_application()
 
-# Only now are the apps there that it imports.
+# Only now are the apps there that they import.
 from transcribe_platform.body_guard import BodyGuard  # noqa: E402
+from workers.events import shutdown  # noqa: E402
 
 _django = BodyGuard(_unguarded)
 
@@ -25,6 +26,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] != "lifespan":
         await _django(scope, receive, send)
         return
+    shutdown.end_streams_at_sigterm()
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})

@@ -35,6 +35,7 @@ STATUSES: tuple[tuple[type[errors.PlatformError], int], ...] = (
     (errors.RequestInFlight, 409),
     (errors.LimitExceeded, 429),
     (errors.ServiceUnavailable, 503),
+    (errors.NotServedHere, 421),
     (errors.UpstreamError, 502),
 )
 # DRF's names where ours say more.

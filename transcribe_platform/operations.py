@@ -21,6 +21,7 @@ Operation = dict[str, Any]
 TAGS = {
     "jobs": "Submit audio, follow it, cancel it, run it again.",
     "transcribe": "One door for every way a transcript can be had.",
+    "events": "What happens, as it happens.",
     "batches": "Many jobs with one life.",
     "transcripts": "What came out of a job.",
     "webhook-endpoints": "Where results are sent, and with which secret.",
@@ -53,6 +54,7 @@ _DESCRIPTIONS = {
     "202": "Accepted; the rest happens later.",
     "204": "Done; there is nothing to say.",
 }
+_STREAM = "text/event-stream"  # has no end, so nothing stands for it
 _WITH_BODY = {"post", "put", "patch"}
 _BODY_REFUSALS = ("411", "413", "415")
 _TEXT = {"schema": {"type": "string"}}
@@ -104,7 +106,7 @@ def complete_document(result: dict[str, Any], **_generator: Any) -> dict[str, An
         if method in _WITH_BODY:
             for status in _BODY_REFUSALS:
                 answers.setdefault(status, copy.deepcopy(answers["400"]))
-        if method == "get":
+        if method == "get" and _STREAM not in answers["200"]["content"]:
             _let_it_be_unchanged(operation)
         operation["responses"] = dict(sorted(answers.items()))
         for status, answer in operation["responses"].items():

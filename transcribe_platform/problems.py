@@ -22,6 +22,7 @@ from transcribe_platform.problem_table import title_of
 CONTENT_TYPE = "application/problem+json"
 RETRY_SECONDS = {
     "service_unavailable": 5,
+    "event_streams_full": 5,
     "result_not_ready": 2,
     "request_in_flight": 1,
 }

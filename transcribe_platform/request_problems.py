@@ -392,6 +392,30 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         "Send it again after `Retry-After`, when the next day or month has begun."
         " Without that header it asks for more than will ever fit: send less.",
     ),
+    (
+        *("event_streams_exceeded", 429, "Too many event streams"),
+        "The tenant has as many event streams open at this process as it may.",
+        "Close some, or follow all jobs with one: `GET /v1/events`.",
+    ),
+    # --- event streams
+    (
+        *("last_event_id_invalid", 400, "Not an event's id"),
+        "`Last-Event-ID` is no id of this platform's event streams, or of another"
+        " database.",
+        "Come again without it, and look once at what you follow.",
+    ),
+    (
+        *("event_streams_full", 503, "No more event streams now"),
+        "This process serves as many event streams as it can.",
+        _LATER,
+    ),
+    (
+        *("event_stream_unavailable", 421, "Event streams are served elsewhere"),
+        "The request reached a process that cannot hold streams: they are served by"
+        " the platform's ASGI process.",
+        "Tell the operator: `/v1/events`, `/v1/jobs/…/events` and"
+        " `/v1/batches/…/events` are to be routed to it.",
+    ),
     # --- us
     (
         *("server_error", 500, "Something went wrong on our side"),

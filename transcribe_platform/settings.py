@@ -274,6 +274,12 @@ API_KEYS_PER_TENANT = env_int("API_KEYS_PER_TENANT", 100)
 # that are slow to arrive (WSGI); together fewer than it has.
 MAX_WAITING_REQUESTS = env_int("MAX_WAITING_REQUESTS", 40)
 MAX_ARRIVING_BODIES = env_int("MAX_ARRIVING_BODIES", 40)
+# Event streams: how many a process serves, how many a tenant has of them, how long one
+# lives at most, and after how long without an event it says that it is still there.
+EVENT_STREAMS_MAX = env_int("EVENT_STREAMS_MAX", 500)
+EVENT_STREAMS_MAX_PER_TENANT = env_int("EVENT_STREAMS_MAX_PER_TENANT", 100)
+EVENT_STREAM_SECONDS = env_float("EVENT_STREAM_SECONDS", 300)
+EVENT_STREAM_HEARTBEAT_SECONDS = env_float("EVENT_STREAM_HEARTBEAT_SECONDS", 15)
 # What a job of unknown duration takes from its tenant's quotas until it ends.
 DEFAULT_RESERVE_SECONDS = env_int("DEFAULT_RESERVE_SECONDS", 300)
 # The hybrid router: shorter audio is answered at once, longer is queued.

@@ -9,6 +9,7 @@ from transcribe_platform.openapi import openapi
 urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include("jobs.urls")),
     path("v1/", include("transcripts.urls")),
+    path("v1/", include("workers.events.urls")),
     path("v1/", include("workers.sync.urls")),
     path("v1/", include("workers.listen.urls")),
     path("v1/", include("workers.webhooks.urls")),

@@ -72,6 +72,8 @@ def prepared() -> Iterator[Stand]:
                 "REQUESTS_PER_MINUTE": "0",
                 "REQUESTS_PER_MINUTE_PER_KEY": "0",
                 "FAILED_KEYS_PER_MINUTE": "0",
+                # An event stream is over before anybody could think that it hangs.
+                "EVENT_STREAM_SECONDS": "0.3",
                 "PYTHONPYCACHEPREFIX": str(folder / "pycache"),
             }
         )
