@@ -8,6 +8,7 @@ from collections import defaultdict
 from datetime import datetime
 
 from django.conf import settings
+from django.db.models import QuerySet
 
 from jobs import due, services
 from jobs.in_hand import take_snapshot
@@ -25,11 +26,8 @@ def take_back_lost(*, now: datetime) -> int:
     A call that had begun counts as spent: its attempt becomes *unknown*, and a job
     that took ``MAX_CRASHES`` workers down with it fails.
     """
-    lost = list(
-        Job.objects.select_for_update(skip_locked=True)
-        .filter(status=JobStatus.PROCESSING, lease_until__lt=now)
-        .order_by("lease_until")[:SLICE]
-    )
+    dead = Job.objects.filter(status=JobStatus.PROCESSING, lease_until__lt=now)
+    lost = _hold(dead, order="lease_until")
     if not lost:
         return 0
     called = [job for job in lost if job.started_at]
@@ -102,15 +100,27 @@ def recall(*, now: datetime) -> list[Job]:
 
 def expire(*, now: datetime) -> int:
     """End jobs whose deadline passed before they were done; return how many."""
-    due = (
-        Job.objects.select_for_update(skip_locked=True)
-        .filter(status__in=sorted(OPEN), expires_at__lte=now)
-        .order_by("expires_at")
-        .values_list("pk", flat=True)[:SLICE]
-    )
-    ids = list(due)
+    late = Job.objects.filter(status__in=sorted(OPEN), expires_at__lte=now)
+    ids = [job.pk for job in _hold(late, order="expires_at")]
     rows = Job.objects.filter(pk__in=ids)
     return len(services.advance(rows, to=JobStatus.EXPIRED, at=now)) if ids else 0
+
+
+def _hold(wanted: QuerySet[Job], *, order: str) -> list[Job]:
+    """Lock up to ``SLICE`` of these jobs and return them; what others hold is left.
+
+    Whoever ends a call locks it first and then its job. So do we, or two of us would
+    wait for each other; a job whose call is just ending is not lost, and not ours.
+    """
+    found = list(wanted.order_by(order).values_list("pk", flat=True)[:SLICE])
+    if not found:
+        return []
+    calls = Attempt.objects.filter(job__in=found, outcome=Attempt.Outcome.OPEN)
+    free = calls.select_for_update(skip_locked=True, no_key=True, of=("self",))
+    held = set(free.values_list("pk", flat=True))
+    ending = calls.exclude(pk__in=held).values_list("job_id", flat=True)
+    rows = wanted.filter(pk__in=set(found) - set(ending)).order_by(order)
+    return list(rows.select_for_update(skip_locked=True))
 
 
 def make_ready(*, now: datetime) -> int:
