@@ -20,7 +20,16 @@ from tests.bench.rows import Row
 from tests.bench.stage import Stage
 
 # The last freezes and kills what it started; the quota keeps the machine busiest.
-NAMES = ("claim", "fairness", "receivers", "recovery", "sync", "doors", "quota")
+NAMES = (
+    "claim",
+    "fairness",
+    "receivers",
+    "recovery",
+    "sync",
+    "events",
+    "doors",
+    "quota",
+)
 
 
 def main(names: Sequence[str], *, write: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.handlers.asgi import ASGIRequest
+from django.db import connection
 from django.http import HttpResponse, StreamingHttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
@@ -141,6 +142,8 @@ def _respond(
         snapshot=snapshot,
         is_over=is_over,
     )
+    # Django would give it back when the stream has ended.
+    connection.close()
     body = Body(opening, get_slots().take(wanted.tenant_id))
     # Proxies that gather an answer before they pass it on are asked not to.
     headers = {"X-Accel-Buffering": "no"}

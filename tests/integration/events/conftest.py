@@ -122,6 +122,7 @@ def door(
         tmp_path_factory.mktemp("events"),
         EVENT_STREAM_HEARTBEAT_SECONDS="0.5",
         EVENT_STREAMS_MAX="6",
+        DB_POOL_SIZE="2",  # a stream holds none
         EVENT_STREAMS_MAX_PER_TENANT="4",
         EVENT_STREAM_SECONDS="20",
     )
