@@ -4,7 +4,6 @@ The row is written first, held back from the queue; then this process runs it. W
 happens in between (no place, a failing upstream, a killed process), the queue has it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,8 +34,13 @@ class Outcome:
 
     job_id: UUID
     tenant: Tenant
-    replayed: bool
-    run: Callable[[], Job | None]
+    # The job, if it was this request that made it.
+    made: Job | None
+
+    @property
+    def replayed(self) -> bool:
+        """Whether an earlier request made it."""
+        return self.made is None
 
     def wait(self, *, seconds: float) -> Job:
         """Run it here and wait; return the job as it is then.
@@ -44,12 +48,10 @@ class Outcome:
         A repeated request is answered with what became of the first one, and with
         RequestInFlight while that one is still being waited for.
         """
-        job = self.run()
-        if job is not None:
-            runner.get_runner().run(job, seconds=seconds)
+        if self.made:
+            runner.get_runner().run(self.made, seconds=seconds)
         current = queries.get_job(tenant=self.tenant, job_id=self.job_id)
-        is_first_at_it = current.mode == Mode.SYNC and not current.is_final
-        if job is None and is_first_at_it and _is_at_the_door(current):
+        if self.replayed and _is_at_the_door(current):
             raise RequestInFlight
         return current
 
@@ -76,7 +78,7 @@ def accept(
         ready=False,
         run_at=now + timedelta(seconds=wait_seconds + HELD_FOR_SECONDS),
     )
-    kept, replayed = intake.accept_examined(
+    kept, _ = intake.accept_examined(
         caller=caller,
         submission=replace(submission, draft=draft),
         answer=answer,
@@ -85,8 +87,7 @@ def accept(
     return Outcome(
         job_id=UUID(str(kept.body["id"])),
         tenant=caller.tenant,
-        replayed=replayed,
-        run=lambda: None if replayed else made[-1],
+        made=made[-1] if made else None,
     )
 
 
@@ -129,4 +130,5 @@ def _refuse(job: Job) -> None:
 def _is_at_the_door(job: Job) -> bool:
     """Tell whether a process still holds the job for somebody who waits."""
     is_held = job.status == JobStatus.QUEUED and not job.ready and not job.attempt
-    return is_held or job.status == JobStatus.PROCESSING
+    is_running = job.status == JobStatus.PROCESSING
+    return job.mode == Mode.SYNC and (is_held or is_running)

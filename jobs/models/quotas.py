@@ -1,7 +1,4 @@
-"""The counters that quotas are checked against: a copy of what the rows say.
-
-Apart from ``jobs.models`` only for its length; import it from there.
-"""
+"""The counters that quotas are checked against: a copy of what the rows say."""
 
 from django.db import models
 

@@ -1,0 +1,35 @@
+"""What work there is and in what state: one row for one thing.
+
+Fields, constraints and filters only. The one writer of ``Job.status`` is
+``jobs.services.advance``; nothing here talks to a queue, a socket or a clock.
+"""
+
+from jobs.models.attempts import Attempt
+from jobs.models.erasure import ObjectToErase
+from jobs.models.events import Event
+from jobs.models.ids import new_id
+from jobs.models.jobs import Batch, CallbackStyle, Job, Mode, Priority
+from jobs.models.quotas import QuotaCounter
+from jobs.models.regions import Region
+from jobs.models.requests import IdempotencyKey, StreamTicket
+from jobs.models.tenants import ApiKey, Tenant
+from jobs.models.workers import Worker
+
+__all__ = [
+    "ApiKey",
+    "Attempt",
+    "Batch",
+    "CallbackStyle",
+    "Event",
+    "IdempotencyKey",
+    "Job",
+    "Mode",
+    "ObjectToErase",
+    "Priority",
+    "QuotaCounter",
+    "Region",
+    "StreamTicket",
+    "Tenant",
+    "Worker",
+    "new_id",
+]

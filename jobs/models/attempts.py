@@ -1,0 +1,65 @@
+"""The ledger: every upstream call."""
+
+from django.db import models
+from django.db.models import Q
+
+from jobs.models.ids import new_id
+from jobs.models.jobs import Job
+from jobs.models.regions import Region
+from jobs.models.tenants import Tenant
+
+
+class Attempt(models.Model):
+    """One upstream call: written open before it, closed whatever happens.
+
+    It says by itself whose it is and what was asked, so that the ledger adds up
+    whatever is erased of its job.
+    """
+
+    class Outcome(models.TextChoices):
+        """``unknown``: the worker died in the call; it counts as spent."""
+
+        OPEN = "open"
+        OK = "ok"
+        ERROR = "error"
+        UNKNOWN = "unknown"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    job = models.ForeignKey(Job, models.CASCADE, related_name="attempts")
+    tenant = models.ForeignKey(
+        Tenant, models.PROTECT, related_name="attempts", db_index=False
+    )
+    model = models.CharField(max_length=100, blank=True)
+    lease_token = models.PositiveIntegerField()
+    region = models.ForeignKey(Region, models.PROTECT)
+    worker = models.CharField(max_length=200, blank=True)
+    outcome = models.CharField(max_length=8, choices=Outcome, default=Outcome.OPEN)
+    request_id = models.CharField(max_length=64, blank=True)
+    status_code = models.PositiveSmallIntegerField(null=True, blank=True)
+    error_code = models.CharField(max_length=60, blank=True)
+    audio_seconds = models.FloatField(null=True, blank=True)
+    cost_estimate = models.DecimalField(
+        max_digits=12, decimal_places=6, null=True, blank=True
+    )
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+    # When the upstream's own log told how an unknown call ended.
+    reconciled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            # One call for one claim: a message delivered twice spends once.
+            models.UniqueConstraint("job", "lease_token", name="attempt_of_claim"),
+            models.CheckConstraint(
+                name="attempt_open_iff_unfinished",
+                condition=Q(outcome="open", finished_at__isnull=True)
+                | ~Q(outcome="open") & Q(finished_at__isnull=False),
+            ),
+        ]
+        indexes = [
+            models.Index("region", "started_at", name="attempt_recent"),
+            models.Index("tenant", "started_at", name="attempt_of_tenant"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.job_id}.{self.lease_token}"

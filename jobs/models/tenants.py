@@ -1,0 +1,65 @@
+"""Who: customers and their credentials."""
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from jobs.models.ids import new_id
+
+
+class Tenant(models.Model):
+    """A customer: the unit of isolation, fairness and quota."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    name = models.CharField(max_length=200, unique=True)
+    default_options = models.JSONField(default=dict, blank=True)
+    is_active = models.BooleanField(default=True)
+    # Its share of what is in flight, against the other tenants' weights.
+    weight = models.PositiveIntegerField(default=1)
+    max_in_flight = models.PositiveIntegerField(null=True, blank=True)
+    # Null: as the settings say; 0: no limit.
+    requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    # Quotas, checked at submit; null is no limit. See jobs.quotas.
+    max_open_jobs = models.PositiveIntegerField(null=True, blank=True)
+    audio_seconds_per_day = models.PositiveIntegerField(null=True, blank=True)
+    audio_seconds_per_month = models.PositiveIntegerField(null=True, blank=True)
+    highest_priority = models.PositiveSmallIntegerField(default=0)
+    # Where its audio may go; empty means anywhere.
+    allowed_regions = models.JSONField(default=list, blank=True)
+    is_paused = models.BooleanField(default=False)
+    # Ended jobs are erased after so many days: null as the platform does, 0 never.
+    retention_days = models.PositiveIntegerField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(weight__gte=1), name="tenant_weight"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ApiKey(models.Model):
+    """A credential of a tenant; the secret itself is never stored."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=200, blank=True)
+    public_id = models.CharField(max_length=16, unique=True)
+    # SHA-256 is enough: the secret has 238 bits of entropy, nothing to stretch.
+    digest = models.BinaryField(max_length=32)
+    scopes = models.JSONField(default=list)
+    # Addresses and CIDR blocks it may come from; empty means anywhere.
+    allowed_ips = models.JSONField(default=list, blank=True)
+    # The key that takes its place, and works beside it until this one expires.
+    replaced_by = models.OneToOneField(
+        "self", models.SET_NULL, null=True, blank=True, related_name="replaces"
+    )
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.public_id
