@@ -152,15 +152,7 @@ def finish(
         return
     with transaction.atomic():
         is_first = _close_paid(job, attempt, result=result, summary=summary, now=now)
-        moved = is_first and services.advance(
-            _claim(job),
-            to=JobStatus.COMPLETED,
-            at=now,
-            warnings=warnings,
-            duration_seconds=job.duration_seconds or summary.duration_seconds,
-            ready=False,
-            run_at=None,
-        )
+        moved = is_first and _complete(job, summary, warnings=warnings, now=now)
         if moved:
             Transcript.objects.create(
                 job=job,
@@ -175,6 +167,22 @@ def finish(
     if not moved and not Transcript.objects.filter(job=job, raw=raw).exists():
         logger.info("result of a stale claim dropped", extra={"job_id": job.pk})
         default_storage.delete(raw)
+
+
+def _complete(
+    job: Job, summary: documents.Summary, *, warnings: list[Any], now: datetime
+) -> bool:
+    """Move the job to its good end; false for a stale claim."""
+    moved = services.advance(
+        _claim(job),
+        to=JobStatus.COMPLETED,
+        at=now,
+        warnings=warnings,
+        duration_seconds=job.duration_seconds or summary.duration_seconds,
+        ready=False,
+        run_at=None,
+    )
+    return bool(moved)
 
 
 def _close_paid(
@@ -247,24 +255,31 @@ def fail(
             error_code=error.code,
             **(spent or {}),
         )
-        if decision.retry_in is None:
-            services.advance(
-                _claim(job),
-                to=JobStatus.FAILED,
-                at=now,
-                error_code=error.code,
-                error_detail=error.message,
-            )
-            return
+        _follow(job, decision, error=error, now=now)
+
+
+def _follow(
+    job: Job, decision: backoff.Decision, *, error: UpstreamError, now: datetime
+) -> None:
+    """Fail the job for good, or queue it for its next try."""
+    if decision.retry_in is None:
         services.advance(
             _claim(job),
-            to=JobStatus.QUEUED,
+            to=JobStatus.FAILED,
             at=now,
-            data={"reason": "retry", "cause": error.code},
-            ready=False,
-            run_at=now + timedelta(seconds=decision.retry_in),
-            attempt=job.attempt if decision.counts else job.attempt - 1,
+            error_code=error.code,
+            error_detail=error.message,
         )
+        return
+    services.advance(
+        _claim(job),
+        to=JobStatus.QUEUED,
+        at=now,
+        data={"reason": "retry", "cause": error.code},
+        ready=False,
+        run_at=now + timedelta(seconds=decision.retry_in),
+        attempt=job.attempt if decision.counts else job.attempt - 1,
+    )
 
 
 def store_raw(job: Job, attempt: Attempt, raw: bytes) -> str:
