@@ -53,6 +53,8 @@ class Body:
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         """Yield the stream."""
+        if not self._slot.begin():
+            return
         try:
             async with aclosing(follow(self._opening)) as parts:
                 async for part in parts:

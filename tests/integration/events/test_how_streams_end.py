@@ -197,6 +197,18 @@ def test_who_is_cut_before_the_first_byte_gives_its_place_back(tenant, key):
     assert len(slots) == 0
 
 
+def test_a_place_that_nobody_begins_to_use_is_given_to_another(tenant, monkeypatch):
+    slots = Slots()
+    late, begun = slots.take(tenant.pk), slots.take(tenant.pk)
+    assert begun.begin()
+    monkeypatch.setattr("workers.events.slots.START_SECONDS", -1)
+
+    slots.take(tenant.pk)
+
+    assert len(slots) == 2
+    assert not late.begin()
+
+
 def test_a_place_is_given_back_once(tenant):
     slots = Slots()
     slot, other = slots.take(tenant.pk), slots.take(tenant.pk)
