@@ -115,6 +115,16 @@ class IdempotencyConflict(PlatformError):
     code = "idempotency_key_reused"
 
 
+class RangeNotSatisfiable(PlatformError):
+    """The range begins behind the last byte; ``size`` says how many there are."""
+
+    code = "range_not_satisfiable"
+
+    def __init__(self, *, size: int) -> None:
+        super().__init__(f"There are {size} bytes.")
+        self.size = size
+
+
 class LimitExceeded(PlatformError):
     """There is no more of this for now; ``retry_after`` says when, in seconds."""
 

@@ -2,7 +2,7 @@
 
 from django.urls import path, register_converter
 
-from jobs import audit_views, batch_views, key_views, usage_views, views
+from jobs import audio_views, audit_views, batch_views, key_views, usage_views, views
 from jobs.routes import PublicIdConverter
 
 register_converter(PublicIdConverter, "public_id")
@@ -15,6 +15,7 @@ urlpatterns = [
     path("jobs", views.JobList.as_view()),
     path("jobs/<uuid:job_id>", views.JobDetail.as_view()),
     path("jobs/<uuid:job_id>/attempts", views.JobAttempts.as_view()),
+    path("jobs/<uuid:job_id>/audio", audio_views.JobAudio.as_view()),
     path("jobs/<uuid:job_id>/cancel", views.JobCancel.as_view()),
     path("jobs/<uuid:job_id>/retry", views.JobRetry.as_view()),
     path("batches", batch_views.BatchList.as_view()),

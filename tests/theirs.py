@@ -9,6 +9,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from jobs import audit, batches
@@ -38,7 +40,12 @@ def make_all(tenant: Tenant) -> Made:
 
 
 def _job(tenant: Tenant, _made: Made) -> Any:
-    job = make_job(tenant, status="completed", metadata={"whose": tenant.name})
+    job = make_job(
+        tenant,
+        status="completed",
+        upload=default_storage.save("audio/theirs.wav", ContentFile(b"RIFF")),
+        metadata={"whose": tenant.name},
+    )
     make_attempt(job)
     make_transcript(job, RAW, text="their secret words")
     return job.pk

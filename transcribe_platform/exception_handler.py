@@ -33,6 +33,7 @@ STATUSES: tuple[tuple[type[errors.PlatformError], int], ...] = (
     (errors.JobStateError, 409),
     (errors.IdempotencyConflict, 422),
     (errors.RequestInFlight, 409),
+    (errors.RangeNotSatisfiable, 416),
     (errors.LimitExceeded, 429),
     (errors.ServiceUnavailable, 503),
     (errors.NotServedHere, 421),
@@ -66,6 +67,8 @@ def _ours(request: Any, error: errors.PlatformError) -> HttpResponse | None:
     )
     if isinstance(error, errors.LimitExceeded) and error.retry_after:
         response.headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, errors.RangeNotSatisfiable):
+        response.headers["Content-Range"] = f"bytes */{error.size}"
     return response
 
 

@@ -53,6 +53,7 @@ _DESCRIPTIONS = {
     "201": "Made.",
     "202": "Accepted; the rest happens later.",
     "204": "Done; there is nothing to say.",
+    "206": "The part that was asked for.",
 }
 _STREAM = "text/event-stream"  # has no end, so nothing stands for it
 _WITH_BODY = {"post", "put", "patch"}

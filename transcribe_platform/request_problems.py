@@ -218,6 +218,12 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         "Check the address and whose key it is.",
     ),
     (
+        *("audio_not_stored", 404, "The audio is not here"),
+        "Only uploads are kept. What was named by its URL, or was said into a socket,"
+        " is not; nor is what is gone from storage.",
+        "Read the audio where you have it; `audio` of the job says what it was.",
+    ),
+    (
         *("method_not_allowed", 405, "Method not allowed"),
         "The address is right and does not take this method; `Allow` lists those it"
         " takes.",
@@ -309,6 +315,12 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         *("erased", 410, "Erased"),
         "It was here, and was erased, by hand or by age; nothing of it is kept.",
         "Submit the audio again if you still have it.",
+    ),
+    (
+        *("range_not_satisfiable", 416, "No such part"),
+        "The `Range` begins behind the last byte; `Content-Range` says how many bytes"
+        " there are.",
+        "Ask for a part that is there, or without `Range` for all.",
     ),
     # --- its size and kind
     (
