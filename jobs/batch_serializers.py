@@ -1,6 +1,6 @@
 """Shapes of the batches API: what comes in, and what a batch looks like outside."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -9,49 +9,52 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from jobs import batches
+from jobs.batch_items import ItemReader, ItemRules
 from jobs.batches import BatchDraft
 from jobs.errors import Fault, InvalidRequest
 from jobs.faults import faults_of
-from jobs.models import Batch
-from jobs.serializers import JobInput, MetadataField, StrictSerializer
-from jobs.services import JobDraft
+from jobs.intake import Caller
+from jobs.item_input import BatchItemInput
+from jobs.models import Batch, Job
+from jobs.serializers import (
+    MAX_EXPIRY_SECONDS,
+    JobInput,
+    MetadataField,
+    StrictSerializer,
+    WholeNumberField,
+    read_expiry,
+)
+from jobs.strict_json import pointer_to
 
 MAX_ITEMS = 1000
 
 
-class BatchItemInput(JobInput):
-    """One job of a batch: as a single job, by URL."""
+class BatchSettingsInput(StrictSerializer):
+    """What is said of a batch as a whole, however its items come.
 
-    file = None  # type: ignore[assignment]  # how DRF takes a field away
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Check what fields say together; defaults alone need no audio."""
-        return attrs if self.partial else super().validate(attrs)
-
-
-class BatchInput(StrictSerializer):
-    """Up to a thousand jobs at once; what ``defaults`` says holds unless an item does.
-
-    Options and metadata are laid over each other name by name.
+    What ``defaults`` says holds unless an item does; options and metadata are laid over
+    each other name by name.
     """
 
-    items = serializers.ListField(
-        child=serializers.DictField(), min_length=1, max_length=MAX_ITEMS
-    )
     defaults = serializers.DictField(required=False)
     metadata = MetadataField(required=False)
     callback_url = serializers.CharField(
         required=False, trim_whitespace=False, max_length=2048
     )
+    expires_at = serializers.DateTimeField(required=False)
+    expires_in_seconds = WholeNumberField(
+        required=False, min_value=1, max_value=MAX_EXPIRY_SECONDS
+    )
 
     def validate_defaults(self, defaults: dict[str, Any]) -> dict[str, Any]:
         """Refuse defaults that would make every item wrong."""
-        if "audio_url" in defaults:
-            raise InvalidRequest(
-                "Each item has an audio_url of its own.",
-                code="field_unknown",
-                pointer="/defaults/audio_url",
-            )
+        for name in ("audio_url", "custom_id"):
+            if name in defaults:
+                raise InvalidRequest(
+                    f"Each item has {name} of its own.",
+                    code="field_unknown",
+                    pointer=pointer_to("defaults", name),
+                )
         try:
             read = BatchItemInput(data=defaults, partial=True)
             read.is_valid(raise_exception=True)
@@ -63,22 +66,60 @@ class BatchInput(StrictSerializer):
         """Refuse a URL that we must not be sent to."""
         return JobInput().validate_callback_url(url)
 
-    def draft(self, *, now: datetime) -> BatchDraft:
-        """Return the checked batch; raises ManyFaults with the place of each fault."""
-        asked: dict[str, Any] = self.validated_data
-        drafts: list[JobDraft] = []
-        faults: list[Fault] = []
-        for index, item in enumerate(asked["items"]):
-            try:
-                drafts.append(_read_item(asked.get("defaults", {}), item, now=now))
-            except (InvalidRequest, serializers.ValidationError) as error:
-                faults += faults_of(error, "items", index)
-        batches.check_faults(faults)
-        return BatchDraft(
-            jobs=drafts,
-            metadata=asked.get("metadata", {}),
-            callback_url=asked.get("callback_url", ""),
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Check what fields say together."""
+        if "expires_at" in attrs and "expires_in_seconds" in attrs:
+            raise InvalidRequest(
+                "Give either expires_at or expires_in_seconds.",
+                code="field_conflict",
+                pointer="/expires_at",
+            )
+        return attrs
+
+    def rules(self, *, caller: Caller, now: datetime) -> ItemRules:
+        """Return what holds for each item; InvalidRequest for a deadline past."""
+        return ItemRules(
+            tenant=caller.tenant,
+            api_key=caller.api_key,
+            defaults=self.validated_data.get("defaults", {}),
+            expires_at=read_expiry(self.validated_data, now=now),
+            now=now,
         )
+
+    def batch(self, rules: ItemRules) -> Batch:
+        """Return the batch that is asked for, not yet written and without its jobs."""
+        return batches.build_batch(
+            tenant=rules.tenant,
+            api_key=rules.api_key,
+            draft=BatchDraft(
+                metadata=self.validated_data.get("metadata", {}),
+                callback_url=self.validated_data.get("callback_url", ""),
+                expires_at=rules.expires_at,
+            ),
+            now=rules.now,
+        )
+
+
+class BatchInput(BatchSettingsInput):
+    """Up to a thousand jobs at once, all of them or none."""
+
+    items = serializers.ListField(
+        child=serializers.DictField(), min_length=1, max_length=MAX_ITEMS
+    )
+
+    def jobs(self, rules: ItemRules) -> list[Job]:
+        """Return the items' jobs; raises ManyFaults with the place of each fault."""
+        reader, jobs, faults = ItemReader(rules), list[Job](), list[Fault]()
+        for index, item in enumerate(self.validated_data["items"]):
+            job, found = reader.read(item)
+            faults += [
+                replace(each, pointer=pointer_to("items", index) + each.pointer)
+                for each in found
+            ]
+            if job:
+                jobs.append(job)
+        batches.check_faults(faults)
+        return jobs
 
 
 class BatchCountsOutput(serializers.Serializer[Any]):
@@ -130,20 +171,3 @@ class BatchPage(serializers.Serializer[Any]):
     data = BatchOutput(many=True)  # type: ignore[assignment]  # a field of that name
     has_more = serializers.BooleanField()
     next_cursor = serializers.CharField(allow_null=True)
-
-
-def _read_item(
-    defaults: Mapping[str, Any], item: Mapping[str, Any], *, now: datetime
-) -> JobDraft:
-    read = BatchItemInput(data=_lay_over(defaults, item))
-    read.is_valid(raise_exception=True)
-    return read.submission(now=now).draft
-
-
-def _lay_over(defaults: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, Any]:
-    laid = {**defaults, **item}
-    for name in ("options", "metadata"):
-        under, over = defaults.get(name), item.get(name)
-        if isinstance(under, dict) and isinstance(over, dict):
-            laid[name] = {**under, **over}
-    return laid

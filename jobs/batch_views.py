@@ -41,12 +41,13 @@ class BatchList(ApiView):
         caller = caller_of(request)
         asked = BatchInput(data=request.data)
         asked.is_valid(raise_exception=True)
+        rules = asked.rules(caller=caller, now=now)
         answer, replayed = intake.accept_batch(
             caller=caller,
-            draft=asked.draft(now=now),
+            batch=asked.batch(rules),
+            jobs=asked.jobs(rules),
             body=asked.initial_data,
             answer=accepted,
-            now=now,
         )
         return respond(answer, replayed=replayed)
 
@@ -60,7 +61,7 @@ class BatchList(ApiView):
         """List batches, newest first."""
         tenant = tenant_of(request)
         page = PageQuery.parse(request.query_params, owner=tenant.pk, of="batches")
-        rows = Batch.objects.filter(tenant=tenant)
+        rows = batches.find_batches(tenant=tenant)
         return respond_page(request, rows, page, BatchOutput)
 
 

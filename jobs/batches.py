@@ -9,22 +9,21 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import QuerySet
 
-from jobs import audit, options, regions, services
-from jobs.errors import Fault, InvalidRequest, ManyFaults, NotFound
-from jobs.faults import faults_of
-from jobs.models import ApiKey, Batch, Event, Job, Tenant
+from jobs import audit, services
+from jobs.errors import Fault, ManyFaults, NotFound
+from jobs.models import ApiKey, Batch, BatchState, Event, Job, Tenant
 from jobs.services import JobDraft
 from jobs.state import FINAL
 
 # The shares of its jobs, in percent, at which somebody is told.
 MILESTONES = (25, 50, 75)
-_MAX_FAULTS = 100
+MAX_FAULTS = 100
 
 # The last job's count and the end are one statement: two workers cannot both end it.
 _COUNT = """
@@ -39,72 +38,85 @@ WHERE id = %(batch)s RETURNING *
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchDraft:
-    """A batch as a customer asked for it, each job checked on its own."""
+    """A batch as a customer asked for it, checked and not yet written."""
 
-    jobs: Sequence[JobDraft]
+    jobs: Sequence[JobDraft] = ()
     metadata: dict[str, Any]
     callback_url: str = ""
+    expires_at: datetime | None = None
 
 
 def submit_batch(
     *, tenant: Tenant, api_key: ApiKey | None, draft: BatchDraft, now: datetime
 ) -> Batch:
-    """Write the batch and all its jobs, or raise ManyFaults and write nothing."""
-    jobs = _build_jobs(tenant=tenant, api_key=api_key, drafts=draft.jobs, now=now)
+    """Write the batch and the jobs of its drafts at once."""
+    jobs = [
+        services.build_job(tenant=tenant, api_key=api_key, draft=each, now=now)
+        for each in draft.jobs
+    ]
+    batch = build_batch(tenant=tenant, api_key=api_key, draft=draft, now=now)
+    return write_batch(batch, jobs)
+
+
+def write_batch(batch: Batch, jobs: Sequence[Job]) -> Batch:
+    """Write a batch and all its jobs in one transaction."""
+    batch.total = len(jobs)
+    for job in jobs:
+        job.batch = batch
     with transaction.atomic():
-        batch = Batch.objects.create(
-            tenant=tenant,
-            api_key=api_key,
-            metadata=draft.metadata,
-            callback_url=draft.callback_url,
-            total=len(jobs),
-            created_at=now,
-        )
-        for job in jobs:
-            job.batch = batch
-        services.write_jobs(jobs, api_key=api_key, now=now)
-        audit.record(
-            type="batch.submitted",
-            actor=audit.actor_of(api_key),
-            at=now,
-            tenant=tenant,
-            batch_id=str(batch.pk),
-            total=batch.total,
-        )
+        batch.save(force_insert=True)
+        services.write_jobs(jobs, api_key=batch.api_key, now=batch.created_at)
+        record_submit(batch)
     return batch
 
 
-def _build_jobs(
-    *, tenant: Tenant, api_key: ApiKey | None, drafts: Sequence[JobDraft], now: datetime
-) -> list[Job]:
-    known = cache(regions.read_pools)  # once for all of them
-    jobs, faults = [], []
-    for index, draft in enumerate(drafts):
-        try:
-            options.check_combination(services.build_options(tenant, draft.options))
-            jobs.append(
-                services.build_job(
-                    tenant=tenant, api_key=api_key, draft=draft, now=now, known=known
-                )
-            )
-        except InvalidRequest as error:
-            faults += faults_of(error, "items", index)
-    check_faults(faults)
-    return jobs
+def build_batch(
+    *, tenant: Tenant, api_key: ApiKey | None, draft: BatchDraft, now: datetime
+) -> Batch:
+    """Return the batch of a draft, not yet written and without its total."""
+    return Batch(
+        tenant=tenant,
+        api_key=api_key,
+        metadata=draft.metadata,
+        callback_url=draft.callback_url,
+        expires_at=draft.expires_at,
+        created_at=now,
+    )
+
+
+def record_submit(batch: Batch) -> None:
+    """Write into the audit who submitted the batch."""
+    of: dict[str, Any] = (
+        {"retry_of": str(batch.retry_of_id)} if batch.retry_of_id else {}
+    )
+    audit.record(
+        type="batch.submitted",
+        actor=audit.actor_of(batch.api_key),
+        at=batch.created_at,
+        tenant=batch.tenant,
+        batch_id=str(batch.pk),
+        total=batch.total,
+        **of,
+    )
 
 
 def check_faults(faults: Sequence[Fault]) -> None:
     """Raise ManyFaults if anything is wrong; the first hundred are told."""
     if faults:
-        raise ManyFaults(faults[:_MAX_FAULTS])
+        raise ManyFaults(faults[:MAX_FAULTS], count=len(faults))
 
 
 def get_batch(*, tenant: Tenant, batch_id: UUID) -> Batch:
     """Return a batch of this tenant, or raise NotFound."""
-    batch = Batch.objects.filter(tenant=tenant, pk=batch_id).first()
+    batch = find_batches(tenant=tenant).filter(pk=batch_id).first()
     if batch is None:
         raise NotFound
     return batch
+
+
+def find_batches(*, tenant: Tenant) -> QuerySet[Batch]:
+    """Return the tenant's batches, but for those that came to nothing."""
+    return Batch.objects.filter(tenant=tenant).exclude(state=BatchState.DROPPED)
 
 
 def count_ended(events: Iterable[Event], *, now: datetime) -> None:

@@ -20,7 +20,7 @@ from django.utils.module_loading import import_string
 
 from jobs import audit, stored_objects
 from jobs.errors import JobStateError
-from jobs.models import Batch, Event, IdempotencyKey, Job, Tenant
+from jobs.models import Batch, BatchError, Event, IdempotencyKey, Job, Tenant
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +126,7 @@ def _empty(job: Job, now: datetime) -> None:
         "is_silent": None,
         # The rest may hold names and search terms.
         "options": {k: v for k, v in job.options.items() if k == "model"},
+        "custom_id": "",
         "metadata": {},
         "callback_url": "",
         "error_detail": "",
@@ -145,6 +146,7 @@ def _empty_batches(batches: Collection[UUID], now: datetime) -> list[Batch]:
     kept = Job.objects.filter(batch__in=locked, erased_at=None)
     rows = Batch.objects.filter(pk__in=locked, erased_at=None)
     emptied = list(rows.exclude(pk__in=kept.values("batch")))
+    BatchError.objects.filter(batch__in=emptied).delete()
     for batch in emptied:
         batch.erased_at, batch.metadata, batch.callback_url = now, {}, ""
     Batch.objects.bulk_update(emptied, ["erased_at", "metadata", "callback_url"])

@@ -18,6 +18,8 @@ class Fault:
     pointer: str
     code: str
     detail: str
+    # Of a manifest; counted from 1.
+    line: int | None = None
 
 
 class PlatformError(Exception):
@@ -52,10 +54,12 @@ class InvalidRequest(PlatformError):
 class ManyFaults(InvalidRequest):
     """Some of the request is not as it should be."""
 
-    def __init__(self, found: Sequence[Fault]) -> None:
+    def __init__(self, found: Sequence[Fault], *, count: int | None = None) -> None:
         only = found[0] if len(found) == 1 else None
         super().__init__(only.detail if only else "", code=only.code if only else "")
         self.found = found
+        # How many there are; not all of them need be told.
+        self.count = len(found) if count is None else count
 
     @property
     def faults(self) -> Sequence[Fault]:

@@ -22,6 +22,7 @@ JOB: dict[str, Any] = {
     "status": "queued",
     "mode": "async",
     "batch_id": None,
+    "custom_id": None,
     "priority": "high",
     "audio": {"url": "https://audio.example.com/calls/4711.wav"},
     "options": {"model": "nova-3", "smart_format": True, "diarize": True},

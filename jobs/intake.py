@@ -4,7 +4,7 @@ Nothing half-written: the upload reaches storage inside the transaction that nam
 and leaves it again if that transaction fails. The row itself is ``jobs.services``'.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -23,7 +23,6 @@ from jobs import (
     services,
     uploads,
 )
-from jobs.batches import BatchDraft
 from jobs.idempotency import Answer
 from jobs.models import ApiKey, Batch, Job, Tenant
 from jobs.services import JobDraft
@@ -96,20 +95,18 @@ def examine(*, tenant: Tenant, submission: Submission) -> Submission:
 def accept_batch(
     *,
     caller: Caller,
-    draft: BatchDraft,
+    batch: Batch,
+    jobs: Sequence[Job],
     body: dict[str, Any],
     answer: Callable[[Batch], Answer],
-    now: datetime,
 ) -> tuple[Answer, bool]:
     """Accept a batch, all of it or nothing, and return the answer, once per key.
 
-    Raises ManyFaults or IdempotencyConflict.
+    Raises IdempotencyConflict.
     """
 
     def make() -> Answer:
-        batch = batches.submit_batch(
-            tenant=caller.tenant, api_key=caller.api_key, draft=draft, now=now
-        )
+        batches.write_batch(batch, jobs)
         transaction.on_commit(dispatch.wake)
         return answer(batch)
 
@@ -118,7 +115,7 @@ def accept_batch(
         route="submit batch",
         key=caller.key,
         digest=idempotency.digest_of(body),
-        now=now,
+        now=batch.created_at,
         make=make,
     )
 

@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.fields.json import KeyTextTransform
 
 from jobs.errors import NotFound
-from jobs.models import Attempt, Job, Tenant
+from jobs.models import Attempt, Batch, BatchState, Job, Tenant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class JobFilter:
 
 def get_job(*, tenant: Tenant, job_id: UUID) -> Job:
     """Return a job of this tenant, or raise NotFound."""
-    job = Job.objects.filter(tenant=tenant, pk=job_id).first()
+    job = visible(Job.objects.filter(tenant=tenant, pk=job_id)).first()
     if job is None:
         raise NotFound
     return job
@@ -38,18 +38,24 @@ def get_job(*, tenant: Tenant, job_id: UUID) -> Job:
 
 def find_job_of_active_tenant(job_id: UUID) -> Job | None:
     """Return the job for a caller without a key, whose right to it was checked."""
-    jobs = Job.objects.select_related("tenant")
+    jobs = visible(Job.objects.select_related("tenant"))
     return jobs.filter(pk=job_id, tenant__is_active=True).first()
 
 
 def find_jobs(*, tenant: Tenant, wanted: JobFilter) -> QuerySet[Job]:
     """Return the tenant's jobs that are wanted."""
-    jobs = Job.objects.filter(_conditions(wanted), tenant=tenant)
+    jobs = visible(Job.objects.filter(_conditions(wanted), tenant=tenant))
     for number, (key, value) in enumerate(wanted.metadata.items()):
         name = f"metadata_{number}"
         jobs = jobs.alias(**{name: KeyTextTransform(key, "metadata")})
         jobs = jobs.filter(**{name: value})
     return jobs
+
+
+def visible(jobs: QuerySet[Job]) -> QuerySet[Job]:
+    """Leave out the jobs of batches that are not all written yet."""
+    hidden = Batch.objects.exclude(state=BatchState.OPEN)
+    return jobs.exclude(batch__in=hidden)
 
 
 def list_attempts(job: Job) -> list[Attempt]:

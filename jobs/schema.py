@@ -41,6 +41,7 @@ PROBLEM_TYPE = "application/problem+json"
 class ProblemEntry(serializers.Serializer[Any]):
     """One thing that is wrong, and where."""
 
+    line = serializers.IntegerField(required=False)
     pointer = serializers.CharField(required=False)
     parameter = serializers.CharField(required=False)
     header = serializers.CharField(required=False)
@@ -59,6 +60,7 @@ class Problem(serializers.Serializer[Any]):
     code = serializers.CharField()
     request_id = serializers.CharField()
     errors = ProblemEntry(many=True, required=False)  # type: ignore[assignment]
+    error_count = serializers.IntegerField(required=False)
 
 
 def problems(*statuses: int) -> dict[tuple[int, str], Any]:

@@ -153,7 +153,7 @@ class JobInput(StrictSerializer):
         asked: dict[str, Any] = self.validated_data
         sent = {name: self.initial_data[name] for name in asked if name != "file"}
         return Submission(
-            draft=_draft(asked, now=now), body=sent, file=asked.get("file")
+            draft=build_draft(asked, now=now), body=sent, file=asked.get("file")
         )
 
 
@@ -192,6 +192,7 @@ class JobOutput(serializers.Serializer[Job]):
     status = serializers.ChoiceField(choices=JobStatus.choices)
     mode = serializers.CharField()
     batch_id = serializers.UUIDField(allow_null=True)
+    custom_id = serializers.SerializerMethodField()
     priority = serializers.SerializerMethodField()
     audio = serializers.SerializerMethodField()
     options = serializers.JSONField()
@@ -215,6 +216,11 @@ class JobOutput(serializers.Serializer[Job]):
     def get_object(self, _job: Job) -> str:
         """Return the kind of thing this is."""
         return "job"
+
+    @extend_schema_field(serializers.CharField(allow_null=True))
+    def get_custom_id(self, job: Job) -> str | None:
+        """Return what its batch calls it."""
+        return job.custom_id or None
 
     @extend_schema_field({"type": "string", "enum": PRIORITIES})
     def get_priority(self, job: Job) -> str:
@@ -343,7 +349,8 @@ def seconds_to_wait(job: Job, *, now: datetime) -> int | None:
     return 2
 
 
-def _draft(asked: dict[str, Any], *, now: datetime) -> JobDraft:
+def build_draft(asked: dict[str, Any], *, now: datetime) -> JobDraft:
+    """Return the draft of checked fields; deadlines count from ``now``."""
     return JobDraft(
         audio_url=asked.get("audio_url", ""),
         options=asked.get("options", {}),
@@ -352,17 +359,19 @@ def _draft(asked: dict[str, Any], *, now: datetime) -> JobDraft:
         priority=Priority[asked.get("priority", "normal").upper()],
         allowed_regions=asked.get("allowed_regions", []),
         max_attempts=asked.get("max_attempts"),
-        expires_at=_expiry(asked, now),
+        expires_at=read_expiry(asked, now=now),
+        custom_id=asked.get("custom_id", ""),
     )
 
 
-def _expiry(asked: dict[str, Any], now: datetime) -> datetime | None:
+def read_expiry(asked: dict[str, Any], *, now: datetime) -> datetime | None:
+    """Return the deadline that is asked for; InvalidRequest for one out of range."""
     expires_at: datetime | None = asked.get("expires_at")
     if seconds := asked.get("expires_in_seconds"):
         expires_at = now + timedelta(seconds=seconds)
     latest = now + timedelta(seconds=MAX_EXPIRY_SECONDS)
     if expires_at and not now < expires_at <= latest:
-        message = "A job expires in the future, within 30 days."
+        message = "A deadline is in the future, within 30 days."
         _refuse(message, "expires_at", "field_invalid")
     return expires_at
 

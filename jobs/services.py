@@ -72,6 +72,7 @@ class JobDraft:
     channels: int | None = None
     is_silent: bool | None = None
     allowed_regions: list[str] = field(default_factory=list)
+    custom_id: str = ""
 
 
 def submit_job(

@@ -63,7 +63,12 @@ def _ours(request: Any, error: errors.PlatformError) -> HttpResponse | None:
     faults = faults_of(error) if isinstance(error, errors.InvalidRequest) else []
     entries = [_entry(fault) for fault in faults]
     response = problem_response(
-        request, status=status, code=error.code, detail=error.message, errors=entries
+        request,
+        status=status,
+        code=error.code,
+        detail=error.message,
+        errors=entries,
+        error_count=error.count if isinstance(error, errors.ManyFaults) else None,
     )
     if isinstance(error, errors.LimitExceeded) and error.retry_after:
         response.headers["Retry-After"] = str(error.retry_after)
@@ -93,10 +98,11 @@ def _theirs(request: Any, error: Exception) -> HttpResponse | None:
     if not isinstance(error, APIException):
         return None
     if isinstance(error, ValidationError):
-        entries = [_entry(fault) for fault in faults_of(error)]
-        one = entries[0] if len(entries) == 1 else None
-        code = one["code"] if one else "invalid_request"
-        detail = one["detail"] if one else "Some fields are not as they should be."
+        faults = faults_of(error)
+        entries = [_entry(fault) for fault in faults]
+        one = faults[0] if len(faults) == 1 else None
+        code = one.code if one else "invalid_request"
+        detail = one.detail if one else "Some fields are not as they should be."
     else:
         entries, detail = [], str(error.detail)
         code = str(getattr(error.detail, "code", "error"))
@@ -112,7 +118,7 @@ def _theirs(request: Any, error: Exception) -> HttpResponse | None:
     return response
 
 
-def _entry(fault: errors.Fault) -> dict[str, str]:
+def _entry(fault: errors.Fault) -> dict[str, str | int]:
     place = fault.pointer
     if place.startswith("?"):
         where = {"parameter": place[1:]}
@@ -120,4 +126,5 @@ def _entry(fault: errors.Fault) -> dict[str, str]:
         where = {"pointer": place}
     else:
         where = {"header": place}
-    return {**where, "code": fault.code, "detail": fault.detail}
+    line = {} if fault.line is None else {"line": fault.line}
+    return {**line, **where, "code": fault.code, "detail": fault.detail}

@@ -37,7 +37,8 @@ def problem_response(
     status: int,
     code: str,
     detail: str,
-    errors: Sequence[Mapping[str, str]] = (),
+    errors: Sequence[Mapping[str, str | int]] = (),
+    error_count: int | None = None,
 ) -> HttpResponse:
     """Build the response; its ``code`` is stable, its ``detail`` a sentence."""
     problem: dict[str, Any] = {
@@ -51,6 +52,8 @@ def problem_response(
     }
     if errors:
         problem["errors"] = list(errors)
+    if error_count is not None:
+        problem["error_count"] = error_count
     response = HttpResponse(json.dumps(problem), status=status)
     response.headers["Content-Type"] = CONTENT_TYPE
     if code in RETRY_SECONDS:

@@ -115,6 +115,11 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         "Send one of them.",
     ),
     (
+        *("custom_id_repeated", 400, "An id that is taken"),
+        "Two items of a batch have the same `custom_id`.",
+        "Give each its own, or none.",
+    ),
+    (
         *("metadata_invalid", 400, "Metadata that we do not take"),
         "Metadata is flat: at most 16 keys, values of text (512 characters), number"
         " or boolean.",

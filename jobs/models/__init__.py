@@ -5,10 +5,11 @@ Fields, constraints and filters only. The one writer of ``Job.status`` is
 """
 
 from jobs.models.attempts import Attempt
+from jobs.models.batches import Batch, BatchError, BatchState
 from jobs.models.erasure import ObjectToErase
 from jobs.models.events import Event
 from jobs.models.ids import new_id
-from jobs.models.jobs import Batch, CallbackStyle, Job, Mode, Priority
+from jobs.models.jobs import CallbackStyle, Job, Mode, Priority
 from jobs.models.quotas import QuotaCounter
 from jobs.models.regions import Region
 from jobs.models.requests import IdempotencyKey, StreamTicket
@@ -19,6 +20,8 @@ __all__ = [
     "ApiKey",
     "Attempt",
     "Batch",
+    "BatchError",
+    "BatchState",
     "CallbackStyle",
     "Event",
     "IdempotencyKey",

@@ -4,8 +4,9 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import F, Q
 
+from jobs.models.batches import Batch
 from jobs.models.ids import new_id
-from jobs.models.jobs import Batch, Job
+from jobs.models.jobs import Job
 from jobs.models.tenants import Tenant
 from jobs.transaction_ids import TransactionIdField
 

@@ -1,9 +1,10 @@
-"""What: jobs, and batches of them."""
+"""What: jobs."""
 
 from django.db import models
 from django.db.models import F, Q, Value
 from django.utils import timezone
 
+from jobs.models.batches import Batch
 from jobs.models.ids import new_id
 from jobs.models.regions import Region
 from jobs.models.tenants import ApiKey, Tenant
@@ -35,63 +36,6 @@ class CallbackStyle(models.TextChoices):
     DEEPGRAM_PUT = "deepgram_put"
 
 
-class Batch(models.Model):
-    """Jobs submitted together, counted as they end; told of as one.
-
-    The counters are the fan-out's: an event is counted in the commit that marks it.
-    """
-
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    tenant = models.ForeignKey(Tenant, models.PROTECT, related_name="batches")
-    api_key = models.ForeignKey(ApiKey, models.SET_NULL, null=True, blank=True)
-    metadata = models.JSONField(default=dict)
-    # Who is told of the batch itself; its jobs have callback URLs of their own.
-    callback_url = models.TextField(blank=True)
-    total = models.PositiveIntegerField()
-    completed = models.PositiveIntegerField(default=0)
-    failed = models.PositiveIntegerField(default=0)
-    canceled = models.PositiveIntegerField(default=0)
-    expired = models.PositiveIntegerField(default=0)
-    # The last share of its jobs, in percent, that somebody was told of.
-    told_percent = models.PositiveSmallIntegerField(default=0)
-    created_at = models.DateTimeField(default=timezone.now)
-    finished_at = models.DateTimeField(null=True, blank=True)
-    # Since the last of its jobs was erased; what was said of it is gone, too.
-    erased_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        verbose_name_plural = "batches"
-        constraints = [
-            models.CheckConstraint(
-                name="batch_erased_holds_nothing",
-                condition=Q(erased_at__isnull=True) | Q(metadata={}, callback_url=""),
-            ),
-            models.CheckConstraint(
-                name="batch_finished_iff_all_done",
-                condition=Q(
-                    finished_at__isnull=True,
-                    total__gt=F("completed")
-                    + F("failed")
-                    + F("canceled")
-                    + F("expired"),
-                )
-                | Q(
-                    finished_at__isnull=False,
-                    total=F("completed") + F("failed") + F("canceled") + F("expired"),
-                ),
-            ),
-        ]
-        indexes = [models.Index("tenant", F("id").desc(), name="batch_of_tenant")]
-
-    def __str__(self) -> str:
-        return str(self.id)
-
-    @property
-    def done(self) -> int:
-        """How many of its jobs have ended, however."""
-        return self.completed + self.failed + self.canceled + self.expired
-
-
 class Job(models.Model):
     """One transcription, whichever door it came through."""
 
@@ -106,6 +50,8 @@ class Job(models.Model):
         related_name="jobs",
         db_index=False,
     )
+    # What its batch calls it; "" where it does not.
+    custom_id = models.CharField(max_length=128, blank=True, default="", db_default="")
     mode = models.CharField(max_length=8, choices=Mode, default=Mode.ASYNC)
     retry_of = models.ForeignKey(
         "self", models.SET_NULL, null=True, blank=True, related_name="retries"

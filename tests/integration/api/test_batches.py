@@ -225,3 +225,32 @@ def test_a_thousand_jobs_are_one_request(api, django_assert_max_num_queries):
     assert answer.status_code == 202
     assert Job.objects.count() == 1000
     assert json.loads(answer.content)["counts"]["total"] == 1000
+
+
+def test_items_have_ids_of_their_own(api):
+    body = {"items": [{**items(1)[0], "custom_id": "call 7"}, *items(1)]}
+
+    batch = api.post("/v1/batches", body=body).json()
+
+    listed = api.get(f"/v1/jobs?batch_id={batch['id']}").json()["data"]
+    assert [job["custom_id"] for job in listed] == [None, "call 7"]
+
+
+@pytest.mark.parametrize(
+    ("custom_id", "code"),
+    [
+        ("twice", "custom_id_repeated"),
+        ("", "field_invalid"),
+        ("x" * 129, "field_invalid"),
+        ("a\tb", "field_invalid"),
+    ],
+)
+def test_an_id_is_of_one_item_and_can_be_read(api, custom_id, code):
+    named = [{**items(1)[0], "custom_id": each} for each in ("twice", custom_id)]
+
+    answer = api.post("/v1/batches", body={"items": named})
+
+    problem = assert_problem(answer, 400, code)
+    assert [e["pointer"] for e in problem["errors"]] == ["/items/1/custom_id"]
+    assert problem["error_count"] == 1
+    assert Batch.objects.count() == 0

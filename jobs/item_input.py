@@ -1,0 +1,31 @@
+"""The shape of one item of a batch: a job by URL, and what the batch calls it."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from jobs.errors import InvalidRequest
+from jobs.serializers import JobInput
+from jobs.strict_json import is_storable
+
+MAX_CUSTOM_ID = 128
+
+
+class BatchItemInput(JobInput):
+    """One job of a batch: as a single job, by URL, and with an id of your own."""
+
+    file = None  # type: ignore[assignment]  # how DRF takes a field away
+    custom_id = serializers.CharField(
+        required=False, trim_whitespace=False, max_length=MAX_CUSTOM_ID
+    )
+
+    def validate_custom_id(self, custom_id: str) -> str:
+        """Refuse what cannot be stored, or be told apart when read."""
+        if not is_storable(custom_id) or not custom_id.isprintable():
+            message = "An id is text without control characters."
+            raise InvalidRequest(message, code="field_invalid", pointer="/custom_id")
+        return custom_id
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Check what fields say together; defaults alone need no audio."""
+        return attrs if self.partial else super().validate(attrs)
