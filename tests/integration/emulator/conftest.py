@@ -56,7 +56,10 @@ class Process:
 
     def client(self, key: str = "test-key") -> DeepgramClient:
         environment = DeepgramClientEnvironment(
-            base=self.url, production=self.url, agent=self.url, agent_rest=self.url
+            base=self.url,
+            production=self.url.replace("http", "ws"),
+            agent=self.url,
+            agent_rest=self.url,
         )
         return DeepgramClient(
             api_key=key, environment=environment, httpx_client=self.http, max_retries=0

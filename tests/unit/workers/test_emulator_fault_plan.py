@@ -9,8 +9,10 @@ def subject(*tags: str, content: str = "sha", url: str = "") -> faults.Subject:
     )
 
 
-def names(plan: faults.FaultPlan, call: faults.Subject, *, is_early=False) -> list[str]:
-    return [fault.name for fault in plan.choose(call, is_early=is_early)]
+def names(
+    plan: faults.FaultPlan, call: faults.Subject, *, kinds=faults.LATE
+) -> list[str]:
+    return [fault.name for fault in plan.choose(call, kinds)]
 
 
 @pytest.mark.parametrize(
@@ -71,9 +73,9 @@ def test_a_fault_is_counted_only_at_its_own_point():
     plan = faults.FaultPlan(seed=0)
     call = subject("emu:rstx1", "emu:503x1")
 
-    assert names(plan, call, is_early=True) == ["rstx1"]
+    assert names(plan, call, kinds=faults.EARLY) == ["rstx1"]
     assert names(plan, call) == ["503x1"]
-    assert names(plan, call, is_early=True) == []
+    assert names(plan, call, kinds=faults.EARLY) == []
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import asyncio
 import json
 import time
 import uuid
+from collections.abc import Set
 
 from aiohttp import web
 
@@ -75,14 +76,14 @@ class Call:
         early = self._choose_faults(
             # The length is all that is known of a body before it is read.
             content=f"{self._request.content_length} bytes",
-            is_early=True,
+            kinds=faults.EARLY,
         )
         if early:
             return await self._misbehave(early[0], b"")
         source = await self._receive()
         chosen = self._choose_faults(
             content=source if isinstance(source, str) else source.sha256,
-            is_early=False,
+            kinds=faults.LATE,
         )
         try:
             for fault in chosen:
@@ -136,7 +137,7 @@ class Call:
         return sound
 
     def _choose_faults(
-        self, *, content: str, is_early: bool
+        self, *, content: str, kinds: Set[faults.Kind]
     ) -> tuple[faults.Fault, ...]:
         subject = faults.Subject(
             tags=self._wanted.tags,
@@ -145,7 +146,7 @@ class Call:
             url=self._entry.url,
             content=content,
         )
-        chosen = self._emulator.faults.choose(subject, is_early=is_early)
+        chosen = self._emulator.faults.choose(subject, kinds)
         if chosen:
             self._entry.fault = ", ".join(fault.name for fault in chosen)
         return chosen

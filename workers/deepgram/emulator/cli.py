@@ -17,6 +17,8 @@ _TUNING = (
     ("--latency-min", float, "lower end of a share drawn per call"),
     ("--latency-max", float, "upper end of it"),
     ("--words", int, "words per channel, whatever the duration (canned)"),
+    ("--stream-concurrency", int, "live streams per project before 429"),
+    ("--stream-idle-seconds", float, "silence after which a stream is closed"),
 )
 _FIXED = (
     ("--host", str, "address to listen on"),

@@ -31,6 +31,14 @@ class Tuning:
     latency_min: float = 0.0
     latency_max: float = 0.0
     words: int | None = None
+    stream_concurrency: int | None = None
+    stream_idle_seconds: float = 10.0
+
+    def for_streams(self) -> "Tuning":
+        """Return a copy whose limits are those of live streams."""
+        return dataclasses.replace(
+            self, concurrency=self.stream_concurrency, rate_per_minute=None
+        )
 
     def changed(self, settings: Mapping[str, Any]) -> "Tuning":
         """Return a copy with these settings, or raise InvalidTuning."""
@@ -68,8 +76,8 @@ class Config:
     ready_file: Path | None = None
 
 
-_OPTIONAL = frozenset({"concurrency", "rate_per_minute", "retry_after", "words"})
-_WHOLE = frozenset({"concurrency", "rate_per_minute", "words"})
+_WHOLE = frozenset({"concurrency", "rate_per_minute", "words", "stream_concurrency"})
+_OPTIONAL = _WHOLE | {"retry_after"}
 
 
 def _check_number(name: str, value: object) -> None:

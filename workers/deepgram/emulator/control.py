@@ -73,6 +73,7 @@ async def clear_log(request: web.Request) -> web.Response:
     emulator = request.app[state.EMULATOR]
     emulator.journal.clear()
     emulator.limiter.reset_peaks()
+    emulator.stream_limiter.reset_peaks()
     return web.json_response({})
 
 
@@ -83,6 +84,7 @@ async def show_statistics(request: web.Request) -> web.Response:
         {
             **emulator.limiter.report(time.monotonic()),
             **emulator.journal.report(),
+            "streams": emulator.stream_limiter.report(time.monotonic()),
             "window_seconds": limits.WINDOW_SECONDS,
             "callbacks": dataclasses.asdict(emulator.callbacks.counts),
             "engine": emulator.transcriber.engine.name,
@@ -91,15 +93,38 @@ async def show_statistics(request: web.Request) -> web.Response:
     )
 
 
+async def show_streams(request: web.Request) -> web.Response:
+    """Return the live streams that are open, the oldest first."""
+    streams = _find_streams(request)
+    return web.json_response({"streams": [_describe(each) for each in streams]})
+
+
+async def cut_streams(request: web.Request) -> web.Response:
+    """Break off every open stream at once, or those with a `tag` or of a `project`.
+
+    `how=rst` (the default) resets the connections, `how=1011` closes them as Deepgram
+    does when it has nothing to say.
+    """
+    how = request.query.get("how", "rst")
+    if how not in {"rst", "1011"}:
+        return web.json_response({"error": "how is rst or 1011"}, status=_BAD_REQUEST)
+    streams = _find_streams(request)
+    told = [_describe(each) for each in streams]
+    for each in streams:
+        each.cut(is_reset=how == "rst")
+    return web.json_response({"cut": told})
+
+
 async def show_status(request: web.Request) -> web.Response:
     """Return the health of a self-hosted server; it listens only when ready."""
     emulator = request.app[state.EMULATOR]
     usage = emulator.limiter.report(time.monotonic())
+    streams = emulator.stream_limiter.report(time.monotonic())
     return web.json_response(
         {
             "system_health": "Healthy",
             "active_batch_requests": usage["in_flight"],
-            "active_stream_requests": 0,
+            "active_stream_requests": streams["in_flight"],
             "active_listen_v2_stream_requests": 0,
         }
     )
@@ -108,6 +133,32 @@ async def show_status(request: web.Request) -> web.Response:
 async def show_engine(_request: web.Request) -> web.Response:
     """Return that the engine is there, since the server listens only then."""
     return web.json_response({"engine_connection_status": "Connected"})
+
+
+def _find_streams(request: web.Request) -> list[state.Stream]:
+    """Return the open streams that the query means, the oldest first."""
+    query = request.query
+    return sorted(
+        (
+            each
+            for each in request.app[state.EMULATOR].streams
+            if ("tag" not in query or query["tag"] in each.entry.tags)
+            and ("project" not in query or query["project"] == each.entry.project)
+        ),
+        key=lambda stream: stream.entry.seq,
+    )
+
+
+def _describe(stream: state.Stream) -> dict[str, Any]:
+    entry = stream.entry
+    return {
+        "seq": entry.seq,
+        "request_id": entry.request_id,
+        "project": entry.project,
+        "tags": list(entry.tags),
+        "bytes": entry.size_bytes,
+        "duration": round(stream.seconds, 6),
+    }
 
 
 def _show_faults(emulator: state.Emulator) -> web.Response:

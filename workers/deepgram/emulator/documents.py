@@ -63,19 +63,13 @@ def build_document(
     if not engine.is_inventive:
         features = []
     results = _build_results(sound.sha256, shape, spoken, features)
-    model = str(uuid.uuid5(_NAMES, f"{engine.name}/{shape.model}"))
+    model, description = describe_model(engine.name, shape)
     metadata: Json = {
         "sha256": sound.sha256,
         "duration": round(measure.duration, 6),
         "channels": measure.channels,
         "models": [model],
-        "model_info": {
-            model: {
-                "name": f"emulator-{engine.name}",
-                "version": _VERSION,
-                "arch": shape.family,
-            }
-        },
+        "model_info": {model: description},
         **insights.build_metadata(spoken[0] if spoken else (), features, model),
     }
     if "diarize" in features:
@@ -88,6 +82,16 @@ def build_document(
         duration=measure.duration,
         channels=measure.channels,
     )
+
+
+def describe_model(engine: str, shape: options.Shape) -> tuple[str, Json]:
+    """Return the UUID of a model, and what says that it is no model of Deepgram's."""
+    description = {
+        "name": f"emulator-{engine}",
+        "version": _VERSION,
+        "arch": shape.family,
+    }
+    return str(uuid.uuid5(_NAMES, f"{engine}/{shape.model}")), description
 
 
 def _warning(feature: str) -> Json:

@@ -1,12 +1,14 @@
 """What shall go wrong, and when: decided by tags in the call or by rules set before.
 
 A tag reads `emu:<what>[x<times>][ra<seconds>]`, for example `emu:429x2ra1`: answer 429
-with `Retry-After: 1`, the first two times. Pure decisions; `misbehaviour` acts on them.
+with `Retry-After: 1`, the first two times. In a live stream `emu:cut2.5` resets the
+connection after 2.5 s of audio, `emu:cut3m` after three results. Pure decisions;
+`misbehaviour` and `live.session` act on them.
 """
 
 import collections
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -34,23 +36,37 @@ class Kind(StrEnum):
     NOREAD = "noread"
     TRUNCATE = "truncate"
     EMPTY = "empty"
+    # In the middle of a live stream, after so many seconds of audio or results.
+    CUT = "cut"
+    BYE = "bye"
+    STALL = "stall"
+    SLOW = "slow"
 
 
+MIDSTREAM = frozenset({Kind.CUT, Kind.BYE, Kind.STALL})
 # Decided before the body is read, when its hash is not known yet.
 EARLY = frozenset({Kind.RST, Kind.NOREAD})
+LATE = frozenset(Kind) - EARLY - MIDSTREAM - {Kind.SLOW}
+# What keeps a live stream from beginning, and all that can happen to one.
+HANDSHAKE = frozenset({Kind.STATUS, Kind.HTML, Kind.CLOSE, Kind.RST})
+LIVE = (
+    HANDSHAKE
+    | MIDSTREAM
+    | {Kind.DELAY, Kind.SLOW, Kind.NOREAD, Kind.BADJSON, Kind.WEIRD, Kind.EMPTY}
+)
 # The call goes on and ends well, only later or with other words.
 MILD = frozenset({Kind.DELAY, Kind.TRUNCATE, Kind.EMPTY})
 
 _NAMES = "|".join(kind.value for kind in Kind if kind is not Kind.STATUS)
 _TAG = re.compile(
     rf"(?:(?P<status>[2-5]\d\d)(?P<alternate>alt)?"
-    rf"|(?P<kind>{_NAMES})(?P<value>\d+(?:\.\d+)?)?)"
+    rf"|(?P<kind>{_NAMES})(?P<value>\d+(?:\.\d+)?)?(?P<counted>m)?)"
     r"(?:x(?P<times>\d+))?(?:ra(?P<retry_after>\d+(?:\.\d+)?))?"
 )
 _MATCHABLE = frozenset({"tag", "path", "model", "url"})
 _RULE_FIELDS = frozenset(
     {"match", "probability", "times", "per", "delay_s", "kind", "value"}
-    | {"status", "headers", "body", "alternate"}
+    | {"status", "headers", "body", "alternate", "counted"}
 )
 
 
@@ -70,6 +86,7 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     is_alternate: bool = False
+    is_counted: bool = False  # the value counts results, not seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,13 +144,13 @@ class FaultPlan:
         self._counts: dict[tuple[str, str], int] = {}
         self._totals: collections.Counter[str] = collections.Counter()
 
-    def choose(self, subject: Subject, *, is_early: bool) -> tuple[Fault, ...]:
-        """Return what goes wrong now; each fault is asked for at one point only."""
+    def choose(self, subject: Subject, kinds: Set[Kind]) -> tuple[Fault, ...]:
+        """Return what of these kinds goes wrong; each is asked for once in a call."""
         if not self._rules and not any(t.startswith(PREFIX) for t in subject.tags):
             return ()
         return (
-            *self._choose_by_tag(subject, is_early=is_early),
-            *self._choose_by_rule(subject, is_early=is_early),
+            *self._choose_by_tag(subject, kinds),
+            *self._choose_by_rule(subject, kinds),
         )
 
     def add(self, sources: Iterable[Mapping[str, Any]]) -> None:
@@ -163,20 +180,20 @@ class FaultPlan:
             for rule in self._rules
         ]
 
-    def _choose_by_tag(self, subject: Subject, *, is_early: bool) -> Iterator[Fault]:
+    def _choose_by_tag(self, subject: Subject, kinds: Set[Kind]) -> Iterator[Fault]:
         for tag in subject.tags:
             parsed = parse_tag(tag)
             if parsed is None:
                 continue
             fault, times = parsed
-            if (fault.kind in EARLY) is not is_early:
+            if fault.kind not in kinds:
                 continue
             if times is None or self._count(tag, subject.identity) <= times:
                 yield fault
 
-    def _choose_by_rule(self, subject: Subject, *, is_early: bool) -> Iterator[Fault]:
+    def _choose_by_rule(self, subject: Subject, kinds: Set[Kind]) -> Iterator[Fault]:
         for rule in self._rules:
-            if (rule.fault.kind in EARLY) is not is_early or not rule.matches(subject):
+            if rule.fault.kind not in kinds or not rule.matches(subject):
                 continue
             turn = self._count(f"turn:{rule.number}", subject.identity)
             draw = chance.fraction(self._seed, rule.number, subject.identity, turn)
@@ -223,6 +240,7 @@ def parse_tag(tag: str) -> tuple[Fault, int | None] | None:
         delay_seconds=_delay_of(kind, value),
         headers={"retry-after": retry_after} if retry_after else {},
         is_alternate=part["alternate"] is not None,
+        is_counted=part["counted"] is not None,
     )
     return fault, int(part["times"]) if part["times"] else None
 
@@ -274,6 +292,7 @@ def _parse_fault(source: Mapping[str, Any], number: int) -> Fault:
         headers={str(k): str(v) for k, v in source.get("headers", {}).items()},
         body=source.get("body"),
         is_alternate=bool(source.get("alternate", False)),
+        is_counted=bool(source.get("counted", False)),
     )
 
 

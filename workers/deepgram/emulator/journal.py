@@ -53,6 +53,7 @@ class Entry:
     duration: float | None = None
     model: str = ""
     features: tuple[str, ...] = ()
+    close_code: int | None = None
     callback: str = ""
     callback_attempts: int = 0
     callback_status: int | None = None
@@ -78,6 +79,7 @@ class Entry:
             "bytes": self.size_bytes,
             "sha256": self.sha256 or None,
             "duration": self.duration,
+            "close_code": self.close_code,
             "callback": self.callback or None,
             "callback_attempts": self.callback_attempts,
             "callback_status": self.callback_status,

@@ -32,8 +32,22 @@ async def perform(
     if fault.kind is faults.Kind.NOREAD:
         await asyncio.sleep(NOREAD_SECONDS if fault.value is None else fault.value)
     if fault.kind in {faults.Kind.CLOSE, faults.Kind.RST, faults.Kind.NOREAD}:
-        return _hang_up(request, is_reset=fault.kind is not faults.Kind.CLOSE)
+        return hang_up(request, is_reset=fault.kind is not faults.Kind.CLOSE)
     return build_answer(fault, request_id)
+
+
+def hang_up(request: web.Request, *, is_reset: bool) -> web.Response:
+    """End the connection without an answer, politely or with a RST."""
+    transport = request.transport
+    if transport is not None and is_reset:
+        plug = transport.get_extra_info("socket")
+        # Lingering for zero seconds turns the closing into a reset.
+        plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    elif transport is not None:
+        transport.close()
+    # Never sent: the connection is gone.
+    return web.Response()
 
 
 def answer_status(fault: faults.Fault) -> int:
@@ -113,17 +127,3 @@ async def _begin(
     response.content_length = len(document)
     await response.prepare(request)
     return response
-
-
-def _hang_up(request: web.Request, *, is_reset: bool) -> web.Response:
-    """End the connection without an answer, politely or with a RST."""
-    transport = request.transport
-    if transport is not None and is_reset:
-        plug = transport.get_extra_info("socket")
-        # Lingering for zero seconds turns the closing into a reset.
-        plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()
-    elif transport is not None:
-        transport.close()
-    # Never sent: the connection is gone.
-    return web.Response()

@@ -127,7 +127,7 @@ def parse_options(pairs: Pairs) -> Options:
         is_summarized=last.get("summarize", "false") != "false",
         search=_all_of(pairs, "search"),
         raw=_parse_raw(last),
-        words=_whole(last["emu_words"]) if "emu_words" in last else None,
+        words=parse_whole(last["emu_words"]) if "emu_words" in last else None,
     )
     return Options(
         shape=shape,
@@ -191,13 +191,13 @@ def _parse_raw(last: dict[str, str]) -> RawFormat | None:
     """Return the format of containerless audio when the caller declares one."""
     for name in ("sample_rate", "channels", "alternatives"):
         if name in last:
-            _whole(last[name])
+            parse_whole(last[name])
     if "encoding" not in last or "sample_rate" not in last:
         return None
     return RawFormat(
         encoding=last["encoding"],
-        sample_rate=max(1, _whole(last["sample_rate"])),
-        channels=max(1, _whole(last.get("channels", "1"))),
+        sample_rate=max(1, parse_whole(last["sample_rate"])),
+        channels=max(1, parse_whole(last.get("channels", "1"))),
     )
 
 
@@ -223,7 +223,8 @@ def _split_extra(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _whole(text: str) -> int:
+def parse_whole(text: str) -> int:
+    """Return a whole number, or raise Refused."""
     if not (text.isascii() and text.isdigit()):
         raise refusals.Refused(refusals.invalid_query("invalid digit found in string"))
     if len(text) > _MOST_DIGITS:

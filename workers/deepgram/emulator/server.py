@@ -13,6 +13,7 @@ from pathlib import Path
 from aiohttp import web
 
 from workers.deepgram.emulator import config, control, listen, projects, state
+from workers.deepgram.emulator.live import door
 
 # Longer than any client keeps an idle connection, so that it is never the server
 # which closes one just as the next call is sent.
@@ -28,6 +29,7 @@ def build_app(emulator: state.Emulator) -> web.Application:
     app[state.EMULATOR] = emulator
     project = "/v1/projects/{project}"
     app.router.add_post("/v1/listen", listen.listen)
+    app.router.add_get("/v1/listen", door.listen, allow_head=False)
     app.router.add_routes(
         [
             web.get("/v1/projects", projects.guarded(projects.list_projects)),
@@ -47,6 +49,8 @@ def build_app(emulator: state.Emulator) -> web.Application:
             web.get("/__emu__/log", control.show_log),
             web.delete("/__emu__/log", control.clear_log),
             web.get("/__emu__/stats", control.show_statistics),
+            web.get("/__emu__/streams", control.show_streams),
+            web.delete("/__emu__/streams", control.cut_streams),
         ]
     )
     app.on_response_prepare.append(_name_response)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -20,6 +20,16 @@ from workers.deepgram.emulator import (
 )
 
 
+class Stream(Protocol):
+    """A live stream that is open."""
+
+    entry: journal.Entry
+    seconds: float
+
+    def cut(self, *, is_reset: bool) -> None:
+        """Break it off."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Emulator:
     """Hold every part; `tuning` is the only one that is replaced while it runs."""
@@ -28,11 +38,13 @@ class Emulator:
     tuning: config.Tuning
     keyring: keys.KeyRing
     limiter: limits.Limiter
+    stream_limiter: limits.Limiter
     faults: faults.FaultPlan
     journal: journal.Journal
     transcriber: transcription.Transcriber
     fetcher: bodies.Fetcher
     callbacks: callbacks.CallbackSender
+    streams: set[Stream] = field(default_factory=set)
     started_at: float = field(default_factory=time.time)
 
     async def start(self) -> None:
@@ -55,6 +67,7 @@ class Emulator:
         """Go back to the faults, limits and latency of the start."""
         self.faults.clear()
         self.limiter.forget_window()
+        self.stream_limiter.forget_window()
         self.tuning = self.settings.tuning
 
 
@@ -68,6 +81,7 @@ def build_emulator(settings: config.Config) -> Emulator:
         tuning=settings.tuning,
         keyring=keys.KeyRing(allowed=settings.keys, projects=settings.projects),
         limiter=limits.Limiter(),
+        stream_limiter=limits.Limiter(),
         faults=faults.FaultPlan(seed=settings.seed),
         journal=journal.Journal(settings.log_size),
         transcriber=transcription.Transcriber(engines.build_engine(settings)),
