@@ -213,11 +213,14 @@ class RegionAdmin(ServiceAdmin):
     )
     fields = (
         *("name", "base_url", "key_setting", "max_concurrent", "max_per_minute"),
-        *("pools", "weight", *_steered),
+        *("max_streams", "pools", "weight", *_steered),
     )
     # Django 5 warns of the scheme it takes for granted, http.
     formfield_overrides = {models.URLField: {"assume_scheme": "https"}}
-    list_display = ("name", "base_url", "max_concurrent", "max_per_minute", *_steered)
+    list_display = (
+        *("name", "base_url", "max_concurrent", "max_per_minute", "max_streams"),
+        *_steered,
+    )
     ordering = ("name",)
     actions = tuple(_steer(action) for action in regions.STEERS)
 

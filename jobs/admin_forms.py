@@ -81,6 +81,7 @@ class RegionForm(forms.ModelForm):  # type: ignore[type-arg]
             "key_setting",
             "max_concurrent",
             "max_per_minute",
+            "max_streams",
             "pools",
             "weight",
         ]

@@ -9,19 +9,18 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from itertools import compress
 from typing import Protocol
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import F, Q
-from django.utils import timezone
 
 from jobs import lanes, services
-from jobs.errors import StaleJobState
 from jobs.fairness import Load, Rota, next_turns
 from jobs.in_hand import Snapshot, take_snapshot
-from jobs.models import Attempt, Job, Region, Tenant
+from jobs.models import Job, Mode, Region
 from jobs.state import JobStatus
 
 MAX_CLAIM = 500  # a tick stays short however much room there is
@@ -72,18 +71,28 @@ ORDER BY head.priority, head.id
 """
 
 
+class Kind(StrEnum):
+    """Which of the upstream's limits a call counts against."""
+
+    PRERECORDED = "prerecorded"
+    STREAM = "stream"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permit:
     """Leave to call, by name: one claim of one job, and the narrow pools it needs."""
 
     member: str
     pools: tuple[str, ...] = ()
+    kind: Kind = Kind.PRERECORDED
 
 
 class Permits(Protocol):
     """The upstream's limits as one ledger: places, narrow pools, a sliding minute."""
 
-    def find_room(self, region: Region, *, at_door: bool = False) -> dict[str, int]:
+    def find_room(
+        self, region: Region, *, at_door: bool = False, kind: Kind = Kind.PRERECORDED
+    ) -> dict[str, int]:
         """Return free places in all (key "") and in each pool; {} when it is away.
 
         Whoever is not at a door leaves some to those who said that they wait there.
@@ -96,6 +105,9 @@ class Permits(Protocol):
         self, region: Region, permits: Sequence[Permit], *, at_door: bool = False
     ) -> list[bool]:
         """Grant in order while there is room; all False when the ledger is away."""
+
+    def renew(self, region: str, permits: Iterable[Permit]) -> None:
+        """Hold these places, whatever room there is: running calls are facts."""
 
     def release(self, region: str, permits: Iterable[Permit]) -> None:
         """Give places back; unknown ones are ignored."""
@@ -116,7 +128,18 @@ def build_permit(job: UUID, lease_token: int, lane: str) -> Permit:
 
 def permit_of(job: Job) -> Permit:
     """Return the permit that the present claim of this job holds."""
-    return build_permit(job.pk, job.lease_token, job.lane)
+    return _permit_of_claim(job, job.lease_token)
+
+
+def next_permit_of(job: Job) -> Permit:
+    """Return the permit that the next claim of this job would hold."""
+    return _permit_of_claim(job, job.lease_token + 1)
+
+
+def _permit_of_claim(job: Job, lease_token: int) -> Permit:
+    if job.mode == Mode.LIVE:  # the narrow pools are those of prerecorded calls
+        return Permit(member=f"{job.pk}.{lease_token}", kind=Kind.STREAM)
+    return build_permit(job.pk, lease_token, job.lane)
 
 
 def claim_all(
@@ -139,92 +162,15 @@ def claim_all(
             yield claimed
 
 
-def claim_at_door(
-    job: Job, *, permits: Permits, worker: str, now: datetime
-) -> tuple[Job, Attempt] | None:
-    """Claim a job that waits at a door and begin its call, in one commit.
-
-    None when no place is free: a later look may find one. Raises NoUseWaiting when
-    none will come soon, StaleJobState when somebody else has the job by now.
-    """
-    snapshot = take_snapshot(now=now)
-    _check_may_have_one_more(job, snapshot)
-    regions = find_open_regions(snapshot, now=now)
-    pinned = [region.name for region in regions if region.is_pinned]
-    permit = build_permit(job.pk, job.lease_token + 1, job.lane)
-    rooms = {}
-    for region in regions:
-        if not lanes.may_run(job.lane, region.name, pinned=pinned):
-            continue
-        rooms[region] = permits.find_room(region, at_door=True)
-        is_full = snapshot.count_in(region) >= region.max_concurrent
-        if is_full or not _has_room(rooms[region], permit):
-            continue
-        if permits.acquire(region, [permit], at_door=True)[0]:
-            return _begin(job, permit, region=region, permits=permits, worker=worker)
-    if not any(rooms.values()):  # no region is open to it, or no ledger answers
-        raise NoUseWaiting
-    for region in rooms:
-        permits.want(region, permit)
-    return None
-
-
-class NoUseWaiting(Exception):
-    """No place will come soon for this job, however long somebody waits for it."""
-
-
-def _check_may_have_one_more(job: Job, snapshot: Snapshot) -> None:
-    tenant = Tenant.objects.get(pk=job.tenant_id)
-    limit = tenant.max_in_flight
-    has_all = limit is not None and snapshot.by_tenant()[tenant.pk] >= limit
-    if tenant.is_paused or has_all:
-        raise NoUseWaiting
-
-
-def _has_room(room: Mapping[str, int], permit: Permit) -> bool:
-    # A pool that the region does not limit is not in its room.
-    return room.get("", 0) > 0 and all(room.get(pool, 1) > 0 for pool in permit.pools)
-
-
-def _begin(
-    job: Job, permit: Permit, *, region: Region, permits: Permits, worker: str
-) -> tuple[Job, Attempt]:
-    try:
-        with transaction.atomic():
-            return _advance_and_start(job, region=region, worker=worker)
-    except BaseException:
-        # Who claimed it meanwhile holds a place of the same name.
-        claimed = Job.objects.filter(pk=job.pk, lease_token=job.lease_token + 1)
-        if not claimed.exists():
-            permits.release(region.name, [permit])
-        raise
-
-
-def _advance_and_start(job: Job, *, region: Region, worker: str) -> tuple[Job, Attempt]:
-    now = timezone.now()
-    moved = services.advance(
-        Job.objects.filter(pk=job.pk, lease_token=job.lease_token),
-        to=JobStatus.PROCESSING,
-        at=now,
-        region=region,
-        lease_token=F("lease_token") + 1,
-        lease_until=now + services.lease_time(),
-        ready=True,
-        run_at=None,
-    )
-    begun = moved and services.start_call(
-        job_id=job.pk, lease_token=moved[0].lease_token, worker=worker, now=now
-    )
-    if not begun:
-        raise StaleJobState
-    return begun
-
-
-def find_open_regions(snapshot: Snapshot, *, now: datetime) -> list[Region]:
+def find_open_regions(
+    snapshot: Snapshot, *, now: datetime, live: bool = False
+) -> list[Region]:
     """Return the regions open for work, the least loaded for its weight first."""
     rows = Region.objects.filter(is_enabled=True, is_drained=False)
     rows = rows.filter(Q(paused_until=None) | Q(paused_until__lte=now))
-    return sorted(rows, key=lambda r: (snapshot.count_in(r) / r.weight, r.name))
+    return sorted(
+        rows, key=lambda r: (snapshot.count_in(r, live=live) / r.weight, r.name)
+    )
 
 
 def claim(

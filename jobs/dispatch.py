@@ -32,6 +32,7 @@ from jobs.state import JobStatus
 logger = logging.getLogger(__name__)
 
 TRANSCRIBE_TASK = "workers.transcribe"
+CLOSE_LIVE_TASK = "workers.close_live_sessions"
 WAKE_CHANNEL = "transcribe:wake"
 # What a send raises when the broker cannot be reached.
 BROKER_AWAY = (KombuError, redis.RedisError, OSError)
@@ -45,6 +46,8 @@ class Ticked:
 
     is_crowded: bool = False
     taken_back: int = 0
+    # Live sessions lost their process: somebody has to end them.
+    has_lost_live: bool = False
     expired: int = 0
     claimed: list[Job] = field(default_factory=list)
 
@@ -97,6 +100,7 @@ def _mend(found: Due, ticked: Ticked, *, up_since: datetime) -> list[Job]:
     was_up = now - max(up_since, found.server_up_since) >= services.lease_time()
     if found.lost and was_up:
         ticked.taken_back = leases.take_back_lost(now=now)
+    ticked.has_lost_live = found.lost_live and was_up
     if found.late:
         ticked.expired = leases.expire(now=now)
     if found.waiting:

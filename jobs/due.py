@@ -19,6 +19,8 @@ _QUESTIONS = """
 SELECT statement_timestamp(), pg_postmaster_start_time(),
   (SELECT lease_until FROM jobs_job WHERE status = 'processing'
    ORDER BY lease_until LIMIT 1) < statement_timestamp(),
+  EXISTS (SELECT 1 FROM jobs_job WHERE status = 'processing' AND mode = 'live'
+          AND lease_until < statement_timestamp()),
   (SELECT expires_at FROM jobs_job
    WHERE status IN ('processing', 'queued') AND expires_at IS NOT NULL
    ORDER BY expires_at LIMIT 1) <= statement_timestamp(),
@@ -38,6 +40,7 @@ class Due:
     at: datetime
     server_up_since: datetime
     lost: bool
+    lost_live: bool
     late: bool
     waiting: bool
     stuck: bool
@@ -54,11 +57,13 @@ def find_due() -> Due:
     patience = services.lease_time() - RECALL_AFTER
     with connection.cursor() as cursor:
         cursor.execute(_QUESTIONS, [patience.total_seconds()])
-        at, up_since, lost, late, waiting, stuck, ready = cursor.fetchone()
+        at, up_since, *answers = cursor.fetchone()
+    lost, lost_live, late, waiting, stuck, ready = answers
     return Due(
         at=at,
         server_up_since=up_since,
         lost=bool(lost),  # null where there is no row at all
+        lost_live=lost_live,
         late=bool(late),
         waiting=bool(waiting),
         stuck=stuck,

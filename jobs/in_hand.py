@@ -15,8 +15,8 @@ WORKER_SEEN_SECONDS = 10
 
 # Off the small index of the leased jobs, whatever else the table holds.
 _HELD = """
-SELECT region_id, tenant_id, worker, count(*) FROM jobs_job
-WHERE status = 'processing' GROUP BY 1, 2, 3
+SELECT region_id, tenant_id, worker, mode = 'live', count(*) FROM jobs_job
+WHERE status = 'processing' GROUP BY 1, 2, 3, 4
 """
 
 
@@ -27,19 +27,25 @@ def queue_of(region: str) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class Snapshot:
-    """Jobs in hand by region, tenant and worker ("" waits in the broker)."""
+    """Jobs in hand by region, tenant and worker ("" waits in the broker).
+
+    Live sessions are apart: the upstream has other places for them, and no worker of
+    the queue runs one.
+    """
 
     held: Counter[tuple[str, UUID, str]]
+    streams: Counter[tuple[str, UUID, str]]
     workers: list[Worker]
 
-    def count_in(self, region: Region) -> int:
+    def count_in(self, region: Region, *, live: bool = False) -> int:
         """Return how many jobs the region has in hand."""
-        return sum(n for (name, _, _), n in self.held.items() if name == region.name)
+        held = self.streams if live else self.held
+        return sum(n for (name, _, _), n in held.items() if name == region.name)
 
-    def by_tenant(self) -> Counter[UUID]:
+    def by_tenant(self, *, live: bool = False) -> Counter[UUID]:
         """Return how many jobs each tenant has in hand, anywhere."""
         counts: Counter[UUID] = Counter()
-        for (_, tenant, _), number in self.held.items():
+        for (_, tenant, _), number in (self.streams if live else self.held).items():
             counts[tenant] += number
         return counts
 
@@ -70,11 +76,12 @@ class Snapshot:
 
 def take_snapshot(*, now: datetime) -> Snapshot:
     """Read the rows: two small statements."""
+    held: Counter[tuple[str, UUID, str]] = Counter()
+    streams: Counter[tuple[str, UUID, str]] = Counter()
     with connection.cursor() as cursor:
         cursor.execute(_HELD)
-        held = Counter(
-            {(region, tenant, name): n for region, tenant, name, n in cursor.fetchall()}
-        )
+        for region, tenant, name, is_live, number in cursor.fetchall():
+            (streams if is_live else held)[region, tenant, name] = number
     seen_since = now - timedelta(seconds=WORKER_SEEN_SECONDS)
     workers = list(Worker.objects.filter(seen_at__gte=seen_since))
-    return Snapshot(held=held, workers=workers)
+    return Snapshot(held=held, streams=streams, workers=workers)

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 
 from jobs import due, services
 from jobs.in_hand import take_snapshot
-from jobs.models import Attempt, Job, Region
+from jobs.models import Attempt, Job, Mode, Region
 from jobs.state import OPEN, JobStatus
 
 logger = logging.getLogger(__name__)
@@ -24,9 +24,11 @@ def take_back_lost(*, now: datetime) -> int:
     """Requeue jobs whose lease ran out; return how many moved.
 
     A call that had begun counts as spent: its attempt becomes *unknown*, and a job
-    that took ``MAX_CRASHES`` workers down with it fails.
+    that took ``MAX_CRASHES`` workers down with it fails. Live sessions are left alone:
+    nobody can say their audio again, so they end with what there is.
     """
     dead = Job.objects.filter(status=JobStatus.PROCESSING, lease_until__lt=now)
+    dead = dead.exclude(mode=Mode.LIVE)
     lost = _hold(dead, order="lease_until")
     if not lost:
         return 0

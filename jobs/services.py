@@ -26,6 +26,7 @@ from jobs.models import (
     CallbackStyle,
     Event,
     Job,
+    Mode,
     Priority,
     Region,
     Tenant,
@@ -42,6 +43,7 @@ _RELEASED: dict[str, Any] = {
 }
 # What a retried job does not inherit.
 _OF_ONE_GO = {"expires_at", "allowed_regions", "mode", "route", "ready", "run_at"}
+_NO_AUDIO = "A live session's audio is not kept: there is nothing to transcribe again."
 # Ends that come from outside, whatever the job's worker is doing.
 _LET_GO = frozenset({JobStatus.CANCELED, JobStatus.EXPIRED})
 
@@ -152,6 +154,8 @@ def retry_job(*, job: Job, api_key: ApiKey | None, now: datetime) -> Job:
             raise JobStateError(f"The job is {current.status}: it has not ended yet.")
         if current.erased_at:
             raise Erased
+        if current.mode == Mode.LIVE:
+            raise JobStateError(_NO_AUDIO, code="live_not_retryable")
         again = submit_job(
             tenant=job.tenant, api_key=api_key, draft=_draft_again(current), now=now
         )
@@ -365,11 +369,14 @@ def close_attempt(
     return closed > 0
 
 
-def renew_leases(job_ids: Iterable[UUID], *, worker: str) -> None:
+def renew_leases(job_ids: Iterable[UUID], *, worker: str) -> set[UUID]:
     """Extend the leases of the calls this worker is running, and of no other's.
 
-    By the database's clock, which is the one that leases are judged by.
+    By the database's clock, which is the one that leases are judged by. Returns whose.
     """
-    Job.objects.filter(
+    running = Job.objects.filter(
         pk__in=job_ids, worker=worker, status=JobStatus.PROCESSING
-    ).update(lease_until=Now() + lease_time())
+    )
+    lease_until = Now() + lease_time()
+    renewed = _update_returning(running, changes={"lease_until": lease_until})
+    return {job.pk for job in renewed}

@@ -128,7 +128,17 @@ OUTCOMES: tuple[tuple[str, str, str, str], ...] = (
         "The operator's Deepgram account is empty.",
         "Tell the operator: jobs of this region wait until it is mended.",
     ),
+    (
+        *("session_lost", "The live session was lost"),
+        "The process that held the session died before anything was said.",
+        "Begin another session.",
+    ),
     # --- warnings of a job that completed
+    (
+        *("session_interrupted", "The live session broke off"),
+        "It did not end as it should; the transcript is what had been said until then.",
+        "Look at the end of the transcript.",
+    ),
     (
         *("duration_mismatch", "The transcript is shorter than the audio"),
         "Deepgram covered another length than the file has; it was asked again.",

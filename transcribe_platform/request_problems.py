@@ -414,6 +414,27 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         "The tenant has as many event streams open at this process as it may.",
         "Close some, or follow all jobs with one: `GET /v1/events`.",
     ),
+    # --- live sessions
+    (
+        *("no_stream_place", 429, "No place for a live session"),
+        "As many live sessions run as the platform may have; nothing was begun.",
+        _LATER,
+    ),
+    (
+        *("stream_limit_reached", 429, "Too many live sessions"),
+        "The tenant has as many live sessions open as it may; nothing was begun.",
+        "End one, or wait until one has ended.",
+    ),
+    (
+        *("account_paused", 429, "The account is paused"),
+        "The operator has paused the tenant: jobs wait, and no live session begins.",
+        "Ask the operator. Jobs may be submitted meanwhile.",
+    ),
+    (
+        *("live_not_retryable", 409, "A live session cannot be tried again"),
+        "The audio of a live session is not kept.",
+        "Begin another session, or submit a recording of your own.",
+    ),
     # --- event streams
     (
         *("last_event_id_invalid", 400, "Not an event's id"),

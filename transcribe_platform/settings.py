@@ -235,6 +235,14 @@ PRICES_PER_MINUTE = dict(
         "whisper=0.0048",
     )
 )
+# A stream costs more than a file.
+LIVE_PRICES_PER_MINUTE = dict(
+    part.split("=", 1)
+    for part in env_list(
+        "LIVE_PRICES_PER_MINUTE",
+        "nova-3=0.0077,nova-2=0.0058,nova=0.0058,enhanced=0.0165,base=0.0145",
+    )
+)
 CALL_DEADLINE_SECONDS = env_float("CALL_DEADLINE_SECONDS", 1260)
 LEASE_SECONDS = env_float("LEASE_SECONDS", 30)
 TICK_SECONDS = env_float("TICK_SECONDS", 0.1)

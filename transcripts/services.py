@@ -8,9 +8,8 @@ import gzip
 import json
 import logging
 import random
-import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
@@ -18,14 +17,14 @@ from uuid import UUID
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from jobs import audit, backoff, quotas, regions, services
 from jobs.errors import UpstreamError
 from jobs.models import Attempt, Job
 from jobs.state import JobStatus
-from transcripts import documents, links, prices
+from transcripts import documents, links, persisting, prices
 from transcripts.backends import (
     StoredAudio,
     TranscriptionBackend,
@@ -85,7 +84,7 @@ def _call(job: Job, attempt: Attempt, *, backend: TranscriptionBackend) -> None:
             raise _suspect("The upstream's answer is not a transcript.", result)
     except UpstreamError as error:
         failure = error
-        _persist(lambda now: fail(job, attempt, error=failure, now=now))
+        persisting.persist(lambda now: fail(job, attempt, error=failure, now=now))
         return
     raws: list[str] = []
 
@@ -94,7 +93,7 @@ def _call(job: Job, attempt: Attempt, *, backend: TranscriptionBackend) -> None:
             raws.append(store_raw(job, attempt, result.raw))
         finish(job, attempt, result=result, summary=summary, raw=raws[0], now=now)
 
-    _persist(commit)
+    persisting.persist(commit)
 
 
 def build_request(job: Job, attempt: Attempt) -> TranscriptionRequest:
@@ -152,27 +151,43 @@ def finish(
         return
     with transaction.atomic():
         is_first = _close_paid(job, attempt, result=result, summary=summary, now=now)
-        moved = is_first and _complete(job, summary, warnings=warnings, now=now)
-        if moved:
-            Transcript.objects.create(
-                job=job,
-                raw=raw,
-                request_id=result.request_id,
-                created_at=now,
-                **{name: getattr(summary, name) for name in _SUMMARY_FIELDS},
-            )
-        elif is_first:
+        moved = is_first and complete(
+            job,
+            summary,
+            raw=raw,
+            request_id=result.request_id,
+            warnings=warnings,
+            now=now,
+        )
+        if is_first and not moved:
             quotas.count_late(attempt)
-    # A commit that seemed to fail may have held: then the document is in use.
-    if not moved and not Transcript.objects.filter(job=job, raw=raw).exists():
+    if not moved:
+        drop_unused(job, raw)
+
+
+def drop_unused(job: Job, raw: str) -> None:
+    """Delete a document that no transcript names.
+
+    A commit that seemed to fail may have held: then it is in use.
+    """
+    if not Transcript.objects.filter(job=job, raw=raw).exists():
         logger.info("result of a stale claim dropped", extra={"job_id": job.pk})
         default_storage.delete(raw)
 
 
-def _complete(
-    job: Job, summary: documents.Summary, *, warnings: list[Any], now: datetime
+def complete(
+    job: Job,
+    summary: documents.Summary,
+    *,
+    raw: str,
+    request_id: str,
+    warnings: list[Any],
+    now: datetime,
 ) -> bool:
-    """Move the job to its good end; false for a stale claim."""
+    """Move the job to its good end and write its transcript; false for a stale claim.
+
+    To be called in the transaction that closes its call.
+    """
     moved = services.advance(
         _claim(job),
         to=JobStatus.COMPLETED,
@@ -182,6 +197,14 @@ def _complete(
         ready=False,
         run_at=None,
     )
+    if moved:
+        Transcript.objects.create(
+            job=job,
+            raw=raw,
+            request_id=request_id,
+            created_at=now,
+            **{name: getattr(summary, name) for name in _SUMMARY_FIELDS},
+        )
     return bool(moved)
 
 
@@ -354,25 +377,3 @@ def _suspect(message: str, result: TranscriptionResult) -> UpstreamError:
         status=200,
         request_id=result.request_id,
     )
-
-
-def _persist(commit: Callable[[datetime], None]) -> None:
-    """Commit the outcome of a paid call, again and again while what it needs is away.
-
-    A lease that ran out meanwhile does not void it; only a newer claim does.
-    """
-    give_up = time.monotonic() + settings.FINISH_GRACE_SECONDS
-    wait = 0.1
-    while True:
-        try:
-            commit(timezone.now())
-        except (OperationalError, InterfaceError, OSError):
-            if connection.in_atomic_block or time.monotonic() + wait > give_up:
-                raise
-            logger.warning("database or storage away, result held", exc_info=True)
-            with suppress(Exception):
-                connection.close()
-            time.sleep(wait)
-            wait = min(5.0, wait * 2)
-        else:
-            return

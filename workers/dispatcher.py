@@ -6,6 +6,7 @@ What a tick does lives with what it moves (``jobs.dispatch``, ``webhooks.dispatc
 import logging
 import threading
 import time
+from contextlib import suppress
 from datetime import datetime
 
 import redis
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 # News comes in bursts; one tick serves what arrives within this time.
 SETTLE_SECONDS = 0.002
+# Between two calls for whoever ends lost sessions, and how old one may grow.
+CALL_CLOSERS_SECONDS = 1
+LATE_SECONDS = 10
 # The next tick while deliveries flow: a receiver answers in milliseconds.
 DRAIN_SECONDS = 0.02
 
@@ -31,6 +35,7 @@ def run(*, stop: threading.Event, only_region: str | None = None) -> None:
     up_since: datetime | None = None
     permits = get_permits()
     wake_ups = WakeUps()
+    closers = Closers()
     while not stop.is_set():
         began = time.monotonic()
         is_second, pause = False, settings.TICK_SECONDS
@@ -43,6 +48,8 @@ def run(*, stop: threading.Event, only_region: str | None = None) -> None:
                 permits=permits, only_region=only_region, up_since=up_since
             )
             is_second = ticked.is_crowded
+            if ticked.has_lost_live:
+                closers.call()
             if webhook_dispatch.tick(now=timezone.now()):
                 pause = DRAIN_SECONDS  # what was sent makes room for more, soon
         except (DatabaseError, InterfaceError):
@@ -55,6 +62,21 @@ def run(*, stop: threading.Event, only_region: str | None = None) -> None:
             continue
         stop.wait(min(left, SETTLE_SECONDS))
         wake_ups.wait(max(0.0, left - SETTLE_SECONDS))
+
+
+class Closers:
+    """Calls whoever ends lost live sessions: a worker, as that takes its time."""
+
+    def __init__(self) -> None:
+        self._not_before = 0.0
+
+    def call(self) -> None:
+        """Send for one, a second apart; one that does not come is called again."""
+        if time.monotonic() < self._not_before:
+            return
+        self._not_before = time.monotonic() + CALL_CLOSERS_SECONDS
+        with suppress(*dispatch.BROKER_AWAY):
+            dispatch.publish(dispatch.CLOSE_LIVE_TASK, expires=LATE_SECONDS)
 
 
 class WakeUps:

@@ -12,8 +12,9 @@ import socket
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from uuid import UUID
 
 import redis
 from django.conf import settings
@@ -39,14 +40,27 @@ BEAT_SECONDS = 2.0
 class Heartbeat:
     """Keeps alive what this process runs; safe to use from many threads."""
 
-    def __init__(self, *, queues: list[str], slots: int, permits: RedisPermits) -> None:
+    def __init__(
+        self,
+        *,
+        queues: list[str],
+        slots: int,
+        permits: RedisPermits,
+        on_lost: Callable[[Job], None] | None = None,
+    ) -> None:
+        """``on_lost`` is told of each held job that is not ours any more, once.
+
+        It was canceled, say, or taken for lost while the database was away.
+        """
         # In a container a restarted worker has the host name and pid of the dead one.
         life = secrets.token_hex(3)
         self.name = f"{socket.gethostname()}.{os.getpid()}.{life}"
         self._queues = queues
         self._slots = slots
         self._permits = permits
+        self._on_lost = on_lost
         self._held: dict[Permit, Job] = {}
+        self._told: set[Permit] = set()
         self._lock = threading.Lock()
         self._leaving = False
 
@@ -67,16 +81,25 @@ class Heartbeat:
     @contextmanager
     def hold(self, job: Job) -> Iterator[None]:
         """Keep the job's lease and permit alive for the time of the block."""
+        self.take(job)
+        try:
+            yield
+        finally:
+            self.let_go(job)
+
+    def take(self, job: Job) -> None:
+        """Keep what the job's claim holds alive until it is let go."""
         permit = permit_of(job)
         with self._lock:
             self._held[permit] = job
         self._permits.begin(job.region_id or "", permit)
-        try:
-            yield
-        finally:
-            with self._lock:
-                del self._held[permit]
-            self._permits.release(job.region_id or "", [permit])
+
+    def let_go(self, job: Job) -> None:
+        """Give the claim's permit back."""
+        permit = permit_of(job)
+        with self._lock:
+            self._held.pop(permit, None)
+        self._permits.release(job.region_id or "", [permit])
 
     def beat(self) -> None:
         """Renew everything once; what is away is tried again at the next beat."""
@@ -95,7 +118,9 @@ class Heartbeat:
 
     def _renew_rows(self, held: dict[Permit, Job]) -> None:
         if held:
-            services.renew_leases([job.pk for job in held.values()], worker=self.name)
+            ids = [job.pk for job in held.values()]
+            ours = services.renew_leases(ids, worker=self.name)
+            self._tell_of_lost(held, ours=ours)
         if self._leaving:
             return
         Worker.objects.update_or_create(
@@ -107,6 +132,17 @@ class Heartbeat:
                 "seen_at": Now(),
             },
         )
+
+    def _tell_of_lost(self, held: dict[Permit, Job], *, ours: set[UUID]) -> None:
+        if self._on_lost is None:
+            return
+        for permit, job in held.items():
+            with self._lock:
+                is_held = self._held.get(permit) is job and permit not in self._told
+            if is_held and job.pk not in ours:
+                self._told.add(permit)
+                self._on_lost(job)
+        self._told.intersection_update(held)
 
     def _run(self) -> None:
         leave_pool()

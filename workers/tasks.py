@@ -18,7 +18,7 @@ from jobs import dispatch, erasure, lanes, quota_counts, tickets
 from jobs.claims import Permit
 from jobs.in_hand import QUEUE_PREFIX
 from jobs.models import Attempt, Region
-from transcripts import services
+from transcripts import live, services
 from transcripts.backends import get_backend
 from workers import storage
 from workers.deepgram import client, probe
@@ -62,11 +62,12 @@ def probe_regions(**_future: Any) -> None:
 
 @shared_task(name="workers.sweep")
 def sweep(**_future: Any) -> None:
-    """Erase objects without a row, keys, tickets and webhooks' log past their time."""
+    """Erase objects without a row, and what else is past its time."""
     now = timezone.now()
     yesterday = now - timedelta(days=1)
     storage.sweep(older_than=yesterday)
     tickets.forget_tickets(before=yesterday)
+    live.forget_finals()
     webhook_log.forget_old_deliveries(now=now)
 
 
@@ -74,6 +75,12 @@ def sweep(**_future: Any) -> None:
 def retention(**_future: Any) -> None:
     """Erase ended jobs whose tenant's retention is over."""
     erasure.erase_expired(limit=RETENTION_LIMIT, now=timezone.now())
+
+
+@shared_task(name=dispatch.CLOSE_LIVE_TASK)
+def close_live_sessions(**_future: Any) -> None:
+    """End the live sessions whose process is lost, with what was said in them."""
+    live.close_abandoned()
 
 
 @shared_task(name="workers.mend_quotas")

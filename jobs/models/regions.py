@@ -13,6 +13,8 @@ class Region(models.Model):
     key_setting = models.CharField(max_length=100, default="DEEPGRAM_API_KEY")
     max_concurrent = models.PositiveIntegerField(default=100)
     max_per_minute = models.PositiveIntegerField(default=980)
+    # Live sessions at once; Deepgram counts them apart from prerecorded calls.
+    max_streams = models.PositiveIntegerField(default=50, db_default=50)
     # Narrower limits of single features at once: {"diarize": 25, "entities": 5}.
     pools = models.JSONField(default=dict, blank=True)
     weight = models.PositiveIntegerField(default=1)

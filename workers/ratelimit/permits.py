@@ -1,13 +1,16 @@
-"""Permits: the upstream's limits as one ledger a region, in Redis.
+"""Permits: the upstream's limits as two ledgers a region, in Redis.
 
-A permit is a place among ``max_concurrent`` (a lease that ends with its holder), one of
-``max_per_minute`` (a sliding minute), and a place in each narrow pool it needs. Redis
-away means nothing is granted. A ledger that finds itself empty is filled from the rows
-that are the truth, the jobs in hand and the last minute's attempts, before it grants.
+A prerecorded call's permit is a place among ``max_concurrent`` (a lease that ends with
+its holder), one of ``max_per_minute`` (a sliding minute), and a place in each narrow
+pool it needs. A live session's is a place among ``max_streams``, which are counted
+apart. Redis away means nothing is granted. A ledger that finds itself empty is filled
+from the rows that are the truth, the jobs in hand and the last minute's attempts,
+before it grants.
 """
 
 import json
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -20,8 +23,8 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from jobs import lanes
-from jobs.claims import Permit, permit_of
-from jobs.models import Attempt, Job, Region
+from jobs.claims import Kind, Permit, permit_of
+from jobs.models import Attempt, Job, Mode, Region
 from jobs.state import JobStatus
 from workers.ratelimit.breaker import Breaker
 
@@ -34,10 +37,14 @@ TIMEOUT_SECONDS = 2
 WANT_MS = 2000
 MINUTE = timedelta(seconds=61.5)  # as long as the script has it
 _POOLS = list(lanes.POOLS)
+_NO_LIMIT = 1_000_000_000
 
 
 class RedisPermits:
-    """The ledger of prerecorded calls; implements ``jobs.claims.Permits``."""
+    """The ledgers of all regions; implements ``jobs.claims.Permits``.
+
+    Permits that are handed over together are of one kind.
+    """
 
     def __init__(
         self, client: "redis.Redis", *, own: "Mapping[str, redis.Redis] | None" = None
@@ -48,13 +55,15 @@ class RedisPermits:
         self._own = own or {}
         self.breaker = Breaker(client, own=self._own)
 
-    def find_room(self, region: Region, *, at_door: bool = False) -> dict[str, int]:
+    def find_room(
+        self, region: Region, *, at_door: bool = False, kind: Kind = Kind.PRERECORDED
+    ) -> dict[str, int]:
         """Return free places in all (key "") and in each pool; {} when it is away.
 
         No more than the region's circuit breaker lets through.
         """
         try:
-            rooms = self._ask_seeded(region, "find_room", at_door=at_door)
+            rooms = self._ask_seeded(region, "find_room", kind=kind, at_door=at_door)
             allowed = self.breaker.allow(region.name) if rooms[0] else 0
         except redis.RedisError:
             logger.warning("permit ledger away", extra={"region": region.name})
@@ -65,15 +74,22 @@ class RedisPermits:
     def want(self, region: Region, permit: Permit) -> None:
         """Say that somebody waits at a door for a place, for the next two seconds."""
         with suppress(redis.RedisError):
-            self._ask(region.name, "want", permits=[permit], want_ms=WANT_MS)
+            self._ask(
+                region.name,
+                "want",
+                kind=permit.kind,
+                permits=[permit],
+                want_ms=WANT_MS,
+            )
 
     def acquire(
         self, region: Region, permits: Sequence[Permit], *, at_door: bool = False
     ) -> list[bool]:
         """Grant in order while there is room; all False when the ledger is away."""
+        kind = permits[0].kind
         try:
             granted = self._ask_seeded(
-                region, "acquire", permits=permits, at_door=at_door
+                region, "acquire", kind=kind, permits=permits, at_door=at_door
             )
         except redis.RedisError:
             logger.warning("permit ledger away", extra={"region": region.name})
@@ -83,7 +99,7 @@ class RedisPermits:
     def begin(self, region: str, permit: Permit) -> None:
         """Say that the call begins now; without Redis the grant's time stands."""
         try:
-            self._ask(region, "begin", permits=[permit])
+            self._ask(region, "begin", kind=permit.kind, permits=[permit])
         except redis.RedisError:
             logger.warning("call not stamped", extra={"region": region})
 
@@ -92,19 +108,24 @@ class RedisPermits:
 
         Raises redis.RedisError.
         """
-        self._ask(region, "renew", permits=permits)
+        for kind, those in _by_kind(permits):
+            self._ask(region, "renew", kind=kind, permits=those)
 
     def release(self, region: str, permits: Iterable[Permit]) -> None:
         """Give places back at once; a place that cannot be given back expires."""
         try:
-            self._ask(region, "release", permits=permits)
+            for kind, those in _by_kind(permits):
+                self._ask(region, "release", kind=kind, permits=those)
         except redis.RedisError:
             logger.warning("permit not released", extra={"region": region})
 
-    def cool_down(self, region: str, *, seconds: float) -> None:
+    def cool_down(
+        self, region: str, *, seconds: float, kind: Kind = Kind.PRERECORDED
+    ) -> None:
         """Grant nothing for a while, to anybody: the upstream said 429."""
+        cooldown_ms = int(seconds * 1000)
         try:
-            self._ask(region, "cool_down", cooldown_ms=int(seconds * 1000))
+            self._ask(region, "cool_down", kind=kind, cooldown_ms=cooldown_ms)
         except redis.RedisError:
             logger.warning("cooldown not shared", extra={"region": region})
 
@@ -113,23 +134,21 @@ class RedisPermits:
         region: Region,
         verb: str,
         *,
+        kind: Kind,
         permits: Iterable[Permit] = (),
         at_door: bool = False,
     ) -> list[int]:
         """Ask about a region with its limits; fill the ledger first if it is empty."""
-        # At least one, or a door would wait for ever in front of a long queue.
-        share = max(1, int(region.max_concurrent * settings.SYNC_SHARE))
-        limits = {
-            "yields": 0 if at_door else share,
-            "max_concurrent": region.max_concurrent,
-            "max_per_minute": region.max_per_minute,
-            "pools": list(region.pools.values()),
+        names = list(region.pools) if kind == Kind.PRERECORDED else []
+        asked = {
+            "kind": kind,
+            "permits": list(permits),
+            **_limits_of(region, kind, at_door=at_door),
         }
-        names = list(region.pools)
-        answer = self._ask(region.name, verb, names, permits=permits, **limits)
+        answer = self._ask(region.name, verb, names, **asked)
         if answer == _UNSEEDED:
-            self._seed(region)
-            answer = self._ask(region.name, verb, names, permits=permits, **limits)
+            self._seed(region, kind)
+            answer = self._ask(region.name, verb, names, **asked)
         return list(answer)
 
     def _ask(
@@ -138,10 +157,11 @@ class RedisPermits:
         verb: str,
         names: Sequence[str] = _POOLS,
         *,
+        kind: Kind,
         permits: Iterable[Permit] = (),
         **fields: Any,
     ) -> Any:
-        base = f"permits:{{{region}:prerecorded}}"
+        base = f"permits:{{{region}:{kind}}}"
         parts = ["held", "window", "epoch", "cooldown", "counts", "wanted", *names]
         places = {pool: number for number, pool in enumerate(names, start=1)}
         asked = {
@@ -158,28 +178,68 @@ class RedisPermits:
             client=self._own.get(region, self._client),
         )
 
-    def _seed(self, region: Region) -> None:
+    def _seed(self, region: Region, kind: Kind) -> None:
         """Fill an empty ledger from the rows; whoever comes second changes nothing."""
-        in_hand = list(
-            Job.objects.filter(status=JobStatus.PROCESSING, region=region).only(
-                "pk", "lease_token", "lane", "started_at"
-            )
-        )
-        recent = Attempt.objects.filter(
-            region=region, started_at__gte=Now() - MINUTE
-        ).annotate(asked_at=Now())
-        ages = [
-            max(0, int((asked_at - started_at).total_seconds() * 1000))
-            for started_at, asked_at in recent.values_list("started_at", "asked_at")
+        is_live = kind == Kind.STREAM
+        in_hand = [
+            job
+            for job in Job.objects.filter(
+                status=JobStatus.PROCESSING, region=region
+            ).only("pk", "lease_token", "lane", "started_at", "mode")
+            if (job.mode == Mode.LIVE) == is_live
         ]
+        ages = [] if is_live else _read_ages(region)
         # A call that is about to begin is as good as one of this moment.
         ages += [0 for job in in_hand if job.started_at is None]
         held = [permit_of(job) for job in in_hand]
         logger.warning(
             "permit ledger filled from rows",
-            extra={"region": region.name, "held": len(held), "recent": len(ages)},
+            extra={
+                "region": region.name,
+                "kind": str(kind),
+                "held": len(held),
+                "recent": len(ages),
+            },
         )
-        self._ask(region.name, "seed", permits=held, ages=ages)
+        self._ask(region.name, "seed", kind=kind, permits=held, ages=ages)
+
+
+def _limits_of(region: Region, kind: Kind, *, at_door: bool) -> dict[str, Any]:
+    if kind == Kind.STREAM:
+        return {
+            "yields": 0,  # no queue waits for these places
+            "max_concurrent": region.max_streams,
+            "max_per_minute": _NO_LIMIT,
+            "pools": [],
+        }
+    # At least one, or a door would wait for ever in front of a long queue.
+    share = max(1, int(region.max_concurrent * settings.SYNC_SHARE))
+    return {
+        "yields": 0 if at_door else share,
+        "max_concurrent": region.max_concurrent,
+        "max_per_minute": region.max_per_minute,
+        "pools": list(region.pools.values()),
+    }
+
+
+def _by_kind(permits: Iterable[Permit]) -> Iterable[tuple[Kind, list[Permit]]]:
+    kinds: dict[Kind, list[Permit]] = defaultdict(list)
+    for permit in permits:
+        kinds[permit.kind].append(permit)
+    return kinds.items()
+
+
+def _read_ages(region: Region) -> list[int]:
+    """Return how many milliseconds ago each call of the last minute began."""
+    recent = (
+        Attempt.objects.filter(region=region, started_at__gte=Now() - MINUTE)
+        .exclude(job__mode=Mode.LIVE)
+        .annotate(asked_at=Now())
+    )
+    return [
+        max(0, int((asked_at - started_at).total_seconds() * 1000))
+        for started_at, asked_at in recent.values_list("started_at", "asked_at")
+    ]
 
 
 @cache

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from jobs import claims, dispatch, lent_threads
+from jobs import dispatch, door_claims, lent_threads
 from jobs.errors import StaleJobState
 from jobs.gate import Gate
 from jobs.models import Attempt, Job
@@ -66,7 +66,7 @@ class Runner:
             else:
                 services.run_call(*begun, holder=self.heartbeat, backend=get_backend())
                 dispatch.wake()
-        except claims.NoUseWaiting:
+        except door_claims.NoUseWaiting:
             release_to_queue(job)
         except StaleJobState:
             logger.info("job taken by the queue", extra={"job_id": job.pk})
@@ -80,7 +80,7 @@ class Runner:
     def _find_place(self, job: Job, *, give_up: float) -> tuple[Job, Attempt] | None:
         pause = LOOK_SECONDS
         while True:
-            begun = claims.claim_at_door(
+            begun = door_claims.claim_at_door(
                 job,
                 permits=self.permits,
                 worker=self.heartbeat.name,

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from jobs import audit, regions
 from jobs.errors import NotFound
-from jobs.models import Job, Region
+from jobs.models import Job, Mode, Region
 from jobs.state import JobStatus
 
 
@@ -26,6 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--key-setting")
         parser.add_argument("--max-concurrent", type=int)
         parser.add_argument("--max-per-minute", type=int)
+        parser.add_argument("--max-streams", type=int)
         parser.add_argument("--weight", type=int)
         parser.add_argument(
             "--pool",
@@ -62,6 +63,7 @@ class Command(BaseCommand):
             "key_setting",
             "max_concurrent",
             "max_per_minute",
+            "max_streams",
             "weight",
         )
         given = {field: options[field] for field in plain if options[field] is not None}
@@ -85,9 +87,12 @@ class Command(BaseCommand):
             ),
         }
         state = ", ".join(mark for mark, is_set in marks.items() if is_set) or "open"
-        running = Job.objects.filter(status=JobStatus.PROCESSING, region=region).count()
+        running = Job.objects.filter(status=JobStatus.PROCESSING, region=region)
+        streams = running.filter(mode=Mode.LIVE).count()
+        calls = running.count() - streams
         return (
-            f"{region.name:<16} {state:<28} {running}/{region.max_concurrent} at once,"
-            f" {region.max_per_minute}/min, weight {region.weight}"
+            f"{region.name:<16} {state:<28} {calls}/{region.max_concurrent} at once,"
+            f" {region.max_per_minute}/min, {streams}/{region.max_streams} live,"
+            f" weight {region.weight}"
             f" {region.pools or ''} {region.base_url}"
         )

@@ -9,7 +9,7 @@ from deepgram.core.api_error import ApiError
 from deepgram.listen.v1.media.client import MediaClient
 from django.utils import timezone
 
-from jobs import claims
+from jobs import door_claims
 from jobs import services as job_services
 from jobs.claims import Permit
 from jobs.models import Attempt, Event, Job, Worker
@@ -150,7 +150,7 @@ def test_a_callback_gets_the_document_signed_under_the_id_that_was_answered(
 
 def run_queued(customer, job):
     job.refresh_from_db()
-    begun = claims.claim_at_door(
+    begun = door_claims.claim_at_door(
         job, permits=customer.permits, worker="w", now=timezone.now()
     )
     run_call(*begun, holder=customer.runner.heartbeat, backend=get_backend())

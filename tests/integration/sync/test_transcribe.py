@@ -7,9 +7,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.utils import timezone
 
-from jobs import claims, leases, lent_threads, services, waiting
+from jobs import door_claims, leases, lent_threads, services, waiting
 from jobs.claims import Permit
-from jobs.errors import UpstreamError
+from jobs.errors import StaleJobState, UpstreamError
 from jobs.gate import Gate
 from jobs.models import Attempt, Event, IdempotencyKey, Job, Tenant
 from tests.factories import make_job, make_tenant, make_wav
@@ -194,10 +194,10 @@ def test_a_job_whose_process_died_at_the_door_is_the_queues_after_the_wait(door)
 def test_the_queue_and_the_door_cannot_both_have_a_job(door):
     job = make_job(door.api.tenant)
     claim = {"permits": door.permits, "worker": "web", "now": timezone.now()}
-    assert claims.claim_at_door(job, **claim) is not None
+    assert door_claims.claim_at_door(job, **claim) is not None
 
-    with pytest.raises(claims.StaleJobState):
-        claims.claim_at_door(job, **claim)
+    with pytest.raises(StaleJobState):
+        door_claims.claim_at_door(job, **claim)
 
     assert (Attempt.objects.count(), door.places_held()) == (1, 1)
 
