@@ -48,10 +48,14 @@ _RAW: dict[str, Any] = {
         ]
     },
 }
+_SRT = "1\n00:00:00,320 --> 00:00:01,320\nHello, storm.\n"
+_VTT = "WEBVTT\n\n00:00:00.320 --> 00:00:01.320\n<v Speaker 0>Hello, storm.\n"
 EXAMPLES = examples(
     answers={
         200: TRANSCRIPT,
         (200, "text/plain"): TRANSCRIPT["text"],
         (200, "application/vnd.deepgram+json"): _RAW,
+        (200, "application/x-subrip"): _SRT,
+        (200, "text/vtt"): _VTT,
     }
 )

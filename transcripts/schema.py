@@ -7,16 +7,10 @@ from drf_spectacular.utils import OpenApiExample
 
 from jobs.schema import problems, query_parameter
 from transcripts.examples import EXAMPLES
-from transcripts.serializers import (
-    FORMATS,
-    LinkInput,
-    LinkOutput,
-    TranscriptOutput,
-)
+from transcripts.formats import FORMATS
+from transcripts.serializers import LinkInput, LinkOutput, TranscriptOutput
 
 JSON = "application/json"
-TEXT = "text/plain"
-RAW = "application/vnd.deepgram+json"
 
 TRANSCRIPT: dict[str, Any] = {
     "operation_id": "get_transcript",
@@ -27,9 +21,9 @@ TRANSCRIPT: dict[str, Any] = {
         query_parameter("signature", description="Part of a link: what makes it ours."),
     ],
     "responses": {
+        **{(200, it.media_type): OpenApiTypes.STR for it in FORMATS.values()},
         (200, JSON): TranscriptOutput,
-        (200, TEXT): OpenApiTypes.STR,
-        (200, RAW): OpenApiTypes.OBJECT,
+        (200, FORMATS["raw"].media_type): OpenApiTypes.OBJECT,
         **problems(404, 409, 410),
     },
     "examples": EXAMPLES,

@@ -9,12 +9,7 @@ from typing import Any
 from rest_framework import serializers
 
 from jobs.serializers import StrictSerializer, WholeNumberField
-from transcripts.documents import best_alternative
-from transcripts.models import Transcript
-
-FORMATS = ("json", "text", "raw")
-_WORD = ("word", "start", "end", "confidence", "punctuated_word", "speaker")
-_UTTERANCE = ("id", "channel", "speaker", "start", "end", "confidence", "transcript")
+from transcripts.formats import FORMATS
 
 
 class WordOutput(serializers.Serializer[Any]):
@@ -77,7 +72,9 @@ class LinkInput(StrictSerializer):
     expires_in_seconds = WholeNumberField(
         required=False, default=3600, min_value=60, max_value=7 * 24 * 3600
     )
-    format = serializers.ChoiceField(choices=FORMATS, required=False, default="json")
+    format = serializers.ChoiceField(
+        choices=list(FORMATS), required=False, default="json"
+    )
 
 
 class LinkOutput(serializers.Serializer[Any]):
@@ -85,41 +82,3 @@ class LinkOutput(serializers.Serializer[Any]):
 
     url = serializers.URLField()
     expires_at = serializers.DateTimeField()
-
-
-def present_transcript(
-    transcript: Transcript, document: dict[str, Any]
-) -> dict[str, Any]:
-    """Return the transcript as JSON: the row's facts, the words from the document."""
-    results = document.get("results")
-    found = results if isinstance(results, dict) else {}
-    return {
-        "job_id": str(transcript.job_id),
-        "object": "transcript",
-        "text": transcript.text,
-        "language": transcript.language,
-        "confidence": transcript.confidence,
-        "duration_seconds": transcript.duration_seconds,
-        "model": transcript.model,
-        "request_id": transcript.request_id,
-        "channels": [_channel(channel) for channel in found.get("channels") or []],
-        "utterances": _chosen(found.get("utterances"), _UTTERANCE),
-        "warnings": transcript.job.warnings,
-    }
-
-
-def _channel(channel: object) -> dict[str, Any]:
-    best = best_alternative(channel)
-    return {
-        "transcript": best.get("transcript") or "",
-        "confidence": best.get("confidence"),
-        "words": _chosen(best.get("words"), _WORD),
-    }
-
-
-def _chosen(entries: object, names: tuple[str, ...]) -> list[dict[str, Any]]:
-    return [
-        {name: entry[name] for name in names if name in entry}
-        for entry in (entries if isinstance(entries, list) else [])
-        if isinstance(entry, dict)
-    ]

@@ -31,6 +31,7 @@ from transcripts.backends import (
     TranscriptionRequest,
     TranscriptionResult,
 )
+from transcripts.formats import Format, Source
 from transcripts.models import Transcript
 
 logger = logging.getLogger(__name__)
@@ -341,6 +342,11 @@ def make_link(
         expires_at=ends_at,
     )
     return url, ends_at
+
+
+def build_format(transcript: Transcript, chosen: Format) -> bytes:
+    """Return the transcript in one of its forms."""
+    return chosen.build(Source(transcript, read_raw(transcript)))
 
 
 def read_raw(transcript: Transcript) -> bytes:

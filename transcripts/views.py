@@ -8,7 +8,7 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -16,32 +16,24 @@ from jobs import audit
 from jobs.api import ApiView, key_of, tenant_of
 from jobs.negotiation import FormatNegotiation
 from transcripts import links, queries, schema, services
+from transcripts.formats import FORMATS, Format
 from transcripts.models import Transcript
-from transcripts.serializers import LinkInput, LinkOutput, present_transcript
+from transcripts.serializers import LinkInput, LinkOutput
 
 
-class TextRenderer(BaseRenderer):
-    """The words alone."""
+class FormatRenderer(BaseRenderer):
+    """Sends what a format has built, byte by byte."""
 
-    media_type = schema.TEXT
-    format = "text"
-
-    def render(self, data: Any, *_context: Any, **_more: Any) -> bytes:
-        """Encode the text."""
-        return str(data).encode()
-
-
-class RawRenderer(BaseRenderer):
-    """The upstream's own document, byte by byte."""
-
-    media_type = schema.RAW
-    format = "raw"
-    charset = None
     render_style = "binary"
 
     def render(self, data: Any, *_context: Any, **_more: Any) -> bytes:
         """Return it as it is."""
         return bytes(data)
+
+
+def _renderer_of(made: Format) -> type[FormatRenderer]:
+    names = {"media_type": made.media_type, "format": made.name}
+    return type(made.name, (FormatRenderer,), {**names, "charset": made.charset})
 
 
 class TranscriptDetail(ApiView):
@@ -50,7 +42,7 @@ class TranscriptDetail(ApiView):
     required_scopes = {"GET": "jobs:read"}
     query_parameters = {"GET": links.PARAMETERS}
     content_negotiation_class = FormatNegotiation
-    renderer_classes = (JSONRenderer, TextRenderer, RawRenderer)
+    renderer_classes = tuple(map(_renderer_of, FORMATS.values()))
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         """Ask a link for no key; one that comes with it counts for nothing."""
@@ -62,7 +54,7 @@ class TranscriptDetail(ApiView):
 
     @extend_schema(**schema.TRANSCRIPT)
     def get(self, request: Request, job_id: UUID) -> Response:
-        """Return the transcript as JSON, as plain text, or as Deepgram sent it.
+        """Return the transcript as JSON, text, captions, or as Deepgram sent it.
 
         With `expires` and `signature`, as links have them, no key is needed.
         """
@@ -120,10 +112,9 @@ def _link_parameters(request: Request) -> dict[str, str]:
 
 
 def _present(request: Request, transcript: Transcript) -> Response:
-    match request.accepted_renderer.format:
-        case "text":
-            return Response(transcript.text)
-        case "raw":
-            return Response(services.read_raw(transcript))
-    document = services.read_document(transcript)
-    return Response(present_transcript(transcript, document))
+    chosen = FORMATS[request.accepted_renderer.format]
+    name = f"{transcript.job_id}.{chosen.extension}"
+    return Response(
+        services.build_format(transcript, chosen),
+        headers={"Content-Disposition": f'inline; filename="{name}"'},
+    )

@@ -20,7 +20,7 @@ from jobs.models import Job, Mode, Tenant
 from jobs.serializers import JobOutput
 from jobs.state import JobStatus
 from transcripts import queries as transcripts
-from transcripts.serializers import present_transcript
+from transcripts.formats.ours import present_transcript
 from transcripts.services import read_document
 from workers.sync import runner
 

@@ -203,7 +203,7 @@ def test_a_key_that_means_nothing_here_does_no_harm(api, job):
         {"expires_in_seconds": 604801},
         {"expires_in_seconds": "60"},
         {"expires_in_seconds": None},
-        {"format": "srt"},
+        {"format": "docx"},
         {"format": None},
         {"job_id": "x"},
     ],

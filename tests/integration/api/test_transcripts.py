@@ -41,6 +41,10 @@ FORMS = [
     ("?format=text", {}, "text/plain; charset=utf-8"),
     ("", {"Accept": "application/vnd.deepgram+json"}, "application/vnd.deepgram+json"),
     ("?format=raw", {"Accept": "text/html"}, "application/vnd.deepgram+json"),
+    ("?format=srt", {}, "application/x-subrip; charset=utf-8"),
+    ("", {"Accept": "application/x-subrip"}, "application/x-subrip; charset=utf-8"),
+    ("?format=vtt", {"Accept": "text/plain"}, "text/vtt; charset=utf-8"),
+    ("", {"Accept": "text/vtt, */*;q=0.1"}, "text/vtt; charset=utf-8"),
 ]
 
 
@@ -52,11 +56,20 @@ def test_the_form_is_chosen_by_the_address_then_by_accept(
 
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == content_type
+    job_id = path.rpartition("/")[2]
+    named = answer.headers["Content-Disposition"]
+    assert named.startswith(f'inline; filename="{job_id}.')
     match content_type.split(";")[0]:
         case "text/plain":
             assert answer.content.decode() == "hello w\u00f6rld"
         case "application/vnd.deepgram+json":
             assert answer.content == RAW
+        case "application/x-subrip":
+            assert answer.content == b"1\n00:00:00,100 --> 00:00:01,100\nhello\n"
+        case "text/vtt":
+            assert answer.content == (
+                b"WEBVTT\n\n00:00:00.100 --> 00:00:01.100\nhello\n"
+            )
         case _:
             shown = answer.json()
             assert (shown["object"], shown["text"]) == (
@@ -66,7 +79,7 @@ def test_the_form_is_chosen_by_the_address_then_by_accept(
             assert shown["channels"][0]["words"] == [WORD]
 
 
-@pytest.mark.parametrize("query", ["?format=srt", "?format=", "?format=JSON"])
+@pytest.mark.parametrize("query", ["?format=docx", "?format=", "?format=JSON"])
 def test_a_form_that_is_not_to_be_had_is_refused(api, path, query):
     problem = assert_problem(api.get(path + query), 400, "parameter_invalid")
 

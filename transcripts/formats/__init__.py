@@ -1,0 +1,10 @@
+"""The forms that a transcript can be had in: one module each, and one line here."""
+
+from transcripts.formats import deepgram, ours, plain, srt, vtt
+from transcripts.formats.base import Format, Source
+
+__all__ = ["FORMATS", "Format", "Source"]
+
+# In the order in which Accept chooses among equals: the first is the default.
+_ALL = (ours.FORMAT, plain.FORMAT, deepgram.FORMAT, srt.FORMAT, vtt.FORMAT)
+FORMATS: dict[str, Format] = {each.name: each for each in _ALL}

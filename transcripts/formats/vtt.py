@@ -1,0 +1,39 @@
+"""WebVTT: captions for browsers, each under the name of its voice where it has one.
+
+https://www.w3.org/TR/webvtt1/: 4.1 file structure (hours may have more than two
+digits), 4.2.2 cue text and its escapes, 4.2.2 the voice span ``<v Speaker 0>``, whose
+end may be left out where it is all of the cue.
+"""
+
+from transcripts.formats.base import Format, Source, encode
+from transcripts.formats.captions import Caption, build_captions
+
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
+
+def _build(source: Source) -> bytes:
+    blocks = [_format_caption(each) for each in build_captions(source.document)]
+    return encode("\n".join(["WEBVTT\n", *blocks]))
+
+
+def _format_caption(caption: Caption) -> str:
+    name = str(caption.voice)
+    voice = f"<v {name}>" if name else ""
+    text = "\n".join(caption.lines()).translate(_ESCAPES)
+    times = f"{_format_time(caption.start)} --> {_format_time(caption.end)}"
+    return f"{times}\n{voice}{text}\n"
+
+
+def _format_time(at: int) -> str:
+    seconds, milliseconds = divmod(at, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}.{milliseconds:03}"
+
+
+FORMAT = Format(
+    name="vtt",
+    media_type="text/vtt",
+    extension="vtt",
+    build=_build,
+)
