@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, Min, Q, Sum
 
-from jobs.models import Attempt, Job
+from jobs.models import Attempt, Job, Mode
 from jobs.state import JobStatus
 
 # Counting a backlog of a hundred thousand for one answer would cost more than it says.
@@ -63,11 +63,14 @@ def _measure_speed(job: Job, *, now: datetime) -> float:
 
     From the first of them to now, so that a queue that has just begun to move counts.
     """
-    done = Attempt.objects.filter(
+    calls = Attempt.objects.filter(
         job__tenant_id=job.tenant_id,
         outcome=Attempt.Outcome.OK,
         started_at__gte=now - SPEED_WINDOW,
-    ).aggregate(audio=Sum("audio_seconds"), since=Min("started_at"))
+    )
+    done = calls.exclude(job__mode=Mode.LIVE).aggregate(
+        audio=Sum("audio_seconds"), since=Min("started_at")
+    )
     if not done["audio"]:
         return 0.0
     took: timedelta = now - done["since"]

@@ -18,7 +18,7 @@ from jobs.errors import InvalidRequest
 from jobs.estimates import Standing
 from jobs.hybrid_router import Reason, Source, Way
 from jobs.intake import Submission
-from jobs.models import Attempt, Job, Priority
+from jobs.models import Attempt, Job, Mode, Priority
 from jobs.services import JobDraft
 from jobs.state import JobStatus
 from jobs.strict_json import is_storable, pointer_to
@@ -234,6 +234,8 @@ class JobOutput(serializers.Serializer[Job]):
             return {}
         if job.audio_url:
             return {"url": without_query(job.audio_url)}
+        if job.mode == Mode.LIVE:
+            return {"stream": True}
         return {"filename": job.filename, "size_bytes": job.size_bytes}
 
     @extend_schema_field(serializers.DateTimeField(allow_null=True))

@@ -135,7 +135,10 @@ class JobCancel(ApiView):
 
     @extend_schema(**schema.CANCEL)
     def post(self, request: Request, job_id: UUID) -> Response:
-        """Cancel a job; a call under way is let go and its result dropped."""
+        """Cancel a job; a call under way is let go and its result dropped.
+
+        A live session ends within two seconds, and leaves no transcript.
+        """
         check_no_body(request)
         job = queries.get_job(tenant=tenant_of(request), job_id=job_id)
         canceled = services.cancel_job(
@@ -151,7 +154,10 @@ class JobRetry(ApiView):
 
     @extend_schema(**schema.RETRY)
     def post(self, request: Request, job_id: UUID) -> Response:
-        """Submit a final job again, as a new job that names it in ``retry_of``."""
+        """Submit a final job again, as a new job that names it in ``retry_of``.
+
+        Not a live session, whose audio is not kept.
+        """
         check_no_body(request)
         caller = caller_of(request)
         job = queries.get_job(tenant=caller.tenant, job_id=job_id)

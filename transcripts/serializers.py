@@ -32,7 +32,10 @@ class ChannelOutput(serializers.Serializer[Any]):
 
 
 class UtteranceOutput(serializers.Serializer[Any]):
-    """A stretch of speech of one speaker; only where the job asked for utterances."""
+    """A stretch of speech of one speaker.
+
+    Only where the job asked for utterances, and always of a live session.
+    """
 
     id = serializers.CharField(required=False)
     channel = serializers.IntegerField(required=False)

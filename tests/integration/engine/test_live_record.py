@@ -17,7 +17,11 @@ from jobs.errors import (
 from jobs.models import Attempt, Event, Job, Region
 from jobs.services import JobDraft
 from tests.factories import make_region
-from tests.integration.api.conftest import media  # noqa: F401
+from tests.integration.api.conftest import (
+    Api,
+    assert_problem,
+    media,  # noqa: F401
+)
 from tests.integration.engine.test_cancel_race import is_somebody_blocked
 from tests.platform_run import wait_until
 from transcripts import live, live_ends
@@ -397,6 +401,39 @@ def test_a_final_waits_for_the_end_that_is_being_committed(
 
     assert stored == [set()]
     assert LiveFinal.objects.count() == 0
+
+
+def test_the_api_shows_a_session_as_it_shows_any_job(engine):
+    api = Api(engine.tenant)
+    job, attempt = open_session(engine, metadata={"call": 7})
+    path = f"/v1/jobs/{job.pk}"
+    shown = api.get(path).json()
+    assert (shown["mode"], shown["status"], shown["audio"]) == (
+        *("live", "processing"),
+        {"stream": True},
+    )
+    assert_problem(api.get(f"/v1/transcripts/{job.pk}"), 409, "result_not_ready")
+    live.store_finals([final(job, 1, "good", "day")])
+
+    live.finish_session(job=job, attempt=attempt, ending=HEARD)
+
+    listed = api.get("/v1/jobs").json()["data"]
+    assert [(each["id"], each["status"]) for each in listed] == [
+        (str(job.pk), "completed")
+    ]
+    assert listed[0]["duration_seconds"] == 6.0
+    transcript = api.get(f"/v1/transcripts/{job.pk}").json()
+    assert (transcript["text"], transcript["duration_seconds"]) == ("good day", 6.0)
+    assert [each["transcript"] for each in transcript["utterances"]] == ["good day"]
+    raw = api.get(f"/v1/transcripts/{job.pk}?format=raw").json()
+    assert raw["metadata"]["request_id"] == "dg-1"
+    (call,) = api.get(f"{path}/attempts").json()["data"]
+    assert (call["outcome"], call["audio_seconds"]) == ("ok", 6.0)
+    (used,) = api.get("/v1/usage").json()["data"]
+    assert (used["jobs"], used["audio_seconds"]) == (1, 6.0)
+    assert_problem(api.get(f"{path}/audio"), 404, "audio_not_stored")
+    assert_problem(api.post(f"{path}/retry", b""), 409, "live_not_retryable")
+    assert_problem(api.post(f"{path}/cancel", b""), 409, "job_state_conflict")
 
 
 def test_places_are_counted_from_the_rows_after_a_flush(engine):
