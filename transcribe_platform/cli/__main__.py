@@ -1,0 +1,7 @@
+"""`python -m transcribe_platform.cli`."""
+
+import sys
+
+from transcribe_platform.cli.main import main
+
+sys.exit(main())

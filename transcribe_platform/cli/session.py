@@ -1,0 +1,131 @@
+"""What every command has: a connection, and a way to say things.
+
+stdout is for results, stderr for people; `--json` puts one object a line on stdout and
+nothing else.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import update_wrapper
+from threading import Event
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from transcribe_platform.cli import config, exits
+from transcribe_platform.cli.failure import Failure
+from transcribe_platform.client import Client
+from transcribe_platform.client.errors import ApiError, ClientError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Stopped(Exception):
+    """The command is being stopped; what runs in threads ends with this."""
+
+
+class Session:
+    """One run of a command."""
+
+    def __init__(
+        self, *, url: str | None, profile: str | None, as_json: bool, quiet: bool
+    ) -> None:
+        self.as_json, self.quiet = as_json, quiet
+        self.stop = Event()
+        try:
+            self.connection = config.find_connection(
+                url=url, profile=profile, environment=os.environ
+            )
+            self.client = Client(
+                self.connection.url, self.connection.api_key, sleep=self._pause
+            )
+        except (config.ConfigError, ValueError) as error:
+            is_key = "key" in str(error)
+            code = exits.Exit.NOT_ALLOWED if is_key else exits.Exit.USAGE
+            fail(str(error), code=code, as_json=as_json, error_code="not_configured")
+        if self.connection.warning:
+            self.say(self.connection.warning)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person looks at the results."""
+        return sys.stdout.isatty() and not self.as_json
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether bars are wanted: at a terminal, and not in the midst of JSON."""
+        if self.quiet or not sys.stderr.isatty():
+            return False
+        return not (self.as_json and sys.stdout.isatty())
+
+    def say(self, text: str) -> None:
+        """Tell the person something, unless nothing is to be said."""
+        if not self.quiet:
+            click.echo(printable(text), err=True)
+
+    def emit(self, value: Any) -> None:
+        """Write one JSON object on a line of its own."""
+        click.echo(json.dumps(value, ensure_ascii=False))
+
+    def _pause(self, seconds: float) -> None:
+        if self.stop.wait(seconds):
+            raise Stopped
+
+
+def common(function: Function) -> Function:
+    """Give a command the options that all have, and its session; explain errors."""
+
+    @click.option("--url", metavar="URL", help="Where the platform is.")
+    @click.option("--profile", metavar="NAME", help="A profile of the configuration.")
+    @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+    @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+    def run(
+        url: str | None,
+        profile: str | None,
+        as_json: bool,  # noqa: FBT001  click calls this
+        quiet: bool,  # noqa: FBT001
+        **named: Any,
+    ) -> Any:
+        session = Session(url=url, profile=profile, as_json=as_json, quiet=quiet)
+        try:
+            return function(session, **named)
+        except ClientError as error:
+            end(error, as_json=as_json)
+
+    return update_wrapper(run, function)  # type: ignore[return-value]
+
+
+def end(error: ClientError, *, as_json: bool) -> NoReturn:
+    """End the command with what an error means."""
+    fail(
+        "\n".join(exits.explain(error)),
+        code=exits.exit_of(error),
+        as_json=as_json,
+        error_code=code_of(error),
+    )
+
+
+def code_of(error: Exception) -> str:
+    """Return a stable code for any error, as the API has for its own."""
+    if isinstance(error, ApiError):
+        return error.code
+    if isinstance(error, OSError):
+        return "file_unreadable"
+    name = type(error).__name__
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+
+def fail(text: str, *, code: int, as_json: bool, error_code: str) -> NoReturn:
+    """Say what is wrong on stderr, and as JSON where that is wanted; end."""
+    if as_json:
+        first = text.splitlines()[0]
+        said = {"type": "error", "code": error_code, "detail": first}
+        click.echo(json.dumps(said, ensure_ascii=False))
+    raise Failure(printable(text), code)
+
+
+def printable(text: str) -> str:
+    """Return text that cannot steer a terminal: names come from anywhere."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)

@@ -1,0 +1,58 @@
+"""`transcribe usage`: what was transcribed, what it cost, what is left."""
+
+from typing import Any
+
+import click
+
+from transcribe_platform.cli import tables
+from transcribe_platform.cli.session import Session, common
+
+_GROUPS = ("day", "model", "region", "key", "batch")
+_SUMS: tables.Columns = {
+    "jobs": lambda row: row["jobs"],
+    "calls": lambda row: row["calls"],
+    "failed": lambda row: row["failed_calls"],
+    "audio": lambda row: tables.length(row["audio_seconds"]),
+    "cost": lambda row: row["cost_estimate"],
+}
+
+
+@click.command("usage")
+@click.option("--since", metavar="DAY", help="The first UTC day: 2026-01-31.")
+@click.option("--until", metavar="DAY", help="The last one; today without it.")
+@click.option(
+    "--by", multiple=True, type=click.Choice(_GROUPS), default=("day",), help="Sums by."
+)
+@click.option("--quotas", is_flag=True, help="What is left of each quota instead.")
+@common
+def command(
+    session: Session,
+    *,
+    since: str | None,
+    until: str | None,
+    by: tuple[str, ...],
+    quotas: bool,
+) -> None:
+    """Show usage, of this month if nothing else is said; costs are estimates."""
+    if quotas:
+        _show_quotas(session)
+        return
+    report = session.client.usage.report(since=since, until=until, group_by=by)
+    if session.as_json:
+        session.emit(report)
+        return
+    total: dict[str, Any] = {**dict.fromkeys(by, ""), **report["totals"]}
+    total[by[0]] = "total"
+    names: tables.Columns = {name: _column(name) for name in by}
+    tables.show_rows(session, [*report["data"], total], {**names, **_SUMS})
+
+
+def _column(name: str) -> Any:
+    return lambda row: row.get(name)
+
+
+def _show_quotas(session: Session) -> None:
+    columns: tables.Columns = {
+        name: _column(name) for name in ("name", "limit", "used", "remaining")
+    }
+    tables.show_rows(session, session.client.usage.quotas(), columns)

@@ -1,0 +1,36 @@
+"""What can be asked of a job, as one value."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """How audio is to be transcribed; what is not said is the platform's default.
+
+    ``options`` are Deepgram's, by name and type. ``nonce`` makes a request another one
+    than the same without it: for whoever wants the work done again.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    priority: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    callback_url: str | None = None
+    allowed_regions: Sequence[str] = ()
+    max_attempts: int | None = None
+    expires_in_seconds: int | None = None
+    nonce: str = ""
+
+    def fields(self) -> dict[str, Any]:
+        """Return the body's fields."""
+        said = {
+            "options": dict(self.options),
+            "priority": self.priority,
+            "metadata": dict(self.metadata),
+            "callback_url": self.callback_url,
+            "allowed_regions": list(self.allowed_regions),
+            "max_attempts": self.max_attempts,
+            "expires_in_seconds": self.expires_in_seconds,
+        }
+        return {name: value for name, value in said.items() if value}

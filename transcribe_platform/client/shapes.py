@@ -1,0 +1,195 @@
+"""What the API answers, as types. Fields that are added later are simply there too."""
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+JobStatus = Literal[
+    "queued", "processing", "completed", "failed", "canceled", "expired"
+]
+FINAL: frozenset[str] = frozenset({"completed", "failed", "canceled", "expired"})
+
+
+class Problem(TypedDict):
+    """A stable code and a sentence."""
+
+    code: str
+    detail: str
+
+
+class Job(TypedDict):
+    """A job."""
+
+    id: str
+    object: str
+    status: JobStatus
+    mode: str
+    batch_id: str | None
+    priority: str
+    audio: dict[str, Any]
+    options: dict[str, Any]
+    metadata: dict[str, Any]
+    duration_seconds: float | None
+    attempt: int
+    max_attempts: int
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    next_attempt_at: str | None
+    expires_at: str | None
+    erased_at: str | None
+    retry_of: str | None
+    region: str | None
+    error: Problem | None
+    warnings: list[Problem]
+    result_url: str | None
+
+
+class Attempt(TypedDict):
+    """One upstream call of a job."""
+
+    id: str
+    outcome: str
+    region: str
+    request_id: str
+    status_code: int | None
+    error_code: str
+    audio_seconds: float | None
+    cost_estimate: str | None
+    started_at: str
+    finished_at: str | None
+
+
+class Batch(TypedDict):
+    """A batch and how its jobs ended so far."""
+
+    id: str
+    object: str
+    status: str
+    counts: dict[str, int]
+    metadata: dict[str, Any]
+    created_at: str
+    finished_at: str | None
+    erased_at: str | None
+    jobs_url: str
+
+
+class Word(TypedDict):
+    """A word and when it was said."""
+
+    word: str
+    start: float
+    end: float
+    confidence: float
+    punctuated_word: NotRequired[str]
+    speaker: NotRequired[int]
+
+
+class Channel(TypedDict):
+    """What was said in one channel of the audio."""
+
+    transcript: str
+    confidence: float | None
+    words: list[Word]
+
+
+class Transcript(TypedDict):
+    """What came out of a job."""
+
+    job_id: str
+    object: str
+    text: str
+    language: str
+    confidence: float | None
+    duration_seconds: float
+    model: str
+    request_id: str
+    channels: list[Channel]
+    utterances: list[dict[str, Any]]
+    warnings: list[Problem]
+
+
+class Delivery(TypedDict):
+    """One event on its way to one target."""
+
+    id: str
+    object: str
+    message_id: str
+    type: str
+    endpoint_id: str | None
+    url: str | None
+    job_id: str | None
+    status: Literal["pending", "delivered", "failed", "discarded"]
+    attempts: int
+    next_attempt_at: str | None
+    is_held: bool
+    is_redelivering: bool
+    created_at: str
+    finished_at: str | None
+
+
+class Endpoint(TypedDict):
+    """Where a tenant is told of what happens."""
+
+    id: str
+    object: str
+    url: str
+    description: str
+    event_types: list[str]
+    enabled: bool
+    disabled_reason: str | None
+    failures: int
+    created_at: str
+
+
+class Recovery(TypedDict):
+    """Deliveries that are made again, and how far that is."""
+
+    id: str
+    object: str
+    endpoint_id: str
+    since: str
+    until: str
+    deliveries: int
+    has_more: bool
+    counts: dict[str, int]
+    created_at: str
+
+
+class UsageSums(TypedDict):
+    """Sums over calls; ``cost_estimate`` is a decimal number as text."""
+
+    jobs: int
+    calls: int
+    failed_calls: int
+    unknown_calls: int
+    audio_seconds: float
+    cost_estimate: str | None
+
+
+class UsageRow(UsageSums):
+    """The sums of one group; only what was grouped by is there."""
+
+    day: NotRequired[str]
+    model: NotRequired[str]
+    region: NotRequired[str]
+    key: NotRequired[str | None]
+    batch: NotRequired[str | None]
+
+
+class Usage(TypedDict):
+    """A usage report; its days are under ``from`` and ``to``."""
+
+    object: str
+    group_by: list[str]
+    data: list[UsageRow]
+    totals: UsageSums
+
+
+class Quota(TypedDict):
+    """One quota of the tenant."""
+
+    name: str
+    limit: int | None
+    used: float | None
+    reserved: float | None
+    remaining: float | None
+    resets_at: str | None

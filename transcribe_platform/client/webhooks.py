@@ -1,0 +1,64 @@
+"""Webhooks: where messages go, what became of them, and sending them again."""
+
+from collections.abc import Iterator
+from typing import cast
+
+from transcribe_platform.client import lists
+from transcribe_platform.client.calls import Call
+from transcribe_platform.client.shapes import Delivery, Endpoint, Recovery
+from transcribe_platform.client.transport import Transport
+
+
+class Webhooks:
+    """``client.webhooks``."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def endpoints(self, *, limit: int = 0) -> Iterator[Endpoint]:
+        """Yield endpoints, newest first."""
+        return lists.iterate(self._transport, "/v1/webhook-endpoints", {}, limit)
+
+    def deliveries(  # noqa: PLR0913  the filters of the API
+        self,
+        *,
+        status: str | None = None,
+        type_: str | None = None,
+        endpoint_id: str | None = None,
+        job_id: str | None = None,
+        created_after: str | None = None,
+        created_before: str | None = None,
+        limit: int = 0,
+    ) -> Iterator[Delivery]:
+        """Yield deliveries, newest first; ``limit`` 0 is all."""
+        filters = {
+            "status": status,
+            "type": type_,
+            "endpoint_id": endpoint_id,
+            "job_id": job_id,
+            "created_after": created_after,
+            "created_before": created_before,
+        }
+        path = "/v1/webhook-deliveries"
+        return lists.iterate(self._transport, path, filters, limit)
+
+    def redeliver(self, delivery_id: str) -> Delivery:
+        """Have a message sent once more, delivered or not."""
+        path = f"/v1/webhook-deliveries/{delivery_id}/redeliver"
+        call = Call(method="POST", path=path, is_repeatable=False)
+        return cast("Delivery", self._transport.ask(call))
+
+    def recover(
+        self, endpoint_id: str, *, since: str, until: str | None = None
+    ) -> Recovery:
+        """Have all that an endpoint did not take in a while sent again."""
+        span = {"since": since} | ({"until": until} if until else {})
+        path = f"/v1/webhook-endpoints/{endpoint_id}/recover"
+        call = Call(method="POST", path=path, json=span, is_repeatable=False)
+        return cast("Recovery", self._transport.ask(call))
+
+    def recovery(self, endpoint_id: str, recovery_id: str) -> Recovery:
+        """Return how far a recovery is."""
+        path = f"/v1/webhook-endpoints/{endpoint_id}/recoveries/{recovery_id}"
+        call = Call(method="GET", path=path)
+        return cast("Recovery", self._transport.ask(call))
