@@ -15,6 +15,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from transcribe_platform.cli.tables import length
+
 _MIB = 1024**2
 
 
@@ -110,7 +112,10 @@ class _Remaining(TimeRemainingColumn):
     def render(self, task: Task) -> Text:
         if task.finished:
             return TimeElapsedColumn().render(task)
-        return Text("ETA ", style="cyan") + super().render(task)
+        label = Text("ETA ", style="cyan")
+        if (known := task.fields.get("eta")) is not None:  # the platform knows better
+            return label + Text(length(known), style="progress.remaining")
+        return label + super().render(task)
 
 
 def build_progress(console: Console) -> Progress:

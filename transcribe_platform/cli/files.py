@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from transcribe_platform.cli import asked, config, sources
+from transcribe_platform.cli import asked, batch_command, config, sources
 from transcribe_platform.cli.bars import Bars, Silence
 from transcribe_platform.cli.exits import Exit
 from transcribe_platform.cli.journal import Journal
@@ -66,6 +66,10 @@ class _Told:
     default=True,
     help="Wait for the results, or print the jobs' ids and go.",
 )
+@click.option("--batch", metavar="NAME", help="Make one batch of URLs; its name.")
+@click.option(
+    "--skip-bad-lines", is_flag=True, help="Run the good lines of a manifest."
+)
 @click.option("--again", is_flag=True, help="New jobs, whatever was done before.")
 @click.option("--retry-failed", is_flag=True, help="Try once more what failed before.")
 @click.option(
@@ -86,12 +90,15 @@ def command(session: Session, *, words: tuple[str, ...], **named: Any) -> int:
     """
     found = sources.find_sources(words)
     plan = _build_plan(named)
+    journal = Journal(config.state_folder(os.environ), session.client)
+    if batch_command.is_meant(found, label=named["batch"]):
+        return batch_command.run(session, found, plan, journal, named)
     report = Report(session, total=len(found), is_waiting=plan.is_waiting)
     bars = _build_bars(session, found)
     pipeline = Pipeline(
         session=session,
         plan=plan,
-        journal=Journal(config.state_folder(os.environ), session.client),
+        journal=journal,
         listener=_Told(report, bars, waits=plan.is_waiting),
         sent=bars.sent,
     )

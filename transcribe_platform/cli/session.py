@@ -39,7 +39,7 @@ class Session:
                 url=url, profile=profile, environment=os.environ
             )
             self.client = Client(
-                self.connection.url, self.connection.api_key, sleep=self._pause
+                self.connection.url, self.connection.api_key, sleep=self.pause
             )
         except (config.ConfigError, ValueError) as error:
             is_key = "key" in str(error)
@@ -65,11 +65,17 @@ class Session:
         if not self.quiet:
             click.echo(printable(text), err=True)
 
+    def hint(self, text: str) -> None:
+        """Tell a person at a terminal something that a script does not need."""
+        if sys.stderr.isatty():
+            self.say(text)
+
     def emit(self, value: Any) -> None:
         """Write one JSON object on a line of its own."""
         click.echo(json.dumps(value, ensure_ascii=False))
 
-    def _pause(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
+        """Wait, unless the command is being stopped: then raise Stopped."""
         if self.stop.wait(seconds):
             raise Stopped
 
@@ -91,6 +97,9 @@ def common(function: Function) -> Function:
         session = Session(url=url, profile=profile, as_json=as_json, quiet=quiet)
         try:
             return function(session, **named)
+        except KeyboardInterrupt:
+            session.stop.set()
+            raise
         except ClientError as error:
             end(error, as_json=as_json)
 

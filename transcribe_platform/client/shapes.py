@@ -41,6 +41,7 @@ class Job(TypedDict):
     error: Problem | None
     warnings: list[Problem]
     result_url: str | None
+    custom_id: NotRequired[str | None]
 
 
 class Attempt(TypedDict):
@@ -70,6 +71,14 @@ class Batch(TypedDict):
     finished_at: str | None
     erased_at: str | None
     jobs_url: str
+    retry_of: NotRequired[str | None]
+    expires_at: NotRequired[str | None]
+    skipped: NotRequired[int]
+    percent: NotRequired[float]
+    audio_seconds_done: NotRequired[float]
+    audio_seconds_ahead: NotRequired[float | None]
+    cost_estimate: NotRequired[str | None]
+    eta_seconds: NotRequired[float | None]
 
 
 class Word(TypedDict):
@@ -105,6 +114,40 @@ class Transcript(TypedDict):
     channels: list[Channel]
     utterances: list[dict[str, Any]]
     warnings: list[Problem]
+
+
+class SnippetPart(TypedDict):
+    """A piece of a snippet: what was looked for, or what stands around it."""
+
+    text: str
+    is_match: bool
+    start_seconds: float | None
+
+
+class Snippet(TypedDict):
+    """A place where a transcript was hit, and when that is heard."""
+
+    start_seconds: float | None
+    parts: list[SnippetPart]
+
+
+class Hit(TypedDict):
+    """A transcript that was found."""
+
+    job_id: str
+    object: str
+    rank: float | None
+    snippets: list[Snippet]
+    language: str
+    confidence: float | None
+    duration_seconds: float
+    words: int
+    mode: str
+    batch_id: str | None
+    filename: str
+    metadata: dict[str, Any]
+    created_at: str
+    transcript_url: str
 
 
 class Delivery(TypedDict):

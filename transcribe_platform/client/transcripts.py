@@ -1,9 +1,11 @@
 """Transcripts, in the form that is wanted."""
 
+from collections.abc import Iterator
 from typing import cast
 
+from transcribe_platform.client import lists
 from transcribe_platform.client.calls import Call
-from transcribe_platform.client.shapes import Transcript
+from transcribe_platform.client.shapes import Hit, Transcript
 from transcribe_platform.client.transport import Transport
 
 _LONG_SECONDS = 120.0
@@ -30,3 +32,27 @@ class Transcripts:
             timeout=_LONG_SECONDS,
         )
         return self._transport.send(call).content
+
+    def search(  # noqa: PLR0913  the filters of the API
+        self,
+        words: str,
+        *,
+        batch_id: str | None = None,
+        language: str | None = None,
+        created_after: str | None = None,
+        created_before: str | None = None,
+        min_confidence: str | None = None,
+        metadata: dict[str, str] | None = None,
+        limit: int = 20,
+    ) -> Iterator[Hit]:
+        """Yield transcripts in which the words were said, the best first."""
+        filters = {
+            "q": words,
+            "batch_id": batch_id,
+            "language": language,
+            "created_after": created_after,
+            "created_before": created_before,
+            "min_confidence": min_confidence,
+            **{f"metadata.{k}": value for k, value in (metadata or {}).items()},
+        }
+        return lists.iterate(self._transport, "/v1/transcripts", filters, limit)

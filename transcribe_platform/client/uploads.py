@@ -39,6 +39,21 @@ class AudioFile:
                     progress(len(chunk))
         return cls(path=path, size_bytes=size, sha256=digest.hexdigest())
 
+    def chunks(self, progress: Progress | None = None) -> Iterator[bytes]:
+        """Yield its bytes; raises FileChanged, before the last, if they are others."""
+        digest, left = hashlib.sha256(), self.size_bytes
+        with self.path.open("rb") as file:
+            while left and (chunk := file.read(min(CHUNK_BYTES, left))):
+                digest.update(chunk)
+                left -= len(chunk)
+                if not left and digest.hexdigest() != self.sha256:
+                    break
+                yield chunk
+                if progress:
+                    progress(len(chunk))
+        if digest.hexdigest() != self.sha256:
+            raise FileChanged(f"{self.path} changed while it was sent.")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
@@ -61,19 +76,7 @@ class Form:
     def body(self) -> Iterator[bytes]:
         """Yield the form; raises FileChanged if the file is another one by now."""
         yield self._head()
-        digest = hashlib.sha256()
-        with self.audio.path.open("rb") as file:
-            left = self.audio.size_bytes
-            while left and (chunk := file.read(min(CHUNK_BYTES, left))):
-                digest.update(chunk)
-                left -= len(chunk)
-                if not left and digest.hexdigest() != self.audio.sha256:
-                    break
-                yield chunk
-                if self.progress:
-                    self.progress(len(chunk))
-        if digest.hexdigest() != self.audio.sha256:
-            raise FileChanged(f"{self.audio.path} changed while it was sent.")
+        yield from self.audio.chunks(self.progress)
         yield self._tail()
 
     def _head(self) -> bytes:
