@@ -1,6 +1,7 @@
 """Live streams: messages, order and close codes, with the canned words' truth."""
 
 import asyncio
+import json
 import warnings
 
 import pytest
@@ -195,3 +196,47 @@ def test_what_is_no_audio_is_closed_with_1008(emulator):
     assert talk.code == 1008
     assert talk.reason.startswith("DATA-0000")
     assert emulator.log()[0]["outcome"] == "error"
+
+
+def test_keepalives_hold_a_stream_open_that_had_audio(emulator):
+    emulator.tell(config={"stream_idle_seconds": 0.4})
+
+    with dial(emulator.url) as socket:
+        socket.send(SPEECH[:3200])
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                socket.recv(timeout=0.2)
+            socket.send('{"type":"KeepAlive"}')
+        talk = read(socket, Talk())
+
+    assert talk.code == 1011
+    assert [m["type"] for m in talk.messages] == ["Results", "Metadata"]
+    assert talk.messages[-1]["duration"] == 0.1
+
+
+def test_keyterms_are_replaced_in_the_middle_where_the_model_can(emulator):
+    def configure(model: str, keyterms: object) -> dict[str, object]:
+        with dial(emulator.url, f"{RAW}&model={model}") as socket:
+            socket.send(json.dumps({"type": "Configure", "keyterms": keyterms}))
+            return json.loads(socket.recv())
+
+    assert configure("nova-3", ["Bach", "Händel"])["keyterms"] == ["Bach", "Händel"]
+    assert configure("nova-3", None)["type"] == "ConfigureSuccess"
+    assert configure("nova-2", ["x"])["code"] == "CONFIGURE_KEYTERMS_NOT_SUPPORTED"
+    assert (
+        configure("nova-3", ["x y"] * 251)["code"] == "CONFIGURE_KEYTERM_LIMIT_EXCEEDED"
+    )
+    assert configure("nova-3", "x")["variant"] == "SchemaError"
+
+
+def test_a_client_that_vanishes_leaves_nothing_behind(emulator, eventually):
+    with dial(emulator.url) as socket:
+        socket.send(SPEECH[:64_000])
+        socket.socket.shutdown(2)
+
+    eventually(lambda: emulator.log()[0]["outcome"] != "open")
+    (entry,) = emulator.log()
+    assert (entry["outcome"], entry["close_code"]) == ("aborted", 1006)
+    assert entry["duration"] == 2
+    assert emulator.stats()["streams"]["in_flight"] == 0
+    assert emulator.http.get("/__emu__/streams").json()["streams"] == []

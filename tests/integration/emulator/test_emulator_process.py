@@ -14,6 +14,8 @@ import jiwer
 import pytest
 from deepgram.core.api_error import ApiError
 
+from tests.integration.emulator import live_calls, sounds
+
 ROOT = Path(__file__).parents[3]
 SPEECH = ROOT / "workers" / "demo" / "speech"
 
@@ -62,6 +64,47 @@ def test_silence_is_a_success_without_words(listener, wav):
     (alternative,) = answer.results.channels[0].alternatives
     assert (alternative.transcript, alternative.words) == ("", [])
     assert alternative.confidence == 0.0
+
+
+def test_clear_speech_is_recognised_while_it_is_spoken(listener):
+    samples, rate, _ = sounds.decode((SPEECH / "call.flac").read_bytes(), "mono")
+    spoken = samples[: int(4.6 * rate) * 2]
+    query = (
+        f"encoding=linear16&sample_rate={rate}&smart_format=true&model=nova-3"
+        "&interim_results=true&vad_events=true"
+    )
+
+    with live_calls.dial(listener.url, query) as socket:
+        socket.send(spoken[: 3 * rate * 2])
+        begun = live_calls.read(socket, live_calls.Talk(), until="SpeechStarted")
+        interim = json.loads(socket.recv(timeout=30))
+        socket.send(spoken[3 * rate * 2 :])
+        socket.send(live_calls.CLOSE)
+        talk = live_calls.read(socket, live_calls.Talk())
+
+    assert begun.messages[-1]["timestamp"] < 1
+    assert interim["is_final"] is False
+    assert interim["start"] + interim["duration"] <= 3
+    text = " ".join(f["channel"]["alternatives"][0]["transcript"] for f in talk.finals)
+    said = "I have been waiting for more than two weeks and nobody has called me back."
+    assert word_errors([said], [text]) < 0.2
+    assert text.strip().endswith(".")
+    assert talk.code == 1000
+    (info,) = talk.messages[-1]["model_info"].values()
+    assert info["name"] == "emulator-pocketsphinx"
+
+
+def test_a_live_recogniser_that_dies_ends_its_stream_with_1011(listener, eventually):
+    with live_calls.dial(listener.url) as socket:
+        socket.send(bytes(32_000))
+        eventually(lambda: listener.http.get("/__emu__/streams").json()["streams"])
+        for child in children_of(listener.popen.pid):
+            if "sphinx_child" in child.read_text():
+                os.kill(int(child.parent.name), signal.SIGKILL)
+        talk = live_calls.read(socket, live_calls.Talk())
+
+    assert talk.code == 1011
+    assert "NET-0000" in talk.reason
 
 
 def test_a_recogniser_that_dies_is_replaced(listener, wav):

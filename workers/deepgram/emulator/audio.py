@@ -24,13 +24,13 @@ MEMORY_BYTES = 256 * 1024
 # Formats that carry audio. Playlists (HLS, concat) stay out: they name other files.
 FORMATS = (
     "wav,w64,aiff,au,caf,mp3,flac,ogg,mov,mp4,m4a,matroska,webm,aac,adts,amr,"
-    "amrnb,amrwb,asf,avi,flv,mpeg,mpegts,ac3,eac3,wv,ape,tta,s16le,s32le,mulaw,alaw"
+    "amrnb,amrwb,asf,avi,flv,mpeg,mpegts,ac3,eac3,wv,ape,tta,s16le,s32le,f32le,mulaw,alaw"
 )
 OPEN_OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "none"}
 # What FFmpeg calls containerless audio, and the bytes in one sample.
 RAW_FORMATS = {
     "linear16": ("s16le", 2),
-    "linear32": ("s32le", 4),
+    "linear32": ("f32le", 4),
     "mulaw": ("mulaw", 1),
     "alaw": ("alaw", 1),
 }

@@ -34,10 +34,11 @@ class Tuning:
     stream_concurrency: int | None = None
     stream_idle_seconds: float = 10.0
 
-    def for_streams(self) -> "Tuning":
-        """Return a copy whose limits are those of live streams."""
+    def for_streams(self, most: int | None) -> "Tuning":
+        """Return a copy whose limits are those of live streams, and the engine's."""
+        bounds = [each for each in (self.stream_concurrency, most) if each is not None]
         return dataclasses.replace(
-            self, concurrency=self.stream_concurrency, rate_per_minute=None
+            self, concurrency=min(bounds, default=None), rate_per_minute=None
         )
 
     def changed(self, settings: Mapping[str, Any]) -> "Tuning":

@@ -18,6 +18,7 @@ from workers.deepgram.emulator import (
     limits,
     transcription,
 )
+from workers.deepgram.emulator.live import ears
 
 
 class Stream(Protocol):
@@ -44,6 +45,7 @@ class Emulator:
     transcriber: transcription.Transcriber
     fetcher: bodies.Fetcher
     callbacks: callbacks.CallbackSender
+    audience: ears.Audience
     streams: set[Stream] = field(default_factory=set)
     started_at: float = field(default_factory=time.time)
 
@@ -52,11 +54,13 @@ class Emulator:
         await self.fetcher.start()
         await self.callbacks.start()
         await self.transcriber.engine.start()
+        await self.audience.start()
 
     async def close(self) -> None:
         """Let go of every connection and child process."""
         await self.callbacks.close()
         await self.fetcher.close()
+        await self.audience.close()
         await self.transcriber.engine.close()
 
     def tune(self, changes: Mapping[str, Any]) -> None:
@@ -87,4 +91,5 @@ def build_emulator(settings: config.Config) -> Emulator:
         transcriber=transcription.Transcriber(engines.build_engine(settings)),
         fetcher=bodies.Fetcher(settings),
         callbacks=callbacks.CallbackSender(settings),
+        audience=ears.build_audience(settings.engine),
     )

@@ -59,13 +59,20 @@ class _Ear:
 
 def prepare(parent: int, all_ready: synchronize.Barrier) -> None:
     """Load the model, and return once every sibling has done so too."""
-    _die_with(parent)
+    die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _Ear.decoder = pocketsphinx.Decoder(
-        samprate=SAMPLE_RATE, bestpath=True, loglevel="FATAL"
-    )
+    _Ear.decoder = open_decoder()
     all_ready.wait()
+
+
+def die_with(parent: int) -> None:
+    """Ask the kernel to end this process with its parent, even a killed one."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        # It died while this child was being started: there is nobody to tell.
+        os._exit(1)
 
 
 def report_ready() -> int:
@@ -152,6 +159,16 @@ def _decode(pcm: bytes, offset: float) -> Iterator[Heard]:
     decoder.start_utt()
     decoder.process_raw(pcm, full_utt=True)
     decoder.end_utt()
+    yield from read_words(decoder, offset)
+
+
+def open_decoder() -> Any:
+    """Return a decoder with the stock model; this takes most of a second."""
+    return pocketsphinx.Decoder(samprate=SAMPLE_RATE, bestpath=True, loglevel="FATAL")
+
+
+def read_words(decoder: Any, offset: float) -> Iterator[Heard]:
+    """Yield what the decoder believes it heard since its utterance began."""
     for segment in decoder.seg() or ():
         if _SILENT.match(segment.word):
             continue
@@ -162,12 +179,3 @@ def _decode(pcm: bytes, offset: float) -> Iterator[Heard]:
             # Posteriors a shade over 1 do occur.
             confidence=round(min(max(segment.prob, 0.0), 1.0), 4),
         )
-
-
-def _die_with(parent: int) -> None:
-    """Ask the kernel to end this process with its parent, even a killed one."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        # It died while this child was being started: there is nobody to tell.
-        os._exit(1)

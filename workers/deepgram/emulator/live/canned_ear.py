@@ -6,7 +6,7 @@ from workers.deepgram.emulator.live import cells, ears, segments
 class CannedEar:
     """Follow every channel at once; nothing is ever waited for."""
 
-    def __init__(self, stream: ears.Stream, say: ears.Say) -> None:
+    def __init__(self, stream: ears.Stream) -> None:
         self._channels = stream.channels
         self._frame_bytes = 2 * stream.channels
         self._bytes_per_second = stream.sample_rate * self._frame_bytes
@@ -17,7 +17,7 @@ class CannedEar:
         self._tracks = [
             (
                 cells.Cutter(stream.sample_rate * joined),
-                segments.Segmenter(channel, stream.manner, say),
+                segments.Segmenter(channel, stream.manner, stream.say),
             )
             for channel in range(count)
         ]
@@ -52,6 +52,22 @@ class CannedEar:
         """Do nothing: there is nothing to let go."""
 
 
-def build(stream: ears.Stream, say: ears.Say) -> CannedEar:
-    """Return an ear for one stream."""
-    return CannedEar(stream, say)
+class CannedAudience:
+    """Have an ear for as many streams as there are."""
+
+    most_streams: int | None = None
+
+    async def start(self) -> None:
+        """Do nothing: there is nothing to load."""
+
+    def open_ear(self, stream: ears.Stream) -> CannedEar:
+        """Return an ear for one stream."""
+        return CannedEar(stream)
+
+    async def close(self) -> None:
+        """Do nothing: there is nothing to let go."""
+
+
+def build() -> CannedAudience:
+    """Return the ears of this engine."""
+    return CannedAudience()

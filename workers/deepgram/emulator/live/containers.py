@@ -25,7 +25,6 @@ _OPEN_OPTIONS = {
     **audio.OPEN_OPTIONS,
     "probesize": "32",
     "analyzeduration": "0",
-    "fflags": "nobuffer",
 }
 _BEGINNINGS = (
     (b"RIFF", "wav"),
@@ -50,11 +49,11 @@ class ContainerDecoder:
         sink: decoding.Sink,
         on_failure: Callable[[], None],
         *,
-        fallback: str | None = None,
+        head: bytes = b"",
     ) -> None:
         self._sink = sink
         self._on_failure = on_failure
-        self._fallback = fallback
+        self._missing = head  # what a client may leave out, though the format needs it
         self._head = b""
         self._pipe = _Pipe()
         self._loop = asyncio.get_running_loop()
@@ -68,6 +67,8 @@ class ContainerDecoder:
             self._head += payload
             if len(self._head) < _HEAD_BYTES:
                 return
+            if not self._head.startswith(self._missing):
+                self._head = self._missing + self._head
             payload = self._head
             self._start()
         if self._pump is not None and self._pump.done():
@@ -94,7 +95,7 @@ class ContainerDecoder:
                 await self._pump
 
     def _start(self) -> None:
-        name = sniff(self._head) or self._fallback
+        name = sniff(self._head)
         if name is None:
             raise decoding.Undecodable
         threading.Thread(
@@ -138,7 +139,7 @@ class ContainerDecoder:
             for frame in frames:
                 is_proven = True
                 for piece in resampler.resample(frame):
-                    self._tell(_to_sound(piece))
+                    self._tell(to_sound(piece))
         if not is_proven:
             raise decoding.Undecodable
 
@@ -196,7 +197,8 @@ def sniff(head: bytes) -> str | None:
     return None
 
 
-def _to_sound(frame: av.AudioFrame) -> decoding.Sound:
+def to_sound(frame: av.AudioFrame) -> decoding.Sound:
+    """Return the samples of a frame that is in the form all sound here has."""
     channels = len(frame.layout.channels)
     length = frame.samples * channels * 2
     return decoding.Sound(bytes(frame.planes[0])[:length], frame.sample_rate, channels)

@@ -37,7 +37,9 @@ async def listen(request: web.Request) -> web.StreamResponse:
         if broken is not None:
             return await _misbehave(emulator, request, entry, broken)
         permit = emulator.stream_limiter.take(
-            caller.project, tuning=emulator.tuning.for_streams(), now=time.monotonic()
+            caller.project,
+            tuning=emulator.tuning.for_streams(emulator.audience.most_streams),
+            now=time.monotonic(),
         )
         stream = session.Session(
             emulator, request, entry=entry, wanted=wanted, chosen=chosen

@@ -4,6 +4,7 @@ Whatever ends it, the journal is closed and nothing of it is left running.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 
@@ -23,6 +24,7 @@ from workers.deepgram.emulator.live import (
     events,
     messages,
     outbox,
+    packets,
     troubles,
     wishes,
 )
@@ -31,6 +33,7 @@ from workers.deepgram.emulator.live import (
 MOST_FRAME_BYTES = 16 * 1024 * 1024
 SWITCHING_PROTOCOLS = 101
 
+_DRAIN_SECONDS = 10.0
 _NORMAL = aiohttp.WSCloseCode.OK
 _INVALID = aiohttp.WSCloseCode.POLICY_VIOLATION
 _INTERNAL = aiohttp.WSCloseCode.INTERNAL_ERROR
@@ -55,7 +58,6 @@ class Session:
         self._request = request
         self._wanted = wanted
         self._trouble = troubles.Trouble(chosen)
-        self._engine = emulator.transcriber.engine.name
         self._socket = web.WebSocketResponse(
             protocols=("token", "bearer"),
             compress=False,
@@ -73,7 +75,7 @@ class Session:
         self._writer = messages.Writer(
             request_id=entry.request_id,
             created=journal.format_time(entry.started_at) or "",
-            engine=self._engine,
+            engine=emulator.transcriber.engine.name,
             shape=wanted.options.shape,
             channels=raw.channels if raw and wanted.is_multichannel else 1,
         )
@@ -124,7 +126,6 @@ class Session:
                 last = loop.time() if self.entry.size_bytes else last
                 await self._take_text(frame.data)
             else:
-                self._note_departure()
                 return
 
     async def _take_audio(self, payload: bytes) -> None:
@@ -198,6 +199,9 @@ class Session:
     def _fail(self) -> None:
         self._end(_INVALID, messages.UNDECODABLE_REASON, journal.Outcome.ERROR)
 
+    def _go_deaf(self) -> None:
+        self._end(_INTERNAL, messages.NO_TEXT_REASON, journal.Outcome.ERROR)
+
     def _end(self, code: int, reason: str, outcome: journal.Outcome) -> None:
         """Close without another word."""
         if self._ending is None:
@@ -218,22 +222,26 @@ class Session:
         await self._close(code, reason)
 
     async def _close(self, code: int, reason: str) -> None:
-        await self._outbox.drain()
+        # One that does not read cannot hold up the end for ever.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await self._outbox.drain()
         self.entry.close_code = code
         await self._socket.close(code=code, message=reason.encode())
 
     def _note_departure(self) -> None:
         """Write down how the client left, unless the end came from here."""
-        if self._ending is not None or self.entry.close_code is not None:
+        if self.entry.close_code is not None:
             return
         code = self._socket.close_code
         self.entry.close_code = (
             aiohttp.WSCloseCode.ABNORMAL_CLOSURE if code in _GONE else code
         )
-        if code == _NORMAL:
-            self._outcome = journal.Outcome.OK
+        is_proper = code == _NORMAL
+        self._outcome = journal.Outcome.OK if is_proper else journal.Outcome.ABORTED
 
     def _close_entry(self) -> None:
+        self._note_departure()
         self.entry.duration = round(self.seconds, 6)
         self._emulator.journal.close(
             self.entry,
@@ -254,7 +262,10 @@ class Session:
         raw = self._wanted.options.shape.raw
         if raw is not None and raw.encoding in wishes.RAW_ENCODINGS:
             return decoding.RawDecoder(raw, self._hear)
-        return containers.ContainerDecoder(self._hear, self._fail)
+        if raw is not None and raw.encoding == "opus":
+            return packets.OpusDecoder(raw.channels, self._hear)
+        head = wishes.HEADS.get(self._wanted.encoding, b"")
+        return containers.ContainerDecoder(self._hear, self._fail, head=head)
 
     def _open_ear(self, sound: decoding.Sound) -> events.Ear:
         is_split = self._wanted.is_multichannel
@@ -264,5 +275,7 @@ class Session:
             channels=sound.channels,
             is_multichannel=is_split,
             manner=self._wanted.manner,
+            say=self._say,
+            fail=self._go_deaf,
         )
-        return ears.open_ear(self._engine, stream, self._say)
+        return self._emulator.audience.open_ear(stream)

@@ -8,6 +8,8 @@ from workers.deepgram.emulator.live import segments
 # Containerless, so that nothing in the stream tells the rate.
 RAW_ENCODINGS = frozenset({"linear16", "linear32", "mulaw", "alaw"})
 _NEEDS_RATE = RAW_ENCODINGS | {"amr-nb", "amr-wb", "opus", "speex", "g729"}
+# What a stream of frames alone lacks of the format in which they are stored.
+HEADS = {"amr-nb": b"#!AMR\n", "amr-wb": b"#!AMR-WB\n"}
 _SHORTEST_GAP_MS = 1000
 _BOOLEANS = {"true": True, "false": False}
 
