@@ -1,8 +1,5 @@
 """Progress at a terminal: what has been sent, what is done, how long it will take."""
 
-import sys
-from typing import Protocol
-
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -15,37 +12,16 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from transcribe_platform.cli.session import Session
 from transcribe_platform.cli.tables import length
 
 _MIB = 1024**2
-
-
-class Shown(Protocol):
-    """What is told of a run's progress, from any thread."""
-
-    def sent(self, number: int) -> None:
-        """Count bytes that have left."""
-
-    def submitted(self) -> None:
-        """Count a source that the platform has."""
-
-    def ended(self, *, is_good: bool) -> None:
-        """Count a source that is done with."""
-
-    def start(self) -> None:
-        """Begin to show."""
-
-    def stop(self) -> None:
-        """Show no more."""
 
 
 class Silence:
     """Nobody looks."""
 
     def sent(self, number: int) -> None:
-        """Say nothing."""
-
-    def submitted(self) -> None:
         """Say nothing."""
 
     def ended(self, *, is_good: bool) -> None:
@@ -61,9 +37,10 @@ class Silence:
 class Bars:
     """Two bars: bytes up, then transcripts done."""
 
-    def __init__(self, *, total: int, total_bytes: int, console: Console) -> None:
+    def __init__(self, session: Session, *, total: int, total_bytes: int) -> None:
         self._failed = 0
-        self._progress = build_progress(console)
+        self._session = session
+        self._progress = build_progress()
         self._upload = self._progress.add_task(
             "upload", total=total_bytes, visible=total_bytes > 0, unit="bytes"
         )
@@ -73,9 +50,6 @@ class Bars:
         """Count bytes."""
         self._progress.advance(self._upload, number)
 
-    def submitted(self) -> None:
-        """Say nothing: the bytes tell."""
-
     def ended(self, *, is_good: bool) -> None:
         """Count a job."""
         self._failed += not is_good
@@ -83,11 +57,11 @@ class Bars:
 
     def start(self) -> None:
         """Show the bars."""
-        self._progress.start()
+        show(self._session, self._progress)
 
     def stop(self) -> None:
         """Leave them as they are."""
-        self._progress.stop()
+        hide(self._session, self._progress)
 
 
 class _Amount(ProgressColumn):
@@ -113,23 +87,43 @@ class _Remaining(TimeRemainingColumn):
         if task.finished:
             return TimeElapsedColumn().render(task)
         label = Text("ETA ", style="cyan")
-        if (known := task.fields.get("eta")) is not None:  # the platform knows better
-            return label + Text(length(known), style="progress.remaining")
-        return label + super().render(task)
+        if task.fields["unit"] == "bytes":
+            return label + super().render(task)
+        left = task.fields.get("eta")  # the platform's own, of a batch
+        if left is None and task.completed and task.elapsed:
+            # Rich counts from the first one done, and that took its time.
+            left = task.elapsed / task.completed * (task.remaining or 0)
+        shown = "-:--:--" if left is None else length(left)
+        return label + Text(shown, style="progress.remaining")
 
 
-def build_progress(console: Console) -> Progress:
+def show(session: Session, progress: Progress) -> None:
+    """Show bars, and have what is said meanwhile stand above them."""
+
+    def put(text: str) -> None:
+        progress.console.print(Text.from_ansi(text), soft_wrap=True)
+
+    session.above_bars = put
+    progress.start()
+
+
+def hide(session: Session, progress: Progress) -> None:
+    """Leave the bars as they are."""
+    progress.stop()
+    session.above_bars = None
+
+
+def build_progress() -> Progress:
     """Return bars that say a name, how far, how much and how long."""
     return Progress(
         TextColumn("{task.description:10}"),
         BarColumn(bar_width=None),
         _Amount(),
         _Remaining(),
-        console=console,
+        console=Console(stderr=True),
         expand=True,
         # A transcript takes minutes: half a minute of history would know no speed.
         speed_estimate_period=300,
-        # What is printed meanwhile stands above the bars, if it goes to a terminal.
-        redirect_stdout=sys.stdout.isatty(),
-        redirect_stderr=True,
+        redirect_stdout=False,  # Session.above_bars is the way
+        redirect_stderr=False,
     )

@@ -46,7 +46,7 @@ def run(
     if session.as_json:
         session.emit({"type": "submitted", "batch_id": batch_id, "resumed": is_old})
     elif not plan.is_waiting:
-        click.echo(batch_id)
+        session.write(batch_id)
     else:
         session.hint(
             f"Batch {batch_id}; to follow it from anywhere: "

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from rich.console import Console
-
 from transcribe_platform.cli import bars, outputs
 from transcribe_platform.cli.session import Session
 from transcribe_platform.client.errors import Erased
@@ -39,11 +37,11 @@ def fetch_results(
     """Write transcripts, `results.jsonl` and `errors.jsonl`; raises ClientError."""
     out.mkdir(parents=True, exist_ok=True)
     counts = session.client.batches.get(batch_id)["counts"]
-    progress = bars.build_progress(Console(stderr=True))
+    progress = bars.build_progress()
     task = progress.add_task("fetch", total=counts["completed"], unit="jobs")
     files = failed = 0
     if session.shows_progress:
-        progress.start()
+        bars.show(session, progress)
     pool = ThreadPoolExecutor(parallel)
     results, errors = _open(out / "results.jsonl"), _open(out / "errors.jsonl")
     try:
@@ -64,7 +62,7 @@ def fetch_results(
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         if session.shows_progress:
-            progress.stop()
+            bars.hide(session, progress)
     for file in (results, errors):
         _close(file)
     return Fetched(files=files, failed=failed)

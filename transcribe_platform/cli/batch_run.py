@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
-from rich.console import Console
 
 from transcribe_platform.cli import bars, tables
 from transcribe_platform.cli.exits import Exit
@@ -79,10 +78,10 @@ def settings_of(
 
 def follow(session: Session, batch_id: str) -> Batch:
     """Show a batch until it ends, and return it as it is then."""
-    progress = bars.build_progress(Console(stderr=True))
+    progress = bars.build_progress()
     shown = session.shows_progress
     if shown:
-        progress.start()
+        bars.show(session, progress)
     task = progress.add_task("transcribe", total=None, unit="jobs")
     try:
         for batch in session.client.batches.watch(batch_id, sleep=session.pause):
@@ -98,7 +97,7 @@ def follow(session: Session, batch_id: str) -> Batch:
             last = batch
     finally:
         if shown:
-            progress.stop()
+            bars.hide(session, progress)
     return last
 
 
@@ -136,6 +135,6 @@ def _upload_bar(session: Session, manifest: AudioFile) -> Iterator[Any]:
     if not session.shows_progress:
         yield None
         return
-    with bars.build_progress(Console(stderr=True)) as progress:
+    with bars.build_progress() as progress:
         task = progress.add_task("upload", total=manifest.size_bytes, unit="bytes")
         yield lambda number: progress.advance(task, number)

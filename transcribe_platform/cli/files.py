@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from transcribe_platform.cli import asked, batch_command, config, sources
 from transcribe_platform.cli.bars import Bars, Silence
@@ -141,9 +140,9 @@ def _build_bars(session: Session, found: Iterable[Source]) -> Bars | Silence:
         return Silence()
     files = [source for source in found if source.kind is Kind.FILE]
     return Bars(
+        session,
         total=len(list(found)),
         total_bytes=sum(source.size_bytes for source in files),
-        console=Console(stderr=True),
     )
 
 

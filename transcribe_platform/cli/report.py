@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import click
-
-from transcribe_platform.cli.session import Session, code_of, printable
+from transcribe_platform.cli.session import Session, code_of
 from transcribe_platform.cli.sources import Source
 from transcribe_platform.client.errors import ApiError
 from transcribe_platform.client.shapes import Job
@@ -46,7 +44,7 @@ class Report:
         if self._session.as_json:
             self._emit("submitted", source, job_id=job["id"], resumed=is_resumed)
         elif not self._is_waiting:
-            click.echo(f"{job['id']}\t{printable(source.name)}")
+            self._session.write(f"{job['id']}\t{source.name}")
 
     def completed(self, source: Source, job: Job, result: Result) -> None:
         """Tell of a transcript."""
@@ -65,7 +63,7 @@ class Report:
         for warning in job["warnings"]:
             self._session.say(f"{source.name}: warning: {warning['detail']}")
         for path in result.files:
-            click.echo(printable(str(path)))
+            self._session.write(str(path))
         for document in result.documents.values():
             self._print(source, document.decode(errors="replace"))
 
@@ -82,7 +80,7 @@ class Report:
             self._emit("failed", source, job_id=job_id, error=said)
         else:
             line = f"{source.name}: {detail} ({code})"
-            click.echo(click.style(printable(line), fg="red"), err=True)
+            self._session.complain(line, fg="red")
 
     def summarize(self) -> None:
         """Tell how it all went."""
@@ -100,12 +98,10 @@ class Report:
             )
 
     def _print(self, source: Source, text: str) -> None:
+        words = text.rstrip("\n")
         if self.tally.total > 1:
-            click.echo(f"==> {printable(source.name)} <==")
-        shown = printable(text) if self._session.is_terminal else text
-        click.echo(shown.rstrip("\n"))
-        if self.tally.total > 1:
-            click.echo("")
+            words = f"==> {source.name} <==\n{words}\n"
+        self._session.write(words)
 
     def _emit(self, kind: str, source: Source, **more: Any) -> None:
         self._session.emit({"type": kind, "source": source.name, **more})

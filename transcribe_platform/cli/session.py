@@ -34,6 +34,8 @@ class Session:
     ) -> None:
         self.as_json, self.quiet = as_json, quiet
         self.stop = Event()
+        # Where bars are shown lines must go through them: set while there are any.
+        self.above_bars: Callable[[str], object] | None = None
         try:
             self.connection = config.find_connection(
                 url=url, profile=profile, environment=os.environ
@@ -63,12 +65,28 @@ class Session:
     def say(self, text: str) -> None:
         """Tell the person something, unless nothing is to be said."""
         if not self.quiet:
-            click.echo(printable(text), err=True)
+            self.complain(text)
+
+    def complain(self, text: str, **style: Any) -> None:
+        """Say on stderr what has to be said."""
+        self._put(click.style(printable(text), **style), to_people=True)
+
+    def write(self, text: str) -> None:
+        """Write a result on stdout; at a terminal nothing in it steers that."""
+        shown = printable(text) if self.is_terminal else text
+        self._put(shown, to_people=False)
 
     def hint(self, text: str) -> None:
         """Tell a person at a terminal something that a script does not need."""
         if sys.stderr.isatty():
             self.say(text)
+
+    def _put(self, text: str, *, to_people: bool) -> None:
+        is_seen = to_people or sys.stdout.isatty()
+        if self.above_bars and is_seen:
+            self.above_bars(text)
+        else:
+            click.echo(text, err=to_people)
 
     def emit(self, value: Any) -> None:
         """Write one JSON object on a line of its own."""

@@ -59,7 +59,7 @@ def find_sources(words: Sequence[str]) -> list[Source]:
 def _find(word: str) -> Iterator[Source]:
     if _URL.match(word):
         last = PurePosixPath(unquote(urlsplit(word).path)).name
-        stem = PurePosixPath(_UNSAFE.sub("_", last) or "audio").stem
+        stem = PurePosixPath(_UNSAFE.sub("_", last).strip(".") or "audio").stem
         yield Source(kind=Kind.URL, name=word, target=PurePosixPath(stem))
         return
     path = Path(word)

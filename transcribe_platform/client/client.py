@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
+from transcribe_platform.client import live
 from transcribe_platform.client.batches import Batches
 from transcribe_platform.client.calls import Call, Patience
 from transcribe_platform.client.following import Follower, Tell
@@ -59,6 +60,10 @@ class Client:
         """Return whose key this is and what it may do."""
         answer = self.transport.ask(Call(method="GET", path="/v1/me"))
         return cast("dict[str, Any]", answer)
+
+    def listen(self, **options: Any) -> live.LiveSession:
+        """Open a live session with these options; raw audio needs its encoding."""
+        return live.open_session(self.transport, options)
 
     def follow(self, tell: Tell | None = None) -> Follower:
         """Return one who learns of the end of many jobs."""

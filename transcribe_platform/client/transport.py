@@ -126,7 +126,7 @@ class Transport:
         if answer.status_code >= _BAD or answer.status_code in _REDIRECTED:
             with closing(answer):
                 answer.read()
-            raise _error_of(self.url, answer)
+            raise error_of(self.url, answer)
         return answer
 
 
@@ -140,7 +140,7 @@ def read_json(answer: httpx.Response) -> Any:
         raise NotThePlatform(_strange(str(answer.request.url), answer)) from error
 
 
-def _error_of(url: str, answer: httpx.Response) -> ClientError:
+def error_of(url: str, answer: httpx.Response) -> ClientError:
     """Build the error that a refusal is raised as."""
     if answer.status_code in _REDIRECTED:
         message = f"{url} sends elsewhere: {answer.headers.get('Location', '')}"

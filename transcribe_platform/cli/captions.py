@@ -1,0 +1,60 @@
+"""Show what is said while it is said: the last line may change, those above stay."""
+
+import shutil
+import sys
+
+import click
+
+from transcribe_platform.cli.session import Session, printable
+from transcribe_platform.client.live import LiveMessage
+
+_AGAIN = "\r\x1b[2K"
+
+
+class Captions:
+    """Lines of text from messages."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._has_interim = False
+
+    def show(self, message: LiveMessage) -> None:
+        """Show a message."""
+        if self._session.as_json:
+            self._session.emit(message)
+            return
+        match message["type"]:
+            case "transcript":
+                self._show_words(message)
+            case "warning" | "error":
+                said = f"{message.get('detail', '')} ({message.get('code', '')})"
+                self._clear()
+                self._session.complain(said, fg="yellow")
+            case "ready":
+                self._session.hint("Listening. Ctrl-C ends it.")
+
+    def end(self) -> None:
+        """Leave the terminal in order."""
+        self._clear()
+
+    def _show_words(self, message: LiveMessage) -> None:
+        text = printable(message.get("text", "")).replace("\n", " ")
+        if channel := message.get("channel"):
+            text = f"[{channel}] {text}"
+        if message.get("is_final"):
+            self._clear()
+            if text:
+                click.echo(text)
+                sys.stdout.flush()
+        elif self._session.is_terminal:
+            self._clear()
+            width = shutil.get_terminal_size().columns - 1
+            # Some characters take two places: half as many of them always fit.
+            room = width if text.isascii() else width // 2
+            click.echo(click.style(text[-room:], dim=True), nl=False)
+            self._has_interim = True
+
+    def _clear(self) -> None:
+        if self._has_interim:
+            click.echo(_AGAIN, nl=False)
+            self._has_interim = False
