@@ -49,7 +49,7 @@ class ListQuery:
                 priority=_priority(params),
                 created_after=parse_moment(params, "created_after"),
                 created_before=parse_moment(params, "created_before"),
-                metadata=_metadata(params),
+                metadata=parse_metadata(params),
             ),
             page=PageQuery.parse(params, owner=owner, of="jobs"),
         )
@@ -98,7 +98,8 @@ def parse_moment(params: Mapping[str, str], name: str) -> datetime | None:
     return in_utc
 
 
-def _metadata(params: Mapping[str, str]) -> dict[str, str]:
+def parse_metadata(params: Mapping[str, str]) -> dict[str, str]:
+    """Return the pairs that ``metadata.{key}`` asks for, values as text."""
     found = {
         name.removeprefix(METADATA_PREFIX): value
         for name, value in params.items()

@@ -9,7 +9,7 @@ import base64
 import binascii
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 from urllib.parse import urlencode
@@ -57,7 +57,7 @@ class PageQuery:
         return cls(
             place=place,
             after=None if cursor is None else parse_cursor(cursor, place=place),
-            limit=_parse_limit(params.get("limit", str(DEFAULT_LIMIT))),
+            limit=parse_limit(params),
         )
 
 
@@ -82,35 +82,49 @@ def respond_page(
     """Answer with one page: its rows, and how to go on, in the body and as a link."""
     found, has_more = get_page(rows, page)
     cursor = build_cursor(found[-1].pk, place=page.place) if has_more else None
-    shown = {
-        "data": serializer(found, many=True).data,
-        "has_more": has_more,
-        "next_cursor": cursor,
-    }
-    return Response(shown, headers=_link(request, cursor) if cursor else {})
+    return respond_rows(request, serializer(found, many=True).data, cursor)
+
+
+def respond_rows(
+    request: Request, rows: Sequence[Any], cursor: str | None, **more: Any
+) -> Response:
+    """Answer with rows as they are shown; a cursor says that there are others."""
+    shown = {"data": rows, "has_more": cursor is not None, "next_cursor": cursor}
+    headers = _link(request, cursor) if cursor else {}
+    return Response({**shown, **more}, headers=headers)
 
 
 def build_cursor(last: UUID, *, place: Place) -> str:
     """Return the cursor that continues after ``last``."""
-    signed = last.bytes + _signature(last, place)
-    return base64.urlsafe_b64encode(signed).decode()
+    return seal(last.bytes, place=place)
 
 
 def parse_cursor(cursor: str, *, place: Place) -> UUID:
     """Return the id to continue after, or raise InvalidRequest."""
+    return UUID(bytes=unseal(cursor, _UUID_LENGTH, place=place))
+
+
+def seal(content: bytes, *, place: Place) -> str:
+    """Return a cursor that holds the content, good for this list alone."""
+    return base64.urlsafe_b64encode(content + _signature(content, place)).decode()
+
+
+def unseal(cursor: str, length: int, *, place: Place) -> bytes:
+    """Return what a cursor of this list holds, or raise InvalidRequest."""
     try:
         signed = base64.b64decode(cursor, altchars=b"-_", validate=True)
-        last = UUID(bytes=signed[:_UUID_LENGTH])
     except (binascii.Error, ValueError):
-        last, signed = place.owner, b""
-    given = signed[_UUID_LENGTH:]
-    if not hmac.compare_digest(given, _signature(last, place)):
+        signed = b""
+    content, given = signed[:length], signed[length:]
+    if not hmac.compare_digest(given, _signature(content, place)):
         message = "This cursor is not one of this list's."
         raise InvalidRequest(message, code="cursor_invalid", pointer="?cursor")
-    return last
+    return content
 
 
-def _parse_limit(text: str) -> int:
+def parse_limit(params: Mapping[str, str]) -> int:
+    """Return how many rows a page has; raises InvalidRequest for what is no number."""
+    text = params.get("limit", str(DEFAULT_LIMIT))
     if not re.fullmatch(r"[1-9][0-9]{0,2}", text) or int(text) > MAX_LIMIT:
         refuse_parameter("limit", f"This is a whole number from 1 to {MAX_LIMIT}.")
     return int(text)
@@ -121,7 +135,7 @@ def _link(request: Request, cursor: str) -> dict[str, str]:
     return {"Link": f'<{request.path}?{query}>; rel="next"'}
 
 
-def _signature(last: UUID, place: Place) -> bytes:
-    value = last.bytes + place.owner.bytes + place.of.encode()
+def _signature(content: bytes, place: Place) -> bytes:
+    value = content + place.owner.bytes + place.of.encode()
     whole = salted_hmac("jobs.cursor", value, algorithm="sha256").digest()
     return whole[:_SIGNATURE_LENGTH]

@@ -3,6 +3,7 @@
 import gzip
 import io
 import itertools
+import json
 import math
 import wave
 from array import array
@@ -18,6 +19,7 @@ from jobs import services
 from jobs.authentication import create_api_key
 from jobs.models import ApiKey, Attempt, Job, Region, Tenant
 from jobs.state import FINAL, JobStatus
+from transcripts import documents, indexing
 from transcripts.models import Transcript
 
 _numbers = itertools.count(1)
@@ -111,7 +113,13 @@ def make_transcript(job: Job, raw: bytes, **fields: Any) -> Transcript:
         "words": 2,
         "request_id": "req-1",
     }
-    return Transcript.objects.create(job=job, raw=name, **{**facts, **fields})
+    summary = documents.parse_summary(json.loads(raw))
+    facts["starts"] = summary.starts if summary else b""
+    transcript = Transcript.objects.create(
+        job=job, raw=name, is_indexed=True, **{**facts, **fields}
+    )
+    indexing.index_transcript(transcript, job)
+    return transcript
 
 
 def make_wav(

@@ -159,6 +159,12 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         "Start again without it, and pass `next_cursor` on as it comes.",
     ),
     (
+        *("query_not_searchable", 400, "Nothing to search for"),
+        "The query is empty or too long, has only exclusions, or only words that nearly"
+        " every transcript has.",
+        "Search for a word that tells some transcripts from others.",
+    ),
+    (
         *("idempotency_key_invalid", 400, "Not an idempotency key"),
         "An `Idempotency-Key` is 1 to 255 visible ASCII characters.",
         _MEND,

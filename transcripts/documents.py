@@ -7,6 +7,8 @@ The SDK does not validate answers, so neither presence nor type is taken for gra
 from dataclasses import dataclass
 from typing import Any
 
+from transcripts import word_times
+
 # A probe and Deepgram may differ by an MP3's padding, not by more than this.
 DURATION_TOLERANCE_SHARE = 0.05
 DURATION_TOLERANCE_SECONDS = 1.0
@@ -27,6 +29,8 @@ class Summary:
     duration_seconds: float
     channels: int
     words: int
+    # When each word of the text begins: see word_times.
+    starts: bytes = b""
 
 
 def parse_summary(document: dict[str, Any]) -> Summary | None:
@@ -47,6 +51,7 @@ def parse_summary(document: dict[str, Any]) -> Summary | None:
         duration_seconds=seconds,
         channels=len(channels),
         words=sum(counts),
+        starts=word_times.pack_starts(best),
     )
 
 

@@ -24,7 +24,7 @@ from jobs import audit, backoff, quotas, regions, services
 from jobs.errors import UpstreamError
 from jobs.models import Attempt, Job
 from jobs.state import JobStatus
-from transcripts import documents, links, persisting, prices
+from transcripts import documents, indexing, links, persisting, prices
 from transcripts.backends import (
     StoredAudio,
     TranscriptionBackend,
@@ -199,13 +199,15 @@ def complete(
         run_at=None,
     )
     if moved:
-        Transcript.objects.create(
+        transcript = Transcript.objects.create(
             job=job,
             raw=raw,
             request_id=request_id,
             created_at=now,
+            is_indexed=True,
             **{name: getattr(summary, name) for name in _SUMMARY_FIELDS},
         )
+        indexing.index_transcript(transcript, job)
     return bool(moved)
 
 

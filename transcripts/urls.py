@@ -2,9 +2,10 @@
 
 from django.urls import path
 
-from transcripts import views
+from transcripts import search_views, views
 
 urlpatterns = [
+    path("transcripts", search_views.TranscriptList.as_view()),
     path("transcripts/<uuid:job_id>", views.TranscriptDetail.as_view()),
     path("transcripts/<uuid:job_id>/links", views.TranscriptLinks.as_view()),
 ]

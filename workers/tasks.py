@@ -18,7 +18,7 @@ from jobs import dispatch, erasure, lanes, quota_counts, tickets
 from jobs.claims import Permit
 from jobs.in_hand import QUEUE_PREFIX
 from jobs.models import Attempt, Region
-from transcripts import live, services
+from transcripts import index_backlog, live, services
 from transcripts.backends import get_backend
 from workers import storage
 from workers.deepgram import client, probe
@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 # An hour's worth at the shipped limits of one region; the next run goes on.
 RETENTION_LIMIT = 60_000
+# A minute's worth of documents read from storage.
+INDEX_LIMIT = 3_000
 
 # A worker whose threads are all busy stops asking the broker, and notices up to a
 # second later that one is free again (kombu's poll): so never are they all.
@@ -81,6 +83,12 @@ def retention(**_future: Any) -> None:
 def close_live_sessions(**_future: Any) -> None:
     """End the live sessions whose process is lost, with what was said in them."""
     live.close_abandoned()
+
+
+@shared_task(name="workers.index_transcripts")
+def index_transcripts(**_future: Any) -> None:
+    """Have search find transcripts that were stored without."""
+    index_backlog.index_left_over(limit=INDEX_LIMIT)
 
 
 @shared_task(name="workers.mend_quotas")

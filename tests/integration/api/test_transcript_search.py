@@ -1,0 +1,274 @@
+"""Search over real PostgreSQL: what is found, in which order, where it is heard."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from jobs import batches, erasure
+from jobs.services import JobDraft
+from tests.factories import make_job, make_key, make_tenant, make_transcript
+from tests.fakes.backend import document
+from transcripts import index_backlog, searching
+from transcripts.models import SearchEntry, Transcript
+
+pytestmark = pytest.mark.django_db
+
+
+def say(tenant, text: str, *, job=None, options=None, **fields: Any) -> str:
+    """Store what was said, a word a second; return the job's id."""
+    job = job or make_job(tenant, status="completed", options=options or {})
+    make_transcript(job, json.dumps(document(text)).encode(), text=text, **fields)
+    return str(job.pk)
+
+
+def search(client, key: str, **query: Any) -> Any:
+    return client.get(
+        "/v1/transcripts", query, headers={"Authorization": f"Bearer {key}"}
+    )
+
+
+def found(client, key: str, q: str, **more: Any) -> list[str]:
+    answer = search(client, key, q=q, **more)
+    assert answer.status_code == 200, answer.content
+    return [hit["job_id"] for hit in answer.json()["data"]]
+
+
+@pytest.fixture
+def tenant():
+    return make_tenant()
+
+
+@pytest.fixture
+def key(tenant):
+    return make_key(tenant)[1]
+
+
+def test_a_hit_has_the_place_and_its_time_in_the_audio(client, tenant, key):
+    words = "so I was told that my money comes back but there is no Refund, yet"
+    job = say(tenant, words)
+    say(tenant, "nothing of that kind")
+
+    answer = search(client, key, q="refunds").json()
+
+    (hit,) = answer["data"]
+    assert (hit["job_id"], hit["language"], answer["is_capped"]) == (job, "en", False)
+    assert hit["snippets"] == [
+        {
+            "start_seconds": 13.0,
+            "parts": [
+                {
+                    "text": "my money comes back but there is no ",
+                    "is_match": False,
+                    "start_seconds": None,
+                },
+                {"text": "Refund", "is_match": True, "start_seconds": 13.0},
+                {"text": ", yet", "is_match": False, "start_seconds": None},
+            ],
+        }
+    ]
+
+
+def test_words_phrases_exclusions_alternatives_and_beginnings(client, tenant, key):
+    happy = say(tenant, "I am never happy with the delivery")
+    sad = say(tenant, "happy to hear that you are never waiting")
+    other = say(tenant, "the parcel was lost")
+
+    assert set(found(client, key, "happy never")) == {happy, sad}
+    assert found(client, key, '"never happy"') == [happy]
+    assert found(client, key, '"never waiting"') == [sad]
+    assert found(client, key, "happy -deliveries") == [sad]
+    assert found(client, key, 'happy -"never happy"') == [sad]
+    assert set(found(client, key, "parcel OR delivery")) == {happy, other}
+    assert found(client, key, "deliv*") == [happy]
+    assert found(client, key, "'; DROP TABLE \\ & | ! <-> :* (") == []
+    assert found(client, key, "parcel & | ! <-> :* ('") == [other]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", "query_not_searchable"),
+        ("the and of", "query_not_searchable"),
+        ("-parcel", "query_not_searchable"),
+        ("parcel OR -lost", "query_not_searchable"),
+        ("… ?!", "query_not_searchable"),
+        ("x" * 10_000, "query_not_searchable"),
+        ("x " * 33, "query_not_searchable"),
+        ("par\0cel", "parameter_invalid"),
+    ],
+)
+def test_what_cannot_be_searched_for_is_said(client, tenant, key, text, code):
+    say(tenant, "the parcel was lost")
+
+    answer = search(client, key, q=text)
+
+    assert (answer.status_code, answer.json()["code"]) == (400, code)
+    assert answer.json()["errors"][0]["parameter"] == "q"
+
+
+def test_each_language_by_its_own_rules(client, tenant, key):
+    german = say(tenant, "wir liefern die Pakete heute", language="de-CH")
+    english = say(tenant, "two packets were delivered", language="", options={})
+    klingon = say(tenant, "Qapla' batlh", options={"language": "tlh"}, language="")
+    japanese = say(tenant, "私は東京に行きます", language="ja")
+
+    assert found(client, key, "Paket") == [german]
+    assert found(client, key, "packet deliver") == [english]
+    assert found(client, key, "qapla") == [klingon]
+    assert found(client, key, "東京") == [japanese]
+    assert found(client, key, "京東") == []
+    assert found(client, key, "liefern OR delivering", language="de") == [german]
+    assert found(client, key, "liefern", language="de-AT") == []
+    configs = SearchEntry.objects.values_list("config", flat=True)
+    assert sorted(configs) == ["english", "german", "simple", "simple"]
+    (hit,) = search(client, key, q="東京").json()["data"]
+    marked = [p["text"] for p in hit["snippets"][0]["parts"] if p["is_match"]]
+    assert marked == ["東京"]
+
+
+def test_filters_are_laid_over_the_words(client, tenant, key):
+    drafts = [
+        JobDraft(audio_url="https://audio.example.com/b.wav", metadata={"n": 1.5})
+    ]
+    batch = batches.submit_batch(
+        tenant=tenant,
+        api_key=None,
+        draft=batches.BatchDraft(jobs=drafts, metadata={}),
+        now=timezone.now(),
+    )
+    first = batch.jobs.get()
+    in_batch = say(tenant, "hello storm", job=first, confidence=0.5)
+    sync = make_job(
+        tenant, status="completed", mode="sync", metadata={"a": "b", "t": True}
+    )
+    say(tenant, "hello storm", job=sync, confidence=0.95)
+    now = timezone.now()
+    Transcript.objects.filter(pk=in_batch).update(created_at=now - timedelta(days=9))
+    SearchEntry.objects.filter(pk=in_batch).update(created_at=now - timedelta(days=9))
+
+    for q in ({"q": "storm"}, {}):
+        for query, wanted in (
+            ({"batch_id": batch.pk}, [in_batch]),
+            ({"mode": "sync"}, [str(sync.pk)]),
+            ({"metadata.n": "1.5"}, [in_batch]),
+            ({"metadata.a": "b", "metadata.t": "true"}, [str(sync.pk)]),
+            ({"metadata.a": "c"}, []),
+            ({"min_confidence": "0.9"}, [str(sync.pk)]),
+            ({"created_after": (now - timedelta(days=1)).isoformat()}, [str(sync.pk)]),
+            ({"created_before": (now - timedelta(days=1)).isoformat()}, [in_batch]),
+            ({"language": "en", "mode": "async"}, [in_batch]),
+            ({}, [str(sync.pk), in_batch]),
+        ):
+            answer = search(client, key, **q, **query).json()
+            assert [hit["job_id"] for hit in answer["data"]] == wanted, (q, query)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("min_confidence", "1.1"),
+        ("min_confidence", "nan"),
+        ("language", "en'|!"),
+        ("mode", "walk"),
+        ("created_after", "soon"),
+        ("limit", "0"),
+        ("batch_id", "1"),
+    ],
+)
+def test_a_filter_that_is_none_is_refused(client, key, name, value):
+    answer = search(client, key, q="x", **{name: value})
+
+    assert answer.json()["code"] == "parameter_invalid"
+    assert answer.json()["errors"][0]["parameter"] == name
+
+
+def test_pages_hold_still_while_transcripts_come_and_go(client, tenant, key):
+    jobs = [say(tenant, "storm " * n + "calm " * (20 - n)) for n in range(1, 8)]
+    best_first = jobs[::-1]
+    first = search(client, key, q="storm", limit=3).json()
+    assert [hit["job_id"] for hit in first["data"]] == best_first[:3]
+    say(tenant, "storm " * 20)
+    Transcript.objects.filter(pk=best_first[4]).delete()
+
+    second = search(client, key, q="storm", limit=3, cursor=first["next_cursor"]).json()
+
+    assert [hit["job_id"] for hit in second["data"]] == [
+        best_first[3],
+        *best_first[5:7],
+    ]
+    assert (second["has_more"], second["next_cursor"]) == (False, None)
+    for query in ({"q": "calm"}, {"q": "storm", "mode": "async"}, {}):
+        answer = search(client, key, **query, cursor=first["next_cursor"])
+        assert answer.json()["code"] == "cursor_invalid", query
+
+
+def test_without_words_the_newest_come_first_page_by_page(client, tenant, key):
+    jobs = [say(tenant, f"word {n}") for n in range(5)]
+    seen, cursor = [], {}
+    for _ in range(3):
+        page = search(client, key, limit=2, **cursor).json()
+        seen += [hit["job_id"] for hit in page["data"]]
+        cursor = {"cursor": page["next_cursor"]}
+    assert (seen, page["has_more"]) == (jobs[::-1], False)
+    assert {(hit["rank"], len(hit["snippets"])) for hit in page["data"]} == {(None, 0)}
+
+
+def test_no_tenant_finds_what_another_said(client, tenant, key):
+    other = make_tenant()
+    say(other, "their secret storm")
+    mine = say(tenant, "my storm")
+    fact = f"=t:{other.pk.hex}"
+
+    assert found(client, key, "storm") == [mine]
+    assert found(client, key, f"storm OR {fact} OR secret") == [mine]
+    assert found(client, key, f'"{fact}"') == []
+
+
+def test_of_a_frequent_word_the_newest_are_ranked(client, tenant, key, monkeypatch):
+    monkeypatch.setattr(searching, "RANKED", 3)
+    jobs = [say(tenant, "storm " * (9 - n) + "calm " * n) for n in range(5)]
+
+    answer = search(client, key, q="storm").json()
+
+    assert [hit["job_id"] for hit in answer["data"]] == jobs[2:]
+    assert answer["is_capped"] is True
+
+
+def test_erased_transcripts_leave_the_index(client, tenant, key):
+    job = make_job(tenant, status="completed")
+    say(tenant, "their secret storm", job=job)
+
+    erasure.erase_job(job=job, actor="me", now=timezone.now())
+
+    assert found(client, key, "storm") == []
+    assert not SearchEntry.objects.exists()
+
+
+def test_what_was_stored_without_is_indexed_in_slices(client, tenant, key, monkeypatch):
+    jobs = [say(tenant, "old storm") for _ in range(5)]
+    SearchEntry.objects.all().delete()
+    Transcript.objects.update(is_indexed=False, starts=b"")
+    Transcript.objects.filter(pk=jobs[0]).update(raw="gone")
+    monkeypatch.setattr(index_backlog, "_SLICE", 2)
+
+    assert index_backlog.index_left_over(limit=3) == 3
+    assert found(client, key, "storm") == jobs[2::-1]
+    assert index_backlog.index_left_over(limit=100) == 2
+    assert index_backlog.index_left_over(limit=100) == 0
+    hits = search(client, key, q="storm").json()["data"]
+    places = {hit["job_id"]: hit["snippets"][0]["start_seconds"] for hit in hits}
+    assert places == {jobs[0]: None, **dict.fromkeys(jobs[1:], 1.0)}
+
+
+def test_a_text_past_all_limits_is_stored_and_found(client, tenant, key):
+    long = " ".join(f"w{n % 9000}" for n in range(60_000)) + " storm"
+    hostile = " ".join(f"a{n}-b{n}.example.com/storm{n}" for n in range(40_000))
+    calls = [say(tenant, text) for text in (long, hostile)]
+
+    assert found(client, key, "storm") == calls[:1]
+    assert found(client, key, "a7-b7.example.com") == calls[1:]
+    (hit,) = search(client, key, q="storm").json()["data"]
+    assert hit["snippets"][0]["start_seconds"] == 60_000.0

@@ -1,0 +1,135 @@
+"""What a page of hits shows: each transcript, and the places where it was hit."""
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from django.db import connection
+
+from transcripts import search_languages, snippets, word_times
+from transcripts.models import Transcript
+from transcripts.search_rules import Lexeme, Query
+from transcripts.searching import Found
+from transcripts.snippets import Snippet
+
+# What is more than one word for PostgreSQL.
+_JOINED = r"[^\n]*\w[-/.@_'\u2019]\w"
+# Of one page; far more than a page of short words has of one first letter.
+_MOST_FORMS = 5000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownHit:
+    """A transcript and where it was hit."""
+
+    transcript: Transcript
+    language: str
+    rank: float | None = None
+    snippets: list[Snippet] = field(default_factory=list)
+
+
+def show_hits(found: Found, *, words: bool) -> list[ShownHit]:
+    """Return what is shown of the hits, in their order; erased ones are gone."""
+    rows = Transcript.objects.filter(pk__in=[hit.transcript_id for hit in found.hits])
+    if not words:
+        rows = rows.defer("text", "starts")
+    read = {row.pk: row for row in rows.select_related("job")}
+    places = _find_places(read.values(), found.queries) if words else {}
+    return [
+        ShownHit(
+            transcript=read[hit.transcript_id],
+            language=_language(read[hit.transcript_id]),
+            rank=hit.rank if words else None,
+            snippets=places.get(hit.transcript_id, []),
+        )
+        for hit in found.hits
+        if hit.transcript_id in read
+    ]
+
+
+def _find_places(
+    transcripts: Collection[Transcript], queries: Iterable[Query]
+) -> dict[UUID, list[Snippet]]:
+    lexemes = {query.config: query.lexemes for query in queries}
+    matched = _find_forms(transcripts, lexemes)
+    return {
+        transcript.pk: snippets.cut_snippets(
+            text=transcript.text,
+            starts=bytes(transcript.starts),
+            matched=matched[_config(transcript)],
+        )
+        for transcript in transcripts
+    }
+
+
+def _config(transcript: Transcript) -> str:
+    return search_languages.config_of(_language(transcript))
+
+
+def _language(transcript: Transcript) -> str:
+    return search_languages.language_of(
+        detected=transcript.language, options=transcript.job.options
+    )
+
+
+def _find_forms(
+    transcripts: Iterable[Transcript], lexemes: dict[str, tuple[Lexeme, ...]]
+) -> dict[str, dict[str, str]]:
+    """Return by configuration the tokens that are hits, and of which word.
+
+    PostgreSQL decides, over the different tokens that may be: the texts themselves
+    are not read through by its parser a second time.
+    """
+    tokens: dict[str, set[str]] = defaultdict(set)
+    for transcript in transcripts:
+        different, _ = word_times.split_tokens(transcript.text)
+        tokens[_config(transcript)].update(different)
+    matched: dict[str, dict[str, str]] = defaultdict(dict)
+    for config, known in tokens.items():
+        sought = lexemes.get(config, ())
+        candidates = _candidates(config, known, sought)[:_MOST_FORMS]
+        for token, cut in _cut_words(config, candidates):
+            for lexeme in sought:
+                if any(map(lexeme.matches, cut)):
+                    matched[config][token] = lexeme.text
+                    break
+    return matched
+
+
+def _candidates(
+    config: str, tokens: Iterable[str], lexemes: Sequence[Lexeme]
+) -> list[str]:
+    """Return the tokens that may be forms of the words: most begin as those do."""
+    different = list(tokens)
+    if config in search_languages.CUT_IN_FRONT or not lexemes:
+        return different
+    initials = "".join({_initial(lexeme.text) for lexeme in lexemes}) or "\0"
+    # An accent may be lost on the way to a lexeme.
+    begun = rf"[^\w\n]*(?:[{re.escape(initials)}]|[^\x00-\x7f])"
+    pattern = re.compile(f"^(?:{begun}|{_JOINED})[^\n]*$", re.MULTILINE | re.IGNORECASE)
+    return pattern.findall("\n".join(different))
+
+
+def _initial(word: str) -> str:
+    """Return the first letter or digit, small and without accents."""
+    for character in word:
+        if character.isalnum():
+            if character.isascii():
+                return character.lower()
+            return unicodedata.normalize("NFKD", character).lower()[0]
+    return ""
+
+
+def _cut_words(config: str, tokens: Sequence[str]) -> list[tuple[str, list[str]]]:
+    if not tokens:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT token, tsvector_to_array(to_tsvector(%s::regconfig, prepared))"
+            " FROM unnest(%s::text[], %s::text[]) AS of (token, prepared)",
+            [config, list(tokens), [search_languages.prepare(t) for t in tokens]],
+        )
+        return list(cursor.fetchall())
