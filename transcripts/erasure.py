@@ -5,15 +5,16 @@ from datetime import datetime
 
 from jobs import stored_objects
 from jobs.models import Job
-from transcripts.models import LiveFinal, Transcript
+from transcripts.models import LiveFinal, SearchEntry, Transcript
 
 
 def erase_transcripts(jobs: Sequence[Job], now: datetime) -> dict[str, int]:
-    """Delete the transcripts, and their raw documents after the commit.
+    """Delete the transcripts and what finds them; raw documents after the commit.
 
     Finals of a session that had ended otherwise are no transcript, and go uncounted.
     """
     LiveFinal.objects.filter(job__in=jobs).delete()
+    SearchEntry.objects.filter(pk__in=[job.pk for job in jobs]).delete()
     rows = Transcript.objects.filter(job__in=jobs)
     documents = list(rows.exclude(raw="").values_list("raw", flat=True))
     stored_objects.erase_after_commit(documents, now=now)
