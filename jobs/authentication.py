@@ -23,6 +23,7 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from jobs import tickets
 from jobs.addresses import IPAddress, IPNetwork
 from jobs.client_address import client_address, is_in, parse_networks
 from jobs.models import ApiKey, Tenant
@@ -35,6 +36,8 @@ ALL_SCOPES = (
     "keys:admin",
     "usage:read",
 )
+# The query parameter that a ticket comes in.
+TICKET = "ticket"
 USE_RECORDED_EVERY = timedelta(minutes=1)
 
 _PREFIX = "tp_live_"
@@ -65,15 +68,16 @@ class TenantPrincipal:
 class ApiKeyAuthentication(BaseAuthentication):
     """``Authorization: Bearer <key>``; never the query string, which gets logged.
 
-    A view may name other schemes, in ``auth_schemes``.
+    A view may name other schemes, in ``auth_schemes``. One that opens a socket may take
+    tickets: a browser cannot send a header with it.
     """
 
     def authenticate(self, request: Request) -> tuple[TenantPrincipal, ApiKey] | None:
         """Return the tenant and the key, or None when no credentials were sent."""
         scheme, _, token = get_authorization_header(request).partition(b" ")
-        if not scheme:
-            return None
         view = (getattr(request, "parser_context", None) or {}).get("view")
+        if not scheme:
+            return _use_ticket(request) if getattr(view, "takes_tickets", 0) else None
         if scheme.decode("latin-1").lower() not in getattr(
             view, "auth_schemes", ("bearer",)
         ):
@@ -88,6 +92,28 @@ class ApiKeyAuthentication(BaseAuthentication):
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002
         """Name the scheme, which makes DRF answer 401 and not 403."""
         return "Bearer"
+
+
+def _use_ticket(request: Request) -> tuple[TenantPrincipal, ApiKey] | None:
+    """Return whose ticket it is, used up by now; None where none came.
+
+    It opens what its key may open at this moment, and from here.
+    """
+    text = request.query_params.get(TICKET)
+    if text is None:
+        return None
+    now = timezone.now()
+    ticket = tickets.redeem_ticket(text, now=now)
+    key = ticket.api_key if ticket else None
+    if key is None or not _is_usable(key, client_address(request), now=now):
+        message = "This ticket is not valid: it opens one socket, within its minute."
+        _refuse("ticket_invalid", message)
+    request.ticket = ticket  # type: ignore[attr-defined]
+    return TenantPrincipal(tenant=key.tenant), key
+
+
+def _is_usable(key: ApiKey, address: IPAddress | None, *, now: datetime) -> bool:
+    return bool(find_usable([(key.pk, address)], scope="jobs:write", now=now))
 
 
 class HasTenant(BasePermission):

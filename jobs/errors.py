@@ -159,6 +159,12 @@ class NotServedHere(PlatformError):
     code = "event_stream_unavailable"
 
 
+class UpgradeRequired(PlatformError):
+    """This address is a WebSocket: open it as one."""
+
+    code = "upgrade_required"
+
+
 class UpstreamError(PlatformError):
     """A call to Deepgram failed.
 

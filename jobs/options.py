@@ -34,6 +34,29 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _check_option(name, value) for name, value in options.items()}
 
 
+def check_live_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Do the same for the options of a stream."""
+    return {
+        name: _check_option(name, value, LIVE_OPTIONS)
+        for name, value in options.items()
+    }
+
+
+def check_live_combination(options: Mapping[str, Any]) -> None:
+    """Refuse options of a stream that are certain to fail together."""
+    check_combination(options)
+    if "sample_rate" in options and "encoding" not in options:
+        reason = "needs 'encoding': a container says by itself how it is sampled"
+        _refuse_pair("sample_rate", reason)
+    if "utterance_end_ms" in options and options.get("interim_results") is False:
+        _refuse_pair("utterance_end_ms", "needs 'interim_results'")
+
+
+def choose_live(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those that a stream can have: defaults may hold others."""
+    return {name: each for name, each in options.items() if name in LIVE_OPTIONS}
+
+
 def check_combination(options: Mapping[str, Any]) -> None:
     """Refuse options that are certain to fail together.
 
@@ -53,16 +76,17 @@ def check_combination(options: Mapping[str, Any]) -> None:
         _refuse_pair("encoding", "needs 'sample_rate': it describes headerless audio")
 
 
-def read_text(name: str, values: Sequence[str]) -> Any:
+def read_text(name: str, values: Sequence[str], *, live: bool = False) -> Any:
     """Return an option given as text, as in a query string, as it is stored.
 
     Raises InvalidRequest as ``check_options`` does.
     """
+    known = LIVE_OPTIONS if live else OPTIONS
     *others, last = _readings(values)
     for reading in others:
         with suppress(InvalidRequest):
-            return _check_option(name, reading)
-    return _check_option(name, last)
+            return _check_option(name, reading, known)
+    return _check_option(name, last, known)
 
 
 def _readings(values: Sequence[str]) -> Iterator[Any]:
@@ -80,13 +104,16 @@ def _readings(values: Sequence[str]) -> Iterator[Any]:
         yield list(values)
 
 
-def _check_option(name: str, value: Any) -> Any:
+def _check_option(
+    name: str, value: Any, known: "Mapping[str, Check] | None" = None
+) -> Any:
+    known = OPTIONS if known is None else known
     pointer = pointer_to("options", name)
     if name in REFUSED:
         raise InvalidRequest(REFUSED[name], code="option_refused", pointer=pointer)
-    check = OPTIONS.get(name)
+    check = known.get(name)
     if check is None:
-        close = difflib.get_close_matches(name, OPTIONS, n=1)
+        close = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         message = f"There is no such option.{hint}"
         raise InvalidRequest(message, code="option_unknown", pointer=pointer)
@@ -240,4 +267,31 @@ OPTIONS: dict[str, Check] = {
     ),
     "sample_rate": _whole(1000, 384_000),
     "channels": _whole(1, 64),
+}
+
+# What only prerecorded audio can have: it needs all of it, or another model.
+_NEEDS_ALL_OF_IT = {
+    "custom_intent",
+    "custom_intent_mode",
+    "custom_topic",
+    "custom_topic_mode",
+    "detect_language",
+    "intents",
+    "measurements",
+    "paragraphs",
+    "sentiment",
+    "summarize",
+    "topics",
+    "utt_split",
+    "utterances",
+}
+LIVE_OPTIONS: dict[str, Check] = {
+    **{name: each for name, each in OPTIONS.items() if name not in _NEEDS_ALL_OF_IT},
+    **dict.fromkeys(("interim_results", "no_delay", "vad_events"), _boolean),
+    "endpointing": _boolean_or(_whole(1, 60_000)),
+    "utterance_end_ms": _whole(1000, 60_000),
+    "encoding": _one_of(
+        *("linear16", "linear32", "flac", "alaw", "mulaw", "amr-nb", "amr-wb"),
+        *("opus", "ogg-opus", "speex", "g729"),
+    ),
 }

@@ -38,7 +38,7 @@ def redeem_ticket(text: str, *, now: datetime) -> StreamTicket | None:
     # Two at once: the row's lock lets one of them through.
     if not fresh.update(used_at=now):
         return None
-    return StreamTicket.objects.select_related("tenant", "api_key").get(
+    return StreamTicket.objects.select_related("tenant", "api_key__tenant").get(
         digest=_digest(text)
     )
 

@@ -66,6 +66,8 @@ def api_routes() -> list[Route]:
         and (view := getattr(pattern.callback, "view_class", None)) is not None
         # Deepgram's own door has Deepgram's manners, and tests of its own.
         and not getattr(view, "speaks_deepgram", False)
+        # A socket's handshake: tests/integration/live.
+        and not getattr(view, "is_socket", False)
     ]
 
 

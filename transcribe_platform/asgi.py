@@ -11,22 +11,21 @@ _unguarded: Any = get_asgi_application()
 # Only now are the apps there that they import.
 from transcribe_platform.body_guard import BodyGuard  # noqa: E402
 from workers.events import shutdown  # noqa: E402
+from workers.live import endpoint  # noqa: E402
+from workers.live.registry import get_registry  # noqa: E402
 
 _django = BodyGuard(_unguarded)
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    """Serve HTTP by Django; answer the server's start and end itself.
-
-    A socket is refused before it opens: nothing here speaks with one.
-    """
+    """Serve HTTP by Django, sockets by the live door; answer the server itself."""
     if scope["type"] == "websocket":
-        await send({"type": "websocket.close"})
+        await endpoint.serve(scope, receive, send, django=_django)
         return
     if scope["type"] != "lifespan":
         await _django(scope, receive, send)
         return
-    shutdown.end_streams_at_sigterm()
+    shutdown.end_streams_at_sigterm(get_registry().shut_down)
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})

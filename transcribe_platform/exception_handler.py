@@ -37,6 +37,7 @@ STATUSES: tuple[tuple[type[errors.PlatformError], int], ...] = (
     (errors.LimitExceeded, 429),
     (errors.ServiceUnavailable, 503),
     (errors.NotServedHere, 421),
+    (errors.UpgradeRequired, 426),
     (errors.UpstreamError, 502),
 )
 # DRF's names where ours say more.
@@ -70,6 +71,8 @@ def _ours(request: Any, error: errors.PlatformError) -> HttpResponse | None:
         errors=entries,
         error_count=error.count if isinstance(error, errors.ManyFaults) else None,
     )
+    if isinstance(error, errors.UpgradeRequired):
+        response.headers["Upgrade"] = "websocket"
     if isinstance(error, errors.LimitExceeded) and error.retry_after:
         response.headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, errors.RangeNotSatisfiable):

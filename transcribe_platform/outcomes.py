@@ -133,6 +133,65 @@ OUTCOMES: tuple[tuple[str, str, str, str], ...] = (
         "The process that held the session died before anything was said.",
         "Begin another session.",
     ),
+    # --- ends of a live session, and warnings in it
+    (
+        *("message_invalid", "Not a message that we know"),
+        "A text message of a live session was none of `finalize`, `keepalive` and"
+        " `close`.",
+        "Send audio as binary messages, and commands as JSON: docs/live.md.",
+    ),
+    (
+        *("frame_too_large", "The message is too large"),
+        "A message of a live session was longer than 1 MiB.",
+        "Send audio in pieces of 20 to 250 ms.",
+    ),
+    (
+        *("too_many_messages", "Too many text messages"),
+        "A live session's client sent text messages without a pause.",
+        "Send `keepalive` every few seconds, and only while there is no audio.",
+    ),
+    (
+        *("stream_idle", "Nothing came"),
+        "A live session's client sent nothing for too long.",
+        "Send audio, or `keepalive` while there is none.",
+    ),
+    (
+        *("stream_too_long", "The session is too long"),
+        "A live session lasts so long at most; what was said is stored.",
+        "Open another.",
+    ),
+    (
+        *("slow_reader", "The client does not read"),
+        "More waits to be told than is kept for a client; what was said is stored.",
+        "Read the socket all the time, in a task of its own.",
+    ),
+    (
+        *("upstream_reconnecting", "The upstream broke off"),
+        "The live session goes on: audio is kept, and another call is being made.",
+        "Nothing; go on sending.",
+    ),
+    (
+        *("upstream_reconnected", "The upstream is there again"),
+        "What was not final was sent again.",
+        "Nothing.",
+    ),
+    (
+        *("upstream_idle", "The upstream heard nothing"),
+        "It closed a call that brought no audio; the next audio opens another.",
+        "Nothing.",
+    ),
+    (
+        *("audio_dropped", "Audio was lost"),
+        "More audio came than is kept while the upstream is away; `lost_seconds` or"
+        " `detail` says how much.",
+        "Look at what is missing there.",
+    ),
+    (
+        *("finals_not_stored", "Finals are stored later"),
+        "The database is away: what a live session tells as final is stored when it is"
+        " back.",
+        "Nothing; should the process die before, it is lost.",
+    ),
     # --- warnings of a job that completed
     (
         *("session_interrupted", "The live session broke off"),

@@ -23,6 +23,7 @@ CONTENT_TYPE = "application/problem+json"
 RETRY_SECONDS = {
     "service_unavailable": 5,
     "event_streams_full": 5,
+    "live_sessions_full": 5,
     "result_not_ready": 2,
     "request_in_flight": 1,
 }

@@ -31,6 +31,12 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         _KEY,
     ),
     (
+        *("ticket_invalid", 401, "Ticket not valid"),
+        "The ticket is unknown, was used, is older than a minute, or its key may not"
+        " open a session from here any more.",
+        "Ask for another: `POST /v1/transcribe` with `mode=stream`.",
+    ),
+    (
         *("scope_missing", 403, "Scope missing"),
         "The key is valid and may not do this; `detail` names the scope.",
         "Use a key that has the scope. `GET /v1/me` shows what a key may do.",
@@ -39,6 +45,11 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         *("address_not_allowed", 403, "Not from this address"),
         "The key may only be used from certain addresses, and this is not one.",
         "Send it from one of those, or change the key's `allowed_ips`.",
+    ),
+    (
+        *("origin_not_allowed", 403, "Not from this page"),
+        "A page of another origin tried to open a live session.",
+        "The operator lists the origin in `LIVE_ALLOWED_ORIGINS`.",
     ),
     (
         *("link_invalid", 403, "Not a link of ours"),
@@ -452,6 +463,22 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         *("event_streams_full", 503, "No more event streams now"),
         "This process serves as many event streams as it can.",
         _LATER,
+    ),
+    (
+        *("live_sessions_full", 503, "No more live sessions now"),
+        "This process serves as many live sessions as it can, or is about to stop.",
+        _LATER,
+    ),
+    (
+        *("live_unavailable", 421, "Live sessions are served elsewhere"),
+        "The request reached a process that cannot hold sockets: they are served by"
+        " the platform's ASGI process.",
+        "Tell the operator: `/v1/live` belongs to the ASGI process.",
+    ),
+    (
+        *("upgrade_required", 426, "A WebSocket is wanted"),
+        "This address answers to a WebSocket's handshake alone.",
+        "Open it as a WebSocket: docs/live.md shows how.",
     ),
     (
         *("event_stream_unavailable", 421, "Event streams are served elsewhere"),

@@ -289,6 +289,22 @@ EVENT_STREAMS_MAX = env_int("EVENT_STREAMS_MAX", 500)
 EVENT_STREAMS_MAX_PER_TENANT = env_int("EVENT_STREAMS_MAX_PER_TENANT", 100)
 EVENT_STREAM_SECONDS = env_float("EVENT_STREAM_SECONDS", 300)
 EVENT_STREAM_HEARTBEAT_SECONDS = env_float("EVENT_STREAM_HEARTBEAT_SECONDS", 15)
+# Live sessions: how many a process serves, how long one lasts at most, and which other
+# origins' pages may open one.
+LIVE_SESSIONS_MAX = env_int("LIVE_SESSIONS_MAX", 250)
+LIVE_MAX_SECONDS = env_float("LIVE_MAX_SECONDS", 7200)
+LIVE_ALLOWED_ORIGINS = env_list("LIVE_ALLOWED_ORIGINS")
+# How long nothing may come from a client, and how long it may leave a message unread.
+LIVE_IDLE_SECONDS = env_float("LIVE_IDLE_SECONDS", 10)
+LIVE_SLOW_SECONDS = env_float("LIVE_SLOW_SECONDS", 10)
+# The upstream: how long it may hear and say nothing, for how long another call is tried
+# for and how much audio is kept meanwhile, and how long its last words may take.
+LIVE_STALL_SECONDS = env_float("LIVE_STALL_SECONDS", 12)
+LIVE_RECONNECT_SECONDS = env_float("LIVE_RECONNECT_SECONDS", 120)
+LIVE_BUFFER_SECONDS = env_float("LIVE_BUFFER_SECONDS", 30)
+LIVE_DRAIN_SECONDS = env_float("LIVE_DRAIN_SECONDS", 10)
+# The same when the process is told to stop.
+LIVE_SHUTDOWN_SECONDS = env_float("LIVE_SHUTDOWN_SECONDS", 3)
 # What a job of unknown duration takes from its tenant's quotas until it ends.
 DEFAULT_RESERVE_SECONDS = env_int("DEFAULT_RESERVE_SECONDS", 300)
 # The hybrid router: shorter audio is answered at once, longer is queued.

@@ -15,7 +15,7 @@ from rest_framework.authentication import get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from jobs.authentication import ApiKeyAuthentication, TenantPrincipal
+from jobs.authentication import TICKET, ApiKeyAuthentication, TenantPrincipal
 from jobs.client_address import client_address
 from jobs.errors import LimitExceeded
 from jobs.models import ApiKey
@@ -44,7 +44,7 @@ class GuardedAuthentication(ApiKeyAuthentication):
     def authenticate(self, request: Request) -> tuple[TenantPrincipal, ApiKey] | None:
         """Return the tenant and the key; raises LimitExceeded for guessing on."""
         address = _neighbourhood(request)
-        digest = sha256(get_authorization_header(request)).digest()
+        digest = _digest_of(request)
         left = _suspects.seconds_left(address)
         if left and not _working.seconds_left(digest):
             _refuse_guess(left)
@@ -135,6 +135,12 @@ def throttles_of(key: ApiKey) -> list[Throttle]:
         Throttle(policy="tenant", who=str(key.tenant_id), per_minute=of_tenant),
     )
     return [each for each in throttles if each.per_minute]
+
+
+def _digest_of(request: Request) -> bytes:
+    """Return what tells one credential from another."""
+    text = get_authorization_header(request)
+    return sha256(text or request.query_params.get(TICKET, "").encode()).digest()
 
 
 def _neighbourhood(request: HttpRequest) -> str:

@@ -11,6 +11,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include("transcripts.urls")),
     path("v1/", include("workers.events.urls")),
     path("v1/", include("workers.sync.urls")),
+    path("v1/", include("workers.live.urls")),
     path("v1/", include("workers.listen.urls")),
     path("v1/", include("workers.webhooks.urls")),
     path("v1/openapi.json", openapi),

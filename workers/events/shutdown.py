@@ -7,13 +7,16 @@ The server waits for open answers before it tells the application that it stops
 import asyncio
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 from workers.events.hub import get_hub
 
 
-def end_streams_at_sigterm() -> None:
+def end_streams_at_sigterm(*others: Callable[[], None]) -> None:
     """Listen to the server's signals as well; it still gets each of them.
+
+    The others are called for what else is open here.
 
     Call it on the event loop, after the server has set its own handlers.
     """
@@ -24,7 +27,8 @@ def end_streams_at_sigterm() -> None:
         before = signal.getsignal(number)
 
         def end(signum: int, frame: FrameType | None, before: object = before) -> None:
-            loop.call_soon_threadsafe(hub.shut_down)
+            for shut_down in (hub.shut_down, *others):
+                loop.call_soon_threadsafe(shut_down)
             if callable(before):
                 before(signum, frame)
 

@@ -1,0 +1,1 @@
+"""Live streaming: a customer's socket on one side, the upstream's on the other."""

@@ -1,0 +1,80 @@
+"""The upstream's messages on the session's clock, each word once. Pure.
+
+A connection counts from the first byte it was sent, so all its times are moved by when
+that byte was heard. After a break audio is sent again from where it was final: a word
+whose middle lies before that was told.
+"""
+
+from copy import copy
+from typing import Any
+
+
+class Clock:
+    """Where a session's channels are final, and where its connection began."""
+
+    def __init__(self) -> None:
+        self.offset = 0.0
+        self._final: dict[int, float] = {}
+        self._channels = 1
+
+    @property
+    def final(self) -> float:
+        """Up to where all channels are final."""
+        if len(self._final) < self._channels:
+            return 0.0
+        return min(self._final.values(), default=0.0)
+
+    @property
+    def channels(self) -> int:
+        """How many channels the upstream hears."""
+        return self._channels
+
+    def align(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        """Return a result on the session's clock; None if it says nothing new.
+
+        Raises KeyError, TypeError, ValueError for what is no result.
+        """
+        channel, self._channels = read_channel(message)
+        start = float(message["start"]) + self.offset
+        end = start + float(message["duration"])
+        (alternative, *_) = message["channel"]["alternatives"]
+        words = [self._move(word) for word in alternative.get("words") or []]
+        known = self._final.get(channel, 0.0)
+        fresh = [word for word in words if (word["start"] + word["end"]) / 2 >= known]
+        if message.get("is_final"):
+            self._final[channel] = max(known, end)
+        if words and not fresh:
+            return None
+        moved = {**alternative, "words": fresh}
+        if len(fresh) != len(words):
+            moved["transcript"] = " ".join(
+                str(word.get("punctuated_word") or word["word"]) for word in fresh
+            )
+        aligned = copy(message)
+        aligned["start"] = round(start, 6)
+        aligned["channel"] = {**message["channel"], "alternatives": [moved]}
+        return aligned
+
+    def move(self, moment: object) -> float:
+        """Return a moment of the connection on the session's clock."""
+        seconds = float(moment) if isinstance(moment, int | float) else 0.0
+        # -1 is the upstream's way of saying "none".
+        return seconds if seconds < 0 else round(seconds + self.offset, 6)
+
+    def _move(self, word: dict[str, Any]) -> dict[str, Any]:
+        start, end = float(word["start"]), float(word["end"])
+        return {
+            **word,
+            "start": round(start + self.offset, 6),
+            "end": round(end + self.offset, 6),
+        }
+
+
+def read_channel(message: dict[str, Any]) -> tuple[int, int]:
+    """Return the channel of a message, and how many there are."""
+    index = message.get("channel_index", message.get("channel"))
+    if not isinstance(index, list) or not index:
+        return 0, 1
+    channel = int(index[0])
+    total = int(index[1]) if len(index) > 1 else 1
+    return channel, max(total, channel + 1)

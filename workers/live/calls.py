@@ -1,0 +1,98 @@
+"""A session's calls, one after another: each in the ledger before it is made."""
+
+import logging
+from collections.abc import Callable
+
+import redis
+from django.db import InterfaceError, OperationalError
+from django.utils import timezone
+
+from jobs import claims
+from jobs.backoff import Failure
+from jobs.errors import UpstreamError
+from jobs.models import Attempt, Job
+from transcripts import live
+from transcripts.live import Break
+from workers.deepgram.live import LiveCall, open_call
+from workers.live.registry import get_heartbeat
+from workers.live.threads import in_thread
+from workers.ratelimit.permits import get_permits
+
+logger = logging.getLogger(__name__)
+
+COOLDOWN_SECONDS = 1.0
+FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.25, 5.0
+UNWELL = {Failure.UNAVAILABLE, Failure.UNREACHABLE, Failure.TIMEOUT}
+# After these another call may do better; what else the upstream refuses, it refuses.
+AGAIN = UNWELL | {Failure.RATE_LIMITED}
+
+
+class Calls:
+    """The present call of a session, and how it comes to the next."""
+
+    def __init__(self, job: Job, attempt: Attempt) -> None:
+        self.job, self.attempt = job, attempt
+
+    async def open(self) -> LiveCall:
+        """Make the call that was begun; raises UpstreamError."""
+        tags = (f"job:{self.job.pk}", f"claim:{self.job.lease_token}")
+        region = self.attempt.region
+        try:
+            call = await open_call(region, self.job.options, tags=tags)
+        except UpstreamError as error:
+            await in_thread(_note_health, region.name, error)
+            raise
+        await in_thread(_note_health, region.name, None)
+        return call
+
+    async def open_next(self, broken: Break) -> LiveCall | None:
+        """Close the broken call in the ledger, begin the next and make it.
+
+        None when there is no place for it, or no database: try again. Raises
+        UpstreamError, and StaleJobState when the session is not ours any more.
+        """
+        try:
+            begun = await in_thread(
+                live.next_attempt,
+                job=self.job,
+                attempt=self.attempt,
+                broken=broken,
+                permits=get_permits(),
+                worker=get_heartbeat().name,
+                now=timezone.now(),
+            )
+        except (OperationalError, InterfaceError, redis.RedisError):
+            logger.warning("database away, upstream waits")
+            return None
+        if begun is None:
+            return None
+        before, (self.job, self.attempt) = self.job, begun
+        await in_thread(_hold_instead, before, self.job)
+        return await self.open()
+
+
+def choose_pause(
+    tries: int, error: UpstreamError, *, uniform: Callable[[float, float], float]
+) -> float:
+    """Return how long to wait: longer each time, and first not at all.
+
+    Pure.
+    """
+    if not tries and error.failure != Failure.UNREACHABLE:
+        return 0.0
+    longest = min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0**tries)
+    return uniform(longest / 2, longest)
+
+
+def _hold_instead(before: Job, after: Job) -> None:
+    get_heartbeat().let_go(before)
+    get_heartbeat().take(after)
+
+
+def _note_health(region: str, error: UpstreamError | None) -> None:
+    """Tell the region's limits how the upstream is."""
+    permits = get_permits()
+    if error is not None and error.failure == Failure.RATE_LIMITED:
+        wait = error.retry_after or COOLDOWN_SECONDS
+        permits.cool_down(region, seconds=wait, kind=claims.Kind.STREAM)
+    permits.breaker.record(region, well=not (error and error.failure in UNWELL))
