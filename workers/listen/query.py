@@ -27,7 +27,7 @@ class ListenQuery:
         return bool(self.callback_url)
 
 
-def parse_query(params: QueryDict) -> ListenQuery:
+def parse_query(params: QueryDict, *, live: bool = False) -> ListenQuery:
     """Read it; raises InvalidRequest naming the parameter that it cannot read."""
     given = dict(params.lists())
     callback_url = _single(given.pop("callback", [""]), "callback")
@@ -36,7 +36,10 @@ def parse_query(params: QueryDict) -> ListenQuery:
         _refuse("callback_method", "This is POST or PUT.")
     if callback_url:
         egress.check_webhook_url(callback_url, pointer="?callback")
-    read = {name: options.read_text(name, values) for name, values in given.items()}
+    read = {
+        name: options.read_text(name, values, live=live)
+        for name, values in given.items()
+    }
     return ListenQuery(
         options=read, callback_url=callback_url, callback_style=_STYLES[method]
     )

@@ -1,7 +1,7 @@
 """``/v1/listen`` as Deepgram answers it, by a job like any other.
 
 Errors come in Deepgram's envelope. Over the limit a call waits for its turn, for as
-long as the operator lets it, instead of being answered 429.
+long as the operator lets it, instead of being answered 429; a socket does not wait.
 """
 
 import time
@@ -27,9 +27,10 @@ from jobs.services import JobDraft
 from jobs.state import JobStatus
 from transcripts import deepgram_shape, queries
 from transcripts.services import read_raw
-from workers.listen import answers
+from workers.listen import answers, socket
 from workers.listen.body import FILE, RawAudioParser
 from workers.listen.query import ListenQuery, parse_query
+from workers.live import handshake
 from workers.sync import door
 
 RETRY_SECONDS = 5
@@ -50,14 +51,31 @@ class DeepgramView(ApiView):
 
 @extend_schema(exclude=True)
 class Listen(DeepgramView):
-    """Transcribe prerecorded audio."""
+    """Transcribe audio: recorded by POST, live by the socket that a GET opens."""
 
-    required_scopes = {"POST": "jobs:write"}
+    required_scopes = {"GET": "jobs:write", "POST": "jobs:write"}
     parser_classes = (StrictJSONParser, RawAudioParser)
     takes_raw_audio = True
+    is_socket = True
+
+    def initialize_request(self, request: Any, *args: Any, **kwargs: Any) -> Request:
+        """Take the key of whoever cannot send a header with a socket."""
+        if request.method == "GET":
+            socket.adopt_key(request)
+        return super().initialize_request(request, *args, **kwargs)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Ask a GET first whether it is a socket, and whose page opens it."""
+        if request.method == "GET":
+            handshake.check_origin(request, tells_pages=False)
+        super().initial(request, *args, **kwargs)
 
     def _check_query(self, request: Request) -> None:
         """Leave it to ``parse_query``: Deepgram's parameters may be repeated."""
+
+    def get(self, request: Request) -> HttpResponse:
+        """Open a live session."""
+        return socket.open_session(request, now=timezone.now())
 
     def post(self, request: Request) -> HttpResponse:
         """Answer Deepgram's document, or its request id where a callback is named."""

@@ -61,11 +61,17 @@ class End:
 class Dialect(Protocol):
     """How a door says things."""
 
+    # What an empty message of audio means.
+    empty: Command | None
+
     def encode(self, told: Told) -> str | None:
         """Return the text of a message; None for what this door does not tell."""
 
-    def parse(self, text: str) -> Command | None:
-        """Return what a client says; raises InvalidRequest. None: nothing to do."""
+    def parse(self, text: str) -> Command | Told | None:
+        """Return what a client says; raises InvalidRequest, which ends the session.
+
+        What is Told is its answer. None: nothing to do.
+        """
 
     def closing(self, end: End) -> tuple[int, str]:
         """Return the close code and reason."""
@@ -73,6 +79,8 @@ class Dialect(Protocol):
 
 class OurDialect:
     """The messages of ``/v1/live``."""
+
+    empty: Command | None = None
 
     def encode(self, told: Told) -> str | None:
         """Return the message as JSON."""

@@ -52,9 +52,11 @@ class Handshake:
     is_page: bool = False
 
 
-def check_origin(request: Request) -> None:
+def check_origin(request: Request, *, tells_pages: bool = True) -> None:
     """Refuse pages of other origins; who names none is no browser.
 
+    Pages are told why they are refused, by a socket that opens for it, unless the door
+    says that they are not.
     Raises Forbidden, and UpgradeRequired or NotServedHere for what is no socket.
     """
     shake = _find(request)
@@ -64,7 +66,7 @@ def check_origin(request: Request) -> None:
     if origin not in _our_origins(request):
         message = "Pages of this origin may not open a live session."
         raise Forbidden(message, code="origin_not_allowed")
-    shake.is_page = True
+    shake.is_page = tells_pages
 
 
 def open_session(
@@ -103,6 +105,14 @@ def open_session(
         subprotocol=subprotocol,
     )
     return HttpResponse(status=status.HTTP_101_SWITCHING_PROTOCOLS)
+
+
+def job_of(request: Request) -> Job:
+    """Return the job of the session that was opened for a request."""
+    opened = _find(request).opened
+    if opened is None:
+        raise LookupError("no session was opened")
+    return opened.job
 
 
 def _find(request: Request) -> Handshake:

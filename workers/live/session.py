@@ -153,6 +153,8 @@ class Session:
                     self._obey(message)
                 elif message:
                     await self._take(message)
+                else:
+                    self._do(self._dialect.empty)
         except Gone as gone:
             self.end(ends.CLIENT_CLOSED if gone.is_orderly else ends.CLIENT_GONE)
         except Exception:
@@ -164,10 +166,16 @@ class Session:
             self.end(ends.FLOOD)
             return
         try:
-            command = self._dialect.parse(text)
+            said = self._dialect.parse(text)
         except InvalidRequest as error:
             self.end(ends.message_invalid(error.code, error.message))
             return
+        if isinstance(said, Told):
+            self.tell(said)
+        else:
+            self._do(said)
+
+    def _do(self, command: Command | None) -> None:
         if command == Command.CLOSE:
             self.end(ends.CLIENT_CLOSED)
         elif command == Command.FINALIZE:

@@ -1,0 +1,293 @@
+"""Deepgram's own SDK, unchanged, at our live door; only its base URL is another."""
+
+import asyncio
+import json
+import threading
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from deepgram import (
+    AsyncDeepgramClient,
+    DeepgramClient,
+    DeepgramClientEnvironment,
+)
+from deepgram.core.api_error import ApiError
+from django.db import connection
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from jobs.models import Attempt, Job
+from tests.integration.live.conftest import FRAME_BYTES, RATE, rounded, speech, truth
+from transcripts.models import Transcript
+from transcripts.services import read_document
+
+pytestmark = [
+    pytest.mark.xdist_group("live"),
+    # The SDK's async client stands on the deprecated half of its library.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+RAW: Any = {"model": "nova-3", "encoding": "linear16", "sample_rate": RATE}
+
+
+def environment(door: Any) -> DeepgramClientEnvironment:
+    here = f"http://127.0.0.1:{door.port}"
+    return DeepgramClientEnvironment(
+        base=here, production=here.replace("http", "ws"), agent=here, agent_rest=here
+    )
+
+
+def frames(audio: bytes) -> list[bytes]:
+    return [
+        audio[begin : begin + FRAME_BYTES]
+        for begin in range(0, len(audio), FRAME_BYTES)
+    ]
+
+
+def words_of(told: list[Any]) -> list[tuple[str, float, float]]:
+    return [
+        (word.word, word.start, word.end)
+        for each in told
+        if each.type == "Results" and each.is_final
+        for word in each.channel.alternatives[0].words
+    ]
+
+
+def raw_socket(me: Any, *, subprotocols: Any = None, **query: Any) -> Any:
+    asked = "&".join(f"{name}={value}" for name, value in {**RAW, **query}.items())
+    headers = {} if subprotocols else {"Authorization": f"Token {me.text}"}
+    return connect(
+        f"ws://127.0.0.1:{me.door.port}/v1/listen?{asked}",
+        additional_headers=headers,
+        subprotocols=subprotocols,
+        proxy=None,
+    )
+
+
+async def hear_all(socket: Any) -> tuple[list[dict[str, Any]], int, str]:
+    """Return all that is told, and how the socket was closed."""
+    told = []
+    with suppress(ConnectionClosed):
+        async with asyncio.timeout(20):
+            while True:
+                told.append(json.loads(await socket.recv()))
+    return told, socket.close_code, socket.close_reason
+
+
+def test_the_async_client_streams_as_it_does_to_deepgram(me):
+    audio = speech(4) + bytes(RATE * 4)
+    client = AsyncDeepgramClient(api_key=me.text, environment=environment(me.door))
+
+    async def stream() -> list[Any]:
+        asked = {"interim_results": "true", "vad_events": "true", "tag": "mine"}
+        asked |= {"utterance_end_ms": "1000"}
+        async with client.listen.v1.connect(**RAW, **asked) as socket:
+            for frame in frames(audio):
+                await socket.send_media(frame)
+            await socket.send_keep_alive()
+            await socket.send_finalize()
+            await socket.send_close_stream()
+            return [message async for message in socket]
+
+    told = asyncio.run(stream())
+
+    job = Job.objects.get()
+    request_id = str(job.pk)
+    kinds = {"Results", "SpeechStarted", "UtteranceEnd", "Metadata"}
+    assert {each.type for each in told} == kinds
+    assert rounded(words_of(told)) == rounded(truth(audio))
+    assert any(each.type == "Results" and not each.is_final for each in told)
+    results = [each for each in told if each.type == "Results"]
+    assert {each.metadata.request_id for each in results} == {request_id}
+    assert [each.request_id for each in told if each.type == "Metadata"] == [request_id]
+    assert (told[-1].type, told[-1].duration) == ("Metadata", 6.0)
+    assert (job.status, job.mode, job.duration_seconds) == ("completed", "live", 6.0)
+    assert job.options["tag"] == ["mine"]
+    stored = read_document(Transcript.objects.get())["results"]["channels"][0]
+    said = [
+        (word["word"], word["start"], word["end"])
+        for word in stored["alternatives"][0]["words"]
+    ]
+    assert rounded(said) == rounded(truth(audio))
+    assert me.is_free()
+
+
+def test_the_sync_client_streams_as_it_does_to_deepgram(me):
+    audio = speech(3, seed=2)
+    client = DeepgramClient(api_key=me.text, environment=environment(me.door))
+    told: list[Any] = []
+
+    with client.listen.v1.connect(**RAW) as socket:
+        hearing = threading.Thread(target=lambda: told.extend(socket))
+        hearing.start()
+        for frame in frames(audio + bytes(RATE * 4)):
+            socket.send_media(frame)
+        socket.send_close_stream()
+        hearing.join(20)
+
+    assert rounded(words_of(told)) == rounded(truth(audio))
+    assert all(each.is_final for each in told if each.type == "Results")
+    assert told[-1].type == "Metadata"
+    assert Job.objects.get().status == "completed"
+
+
+def test_a_handshake_is_refused_as_deepgram_refuses_it(me):
+    client = DeepgramClient(api_key="no-key", environment=environment(me.door))
+    ours = DeepgramClient(api_key=me.text, environment=environment(me.door))
+    bad = {**RAW, "sample_rate": "99999999"}
+
+    with pytest.raises(InvalidStatus) as refused:
+        client.listen.v1.connect(**RAW).__enter__()
+    with pytest.raises(InvalidStatus) as wrong:
+        ours.listen.v1.connect(**bad).__enter__()
+
+    answer = refused.value.response
+    assert (answer.status_code, answer.headers["dg-error"]) == (401, "INVALID_AUTH")
+    assert json.loads(answer.body or b"")["err_code"] == "INVALID_AUTH"
+    answer = wrong.value.response
+    assert (answer.status_code, answer.headers["dg-error"]) == (
+        *(400, "INVALID_QUERY_PARAMETER"),
+    )
+    assert Job.objects.count() == 0
+    assert me.is_free()
+
+
+def test_the_async_client_sees_a_refusals_status(me):
+    me.tenant.is_paused = True
+    me.tenant.save()
+    client = AsyncDeepgramClient(api_key=me.text, environment=environment(me.door))
+
+    async def stream() -> None:
+        async with client.listen.v1.connect(**RAW):
+            pass
+
+    with pytest.raises(ApiError) as refused:
+        asyncio.run(stream())
+
+    assert refused.value.status_code == 429
+    assert Job.objects.count() == 0
+
+
+def test_a_page_brings_its_key_among_the_subprotocols(me):
+    async def stream() -> tuple[str | None, Any]:
+        async with raw_socket(me, subprotocols=["token", me.text]) as socket:
+            await socket.send(b"")  # which ends a stream there
+            return socket.subprotocol, await hear_all(socket)
+
+    subprotocol, (told, code, reason) = asyncio.run(stream())
+
+    assert subprotocol == "token"
+    assert [each["type"] for each in told] == ["Metadata"]
+    assert (code, reason) == (1000, "")
+    assert Job.objects.get().status == "completed"
+
+
+def test_what_is_no_message_is_answered_and_the_stream_goes_on(me):
+    async def stream() -> Any:
+        async with raw_socket(me) as socket:
+            await socket.send("nonsense")
+            await socket.send('{"type":"Whatever"}')
+            await socket.send('{"type":"Configure","keyterms":["a"]}')
+            for frame in frames(speech(1)):
+                await socket.send(frame)
+            await socket.send('{"type":"CloseStream"}')
+            return await hear_all(socket)
+
+    told, code, _ = asyncio.run(stream())
+
+    answers = [each for each in told if each["type"] not in {"Results", "Metadata"}]
+    assert [(each["type"], each.get("variant")) for each in answers] == [
+        ("Error", "SchemaError"),
+        ("Error", "SchemaError"),
+        ("ConfigureFailure", None),
+    ]
+    assert answers[0]["message"] == "nonsense"
+    assert any(each["type"] == "Results" for each in told)
+    assert (told[-1]["type"], code) == ("Metadata", 1000)
+
+
+def test_a_silent_client_is_closed_as_deepgram_does(me):
+    async def stream() -> Any:
+        async with raw_socket(me) as socket:
+            return await hear_all(socket)
+
+    told, code, reason = asyncio.run(stream())
+
+    assert [each["type"] for each in told] == ["Metadata"]
+    assert code == 1011
+    assert reason.endswith("net0001")
+    assert me.settles()
+
+
+def test_audio_that_cannot_be_decoded_is_closed_as_deepgram_does(me):
+    async def stream() -> Any:
+        headers = {"Authorization": f"Token {me.text}"}
+        url = f"ws://127.0.0.1:{me.door.port}/v1/listen?model=nova-3"
+        async with connect(url, additional_headers=headers, proxy=None) as socket:
+            await socket.send(b"this is no audio" * 400)
+            return await hear_all(socket)
+
+    told, code, reason = asyncio.run(stream())
+
+    assert [each["type"] for each in told] == ["Metadata"]
+    assert (code, reason[:9]) == (1008, "DATA-0000")
+    job = Job.objects.get()
+    assert (job.status, job.error_code) == ("failed", "audio_unreadable")
+    assert Attempt.objects.get().outcome == "error"
+
+
+def test_the_upstreams_troubles_are_not_its_callers(me):
+    audio = speech(6, seed=3)
+
+    async def stream() -> Any:
+        async with raw_socket(me) as socket:
+            for number, frame in enumerate(frames(audio)):
+                await socket.send(frame)
+                await asyncio.sleep(0.02)
+                if number in {20, 40}:
+                    await asyncio.to_thread(me.emulator.cut)
+            await socket.send('{"type":"CloseStream"}')
+            return await hear_all(socket)
+
+    told, code, _ = asyncio.run(stream())
+
+    said = [
+        (word["word"], word["start"], word["end"])
+        for each in told
+        if each["type"] == "Results" and each["is_final"]
+        for word in each["channel"]["alternatives"][0]["words"]
+    ]
+    assert code == 1000
+    assert rounded(said) == rounded(truth(audio))
+    job = Job.objects.get()
+    assert {
+        each["metadata"]["request_id"] for each in told if each["type"] == "Results"
+    } == {str(job.pk)}
+    assert Attempt.objects.filter(job=job).count() >= 2
+
+
+def test_a_cancel_ends_the_stream(me):
+    async def keep_alive(socket: Any) -> None:
+        while True:
+            await socket.send('{"type":"KeepAlive"}')
+            await asyncio.sleep(0.3)
+
+    async def stream() -> Any:
+        async with raw_socket(me) as socket:
+            keeping = asyncio.create_task(keep_alive(socket))
+            await asyncio.to_thread(cancel)
+            heard = await hear_all(socket)
+            keeping.cancel()
+            return heard
+
+    def cancel() -> None:
+        answer = me.post(f"/v1/jobs/{Job.objects.get().pk}/cancel")
+        connection.close()
+        assert answer.status_code == 200
+
+    _, code, reason = asyncio.run(stream())
+
+    assert (code, reason) == (1000, "The job was canceled.")
+    assert Job.objects.get().status == "canceled"
+    assert me.is_free()

@@ -1,0 +1,119 @@
+"""Deepgram's words for what a session tells."""
+
+import json
+
+import pytest
+
+from workers.listen.live_dialect import DeepgramDialect
+from workers.live import ends
+from workers.live.dialect import Command, Kind, Told
+
+
+@pytest.fixture
+def dialect() -> DeepgramDialect:
+    made = DeepgramDialect(created="2026-11-25T00:00:00Z")
+    assert made.encode(Told(kind=Kind.READY, fields={"job_id": "job-1"})) is None
+    return made
+
+
+def tell(dialect, kind, fields=None, upstream=None):
+    text = dialect.encode(Told(kind=kind, fields=fields or {}, upstream=upstream))
+    return None if text is None else json.loads(text)
+
+
+def test_the_upstreams_messages_come_under_the_jobs_id(dialect):
+    message = {
+        "type": "Results",
+        "channel_index": [1, 2],
+        "metadata": {
+            "request_id": "dg",
+            "model_uuid": "m",
+            "model_info": {"name": "n"},
+        },
+    }
+    started = {"type": "SpeechStarted", "channel": [0], "timestamp": 1.5}
+
+    told = tell(dialect, Kind.TRANSCRIPT, upstream=message)
+
+    assert told == {
+        **message,
+        "metadata": {**message["metadata"], "request_id": "job-1"},
+    }
+    assert tell(dialect, Kind.SPEECH_STARTED, upstream=started) == started
+    assert tell(dialect, Kind.CLOSED, {"audio_seconds": 2.5}) == {
+        "type": "Metadata",
+        "transaction_key": "deprecated",
+        "request_id": "job-1",
+        "sha256": "incomplete",
+        "created": "2026-11-25T00:00:00Z",
+        "duration": 2.5,
+        "channels": 2,
+        "models": ["m"],
+        "model_info": {"m": {"name": "n"}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "told"),
+    [
+        (Kind.WARNING, {"code": "audio_dropped", "detail": "Lost."}, None),
+        (Kind.ERROR, {"code": "stream_idle", "detail": "Nothing came."}, None),
+        (Kind.ERROR, {"code": "audio_unreadable", "detail": "No audio."}, None),
+        (
+            *(Kind.ERROR, {"code": "stream_too_long", "detail": "Too long."}),
+            {"type": "Error", "variant": "stream_too_long", "description": "Too long."},
+        ),
+    ],
+)
+def test_what_deepgram_has_no_word_for_is_not_told(dialect, kind, fields, told):
+    assert tell(dialect, kind, fields) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ('{"type":"KeepAlive"}', Command.KEEPALIVE),
+        ('{"type":"Finalize","channel":0}', Command.FINALIZE),
+        ('{"type": "CloseStream"}', Command.CLOSE),
+    ],
+)
+def test_what_a_client_says_is_understood(dialect, text, command):
+    assert dialect.parse(text) == command
+    assert dialect.empty == Command.CLOSE
+
+
+@pytest.mark.parametrize("text", ["", "[]", '"x"', '{"type":["KeepAlive"]}', "{}"])
+def test_what_is_no_message_is_answered(dialect, text):
+    answer = dialect.parse(text)
+
+    told = json.loads(dialect.encode(answer))
+    assert (told["type"], told["variant"], told["message"]) == (
+        *("Error", "SchemaError"),
+        text,
+    )
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "reason"),
+    [
+        (ends.CLIENT_CLOSED, 1000, ""),
+        (ends.SHUTDOWN, 1001, "The server is going away."),
+        (ends.idle(10), 1011, "net0001"),
+        (ends.FLOOD, 1008, "too many text messages."),
+        (ends.frame_too_large(5), 1009, "5 bytes."),
+        (ends.SERVER_ERROR, 1011, "on our side."),
+        (ends.unavailable("x"), 1013, "is said now."),
+        (
+            *(ends.upstream_failed("audio_unreadable", "", is_clients=True), 1008),
+            "unsupported by Deepgram.",
+        ),
+        (ends.upstream_failed("x", "No.", is_clients=True), 1008, "No."),
+        (ends.upstream_failed("x", "Away.", is_clients=False), 1011, "Away."),
+    ],
+)
+def test_a_session_is_closed_by_deepgrams_codes(dialect, end, code, reason):
+    closed, said = dialect.closing(end)
+
+    assert closed == code
+    assert said.endswith(reason)
+    assert len(said.encode()) <= 123
