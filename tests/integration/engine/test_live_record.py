@@ -203,6 +203,7 @@ def test_a_call_that_broke_is_followed_by_another_in_its_place(engine):
     heartbeat.take(job)
 
     again, second = call_again(engine, job, attempt)
+    assert streams_held(engine) == 2  # its own, until the old one is let go
     heartbeat.take(again)
     heartbeat.let_go(job)
 
@@ -317,6 +318,27 @@ def test_a_process_that_was_taken_for_lost_closes_its_call_and_no_more(engine):
     attempt.refresh_from_db()
     assert (attempt.outcome, attempt.audio_seconds) == ("ok", 6.0)
     assert quota_counts.find_drift(engine.tenant, now=now()) == []
+
+
+def test_a_session_whose_process_comes_back_meanwhile_goes_on(engine, monkeypatch):
+    job, attempt = open_session(engine)
+    live.store_finals([final(job, 1, "so", "far")])
+    engine.lose_lease(job)
+    store = live_ends.store_raw
+
+    def store_slowly(*args):
+        services.renew_leases([job.pk], worker=engine.name)
+        return store(*args)
+
+    monkeypatch.setattr(live_ends, "store_raw", store_slowly)
+
+    assert live.close_abandoned() == 0
+
+    job.refresh_from_db()
+    attempt.refresh_from_db()
+    assert (job.status, attempt.outcome) == ("processing", "open")
+    assert LiveFinal.objects.count() == 1
+    assert Transcript.objects.count() == 0
 
 
 def test_what_is_said_while_the_document_is_stored_is_in_it(engine, monkeypatch):
