@@ -189,6 +189,30 @@ def test_one_bad_file_does_not_stop_the_others_and_json_says_what_became_of_each
     assert (code, json.loads(shown)["options"]["tag"]) == (0, ["golden"])
 
 
+def test_what_is_heard_through_a_pipe_is_written_and_found_again(
+    shell: Shell,
+) -> None:
+    with wave.open(str(corpus.FOLDER / "council.wav")) as file:
+        heard = file.readframes(file.getnframes())
+    listening = subprocess.run(
+        (sys.executable, "-m", "transcribe_platform.cli", "listen"),
+        env=shell.environment,
+        input=heard,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+    code, found, _ = shell.run("search", '"new bridge"', "--json")
+
+    assert (listening.returncode, listening.stderr) == (0, b"")
+    said = listening.stdout.decode().splitlines()
+    assert "build a new bridge across the river." in " ".join(said)
+    assert "\x1b" not in listening.stdout.decode()
+    (hit,) = read_lines(found)
+    assert (code, hit["mode"]) == (0, "live")
+
+
 @pytest.mark.parametrize(
     ("words", "settings", "code", "said"),
     [

@@ -139,8 +139,9 @@ class _Run:
             self._session.complain(f"The session broke off ({code}).", fg="red")
             return _EXIT_OF_CODE.get(code, Exit.SOME_FAILED)
         if closed.get("status") != "completed":
-            reason = closed.get("reason")
-            self._session.complain(f"The session failed: {reason}.", fg="red")
+            why = self._session.client.jobs.get(closed["job_id"])["error"]
+            said = f"{why['detail']} ({why['code']})" if why else closed["reason"]
+            self._session.complain(f"The session failed: {said}", fg="red")
             code = self._live.close_code or 0
             return _EXIT_OF_CODE.get(code, Exit.SOME_FAILED)
         self._session.hint(

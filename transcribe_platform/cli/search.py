@@ -43,7 +43,7 @@ def command(
 
 
 def _show(hit: Hit) -> None:
-    name = printable(hit["filename"]) or hit["job_id"]
+    name = printable(hit["filename"]) or f"({hit['mode']})"
     click.echo(f"{click.style(name, bold=True)}  {hit['job_id']}")
     for snippet in hit["snippets"]:
         at = tables.length(snippet["start_seconds"])
