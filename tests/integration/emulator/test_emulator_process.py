@@ -129,7 +129,10 @@ def test_recognisers_do_not_outlive_a_killed_emulator(listener, eventually):
 def test_sigterm_ends_it_at_once_with_calls_under_way(launch, eventually):
     server = launch("--latency-base", "60")
     host = httpx.URL(server.url)
-    with socket.create_connection((host.host, host.port)) as plug:
+    with (
+        live_calls.dial(server.url) as stream,
+        socket.create_connection((host.host, host.port)) as plug,
+    ):
         plug.sendall(
             b"POST /v1/listen?encoding=mulaw&sample_rate=8000 HTTP/1.1\r\nhost: x\r\n"
             b"authorization: Token k\r\ncontent-length: 4\r\n\r\n1234"
@@ -139,6 +142,7 @@ def test_sigterm_ends_it_at_once_with_calls_under_way(launch, eventually):
 
         server.popen.send_signal(signal.SIGTERM)
 
+        assert live_calls.read(stream, live_calls.Talk()).code == 1011
         assert server.popen.wait(5) == 0
         assert time.monotonic() - begun < 2
 

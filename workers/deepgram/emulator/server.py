@@ -54,6 +54,7 @@ def build_app(emulator: state.Emulator) -> web.Application:
         ]
     )
     app.on_response_prepare.append(_name_response)
+    app.on_shutdown.append(_cut_streams)
     return app
 
 
@@ -118,6 +119,12 @@ def _announce(url: str, ready_file: Path | None) -> None:
         draft = ready_file.with_name(f"{ready_file.name}.{os.getpid()}")
         draft.write_text(json.dumps({"url": url, "pid": os.getpid()}))
         draft.replace(ready_file)
+
+
+async def _cut_streams(app: web.Application) -> None:
+    """Tell the clients of live streams, rather than vanish."""
+    for stream in list(app[state.EMULATOR].streams):
+        stream.cut(is_reset=False)
 
 
 async def _name_response(_request: web.Request, response: web.StreamResponse) -> None:

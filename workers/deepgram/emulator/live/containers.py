@@ -17,6 +17,8 @@ from workers.deepgram.emulator.live import decoding
 
 # So many bytes may wait for the thread before the client has to.
 MOST_WAITING_BYTES = 4 * 1024 * 1024
+# So many pieces of sound may wait for the engine before the thread has to.
+_MOST_WAITING_PIECES = 256
 # Long enough to know every format by its beginning.
 _HEAD_BYTES = 12
 _BAD_PACKETS_BORNE = 50
@@ -59,6 +61,8 @@ class ContainerDecoder:
         self._loop = asyncio.get_running_loop()
         self._decoded: asyncio.Queue[decoding.Sound | Exception | None]
         self._decoded = asyncio.Queue()
+        self._room = threading.Semaphore(_MOST_WAITING_PIECES)
+        self._is_closed = False
         self._pump: asyncio.Task[None] | None = None
 
     async def feed(self, payload: bytes) -> None:
@@ -88,6 +92,7 @@ class ContainerDecoder:
 
     async def close(self) -> None:
         """End thread and task."""
+        self._is_closed = True
         self._pipe.end()
         if self._pump is not None:
             self._pump.cancel()
@@ -109,6 +114,7 @@ class ContainerDecoder:
                 self._on_failure()
                 raise decoded
             await self._sink(decoded)
+            self._room.release()
 
     def _decode(self, name: str) -> None:
         """Run in the thread until the pipe ends."""
@@ -139,9 +145,16 @@ class ContainerDecoder:
             for frame in frames:
                 is_proven = True
                 for piece in resampler.resample(frame):
+                    self._wait_for_room()
                     self._tell(to_sound(piece))
         if not is_proven:
             raise decoding.Undecodable
+
+    def _wait_for_room(self) -> None:
+        """Decode no further ahead than the engine listens."""
+        while not self._room.acquire(timeout=1):
+            if self._is_closed:
+                raise decoding.Undecodable
 
     def _tell(self, decoded: decoding.Sound | Exception | None) -> None:
         # The loop may be gone when the process ends.

@@ -32,6 +32,7 @@ class SphinxAudience:
 
     def __init__(self) -> None:
         self._spare: asyncio.Task[asyncio.subprocess.Process] | None = None
+        self._taken: set[asyncio.subprocess.Process] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
@@ -43,16 +44,25 @@ class SphinxAudience:
         return SphinxEar(stream, self)
 
     async def close(self) -> None:
-        """End the process that waits."""
+        """End every process: the one that waits, and those of streams cut short."""
         if self._timer is not None:
             self._timer.cancel()
         if self._spare is not None:
             await _kill(await self._spare)
+        for process in list(self._taken):
+            await self.end_process(process)
 
     async def take_process(self) -> asyncio.subprocess.Process:
         """Return the one that waits, or a new one."""
         spare, self._spare = self._spare, None
-        return await (spare or _start_process())
+        process = await (spare or _start_process())
+        self._taken.add(process)
+        return process
+
+    async def end_process(self, process: asyncio.subprocess.Process) -> None:
+        """End a process that was taken; harmless when repeated."""
+        await _kill(process)
+        self._taken.discard(process)
 
     def refill(self) -> None:
         """Let one wait, once what goes on now has had its time."""
@@ -137,7 +147,7 @@ class Child:
         if self._reader is not None:
             self._reader.cancel()
         if self._process is not None:
-            await _kill(self._process)
+            await self._audience.end_process(self._process)
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         if process.stdout is not None:
