@@ -1,10 +1,12 @@
 """Live streams: messages, order and close codes, with the canned words' truth."""
 
 import asyncio
+import contextlib
 import json
 import warnings
 
 import pytest
+import websockets
 from deepgram import AsyncDeepgramClient, DeepgramClientEnvironment
 from deepgram.core.events import EventType
 
@@ -161,12 +163,20 @@ def test_the_async_sdk_works_unchanged(emulator):
     assert messages[-2].from_finalize is True
 
 
-def test_silence_ends_a_stream_with_1011(emulator):
+def test_a_stream_that_never_has_audio_ends_with_1011(emulator):
     emulator.tell(config={"stream_idle_seconds": 0.3})
+    talk = Talk()
+
+    def keep_alive() -> None:
+        for _ in range(50):
+            socket.send('{"type":"KeepAlive"}')
+            with contextlib.suppress(TimeoutError):
+                talk.messages.append(json.loads(socket.recv(timeout=0.1)))
 
     with dial(emulator.url) as socket:
-        socket.send('{"type":"KeepAlive"}')
-        talk = read(socket, Talk())
+        with pytest.raises(websockets.ConnectionClosed):
+            keep_alive()  # words alone do not hold it open
+        read(socket, talk)
 
     assert talk.code == 1011
     assert "net0001" in talk.reason
