@@ -3,7 +3,7 @@
 Knows nothing of jobs; transcripts and webhooks build their views on it too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, NoReturn, cast
@@ -48,6 +48,9 @@ class ApiView(APIView):
     deprecated: Mapping[str, Deprecation] = {}
     # A body of any other type is an upload as well.
     takes_raw_audio = False
+    # Bodies of these types are uploads as well, of so many bytes at most.
+    raw_types: Collection[str] = ()
+    raw_max_bytes = 0
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Check the caller, then the query string, then the body."""
@@ -58,8 +61,12 @@ class ApiView(APIView):
         _check_length_is_known(request)
         self._check_query(request)
         # An upload waits until all else about the request is known to be sound.
-        if not (is_upload(request) or self.takes_raw_audio):
+        if not (is_upload(request) or self.takes_raw_audio or self._is_raw(request)):
             request.data  # noqa: B018  parsed on first use
+
+    def _is_raw(self, request: Request) -> bool:
+        kind = (request.content_type or "").partition(";")[0].strip().lower()
+        return kind in self.raw_types
 
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:  # noqa: ARG002
         """Name the methods in ``Allow``; browsers of other origins get no leave."""
@@ -107,6 +114,12 @@ class LengthRequired(APIException):
 def is_upload(request: Request) -> bool:
     """Tell a body that may be large and long on its way from one of JSON."""
     return (request.content_type or "").startswith("multipart/")
+
+
+def check_no_parameters(request: Request) -> None:
+    """Raise InvalidRequest for parameters that belong to another kind of body."""
+    for name in request.query_params:
+        refuse_parameter(name, "With this body, it stands in it.", "unknown")
 
 
 def check_no_body(request: Request) -> None:

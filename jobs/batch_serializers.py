@@ -109,17 +109,19 @@ class BatchInput(BatchSettingsInput):
 
     def jobs(self, rules: ItemRules) -> list[Job]:
         """Return the items' jobs; raises ManyFaults with the place of each fault."""
-        reader, jobs, faults = ItemReader(rules), list[Job](), list[Fault]()
+        read = self.read(rules)
+        batches.check_faults([fault for _, faults in read for fault in faults])
+        return [job for job, _ in read if job]
+
+    def read(self, rules: ItemRules) -> list[tuple[Job | None, list[Fault]]]:
+        """Return each item's job, or else its faults."""
+        reader, read = ItemReader(rules), []
         for index, item in enumerate(self.validated_data["items"]):
-            job, found = reader.read(item)
-            faults += [
-                replace(each, pointer=pointer_to("items", index) + each.pointer)
-                for each in found
-            ]
-            if job:
-                jobs.append(job)
-        batches.check_faults(faults)
-        return jobs
+            job, faults = reader.read(item)
+            within = pointer_to("items", index)
+            placed = [replace(it, pointer=within + it.pointer) for it in faults]
+            read.append((job, placed))
+        return read
 
 
 class BatchCountsOutput(serializers.Serializer[Any]):
@@ -140,8 +142,16 @@ class BatchOutput(serializers.Serializer[Batch]):
     object = serializers.SerializerMethodField()
     status = serializers.SerializerMethodField()
     counts = serializers.SerializerMethodField()
+    percent = serializers.SerializerMethodField()
+    skipped = serializers.IntegerField()
+    audio_seconds_done = serializers.FloatField(source="audio_seconds")
+    audio_seconds_ahead = serializers.SerializerMethodField()
+    cost_estimate = serializers.DecimalField(max_digits=14, decimal_places=6)
+    eta_seconds = serializers.SerializerMethodField()
     metadata = serializers.JSONField()
+    retry_of = serializers.UUIDField(source="retry_of_id", allow_null=True)
     created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
     erased_at = serializers.DateTimeField(allow_null=True)
     jobs_url = serializers.SerializerMethodField()
@@ -150,10 +160,25 @@ class BatchOutput(serializers.Serializer[Batch]):
         """Return the kind of thing this is."""
         return "batch"
 
-    @extend_schema_field({"type": "string", "enum": ["processing", "completed"]})
+    @extend_schema_field({"type": "string", "enum": list(batches.Status)})
     def get_status(self, batch: Batch) -> str:
-        """Return whether all its jobs have ended."""
+        """Return what it does, or that all its jobs have ended."""
         return batches.status_of(batch)
+
+    def get_percent(self, batch: Batch) -> int:
+        """Return how many in a hundred of its jobs have ended."""
+        return batches.percent_of(batch)
+
+    @extend_schema_field(serializers.FloatField(allow_null=True))
+    def get_audio_seconds_ahead(self, batch: Batch) -> float | None:
+        """Return how much audio is left, by the length of what is done."""
+        return batches.audio_seconds_ahead(batch)
+
+    @extend_schema_field(serializers.FloatField(allow_null=True))
+    def get_eta_seconds(self, batch: Batch) -> float | None:
+        """Return in how many seconds it may be done; null where nobody knows."""
+        now: datetime = self.context.get("now") or batch.created_at
+        return batches.eta_seconds(batch, now=now)
 
     @extend_schema_field(BatchCountsOutput)
     def get_counts(self, batch: Batch) -> dict[str, int]:

@@ -1,20 +1,46 @@
 """The batches API: submit many jobs at once, look, list."""
 
+from contextlib import closing
+from datetime import datetime
 from uuid import UUID
 
+from django.conf import settings
 from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs import batches, intake, pagination, schema
-from jobs.api import ApiView, caller_of, respond, tenant_of
+from jobs import (
+    batches,
+    etags,
+    intake,
+    manifest_intake,
+    manifest_serializers,
+    manifest_upload,
+    pagination,
+    schema,
+    under_way,
+)
+from jobs.api import ApiView, caller_of, check_no_parameters, respond, tenant_of
 from jobs.batch_serializers import BatchInput, BatchOutput, BatchPage
-from jobs.examples import BATCH, BATCH_SUBMISSION, examples, page_of
+from jobs.examples import (
+    BATCH,
+    BATCH_SUBMISSION,
+    MANIFEST_FORM,
+    MANIFESTS,
+    MOVING_BATCH,
+    examples,
+    page_of,
+)
 from jobs.idempotency import Answer
+from jobs.intake import Caller
+from jobs.manifest_serializers import ManifestInput
+from jobs.manifest_upload import MANIFEST_PARSERS, ManifestFormParser
 from jobs.models import Batch
 from jobs.pagination import PageQuery, respond_page
+from jobs.parsers import StrictJSONParser
 
 SCOPES = {"GET": "jobs:read", "POST": "jobs:write"}
 
@@ -23,22 +49,48 @@ class BatchList(ApiView):
     """A tenant's batches."""
 
     required_scopes = SCOPES
-    query_parameters = {"GET": pagination.PARAMETERS}
+    query_parameters = {
+        "GET": pagination.PARAMETERS,
+        "POST": manifest_serializers.PARAMETERS,
+    }
+    parser_classes = (StrictJSONParser, ManifestFormParser, *MANIFEST_PARSERS)
+    raw_types = manifest_upload.KINDS
+    raw_max_bytes = settings.MANIFEST_MAX_BYTES
 
     @extend_schema(
         operation_id="submit_batch",
-        request=BatchInput,
+        request={
+            "application/json": BatchInput,
+            "multipart/form-data": ManifestInput,
+            **dict.fromkeys(manifest_upload.KINDS, OpenApiTypes.BINARY),
+        },
         responses={
             (202, "application/json"): BatchOutput,
             **schema.problems(410, 413, 415, 422),
         },
-        parameters=[schema.IDEMPOTENCY_PARAMETER, *schema.ACCEPTED_HEADERS],
-        examples=examples(sent=BATCH_SUBMISSION, answers={202: BATCH}),
+        parameters=[
+            schema.IDEMPOTENCY_PARAMETER,
+            *schema.ACCEPTED_HEADERS,
+            *manifest_serializers.QUERY,
+        ],
+        examples=examples(
+            sent=BATCH_SUBMISSION,
+            form=MANIFEST_FORM,
+            raw=MANIFESTS,
+            answers={202: BATCH},
+        ),
     )
     def post(self, request: Request) -> Response:
-        """Submit up to a thousand jobs: all of them, or none if one is wrong."""
+        """Submit a thousand jobs as JSON, or a hundred thousand lines of a manifest.
+
+        All of them or none if one is wrong; of a manifest, `on_error=skip` leaves out
+        the lines that are.
+        """
         now = timezone.now()
         caller = caller_of(request)
+        if manifest_serializers.is_manifest(request):
+            return self._post_manifest(request, caller, now)
+        check_no_parameters(request)
         asked = BatchInput(data=request.data)
         asked.is_valid(raise_exception=True)
         rules = asked.rules(caller=caller, now=now)
@@ -49,6 +101,22 @@ class BatchList(ApiView):
             body=asked.initial_data,
             answer=accepted,
         )
+        return respond(answer, replayed=replayed)
+
+    def _post_manifest(
+        self, request: Request, caller: Caller, now: datetime
+    ) -> Response:
+        with under_way.keep_repeats_out(
+            tenant=caller.tenant,
+            route=intake.BATCH_ROUTE,
+            key=caller.key,
+            is_upload=True,
+        ):
+            read = manifest_serializers.read_manifest(request, caller=caller, now=now)
+            with closing(read.file):
+                answer, replayed = manifest_intake.accept_manifest(
+                    caller=caller, submission=read, answer=accepted
+                )
         return respond(answer, replayed=replayed)
 
     @extend_schema(
@@ -73,13 +141,16 @@ class BatchDetail(ApiView):
     @extend_schema(
         operation_id="get_batch",
         responses={(200, "application/json"): BatchOutput, **schema.problems(404)},
-        examples=examples(answers={200: BATCH}),
+        examples=examples(answers={200: MOVING_BATCH}),
     )
     def get(self, request: Request, batch_id: UUID) -> Response:
         """Show a batch and how far it is."""
         batch = batches.get_batch(tenant=tenant_of(request), batch_id=batch_id)
+        shown = BatchOutput(batch, context={"now": timezone.now()}).data
         headers = {} if batch.finished_at else {"Retry-After": "5"}
-        return Response(BatchOutput(batch).data, headers=headers)
+        # The time it may take is measured anew each time, and is no news.
+        headers["ETag"] = etags.build_tag({**shown, "eta_seconds": None})
+        return Response(shown, headers=headers)
 
 
 def accepted(batch: Batch) -> Answer:

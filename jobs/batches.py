@@ -6,34 +6,61 @@ counts its last job.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet, Sum
 
 from jobs import audit, services
 from jobs.errors import Fault, ManyFaults, NotFound
-from jobs.models import ApiKey, Batch, BatchState, Event, Job, Tenant
+from jobs.models import ApiKey, Attempt, Batch, BatchState, Event, Job, Tenant
 from jobs.services import JobDraft
 from jobs.state import FINAL
 
 # The shares of its jobs, in percent, at which somebody is told.
 MILESTONES = (25, 50, 75)
 MAX_FAULTS = 100
+# How far apart the two looks are that the pace is told by, at least.
+PACE_WINDOW = timedelta(minutes=1)
+# Without a job ending for so long there is no pace that one could count on.
+PACE_STALE = timedelta(minutes=5)
 
 # The last job's count and the end are one statement: two workers cannot both end it.
 _COUNT = """
 UPDATE jobs_batch SET
   completed = completed + %(completed)s, failed = failed + %(failed)s,
   canceled = canceled + %(canceled)s, expired = expired + %(expired)s,
+  audio_seconds = audio_seconds + %(audio_seconds)s,
+  cost_estimate = cost_estimate + %(cost)s,
+  pace_from = CASE WHEN pace_at IS NULL THEN %(now)s
+    WHEN pace_at < %(minute_ago)s THEN pace_at ELSE pace_from END,
+  pace_from_done = CASE
+    WHEN pace_at IS NULL THEN completed + failed + canceled + expired + %(ended)s
+    WHEN pace_at < %(minute_ago)s THEN pace_at_done ELSE pace_from_done END,
+  pace_at = CASE WHEN pace_at IS NULL OR pace_at < %(minute_ago)s
+    THEN %(now)s ELSE pace_at END,
+  pace_at_done = CASE WHEN pace_at IS NULL OR pace_at < %(minute_ago)s
+    THEN completed + failed + canceled + expired + %(ended)s ELSE pace_at_done END,
   finished_at = CASE
     WHEN completed + failed + canceled + expired + %(ended)s = total THEN %(now)s END
 WHERE id = %(batch)s RETURNING *
 """
+
+
+class Status(StrEnum):
+    """What customers are told a batch does."""
+
+    PREPARING = "preparing"
+    PROCESSING = "processing"
+    PAUSED = "paused"
+    CANCELING = "canceling"
+    COMPLETED = "completed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,17 +152,38 @@ def count_ended(events: Iterable[Event], *, now: datetime) -> None:
     To be called in the transaction that marks the events: then each is counted once.
     """
     ended: dict[UUID, Counter[str]] = defaultdict(Counter)
+    jobs: list[UUID] = []
     for event in events:
         status = event.type.removeprefix("job.")
         if event.job and event.job.batch_id and status in FINAL:
             ended[event.job.batch_id][status] += 1
+            jobs.append(event.job.pk)
+    spent = _sum_calls(jobs) if jobs else {}
     # In one order everywhere, or two dispatchers could wait for each other.
     for batch_id in sorted(ended):
         counts = {str(status): ended[batch_id][status] for status in FINAL}
-        total = ended[batch_id].total()
-        values = {**counts, "ended": total, "batch": batch_id, "now": now}
+        audio_seconds, cost = spent.get(batch_id, (0, 0))
+        values = {
+            **counts,
+            "ended": ended[batch_id].total(),
+            "audio_seconds": audio_seconds or 0,
+            "cost": cost or 0,
+            "batch": batch_id,
+            "now": now,
+            "minute_ago": now - PACE_WINDOW,
+        }
         for batch in Batch.objects.raw(_COUNT, values):
             _tell(batch, at=now)
+
+
+def _sum_calls(jobs: Collection[UUID]) -> dict[UUID, tuple[float, Decimal]]:
+    """Return the audio that was transcribed and what all calls cost, by batch."""
+    ok = Q(outcome=Attempt.Outcome.OK)
+    calls = Attempt.objects.filter(job__in=jobs).values("job__batch_id")
+    sums = calls.annotate(
+        audio=Sum("audio_seconds", filter=ok), cost=Sum("cost_estimate")
+    )
+    return {each["job__batch_id"]: (each["audio"], each["cost"]) for each in sums}
 
 
 def _tell(batch: Batch, *, at: datetime) -> None:
@@ -168,16 +216,52 @@ def describe(batch: Batch) -> dict[str, Any]:
         "object": "batch",
         "status": status_of(batch),
         "counts": counts_of(batch),
-        "percent": batch.done * 100 // batch.total,
+        "percent": percent_of(batch),
+        "skipped": batch.skipped,
+        "audio_seconds_done": batch.audio_seconds,
+        "cost_estimate": f"{batch.cost_estimate:.6f}",
         "metadata": batch.metadata,
+        "retry_of": str(batch.retry_of_id) if batch.retry_of_id else None,
         "created_at": batch.created_at,
+        "expires_at": batch.expires_at,
         "finished_at": batch.finished_at,
     }
 
 
-def status_of(batch: Batch) -> str:
-    """Return ``processing`` until its last job has ended, then ``completed``."""
-    return "completed" if batch.finished_at else "processing"
+def status_of(batch: Batch) -> "Status":
+    """Return what it does, or ``completed`` once its last job has ended."""
+    if batch.finished_at:
+        return Status.COMPLETED
+    if batch.cancel_requested_at:
+        return Status.CANCELING
+    if batch.state == BatchState.PREPARING:
+        return Status.PREPARING
+    return Status.PAUSED if batch.is_paused else Status.PROCESSING
+
+
+def percent_of(batch: Batch) -> int:
+    """Return how many in a hundred of its jobs have ended."""
+    return batch.done * 100 // batch.total
+
+
+def audio_seconds_ahead(batch: Batch) -> float | None:
+    """Return how much audio is left, by the length of what is done; None at first."""
+    left = batch.total - batch.done
+    if not left:
+        return 0.0
+    return batch.audio_seconds / batch.completed * left if batch.completed else None
+
+
+def eta_seconds(batch: Batch, *, now: datetime) -> float | None:
+    """Return when its last job ends, at the pace of late; None where there is none."""
+    is_moving = status_of(batch) in {Status.PROCESSING, Status.CANCELING}
+    if not is_moving or not batch.pace_from or not batch.pace_at:
+        return None
+    done = batch.done - batch.pace_from_done
+    if done <= 0 or now - batch.pace_at > PACE_STALE:
+        return None
+    took = max(1.0, (now - batch.pace_from).total_seconds())
+    return (batch.total - batch.done) * took / done
 
 
 def counts_of(batch: Batch) -> dict[str, int]:

@@ -33,7 +33,8 @@ _KEPT = {
     *("priority", "reason", "region", "run_at"),
     # Of a batch.
     *("batch_id", "counts", "created_at", "finished_at", "id", "object"),
-    *("percent", "status", "total"),
+    *("audio_seconds_done", "cost_estimate", "percent", "retry_of"),
+    *("skipped", "status", "total"),
 }
 _SLICE = 100
 

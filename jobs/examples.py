@@ -123,11 +123,65 @@ BATCH: dict[str, Any] = {
         "canceled": 0,
         "expired": 0,
     },
+    "percent": 0,
+    "skipped": 0,
+    "audio_seconds_done": 0.0,
+    "audio_seconds_ahead": None,
+    "cost_estimate": "0.000000",
+    "eta_seconds": None,
     "metadata": {"night": "2026-03-01"},
+    "retry_of": None,
     "created_at": "2026-03-01T09:29:58.208000Z",
+    "expires_at": None,
     "finished_at": None,
     "erased_at": None,
     "jobs_url": f"https://api.example.com/v1/jobs?batch_id={BATCH_ID}",
+}
+MOVING_BATCH: dict[str, Any] = {
+    **BATCH,
+    "counts": {
+        "total": 10_000,
+        "open": 6_120,
+        "completed": 3_871,
+        "failed": 9,
+        "canceled": 0,
+        "expired": 0,
+    },
+    "percent": 38,
+    "audio_seconds_done": 712_264.0,
+    "audio_seconds_ahead": 1_126_080.0,
+    "cost_estimate": "51.045587",
+    "eta_seconds": 1164.0,
+}
+PAUSED: dict[str, Any] = {**MOVING_BATCH, "status": "paused", "eta_seconds": None}
+CANCELING: dict[str, Any] = {**MOVING_BATCH, "status": "canceling"}
+BATCH_RETRY: dict[str, Any] = {
+    **BATCH,
+    "id": "01980a61-5c3e-7a90-8d11-2b7e9f0a1c33",
+    "retry_of": BATCH_ID,
+    "jobs_url": "https://api.example.com/v1/jobs"
+    "?batch_id=01980a61-5c3e-7a90-8d11-2b7e9f0a1c33",
+}
+CHECKED = (
+    '{"line": 17, "pointer": "/audio_url", "code": "url_not_allowed",'
+    ' "detail": "This URL is not allowed."}\n'
+    '{"lines": 20000, "good": 19999, "bad": 1}\n'
+)
+_LINES = (
+    '{"audio_url": "https://audio.example.com/calls/4711.wav", "custom_id": "4711"}\n'
+    '{"audio_url": "https://audio.example.com/calls/4712.wav", "priority": "high"}\n'
+)
+MANIFESTS = {
+    "application/x-ndjson": _LINES,
+    "application/jsonl": _LINES,
+    "text/csv": "audio_url,custom_id,options.language\n"
+    "https://audio.example.com/calls/4711.wav,4711,de\n",
+    "application/gzip": "(bytes)",
+}
+MANIFEST_FORM: dict[str, Any] = {
+    "file": "(bytes)",
+    "on_error": "skip",
+    "defaults": {"options": {"diarize": True}},
 }
 CURSOR = "AZgKUnweejydVQtvby-OEcsvQ5YTvHV0"
 
@@ -136,17 +190,20 @@ def examples(
     *,
     sent: Mapping[str, Any] | None = None,
     form: Mapping[str, Any] | None = None,
+    raw: Mapping[str, str] | None = None,
     answers: Mapping[int | tuple[int, str], Any],
 ) -> list[OpenApiExample]:
     """Return an operation's ``examples``: its JSON or form body, an answer a status.
 
-    A status may come with a media type; without one it is JSON.
+    ``raw`` has bodies by their media type. A status may come with a media type; without
+    one it is JSON.
     """
     made = [
         OpenApiExample(name, value, request_only=True, media_type=media_type)
         for name, value, media_type in (
             ("Request", sent, JSON_TYPE),
             ("Form", form, FORM_TYPE),
+            *(("Body", text, kind) for kind, text in (raw or {}).items()),
         )
         if value is not None
     ]

@@ -61,6 +61,44 @@ def digest_of(request: Any) -> bytes:
     return hashlib.sha256(canonical.encode()).digest()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Once:
+    """A request that is to be answered once; see ``answer_once``."""
+
+    tenant: Tenant
+    route: str
+    key: str
+    digest: bytes
+    now: datetime
+
+    def find(self) -> Answer | None:
+        """Return the old answer, if there is one, and wait for nobody.
+
+        It spares work and decides nothing. Raises IdempotencyConflict or Erased.
+        """
+        if not self.key:
+            return None
+        forgotten = self.now - timedelta(hours=settings.IDEMPOTENCY_HOURS)
+        known = IdempotencyKey.objects.filter(
+            tenant=self.tenant,
+            route=self.route,
+            key=self.key,
+            created_at__gt=forgotten,
+        ).first()
+        return _replay(known, self.digest) if known else None
+
+    def answer(self, make: Callable[[], Answer]) -> tuple[Answer, bool]:
+        """Answer the request."""
+        return answer_once(
+            tenant=self.tenant,
+            route=self.route,
+            key=self.key,
+            digest=self.digest,
+            now=self.now,
+            make=make,
+        )
+
+
 def answer_once(
     *,
     tenant: Tenant,

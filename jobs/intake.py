@@ -28,6 +28,9 @@ from jobs.models import ApiKey, Batch, Job, Tenant
 from jobs.services import JobDraft
 from jobs.uploads import IncomingFile
 
+# Of Idempotency-Keys: however its items come.
+BATCH_ROUTE = "submit batch"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
@@ -112,7 +115,7 @@ def accept_batch(
 
     return idempotency.answer_once(
         tenant=caller.tenant,
-        route="submit batch",
+        route=BATCH_ROUTE,
         key=caller.key,
         digest=idempotency.digest_of(body),
         now=batch.created_at,

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 
 from jobs import due, services
 from jobs.in_hand import take_snapshot
-from jobs.models import Attempt, Job, Mode, Region
+from jobs.models import Attempt, Batch, BatchState, Job, Mode, Region
 from jobs.state import OPEN, JobStatus
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def take_back_lost(*, now: datetime) -> int:
     """
     dead = Job.objects.filter(status=JobStatus.PROCESSING, lease_until__lt=now)
     dead = dead.exclude(mode=Mode.LIVE)
-    lost = _hold(dead, order="lease_until")
+    lost = hold(dead, order="lease_until")
     if not lost:
         return 0
     called = [job for job in lost if job.started_at]
@@ -103,12 +103,13 @@ def recall(*, now: datetime) -> list[Job]:
 def expire(*, now: datetime) -> int:
     """End jobs whose deadline passed before they were done; return how many."""
     late = Job.objects.filter(status__in=sorted(OPEN), expires_at__lte=now)
-    ids = [job.pk for job in _hold(late, order="expires_at")]
+    hidden = Batch.objects.exclude(state=BatchState.OPEN)
+    ids = [job.pk for job in hold(late.exclude(batch__in=hidden), order="expires_at")]
     rows = Job.objects.filter(pk__in=ids)
     return len(services.advance(rows, to=JobStatus.EXPIRED, at=now)) if ids else 0
 
 
-def _hold(wanted: QuerySet[Job], *, order: str) -> list[Job]:
+def hold(wanted: QuerySet[Job], *, order: str) -> list[Job]:
     """Lock up to ``SLICE`` of these jobs and return them; what others hold is left.
 
     Whoever ends a call locks it first and then its job. So do we, or two of us would
@@ -126,10 +127,15 @@ def _hold(wanted: QuerySet[Job], *, order: str) -> list[Job]:
 
 
 def make_ready(*, now: datetime) -> int:
-    """Put jobs whose ``run_at`` has come into the claim index, one slice a tick."""
+    """Put jobs whose ``run_at`` has come into the claim index, one slice a tick.
+
+    Those of paused batches are held instead, until somebody resumes them.
+    """
     due = Job.objects.filter(
         status=JobStatus.QUEUED, ready=False, run_at__lte=now
     ).order_by("run_at")[:SLICE]
-    return Job.objects.filter(pk__in=due.values("pk"), status=JobStatus.QUEUED).update(
-        ready=True
+    rows = Job.objects.filter(
+        pk__in=list(due.values_list("pk", flat=True)), status=JobStatus.QUEUED
     )
+    rows.filter(batch__in=Batch.objects.filter(is_paused=True)).update(run_at=None)
+    return rows.filter(run_at__lte=now).update(ready=True)

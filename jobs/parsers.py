@@ -28,7 +28,7 @@ class StrictJSONParser(BaseParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Return the object; raises InvalidRequest or UploadTooLarge."""
-        expected = _content_length(parser_context)
+        expected = content_length(parser_context)
         if expected > settings.JSON_MAX_BYTES:
             _refuse_size()
         body = stream.read(settings.JSON_MAX_BYTES + 1)
@@ -69,7 +69,7 @@ class StrictMultiPartParser(MultiPartParser):
         counted = _CountedStream(stream)
         try:
             parsed = super().parse(counted, media_type, context)  # type: ignore[arg-type]
-            if counted.bytes_read < _content_length(context):
+            if counted.bytes_read < content_length(context):
                 refuse_cut_body()
             fields = self._read_fields(parsed.data)
             return DataAndFiles(FormFields(fields), parsed.files)
@@ -133,7 +133,8 @@ def _refuse_size() -> NoReturn:
     raise UploadTooLarge(message, code="body_too_large")
 
 
-def _content_length(context: Mapping[str, Any] | None) -> int:
+def content_length(context: Mapping[str, Any] | None) -> int:
+    """Return how long the body is said to be; 0 where nothing is said."""
     request = context["request"] if context else None
     length = request.META.get("CONTENT_LENGTH") if request else ""
     return int(length) if str(length).isdecimal() else 0

@@ -66,11 +66,7 @@ def reserve(*, jobs: Sequence[Job], now: datetime) -> None:
     for job in jobs:
         job.reserved_seconds = estimate_seconds(job.duration_seconds)
     seconds = sum((job.reserved_seconds or Decimal(0) for job in jobs), Decimal(0))
-    periods = periods_at(now)
-    counters = _lock(tenant, periods)
-    for period in periods:
-        asked = Decimal(len(jobs)) if period.is_open_jobs else seconds
-        _check(tenant, period, counters[period.name], asked=asked, now=now)
+    counters = _hold(tenant, number=len(jobs), seconds=seconds, now=now)
     QuotaCounter.objects.filter(pk__in=[each.pk for each in counters.values()]).update(
         reserved=F("reserved")
         + Case(
@@ -86,6 +82,25 @@ def estimate_seconds(duration: float | None) -> Decimal:
     if duration is None:
         return Decimal(settings.DEFAULT_RESERVE_SECONDS)
     return min(Decimal(str(duration)), _LONGEST).quantize(_MILLISECOND)
+
+
+def check_fits(*, job: Job, number: int, now: datetime) -> None:
+    """Raise LimitExceeded if so many jobs like this one are too many; take nothing."""
+    if quota_counts.is_limited(job.tenant):
+        seconds = estimate_seconds(job.duration_seconds) * number
+        _hold(job.tenant, number=number, seconds=seconds, now=now)
+
+
+def _hold(
+    tenant: Tenant, *, number: int, seconds: Decimal, now: datetime
+) -> dict[str, QuotaCounter]:
+    """Lock the tenant's counters, or raise LimitExceeded."""
+    periods = periods_at(now)
+    counters = _lock(tenant, periods)
+    for period in periods:
+        asked = Decimal(number) if period.is_open_jobs else seconds
+        _check(tenant, period, counters[period.name], asked=asked, now=now)
+    return counters
 
 
 def settle(jobs: Iterable[Job]) -> None:

@@ -23,6 +23,7 @@ from jobs.errors import Erased, InvalidRequest, JobStateError
 from jobs.models import (
     ApiKey,
     Attempt,
+    Batch,
     CallbackStyle,
     Event,
     Job,
@@ -157,14 +158,15 @@ def retry_job(*, job: Job, api_key: ApiKey | None, now: datetime) -> Job:
         if current.mode == Mode.LIVE:
             raise JobStateError(_NO_AUDIO, code="live_not_retryable")
         again = submit_job(
-            tenant=job.tenant, api_key=api_key, draft=_draft_again(current), now=now
+            tenant=job.tenant, api_key=api_key, draft=draft_again(current), now=now
         )
         Job.objects.filter(pk=again.pk).update(retry_of=job)
     again.retry_of = job
     return again
 
 
-def _draft_again(job: Job) -> JobDraft:
+def draft_again(job: Job) -> JobDraft:
+    """Return what to submit to have the job run again, as a new one."""
     return JobDraft(
         **{
             name: getattr(job, name)
@@ -246,6 +248,8 @@ def advance(
         moved = _update_returning(
             jobs.filter(status__in=sources_of(to)), changes=changes
         )
+        if to == JobStatus.QUEUED:
+            _hold_paused(moved)
         if to in _LET_GO:
             _let_go_calls(moved, at=at)
         if to in FINAL:
@@ -254,6 +258,19 @@ def advance(
     for job in moved:
         logger.info("job %s", to, extra={"job_id": job.pk, "tenant_id": job.tenant_id})
     return moved
+
+
+def _hold_paused(jobs: Iterable[Job]) -> None:
+    """Hold what comes back into the queue while its batch is paused."""
+    back = {job.pk: job for job in jobs if job.batch_id and job.ready}
+    if not back:
+        return
+    batches = [job.batch_id for job in back.values() if job.batch_id]
+    paused = Batch.objects.filter(pk__in=batches, is_paused=True)
+    held = Job.objects.filter(pk__in=back, batch__in=paused)
+    for pk in list(held.values_list("pk", flat=True)):
+        back[pk].ready, back[pk].run_at = False, None
+    held.update(ready=False, run_at=None)
 
 
 def _wait_for_calls(jobs: QuerySet[Job]) -> None:

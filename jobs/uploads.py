@@ -83,6 +83,17 @@ class CappedUploadHandler(FileUploadHandler):
 
     chunk_size = 1024**2
 
+    @property
+    def max_bytes(self) -> int:
+        """How large the file may be."""
+        limit: int = settings.UPLOAD_MAX_BYTES
+        return limit
+
+    def check_type(self, content_type: str) -> None:
+        """Refuse what cannot be audio."""
+        if not _may_be_audio(content_type):
+            raise UnsupportedMediaType(content_type)
+
     def __init__(self, request: Any = None) -> None:
         super().__init__(request)
         self.file: IncomingFile | None = None
@@ -96,8 +107,8 @@ class CappedUploadHandler(FileUploadHandler):
         encoding: str | None = None,  # noqa: ARG002
     ) -> None:
         """Refuse by the announced length, before anything is read."""
-        if content_length > settings.UPLOAD_MAX_BYTES + FORM_OVERHEAD_BYTES:
-            _refuse_size()
+        if content_length > self.max_bytes + FORM_OVERHEAD_BYTES:
+            refuse_size(self.max_bytes)
 
     def new_file(
         self, field_name: str, file_name: str, content_type: str, *rest: Any
@@ -109,14 +120,13 @@ class CappedUploadHandler(FileUploadHandler):
             raise InvalidRequest(
                 message, code="field_unknown", pointer=pointer_to(field_name)
             )
-        if not _may_be_audio(content_type):
-            raise UnsupportedMediaType(content_type)
+        self.check_type(content_type.lower())
         self.file = IncomingFile(file_name, content_type)
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
         """Write a chunk."""
-        if self.file is None or start + len(raw_data) > settings.UPLOAD_MAX_BYTES:
-            _refuse_size()
+        if self.file is None or start + len(raw_data) > self.max_bytes:
+            refuse_size(self.max_bytes)
         self.file.append(raw_data)
 
     def file_complete(self, file_size: int) -> IncomingFile | None:  # noqa: ARG002
@@ -192,12 +202,12 @@ def _settle_folders(folder: Path) -> None:
 def check_size(size_bytes: int) -> None:
     """Raise UploadTooLarge for a file larger than ``UPLOAD_MAX_BYTES``."""
     if size_bytes > settings.UPLOAD_MAX_BYTES:
-        _refuse_size()
+        refuse_size(settings.UPLOAD_MAX_BYTES)
 
 
-def _refuse_size() -> NoReturn:
-    message = f"The file is larger than {settings.UPLOAD_MAX_BYTES} bytes."
-    raise UploadTooLarge(message)
+def refuse_size(limit: int) -> NoReturn:
+    """Say that the file is too large."""
+    raise UploadTooLarge(f"The file is larger than {limit} bytes.")
 
 
 def _refuse_full_disk(error: OSError) -> NoReturn:

@@ -76,7 +76,7 @@ def _refuse(request: ASGIRequest, length: int) -> HttpResponse | None:
     view = _find_view(request)
     asked = Request(request, parser_context={"view": view})
     try:
-        _check(asked, length, takes_audio=getattr(view, "takes_raw_audio", False))
+        _check(asked, length, view=view)
     except (UploadTooLarge, LimitExceeded, APIException) as error:
         if isinstance(error, NotAuthenticated | AuthenticationFailed):
             error.auth_header = "Bearer"  # type: ignore[union-attr]
@@ -95,16 +95,25 @@ def _find_view(request: ASGIRequest) -> Any:
     return getattr(found.func, "view_class", None)
 
 
-def _check(asked: Request, length: int, *, takes_audio: bool) -> None:
-    overhead = 0 if takes_audio else FORM_OVERHEAD_BYTES
-    if length > settings.UPLOAD_MAX_BYTES + overhead:
+def _check(asked: Request, length: int, *, view: Any) -> None:
+    takes_audio = getattr(view, "takes_raw_audio", False)
+    kind = asked.content_type.partition(";")[0].strip().lower()
+    is_raw = kind in getattr(view, "raw_types", ())
+    overhead = 0 if takes_audio or is_raw else FORM_OVERHEAD_BYTES
+    if length > _max_bytes(view) + overhead:
         raise UploadTooLarge
-    is_json = asked.content_type.startswith("application/json")
-    is_form = asked.content_type.startswith("multipart/form-data")
-    if not is_form and (is_json or not takes_audio):
+    is_form = kind == "multipart/form-data"
+    is_raw_audio = takes_audio and kind != "application/json"
+    if not (is_form or is_raw or is_raw_audio):
         raise UploadTooLarge(code="body_too_large")
     if GuardedAuthentication().authenticate(asked) is None:
         raise NotAuthenticated
+
+
+def _max_bytes(view: Any) -> int:
+    """Return how large the file of an upload to this view may be."""
+    limit: int = getattr(view, "raw_max_bytes", 0) or settings.UPLOAD_MAX_BYTES
+    return limit
 
 
 def _broken_off(request: ASGIRequest, watched: "_Watched") -> HttpResponse | None:

@@ -126,6 +126,51 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         "Send one of them.",
     ),
     (
+        *("batch_state_conflict", 409, "Not in this state of the batch"),
+        "The batch has ended, is being canceled or written, or has not ended yet.",
+        "Look at its `status` with `GET /v1/batches/{id}`.",
+    ),
+    (
+        *("manifest_empty", 400, "No lines"),
+        "There is no line in the manifest, or none after its header.",
+        "Send at least one.",
+    ),
+    (
+        *("manifest_too_long", 400, "Too many lines"),
+        "A manifest has at most 100,000 lines, empty ones counted.",
+        "Split it into several batches.",
+    ),
+    (
+        *("manifest_too_large", 413, "The manifest is too large"),
+        "It has more bytes than the platform takes, as it is or inflated.",
+        "Split it into several batches.",
+    ),
+    (
+        *("manifest_gzip_invalid", 400, "Broken gzip"),
+        "The manifest begins as gzip and cannot be inflated to its end.",
+        "Pack it again, and send all of it.",
+    ),
+    (
+        *("manifest_encoding", 400, "Not UTF-8"),
+        "The manifest is in another encoding, such as UTF-16.",
+        "Save it as UTF-8.",
+    ),
+    (
+        *("manifest_header_invalid", 400, "A column that we do not know"),
+        "The first row of a CSV manifest names a column twice, or one that is none.",
+        "Use the names of the fields; `options.NAME` and `metadata.NAME` for theirs.",
+    ),
+    (
+        *("line_too_long", 400, "A line that is too long"),
+        "A line of a manifest has at most 65,536 bytes.",
+        _MEND,
+    ),
+    (
+        *("csv_invalid", 400, "A row that is not CSV"),
+        "Its quotes do not close, or it has more or fewer cells than the header.",
+        _MEND,
+    ),
+    (
         *("custom_id_repeated", 400, "An id that is taken"),
         "Two items of a batch have the same `custom_id`.",
         "Give each its own, or none.",

@@ -162,6 +162,8 @@ INCOMING_ROOT = MEDIA_ROOT / "incoming"
 FILE_UPLOAD_PERMISSIONS = 0o640
 UPLOAD_MAX_BYTES = env_int("UPLOAD_MAX_BYTES", 2 * 1024**3)  # Deepgram's own limit
 JSON_MAX_BYTES = 1024**2
+# Of a batch's manifest, both as it is sent and inflated.
+MANIFEST_MAX_BYTES = env_int("MANIFEST_MAX_BYTES", 256 * 1024**2)
 DATA_UPLOAD_MAX_MEMORY_SIZE = JSON_MAX_BYTES
 
 STATIC_URL = "/static/"

@@ -16,6 +16,7 @@ from django.utils import timezone
 from redis.client import PubSub
 
 from jobs import dispatch
+from workers import batch_keeper
 from workers.ratelimit.permits import get_permits
 from workers.webhooks import dispatch as webhook_dispatch
 
@@ -32,6 +33,11 @@ DRAIN_SECONDS = 0.02
 
 def run(*, stop: threading.Event, only_region: str | None = None) -> None:
     """Tick until ``stop`` is set; nothing that is away for a while ends the loop."""
+    with batch_keeper.keeping(stop):
+        _tick_on(stop, only_region)
+
+
+def _tick_on(stop: threading.Event, only_region: str | None) -> None:
     up_since: datetime | None = None
     permits = get_permits()
     wake_ups = WakeUps()

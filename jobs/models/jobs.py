@@ -52,6 +52,8 @@ class Job(models.Model):
     )
     # What its batch calls it; "" where it does not.
     custom_id = models.CharField(max_length=128, blank=True, default="", db_default="")
+    # Where it stands in its batch's manifest.
+    line = models.PositiveIntegerField(null=True, blank=True)
     mode = models.CharField(max_length=8, choices=Mode, default=Mode.ASYNC)
     retry_of = models.ForeignKey(
         "self", models.SET_NULL, null=True, blank=True, related_name="retries"

@@ -111,8 +111,13 @@ class BatchTold(serializers.Serializer[Any]):
     status = serializers.CharField()
     counts = BatchCountsOutput()
     percent = serializers.IntegerField(min_value=0, max_value=100)
+    skipped = serializers.IntegerField()
+    audio_seconds_done = serializers.FloatField()
+    cost_estimate = serializers.CharField()
     metadata = MetadataField()
+    retry_of = serializers.UUIDField(allow_null=True)
     created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True)
     finished_at: serializers.Field[Any, Any, Any, Any] = NullField()
 
 

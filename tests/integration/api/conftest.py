@@ -28,6 +28,14 @@ class Api:
         self.key, self.text = make_key(self.tenant)
         self.client = Client(raise_request_exception=False)
 
+    @classmethod
+    def of(cls, other: "Api") -> "Api":
+        """Return the same customer with a connection of its own."""
+        same = cls.__new__(cls)
+        same.tenant, same.key, same.text = other.tenant, other.key, other.text
+        same.client = Client(raise_request_exception=False)
+        return same
+
     def headers(self, extra: dict[str, str] | None = None) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.text}", **(extra or {})}
 

@@ -51,6 +51,7 @@ def test_a_job_is_shown_without_the_secrets_of_its_url(api):
         "status": "queued",
         "mode": "async",
         "batch_id": None,
+        "custom_id": None,
         "priority": "high",
         "audio": {"url": "https://audio.example.com/a.wav"},
         "options": {"model": "nova-2", "keywords": ["a:2"], "smart_format": False},

@@ -1,0 +1,75 @@
+"""Look at the items of a batch without making one."""
+
+from contextlib import closing
+
+from django.conf import settings
+from django.db import connection
+from django.http import StreamingHttpResponse
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+
+from jobs import manifest_check, manifest_serializers, manifest_upload, schema
+from jobs.api import ApiView, caller_of, check_no_parameters
+from jobs.batch_serializers import BatchInput
+from jobs.batch_views import SCOPES
+from jobs.examples import (
+    BATCH_SUBMISSION,
+    CHECKED,
+    MANIFEST_FORM,
+    MANIFESTS,
+    examples,
+)
+from jobs.manifest_serializers import ManifestInput
+from jobs.manifest_upload import MANIFEST_PARSERS, ManifestFormParser
+from jobs.parsers import StrictJSONParser
+
+
+class BatchCheck(ApiView):
+    """A batch that is only looked at."""
+
+    required_scopes = SCOPES
+    query_parameters = {"POST": manifest_serializers.PARAMETERS}
+    parser_classes = (StrictJSONParser, ManifestFormParser, *MANIFEST_PARSERS)
+    raw_types = manifest_upload.KINDS
+    raw_max_bytes = settings.MANIFEST_MAX_BYTES
+
+    @extend_schema(
+        operation_id="check_batch",
+        request={
+            "application/json": BatchInput,
+            "multipart/form-data": ManifestInput,
+            **dict.fromkeys(manifest_upload.KINDS, OpenApiTypes.BINARY),
+        },
+        responses={
+            (200, "application/x-ndjson"): OpenApiTypes.STR,
+            **schema.problems(413, 415),
+        },
+        parameters=manifest_serializers.QUERY,
+        examples=examples(
+            sent=BATCH_SUBMISSION,
+            form=MANIFEST_FORM,
+            raw=MANIFESTS,
+            answers={(200, "application/x-ndjson"): CHECKED},
+        ),
+    )
+    def post(self, request: Request) -> StreamingHttpResponse:
+        """Check the items of a batch and list what is wrong; nothing is made.
+
+        One line of JSON for each fault, and at last one with the counts.
+        """
+        caller, now = caller_of(request), timezone.now()
+        if manifest_serializers.is_manifest(request):
+            read = manifest_serializers.read_manifest(request, caller=caller, now=now)
+            with closing(read.file):
+                told = manifest_check.check_lines(read)
+        else:
+            check_no_parameters(request)
+            asked = BatchInput(data=request.data)
+            asked.is_valid(raise_exception=True)
+            read_items = asked.read(asked.rules(caller=caller, now=now))
+            told = manifest_check.tell_items([faults for _, faults in read_items])
+        if not connection.in_atomic_block:
+            connection.close()  # a stream may take as long as its reader does
+        return StreamingHttpResponse(told, content_type="application/x-ndjson")

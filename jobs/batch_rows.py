@@ -1,0 +1,98 @@
+"""Write a batch's jobs many at a time: one statement a slice, of arrays.
+
+What all of a batch have in common is said once, by a job that is not written itself, so
+that a column that is added to the table is filled here as well.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from typing import Any, Self
+from uuid import UUID
+
+from django.db import connection
+
+from jobs.models import Job, new_id
+
+# The types that the arrays are sent as; the rest of a row is the same for all.
+_VARYING = {
+    "id": "uuid",
+    "audio_url": "text",
+    "custom_id": "text",
+    "line": "integer",
+    "options": "text",
+    "metadata": "text",
+    "callback_url": "text",
+    "priority": "smallint",
+    "lane": "text",
+    "max_attempts": "smallint",
+    "expires_at": "timestamptz",
+}
+_CAST = {"options": "::jsonb", "metadata": "::jsonb"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a job of a manifest has to itself, in the order of the columns."""
+
+    audio_url: str
+    custom_id: str
+    line: int | None
+    options: str
+    metadata: str
+    callback_url: str
+    priority: int
+    lane: str
+    max_attempts: int
+    expires_at: str | None
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        """Return what of the job differs from the others."""
+        return cls(
+            audio_url=job.audio_url,
+            custom_id=job.custom_id,
+            line=job.line,
+            options=json.dumps(job.options),
+            metadata=json.dumps(job.metadata),
+            callback_url=job.callback_url,
+            priority=int(job.priority),
+            lane=job.lane,
+            max_attempts=job.max_attempts,
+            expires_at=job.expires_at.isoformat() if job.expires_at else None,
+        )
+
+    def dumps(self) -> str:
+        """Return it as a line of text."""
+        return json.dumps(astuple(self))
+
+    @classmethod
+    def loads(cls, line: str) -> Self:
+        """Read what ``dumps`` wrote."""
+        return cls(*json.loads(line))
+
+
+def insert_rows(common: Job, rows: Sequence[Row]) -> list[UUID]:
+    """Write a job for each row, like ``common`` in all else; return their ids."""
+    ids = [new_id() for _ in rows]
+    columns: list[str] = []
+    placeholders: list[str] = []
+    values: list[Any] = []
+    for field in Job._meta.concrete_fields:  # noqa: SLF001  Django's documented API
+        columns.append(str(field.column))
+        if field.name in _VARYING:
+            placeholders.append(f"v.{field.name}{_CAST.get(field.name, '')}")
+        else:
+            placeholders.append(f"%s::{field.db_type(connection)}")
+            value = field.pre_save(common, True)  # noqa: FBT003
+            values.append(field.get_db_prep_save(value, connection))
+    arrays: list[Any] = [ids, *map(list, zip(*map(astuple, rows), strict=True))]
+    unnested = ", ".join(f"%s::{kind}[]" for kind in _VARYING.values())
+    sql = (
+        f"INSERT INTO jobs_job ({', '.join(columns)})"  # noqa: S608  names of columns
+        f" SELECT {', '.join(placeholders)}"
+        f" FROM unnest({unnested}) AS v ({', '.join(_VARYING)})"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [*values, *arrays])
+    return ids

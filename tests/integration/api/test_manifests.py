@@ -1,0 +1,354 @@
+"""A batch from a manifest: what is taken, and every way in which one can be bad."""
+
+import csv
+import gzip
+import io
+import json
+from datetime import timedelta
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from jobs.models import Batch, BatchError, Event, IdempotencyKey, Job
+from tests.factories import make_region
+from tests.integration.api.conftest import assert_nothing_written, assert_problem
+
+URL = "https://audio.example.com/{}.wav"
+JSONL = "application/x-ndjson"
+
+
+def line(number, **fields):
+    return {"audio_url": URL.format(number), "custom_id": f"c-{number}", **fields}
+
+
+def jsonl(lines):
+    return b"".join(json.dumps(each).encode() + b"\n" for each in lines)
+
+
+def packed(body):
+    return gzip.compress(body, mtime=0)  # the same at any time, as names of tests are
+
+
+def table(rows):
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
+
+
+def send(api, body, query="", content_type=JSONL, **headers):
+    path = f"/v1/batches{query}"
+    return api.post(path, body=body, content_type=content_type, headers=headers)
+
+
+def jobs_of(answer):
+    assert answer.status_code == 202, answer.content
+    return list(Job.objects.filter(batch=answer.json()["id"]).order_by("pk"))
+
+
+def faults_of(problem):
+    return [(e.get("line"), e["pointer"], e["code"]) for e in problem["errors"]]
+
+
+def test_a_line_of_json_is_a_job(api):
+    make_region("eu-west-1")
+    body = jsonl(
+        [
+            line(1, options={"diarize": True}, priority="low"),
+            line(2, metadata={"n": 2}, allowed_regions=["eu-west-1"]),
+        ]
+    )
+    query = (
+        '?defaults={"options":{"model":"nova-2"},"priority":"high"}'
+        '&metadata={"night":1}&callback_url=https://hooks.example.com/b'
+    )
+
+    answer = send(api, body, query)
+
+    first, second = jobs_of(answer)
+    assert first.options == {"model": "nova-2", "smart_format": True, "diarize": True}
+    assert (first.priority, first.custom_id, first.lane) == (9, "c-1", "*")
+    assert (first.line, second.line) == (1, 2)
+    assert (second.priority, second.metadata, second.lane) == (3, {"n": 2}, "eu-west-1")
+    assert (first.ready, first.status, first.audio_url) == (
+        True,
+        "queued",
+        URL.format(1),
+    )
+    batch = Batch.objects.get()
+    assert (batch.metadata, batch.callback_url) == (
+        {"night": 1}, "https://hooks.example.com/b",
+    )  # fmt: skip
+    told = Event.objects.filter(job=first).get()
+    assert (told.type, told.actor) == ("job.queued", f"key:{api.key.public_id}")
+    assert answer.headers["Location"] == f"/v1/batches/{batch.pk}"
+
+
+def test_a_row_of_csv_is_a_job(api):
+    make_region("eu-west-1")
+    body = table(
+        [
+            ["audio_url", "custom_id", "priority", "options.diarize", "options.keyterm",
+             "options.keyterm", "metadata.order", "max_attempts", "allowed_regions"],
+            [URL.format(1), "a,b", "low", "true", "Ada", "Bob", 'a "7"', "3", "eu-west-1"],
+            [URL.format(2), "", "", "", "", "", "", "", ""],
+        ]
+    )  # fmt: skip
+
+    first, second = jobs_of(send(api, body, content_type="text/csv; charset=utf-8"))
+
+    assert (first.custom_id, first.metadata) == ("a,b", {"order": 'a "7"'})
+    assert first.options["keyterm"] == ["Ada", "Bob"]
+    assert first.options["diarize"] is True
+    assert (first.max_attempts, first.lane) == (3, "eu-west-1")
+    assert (second.custom_id, second.metadata, second.max_attempts) == ("", {}, 5)
+
+
+def test_a_form_says_the_same(api, media):
+    file = SimpleUploadedFile(
+        "calls.csv.gz",
+        packed(table([["audio_url"], [URL.format(1)]])),
+        "application/gzip",
+    )
+    fields = {
+        "file": file,
+        "defaults": '{"priority": "low"}',
+        "expires_in_seconds": "60",
+        "on_error": "skip",
+    }
+
+    answer = api.client.post("/v1/batches", fields, headers=api.headers())
+
+    (job,) = jobs_of(answer)
+    assert job.priority == 9
+    left = job.expires_at - timezone.now()
+    assert timedelta(seconds=50) < left <= timedelta(seconds=60)
+    assert Batch.objects.get().expires_at == job.expires_at
+    assert [p for p in media.rglob("*") if p.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xef\xbb\xbf" + jsonl([line(1), line(2)]),
+        jsonl([line(1), line(2)]).replace(b"\n", b"\r\n"),
+        b"\n\n" + jsonl([line(1)]) + b"  \n" + jsonl([line(2)]).rstrip(),
+        packed(jsonl([line(1)])) + packed(jsonl([line(2)])),
+    ],
+    ids=["byte order mark", "CRLF", "empty lines, no last end", "two gzip members"],
+)
+@pytest.mark.parametrize("content_type", [JSONL, "application/gzip"])
+def test_what_editors_and_tools_make_of_lines_is_taken(api, body, content_type):
+    jobs = jobs_of(send(api, body, content_type=content_type))
+
+    assert [job.custom_id for job in jobs] == ["c-1", "c-2"]
+
+
+LONG = b'{"audio_url":"' + b"x" * 1024**2 + b'"}\n'
+GOOD = jsonl([line(1)])
+
+
+@pytest.mark.parametrize(
+    ("body", "where", "code"),
+    [
+        (b"nonsense\n", (1, ""), "json_invalid"),
+        (b"[1]\n", (1, ""), "field_invalid"),
+        (jsonl([{"custom_id": "x"}]), (1, "/audio_url"), "field_required"),
+        (GOOD + GOOD, (2, "/custom_id"), "custom_id_repeated"),
+        (GOOD + b'{"audio_url":"\xe4"}\n', (2, ""), "text_invalid"),
+        (GOOD + LONG, (2, ""), "line_too_long"),
+        (LONG.rstrip() + b"\n" + GOOD, (1, ""), "line_too_long"),
+        (GOOD + jsonl([line(2, file="x")]), (2, "/file"), "field_unknown"),
+        (jsonl([line(1, options={"keywords": ["x"]})]), (1, "/options/keywords"), "option_conflict"),
+        (jsonl([line(1, allowed_regions=["mars"])]), (1, "/allowed_regions"), "region_not_allowed"),
+        (jsonl([line(1, audio_url="http://127.0.0.1/")]), (1, "/audio_url"), "url_not_allowed"),
+        (b'{"a":1,"a":2}\n', (1, ""), "json_invalid"),
+        (b'{"audio_url":"\\u0000"}\n', (1, "/audio_url"), "text_invalid"),
+    ],
+)  # fmt: skip
+def test_a_bad_line_refuses_all_of_them(api, media, body, where, code):
+    make_region("eu-west-1")
+
+    answer = send(api, body, **{"Idempotency-Key": "m-1"})
+
+    problem = assert_problem(answer, 400, code)
+    assert faults_of(problem) == [(*where, code)]
+    assert problem["error_count"] == 1
+    assert_nothing_written(media)
+    assert (Batch.objects.count(), BatchError.objects.count()) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "where", "code"),
+    [
+        ([["audio_url"], ["a", "b"]], (2, ""), "csv_invalid"),
+        ([["audio_url", "options.diarize"], [URL, "perhaps"]], (2, "/options/diarize"), "option_invalid"),
+        ([["audio_url", "max_attempts"], [URL.format(1), "many"]], (2, "/max_attempts"), "field_invalid"),
+        ([["audio_url", "metadata.a"], [URL.format(1), "a\0b"]], (2, "/metadata/a"), "text_invalid"),
+    ],
+)  # fmt: skip
+def test_a_bad_row_refuses_all_of_them(api, media, rows, where, code):
+    problem = assert_problem(send(api, table(rows), content_type="text/csv"), 400, code)
+
+    assert faults_of(problem) == [(*where, code)]
+    assert_nothing_written(media)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "code"),
+    [
+        (b" \n\r\n", JSONL, 400, "manifest_empty"),
+        (packed(b""), "application/gzip", 400, "manifest_empty"),
+        (table([["audio_url"]]), "text/csv", 400, "manifest_empty"),
+        (table([["audio_url", "colour"], ["a", "b"]]), "text/csv", 400, "manifest_header_invalid"),
+        (table([["audio_url", "audio_url"], ["a", "b"]]), "text/csv", 400, "manifest_header_invalid"),
+        (packed(GOOD)[:-4], JSONL, 400, "manifest_gzip_invalid"),
+        (packed(GOOD) + b"tail", JSONL, 400, "manifest_gzip_invalid"),
+        (b"\x1f\x8b\x08nonsense", JSONL, 400, "manifest_gzip_invalid"),
+        (packed(b"") * 1001, JSONL, 400, "manifest_gzip_invalid"),
+        (GOOD.decode().encode("utf-16"), JSONL, 400, "manifest_encoding"),
+        (packed(b"x" * 3_000_000), JSONL, 413, "manifest_too_large"),
+        (b"x" * 3_000_000, JSONL, 413, "manifest_too_large"),
+        (packed(b"\n" * 200_000), JSONL, 400, "manifest_too_long"),
+        (packed(GOOD + b"\n" * 200_000), JSONL, 400, "manifest_too_long"),
+        (GOOD, "audio/wav", 415, "unsupported_media_type"),
+    ],
+)  # fmt: skip
+def test_what_is_no_manifest_is_refused_whole(
+    api, settings, body, content_type, status, code
+):
+    settings.MANIFEST_MAX_BYTES = 2_000_000
+
+    assert_problem(send(api, body, content_type=content_type), status, code)
+
+    assert_nothing_written(settings.MEDIA_ROOT)
+    assert Batch.objects.count() == 0
+
+
+def test_one_line_more_than_we_take_is_too_many(api, media, monkeypatch):
+    monkeypatch.setattr("jobs.manifests.MAX_LINES", 3)
+    rows = [["audio_url"], *([URL.format(n)] for n in range(4))]
+
+    for body, kind in (
+        (jsonl(line(n) for n in range(4)), JSONL),
+        (table(rows), "text/csv"),
+    ):
+        assert_problem(send(api, body, content_type=kind), 400, "manifest_too_long")
+
+    assert_nothing_written(media)
+    assert len(jobs_of(send(api, table(rows[:4]), content_type="text/csv"))) == 3
+
+
+def test_a_body_that_is_cut_off_makes_nothing(api, media):
+    body = jsonl([line(1), line(2)])
+
+    environ = {
+        "wsgi.input": io.BytesIO(body),
+        "CONTENT_LENGTH": str(len(body) + 1),
+        "CONTENT_TYPE": JSONL,
+    }
+    answer = api.client.generic("POST", "/v1/batches", headers=api.headers(), **environ)
+
+    assert_problem(answer, 400, "body_truncated")
+    assert_nothing_written(media)
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter", "code"),
+    [
+        ("?on_error=perhaps", "on_error", "field_invalid"),
+        ("?defaults={", "defaults", "json_invalid"),
+        ('?defaults={"priority":"x"}', "defaults/priority", "field_invalid"),
+        ('?defaults={"custom_id":"x"}', "defaults/custom_id", "field_unknown"),
+        ("?callback_url=http://127.0.0.1/", "callback_url", "url_not_allowed"),
+        ("?expires_in_seconds=0", "expires_in_seconds", "field_invalid"),
+        ("?expires_at=2020-01-01T00:00:00Z", "expires_at", "field_invalid"),
+        ("?colour=red", "colour", "parameter_unknown"),
+    ],
+)
+def test_a_wrong_setting_is_named(api, media, query, parameter, code):
+    problem = assert_problem(send(api, GOOD, query), 400, code)
+
+    assert [e.get("parameter") for e in problem["errors"]] == [parameter]
+    assert_nothing_written(media)
+
+
+def test_settings_of_a_body_in_json_stand_in_it(api):
+    body = json.dumps({"items": [line(1)]}).encode()
+
+    answer = send(api, body, "?on_error=skip", "application/json")
+
+    assert_problem(answer, 400, "parameter_unknown")
+
+
+def test_the_first_hundred_faults_are_told_and_all_are_counted(api):
+    problem = assert_problem(send(api, b"{}\n" * 150), 400, "invalid_request")
+
+    assert [e["line"] for e in problem["errors"]] == list(range(1, 101))
+    assert problem["error_count"] == 150
+
+
+def test_bad_lines_can_be_left_out_and_are_kept(api):
+    body = GOOD + b"x\n" + GOOD + jsonl([line(3)])
+
+    answer = send(api, body, "?on_error=skip")
+
+    assert [job.custom_id for job in jobs_of(answer)] == ["c-1", "c-3"]
+    batch = Batch.objects.get()
+    assert (batch.total, batch.skipped) == (2, 2)
+    kept = BatchError.objects.filter(batch=batch).order_by("line", "pk")
+    assert [(e.line, e.pointer, e.code) for e in kept] == [
+        (2, "", "json_invalid"),
+        (3, "/custom_id", "custom_id_repeated"),
+    ]
+    assert kept[0].excerpt == "x"
+    assert kept[1].excerpt == GOOD.decode().rstrip()
+
+
+def test_only_bad_lines_make_nothing_even_if_they_may_be_left_out(api, media):
+    assert_problem(send(api, b"x\n", "?on_error=skip"), 400, "json_invalid")
+
+    assert_nothing_written(media)
+
+
+def test_the_same_manifest_under_one_key_is_one_batch(api):
+    key = {"Idempotency-Key": "m-1"}
+    first = send(api, GOOD, **key)
+
+    again = send(api, GOOD, **key)
+    other_body = send(api, GOOD + jsonl([line(2)]), **key)
+    other_settings = send(api, GOOD, "?on_error=skip", **key)
+
+    assert first.status_code == 202
+    assert again.json() == first.json()
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert_problem(other_body, 422, "idempotency_key_reused")
+    assert_problem(other_settings, 422, "idempotency_key_reused")
+    assert (Batch.objects.count(), Job.objects.count()) == (1, 1)
+    assert IdempotencyKey.objects.count() == 1
+
+
+def test_the_deadline_of_the_batch_is_the_latest_of_its_jobs(api):
+    soon = (timezone.now() + timedelta(seconds=60)).isoformat()
+    late = (timezone.now() + timedelta(hours=60)).isoformat()
+    body = jsonl([line(1, expires_at=soon), line(2, expires_at=late), line(3)])
+
+    first, second, third = jobs_of(send(api, body, "?expires_in_seconds=3600"))
+
+    deadline = Batch.objects.get().expires_at
+    assert first.expires_at == parse_datetime(soon)
+    assert second.expires_at == third.expires_at == deadline
+
+
+def test_quotas_are_reserved_for_all_or_none(api, media):
+    api.tenant.max_open_jobs = 3
+    api.tenant.save()
+
+    too_many = send(api, jsonl(line(n) for n in range(4)))
+    jobs = jobs_of(send(api, jsonl(line(n) for n in range(3))))
+
+    assert_problem(too_many, 429, "quota_jobs_exceeded")
+    assert [job.reserved_seconds for job in jobs] == [300, 300, 300]
+    assert Batch.objects.count() == 1
+    assert_problem(send(api, GOOD), 429, "quota_jobs_exceeded")
