@@ -216,12 +216,9 @@ def test_what_is_heard_through_a_pipe_is_written_and_found_again(
 @pytest.mark.parametrize(
     ("words", "settings", "code", "said"),
     [
-        (["gone.wav"], {}, 2, "There is no file gone.wav"),
         ([str(TRAIN), "-o", "modle=x"], {}, 2, "Did you mean 'model'?"),
-        ([str(TRAIN)], {"TRANSCRIBE_API_KEY": ""}, 3, "Set TRANSCRIBE_API_KEY="),
         (["jobs", "list"], {"TRANSCRIBE_API_KEY": "wrong"}, 3, "key_malformed"),
         (["jobs", "show", "0" * 32], {}, 4, "not_found"),
-        (["usage"], {"TRANSCRIBE_URL": "http://127.0.0.1:1"}, 5, "Is it running there"),
     ],
 )
 def test_what_is_wrong_has_a_number_and_says_what_to_do(
