@@ -74,7 +74,9 @@ def explain(error: ClientError) -> list[str]:
         lines += [
             f"  {_place_of(fault)}: {fault.get('detail', '')}"
             for fault in error.faults
-            if fault.get("detail") != error.detail or len(error.faults) > 1
+            if fault.get("detail") != error.detail
+            or len(error.faults) > 1
+            or "line" in fault
         ]
     if isinstance(error, LimitExceeded) and error.retry_after:
         lines.append(f"Run the same command again in {_span(error.retry_after)}.")
@@ -85,9 +87,9 @@ def explain(error: ClientError) -> list[str]:
 
 
 def _place_of(fault: Fault) -> str:
-    return (
-        fault.get("pointer") or fault.get("parameter") or fault.get("header") or "there"
-    )
+    place = fault.get("pointer") or fault.get("parameter") or fault.get("header") or ""
+    line = f"line {fault['line']} " if "line" in fault else ""
+    return f"{line}{place}".strip() or "there"
 
 
 def _span(seconds: float) -> str:

@@ -8,8 +8,9 @@ from typing import TypedDict
 
 
 class Fault(TypedDict, total=False):
-    """One thing that is wrong with a request, and where."""
+    """One thing that is wrong with a request, and where; a manifest has lines."""
 
+    line: int
     pointer: str
     parameter: str
     header: str
