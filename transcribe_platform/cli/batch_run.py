@@ -111,18 +111,16 @@ def say_end(session: Session, batch: Batch) -> int:
     return Exit.OK if counts["completed"] == counts["total"] else Exit.SOME_FAILED
 
 
-def _count(name: str) -> Any:
-    return lambda batch: batch["counts"].get(name, 0)
+def _count(*names: str) -> Any:
+    return lambda batch: sum(batch["counts"].get(name, 0) for name in names)
 
 
 COLUMNS: tables.Columns = {
     "id": lambda batch: batch["id"],
     "status": lambda batch: batch["status"],
     "total": _count("total"),
-    "open": _count("open"),
-    "completed": _count("completed"),
-    "failed": _count("failed"),
-    "expired": _count("expired"),
+    "done": _count("completed"),
+    "failed": _count("failed", "expired"),
     "canceled": _count("canceled"),
     "created": lambda batch: tables.when(batch["created_at"]),
     "left": lambda batch: tables.length(batch.get("eta_seconds")),

@@ -23,7 +23,6 @@ def _name_of(job: Job) -> str:
 _COLUMNS: tables.Columns = {
     "id": lambda job: job["id"],
     "status": lambda job: job["status"],
-    "priority": lambda job: job["priority"],
     "created": lambda job: tables.when(job["created_at"]),
     "length": lambda job: tables.length(job["duration_seconds"]),
     "audio": _name_of,

@@ -9,6 +9,8 @@ import click
 from transcribe_platform.cli.session import Session, printable
 
 Columns = Mapping[str, Callable[[Any], object]]
+_ELASTIC = frozenset({"audio", "url"})
+_LEAST_ROOM = 12
 _COLORS = {
     "completed": "green",
     "delivered": "green",
@@ -84,14 +86,28 @@ def _text(value: object) -> str:
 
 
 def _show_table(names: list[str], cells: Iterable[list[str]]) -> None:
+    from rich.cells import cell_len  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415  only a terminal needs it
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    console = Console()
+    today = f"{datetime.now().astimezone():%Y-%m-%d} "
+    lines = [[cell.removeprefix(today) for cell in line] for line in cells]
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    columns = zip(names, *lines, strict=True)
+    widths = {column[0]: max(map(cell_len, column)) for column in columns}
+    # Names and addresses may be cut; what is counted or copied may not.
+    fixed = [width for name, width in widths.items() if name not in _ELASTIC]
+    room = max(console.width - sum(fixed) - len(names), _LEAST_ROOM)
     for name in names:
-        # An id is there to be copied.
-        table.add_column(name, no_wrap=name == "id", overflow="fold")
-    for line in cells:
-        table.add_row(*(Text(cell, style=_COLORS.get(cell, "")) for cell in line))
-    Console().print(table)
+        table.add_column(
+            name, no_wrap=True, min_width=widths[name] if name not in _ELASTIC else None
+        )
+    for line in lines:
+        cut = [
+            f"…{cell[1 - room :]}" if name in _ELASTIC and len(cell) > room else cell
+            for name, cell in zip(names, line, strict=True)
+        ]
+        table.add_row(*(Text(cell, style=_COLORS.get(cell, "")) for cell in cut))
+    console.print(table)
