@@ -7,7 +7,7 @@ import redis
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
-from jobs import claims
+from jobs import claims, regions
 from jobs.backoff import Failure
 from jobs.errors import UpstreamError
 from jobs.models import Attempt, Job
@@ -92,6 +92,8 @@ def _hold_instead(before: Job, after: Job) -> None:
 def _note_health(region: str, error: UpstreamError | None) -> None:
     """Tell the region's limits how the upstream is."""
     permits = get_permits()
+    if error is not None and error.failure == Failure.ACCOUNT:
+        regions.pause_region(name=region, reason=error.code, now=timezone.now())
     if error is not None and error.failure == Failure.RATE_LIMITED:
         wait = error.retry_after or COOLDOWN_SECONDS
         permits.cool_down(region, seconds=wait, kind=claims.Kind.STREAM)

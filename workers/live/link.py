@@ -6,11 +6,11 @@ that the upstream refused for good.
 """
 
 import asyncio
-import itertools
 import logging
 import random
 import time
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from django.conf import settings
@@ -30,6 +30,8 @@ from workers.live.pieces import Cutter
 logger = logging.getLogger(__name__)
 
 KEEPALIVE_SECONDS = 4.0
+# A call that brought nothing by then, and still stands, is as good as any.
+PROVEN_SECONDS = 2.0
 # Shorter gaps are the rounding of whoever counts.
 LOST_SECONDS = 0.1
 
@@ -45,6 +47,20 @@ class Listener(Protocol):
 
     def end(self, end: End) -> None:
         """End the session."""
+
+
+@dataclass(slots=True)
+class Outage:
+    """How it is going with an upstream that is away, over as many calls as it takes."""
+
+    tries: int = 0
+    is_told: bool = False
+    began_at: float = 0.0
+
+    def begin(self, now: float) -> float:
+        """Return since when it lasts."""
+        self.began_at = self.began_at or now
+        return self.began_at
 
 
 class Link:
@@ -69,7 +85,8 @@ class Link:
         self._work, self._room = asyncio.Event(), asyncio.Event()
         self._is_finishing = False
         # Since when the upstream owes us an answer; 0: it does not.
-        self._unanswered_at = 0.0
+        self._unanswered_at = self._opened_at = 0.0
+        self._outage = Outage()
 
     @property
     def is_connected(self) -> bool:
@@ -90,8 +107,10 @@ class Link:
         self._room.clear()
         await self._room.wait()
 
-    def check_stall(self, now: float) -> None:
-        """Break off a call that hears and says nothing."""
+    def check_call(self, now: float) -> None:
+        """Break off a call that hears and says nothing; trust one that lasts."""
+        if self._call and now - self._opened_at > PROVEN_SECONDS:
+            self._trust()
         waited = now - self._unanswered_at if self._unanswered_at else 0.0
         if self._call and waited > settings.LIVE_STALL_SECONDS:
             self._unanswered_at = 0.0
@@ -143,7 +162,7 @@ class Link:
         if lost > LOST_SECONDS:
             self._note_lost(lost)
         self.clock.offset, self.seconds_heard = began, 0.0
-        self._unanswered_at = 0.0
+        self._unanswered_at, self._opened_at = 0.0, time.monotonic()
         self._call = call
         self.request_id = call.request_id or self.request_id
         self._room.set()
@@ -192,6 +211,7 @@ class Link:
         kind = message.get("type")
         try:
             if kind == "Results":
+                self._trust()
                 self._hear_result(message)
             elif kind == "UtteranceEnd":
                 self._hear_moment(message, Kind.UTTERANCE_END, "last_word_end")
@@ -248,26 +268,34 @@ class Link:
     async def _reconnect(self, error: UpstreamError) -> LiveCall | None:
         """Return another call, as long as it is worth trying; None: no more.
 
+        A call that breaks before it was of any use is one more try of the same outage.
         Raises StaleJobState.
         """
-        give_up = time.monotonic() + settings.LIVE_RECONNECT_SECONDS
-        is_told = error.code != IDLE  # else nothing is wrong
-        if is_told:
+        outage = self._outage
+        if error.code != IDLE and not outage.is_told:  # else nothing is wrong
+            outage.is_told = True
             detail = "The upstream broke off; audio is kept."
             self._warn(code="upstream_reconnecting", detail=detail)
-        for tries in itertools.count():
+        give_up = outage.begin(time.monotonic()) + settings.LIVE_RECONNECT_SECONDS
+        call = None
+        while call is None:
             if error.failure not in AGAIN or time.monotonic() > give_up:
                 self._fail(error)
-                break
-            await asyncio.sleep(choose_pause(tries, error, uniform=random.uniform))
-            call, error = await self._try_again(error, elsewhere=tries > 0)
-            if call is not None:
-                COUNTERS.reconnects += 1
-                if is_told:
-                    detail = "The upstream is there again."
-                    self._warn(code="upstream_reconnected", detail=detail)
-                return call
-        return None
+                return None
+            pause = choose_pause(outage.tries, error, uniform=random.uniform)
+            await asyncio.sleep(pause)
+            call, error = await self._try_again(error, elsewhere=outage.tries > 0)
+            outage.tries += 1
+        return call
+
+    def _trust(self) -> None:
+        """Take the upstream for whole again."""
+        if self._outage.tries:
+            COUNTERS.reconnects += 1
+        if self._outage.is_told:
+            detail = "The upstream is there again."
+            self._warn(code="upstream_reconnected", detail=detail)
+        self._outage = Outage()
 
     async def _try_again(
         self, error: UpstreamError, *, elsewhere: bool

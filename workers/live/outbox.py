@@ -50,6 +50,11 @@ class Outbox:
         self._entries.append(_Entry(told, stored, time.monotonic()))
         self._poke.set()
 
+    def put_last(self, told: Told) -> None:
+        """Tell it at the end, however much waits."""
+        self._entries.append(_Entry(told, None, time.monotonic()))
+        self._poke.set()
+
     def finish(self) -> None:
         """Let ``run`` end once nothing waits."""
         self._is_done = True

@@ -229,7 +229,7 @@ class Session:
             longest = max(now - self._began, self._cutter.lasts())
             if longest > settings.LIVE_MAX_SECONDS:
                 self.end(ends.too_long(settings.LIVE_MAX_SECONDS))
-            self._link.check_stall(now)
+            self._link.check_call(now)
 
     # --- the end
 
@@ -272,8 +272,8 @@ class Session:
     ) -> None:
         if end.error_code:
             fields = {"code": end.error_code, "detail": end.detail}
-            self.tell(Told(kind=Kind.ERROR, fields=fields))
-        self.tell(
+            self._outbox.put_last(Told(kind=Kind.ERROR, fields=fields))
+        self._outbox.put_last(
             Told(
                 kind=Kind.CLOSED,
                 fields={

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from jobs.models import Attempt, Job
-from tests.integration.live.conftest import rounded, speech, truth
+from jobs.models import Attempt, Job, Region
+from tests.integration.live.conftest import RAW, Talk, rounded, speech, truth
 
 
 def test_words_turn_final_and_are_stored(me):
@@ -58,3 +58,83 @@ def test_the_clients_socket_outlives_the_upstreams(me):
     ]
     assert Job.objects.get().status == "completed"
     assert me.is_free()
+
+
+def test_an_upstream_that_lets_us_in_and_goes_is_not_run_at(me):
+    async def run():
+        async with me.talk() as talk:
+            await talk.send(speech(1.0))
+            me.emulator.fault("cut", value=0.2, times=1000)
+            await asyncio.to_thread(me.emulator.cut)
+            for _ in range(20):
+                await talk.say("keepalive")
+                await asyncio.sleep(0.1)
+            me.emulator.tell(rules=[])
+            await asyncio.to_thread(me.emulator.forget)
+            await talk.send(speech(1.0))
+            await talk.hear("warning", code="upstream_reconnected")
+            await talk.finish()
+        return talk
+
+    talk = asyncio.run(run())
+
+    assert talk.warnings == ["upstream_reconnecting", "upstream_reconnected"]
+    assert 3 <= Attempt.objects.count() < 10
+    assert me.is_free()
+
+
+def test_a_stalled_upstream_is_left_for_another_call(me):
+    audio = speech(8.0, seed=3)
+    me.emulator.fault("stall", value=1.5, times=1)
+
+    async def run():
+        async with me.talk() as talk:
+            await talk.send(audio)
+            for _ in range(30):
+                await talk.say("keepalive")
+                await asyncio.sleep(0.1)
+            await talk.finish()
+        return talk
+
+    talk = asyncio.run(run())
+
+    assert rounded(talk.words) == rounded(truth(audio))
+    assert [each.error_code for each in Attempt.objects.order_by("pk")] == [
+        "upstream_timeout",
+        "",
+    ]
+
+
+def test_what_the_upstream_refuses_for_good_is_not_tried_again(me):
+    me.emulator.fault("status", status=403, times=1000)
+
+    async def run():
+        async with me.connect(**RAW) as socket:
+            talk = Talk(socket)
+            return talk, await talk.end()
+
+    talk, closed = asyncio.run(run())
+
+    assert closed == (1011, "upstream_access_refused")
+    assert talk.told[-1]["status"] == "failed"
+    assert Attempt.objects.count() == 1
+    assert Job.objects.get().error_code == "upstream_access_refused"
+    assert Region.objects.get().paused_reason == "upstream_access_refused"
+    assert me.is_free()
+
+
+def test_an_upstream_that_is_full_is_asked_again(me):
+    me.emulator.fault("status", status=429, times=2)
+    audio = speech(4.0, seed=4)
+
+    async def run():
+        async with me.talk() as talk:
+            await talk.send(audio)
+            await talk.hear("warning", code="upstream_reconnected")
+            await talk.finish()
+        return talk
+
+    talk = asyncio.run(run())
+
+    assert rounded(talk.words) == rounded(truth(audio))
+    assert Attempt.objects.filter(error_code="upstream_rate_limited").count() >= 1
