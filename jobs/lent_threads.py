@@ -2,8 +2,8 @@
 
 A WSGI server has so many threads and no more. Those who wait for a job's end share one
 gate, whichever door they came by; bodies that are slow to arrive, and those that are
-being examined, share another. What is left is for ordinary requests, which therefore
-always find a thread.
+being examined, share another, and long downloads a third. What is left is for ordinary
+requests, which therefore always find a thread.
 """
 
 from collections.abc import Iterator
@@ -55,3 +55,9 @@ def waiters() -> Gate:
 def arriving_bodies() -> Gate:
     """Return the gate of bodies that are still arriving."""
     return Gate(settings.MAX_ARRIVING_BODIES)
+
+
+@cache
+def downloads() -> Gate:
+    """Return the gate of answers that are made while they are sent."""
+    return Gate(settings.MAX_DOWNLOADS)

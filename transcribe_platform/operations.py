@@ -55,7 +55,8 @@ _DESCRIPTIONS = {
     "204": "Done; there is nothing to say.",
     "206": "The part that was asked for.",
 }
-_STREAM = "text/event-stream"  # has no end, so nothing stands for it
+# What is made while it is sent, so that nothing stands for it.
+_UNTAGGED = {"text/event-stream", "application/x-ndjson", "application/zip"}
 _WITH_BODY = {"post", "put", "patch"}
 _BODY_REFUSALS = ("411", "413", "415")
 _TEXT = {"schema": {"type": "string"}}
@@ -107,7 +108,7 @@ def complete_document(result: dict[str, Any], **_generator: Any) -> dict[str, An
         if method in _WITH_BODY:
             for status in _BODY_REFUSALS:
                 answers.setdefault(status, copy.deepcopy(answers["400"]))
-        if method == "get" and _STREAM not in answers["200"]["content"]:
+        if method == "get" and not _UNTAGGED & answers["200"]["content"].keys():
             _let_it_be_unchanged(operation)
         operation["responses"] = dict(sorted(answers.items()))
         for status, answer in operation["responses"].items():

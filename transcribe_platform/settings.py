@@ -285,6 +285,8 @@ API_KEYS_PER_TENANT = env_int("API_KEYS_PER_TENANT", 100)
 # that are slow to arrive (WSGI); together fewer than it has.
 MAX_WAITING_REQUESTS = env_int("MAX_WAITING_REQUESTS", 40)
 MAX_ARRIVING_BODIES = env_int("MAX_ARRIVING_BODIES", 40)
+# Results of batches, sent at once by a process of either kind.
+MAX_DOWNLOADS = env_int("MAX_DOWNLOADS", 8)
 # Event streams: how many a process serves, how many a tenant has of them, how long one
 # lives at most, and after how long without an event it says that it is still there.
 EVENT_STREAMS_MAX = env_int("EVENT_STREAMS_MAX", 500)

@@ -1,0 +1,164 @@
+"""The lines of a batch's manifests: JSON, one object a line (https://jsonlines.org).
+
+Plain dictionaries, as transcripts are; the serializer classes are what the OpenAPI
+document says of them.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from rest_framework import serializers
+
+from jobs.models import Batch, BatchError, Job
+from jobs.state import JobStatus
+from transcripts.results import rows
+from transcripts.serializers import WarningOutput
+
+PIECE_BYTES = 64 * 1024
+REJECTED = "rejected"
+
+
+class ResultLine(serializers.Serializer[Any]):
+    """A job that was transcribed."""
+
+    object = serializers.ChoiceField(choices=["batch_result"])
+    job_id = serializers.UUIDField()
+    custom_id = serializers.CharField(allow_null=True)
+    status = serializers.ChoiceField(choices=[JobStatus.COMPLETED.value])
+    transcript_url = serializers.URLField(allow_null=True)
+    duration_seconds = serializers.FloatField(allow_null=True)
+    language = serializers.CharField(allow_null=True)
+    confidence = serializers.FloatField(allow_null=True)
+    words = serializers.IntegerField(allow_null=True)
+    cost_estimate = serializers.DecimalField(12, 6, allow_null=True)
+    attempts = serializers.IntegerField()
+    warnings = WarningOutput(many=True)
+    metadata = serializers.JSONField()
+    created_at = serializers.DateTimeField()
+    finished_at = serializers.DateTimeField()
+    erased_at = serializers.DateTimeField(allow_null=True)
+
+
+class ErrorLine(serializers.Serializer[Any]):
+    """A line that was left out, or a job that ended without a transcript."""
+
+    object = serializers.ChoiceField(choices=["batch_error"])
+    line = serializers.IntegerField(allow_null=True)
+    pointer = serializers.CharField(allow_null=True)
+    excerpt = serializers.CharField(allow_null=True)
+    job_id = serializers.UUIDField(allow_null=True)
+    custom_id = serializers.CharField(allow_null=True)
+    status = serializers.ChoiceField(
+        choices=[REJECTED, JobStatus.FAILED, JobStatus.EXPIRED, JobStatus.CANCELED]
+    )
+    code = serializers.CharField()
+    detail = serializers.CharField()
+    cost_estimate = serializers.DecimalField(12, 6, allow_null=True)
+    attempts = serializers.IntegerField()
+    metadata = serializers.JSONField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    erased_at = serializers.DateTimeField(allow_null=True)
+
+
+def write_results(batch: Batch) -> Iterator[bytes]:
+    """Yield the manifest of what was transcribed, in the order of the batch."""
+    return write_lines(map(present_result, rows.read_completed(batch)))
+
+
+def write_errors(batch: Batch) -> Iterator[bytes]:
+    """Yield the manifest of what was not: lines that were left out, then jobs."""
+
+    def lines() -> Iterator[dict[str, Any]]:
+        yield from map(present_rejected, rows.read_rejected(batch))
+        yield from map(present_failed, rows.read_others(batch))
+
+    return write_lines(lines())
+
+
+def write_lines(lines: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    """Yield the lines, many in one piece."""
+    piece = bytearray()
+    for line in lines:
+        piece += encode_line(line)
+        if len(piece) >= PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    if piece:
+        yield bytes(piece)
+
+
+def encode_line(line: dict[str, Any]) -> bytes:
+    """Return one line; JSON escapes line ends, so that it is one."""
+    text = json.dumps(line, cls=DjangoJSONEncoder, separators=(",", ":"))
+    return text.encode() + b"\n"
+
+
+def present_result(job: Job) -> dict[str, Any]:
+    """Return what ``ResultLine`` describes."""
+    found = None if job.erased_at else rows.transcript_of(job)
+    return {
+        "object": "batch_result",
+        "job_id": job.pk,
+        "custom_id": job.custom_id or None,
+        "status": job.status,
+        "transcript_url": found and f"{settings.BASE_URL}/v1/transcripts/{job.pk}",
+        "duration_seconds": job.duration_seconds,
+        "language": found and found.language,
+        "confidence": found and found.confidence,
+        "words": found and found.words,
+        "cost_estimate": _money(job),
+        "attempts": job.attempt,
+        "warnings": job.warnings,
+        "metadata": job.metadata,
+        "created_at": job.created_at,
+        "finished_at": job.finished_at,
+        "erased_at": job.erased_at,
+    }
+
+
+def present_failed(job: Job) -> dict[str, Any]:
+    """Return what ``ErrorLine`` describes, of a job."""
+    return {
+        "object": "batch_error",
+        "line": None,
+        "pointer": None,
+        "excerpt": None,
+        "job_id": job.pk,
+        "custom_id": job.custom_id or None,
+        "status": job.status,
+        "code": job.error_code or f"job_{job.status}",
+        "detail": job.error_detail or f"The job is {job.status}.",
+        "cost_estimate": _money(job),
+        "attempts": job.attempt,
+        "metadata": job.metadata,
+        "finished_at": job.finished_at,
+        "erased_at": job.erased_at,
+    }
+
+
+def present_rejected(error: BatchError) -> dict[str, Any]:
+    """Return what ``ErrorLine`` describes, of a line that became no job."""
+    return {
+        "object": "batch_error",
+        "line": error.line,
+        "pointer": error.pointer or None,
+        "excerpt": error.excerpt or None,
+        "job_id": None,
+        "custom_id": None,
+        "status": REJECTED,
+        "code": error.code,
+        "detail": error.detail,
+        "cost_estimate": None,
+        "attempts": 0,
+        "metadata": None,
+        "finished_at": None,
+        "erased_at": None,
+    }
+
+
+def _money(job: Job) -> str | None:
+    cost = rows.cost_of(job)
+    return None if cost is None else f"{cost:.6f}"

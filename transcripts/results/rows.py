@@ -1,0 +1,75 @@
+"""Read a batch's jobs and rejected lines page by page, by key, in their order.
+
+Each page is a short read of its own: what is erased meanwhile is not in the next one.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from django.db.models import OuterRef, Q, QuerySet, Subquery, Sum
+
+from jobs.downloads import borrowed
+from jobs.models import Attempt, Batch, BatchError, Job
+from jobs.state import FINAL, JobStatus
+from transcripts.models import Transcript
+
+PAGE_ROWS = 500
+# Those that carry their texts.
+PAGE_TEXTS = 50
+
+
+def read_completed(batch: Batch, *, has_texts: bool = False) -> Iterator[Job]:
+    """Yield the jobs that have been transcribed, their transcripts loaded."""
+    rows = _jobs(batch).filter(status=JobStatus.COMPLETED).select_related("transcript")
+    if has_texts:
+        yield from _read(rows, PAGE_TEXTS)
+    else:
+        yield from _read(rows.defer("transcript__text"), PAGE_ROWS)
+
+
+def read_others(batch: Batch) -> Iterator[Job]:
+    """Yield the jobs that ended without a transcript."""
+    rows = _jobs(batch).filter(status__in=FINAL - {JobStatus.COMPLETED})
+    yield from _read(rows, PAGE_ROWS)
+
+
+def read_rejected(batch: Batch) -> Iterator[BatchError]:
+    """Yield what was wrong with the lines that were left out."""
+    rows = BatchError.objects.filter(batch=batch).order_by("line", "pk")
+    after = Q()
+    while True:
+        with borrowed():
+            page = list(rows.filter(after)[:PAGE_ROWS])
+        yield from page
+        if len(page) < PAGE_ROWS:
+            return
+        line, last = page[-1].line, page[-1].pk
+        after = Q(line__gt=line) | Q(line=line, pk__gt=last)
+
+
+def transcript_of(job: Job) -> Transcript | None:
+    """Return the job's transcript, if it is there."""
+    return getattr(job, "transcript", None)
+
+
+def cost_of(job: Job) -> Decimal | None:
+    """Return what all calls of a job that was read here cost, if it is known."""
+    cost: Decimal | None = vars(job)["cost"]
+    return cost
+
+
+def _jobs(batch: Batch) -> QuerySet[Job]:
+    calls = Attempt.objects.filter(job=OuterRef("pk")).order_by().values("job")
+    cost = Subquery(calls.annotate(cost=Sum("cost_estimate")).values("cost"))
+    return Job.objects.filter(batch=batch).annotate(cost=cost).order_by("pk")
+
+
+def _read(rows: QuerySet[Job], size: int) -> Iterator[Job]:
+    after = Q()
+    while True:
+        with borrowed():
+            page = list(rows.filter(after)[:size])
+        yield from page
+        if len(page) < size:
+            return
+        after = Q(pk__gt=page[-1].pk)

@@ -1,0 +1,125 @@
+"""The results of a batch: also while it runs, of what has ended so far."""
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse, StreamingHttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+from jobs import batches, downloads
+from jobs.api import ApiView, refuse_parameter, tenant_of
+from jobs.errors import Conflict
+from jobs.models import Batch, BatchState
+from transcripts.formats import FORMATS, Format
+from transcripts.results import archive, lines, schema
+
+
+class LinesRenderer(BaseRenderer):
+    """The form of a manifest, so that ``Accept`` is held against it."""
+
+    media_type = schema.LINES
+    format = "jsonl"
+
+    def render(self, *_answer: Any) -> bytes:
+        """Return nothing: the lines do not come by here."""
+        return b""
+
+
+class OtherLinesRenderer(LinesRenderer):
+    """The same by its newer name."""
+
+    media_type = schema.OTHER_LINES
+
+
+class ArchiveRenderer(LinesRenderer):
+    """The form of an archive."""
+
+    media_type = schema.ZIP
+    format = "zip"
+
+
+class ResultsView(ApiView):
+    """What the answers have in common."""
+
+    required_scopes = {"GET": "jobs:read"}
+    renderer_classes: tuple[type[BaseRenderer], ...] = (
+        LinesRenderer,
+        OtherLinesRenderer,
+    )
+
+
+class BatchResults(ResultsView):
+    """What was transcribed."""
+
+    @extend_schema(**schema.RESULTS)
+    def get(
+        self, request: Request, batch_id: UUID
+    ) -> HttpResponse | StreamingHttpResponse:
+        """List a batch's transcripts, a line of JSON each, in the batch's order."""
+        batch = _get_batch(request, batch_id)
+        return downloads.respond(
+            request,
+            lambda: lines.write_results(batch),
+            tenant_id=batch.tenant_id,
+            filename=f"{batch.pk}-results.jsonl",
+            content_type=request.accepted_renderer.media_type,
+        )
+
+
+class BatchErrors(ResultsView):
+    """What was not transcribed, and why."""
+
+    @extend_schema(**schema.ERRORS)
+    def get(
+        self, request: Request, batch_id: UUID
+    ) -> HttpResponse | StreamingHttpResponse:
+        """List a batch's rejected lines and failed jobs, a line of JSON each."""
+        batch = _get_batch(request, batch_id)
+        return downloads.respond(
+            request,
+            lambda: lines.write_errors(batch),
+            tenant_id=batch.tenant_id,
+            filename=f"{batch.pk}-errors.jsonl",
+            content_type=request.accepted_renderer.media_type,
+        )
+
+
+class BatchArchive(ResultsView):
+    """All transcripts at once."""
+
+    query_parameters = {"GET": ("format",)}
+    renderer_classes = (ArchiveRenderer,)
+
+    @extend_schema(**schema.ARCHIVE)
+    def get(
+        self, request: Request, batch_id: UUID
+    ) -> HttpResponse | StreamingHttpResponse:
+        """Return all transcripts of a batch in one zip file, in the format asked for.
+
+        Its `manifest.jsonl` says which file is whose, and what was left out.
+        """
+        batch = _get_batch(request, batch_id)
+        chosen = _parse_format(request.query_params.get("format", "json"))
+        return downloads.respond(
+            request,
+            lambda: archive.write_archive(batch, chosen),
+            tenant_id=batch.tenant_id,
+            filename=f"{batch.pk}-{chosen.name}.zip",
+            content_type=schema.ZIP,
+        )
+
+
+def _get_batch(request: Request, batch_id: UUID) -> Batch:
+    batch = batches.get_batch(tenant=tenant_of(request), batch_id=batch_id)
+    if batch.state == BatchState.PREPARING:
+        message = "The batch is still being written; it has no results yet."
+        raise Conflict(message, code="batch_state_conflict")
+    return batch
+
+
+def _parse_format(name: str) -> Format:
+    if name not in FORMATS:
+        refuse_parameter("format", f"This is one of {', '.join(FORMATS)}.")
+    return FORMATS[name]
