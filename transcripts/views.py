@@ -27,8 +27,8 @@ class FormatRenderer(BaseRenderer):
     render_style = "binary"
 
     def render(self, data: Any, *_context: Any, **_more: Any) -> bytes:
-        """Return it as it is."""
-        return bytes(data)
+        """Return it as it is; an answer to OPTIONS has nothing."""
+        return bytes(data or b"")
 
 
 def _renderer_of(made: Format) -> type[FormatRenderer]:
