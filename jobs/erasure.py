@@ -20,7 +20,7 @@ from django.utils.module_loading import import_string
 
 from jobs import audit, stored_objects
 from jobs.errors import JobStateError
-from jobs.models import Batch, BatchError, Event, IdempotencyKey, Job, Tenant
+from jobs.models import Batch, BatchError, Content, Event, IdempotencyKey, Job, Tenant
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ Eraser = Callable[[Sequence[Job], datetime], dict[str, int]]
 ERASED = "job.erased"
 # What of an event's data says nothing of the audio or its transcript.
 _KEPT = {
-    *("attempt", "cause", "erased", "expires_at", "format"),
+    *("attempt", "cause", "content", "erased", "expires_at", "format"),
     *("priority", "reason", "region", "run_at"),
     # Of a batch.
     *("batch_id", "counts", "created_at", "finished_at", "id", "object"),
@@ -61,7 +61,7 @@ def erase_job(*, job: Job, actor: str, now: datetime) -> Receipt:
         if current.erased_at:
             return _find_receipt(current, current.erased_at)
         erased: dict[str, int] = {}
-        for erase in _get_erasers(tuple(settings.ERASERS)):
+        for erase in get_erasers(tuple(settings.ERASERS)):
             erased |= erase([current], now)
         audit.record(
             type=ERASED,
@@ -100,26 +100,51 @@ def erase_expired(*, limit: int, now: datetime) -> int:
 
 def erase_own(jobs: Sequence[Job], now: datetime) -> dict[str, int]:
     """Erase what the rows of this package hold; one of ``settings.ERASERS``."""
-    audio = _erase_audio(jobs, now)
+    audio = _erase_uploads(jobs, now)
     for job in jobs:
         _empty(job, now)
     batches = _empty_batches({job.batch_id for job in jobs if job.batch_id}, now)
-    answers = [f"/v1/jobs/{job.pk}" for job in jobs]
-    answers += [f"/v1/batches/{batch.pk}" for batch in batches]
+    answers = _locations(jobs) + [f"/v1/batches/{batch.pk}" for batch in batches]
     return {
         "audio": audio,
         "batches": len(batches),
         "events": _erase_event_data(Q(job__in=jobs) | Q(batch__in=batches)),
-        "idempotency_answers": IdempotencyKey.objects.filter(
-            location__in=answers, erased_at=None
-        ).update(body={}, erased_at=now),
+        "idempotency_answers": _erase_answers(answers, now),
     }
+
+
+def erase_audio(jobs: Sequence[Job], now: datetime) -> dict[str, int]:
+    """Erase the audio of jobs that stay: the upload, or where it was fetched from."""
+    erased = {
+        "audio": _erase_uploads(jobs, now),
+        "audio_urls": sum(bool(job.audio_url) for job in jobs),
+    }
+    for job in jobs:
+        job.audio_url, job.upload, job.sha256 = "", "", ""
+        job.erased_content |= Content.AUDIO
+        job.save(update_fields=["audio_url", "upload", "sha256", "erased_content"])
+    return erased
+
+
+def erase_answers(jobs: Sequence[Job], now: datetime) -> dict[str, int]:
+    """Erase the stored answers of jobs, which may hold their transcripts."""
+    return {"idempotency_answers": _erase_answers(_locations(jobs), now)}
+
+
+def _locations(jobs: Sequence[Job]) -> list[str]:
+    return [f"/v1/jobs/{job.pk}" for job in jobs]
+
+
+def _erase_answers(locations: Collection[str], now: datetime) -> int:
+    kept = IdempotencyKey.objects.filter(location__in=locations, erased_at=None)
+    return kept.update(body={}, erased_at=now)
 
 
 def _empty(job: Job, now: datetime) -> None:
     """Leave a tombstone: times, sizes, status, model; what usage and ledger count."""
     tombstone: dict[str, Any] = {
         "erased_at": now,
+        "content_due_at": None,
         "audio_url": "",
         "upload": "",
         "filename": "",
@@ -154,7 +179,7 @@ def _empty_batches(batches: Collection[UUID], now: datetime) -> list[Batch]:
     return emptied
 
 
-def _erase_audio(jobs: Sequence[Job], now: datetime) -> int:
+def _erase_uploads(jobs: Sequence[Job], now: datetime) -> int:
     """Have the uploads deleted that no other job shares; return how many."""
     names = {job.upload for job in jobs if job.upload}
     others = Job.objects.filter(upload__in=names).exclude(upload="")
@@ -201,5 +226,6 @@ def _find_expired(tenant: Tenant, cutoff: datetime) -> Any:
 
 
 @cache
-def _get_erasers(names: tuple[str, ...]) -> tuple[Eraser, ...]:
+def get_erasers(names: tuple[str, ...]) -> tuple[Eraser, ...]:
+    """Return the functions of these names."""
     return tuple(import_string(name) for name in names)

@@ -36,6 +36,12 @@ JOB: dict[str, Any] = {
     "next_attempt_at": None,
     "expires_at": None,
     "erased_at": None,
+    "retention": {
+        "audio_days": 0,
+        "transcript_days": None,
+        "payload_days": None,
+        "erased": [],
+    },
     "retry_of": None,
     "region": None,
     "error": None,
@@ -98,6 +104,7 @@ SUBMISSION: dict[str, Any] = {
     "priority": "high",
     "metadata": {"order": "4711"},
     "callback_url": "https://hooks.example.com/transcripts",
+    "retention": {"audio_days": 0},
 }
 SUBMISSION_FORM: dict[str, Any] = {"file": "(bytes)", "priority": "high"}
 BATCH_SUBMISSION: dict[str, Any] = {

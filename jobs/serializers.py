@@ -18,7 +18,8 @@ from jobs.errors import InvalidRequest
 from jobs.estimates import Standing
 from jobs.hybrid_router import Reason, Source, Way
 from jobs.intake import Submission
-from jobs.models import Attempt, Job, Mode, Priority
+from jobs.models import Attempt, Content, Job, Mode, Priority
+from jobs.retention import MAX_DAYS, MIN_DAYS
 from jobs.services import JobDraft
 from jobs.state import JobStatus
 from jobs.strict_json import is_storable, pointer_to
@@ -107,6 +108,23 @@ class WholeNumberField(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
+class RetentionInput(StrictSerializer):
+    """How many days after its end a job keeps what it holds; no more than its tenant.
+
+    Audio of 0 days goes as soon as the job has ended.
+    """
+
+    audio_days = WholeNumberField(
+        required=False, min_value=MIN_DAYS[Content.AUDIO], max_value=MAX_DAYS
+    )
+    transcript_days = WholeNumberField(
+        required=False, min_value=MIN_DAYS[Content.TRANSCRIPT], max_value=MAX_DAYS
+    )
+    payload_days = WholeNumberField(
+        required=False, min_value=MIN_DAYS[Content.PAYLOAD], max_value=MAX_DAYS
+    )
+
+
 class JobInput(StrictSerializer):
     """A request for a job: audio by URL or as a file, and what to do with it."""
 
@@ -128,6 +146,7 @@ class JobInput(StrictSerializer):
     expires_in_seconds = WholeNumberField(
         required=False, min_value=1, max_value=MAX_EXPIRY_SECONDS
     )
+    retention = RetentionInput(required=False)
 
     def validate_audio_url(self, url: str) -> str:
         """Refuse a URL that Deepgram must not be sent to."""
@@ -184,6 +203,17 @@ class RouteOutput(serializers.Serializer[Any]):
     region = serializers.CharField(allow_null=True)
 
 
+class RetentionOutput(serializers.Serializer[Any]):
+    """The days that a job asked for itself, and what of it is gone already."""
+
+    audio_days = serializers.IntegerField(allow_null=True)
+    transcript_days = serializers.IntegerField(allow_null=True)
+    payload_days = serializers.IntegerField(allow_null=True)
+    erased = serializers.ListField(
+        child=serializers.ChoiceField(choices=[c.name.lower() for c in Content])
+    )
+
+
 class JobOutput(serializers.Serializer[Job]):
     """A job as customers see it."""
 
@@ -206,6 +236,7 @@ class JobOutput(serializers.Serializer[Job]):
     next_attempt_at = serializers.SerializerMethodField()
     expires_at = serializers.DateTimeField(allow_null=True)
     erased_at = serializers.DateTimeField(allow_null=True)
+    retention = serializers.SerializerMethodField()
     retry_of = serializers.UUIDField(source="retry_of_id", allow_null=True)
     region = serializers.CharField(source="region_id", allow_null=True)
     error = serializers.SerializerMethodField()
@@ -230,7 +261,7 @@ class JobOutput(serializers.Serializer[Job]):
     @extend_schema_field(JSON_OBJECT)
     def get_audio(self, job: Job) -> dict[str, Any]:
         """Return where the audio is from; a query string is a secret and stays."""
-        if job.erased_at:
+        if job.erased_at or not (job.audio_url or job.upload or job.filename):
             return {}
         if job.audio_url:
             return {"url": without_query(job.audio_url)}
@@ -257,9 +288,18 @@ class JobOutput(serializers.Serializer[Job]):
         """Return why it ran the way it did, and where, if it had a choice."""
         return {**job.route, "region": job.region_id} if job.route else None
 
+    @extend_schema_field(RetentionOutput)
+    def get_retention(self, job: Job) -> dict[str, Any]:
+        """Return how long it asked to be kept, and what of it is gone."""
+        days = {c.setting: job.retention.get(c.setting) for c in Content}
+        erased = [c.name.lower() for c in Content if job.has_erased(c)]
+        return {**days, "erased": erased}
+
     def get_result_url(self, job: Job) -> str | None:
         """Return where the transcript is, once there is one."""
         if job.status != JobStatus.COMPLETED or job.erased_at:
+            return None
+        if job.has_erased(Content.TRANSCRIPT):
             return None
         return f"{settings.BASE_URL}/v1/transcripts/{job.pk}"
 
@@ -362,6 +402,7 @@ def build_draft(asked: dict[str, Any], *, now: datetime) -> JobDraft:
         allowed_regions=asked.get("allowed_regions", []),
         max_attempts=asked.get("max_attempts"),
         expires_at=read_expiry(asked, now=now),
+        retention=dict(asked.get("retention", {})),
         custom_id=asked.get("custom_id", ""),
     )
 

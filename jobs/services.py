@@ -18,13 +18,14 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.db.models.sql import UpdateQuery
 
-from jobs import audit, lanes, quotas, regions
+from jobs import audit, lanes, quotas, regions, retention
 from jobs.errors import Erased, InvalidRequest, JobStateError
 from jobs.models import (
     ApiKey,
     Attempt,
     Batch,
     CallbackStyle,
+    Content,
     Event,
     Job,
     Mode,
@@ -43,7 +44,15 @@ _RELEASED: dict[str, Any] = {
     "region": None,
 }
 # What a retried job does not inherit.
-_OF_ONE_GO = {"expires_at", "allowed_regions", "mode", "route", "ready", "run_at"}
+_OF_ONE_GO = {
+    "expires_at",
+    "allowed_regions",
+    "mode",
+    "route",
+    "ready",
+    "run_at",
+    "retention",
+}
 _NO_AUDIO = "A live session's audio is not kept: there is nothing to transcribe again."
 # Ends that come from outside, whatever the job's worker is doing.
 _LET_GO = frozenset({JobStatus.CANCELED, JobStatus.EXPIRED})
@@ -75,6 +84,8 @@ class JobDraft:
     channels: int | None = None
     is_silent: bool | None = None
     allowed_regions: list[str] = field(default_factory=list)
+    # Days after its end, by name, that it is to keep things: see jobs.retention.
+    retention: dict[str, int] = field(default_factory=dict)
     custom_id: str = ""
 
 
@@ -117,9 +128,10 @@ def build_job(
         **{
             name: getattr(draft, name)
             for name in JobDraft.__dataclass_fields__
-            if name not in {"max_attempts", "options", "allowed_regions"}
+            if name not in {"max_attempts", "options", "allowed_regions", "retention"}
         },
         options=options,
+        retention=retention.build_retention(tenant, draft.retention),
         lane=lane,
         max_attempts=draft.max_attempts or settings.MAX_ATTEMPTS,
     )
@@ -153,7 +165,7 @@ def retry_job(*, job: Job, api_key: ApiKey | None, now: datetime) -> Job:
         current = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
         if not current.is_final:
             raise JobStateError(f"The job is {current.status}: it has not ended yet.")
-        if current.erased_at:
+        if current.erased_at or current.has_erased(Content.AUDIO):
             raise Erased
         if current.mode == Mode.LIVE:
             raise JobStateError(_NO_AUDIO, code="live_not_retryable")
@@ -173,6 +185,7 @@ def draft_again(job: Job) -> JobDraft:
             for name in JobDraft.__dataclass_fields__
             if name not in _OF_ONE_GO
         },
+        retention=retention.shorten(job.tenant, job.retention),
         allowed_regions=sorted(lanes.regions_of(job.lane)),
     )
 
@@ -254,6 +267,7 @@ def advance(
             _let_go_calls(moved, at=at)
         if to in FINAL:
             quotas.settle(moved)
+            retention.plan(moved, at=at)
         _write_events(moved, at=at, data=data or {}, actor=actor)
     for job in moved:
         logger.info("job %s", to, extra={"job_id": job.pk, "tenant_id": job.tenant_id})

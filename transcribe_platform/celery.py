@@ -59,6 +59,11 @@ app.conf.update(
         "sweep": {"task": "workers.sweep", "schedule": 3600.0},
         "mend-quotas": {"task": "workers.mend_quotas", "schedule": 3600.0},
         "retention": {"task": "workers.retention", "schedule": 3600.0},
+        "retention-of-jobs": {
+            "task": "workers.retention_of_jobs",
+            "schedule": 60.0,
+            "options": {"expires": 60},
+        },
         "index-transcripts": {
             "task": "workers.index_transcripts",
             "schedule": 60.0,

@@ -215,6 +215,11 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         "Start again without it, and pass `next_cursor` on as it comes.",
     ),
     (
+        *("retention_too_long", 400, "Kept longer than your account does"),
+        "The job asks to keep something for more days than its account does.",
+        "Ask for as many as `detail` says, or leave it to the account.",
+    ),
+    (
         *("query_not_searchable", 400, "Nothing to search for"),
         "The query is empty or too long, has only exclusions, or only words that nearly"
         " every transcript has.",

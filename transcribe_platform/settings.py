@@ -330,6 +330,17 @@ ERASERS = [
     "workers.webhooks.erasure.erase_deliveries",
 ]
 
+# The same for one kind of content of jobs that stay: see jobs.retention.
+CONTENT_ERASERS = {
+    "AUDIO": ["jobs.erasure.erase_audio"],
+    "TRANSCRIPT": [
+        "transcripts.erasure.erase_transcripts",
+        "workers.webhooks.erasure.erase_deliveries",
+        "jobs.erasure.erase_answers",
+    ],
+    "PAYLOAD": ["workers.webhooks.erasure.erase_deliveries"],
+}
+
 TASK_EVENTS = env_bool("TASK_EVENTS", default=False)
 LOG_LEVEL = env_str("LOG_LEVEL", "INFO")
 LOGGING = {

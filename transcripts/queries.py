@@ -4,7 +4,7 @@ from uuid import UUID
 
 from jobs import queries
 from jobs.errors import Erased, JobStateError, NotFound
-from jobs.models import Job, Tenant
+from jobs.models import Content, Job, Tenant
 from jobs.state import JobStatus
 from transcripts.models import Transcript
 
@@ -21,7 +21,7 @@ def get_transcript(*, tenant: Tenant, job_id: UUID) -> Transcript:
 
 def get_transcript_of(job: Job) -> Transcript:
     """Return the transcript of a job that the caller may see; raises as above."""
-    if job.erased_at:
+    if job.erased_at or job.has_erased(Content.TRANSCRIPT):
         raise Erased
     if not job.is_final:
         message = f"The job is {job.status}: there is no transcript yet."

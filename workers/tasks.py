@@ -15,6 +15,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
 from jobs import dispatch, erasure, lanes, quota_counts, tickets
+from jobs import retention as content
 from jobs.claims import Permit
 from jobs.in_hand import QUEUE_PREFIX
 from jobs.models import Attempt, Region
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 # An hour's worth at the shipped limits of one region; the next run goes on.
 RETENTION_LIMIT = 60_000
+# A minute's worth, many times what is submitted in one.
+OWN_RETENTION_LIMIT = 5_000
 # A minute's worth of documents read from storage.
 INDEX_LIMIT = 3_000
 
@@ -75,8 +78,16 @@ def sweep(**_future: Any) -> None:
 
 @shared_task(name="workers.retention")
 def retention(**_future: Any) -> None:
-    """Erase ended jobs whose tenant's retention is over."""
-    erasure.erase_expired(limit=RETENTION_LIMIT, now=timezone.now())
+    """Erase what tenants keep no longer: ended jobs, or some of what they hold."""
+    now = timezone.now()
+    erasure.erase_expired(limit=RETENTION_LIMIT, now=now)
+    content.erase_of_tenants(limit=RETENTION_LIMIT, now=now)
+
+
+@shared_task(name="workers.retention_of_jobs")
+def retention_of_jobs(**_future: Any) -> None:
+    """Erase what jobs asked to have erased sooner."""
+    content.erase_own_due(limit=OWN_RETENTION_LIMIT, now=timezone.now())
 
 
 @shared_task(name=dispatch.CLOSE_LIVE_TASK)

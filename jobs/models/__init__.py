@@ -9,7 +9,7 @@ from jobs.models.batches import Batch, BatchError, BatchState
 from jobs.models.erasure import ObjectToErase
 from jobs.models.events import Event
 from jobs.models.ids import new_id
-from jobs.models.jobs import CallbackStyle, Job, Mode, Priority
+from jobs.models.jobs import CallbackStyle, Content, Job, Mode, Priority
 from jobs.models.quotas import QuotaCounter
 from jobs.models.regions import Region
 from jobs.models.requests import IdempotencyKey, StreamTicket
@@ -23,6 +23,7 @@ __all__ = [
     "BatchError",
     "BatchState",
     "CallbackStyle",
+    "Content",
     "Event",
     "IdempotencyKey",
     "Job",

@@ -28,12 +28,35 @@ class Mode(models.TextChoices):
     LIVE = "live"
 
 
+class Content(models.IntegerChoices):
+    """What a job holds that may go before the job does; a bit each."""
+
+    AUDIO = 1
+    TRANSCRIPT = 2
+    PAYLOAD = 4
+
+    @property
+    def setting(self) -> str:
+        """What its days are called, of tenants and of jobs."""
+        return f"{self.name.lower()}_days"
+
+    @classmethod
+    def everything(cls) -> int:
+        """Return all the bits."""
+        return sum(cls)
+
+
 class CallbackStyle(models.TextChoices):
     """A webhook of ours, or Deepgram's own document by POST or PUT."""
 
     WEBHOOK = "webhook"
     DEEPGRAM = "deepgram"
     DEEPGRAM_PUT = "deepgram_put"
+
+
+WITHOUT_AUDIO = [
+    gone for gone in range(Content.everything() + 1) if gone & Content.AUDIO
+]
 
 
 class Job(models.Model):
@@ -123,6 +146,14 @@ class Job(models.Model):
     # Since then a tombstone: what the ledger needs, and nothing of the customer's.
     erased_at = models.DateTimeField(null=True, blank=True)
 
+    # Days that it asked for itself, which kinds of content are gone (bits of Content),
+    # and when the next of its own is due: see jobs.retention.
+    retention = models.JSONField(
+        default=dict, blank=True, db_default=Value({}, models.JSONField())
+    )
+    erased_content = models.PositiveSmallIntegerField(default=0, db_default=0)
+    content_due_at = models.DateTimeField(null=True, blank=True)
+
     class Meta:
         constraints = [
             models.CheckConstraint(
@@ -139,7 +170,8 @@ class Job(models.Model):
                 name="job_one_source",
                 condition=Q(audio_url="") ^ Q(upload="")
                 | Q(mode=Mode.LIVE)
-                | Q(erased_at__isnull=False),
+                | Q(erased_at__isnull=False)
+                | Q(erased_content__in=WITHOUT_AUDIO),
             ),
             models.CheckConstraint(
                 name="job_erased_holds_nothing",
@@ -204,6 +236,19 @@ class Job(models.Model):
                 name="job_retained",
                 condition=Q(finished_at__isnull=False, erased_at__isnull=True),
             ),
+            # The same, by which kinds of content are gone already.
+            models.Index(
+                "tenant",
+                "erased_content",
+                "finished_at",
+                name="job_content_kept",
+                condition=Q(finished_at__isnull=False, erased_at__isnull=True),
+            ),
+            models.Index(
+                "content_due_at",
+                name="job_content_due",
+                condition=Q(content_due_at__isnull=False),
+            ),
             # Only of tenants with quotas: the others' jobs pay nothing for it.
             models.Index(
                 "tenant",
@@ -219,3 +264,7 @@ class Job(models.Model):
     def is_final(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.status in FINAL
+
+    def has_erased(self, *contents: Content) -> bool:
+        """Tell whether any of these is gone."""
+        return any(self.erased_content & content for content in contents)

@@ -29,6 +29,10 @@ class Tenant(models.Model):
     is_paused = models.BooleanField(default=False)
     # Ended jobs are erased after so many days: null as the platform does, 0 never.
     retention_days = models.PositiveIntegerField(null=True, blank=True)
+    # These sooner; null: as long as their job. Jobs may ask for less: jobs.retention.
+    audio_days = models.PositiveSmallIntegerField(null=True, blank=True)
+    transcript_days = models.PositiveSmallIntegerField(null=True, blank=True)
+    payload_days = models.PositiveSmallIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -10,7 +10,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from jobs.models import Job
+from jobs.models import Content, Job
 from workers.webhooks.attempts import UNSCHEDULED
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery
 
@@ -32,7 +32,9 @@ def erase_deliveries(jobs: Sequence[Job], now: datetime) -> dict[str, int]:
 def erase_if_due(delivery: WebhookDelivery, *, now: datetime) -> bool:
     """Erase a delivery whose subject is erased; it was fanned out at that moment."""
     subject = delivery.job or delivery.event.batch
-    if subject is None or subject.erased_at is None:
+    # Of a job that stays, what it was told of it goes with its transcript as well.
+    gone = delivery.job and delivery.job.has_erased(Content.TRANSCRIPT, Content.PAYLOAD)
+    if subject is None or not (subject.erased_at or gone):
         return False
     with transaction.atomic():
         _erase(WebhookDelivery.objects.filter(pk=delivery.pk), now)

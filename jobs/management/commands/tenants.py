@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from jobs import audit, quota_counts, services
 from jobs.errors import InvalidRequest
-from jobs.models import Tenant
+from jobs.models import Content, Tenant
+from jobs.retention import MAX_DAYS
 from jobs.state import JobStatus
 from jobs.tenants import change_tenant
 
@@ -24,6 +25,14 @@ def parse_limit(text: str) -> int | str:
     if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) >= 2**31:
         raise ArgumentTypeError(f"{text!r} is neither a whole number nor 'none'.")
     return int(text)
+
+
+def parse_days(text: str) -> int | str:
+    """Read a number of days, or ``none``."""
+    days = parse_limit(text)
+    if isinstance(days, int) and days > MAX_DAYS:
+        raise ArgumentTypeError(f"{days} is more than {MAX_DAYS} days.")
+    return days
 
 
 class Command(BaseCommand):
@@ -42,6 +51,10 @@ class Command(BaseCommand):
         parser.add_argument("--highest-priority", type=int, choices=[0, 3, 6, 9])
         parser.add_argument("--allowed-region", action="append", metavar="NAME")
         parser.add_argument("--retention-days", type=int, help="0: for ever")
+        for content in Content:
+            option = f"--{content.setting.replace('_', '-')}"
+            message = "days after a job's end, or none: as long as the job"
+            parser.add_argument(option, type=parse_days, help=message)
         for name in quota_counts.LIMITS:
             option = f"--{name.replace('_', '-')}"
             parser.add_argument(option, type=parse_limit, help="a number, or none")
@@ -74,7 +87,7 @@ class Command(BaseCommand):
                 "retention_days": options["retention_days"],
             }
             given = {name: value for name, value in fields.items() if value is not None}
-            for name in quota_counts.LIMITS:
+            for name in (*quota_counts.LIMITS, *(c.setting for c in Content)):
                 if options[name] is not None:
                     given[name] = None if options[name] == NO_LIMIT else options[name]
             try:
