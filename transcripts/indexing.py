@@ -6,6 +6,7 @@ metadata. Each is a word that no parser makes of text, so nobody can ask for ano
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -49,7 +50,13 @@ def index_transcript(transcript: Transcript, job: Job) -> None:
         "config": search_languages.config_of(language),
         "head": head,
         "tail": tail,
-        "facts": sorted({*_facts(job), *language_facts(language)}),
+        "facts": sorted(
+            {
+                *_facts(job),
+                *language_facts(language),
+                day_fact(transcript.created_at),
+            }
+        ),
     }
     with connection.cursor() as cursor:
         cursor.execute(_INSERT, values)
@@ -73,6 +80,11 @@ def mode_fact(mode: str) -> str:
 def language_facts(language: str) -> list[str]:
     """Return the words that say its language: with its region, and without."""
     return [f"=l:{language}", f"=l:{search_languages.base_of(language)}"]
+
+
+def day_fact(moment: datetime) -> str:
+    """Return the word that says on which day, UTC, it was stored."""
+    return f"=d:{moment.astimezone(UTC):%Y%m%d}"
 
 
 def metadata_fact(key: str, value: str) -> str:

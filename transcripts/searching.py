@@ -1,15 +1,16 @@
 """Find a tenant's transcripts by what was said in them, best first.
 
-Three steps, each bounded. The index gives every transcript that has the words and the
-facts; of these the newest ``RANKED`` are held against the query to the letter (phrases,
-each by the rules of its language) and ranked; a page of them is read. So a word that
-half the transcripts have costs as much as a rare one, and old ones of it are only found
-once a date narrows the search: ``is_capped`` says so.
+Three steps, each bounded. The index gives the transcripts that have the words and the
+facts, first of the last days and, where those are not enough, of all; of these the
+newest ``RANKED`` are held against the query to the letter (phrases, each by the rules
+of its language) and ranked; a page of them is read. So a word that half the transcripts
+have costs as much as a rare one, and old ones of it are only found once a date narrows
+the search: ``is_capped`` says so.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,10 @@ from transcripts.search_rules import Query
 from transcripts.search_words import Groups
 
 RANKED = 500
+# So many of the newest transcripts are looked through before all are: enough for words
+# that are in an eighth of them. More days than this have few transcripts each.
+_RECENT = 4000
+_MOST_DAYS = 62
 
 # Only the index knows a condition's rows without reading their vectors; the planner
 # takes those for free, and would rather read them all than fetch half of them.
@@ -50,11 +55,19 @@ WITH hits AS MATERIALIZED (
 ranked AS MATERIALIZED (
   SELECT transcript_id, ts_rank(search, {query}, 1)::float8 AS rank
   FROM transcripts_searchentry
-  WHERE transcript_id = ANY (ARRAY(SELECT transcript_id FROM hits LIMIT %(ranked)s))
+  WHERE transcript_id = ANY (ARRAY(SELECT transcript_id FROM hits LIMIT CASE
+      WHEN %(whole)s OR (SELECT count(*) FROM hits) > %(ranked)s THEN %(ranked)s
+      ELSE 0 END))
     AND tenant_id = %(tenant)s AND search @@ {query})
-SELECT transcript_id, rank, (SELECT count(*) FROM hits) FROM ranked
-WHERE %(after)s::uuid IS NULL OR (rank, transcript_id) < (%(rank)s, %(after)s)
-ORDER BY rank DESC, transcript_id DESC LIMIT %(limit)s + 1
+SELECT (SELECT count(*) FROM hits), page.* FROM (SELECT 1) AS always LEFT JOIN (
+  SELECT transcript_id, rank FROM ranked
+  WHERE %(after)s::uuid IS NULL OR (rank, transcript_id) < (%(rank)s, %(after)s)
+  ORDER BY rank DESC, transcript_id DESC LIMIT %(limit)s + 1) AS page ON true
+ORDER BY rank DESC, transcript_id DESC
+"""
+_BOUNDARY = """
+SELECT created_at FROM transcripts_searchentry WHERE tenant_id = %(tenant)s
+ORDER BY transcript_id DESC OFFSET %(recent)s LIMIT 1
 """
 _NEWEST = """
 SELECT transcript_id FROM transcripts_searchentry
@@ -136,13 +149,13 @@ def _find_best(
         queries = search_rules.write_queries(
             cursor, words=wanted.words, configs=configs
         )
+        days = _recent_days(cursor, tenant, wanted, position)
         if not queries:
             return Found(hits=[], has_more=False)
         ranges, values = _ranges(wanted)
         query, exact = _by_config(queries)
         values |= exact | {
             "tenant": tenant.pk,
-            "loose": _condition(tenant, wanted, queries),
             "as_of": position.as_of,
             "ranked": RANKED,
             "rank": position.rank,
@@ -150,12 +163,19 @@ def _find_best(
             "limit": limit,
         }
         cursor.execute(_BY_INDEX)
-        cursor.execute(_RANK.format(ranges=ranges, query=query), values)
-        rows = cursor.fetchall()
+        sql = _RANK.format(ranges=ranges, query=query)
+        number, rows = 0, []
+        for some in (days, []) if days else ([],):
+            loose = _condition(tenant, wanted, queries, some)
+            cursor.execute(sql, values | {"loose": loose, "whole": not some})
+            found = cursor.fetchall()
+            number, rows = found[0][0], [row[1:] for row in found if row[1]]
+            if number > RANKED:
+                break
     return Found(
         hits=[Hit(transcript_id=row[0], rank=row[1]) for row in rows[:limit]],
         has_more=len(rows) > limit,
-        is_capped=bool(rows) and rows[0][2] > RANKED,
+        is_capped=number > RANKED,
         queries=queries,
     )
 
@@ -177,11 +197,38 @@ def _find_newest(
     return Found(hits=hits, has_more=len(rows) > limit)
 
 
-def _condition(tenant: Tenant, wanted: Wanted, queries: Sequence[Query]) -> str:
+def _recent_days(
+    cursor: Any, tenant: Tenant, wanted: Wanted, position: Position
+) -> list[str]:
+    """Return the days of the tenant's newest transcripts, or none: look at all.
+
+    All is little where there are few, or where they are spread over many days.
+    """
+    if wanted.created_before:
+        return []
+    cursor.execute(_BOUNDARY, {"tenant": tenant.pk, "recent": _RECENT})
+    found = cursor.fetchone()
+    if found is None:
+        return []
+    first = found[0]
+    days = (position.as_of.date() - first.date()).days + 1
+    if not 0 < days <= _MOST_DAYS:
+        return []
+    return [indexing.day_fact(first + timedelta(days=day)) for day in range(days)]
+
+
+def _condition(
+    tenant: Tenant,
+    wanted: Wanted,
+    queries: Sequence[Query],
+    days: Sequence[str] = (),
+) -> str:
     """Return what the index is asked: whose, which facts, which words."""
     facts = [f"'{fact}'" for fact in (indexing.tenant_fact(tenant.pk), *wanted.facts)]
     loose = list(dict.fromkeys(f"({query.loose})" for query in queries))
-    return " & ".join(facts + ([f"({' | '.join(loose)})"] if loose else []))
+    dates = [f"'{day}'" for day in days]
+    either = [f"({' | '.join(some)})" for some in (dates, loose) if some]
+    return " & ".join(facts + either)
 
 
 def _by_config(queries: Sequence[Query]) -> tuple[str, dict[str, str]]:

@@ -9,8 +9,10 @@ a hundred thousand are alike, which makes no list of the index shorter.
 
 import itertools
 import json
+import os
 import random
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ QUERIES: dict[str, dict[str, str]] = {
     "half, by date and language": {
         "q": "refund",
         "language": "en",
-        "created_after": "2023-11-20T00:00:00Z",
+        "created_after": f"{datetime.now(UTC) - timedelta(days=10):%Y-%m-%dT%XZ}",
     },
     "no words: the newest": {},
     "no words, by mode": {"mode": "async"},
@@ -59,7 +61,7 @@ SELECT
   'async', 'https://audio.example.com/' || n || '.wav', '', '', '', '',
   '{"model": "nova-3"}', jsonb_build_object('order', (n %% 1000)::text), '',
   'completed', now(), 6, '*', false, '', 1, 1, 5, 0, '', '', '[]',
-  to_timestamp(1700000000 + n * 10)
+  now() - (%(rows)s - n) * interval '10 s'
 FROM generate_series(1, %(rows)s) AS n
 """
 _TRANSCRIPTS = """
@@ -76,6 +78,7 @@ INSERT INTO transcripts_searchentry (
   transcript_id, tenant_id, created_at, confidence, config, search)
 SELECT j.id, j.tenant_id, j.created_at, 0.9, 'english', t.search || array_to_tsvector(ARRAY[
   '=t:' || replace(j.tenant_id::text, '-', ''), '=m:async', '=l:en',
+  '=d:' || to_char(j.created_at AT TIME ZONE 'UTC', 'YYYYMMDD'),
   '=k:' || substr(encode(sha256(
     convert_to('5:order=' || (j.metadata->>'order'), 'utf8')), 'hex'), 1, 24)])
 FROM (SELECT *, row_number() OVER (ORDER BY id) AS n FROM jobs_job) j
@@ -87,15 +90,17 @@ def run() -> list[Row]:
     """Measure, and write the plans down."""
     client, key = Client(), fill()
     rows = []
-    every: list[float] = []
     for name, query in QUERIES.items():
-        times = [ask(client, key, query) for _ in range(ROUNDS + 1)][1:]
-        every += times
+        ask(client, key, query)
+        spent = cpu_seconds()
+        times = [ask(client, key, query) for _ in range(ROUNDS)]
+        spent = (cpu_seconds() - spent) / ROUNDS * 1000
         rows.append(
             Row(
                 bench="search",
-                figure=f"{name}: p50, p95",
-                ours=f"{percentile(times, 0.5):.1f} ms, {percentile(times, 0.95):.1f} ms",
+                figure=f"{name}: p50, p95 (CPU)",
+                ours=f"{percentile(times, 0.5):.1f} ms,"
+                f" {percentile(times, 0.95):.1f} ms ({spent:.1f})",
                 **at_most(percentile(times, 0.95), LIMIT_MS, " ms"),
             )
         )
@@ -113,6 +118,16 @@ def ask(client: Client, key: str, query: dict[str, str]) -> float:
     if answer.status_code != 200 or not answer.json()["data"]:
         raise RuntimeError(f"{query}: {answer.status_code}, {answer.content[:200]!r}")
     return took * 1000
+
+
+def cpu_seconds() -> float:
+    """Return what this process and its PostgreSQL backend have used."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        backend = cursor.fetchone()[0]
+    fields = Path(f"/proc/{backend}/stat").read_text().rpartition(") ")[2].split()
+    ticks = int(fields[11]) + int(fields[12])
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def fill() -> str:

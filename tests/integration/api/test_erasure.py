@@ -316,7 +316,7 @@ def broken(jobs, now):
 
 
 def test_every_eraser_is_there_and_counts(settings):
-    erasers = erasure._get_erasers(tuple(settings.ERASERS))
+    erasers = erasure.get_erasers(tuple(settings.ERASERS))
 
     counted = [set(erase([], timezone.now())) for erase in erasers]
 

@@ -65,6 +65,13 @@ def test_a_job_is_shown_without_the_secrets_of_its_url(api):
         "next_attempt_at": None,
         "expires_at": None,
         "erased_at": None,
+        "retention": {
+            "audio_days": None,
+            "transcript_days": None,
+            "payload_days": None,
+            "erased": [],
+        },
+        "custom_id": None,
         "retry_of": None,
         "region": None,
         "error": None,

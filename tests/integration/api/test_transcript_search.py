@@ -227,14 +227,24 @@ def test_no_tenant_finds_what_another_said(client, tenant, key):
     assert found(client, key, f'"{fact}"') == []
 
 
-def test_of_a_frequent_word_the_newest_are_ranked(client, tenant, key, monkeypatch):
+@pytest.mark.parametrize("recent", [2, 4, 4000])
+def test_of_a_frequent_word_the_newest_are_ranked(
+    client, tenant, key, monkeypatch, recent
+):
     monkeypatch.setattr(searching, "RANKED", 3)
+    monkeypatch.setattr(searching, "_RECENT", recent)
+    old = say(tenant, "an old calm squall")
+    week_ago = timezone.now() - timedelta(days=7)
+    Transcript.objects.filter(pk=old).update(created_at=week_ago, is_indexed=False)
+    SearchEntry.objects.all().delete()
+    index_backlog.index_left_over(limit=1)
     jobs = [say(tenant, "storm " * (9 - n) + "calm " * n) for n in range(5)]
 
     answer = search(client, key, q="storm").json()
 
     assert [hit["job_id"] for hit in answer["data"]] == jobs[2:]
     assert answer["is_capped"] is True
+    assert found(client, key, "calm old squall") == [old]
 
 
 def test_erased_transcripts_leave_the_index(client, tenant, key):
