@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
@@ -52,6 +53,12 @@ def ask(ready: dict[str, Any], path: str) -> dict[str, Any]:
         return dict(json.load(answer))
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return what a process has used, by proc(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def wait_at_the_door(ready: dict[str, Any]) -> str:
     """Have the web process run a call of six seconds; return its job once it runs."""
 
@@ -90,6 +97,7 @@ def test_killed_processes_come_back_and_nothing_survives_a_killed_supervisor(
     run: Run,
 ) -> None:
     first = run.ready()
+    began, spent = time.monotonic(), cpu_seconds(run.process.pid)
     assert http_answers(first["web"])
     job = wait_at_the_door(first)
     for name in ("worker", "web"):
@@ -106,6 +114,9 @@ def test_killed_processes_come_back_and_nothing_survives_a_killed_supervisor(
     assert http_answers(first["web"])
     assert outcomes_of(job, first) == ["unknown", "ok"]
     assert len(run.members()) > len(second)  # children of children are seen as well
+    # Who only watches must not take a core from those who work.
+    share = (cpu_seconds(run.process.pid) - spent) / (time.monotonic() - began)
+    assert share < 0.3
 
     run.process.kill()
     run.process.wait()

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from workers.embedded import folders, postgres, valkey
 from workers.embedded import plan as plans
 from workers.embedded.plan import Options, Plan
 from workers.embedded.processes import EmbeddedError, Service
-from workers.embedded.supervisor import Supervisor
+from workers.embedded.supervisor import TICK_SECONDS, Supervisor
 from workers.embedded.view import View
 
 START_SECONDS = 90.0
@@ -62,6 +63,7 @@ class Platform:
             self.supervisor.wait_ready(seconds=float("inf"))
             self.write_ready_file()
             self.supervisor.tick()
+            time.sleep(TICK_SECONDS)
 
 
 @contextmanager
