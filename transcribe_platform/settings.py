@@ -77,6 +77,7 @@ INSTALLED_APPS = [
     "transcripts",
     "workers",
     "workers.webhooks",
+    "workers.console",
 ]
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
@@ -172,7 +173,8 @@ STATICFILES_DIRS = [BASE_DIR / "transcribe_platform" / "static"]
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 WHITENOISE_ALLOW_ALL_ORIGINS = False
-WHITENOISE_MAX_AGE = 3600
+# Names carry no version: a page asks each time, so that all its scripts are of one.
+WHITENOISE_MAX_AGE = 0
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True

@@ -5,6 +5,8 @@ from django.urls import URLPattern, URLResolver, include, path
 
 from transcribe_platform import health, pages
 from transcribe_platform.openapi import openapi
+from transcribe_platform.problems import read_only
+from workers.console.views import console
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include("jobs.urls")),
@@ -18,6 +20,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("docs", pages.docs),
     path("problems", pages.problems),
     path("problems/<slug:code>", pages.problem),
+    path("console/", read_only(console)),
     path("health/live", health.live),
     path("health/ready", health.ready),
     path("admin/", admin.site.urls),

@@ -3,11 +3,9 @@
 import json
 import os
 import signal
-import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,6 @@ import pytest
 
 from tests.platform_run import Run
 from workers.demo import corpus
-from workers.embedded.binaries import scratch_folder
 from workers.embedded.probes import http_answers
 from workers.embedded.processes import wait_until
 
@@ -28,21 +25,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.xdist_group("run_platform"),  # one folder, one after the other
 ]
-
-
-@pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
-    made = scratch_folder("transcribe-e2e-")
-    yield made / "data"
-    subprocess.run(["rm", "-rf", str(made)], check=True)
-
-
-@pytest.fixture
-def run(folder: Path) -> Iterator[Run]:
-    started = Run(folder, LEASE_SECONDS="4")
-    yield started
-    started.process.terminate()
-    started.process.wait(60)
 
 
 def ask(ready: dict[str, Any], path: str) -> dict[str, Any]:
@@ -94,45 +76,50 @@ def outcomes_of(job: str, ready: dict[str, Any]) -> list[str]:
 
 @pytest.mark.timeout(240)
 def test_killed_processes_come_back_and_nothing_survives_a_killed_supervisor(
-    run: Run,
+    first_run: Run,
 ) -> None:
-    first = run.ready()
-    began, spent = time.monotonic(), cpu_seconds(run.process.pid)
+    first = first_run.ready()
+    began, spent = time.monotonic(), cpu_seconds(first_run.process.pid)
     assert http_answers(first["web"])
     job = wait_at_the_door(first)
     for name in ("worker", "web"):
         os.kill(first["pids"][name], signal.SIGKILL)
 
     assert wait_until(
-        lambda: run.ready()["pids"]["worker"] != first["pids"]["worker"], seconds=60
+        lambda: first_run.ready()["pids"]["worker"] != first["pids"]["worker"],
+        seconds=60,
     )
-    second = run.ready()["pids"]
+    second = first_run.ready()["pids"]
     assert {name for name in second if second[name] != first["pids"][name]} == {
         "worker",
         "web",
     }
     assert http_answers(first["web"])
     assert outcomes_of(job, first) == ["unknown", "ok"]
-    assert len(run.members()) > len(second)  # children of children are seen as well
+    assert len(first_run.members()) > len(
+        second
+    )  # children of children are seen as well
     # Who only watches must not take a core from those who work.
-    share = (cpu_seconds(run.process.pid) - spent) / (time.monotonic() - began)
+    share = (cpu_seconds(first_run.process.pid) - spent) / (time.monotonic() - began)
     assert share < 0.3
 
-    run.process.kill()
-    run.process.wait()
+    first_run.process.kill()
+    first_run.process.wait()
 
-    assert wait_until(lambda: not run.members(), seconds=20), run.members()
+    assert wait_until(lambda: not first_run.members(), seconds=20), first_run.members()
 
 
 @pytest.mark.timeout(240)
-def test_it_starts_again_on_the_same_folder_and_ends_in_order(run: Run) -> None:
-    ready = run.ready()
+def test_it_starts_again_on_the_same_folder_and_ends_in_order(
+    second_run: Run,
+) -> None:
+    ready = second_run.ready()
 
     status = urllib.request.urlopen(ready["emulator"] + "/v1/status").status
-    run.process.send_signal(signal.SIGINT)
+    second_run.process.send_signal(signal.SIGINT)
 
     assert status == 200
-    assert run.process.wait(30) == 0
-    assert not run.members()
-    lines = run.output.read_text()
+    assert second_run.process.wait(30) == 0
+    assert not second_run.members()
+    lines = second_run.output.read_text()
     assert lines.index("web         stopped") < lines.index("postgres    stopped")

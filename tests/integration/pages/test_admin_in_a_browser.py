@@ -1,24 +1,14 @@
 """An operator at work, in headless Chromium."""
 
-import shutil
-
 import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import sync_playwright
 
 from jobs.models import Tenant
+from tests.chromium import launch, needs_chromium
 from tests.factories import make_job, make_tenant
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        CHROMIUM is None,
-        reason="NOT LOOKED AT: no Chromium here (apt-get install chromium)",
-    ),
-]
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 
 @pytest.fixture
@@ -31,9 +21,7 @@ def site(transactional_db, live_server) -> str:
 def pause_a_tenant(site: str) -> list[str]:
     """Log in, look at the jobs, pause a tenant; return what was to be read."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"]
-        )
+        browser = launch(playwright)
         page = browser.new_page()
         page.set_default_timeout(15_000)
         read = []

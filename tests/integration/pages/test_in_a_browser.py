@@ -1,7 +1,6 @@
 """/docs, /problems and /admin in headless Chromium, wide and narrow, light and dark."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,23 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Error, sync_playwright
+from playwright.sync_api import sync_playwright
 
+from tests.chromium import launch, needs_chromium
 from workers.embedded.probes import http_answers
 from workers.embedded.processes import free_port, log_tail, wait_until
 
 ROOT = Path(__file__).parents[3]
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
-PATHS = ["/docs", "/problems", "/problems/key_missing", "/admin/login/"]
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        CHROMIUM is None,
-        reason="NOT LOOKED AT: no Chromium here (apt-get install chromium)",
-    ),
+PATHS = [
+    "/docs",
+    "/problems",
+    "/problems/key_missing",
+    "/admin/login/",
+    "/console/",
 ]
+
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 
 @pytest.fixture(scope="module", params=["wsgi", "asgi"])
@@ -59,13 +57,7 @@ def web(request: Any, tmp_path_factory: Any) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with sync_playwright() as playwright:
-        try:
-            found = playwright.chromium.launch(
-                executable_path=CHROMIUM, args=["--no-sandbox"]
-            )
-        except Error as error:
-            pytest.skip(f"NOT LOOKED AT: Chromium does not start: {error}")
-        yield found
+        yield (found := launch(playwright))
         found.close()
 
 
@@ -91,5 +83,5 @@ def test_pages_fit_load_only_from_here_and_break_no_policy(web, browser, width, 
     # What the policy or a missing file says; the admin brings no icon of its own.
     assert [text for text in said if "favicon" not in text and "404" not in text] == []
     wanted = {"light": "rgb(251, 251, 249)", "dark": "rgb(20, 23, 22)"}[scheme]
-    assert {grounds[path] for path in PATHS if "admin" not in path} == {wanted}
+    assert {grounds[path] for path in PATHS if path[1] in "dp"} == {wanted}
     context.close()

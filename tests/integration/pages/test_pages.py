@@ -91,7 +91,7 @@ def test_a_code_that_is_none_has_no_page():
 
 
 @pytest.mark.parametrize(
-    "path", ["/docs", "/problems", "/problems/not_found", "/health/live"]
+    "path", ["/docs", "/problems", "/problems/not_found", "/health/live", "/console/"]
 )
 @pytest.mark.parametrize("method", ["post", "put", "delete", "options"])
 def test_a_page_is_only_read(path, method):
@@ -116,6 +116,8 @@ def test_text_is_escaped():
         ("/static/platform/pages.css", "text/css"),
         ("/static/platform/icon.svg", "image/svg+xml"),
         ("/static/admin/css/base.css", "text/css"),
+        ("/static/console/base.css", "text/css"),
+        ("/static/console/app.js", "text/javascript"),
     ],
 )
 def test_files_are_served(path, kind):

@@ -54,6 +54,7 @@ def _greeting(platform: run.Platform) -> str:
     plan = platform.plan
     engine = f"emulator at {plan.emulator}" if plan.emulator else "Deepgram"
     return f"""
+  Console   {plan.web}/console/#key={platform.api_key}
   API       {plan.web}/v1/   (Authorization: Bearer {platform.api_key})
   Flower    {plan.flower}   ({plan.flower_login})
   Upstream  {engine}

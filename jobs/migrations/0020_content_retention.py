@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('jobs', '0018_region_max_streams'),
+        ('jobs', '0019_job_line'),
     ]
 
     operations = [

@@ -1,0 +1,51 @@
+"""Two runs of the platform on one folder, one after the other: starting one is dear.
+
+The first is shared by whoever only uses it, before `test_run_platform.py` kills it; all
+of them are in one group of xdist, and so in one process.
+"""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.platform_run import Run
+from workers.embedded.binaries import scratch_folder
+
+
+@pytest.fixture(scope="session")
+def run_folder() -> Iterator[Path]:
+    made = scratch_folder("transcribe-e2e-")
+    yield made / "data"
+    subprocess.run(["rm", "-rf", str(made)], check=True)
+
+
+@pytest.fixture(scope="session")
+def runs() -> list[Run]:
+    """Every run of the folder so far."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def first_run(run_folder: Path, runs: list[Run]) -> Iterator[Run]:
+    yield (started := begin(run_folder, runs))
+    end(started)
+
+
+@pytest.fixture
+def second_run(run_folder: Path, runs: list[Run]) -> Iterator[Run]:
+    for earlier in runs:
+        end(earlier)
+    yield (started := begin(run_folder, runs))
+    end(started)
+
+
+def begin(folder: Path, runs: list[Run]) -> Run:
+    runs.append(Run(folder, LEASE_SECONDS="4"))
+    return runs[-1]
+
+
+def end(run: Run) -> None:
+    run.process.terminate()
+    run.process.wait(60)

@@ -1,0 +1,214 @@
+"""/console/ in headless Chromium, on a real run of the platform, by real speech."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.chromium import launch, needs_chromium, violations
+from tests.platform_run import Run
+from workers.demo import corpus
+
+TRAIN = corpus.FOLDER / "train.mp3"
+SPOKEN = corpus.FOLDER / "health.wav"
+WAIT_MS = 60_000
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+    pytest.mark.xdist_group("run_platform"),
+    needs_chromium,
+]
+
+
+class Console:
+    """Somebody at the console, and what the browser asked for and said meanwhile."""
+
+    def __init__(self, page: Page, ready: dict[str, Any]) -> None:
+        self.page, self.ready = page, ready
+        self.asked: list[str] = []
+        self.said: list[str] = []
+        page.set_default_timeout(WAIT_MS)
+        page.on("request", lambda request: self.asked.append(request.url))
+        page.on("console", lambda message: self.said.append(message.text))
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+
+    def open(self, place: str = "") -> None:
+        self.page.goto(f"{self.ready['web']}/console/{place}")
+
+    def sign_in(self) -> None:
+        self.open(f"#key={self.ready['api_key']}")
+        self.page.wait_for_selector(".record")
+
+    def send(self, name: str) -> None:
+        """Upload a bundled recording and wait for its words."""
+        self.open("#/upload")
+        self.page.set_input_files("#file", str(corpus.FOLDER / name))
+        self.page.click(".button.primary")
+        self.page.wait_for_selector(".words")
+
+    def ask(self, path: str) -> Any:
+        """Ask the API as the page does."""
+        return self.page.evaluate(
+            "async ([path, key]) => (await fetch(path,"
+            " { headers: { Authorization: `Bearer ${key}` } })).json()",
+            [path, self.ready["api_key"]],
+        )
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_playwright() as playwright:
+        found = launch(
+            playwright,
+            "--use-fake-device-for-media-stream",
+            "--use-fake-ui-for-media-stream",
+            f"--use-file-for-fake-audio-capture={SPOKEN}",
+            "--autoplay-policy=no-user-gesture-required",
+        )
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def console(browser: Any, first_run: Run) -> Iterator[Console]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield (somebody := Console(context.new_page(), first_run.ready()))
+    context.close()
+    web = somebody.ready["web"]
+    local = (web, f"blob:{web}", web.replace("http", "ws", 1), "data:")
+    assert [url for url in somebody.asked if not url.startswith(local)] == []
+
+
+def test_the_key_is_taken_from_the_address_and_kept_in_this_tab_alone(console):
+    page = console.page
+    console.open("#key=tp_live_wrong")
+    expect(page.get_by_role("alert")).to_contain_text("key_malformed")
+    link = page.get_by_role("alert").get_by_role("link")
+    assert link.get_attribute("href") == "/problems/key_malformed"
+    assert "wrong" not in page.url
+
+    page.fill("#key", console.ready["api_key"])
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".record")
+
+    assert page.url == f"{console.ready['web']}/console/"
+    kept = page.evaluate("[JSON.stringify({...localStorage}), document.cookie]")
+    assert kept == ["{}", ""]
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.wait_for_selector("#key")
+
+
+def test_an_upload_goes_its_way_and_a_click_on_a_word_plays_it(console):
+    page = console.page
+    console.sign_in()
+    console.open("#/upload")
+    page.set_input_files("#file", str(TRAIN))
+    expect(page.locator(".route")).to_contain_text("Sync: answered at once")
+    page.click(".button.primary")
+
+    page.wait_for_selector(".has-sound .words")
+    expect(page.locator(".route")).to_contain_text("is under 1 min: answered at once.")
+    word = page.locator(".word", has_text="airport")
+    word.click()
+    page.wait_for_function(
+        "document.querySelector('.word.lit')?.textContent === 'airport'"
+    )
+    page.keyboard.press("Space")
+
+    assert page.evaluate("document.querySelector('audio').paused")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".word.chosen")).to_have_text("the")
+    page.keyboard.press("Enter")
+    page.wait_for_function("!document.querySelector('audio').paused")
+    expect(page.locator(".timeline")).to_contain_text("Call 1 upstream")
+    assert console.said == []
+
+
+def test_stored_audio_is_fetched_with_the_key_and_played(console):
+    page = console.page
+    console.sign_in()
+    job = console.ask("/v1/jobs?status=completed")["data"][-1]
+
+    console.open(f"#/jobs/{job['id']}")
+
+    page.wait_for_selector(".has-sound .words")
+    assert f"{console.ready['web']}/v1/jobs/{job['id']}/audio" in console.asked
+    page.wait_for_function("document.querySelector('audio').duration > 4")
+    page.click("summary:has-text('Download')")
+    with page.expect_download() as saved:
+        page.click("text=JSON, word by word")
+    told = json.loads(saved.value.path().read_text())
+    assert told["job_id"] == job["id"]
+    assert console.said == []
+
+
+def test_the_list_follows_what_happens_elsewhere(console):
+    page = console.page
+    console.sign_in()
+    console.open("#/jobs")
+    expect(page.locator(".live-state")).to_have_text("Live")
+
+    made = page.evaluate(
+        """async (key) => (await fetch("/v1/jobs", {
+          method: "POST",
+          headers: { Authorization: `Bearer ${key}`, "Content-Type": "application/json" },
+          body: JSON.stringify({ audio_url: "https://audio.example.com/later.wav",
+            options: { tag: ["emu:delay20"] } }),
+        })).json()""",
+        console.ready["api_key"],
+    )
+
+    row = page.locator(f'[data-id="{made["id"]}"]')
+    expect(row).to_contain_text("later.wav")
+    row.get_by_role("link").click()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".page-head .chip")).to_have_text("Canceled")
+    expect(page.locator(".timeline")).to_contain_text("Canceled")
+    page.click("text=Jobs")
+    expect(row).to_contain_text("Canceled")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_every_page_fits_and_axe_finds_nothing(browser, first_run, width, scheme):
+    context = browser.new_context(
+        viewport={"width": width, "height": 844}, color_scheme=scheme
+    )
+    console = Console(context.new_page(), first_run.ready())
+    page = console.page
+    console.open()
+    seen = {"gate": looked_at(page, "#key", width)}
+    console.sign_in()
+    job = console.ask("/v1/jobs?status=completed")["data"][-1]["id"]
+    for place, sign in {
+        "#/live": ".record",
+        "#/upload": ".drop",
+        "#/jobs": ".job",
+        "#/jobs?status=expired": ".empty",
+        f"#/jobs/{job}": ".has-sound .words",
+        "#/batches": ".empty",
+    }.items():
+        console.open(place)
+        seen[place] = looked_at(page, sign, width)
+
+    assert {place: found for place, found in seen.items() if found} == {}
+    ground = "getComputedStyle(document.body).backgroundColor"
+    before = page.evaluate(ground)
+    other = {"light": "Dark", "dark": "Light"}[scheme]
+    button = page.get_by_role("button", name="Colours")
+    while other not in (button.get_attribute("title") or ""):
+        button.click()
+    assert page.evaluate(ground) != before
+    assert violations(page) == []
+    context.close()
+
+
+def looked_at(page: Page, sign: str, width: int) -> list[str]:
+    """Wait for a page, and return what is wrong with it."""
+    page.wait_for_selector(sign)
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    return violations(page) + ([f"{wide} wide"] if wide != width else [])

@@ -1,0 +1,180 @@
+/** The shell: who is here, where they are, and which view shows it. */
+
+import { get, hasKey, setKey, takeKeyFromAddress, whenRefused } from "./api.js";
+import { append, button, fill, h, icon } from "./dom.js";
+import { showProblem } from "./problem.js";
+import { batchesView } from "./views/batches.js";
+import { jobView } from "./views/job.js";
+import { jobsView } from "./views/jobs.js";
+import { liveView } from "./views/live.js";
+import { uploadView } from "./views/upload.js";
+
+const PLACES = [
+  { path: "live", label: "Live", glyph: "mic", view: liveView },
+  { path: "upload", label: "Upload", glyph: "up", view: uploadView },
+  { path: "jobs", label: "Jobs", glyph: "list", view: jobsView },
+  { path: "batches", label: "Batches", glyph: "stack", view: batchesView },
+];
+const THEMES = [["", "auto", "As the system has it"], ["light", "sun", "Light"], ["dark", "moon", "Dark"]];
+const app = document.getElementById("app");
+let leaving = new AbortController();
+
+/** Show what the address names. */
+function route({ focus = true } = {}) {
+  if (location.hash && !location.hash.startsWith("#/")) return;
+  const [path, query = ""] = location.hash.slice(2).split("?");
+  const [name = "", id] = path.split("/");
+  const place = PLACES.find((each) => each.path === name) ?? PLACES[0];
+  const view = place.path === "jobs" && id ? jobView : place.view;
+  leaving.abort();
+  leaving = new AbortController();
+  const main = document.getElementById("main");
+  document.title = `${place.label} · Console`;
+  for (const link of document.querySelectorAll(".places a")) {
+    if (link.dataset.path === place.path) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  fill(main, view({ id, query: new URLSearchParams(query), signal: leaving.signal, go }));
+  if (!focus) return;
+  scrollTo({ top: 0 });
+  (main.querySelector("h1") ?? main).focus({ preventScroll: true });
+}
+
+function go(hash) {
+  if (location.hash === hash) route();
+  else location.hash = hash;
+}
+
+function showGate(problem = null) {
+  leaving.abort();
+  const input = h("input", {
+    type: "password",
+    id: "key",
+    autocomplete: "off",
+    spellcheck: "false",
+    placeholder: "tp_live_…",
+    required: true,
+    "aria-describedby": "key-hint",
+  });
+  const submit = button("Open the console", { kind: "primary", type: "submit" });
+  const form = h(
+    "form",
+    {
+      class: "gate-form",
+      on: {
+        submit: (event) => {
+          event.preventDefault();
+          setKey(input.value.trim());
+          submit.disabled = true;
+          enter();
+        },
+      },
+    },
+    h("label", { for: "key" }, "API key"),
+    input,
+    h("p", { class: "hint", id: "key-hint" }, "Kept in this tab until you close it, and sent to nobody but this server."),
+    submit,
+  );
+  fill(
+    app,
+    h(
+      "main",
+      { class: "gate", id: "main", tabindex: "-1" },
+      h("div", { class: "brand big" }, icon("wave"), h("h1", {}, "Transcription")),
+      h("p", { class: "lead" }, "Speak, upload, and read what was said."),
+      problem && showProblem(problem),
+      form,
+      h("p", { class: "faint" }, h("code", {}, "make up"), " prints a link that opens this page with its key. ", h("a", { href: "/docs" }, "The API")),
+    ),
+  );
+  app.className = "app at-gate";
+  input.focus();
+}
+
+async function enter() {
+  let me;
+  try {
+    me = await get("/v1/me");
+  } catch (problem) {
+    if (problem.status !== 401) showGate(problem);
+    return;
+  }
+  showShell(me);
+  route({ focus: false });
+}
+
+function showShell(me) {
+  const links = PLACES.map((place) =>
+    h("a", { href: `#/${place.path}`, data: { path: place.path } }, icon(place.glyph), h("span", {}, place.label)),
+  );
+  app.className = "app";
+  fill(
+    app,
+    h(
+      "header",
+      { class: "side" },
+      h("a", { class: "brand", href: "#/live" }, icon("wave"), h("span", {}, "Transcription")),
+      h("nav", { class: "places", "aria-label": "Console" }, links),
+      h(
+        "div",
+        { class: "who" },
+        h("p", { class: "tenant-label faint" }, "Signed in for"),
+        h("p", { class: "tenant" }, me.tenant?.name ?? me.api_key?.name ?? ""),
+        h("div", { class: "who-row" }, themeButton(), iconButton("out", "Sign out: forget the key", leave), h("a", { class: "docs-link", href: "/docs" }, "API")),
+      ),
+    ),
+    h("main", { id: "main", class: "main", tabindex: "-1" }),
+  );
+}
+
+function leave() {
+  setKey("");
+  history.replaceState(null, "", location.pathname);
+  showGate();
+}
+
+function iconButton(glyph, label, onClick) {
+  return h("button", { type: "button", class: "icon-button", title: label, "aria-label": label, on: { click: onClick } }, icon(glyph));
+}
+
+function themeButton() {
+  const root = document.documentElement;
+  const made = iconButton("auto", "", () => {
+    const now = THEMES.findIndex(([theme]) => theme === (root.dataset.theme ?? ""));
+    const [next] = THEMES[(now + 1) % THEMES.length];
+    if (next) root.dataset.theme = next;
+    else delete root.dataset.theme;
+    try {
+      localStorage.setItem("console.theme", next);
+    } catch {
+      // Storage is shut off: the choice lasts as long as the page.
+    }
+    show();
+  });
+  const show = () => {
+    const [, glyph, label] = THEMES.find(([theme]) => theme === (root.dataset.theme ?? ""));
+    made.title = `Colours: ${label}`;
+    made.setAttribute("aria-label", `Colours: ${label}. Change`);
+    fill(made, icon(glyph));
+  };
+  show();
+  return made;
+}
+
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  document.getElementById("main").focus();
+});
+whenRefused((problem) => {
+  setKey("");
+  showGate(problem);
+});
+addEventListener("hashchange", () => {
+  takeKeyFromAddress();
+  if (hasKey() && document.querySelector(".main")) route();
+  else if (hasKey()) enter();
+});
+takeKeyFromAddress();
+append(app, [h("p", { class: "sr", role: "status" }, "Loading…")]);
+if (hasKey()) enter();
+else showGate();

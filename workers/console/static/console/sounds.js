@@ -1,0 +1,32 @@
+/** Sounds that this tab has already: what was just recorded or picked. */
+
+const MOST = 5;
+const sounds = new Map();
+
+export function keepSound(jobId, blob) {
+  sounds.delete(jobId);
+  sounds.set(jobId, blob);
+  if (sounds.size > MOST) sounds.delete(sounds.keys().next().value);
+}
+
+export const soundOf = (jobId) => sounds.get(jobId);
+
+/** Linear PCM, one channel of 16 bits, as a WAV file. */
+export function wavOf(chunks, rate) {
+  const size = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
+  const head = new DataView(new ArrayBuffer(44));
+  const text = (at, letters) => [...letters].forEach((letter, place) => head.setUint8(at + place, letter.charCodeAt(0)));
+  text(0, "RIFF");
+  head.setUint32(4, 36 + size, true);
+  text(8, "WAVEfmt ");
+  head.setUint32(16, 16, true);
+  head.setUint16(20, 1, true);
+  head.setUint16(22, 1, true);
+  head.setUint32(24, rate, true);
+  head.setUint32(28, rate * 2, true);
+  head.setUint16(32, 2, true);
+  head.setUint16(34, 16, true);
+  text(36, "data");
+  head.setUint32(40, size, true);
+  return new Blob([head, ...chunks], { type: "audio/wav" });
+}

@@ -1,0 +1,90 @@
+/** Batches and how far they are. */
+
+import { get } from "../api.js";
+import { button, empty, fill, h, skeleton } from "../dom.js";
+import { follow } from "../events.js";
+import { pageHead } from "../parts.js";
+import { showProblem } from "../problem.js";
+import { ago, moment } from "../say.js";
+
+const POLL_MS = 5000;
+const ENDS = ["completed", "failed", "canceled", "expired"];
+
+export function batchesView({ signal }) {
+  const list = h("ol", { class: "batches", "aria-label": "Batches, newest first" });
+  const place = h("div", {}, skeleton(3));
+  let cursor = "";
+
+  async function load({ more = false } = {}) {
+    try {
+      const page = await get(`/v1/batches?limit=20${more ? `&cursor=${encodeURIComponent(cursor)}` : ""}`, { signal });
+      show(page, more);
+    } catch (problem) {
+      if (!signal.aborted) fill(place, showProblem(problem, { retry: () => load() }));
+    }
+  }
+
+  function show(page, more) {
+    const cards = page.data.map(batchCard);
+    if (more) list.append(...cards);
+    else fill(list, cards);
+    cursor = page.next_cursor;
+    if (list.childElementCount === 0) {
+      const text = "Send up to a thousand URLs in one POST /v1/batches; how far they are is shown here.";
+      fill(place, empty("stack", "No batches yet", text, h("a", { class: "button quiet", href: "/docs#submit_batch" }, "How to send one")));
+      return;
+    }
+    const older = page.has_more && button("Older", { on: { click: () => load({ more: true }) } });
+    fill(place, list, older && h("div", { class: "pager" }, older));
+  }
+
+  let soon = null;
+  follow("/v1/events?types=batch.progress,batch.completed", {
+    signal,
+    onEvent: () => {
+      soon ??= setTimeout(() => {
+        soon = null;
+        load();
+      }, 300);
+    },
+    onState: (state) => {
+      if (state !== "polling") return;
+      const timer = setInterval(load, POLL_MS);
+      signal.addEventListener("abort", () => clearInterval(timer));
+    },
+  });
+  load();
+  return h("div", {}, pageHead("Batches", "Jobs that were sent together, and how far they are."), place);
+}
+
+function batchCard(batch) {
+  const { counts } = batch;
+  const done = counts.total - counts.open;
+  const percent = counts.total ? Math.floor((100 * done) / counts.total) : 100;
+  const parts = ENDS.filter((name) => counts[name] > 0).map((name) => {
+    const part = h("span", { class: `part status-${name}` });
+    part.style.setProperty("--share", String(counts[name] / counts.total));
+    return part;
+  });
+  const told = ENDS.filter((name) => counts[name] > 0).map((name) => `${counts[name]} ${name}`);
+  const name = batch.metadata?.name ?? `Batch …${batch.id.slice(-8)}`;
+  return h(
+    "li",
+    { class: "batch card" },
+    h("h2", {}, h("a", { href: `#/jobs?batch=${batch.id}` }, name)),
+    h("p", { class: "faint" }, h("time", { datetime: batch.created_at, title: moment(batch.created_at) }, ago(batch.created_at))),
+    h(
+      "div",
+      {
+        class: "progress",
+        role: "progressbar",
+        "aria-label": `${name}: jobs that have ended`,
+        "aria-valuenow": String(percent),
+        "aria-valuemin": "0",
+        "aria-valuemax": "100",
+      },
+      parts,
+    ),
+    h("p", { class: "batch-counts" }, h("strong", {}, `${done} of ${counts.total}`), told.length > 0 && h("span", { class: "faint" }, ` · ${told.join(", ")}`)),
+  );
+}
