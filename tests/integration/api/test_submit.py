@@ -71,7 +71,6 @@ def test_a_job_is_shown_without_the_secrets_of_its_url(api):
             "payload_days": None,
             "erased": [],
         },
-        "custom_id": None,
         "retry_of": None,
         "region": None,
         "error": None,
