@@ -25,7 +25,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] != "lifespan":
         await _django(scope, receive, send)
         return
-    shutdown.end_streams_at_sigterm(get_registry().shut_down)
+    shutdown.end_streams_at_sigterm(get_registry().end_all)
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})

@@ -3,7 +3,9 @@
 Places are taken by a request's thread; sessions live on the event loop.
 """
 
+import asyncio
 import threading
+import time
 from functools import cache
 from typing import Protocol
 from uuid import UUID
@@ -14,6 +16,10 @@ from jobs.errors import ServiceUnavailable
 from jobs.models import Job
 from workers.heartbeat import Heartbeat
 from workers.ratelimit.permits import get_permits
+
+# When all end: how long what was said may take to be stored.
+STORE_SECONDS = 5.0
+LOOK_SECONDS = 0.05
 
 
 class Endable(Protocol):
@@ -65,13 +71,18 @@ class Registry:
         if session:
             session.lose()
 
-    def shut_down(self) -> None:
-        """End every session, and those that still come."""
+    async def end_all(self) -> None:
+        """End every session, and those that still come; return when all have ended."""
         with self._lock:
             self._is_shut = True
             here = list(self._sessions.values())
         for session in here:
             session.shut_down()
+        seconds = settings.LIVE_SHUTDOWN_SECONDS + STORE_SECONDS
+        give_up = time.monotonic() + seconds
+        # Places are given back in threads, too: looked at, and not waited for.
+        while len(self) and time.monotonic() < give_up:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_SECONDS)
 
     def __len__(self) -> int:
         """Return how many places are taken."""

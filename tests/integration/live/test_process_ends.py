@@ -1,0 +1,158 @@
+"""What becomes of sessions when a process ends: theirs, or the upstream's."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from jobs.models import Attempt, Job, Region
+from tests import streams
+from tests.integration.events.conftest import Door
+from tests.integration.live.conftest import ROOT, SETTINGS, Customer, rounded, truth
+from tests.streams import Heard, make_speech, stream_here
+from transcripts import live
+from transcripts.services import read_document
+from workers.embedded.processes import free_port, port_is_open, wait_until
+
+
+def stored_words(job_id: str) -> list[streams.Word]:
+    """Return what the transcript has."""
+    document = read_document(Job.objects.get(pk=job_id).transcript)
+    (channel,) = document["results"]["channels"]
+    words = channel["alternatives"][0]["words"]
+    return [
+        (each["word"], round(each["start"], 3), round(each["end"], 3)) for each in words
+    ]
+
+
+def visit(me, door) -> Customer:
+    """Return the same customer at another door."""
+    them = Customer(door, me.emulator, me.broker)
+    them.text = me.text
+    return them
+
+
+def test_sigterm_ends_sessions_with_all_that_was_said(me, tmp_path):
+    audio = make_speech(3.3, seed=5)
+    door = Door(tmp_path, **SETTINGS).wait()
+    them = visit(me, door)
+
+    async def session():
+        async with them.talk() as talk:
+            await talk.send(audio)
+            await talk.hear("transcript", end=3.0)  # so all of it has come
+            await asyncio.sleep(0.2)
+            sent.release()
+            return talk, await talk.end()
+
+    async def run():
+        sessions = [asyncio.create_task(session()) for _ in range(3)]
+        for _ in sessions:
+            await sent.acquire()
+        door.process.send_signal(signal.SIGTERM)
+        return await asyncio.gather(*sessions)
+
+    sent = asyncio.Semaphore(0)
+    try:
+        ended = asyncio.run(run())
+        assert door.process.wait(timeout=10) == 0
+    finally:
+        door.process.kill()
+        door.process.wait()
+
+    assert [closed for _, closed in ended] == [(1001, "shutdown")] * 3
+    for talk, _ in ended:
+        assert rounded(talk.words) == rounded(truth(audio))
+        assert stored_words(talk.job_id) == rounded(talk.words)
+    assert set(Attempt.objects.values_list("outcome", flat=True)) == {"ok"}
+    assert me.is_free()
+
+
+def test_what_was_told_as_final_outlives_the_process(me, tmp_path):
+    door = Door(tmp_path, **SETTINGS, LEASE_SECONDS="1").wait()
+    them = visit(me, door)
+
+    async def run():
+        async with them.talk() as talk:
+            await talk.send(make_speech(9.0, seed=6))
+            await talk.hear("transcript", is_final=True)
+            await talk.hear("transcript", is_final=True)
+            kill_tree(door.process)
+            talk.socket.transport.abort()
+        return talk
+
+    talk = asyncio.run(run())
+
+    assert wait_until(lambda: live.close_abandoned() == 1, seconds=5)
+    job = Job.objects.get()
+    assert job.status == "completed"
+    assert "session_interrupted" in [each["code"] for each in job.warnings]
+    assert set(rounded(talk.words)) <= set(stored_words(str(job.pk)))
+    assert Attempt.objects.get().outcome == "unknown"
+
+
+class Mortal:
+    """An upstream at one address, killed and started again."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        words = ("-m", "workers.deepgram.emulator", "--port", str(self.port))
+        self.process = subprocess.Popen([sys.executable, *words], cwd=ROOT)
+        assert wait_until(lambda: port_is_open(self.port), seconds=30)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    async def die_and_return(self) -> None:
+        await asyncio.to_thread(self.kill)
+        await asyncio.to_thread(self.start)
+
+
+@pytest.fixture
+def mortal():
+    upstream = Mortal()
+    yield upstream
+    upstream.kill()
+
+
+def test_no_word_is_missing_when_the_upstream_is_killed_twice(me, mortal):
+    """The short round of ``python -m tests.chaos.live``."""
+    Region.objects.update(base_url=mortal.url)
+    url = f"http://127.0.0.1:{me.door.port}"
+
+    async def run() -> list[Heard]:
+        sessions = [
+            asyncio.create_task(
+                stream_here(url, me.text, make_speech(12.0, seed=number), speed=2)
+            )
+            for number in range(5)
+        ]
+        for _ in range(2):
+            await asyncio.sleep(1.5)
+            await mortal.die_and_return()
+        return await asyncio.gather(*sessions)
+
+    heard = asyncio.run(run())
+
+    for each in heard:
+        assert (each.code, each.reason) == (1000, "client_closed")
+        assert each.is_whole
+        assert stored_words(each.job_id) == each.words
+        assert each.warnings.count("upstream_reconnected") == 2
+    assert me.is_free()
+
+
+def kill_tree(process: "subprocess.Popen[bytes]") -> None:
+    """End a process and its children with SIGKILL."""
+    root = psutil.Process(process.pid)
+    for each in (*root.children(recursive=True), root):
+        each.kill()
+    process.wait()
