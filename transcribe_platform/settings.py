@@ -200,7 +200,11 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/v1",
     "COMPONENT_SPLIT_REQUEST": True,  # a file is bytes on its way in
-    "ENUM_NAME_OVERRIDES": {"JobStatus": "jobs.state.JobStatus"},
+    "ENUM_NAME_OVERRIDES": {
+        "JobStatus": "jobs.state.JobStatus",
+        "JobMode": "jobs.models.Mode",
+        "RouteMode": ["sync", "async", "stream"],
+    },
     "WEBHOOKS": [
         f"workers.webhooks.messages.{name}"
         for name in (

@@ -19,9 +19,14 @@ SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 NOW = datetime.now(UTC)
 
 
-def signed(body: bytes = BODY, *secrets: str, at: datetime = NOW) -> dict[str, str]:
+def signed(
+    body: bytes = BODY, *secrets: str, at: datetime | None = None
+) -> dict[str, str]:
     return signing.sign(
-        message_id=MESSAGE_ID, at=at, body=body, secrets=secrets or (SECRET,)
+        message_id=MESSAGE_ID,
+        at=at or datetime.now(UTC),
+        body=body,
+        secrets=secrets or (SECRET,),
     )
 
 
@@ -40,7 +45,9 @@ def test_the_reference_library_accepts_what_we_sign(body):
     secret = signing.new_secret()
 
     standardwebhooks.Webhook(secret).verify(body, signed(body, secret))
-    signing.verify(headers=signed(body, secret), body=body, secret=secret, now=NOW)
+    signing.verify(
+        headers=signed(body, secret), body=body, secret=secret, now=datetime.now(UTC)
+    )
 
 
 def test_while_a_secret_is_rotated_both_the_old_and_the_new_verify():
@@ -49,14 +56,15 @@ def test_while_a_secret_is_rotated_both_the_old_and_the_new_verify():
 
     for secret in (old, new):
         standardwebhooks.Webhook(secret).verify(BODY, headers)
-        signing.verify(headers=headers, body=BODY, secret=secret, now=NOW)
+        signing.verify(headers=headers, body=BODY, secret=secret, now=datetime.now(UTC))
     assert len(headers["webhook-signature"].split(" ")) == 2
 
 
 def test_a_secret_may_have_lost_its_padding():
     padded = "whsec_" + "QUJD" * 5 + "QQ=="
 
-    assert signed(BODY, padded) == signed(BODY, padded.rstrip("="))
+    bare = padded.rstrip("=")
+    assert signed(BODY, padded, at=NOW) == signed(BODY, bare, at=NOW)
 
 
 def test_a_new_secret_has_32_random_bytes():
@@ -80,7 +88,7 @@ def test_a_new_secret_has_32_random_bytes():
     ],
 )
 def test_a_changed_header_is_refused_and_the_reason_said(change, why):
-    headers = {k: v for k, v in {**signed(), **change}.items() if v is not None}
+    headers = {k: v for k, v in {**signed(at=NOW), **change}.items() if v is not None}
 
     with pytest.raises(signing.InvalidSignature, match=why):
         signing.verify(headers=headers, body=BODY, secret=SECRET, now=NOW)
@@ -90,15 +98,17 @@ def test_a_changed_header_is_refused_and_the_reason_said(change, why):
 def test_five_minutes_of_clock_difference_are_tolerated(age):
     now = NOW + timedelta(seconds=age)
 
-    signing.verify(headers=signed(), body=BODY, secret=SECRET, now=now)
+    signing.verify(headers=signed(at=NOW), body=BODY, secret=SECRET, now=now)
 
 
 def test_header_names_may_come_in_any_case_and_a_changed_body_is_refused():
     headers = {name.title(): value for name, value in signed().items()}
 
-    signing.verify(headers=headers, body=BODY, secret=SECRET, now=NOW)
+    signing.verify(headers=headers, body=BODY, secret=SECRET, now=datetime.now(UTC))
     with pytest.raises(signing.InvalidSignature):
-        signing.verify(headers=headers, body=BODY + b" ", secret=SECRET, now=NOW)
+        signing.verify(
+            headers=headers, body=BODY + b" ", secret=SECRET, now=datetime.now(UTC)
+        )
 
 
 @pytest.mark.parametrize("secret", ["whsec_", "whsec_!!", "whsec_A", "é"])
@@ -118,7 +128,7 @@ def test_a_customers_secret_of_24_to_64_bytes_fits_and_signs(number, padded):
     secret = brought(number, padded=padded)
 
     assert signing.is_fit(secret)
-    assert signed(BODY, secret) == signed(BODY, brought(number))
+    assert signed(BODY, secret, at=NOW) == signed(BODY, brought(number), at=NOW)
 
 
 @pytest.mark.parametrize(
