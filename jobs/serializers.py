@@ -261,12 +261,14 @@ class JobOutput(serializers.Serializer[Job]):
     @extend_schema_field(JSON_OBJECT)
     def get_audio(self, job: Job) -> dict[str, Any]:
         """Return where the audio is from; a query string is a secret and stays."""
-        if job.erased_at or not (job.audio_url or job.upload or job.filename):
+        if job.erased_at:
             return {}
-        if job.audio_url:
-            return {"url": without_query(job.audio_url)}
         if job.mode == Mode.LIVE:
             return {"stream": True}
+        if job.audio_url:
+            return {"url": without_query(job.audio_url)}
+        if not (job.upload or job.filename):
+            return {}
         return {"filename": job.filename, "size_bytes": job.size_bytes}
 
     @extend_schema_field(serializers.DateTimeField(allow_null=True))

@@ -144,7 +144,9 @@ def test_a_killed_keeper_is_replaced_and_knows_everybody(tmp_path: Path) -> None
 
     assert keeper.pid != old
     assert process.wait(5) == -signal.SIGKILL
-    assert not any(map(alive, members(program.command.log)))
+    assert wait_until(
+        lambda: not any(map(alive, members(program.command.log))), seconds=5
+    )
 
 
 def start(program: Program, *, seconds: float = 60, asked: bool = False) -> None:
