@@ -159,7 +159,7 @@ class ApiKeyAdmin(ServiceAdmin):
             request, rows, lambda row: keys.revoke_key(key=row, actor=actor, now=now)
         )
 
-    @admin.action(description="Rotate: both work for a day", permissions=["steer"])
+    @admin.action(description="Rotate: both work for a day", permissions=["change"])
     def rotate(self, request: HttpRequest, rows: Any) -> HttpResponse:
         """Rotate keys, and show the texts of the new ones, once."""
         actor, now = actor_of(request), timezone.now()

@@ -39,8 +39,15 @@ class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not at run ti
         return False
 
     def has_steer_permission(self, request: HttpRequest) -> bool:
-        """Tell whether the user may do more than look."""
-        name = f"{self.opts.app_label}.change_{self.opts.model_name}"
+        """Tell whether the user may end, repeat or redirect work."""
+        return self._may(request, "steer")
+
+    def has_erase_permission(self, request: HttpRequest) -> bool:
+        """Tell whether the user may erase what nobody can bring back."""
+        return self._may(request, "erase")
+
+    def _may(self, request: HttpRequest, verb: str) -> bool:
+        name = f"{self.opts.app_label}.{verb}_{self.opts.model_name}"
         return request.user.has_perm(name)
 
     def changeform_view(

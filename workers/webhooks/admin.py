@@ -106,8 +106,8 @@ class DeliveryAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # no
         return super().get_queryset(request).defer("body")
 
     def has_redeliver_permission(self, request: HttpRequest) -> bool:
-        """Let those send again who might change deliveries, could they be changed."""
-        return request.user.has_perm("webhooks.change_webhookdelivery")
+        """Let those send again who steer."""
+        return request.user.has_perm("webhooks.steer_webhookdelivery")
 
     @admin.action(description="Send again", permissions=["redeliver"])
     def redeliver(

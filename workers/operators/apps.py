@@ -1,0 +1,24 @@
+"""The apps of the operators' pages: Django's admin with our site, and our own files."""
+
+from django.apps import AppConfig, apps
+from django.contrib.admin.apps import AdminConfig
+from django.db.models.signals import post_migrate
+
+
+class SiteConfig(AdminConfig):
+    """Django's admin; ``admin.site`` is ours everywhere."""
+
+    default_site = "workers.operators.site.OperatorsSite"
+
+
+class OperatorsConfig(AppConfig):
+    """The dashboard's templates, scripts and styles."""
+
+    name = "workers.operators"
+
+    def ready(self) -> None:
+        """Have the roles made once the last of our apps has its permissions."""
+        from workers.operators.roles import after_migrate  # noqa: PLC0415  needs models
+
+        last = apps.get_app_config("webhooks")
+        post_migrate.connect(after_migrate, sender=last, dispatch_uid="roles")
