@@ -8,14 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db import models, transaction
+from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from jobs import audit, dispatch, keys, regions, services, tenants
+from jobs import admin_steering, keys, regions, tenants
 from jobs.admin_base import ReadOnlyAdmin, ServiceAdmin, actor_of
 from jobs.admin_forms import KeyChangeForm, KeyForm, RegionForm, TenantForm
 from jobs.key_serializers import DEFAULT_OVERLAP_SECONDS
@@ -40,7 +40,7 @@ class TenantAdmin(ServiceAdmin):
     search_fields = ("name",)
     ordering = ("name",)
     readonly_fields = ("id", "is_paused", "created_at")
-    actions = ("pause", "resume")
+    actions = admin_steering.OF_TENANTS
 
     def save_model(
         self, request: HttpRequest, tenant: Any, form: Any, change: Any
@@ -53,26 +53,6 @@ class TenantAdmin(ServiceAdmin):
         else:
             tenant.save()
             tenants.record_created(tenant, actor=actor, now=now)
-
-    @admin.action(description="Pause: claim nothing more", permissions=["steer"])
-    def pause(self, request: HttpRequest, rows: Any) -> None:
-        """Pause tenants."""
-        actor, now = actor_of(request), timezone.now()
-        self.each(
-            request,
-            rows,
-            lambda row: services.pause_tenant(tenant=row, now=now, actor=actor),
-        )
-
-    @admin.action(description="Resume", permissions=["steer"])
-    def resume(self, request: HttpRequest, rows: Any) -> None:
-        """Resume tenants."""
-        actor, now = actor_of(request), timezone.now()
-        self.each(
-            request,
-            rows,
-            lambda row: services.resume_tenant(tenant=row, now=now, actor=actor),
-        )
 
 
 @admin.register(ApiKey)
@@ -180,25 +160,6 @@ class ApiKeyAdmin(ServiceAdmin):
         return page
 
 
-def _steer(action: str) -> Any:
-    """Return an admin action that does one of ``regions.STEERS``."""
-
-    @admin.action(description=action.capitalize(), permissions=["steer"])
-    def steer(page: Any, request: HttpRequest, rows: Any) -> None:
-        """Steer regions."""
-        actor, now = actor_of(request), timezone.now()
-        page.each(
-            request,
-            rows,
-            lambda row: regions.steer_region(
-                name=row.pk, action=action, actor=actor, now=now
-            ),
-        )
-
-    steer.__name__ = action
-    return steer
-
-
 @admin.register(Region)
 class RegionAdmin(ServiceAdmin):
     """Upstreams: limits by form, steering by action."""
@@ -222,7 +183,7 @@ class RegionAdmin(ServiceAdmin):
         *_steered,
     )
     ordering = ("name",)
-    actions = tuple(_steer(action) for action in regions.STEERS)
+    actions = admin_steering.OF_REGIONS
 
     def get_readonly_fields(self, _request: Any, region: Any = None) -> tuple[str, ...]:
         """Return what actions change; a region keeps its name."""
@@ -239,9 +200,8 @@ class RegionAdmin(ServiceAdmin):
         )
 
 
-@admin.register(Job)
 class JobAdmin(ReadOnlyAdmin):
-    """Jobs, to look at, cancel and retry."""
+    """Jobs, to look at and steer; ``workers.admin`` registers it, with its page."""
 
     list_display = ("id", "tenant", "status", "priority", "region", "created_at")
     list_select_related = ("tenant", "region")
@@ -258,7 +218,7 @@ class JobAdmin(ReadOnlyAdmin):
         *("finished_at", "erased_at", "links"),
     )
     readonly_fields = fields
-    actions = ("cancel", "retry")
+    actions = admin_steering.OF_JOBS
 
     @admin.display(description="Audio")
     def audio(self, job: Job) -> str:
@@ -275,46 +235,16 @@ class JobAdmin(ReadOnlyAdmin):
             reverse("admin:jobs_event_changelist") + of_job,
         )
 
-    @admin.action(description="Cancel", permissions=["steer"])
-    def cancel(self, request: HttpRequest, rows: Any) -> None:
-        """Cancel jobs."""
-        actor, now = actor_of(request), timezone.now()
-        self.each(
-            request,
-            rows,
-            lambda row: services.cancel_job(job=row, now=now, actor=actor),
-        )
-
-    @admin.action(description="Retry, as new jobs", permissions=["steer"])
-    def retry(self, request: HttpRequest, rows: Any) -> None:
-        """Submit final jobs again."""
-        actor, now = actor_of(request), timezone.now()
-        self.each(request, rows, lambda row: _retry(row, actor=actor, now=now))
-
-
-def _retry(job: Job, *, actor: str, now: Any) -> Job:
-    with transaction.atomic():
-        again = services.retry_job(job=job, api_key=None, now=now)
-        audit.record(
-            type="job.retried",
-            actor=actor,
-            at=now,
-            tenant=job.tenant,
-            job=again,
-            retry_of=str(job.pk),
-        )
-        transaction.on_commit(dispatch.wake)
-    return again
-
 
 @admin.register(Batch)
 class BatchAdmin(ReadOnlyAdmin):
-    """Batches, to look at."""
+    """Batches, to look at and steer."""
 
     list_display = ("id", "tenant", "created_at", "finished_at")
     list_select_related = ("tenant",)
     ordering = ("-id",)
     exclude = ("callback_url",)
+    actions = admin_steering.OF_BATCHES
 
 
 class OfJobAdmin(ReadOnlyAdmin):

@@ -14,6 +14,7 @@ from typing import Any
 from django.db import transaction
 
 from jobs import (
+    audit,
     batches,
     dispatch,
     idempotency,
@@ -52,6 +53,13 @@ class Caller:
     tenant: Tenant
     api_key: ApiKey | None
     key: str = ""
+    # An operator who acts for the tenant, as an actor's name.
+    operator: str = ""
+
+    @property
+    def actor(self) -> str:
+        """How the audit names who asks."""
+        return self.operator or audit.actor_of(self.api_key)
 
 
 def accept_job(

@@ -114,9 +114,7 @@ def build_job(
     Raises InvalidRequest for a priority or a region that the tenant may not use.
     ``known`` reads the regions; who builds many jobs reads them once.
     """
-    if draft.priority < tenant.highest_priority:
-        message = "This priority is higher than your account may use."
-        raise InvalidRequest(message, code="priority_not_allowed", pointer="/priority")
+    _check_priority(tenant, draft.priority)
     options = build_options(tenant, draft.options)
     lane = regions.build_lane_of(
         tenant=tenant, asked=draft.allowed_regions, options=options, known=known
@@ -135,6 +133,12 @@ def build_job(
         lane=lane,
         max_attempts=draft.max_attempts or settings.MAX_ATTEMPTS,
     )
+
+
+def _check_priority(tenant: Tenant, priority: int) -> None:
+    if priority < tenant.highest_priority:
+        message = "This priority is higher than your account may use."
+        raise InvalidRequest(message, code="priority_not_allowed", pointer="/priority")
 
 
 def write_jobs(jobs: Sequence[Job], *, api_key: ApiKey | None, now: datetime) -> None:
@@ -206,8 +210,10 @@ def cancel_job(*, job: Job, now: datetime, actor: str = "") -> Job:
 def reprioritize_job(*, job: Job, priority: int, now: datetime, actor: str = "") -> Job:
     """Move a waiting job within its tenant's queue, effective at the next tick.
 
-    Raises JobStateError once it was claimed: what runs has had its turn.
+    Raises JobStateError once it was claimed: what runs has had its turn. Raises
+    InvalidRequest for a priority that its tenant may not use.
     """
+    _check_priority(job.tenant, priority)
     with transaction.atomic():
         waiting = Job.objects.filter(pk=job.pk, status=JobStatus.QUEUED)
         moved = _update_returning(waiting, changes={"priority": priority})

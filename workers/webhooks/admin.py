@@ -1,19 +1,18 @@
-"""Admin pages of webhooks, to look at, and to have a delivery sent again.
+"""Admin pages of webhooks, to look at, and to steer.
 
-Endpoints are changed by their tenants, over the API. Neither secrets nor header values
-nor query strings nor messages are anywhere here.
+What an endpoint is told and where, its tenant says, over the API. Neither secrets (but
+for a new one, once) nor header values nor query strings nor messages are shown.
 """
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 
-from jobs.errors import PlatformError
+from jobs.admin_base import ReadOnlyAdmin
 from jobs.serializers import without_query
-from workers.webhooks import replay
+from workers.webhooks import admin_steering
 from workers.webhooks.models import (
     DeliveryAttempt,
     WebhookDelivery,
@@ -22,24 +21,8 @@ from workers.webhooks.models import (
 )
 
 
-class ReadOnly:
-    """Rows that only the platform writes."""
-
-    def has_add_permission(self, *_args: Any) -> bool:
-        """Refuse."""
-        return False
-
-    def has_change_permission(self, *_args: Any) -> bool:
-        """Refuse."""
-        return False
-
-    def has_delete_permission(self, *_args: Any) -> bool:
-        """Refuse."""
-        return False
-
-
 @admin.register(WebhookEndpoint)
-class WebhookEndpointAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not at run time
+class WebhookEndpointAdmin(ReadOnlyAdmin):
     """Where tenants are told, and how well that goes."""
 
     list_display = (
@@ -62,6 +45,11 @@ class WebhookEndpointAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg
         *("disabled_at", "failures", "failing_since", "created_at", "deleted_at"),
     )
     readonly_fields = fields
+    actions = admin_steering.OF_ENDPOINTS
+
+    def has_rotate_permission(self, request: HttpRequest) -> bool:
+        """Tell whether the user may be shown a new secret."""
+        return self._may(request, "change")
 
     @admin.display(description="URL")
     def address(self, endpoint: WebhookEndpoint) -> str:
@@ -74,17 +62,26 @@ class WebhookEndpointAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg
         return ", ".join(sorted(endpoint.headers))
 
 
-class AttemptInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]  # as below
+class AttemptInline(admin.TabularInline):  # type: ignore[type-arg]  # not at run time
     """The attempts at a delivery; what was answered is its tenant's business."""
 
+    can_delete = False
     model = DeliveryAttempt
     fields = ("started_at", "trigger", "status_code", "error", "duration_ms")
     readonly_fields = fields
     ordering = ("claim_token",)
 
+    def has_add_permission(self, *_args: Any) -> bool:
+        """Refuse."""
+        return False
+
+    def has_change_permission(self, *_args: Any) -> bool:
+        """Refuse."""
+        return False
+
 
 @admin.register(WebhookDelivery)
-class DeliveryAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # not at run time
+class DeliveryAdmin(ReadOnlyAdmin):
     """Deliveries, newest first, without their bytes."""
 
     list_display = (
@@ -95,43 +92,18 @@ class DeliveryAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # no
     list_select_related = ("tenant", "endpoint")
     search_fields = ("=id", "=job__id", "=endpoint__id", "=event__id")
     ordering = ("-pk",)
-    show_full_result_count = False
     # A callback's query string is a secret, the bytes hold the transcript.
     exclude = ("url", "body", "target")
     inlines = (AttemptInline,)
-    actions = ("redeliver",)
+    actions = admin_steering.OF_DELIVERIES
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookDelivery]:
         """Leave the bytes in the database."""
         return super().get_queryset(request).defer("body")
 
-    def has_redeliver_permission(self, request: HttpRequest) -> bool:
-        """Let those send again who steer."""
-        return request.user.has_perm("webhooks.steer_webhookdelivery")
-
-    @admin.action(description="Send again", permissions=["redeliver"])
-    def redeliver(
-        self, request: HttpRequest, deliveries: QuerySet[WebhookDelivery]
-    ) -> None:
-        """Ask for one manual attempt at each; say which cannot be sent."""
-        asked = 0
-        for delivery in deliveries.select_related("tenant"):
-            try:
-                replay.redeliver(
-                    tenant=delivery.tenant,
-                    actor=f"user:{request.user}",
-                    delivery_id=delivery.pk,
-                    now=timezone.now(),
-                )
-                asked += 1
-            except PlatformError as refusal:
-                text = f"{delivery}: {refusal.message}"
-                self.message_user(request, text, messages.WARNING)
-        self.message_user(request, f"{asked} will be sent again.")
-
 
 @admin.register(WebhookRecovery)
-class RecoveryAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # as above
+class RecoveryAdmin(ReadOnlyAdmin):
     """What tenants asked to have sent again."""
 
     list_display = ("id", "endpoint", "since", "until", "number", "created_at")

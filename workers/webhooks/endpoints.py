@@ -121,7 +121,7 @@ def rotate_tenant_secret(*, once: Once, rotation: Rotation) -> Answered:
         rotated = secrets.rotate_secret(
             tenant=tenant, endpoint=None, rotation=rotation, now=now
         )
-        actor = audit.actor_of(once.caller.api_key)
+        actor = once.caller.actor
         audit.record(type="webhook_secret.rotated", actor=actor, at=now, tenant=tenant)
         return rotated, rotated.secret
 
@@ -142,7 +142,7 @@ def ping_endpoint(*, once: Once, endpoint_id: UUID) -> Answered:
             raise Conflict(message, code="endpoint_disabled")
         event = audit.record(
             type=EventType.PING,
-            actor=audit.actor_of(once.caller.api_key),
+            actor=once.caller.actor,
             at=now,
             tenant=tenant,
             id=str(endpoint.pk),
@@ -228,7 +228,7 @@ def _record(
 ) -> None:
     audit.record(
         type=type_,
-        actor=audit.actor_of(caller.api_key),
+        actor=caller.actor,
         at=now,
         tenant=endpoint.tenant,
         endpoint_id=str(endpoint.pk),

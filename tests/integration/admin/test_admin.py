@@ -36,8 +36,10 @@ def audited():
     ]
 
 
-def act(client, page, action, *rows):
+def act(client, page, action, *rows, **given):
+    """Choose an action and confirm it."""
     chosen = {"action": action, "_selected_action": [str(row.pk) for row in rows]}
+    chosen |= {"confirmed": "1", **given}
     return client.post(f"/admin/jobs/{page}/", chosen, follow=True)
 
 

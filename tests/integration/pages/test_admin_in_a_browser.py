@@ -35,9 +35,10 @@ def pause_a_tenant(site: str) -> list[str]:
         read.append(page.inner_text("#result_list"))
         page.goto(f"{site}/admin/jobs/tenant/")
         page.check("#action-toggle")
-        page.select_option("select[name=action]", label="Pause: claim nothing more")
+        page.select_option("select[name=action]", label="Pause")
         page.click("button[name=index]")
-        page.wait_for_load_state()
+        page.click("input[value='Pause: 1 tenant']")
+        page.wait_for_selector(".messagelist")
         read.append(page.inner_text("#main"))
         browser.close()
     return read
