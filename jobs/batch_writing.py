@@ -148,6 +148,7 @@ def _common(batch: Batch, *, ready: bool) -> Job:
         api_key=batch.api_key,
         batch=batch,
         created_at=batch.created_at,
+        traceparent=batch.traceparent,
         ready=ready,
     )
 

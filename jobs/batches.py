@@ -17,7 +17,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q, QuerySet, Sum
 
-from jobs import audit, services
+from jobs import audit, services, tracing
 from jobs.errors import Fault, ManyFaults, NotFound
 from jobs.models import ApiKey, Attempt, Batch, BatchState, Event, Job, Tenant
 from jobs.services import JobDraft
@@ -107,6 +107,7 @@ def build_batch(
         metadata=draft.metadata,
         callback_url=draft.callback_url,
         expires_at=draft.expires_at,
+        traceparent=tracing.current_traceparent(),
         created_at=now,
     )
 

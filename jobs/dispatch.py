@@ -21,7 +21,7 @@ from django.db import connection, transaction
 from django.utils.module_loading import import_string
 from kombu.exceptions import KombuError
 
-from jobs import claims, due, leases, services
+from jobs import claims, due, leases, services, tracing
 from jobs.claims import Permit, Permits
 from jobs.due import Due
 from jobs.in_hand import queue_of
@@ -150,22 +150,37 @@ def send(jobs: Iterable[Job], *, permits: Permits, now: datetime) -> None:
             unsent.append(job)
             continue
         try:
-            publish(
-                TRANSCRIBE_TASK,
-                kwargs={
-                    "job_id": str(job.pk),
-                    "lease_token": job.lease_token,
-                    "region": job.region_id,
-                },
-                task_id=claims.permit_of(job).member,
-                queue=queue_of(job.region_id or ""),
-                priority=job.priority,
-                connection=_connection_of(job.region_id or ""),
-            )
+            _send_one(job)
         except BROKER_AWAY:
             logger.warning("broker away, claims handed back")
             unsent.append(job)
     hand_back(unsent, permits=permits, now=now)
+
+
+def _send_one(job: Job) -> None:
+    """Publish a claim; whoever takes it goes on with the trace."""
+    facts: dict[str, tracing.Value] = {
+        "transcription__job_id": str(job.pk),
+        "transcription__claim": job.lease_token,
+        "transcription__region": job.region_id or "",
+    }
+    with (
+        tracing.joined(job.traceparent),
+        tracing.span("claim", kind=tracing.Kind.PRODUCER, **facts),
+    ):
+        publish(
+            TRANSCRIBE_TASK,
+            kwargs={
+                "job_id": str(job.pk),
+                "lease_token": job.lease_token,
+                "region": job.region_id,
+                "traceparent": str(tracing.current() or ""),
+            },
+            task_id=claims.permit_of(job).member,
+            queue=queue_of(job.region_id or ""),
+            priority=job.priority,
+            connection=_connection_of(job.region_id or ""),
+        )
 
 
 def hand_back(jobs: list[Job], *, permits: Permits, now: datetime) -> None:

@@ -80,6 +80,7 @@ ATTEMPT: dict[str, Any] = {
     "outcome": "ok",
     "region": "eu-west-1",
     "request_id": "3b5d2c1e-6c0e-4a59-9b1f-7a0f6d2f9e55",
+    "trace_id": "0af7651916cd43dd8448eb211c80319c",
     "status_code": 200,
     "error_code": "",
     "audio_seconds": 184.2,

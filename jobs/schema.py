@@ -59,6 +59,7 @@ class Problem(serializers.Serializer[Any]):
     instance = serializers.CharField()
     code = serializers.CharField()
     request_id = serializers.CharField()
+    trace_id = serializers.CharField()
     errors = ProblemEntry(many=True, required=False)  # type: ignore[assignment]
     error_count = serializers.IntegerField(required=False)
 

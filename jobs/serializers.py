@@ -363,6 +363,7 @@ class AttemptOutput(serializers.ModelSerializer[Attempt]):
             "outcome",
             "region",
             "request_id",
+            "trace_id",
             "status_code",
             "error_code",
             "audio_seconds",

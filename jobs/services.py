@@ -18,7 +18,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.db.models.sql import UpdateQuery
 
-from jobs import audit, lanes, quotas, regions, retention
+from jobs import audit, lanes, log_context, quotas, regions, retention, tracing
 from jobs.errors import Erased, InvalidRequest, JobStateError
 from jobs.models import (
     ApiKey,
@@ -98,6 +98,7 @@ def submit_job(
     """
     job = build_job(tenant=tenant, api_key=api_key, draft=draft, now=now)
     write_jobs([job], api_key=api_key, now=now)
+    logger.info("job %s", job.status, extra=log_context.fields_of(job))
     return job
 
 
@@ -131,6 +132,7 @@ def build_job(
         options=options,
         retention=retention.build_retention(tenant, draft.retention),
         lane=lane,
+        traceparent=tracing.current_traceparent(),
         max_attempts=draft.max_attempts or settings.MAX_ATTEMPTS,
     )
 
@@ -276,7 +278,7 @@ def advance(
             retention.plan(moved, at=at)
         _write_events(moved, at=at, data=data or {}, actor=actor)
     for job in moved:
-        logger.info("job %s", to, extra={"job_id": job.pk, "tenant_id": job.tenant_id})
+        logger.info("job %s", to, extra=log_context.fields_of(job))
     return moved
 
 
@@ -380,6 +382,7 @@ def start_call(
             job=started[0],
             tenant_id=started[0].tenant_id,
             model=str(started[0].options.get("model", ""))[:100],
+            trace_id=tracing.trace_id_of(started[0].traceparent),
             lease_token=lease_token,
             region=Region.objects.get(pk=started[0].region_id),
             worker=worker,

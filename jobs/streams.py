@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from jobs import door_claims, in_hand, services
+from jobs import door_claims, in_hand, services, tracing
 from jobs.claims import Permits, next_permit_of
 from jobs.door_claims import NoUseWaiting
 from jobs.errors import LimitExceeded, ServiceUnavailable, StaleJobState
@@ -118,6 +118,7 @@ def _begin_next(
             job=current,
             tenant_id=current.tenant_id,
             model=str(current.options.get("model", ""))[:100],
+            trace_id=tracing.trace_id_of(current.traceparent),
             lease_token=current.lease_token,
             region=region,
             worker=worker,

@@ -11,7 +11,7 @@ from celery import Celery, signals
 from django.conf import settings
 from kombu import Queue
 
-from transcribe_platform.logs import bind_log_context
+from jobs import log_context, tracing
 from workers.broker import mend_reconnect
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
@@ -86,6 +86,8 @@ def keep_our_logging(**_kwargs: Any) -> None:
 
 
 @signals.task_prerun.connect
-def bind_task(task_id: str, task: Any, **_kwargs: Any) -> None:
-    """Bind the task to every log line it writes."""
-    bind_log_context(task=task.name, task_id=task_id)
+def bind_task(task_id: str, task: Any, kwargs: dict[str, Any], **_signal: Any) -> None:
+    """Bind the task, its job and its trace to every log line it writes."""
+    job = {"job_id": kwargs["job_id"]} if "job_id" in kwargs else {}
+    log_context.bind(task=task.name, task_id=task_id, **job)
+    tracing.enter(kwargs.get("traceparent", ""))

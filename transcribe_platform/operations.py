@@ -185,6 +185,7 @@ def _example(code: str, status: int) -> dict[str, Any]:
         "instance": "/v1/jobs",
         "code": code,
         "request_id": "6f1d7f0c2c1a4b5e9d3f8a7b6c5d4e3f",
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
     }
     where = {
         "parameter_unknown": {"parameter": "colour"},

@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views import csrf, defaults
 from django.views.decorators.csrf import csrf_exempt
 
+from jobs import tracing
 from jobs.errors import ServiceUnavailable
 from transcribe_platform.problem_table import title_of
 
@@ -50,6 +51,7 @@ def problem_response(
         "instance": request.path,
         "code": code,
         "request_id": request.META.get("REQUEST_ID", ""),
+        "trace_id": _trace_id_of(request),
     }
     if errors:
         problem["errors"] = list(errors)
@@ -60,6 +62,12 @@ def problem_response(
     if code in RETRY_SECONDS:
         response.headers["Retry-After"] = str(RETRY_SECONDS[code])
     return response
+
+
+def _trace_id_of(request: HttpRequest) -> str:
+    """Return the trace; before our middleware there is only what the caller says."""
+    given = request.headers.get("traceparent", "")
+    return (tracing.current() or tracing.parse(given) or tracing.make()).trace_id
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

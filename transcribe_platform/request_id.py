@@ -1,11 +1,12 @@
-"""Give every HTTP request an id, echo it, and bind it to the logs."""
+"""Give every HTTP request an id and a trace, and bind both to the logs."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 from uuid import uuid4
 
 from django.http import HttpRequest, HttpResponse
 
-from transcribe_platform.logs import bind_log_context
+from jobs import log_context, tracing
 
 _MAX_LENGTH = 64
 
@@ -21,7 +22,26 @@ class RequestIdMiddleware:
         sane = given.isascii() and given.replace("-", "").isalnum()
         request_id = given if sane and len(given) <= _MAX_LENGTH else uuid4().hex
         request.META["REQUEST_ID"] = request_id
-        bind_log_context(request_id=request_id)
-        response = self.get_response(request)
+        log_context.bind(request_id=request_id)
+        with tracing.served(
+            request.headers.get("traceparent", ""),
+            request.method or "",
+            http__request__method=request.method or "",
+            request_id=request_id,
+        ) as span:
+            response = self.get_response(request)
+            _describe(span, request, response)
         response.headers["X-Request-Id"] = request_id
         return response
+
+
+def _describe(span: tracing.Span, request: HttpRequest, response: HttpResponse) -> None:
+    """Name the span by the route: paths have ids in them, and queries have secrets."""
+    status = response.status_code
+    found = request.resolver_match
+    if found and found.route:
+        span.rename(f"{request.method} /{found.route}")
+        span.set(http__route=f"/{found.route}")
+    span.set(http__response__status_code=status)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        span.fail(str(status))

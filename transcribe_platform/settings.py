@@ -19,6 +19,7 @@ from transcribe_platform.env import (
     env_str,
 )
 from transcribe_platform.introduction import INTRODUCTION
+from transcribe_platform.logs import choose_format
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 EMBEDDED_HINT = "`make up` starts one and sets it by itself."
@@ -349,13 +350,32 @@ CONTENT_ERASERS = {
 }
 
 TASK_EVENTS = env_bool("TASK_EVENTS", default=False)
+# Traces go there, by OTLP over HTTP; "" makes none, and loads nothing for it. The
+# SDK's own variables (OTEL_TRACES_SAMPLER, OTEL_EXPORTER_OTLP_HEADERS …) hold too.
+OTEL_EXPORTER_OTLP_ENDPOINT = env_str("OTEL_EXPORTER_OTLP_ENDPOINT", "").rstrip("/")
+TRACER = (
+    "transcribe_platform.tracing.OpenTelemetry" if OTEL_EXPORTER_OTLP_ENDPOINT else ""
+)
+# Which process it is, to whoever reads logs and traces.
+OTEL_SERVICE_NAME = env_str("OTEL_SERVICE_NAME", "transcription-platform")
 LOG_LEVEL = env_str("LOG_LEVEL", "INFO")
+# "auto": for people on a terminal, else JSON.
+LOG_FORMAT = checked("LOG_FORMAT", env_str("LOG_FORMAT", "auto"), choose_format)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"json": {"()": "transcribe_platform.logs.JsonFormatter"}},
+    "formatters": {
+        "json": {
+            "()": "transcribe_platform.logs.JsonFormatter",
+            "service": OTEL_SERVICE_NAME,
+        },
+        "console": {
+            "()": "transcribe_platform.logs.ConsoleFormatter",
+            "service": OTEL_SERVICE_NAME,
+        },
+    },
     "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "formatter": "json"},
+        "stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT},
     },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {

@@ -20,7 +20,7 @@ from django.core.files.storage import default_storage
 from django.db import connection, transaction
 from django.utils import timezone
 
-from jobs import audit, backoff, quotas, regions, services
+from jobs import audit, backoff, log_context, quotas, regions, services, tracing
 from jobs.errors import UpstreamError
 from jobs.models import Attempt, Job
 from jobs.state import JobStatus
@@ -69,23 +69,38 @@ def run_call(
     job: Job, attempt: Attempt, *, holder: Holder, backend: TranscriptionBackend
 ) -> None:
     """Make the call that was begun and commit what comes of it."""
-    with holder.hold(job):
-        _call(job, attempt, backend=backend)
+    facts: dict[str, tracing.Value] = {
+        "transcription__job_id": str(job.pk),
+        "transcription__claim": job.lease_token,
+        "transcription__attempt": job.attempt,
+        "transcription__mode": job.mode,
+    }
+    with (
+        log_context.adding(**log_context.fields_of(job)),
+        tracing.joined(job.traceparent),
+        tracing.span("transcribe", kind=tracing.Kind.CONSUMER, **facts) as span,
+        holder.hold(job),
+    ):
+        _call(job, attempt, backend=backend, span=span)
 
 
-def _call(job: Job, attempt: Attempt, *, backend: TranscriptionBackend) -> None:
+def _call(
+    job: Job, attempt: Attempt, *, backend: TranscriptionBackend, span: tracing.Span
+) -> None:
     request = build_request(job, attempt)
     # The call may take minutes: give the connection back to the pool.
     if not connection.in_atomic_block:
         connection.close()
     try:
-        result = backend.transcribe(request)
+        result = _ask(backend, request)
         summary = documents.parse_summary(result.document)
         if summary is None:
             raise _suspect("The upstream's answer is not a transcript.", result)
     except UpstreamError as error:
         failure = error
-        persisting.persist(lambda now: fail(job, attempt, error=failure, now=now))
+        span.fail(error.code)
+        with tracing.span("store"):
+            persisting.persist(lambda now: fail(job, attempt, error=failure, now=now))
         return
     raws: list[str] = []
 
@@ -94,7 +109,32 @@ def _call(job: Job, attempt: Attempt, *, backend: TranscriptionBackend) -> None:
             raws.append(store_raw(job, attempt, result.raw))
         finish(job, attempt, result=result, summary=summary, raw=raws[0], now=now)
 
-    persisting.persist(commit)
+    with tracing.span("store"):
+        persisting.persist(commit)
+
+
+def _ask(
+    backend: TranscriptionBackend, request: TranscriptionRequest
+) -> TranscriptionResult:
+    with tracing.span(
+        "upstream call",
+        kind=tracing.Kind.CLIENT,
+        transcription__region=request.region.name,
+        transcription__model=str(request.options.get("model", "")),
+    ) as span:
+        try:
+            result = backend.transcribe(request)
+        except UpstreamError as error:
+            span.set(
+                transcription__request_id=error.request_id,
+                http__response__status_code=error.status,
+            )
+            raise
+        span.set(
+            transcription__request_id=result.request_id,
+            http__response__status_code=200,
+        )
+        return result
 
 
 def build_request(job: Job, attempt: Attempt) -> TranscriptionRequest:
@@ -110,9 +150,16 @@ def build_request(job: Job, attempt: Attempt) -> TranscriptionRequest:
         region=attempt.region,
         source=source,
         options=job.options,
-        tags=(f"job:{job.pk}", f"claim:{job.lease_token}"),
+        tags=tags_of(job),
         deadline_seconds=_time_for(job),
     )
+
+
+def tags_of(job: Job) -> tuple[str, ...]:
+    """Return what names this claim's call in the upstream's own log of requests."""
+    tags = (f"job:{job.pk}", f"claim:{job.lease_token}")
+    trace_id = tracing.trace_id_of(job.traceparent)
+    return (*tags, f"trace:{trace_id}") if trace_id else tags
 
 
 def _time_for(job: Job) -> float:
@@ -172,7 +219,7 @@ def drop_unused(job: Job, raw: str) -> None:
     A commit that seemed to fail may have held: then it is in use.
     """
     if not Transcript.objects.filter(job=job, raw=raw).exists():
-        logger.info("result of a stale claim dropped", extra={"job_id": job.pk})
+        logger.info("result of a stale claim dropped", extra=log_context.fields_of(job))
         default_storage.delete(raw)
 
 

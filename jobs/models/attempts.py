@@ -35,6 +35,8 @@ class Attempt(models.Model):
     worker = models.CharField(max_length=200, blank=True)
     outcome = models.CharField(max_length=8, choices=Outcome, default=Outcome.OPEN)
     request_id = models.CharField(max_length=64, blank=True)
+    # Its job's, so that the ledger can be held against logs and spans.
+    trace_id = models.CharField(max_length=32, blank=True, default="", db_default="")
     status_code = models.PositiveSmallIntegerField(null=True, blank=True)
     error_code = models.CharField(max_length=60, blank=True)
     audio_seconds = models.FloatField(null=True, blank=True)

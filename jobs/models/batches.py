@@ -78,6 +78,8 @@ class Batch(models.Model):
     told_after = models.UUIDField(null=True, blank=True)
     # Since the last of its jobs was erased; what was said of it is gone, too.
     erased_at = models.DateTimeField(null=True, blank=True)
+    # The trace that its own events belong to: see jobs.tracing.
+    traceparent = models.CharField(max_length=55, blank=True, default="", db_default="")
 
     class Meta:
         verbose_name_plural = "batches"

@@ -136,6 +136,9 @@ class Job(models.Model):
     max_attempts = models.PositiveSmallIntegerField(default=5)
     crashes = models.PositiveSmallIntegerField(default=0)
 
+    # The trace it belongs to, W3C's way: see jobs.tracing.
+    traceparent = models.CharField(max_length=55, blank=True, default="", db_default="")
+
     # How it ended.
     error_code = models.CharField(max_length=60, blank=True)
     error_detail = models.TextField(blank=True)

@@ -51,6 +51,7 @@ class Attempt(TypedDict):
     outcome: str
     region: str
     request_id: str
+    trace_id: NotRequired[str]
     status_code: int | None
     error_code: str
     audio_seconds: float | None

@@ -11,7 +11,7 @@ from jobs import claims, regions
 from jobs.backoff import Failure
 from jobs.errors import UpstreamError
 from jobs.models import Attempt, Job
-from transcripts import live
+from transcripts import live, services
 from transcripts.live import Break
 from workers.deepgram.live import LiveCall, open_call
 from workers.live.registry import get_heartbeat
@@ -35,8 +35,7 @@ class Calls:
 
     async def open(self) -> LiveCall:
         """Make the call that was begun; raises UpstreamError."""
-        tags = (f"job:{self.job.pk}", f"claim:{self.job.lease_token}")
-        region = self.attempt.region
+        region, tags = self.attempt.region, services.tags_of(self.job)
         try:
             call = await open_call(region, self.job.options, tags=tags)
         except UpstreamError as error:

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from jobs import dispatch, door_claims, lent_threads
+from jobs import dispatch, door_claims, lent_threads, log_context, tracing
 from jobs.errors import StaleJobState
 from jobs.gate import Gate
 from jobs.models import Attempt, Job
@@ -59,8 +59,16 @@ class Runner:
             return _has_ended(future, within=give_up - time.monotonic())
 
     def _run(self, job: Job, *, give_up: float) -> None:
+        with (
+            log_context.adding(**log_context.fields_of(job)),
+            tracing.joined(job.traceparent),
+        ):
+            self._run_traced(job, give_up=give_up)
+
+    def _run_traced(self, job: Job, *, give_up: float) -> None:
         try:
-            begun = self._find_place(job, give_up=give_up)
+            with tracing.span("claim"):
+                begun = self._find_place(job, give_up=give_up)
             if begun is None:
                 release_to_queue(job)
             else:

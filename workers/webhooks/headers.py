@@ -26,6 +26,8 @@ BANNED = frozenset(
         "metadata",
         "metadata-flavor",
         "te",
+        "traceparent",
+        "tracestate",
         "trailer",
         "transfer-encoding",
         "upgrade",

@@ -6,7 +6,8 @@ sends again when its claim runs out. When to attempt, and how many at once, is
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -16,6 +17,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import QuerySet
 
+from jobs import log_context, tracing
 from jobs.models import CallbackStyle
 from workers.webhooks import (
     attempts,
@@ -78,7 +80,7 @@ def deliver(
     claim = WebhookDelivery.objects.filter(
         pk=delivery_id, claim_token=claim_token, is_claimed=True
     )
-    found = claim.select_related("event", "job__transcript", "endpoint")
+    found = claim.select_related("event__batch", "job__transcript", "endpoint")
     delivery = next(iter(found), None)
     if delivery is None or not _holds_long_enough(claim, delivery, now=started_at):
         return None
@@ -88,19 +90,45 @@ def deliver(
     # A slow receiver must not keep a connection from the others.
     if not connection.in_atomic_block:
         connection.close()
+    with _traced(delivery) as span:
+        answer = _send(message, post, span)
+        tried = attempts.Tried(answer=answer, started_at=started_at, ended_at=clock())
+        attempts.record_attempt(
+            claim, delivery, body=message.body, tried=tried, draw=draw()
+        )
+    return answer
+
+
+@contextmanager
+def _traced(delivery: WebhookDelivery) -> Iterator[tracing.Span]:
+    """Work for the trace of what the message is about."""
+    job = delivery.job
+    subject = job or delivery.event.batch
+    of = {"delivery_id": delivery.pk, "tenant_id": delivery.tenant_id}
+    with (
+        log_context.adding(**of, **({"job_id": job.pk} if job else {})),
+        tracing.joined(subject.traceparent if subject else ""),
+        tracing.span(
+            "webhook",
+            kind=tracing.Kind.CLIENT,
+            transcription__job_id=str(job.pk) if job else "",
+            transcription__delivery_id=str(delivery.pk),
+            transcription__event=delivery.event.type,
+            transcription__attempt=delivery.attempts + 1,
+        ) as span,
+    ):
+        yield span
+
+
+def _send(message: Message, post: Post, span: tracing.Span) -> Answer:
+    """Post it; a receiver is told of the trace as anybody downstream is."""
+    headers = {**message.headers, **tracing.headers_of(tracing.current())}
     answer = post(
-        message.url,
-        headers=message.headers,
-        body=message.body,
-        method=message.method,
+        message.url, headers=headers, body=message.body, method=message.method
     )
-    attempts.record_attempt(
-        claim,
-        delivery,
-        body=message.body,
-        tried=attempts.Tried(answer=answer, started_at=started_at, ended_at=clock()),
-        draw=draw(),
-    )
+    span.set(http__response__status_code=answer.status_code)
+    if answer.error:
+        span.fail(answer.error)
     return answer
 
 

@@ -1,0 +1,85 @@
+"""Spans by OpenTelemetry's SDK, sent by OTLP over HTTP: loaded only where that is on.
+
+Wires ``jobs.tracing`` to it and decides nothing. Spans are of our own making: the
+instrumentations for Django and Celery are betas and know nothing of rows.
+"""
+
+from django.conf import settings
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from jobs.tracing import Kind, Span, TraceContext, Value
+
+
+class OpenTelemetry:
+    """This process's spans on their way out; what is left goes when it ends."""
+
+    def __init__(self) -> None:
+        resource = Resource.create({"service.name": settings.OTEL_SERVICE_NAME})
+        provider = TracerProvider(resource=resource)
+        endpoint = f"{settings.OTEL_EXPORTER_OTLP_ENDPOINT}/v1/traces"
+        exporter = OTLPSpanExporter(endpoint=endpoint)
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._tracer = provider.get_tracer("transcribe_platform")
+
+    def start(
+        self,
+        name: str,
+        *,
+        kind: Kind,
+        parent: TraceContext | None,
+        attributes: dict[str, Value],
+    ) -> Span:
+        """Begin a span; the SDK's sampler decides whether it is kept."""
+        return _Span(
+            self._tracer.start_span(
+                name,
+                context=_context_of(parent) if parent else Context(),
+                kind=trace.SpanKind[kind],
+                attributes=attributes,
+            )
+        )
+
+
+class _Span:
+    """One of the SDK's, as ours."""
+
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
+        made = span.get_span_context()
+        self.context = TraceContext(
+            trace_id=trace.format_trace_id(made.trace_id),
+            span_id=trace.format_span_id(made.span_id),
+            is_sampled=made.trace_flags.sampled,
+        )
+
+    def set(self, **attributes: Value | None) -> None:
+        for name, value in attributes.items():
+            if value is not None:
+                self._span.set_attribute(name.replace("__", "."), value)
+
+    def rename(self, name: str) -> None:
+        self._span.update_name(name)
+
+    def fail(self, reason: str) -> None:
+        self._span.set_attribute("error.type", reason)
+        self._span.set_status(trace.StatusCode.ERROR)
+
+    def end(self) -> None:
+        self._span.end()
+
+
+def _context_of(parent: TraceContext) -> Context:
+    """Return the SDK's word for a place in a trace."""
+    flags = trace.TraceFlags.SAMPLED if parent.is_sampled else trace.TraceFlags.DEFAULT
+    remote = trace.SpanContext(
+        trace_id=int(parent.trace_id, 16),
+        span_id=int(parent.span_id, 16),
+        is_remote=True,
+        trace_flags=trace.TraceFlags(flags),
+    )
+    return trace.set_span_in_context(trace.NonRecordingSpan(remote), Context())
