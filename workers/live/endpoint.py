@@ -7,12 +7,14 @@ script is shown nothing of that, so a page is let in to be told: one error, and 
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.urls import Resolver404, resolve
 
+from jobs import log_context, tracing
 from workers.live.counters import COUNTERS
 from workers.live.dialect import Kind, OurDialect, Told
 from workers.live.handshake import SCOPE, Handshake, Opened
@@ -70,10 +72,28 @@ async def _run(opened: Opened, socket: ClientSocket, answer: Answer) -> None:
             await socket.accept(opened.subprotocol, headers)
         except Gone:
             logger.info("client gone in its handshake")
-        await session.run()
+        with _traced(opened):
+            await session.run()
     finally:
         COUNTERS.sessions -= 1
         registry.leave(opened.job.pk)
+
+
+@contextmanager
+def _traced(opened: Opened) -> Iterator[None]:
+    """Work for the job's trace; the session's tasks inherit it."""
+    job = opened.job
+    with (
+        log_context.adding(**log_context.fields_of(job)),
+        tracing.joined(job.traceparent),
+        tracing.span(
+            "live session",
+            kind=tracing.Kind.SERVER,
+            transcription__job_id=str(job.pk),
+            transcription__mode=job.mode,
+        ),
+    ):
+        yield
 
 
 def _leads_to_socket(path: str) -> bool:
