@@ -23,7 +23,7 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from jobs import tickets
+from jobs import log_context, tickets
 from jobs.addresses import IPAddress, IPNetwork
 from jobs.client_address import client_address, is_in, parse_networks
 from jobs.models import ApiKey, Tenant
@@ -87,6 +87,7 @@ class ApiKeyAuthentication(BaseAuthentication):
             now=timezone.now(),
             address=client_address(request),
         )
+        log_context.add(tenant_id=key.tenant_id)
         return TenantPrincipal(tenant=key.tenant), key
 
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002
@@ -109,6 +110,7 @@ def _use_ticket(request: Request) -> tuple[TenantPrincipal, ApiKey] | None:
         message = "This ticket is not valid: it opens one socket, within its minute."
         _refuse("ticket_invalid", message)
     request.ticket = ticket  # type: ignore[attr-defined]
+    log_context.add(tenant_id=key.tenant_id)
     return TenantPrincipal(tenant=key.tenant), key
 
 

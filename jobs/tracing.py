@@ -59,7 +59,9 @@ class TraceContext:
 class Span(Protocol):
     """A piece of work that is timed."""
 
-    context: TraceContext | None
+    @property
+    def context(self) -> TraceContext | None:
+        """Where in which trace it is; what it calls goes on from there."""
 
     def set(self, **attributes: Value | None) -> None:
         """Say something about it; double underscores become dots."""
@@ -91,7 +93,7 @@ class Tracer(Protocol):
 class _NoSpan:
     """A span that nobody makes."""
 
-    context = None
+    context: TraceContext | None = None
 
     def set(self, **attributes: Value | None) -> None:
         pass
@@ -208,9 +210,9 @@ def _spanning(
     with within(made.context):
         try:
             yield made
-        except BaseException as error:
-            is_ours = isinstance(error, PlatformError)
-            made.fail(error.code if is_ours else type(error).__name__)
+        except Exception as error:
+            ours = error if isinstance(error, PlatformError) else None
+            made.fail(ours.code if ours else type(error).__name__)
             raise
         finally:
             made.end()

@@ -9,6 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from jobs import log_context, tracing
 
 _MAX_LENGTH = 64
+# Asked for again and again, by machines: nobody looks for their traces.
+_UNTRACED = ("/health", "/metrics", "/static/")
 
 
 class RequestIdMiddleware:
@@ -23,14 +25,20 @@ class RequestIdMiddleware:
         request_id = given if sane and len(given) <= _MAX_LENGTH else uuid4().hex
         request.META["REQUEST_ID"] = request_id
         log_context.bind(request_id=request_id)
+        if request.path.startswith(_UNTRACED):
+            return self._answer(request, request_id)
         with tracing.served(
             request.headers.get("traceparent", ""),
             request.method or "",
             http__request__method=request.method or "",
             request_id=request_id,
         ) as span:
-            response = self.get_response(request)
+            response = self._answer(request, request_id)
             _describe(span, request, response)
+        return response
+
+    def _answer(self, request: HttpRequest, request_id: str) -> HttpResponse:
+        response = self.get_response(request)
         response.headers["X-Request-Id"] = request_id
         return response
 

@@ -51,11 +51,15 @@ class _Span:
     def __init__(self, span: trace.Span) -> None:
         self._span = span
         made = span.get_span_context()
-        self.context = TraceContext(
+        self._context = TraceContext(
             trace_id=trace.format_trace_id(made.trace_id),
             span_id=trace.format_span_id(made.span_id),
             is_sampled=made.trace_flags.sampled,
         )
+
+    @property
+    def context(self) -> TraceContext:
+        return self._context
 
     def set(self, **attributes: Value | None) -> None:
         for name, value in attributes.items():

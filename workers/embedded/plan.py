@@ -83,6 +83,7 @@ def make_plan(
         "BASE_URL": f"http://{HOST}:{web_port}",
         "DJANGO_SETTINGS_MODULE": "transcribe_platform.settings",
         "TASK_EVENTS": "1",  # Flower shows what runs
+        "LOG_FORMAT": "console",  # whoever reads these logs sits at this machine
     }
     fixed = {
         "PYTHONUNBUFFERED": "1",
@@ -218,7 +219,11 @@ def python(plan: Plan, name: str, *words: str) -> Command:
     return Command(
         argv=(sys.executable, *words),
         log=plan.options.logs / f"{name}.log",
-        env={**plan.environment, "PGAPPNAME": name},
+        env={
+            **plan.environment,
+            "PGAPPNAME": name,
+            "OTEL_SERVICE_NAME": f"transcription-{name}",
+        },
         cwd=ROOT,
         stop_signal=Signals.SIGTERM,
     )

@@ -7,7 +7,7 @@ import redis
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
-from jobs import claims, regions
+from jobs import claims, regions, tracing
 from jobs.backoff import Failure
 from jobs.errors import UpstreamError
 from jobs.models import Attempt, Job
@@ -37,7 +37,13 @@ class Calls:
         """Make the call that was begun; raises UpstreamError."""
         region, tags = self.attempt.region, services.tags_of(self.job)
         try:
-            call = await open_call(region, self.job.options, tags=tags)
+            with tracing.span(
+                "upstream connect",
+                kind=tracing.Kind.CLIENT,
+                transcription__region=region.name,
+                transcription__claim=self.job.lease_token,
+            ):
+                call = await open_call(region, self.job.options, tags=tags)
         except UpstreamError as error:
             await in_thread(_note_health, region.name, error)
             raise

@@ -10,11 +10,13 @@ import logging
 import random
 import time
 from collections.abc import Coroutine
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from django.conf import settings
 
+from jobs import tracing
 from jobs.backoff import Failure
 from jobs.errors import StaleJobState, UpstreamError
 from transcripts.live import Break
@@ -122,7 +124,8 @@ class Link:
         while True:
             try:
                 if call := await connecting:
-                    await self._converse(call)
+                    with self._traced(call):
+                        await self._converse(call)
             except UpstreamError as error:
                 if not await self._may_go_on(error):
                     return
@@ -154,6 +157,15 @@ class Link:
         self._listener.end(end)
 
     # --- one call
+
+    def _traced(self, call: LiveCall) -> AbstractContextManager[object]:
+        return tracing.span(
+            "upstream call",
+            kind=tracing.Kind.CLIENT,
+            transcription__region=self.calls.attempt.region_id,
+            transcription__request_id=call.request_id,
+            transcription__claim=self.calls.job.lease_token,
+        )
 
     async def _converse(self, call: LiveCall) -> None:
         """Return when all was heard; raises UpstreamError when the call breaks."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from django.conf import settings
 
+from jobs import tracing
 from jobs.errors import InvalidRequest, ServiceUnavailable
 from jobs.models import Job
 from transcripts import live
@@ -260,12 +261,13 @@ class Session:
             error=self._link.error,
             warnings=tuple(self._warnings()),
         )
-        return await in_thread(
-            live.finish_session,
-            job=self._link.calls.job,
-            attempt=self._link.calls.attempt,
-            ending=ending,
-        )
+        with tracing.span("store"):
+            return await in_thread(
+                live.finish_session,
+                job=self._link.calls.job,
+                attempt=self._link.calls.attempt,
+                ending=ending,
+            )
 
     async def _say_goodbye(
         self, telling: "asyncio.Task[None]", end: End, job: Job
