@@ -78,15 +78,13 @@ def run_call(
     with (
         log_context.adding(**log_context.fields_of(job)),
         tracing.joined(job.traceparent),
-        tracing.span("transcribe", kind=tracing.Kind.CONSUMER, **facts) as span,
+        tracing.span("transcribe", kind=tracing.Kind.CONSUMER, **facts),
         holder.hold(job),
     ):
-        _call(job, attempt, backend=backend, span=span)
+        _call(job, attempt, backend=backend)
 
 
-def _call(
-    job: Job, attempt: Attempt, *, backend: TranscriptionBackend, span: tracing.Span
-) -> None:
+def _call(job: Job, attempt: Attempt, *, backend: TranscriptionBackend) -> None:
     request = build_request(job, attempt)
     # The call may take minutes: give the connection back to the pool.
     if not connection.in_atomic_block:
@@ -98,7 +96,6 @@ def _call(
             raise _suspect("The upstream's answer is not a transcript.", result)
     except UpstreamError as error:
         failure = error
-        span.fail(error.code)
         with tracing.span("store"):
             persisting.persist(lambda now: fail(job, attempt, error=failure, now=now))
         return
