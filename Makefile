@@ -84,4 +84,4 @@ fix: venv-dev  ## format and mend what can be mended by machine
 	$(BIN)/ruff format .
 
 lock: venv-dev  ## compile requirements/*.in into hashed *.txt
-	for f in base prod demo dev tools; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements/$$f.in -o requirements/$$f.txt; done
+	for f in base tracing prod demo dev tools; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements/$$f.in -o requirements/$$f.txt; done

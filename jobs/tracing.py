@@ -13,8 +13,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
+from importlib.util import find_spec
 from threading import Lock
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -224,6 +226,14 @@ def _named(attributes: dict[str, Any]) -> dict[str, Value]:
         for name, value in attributes.items()
         if value is not None
     }
+
+
+def check_endpoint(url: str) -> None:
+    """Raise ValueError for what no spans can be sent to."""
+    if url and urlsplit(url).scheme not in {"http", "https"}:
+        raise ValueError("it is an http or https URL, such as http://collector:4318")
+    if url and find_spec("opentelemetry") is None:
+        raise ValueError("tracing needs what requirements/tracing.txt lists")
 
 
 def get_tracer() -> Tracer | None:

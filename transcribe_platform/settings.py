@@ -8,6 +8,7 @@ from typing import Any
 
 from psycopg import conninfo
 
+from jobs import tracing
 from jobs.addresses import EgressAllow, EgressProxy
 from transcribe_platform.env import (
     checked,
@@ -352,7 +353,11 @@ CONTENT_ERASERS = {
 TASK_EVENTS = env_bool("TASK_EVENTS", default=False)
 # Traces go there, by OTLP over HTTP; "" makes none, and loads nothing for it. The
 # SDK's own variables (OTEL_TRACES_SAMPLER, OTEL_EXPORTER_OTLP_HEADERS …) hold too.
-OTEL_EXPORTER_OTLP_ENDPOINT = env_str("OTEL_EXPORTER_OTLP_ENDPOINT", "").rstrip("/")
+OTEL_EXPORTER_OTLP_ENDPOINT = checked(
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    env_str("OTEL_EXPORTER_OTLP_ENDPOINT", "").rstrip("/"),
+    tracing.check_endpoint,
+)
 TRACER = (
     "transcribe_platform.tracing.OpenTelemetry" if OTEL_EXPORTER_OTLP_ENDPOINT else ""
 )

@@ -55,7 +55,11 @@ def ask(api, method, route, path):
 
 
 def without_request(problem):
-    return {k: v for k, v in problem.items() if k not in {"request_id", "instance"}}
+    return {
+        k: v
+        for k, v in problem.items()
+        if k not in {"request_id", "trace_id", "instance"}
+    }
 
 
 @names(WITH_IDS)

@@ -78,6 +78,7 @@ def test_attempts_are_listed_oldest_first(api):
         "outcome": "error",
         "region": "local",
         "request_id": "req-1",
+        "trace_id": "",
         "status_code": 500,
         "error_code": "error_1",
         "audio_seconds": None,
