@@ -18,9 +18,11 @@ from django.utils.html import format_html
 from jobs import admin_steering, keys, regions, tenants
 from jobs.admin_base import ReadOnlyAdmin, ServiceAdmin, actor_of
 from jobs.admin_forms import KeyChangeForm, KeyForm, RegionForm, TenantForm
+from jobs.admin_lists import CreatedFilter, LiveFilter, search_jobs
 from jobs.key_serializers import DEFAULT_OVERLAP_SECONDS
 from jobs.models import ApiKey, Attempt, Batch, Event, Job, Region, Tenant
 from jobs.serializers import without_query
+from jobs.state import JobStatus
 
 
 @admin.register(Tenant)
@@ -200,14 +202,26 @@ class RegionAdmin(ServiceAdmin):
         )
 
 
+_TONES = {
+    JobStatus.PROCESSING: "busy",
+    JobStatus.COMPLETED: "good",
+    JobStatus.FAILED: "bad",
+    JobStatus.EXPIRED: "warn",
+}
+
+
 class JobAdmin(ReadOnlyAdmin):
     """Jobs, to look at and steer; ``workers.admin`` registers it, with its page."""
 
-    list_display = ("id", "tenant", "status", "priority", "region", "created_at")
-    list_select_related = ("tenant", "region")
-    list_filter = ("status", "mode", "region")
-    search_fields = ("id__exact",)
-    search_help_text = "A job's id."
+    list_display = ("made_at", "shown_status", "tenant", "priority", "region", "id")
+    list_display_links = ("made_at", "id")
+    list_select_related = ("tenant",)
+    list_filter = ("status", CreatedFilter, LiveFilter, "region")
+    search_fields = ("id",)
+    search_help_text = (
+        "A job's id, custom id or upstream request id, a batch's id, a tenant's name:"
+        " whole."
+    )
     ordering = ("-id",)
     fields = (
         *("id", "tenant", "api_key", "batch", "retry_of", "status", "mode"),
@@ -219,6 +233,32 @@ class JobAdmin(ReadOnlyAdmin):
     )
     readonly_fields = fields
     actions = admin_steering.OF_JOBS
+
+    def get_search_results(
+        self, _request: HttpRequest, queryset: Any, search_term: str
+    ) -> tuple[Any, bool]:
+        """Look for exactly what is named, by index."""
+        term = search_term.strip()
+        return (search_jobs(queryset, term) if term else queryset), False
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Allow the list of one tenant's or one batch's."""
+        allowed = super().lookup_allowed(lookup, value, request)
+        return lookup in {"tenant__id__exact", "batch__id__exact"} or allowed
+
+    @admin.display(description="Status")
+    def shown_status(self, job: Job) -> str:
+        """Return the status in its colour."""
+        return format_html(
+            '<span class="state {}">{}</span>',
+            _TONES.get(JobStatus(job.status), ""),
+            job.get_status_display(),
+        )
+
+    @admin.display(description="Created (UTC)")
+    def made_at(self, job: Job) -> str:
+        """Return the time to the second, which is what one looks for."""
+        return f"{job.created_at:%Y-%m-%d %H:%M:%S}"
 
     @admin.display(description="Audio")
     def audio(self, job: Job) -> str:

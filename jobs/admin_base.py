@@ -1,15 +1,13 @@
 """What the admin pages have in common: every change goes through a service."""
 
-from functools import cached_property
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.text import capfirst
 
+from jobs.admin_lists import UncountedPaginator, page_number
 from jobs.errors import PlatformError
-
-COUNTED_ROWS = 10_000
 
 
 def actor_of(request: HttpRequest) -> str:
@@ -17,22 +15,29 @@ def actor_of(request: HttpRequest) -> str:
     return f"admin:{request.user.get_username()}"
 
 
-class CappedPaginator(Paginator):  # type: ignore[type-arg]  # not at run time
-    """Pages of the newest rows; counting millions of them would take seconds."""
-
-    @cached_property
-    def count(self) -> int:
-        """Return the number of rows, at most ten thousand."""
-        rows: Any = self.object_list
-        return int(rows[:COUNTED_ROWS].count())
-
-
 class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not at run time
     """Rows that services write; what these refuse is said on the page."""
 
-    paginator = CappedPaginator
     show_full_result_count = False
     actions_on_bottom = True
+    # Facets count every choice of every filter.
+    show_facets = admin.ShowFacets.NEVER
+
+    def get_paginator(
+        self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kw: Any
+    ) -> Any:
+        """Page without counting."""
+        number = page_number(request)
+        return UncountedPaginator(queryset, per_page, *args, number=number, **kw)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Call the list by what is in it."""
+        title = capfirst(self.opts.verbose_name_plural)
+        return super().changelist_view(
+            request, {"title": title, **(extra_context or {})}
+        )
 
     def has_delete_permission(self, *_args: Any) -> bool:
         """Refuse: what was, stays written down."""
@@ -73,7 +78,10 @@ class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not at run ti
 
 
 class ReadOnlyAdmin(ServiceAdmin):
-    """Rows that only the platform writes."""
+    """Rows that only the platform writes: many, in the order of their making."""
+
+    # No index has them in another order.
+    sortable_by = ()
 
     def has_add_permission(self, *_args: Any) -> bool:
         """Refuse."""

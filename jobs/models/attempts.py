@@ -1,7 +1,7 @@
 """The ledger: every upstream call."""
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from jobs.models.ids import new_id
 from jobs.models.jobs import Job
@@ -61,6 +61,15 @@ class Attempt(models.Model):
         indexes = [
             models.Index("region", "started_at", name="attempt_recent"),
             models.Index("tenant", "started_at", name="attempt_of_tenant"),
+            # By what the upstream's support and its log call it.
+            models.Index(
+                "request_id", name="attempt_request", condition=~Q(request_id="")
+            ),
+            models.Index(
+                F("id").desc(),
+                name="attempt_not_ok",
+                condition=Q(outcome__in=["error", "unknown"]),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -10,6 +10,9 @@ from jobs.models.regions import Region
 from jobs.models.tenants import ApiKey, Tenant
 from jobs.state import FINAL, OPEN, JobStatus
 
+# What an operator looks for among a million that went well.
+NOT_DONE = sorted(FINAL - {JobStatus.COMPLETED})
+
 
 class Priority(models.IntegerChoices):
     """Lower is sooner, as on the Redis transport, whose steps these are."""
@@ -252,6 +255,19 @@ class Job(models.Model):
                 name="job_content_due",
                 condition=Q(content_due_at__isnull=False),
             ),
+            # What ended of late, how, and after how long, off the index alone.
+            models.Index(
+                "finished_at",
+                name="job_ended",
+                include=["status", "created_at"],
+                condition=Q(finished_at__isnull=False),
+            ),
+            # What operators look for; what goes the usual way pays nothing for them.
+            models.Index(
+                F("id").desc(), name="job_not_done", condition=Q(status__in=NOT_DONE)
+            ),
+            models.Index(F("id").desc(), name="job_live", condition=Q(mode=Mode.LIVE)),
+            models.Index("custom_id", name="job_named", condition=~Q(custom_id="")),
             # Only of tenants with quotas: the others' jobs pay nothing for it.
             models.Index(
                 "tenant",

@@ -1,11 +1,27 @@
 """The site of the admin pages: its first page is the dashboard."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib.admin import AdminSite
-from django.http import HttpRequest
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path
+from django.views.decorators.http import require_safe
 
-from workers.operators import roles
+from workers.operators import figures, roles
+
+# Id, title and what it shows.
+PANELS = [
+    ("jobs", "Jobs per minute", "ended, by outcome, last hour"),
+    ("latency", "Time to result", "submit to end, completed jobs"),
+    ("backlog", "Queue", "hours of audio by tenant and priority"),
+    ("regions", "Regions", "permits in use against limits"),
+    ("workers", "Workers", "slots in use"),
+    ("webhooks", "Slowest webhook targets", "last hour"),
+    ("tenants", "Top tenants", "today, by audio"),
+    ("cost", "Cost by hour", "today in UTC, by the price list"),
+]
 
 
 class OperatorsSite(AdminSite):
@@ -14,7 +30,39 @@ class OperatorsSite(AdminSite):
     site_header = "Transcription platform"
     site_title = "Operators"
     index_title = "Overview"
+    index_template = "operators/dashboard.html"
     site_url = None
+
+    def get_urls(self) -> list[Any]:
+        """Add what the dashboard fetches."""
+        own = [
+            path("figures/now/", self._figures(figures.read_now), name="figures_now"),
+            path(
+                "figures/today/",
+                self._figures(figures.read_today),
+                name="figures_today",
+            ),
+        ]
+        return [*own, *super().get_urls()]
+
+    def index(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Show the dashboard, empty: its script fetches the figures."""
+        return super().index(request, {**(extra_context or {}), "panels": PANELS})
+
+    def _figures(self, read: Callable[[], dict[str, Any]]) -> Any:
+        """Return a view for those who may see jobs."""
+
+        @require_safe
+        def view(request: HttpRequest) -> HttpResponse:
+            if not request.user.has_perm("jobs.view_job"):
+                raise PermissionDenied
+            answer = JsonResponse(read())
+            answer.headers["Cache-Control"] = "no-store"
+            return answer
+
+        return self.admin_view(view)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """Say in which role the user is here, on every page."""

@@ -7,6 +7,7 @@ upstream is unwell count; the rules are in ``breaker.lua``.
 
 import logging
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,17 @@ class Breaker:
             self._ask(region, "good" if well else "bad", uuid4().hex)
         except redis.RedisError:
             logger.debug("outcome not recorded")
+
+    def look(self, region: str) -> str:
+        """Return "closed", "open" or "trying", and take no trial.
+
+        Raises redis.RedisError.
+        """
+        client = self._own.get(region, self._client)
+        until = client.hget(f"breaker:{{{region}}}:state", "open_until")
+        if until is None:
+            return "closed"
+        return "open" if float(until) > time.time() * 1000 else "trying"
 
     def _ask(self, region: str, *args: str) -> Any:
         base = f"breaker:{{{region}}}"

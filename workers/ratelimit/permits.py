@@ -10,9 +10,11 @@ before it grants.
 
 import json
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -21,6 +23,8 @@ from typing import Any
 import redis
 from django.conf import settings
 from django.db.models.functions import Now
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from jobs import lanes
 from jobs.claims import Kind, Permit, permit_of
@@ -34,10 +38,20 @@ _SCRIPT = Path(__file__).with_name("permits.lua").read_text()
 _UNSEEDED = [-1]
 # Redis may be asked this long; a dispatcher that waits longer is of no use.
 TIMEOUT_SECONDS = 2
+LOOK_SECONDS = 0.3
 WANT_MS = 2000
 MINUTE = timedelta(seconds=61.5)  # as long as the script has it
 _POOLS = list(lanes.POOLS)
 _NO_LIMIT = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A ledger as it is; ``in_minute``: calls that began in the last minute."""
+
+    held: int
+    in_minute: int
+    cooldown_ms: int
 
 
 class RedisPermits:
@@ -129,6 +143,17 @@ class RedisPermits:
         except redis.RedisError:
             logger.warning("cooldown not shared", extra={"region": region})
 
+    def look(self, region: str, *, kind: Kind) -> Look:
+        """Return how a region's ledger is, and leave it so. Raises redis.RedisError."""
+        base = _base_of(region, kind)
+        pipe = self._own.get(region, self._client).pipeline(transaction=False)
+        now = int(time.time() * 1000)
+        pipe.zcount(f"{base}:held", now, "+inf")
+        pipe.zcount(f"{base}:window", now - int(MINUTE.total_seconds() * 1000), "+inf")
+        pipe.pttl(f"{base}:cooldown")
+        held, in_minute, cooldown = pipe.execute()
+        return Look(held=held, in_minute=in_minute, cooldown_ms=max(0, cooldown))
+
     def _ask_seeded(
         self,
         region: Region,
@@ -161,7 +186,7 @@ class RedisPermits:
         permits: Iterable[Permit] = (),
         **fields: Any,
     ) -> Any:
-        base = f"permits:{{{region}:{kind}}}"
+        base = _base_of(region, kind)
         parts = ["held", "window", "epoch", "cooldown", "counts", "wanted", *names]
         places = {pool: number for number, pool in enumerate(names, start=1)}
         asked = {
@@ -202,6 +227,10 @@ class RedisPermits:
             },
         )
         self._ask(region.name, "seed", kind=kind, permits=held, ages=ages)
+
+
+def _base_of(region: str, kind: Kind) -> str:
+    return f"permits:{{{region}:{kind}}}"
 
 
 def _limits_of(region: Region, kind: Kind, *, at_door: bool) -> dict[str, Any]:
@@ -245,11 +274,24 @@ def _read_ages(region: Region) -> list[int]:
 @cache
 def get_permits() -> RedisPermits:
     """Return this process's door to the ledger."""
-    own = {name: _connect(url) for name, url in settings.REGION_REDIS_URLS.items()}
-    return RedisPermits(_connect(settings.REDIS_URL), own=own)
+    return _build_permits(socket_timeout=TIMEOUT_SECONDS)
 
 
-def _connect(url: str) -> "redis.Redis":
-    return redis.Redis.from_url(
-        url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
-    )
+@cache
+def get_lookout() -> RedisPermits:
+    """Return the ledger for whoever only looks, and rather sees nothing than waits."""
+    once_more = Retry(NoBackoff(), 1)
+    return _build_permits(socket_timeout=LOOK_SECONDS, retry=once_more)
+
+
+def _build_permits(*, socket_timeout: float, **how: Any) -> RedisPermits:
+    def connect(url: str) -> "redis.Redis":
+        return redis.Redis.from_url(
+            url,
+            socket_timeout=socket_timeout,
+            socket_connect_timeout=socket_timeout,
+            **how,
+        )
+
+    own = {name: connect(url) for name, url in settings.REGION_REDIS_URLS.items()}
+    return RedisPermits(connect(settings.REDIS_URL), own=own)

@@ -1,12 +1,19 @@
-"""An operator at work, in headless Chromium."""
+"""Operators at work, in headless Chromium."""
+
+from threading import Thread
 
 import pytest
-from django.contrib.auth.models import User
+from django.conf import settings
+from django.contrib.auth.models import Group, User
+from django.db import connections
+from django.test import Client
 from playwright.sync_api import sync_playwright
 
 from jobs.models import Tenant
-from tests.chromium import launch, needs_chromium
-from tests.factories import make_job, make_tenant
+from tests.chromium import launch, needs_chromium, violations
+from tests.factories import make_job, make_region, make_tenant
+from workers.monitoring import activity
+from workers.operators import figures, roles
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 
@@ -15,38 +22,131 @@ pytestmark = [pytest.mark.slow, needs_chromium]
 def site(transactional_db, live_server) -> str:
     User.objects.create_superuser("ops", password="a-long-passphrase")
     make_job(make_tenant(name="acme"), status="failed")
+    look_anew()
     return str(live_server.url)
 
 
-def pause_a_tenant(site: str) -> list[str]:
-    """Log in, look at the jobs, pause a tenant; return what was to be read."""
+@pytest.fixture
+def viewers_cookie(site) -> dict[str, str]:
+    """Return a session, as hashing another password would take a second."""
+    roles.make_roles()
+    user = User.objects.create(username="vera", is_staff=True)
+    user.groups.add(Group.objects.get(name="viewer"))
+    client = Client()
+    client.force_login(user)
+    value = client.cookies[settings.SESSION_COOKIE_NAME].value
+    return {"name": settings.SESSION_COOKIE_NAME, "value": value, "url": site}
+
+
+def look_anew() -> None:
+    for kept in (
+        figures.read_now,
+        figures.read_today,
+        activity.minutes,
+        activity.hours,
+    ):
+        kept.forget()
+
+
+def meanwhile(do) -> None:
+    """Change rows in a thread: Playwright's has an event loop, where Django refuses."""
+
+    def run():
+        do()
+        look_anew()
+        connections.close_all()
+
+    thread = Thread(target=run)
+    thread.start()
+    thread.join()
+
+
+def watch(page, site):
+    """Return what the page says to its console, and asks of others."""
+    heard = []
+    page.on("console", lambda said: heard.append(said.text))
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    page.on(
+        "request",
+        lambda asked: None if asked.url.startswith(site) else heard.append(asked.url),
+    )
+    return heard
+
+
+def sees(page, selector: str, text: str) -> None:
+    """Wait until something holds a text; a test that waits in vain fails."""
+    page.wait_for_function(
+        "([where, what]) => document.querySelector(where)?.innerText.includes(what)",
+        arg=[selector, text],
+    )
+
+
+def test_an_operator_logs_in_looks_and_pauses_a_tenant(site):
     with sync_playwright() as playwright:
         browser = launch(playwright)
         page = browser.new_page()
         page.set_default_timeout(15_000)
-        read = []
+        heard = watch(page, site)
         page.goto(f"{site}/admin/login/?next=/admin/")
         page.fill("#id_username", "ops")
         page.fill("#id_password", "a-long-passphrase")
         page.click("input[type=submit]")
         page.wait_for_url(f"{site}/admin/")
-        read.append(page.inner_text("#content"))
-        page.goto(f"{site}/admin/jobs/job/")
-        read.append(page.inner_text("#result_list"))
+        sees(page, "#nav-sidebar", "Tenants")
+        sees(page, "#troubles", "No worker is alive.")
+        page.wait_for_selector("#panel-jobs svg .failed")
+        page.click("#tiles a:text('Failed')")
+        page.wait_for_url("**/admin/jobs/job/?status__exact=failed")
+        sees(page, "#result_list", "Failed")
+        page.fill("#searchbar", "nobody")
+        page.click("#changelist-search input[type=submit]")
+        sees(page, ".paginator", "Nothing found.")
+        assert "status__exact=failed" in page.url
         page.goto(f"{site}/admin/jobs/tenant/")
         page.check("#action-toggle")
         page.select_option("select[name=action]", label="Pause")
         page.click("button[name=index]")
         page.click("input[value='Pause: 1 tenant']")
         page.wait_for_selector(".messagelist")
-        read.append(page.inner_text("#main"))
         browser.close()
-    return read
 
-
-def test_an_operator_logs_in_looks_and_pauses_a_tenant(site):
-    home, jobs, _ = pause_a_tenant(site)
-
-    assert "Tenants" in home
-    assert "Failed" in jobs
     assert Tenant.objects.get(name="acme").is_paused
+    assert heard == []
+
+
+def test_a_viewer_sees_the_platform_change_and_can_press_nothing(site, viewers_cookie):
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        context = browser.new_context(
+            color_scheme="dark", viewport={"width": 390, "height": 844}
+        )
+        context.add_cookies([viewers_cookie])
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        heard = watch(page, site)
+        page.goto(f"{site}/admin/")
+        sees(page, "#user-tools", "viewer")
+        sees(page, "#panel-backlog", "Nothing waits.")
+        sees(page, "#panel-cost", "$")
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+        page.click("#hold")
+        meanwhile(lambda: (make_job(make_tenant(name="globex")), make_region("eu")))
+        sees(page, "#freshness", "Paused")
+        page.click("#hold")
+        sees(page, "#panel-backlog", "globex")
+        sees(page, "#panel-regions", "0 / 980")
+        assert heard == []
+        assert violations(page) == []
+
+        context.route("**/admin/figures/**", lambda route: route.abort())
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        sees(page, "#freshness", "The server does not answer.")
+        assert "old" in page.get_attribute("#dashboard", "class")
+
+        page.goto(f"{site}/admin/jobs/job/")
+        sees(page, "#result_list", "globex")
+        assert page.query_selector("select[name=action]") is None
+        assert page.query_selector("a.addlink") is None
+        assert violations(page) == []
+        browser.close()

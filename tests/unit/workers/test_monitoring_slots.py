@@ -1,0 +1,62 @@
+"""Sums of past minutes: read once, when they do not change any more."""
+
+from datetime import UTC, datetime, timedelta
+
+from workers.monitoring.slots import Slots
+
+NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+def make(value_of):
+    asked = []
+
+    def load(since, until):
+        asked.append((since - NOON, until - NOON))
+        slots = (until - since) // MINUTE
+        return {since + n * MINUTE: value_of() for n in range(slots)}
+
+    return Slots(load, step=MINUTE, settled_after=MINUTE), asked
+
+
+def test_only_what_may_still_change_is_read_again():
+    values = iter(range(100))
+    slots, asked = make(lambda: next(values))
+    now = NOON + timedelta(seconds=30)
+
+    first = slots.read(NOON - 3 * MINUTE, now=now)
+    again = slots.read(NOON - 3 * MINUTE, now=now)
+
+    assert list(first) == [NOON + n * MINUTE for n in (-3, -2, -1, 0)]
+    assert list(first.values()) == [0, 1, 2, 3]
+    assert list(again.values()) == [0, 1, 4, 5]
+    assert asked == [(-3 * MINUTE, MINUTE), (-1 * MINUTE, MINUTE)]
+
+
+def test_time_goes_on_and_what_is_out_of_sight_is_forgotten():
+    slots, asked = make(lambda: "x")
+
+    slots.read(NOON - 3 * MINUTE, now=NOON)
+    later = slots.read(NOON + 7 * MINUTE, now=NOON + 9 * MINUTE)
+    back = slots.read(NOON - 3 * MINUTE, now=NOON + 9 * MINUTE)
+
+    assert list(later) == [NOON + n * MINUTE for n in (7, 8, 9)]
+    assert asked[1] == (7 * MINUTE, 10 * MINUTE)
+    assert asked[2] == (-3 * MINUTE, 10 * MINUTE)
+    assert len(back) == 13
+
+
+def test_a_slot_without_rows_is_kept_as_nothing():
+    asked = []
+    slots = Slots(
+        lambda since, until: asked.append(since) or {},
+        step=MINUTE,
+        settled_after=MINUTE,
+    )
+
+    assert set(slots.read(NOON - 2 * MINUTE, now=NOON).values()) == {None}
+    slots.read(NOON - 2 * MINUTE, now=NOON)
+    slots.forget()
+    slots.read(NOON - 2 * MINUTE, now=NOON)
+
+    assert [at - NOON for at in asked] == [-2 * MINUTE, -1 * MINUTE, -2 * MINUTE]

@@ -1,0 +1,86 @@
+"""How telling customers goes: attempts of the last hour, by target.
+
+The newest ten thousand at most, off the primary key, which grows with time.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from django.db import connection
+
+LOOKED_AT = 10_000
+WINDOW = timedelta(hours=1)
+
+_ATTEMPTS = """
+SELECT d.endpoint_id, coalesce(nullif(e.url, ''), d.url_host), count(*),
+  count(*) FILTER (WHERE a.status_code BETWEEN 200 AND 299),
+  percentile_disc(0.5) WITHIN GROUP (ORDER BY a.duration_ms),
+  percentile_disc(0.95) WITHIN GROUP (ORDER BY a.duration_ms)
+FROM (
+  SELECT delivery_id, status_code, duration_ms FROM webhooks_deliveryattempt
+  WHERE id > (SELECT max(id) FROM webhooks_deliveryattempt) - %s AND started_at >= %s
+) AS a
+JOIN LATERAL (
+  SELECT endpoint_id, split_part(target, ' ', 2) AS url_host
+  FROM webhooks_webhookdelivery WHERE id = a.delivery_id
+) AS d ON true
+LEFT JOIN webhooks_webhookendpoint AS e ON e.id = d.endpoint_id
+GROUP BY 1, 2
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Attempts at one endpoint, or at one host of callback URLs."""
+
+    endpoint: UUID | None
+    host: str
+    attempts: int
+    succeeded: int
+    p50_ms: int
+    p95_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deliveries:
+    """The hour's attempts by target."""
+
+    targets: list[Target]
+
+    @property
+    def attempts(self) -> int:
+        """How many were made."""
+        return sum(each.attempts for each in self.targets)
+
+    @property
+    def succeeded(self) -> int:
+        """How many of them were answered well."""
+        return sum(each.succeeded for each in self.targets)
+
+    def slowest(self, most: int) -> list[Target]:
+        """Return the targets that take longest, slowest first."""
+        return sorted(self.targets, key=lambda each: -each.p95_ms)[:most]
+
+
+def read_deliveries(*, now: datetime) -> Deliveries:
+    """Sum up the attempts of the last hour."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ATTEMPTS, [LOOKED_AT, now - WINDOW])
+        return Deliveries(targets=list(_read(cursor.fetchall())))
+
+
+def _read(rows: Iterable[Any]) -> Iterable[Target]:
+    for endpoint, address, attempts, succeeded, p50, p95 in rows:
+        yield Target(
+            endpoint=endpoint,
+            # The rest of a URL may be a secret.
+            host=urlsplit(address).hostname or address,
+            attempts=attempts,
+            succeeded=succeeded,
+            p50_ms=p50,
+            p95_ms=p95,
+        )

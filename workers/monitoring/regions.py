@@ -1,0 +1,62 @@
+"""How regions do: the operator's will, permits in use, breakers. Takes no trial.
+
+What Redis would say is None while it is away; what the rows say is there anyway.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import redis
+from django.conf import settings
+
+from jobs.claims import Kind
+from jobs.models import Region
+from workers.ratelimit.permits import Look, RedisPermits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionFigures:
+    """A region's row, and its two ledgers; ``None``: its Redis does not answer."""
+
+    region: Region
+    prerecorded: Look | None
+    streams: Look | None
+    # "closed", "open" or "trying"; "" unknown.
+    breaker: str
+
+    def state(self, *, now: datetime) -> str:
+        """Say in a word how it is; the operator's will comes first."""
+        row, ledger = self.region, self.prerecorded
+        is_paused = row.paused_until is not None and row.paused_until > now
+        signs = {
+            "disabled": not row.is_enabled,
+            "drained": row.is_drained,
+            "paused": is_paused,
+            "unknown": ledger is None,
+            "breaker open": self.breaker not in {"closed", ""},
+            "cooling down": ledger is not None and ledger.cooldown_ms > 0,
+            "pinned": row.is_pinned,
+        }
+        return next((name for name, is_so in signs.items() if is_so), "well")
+
+
+def read_regions(*, permits: RedisPermits) -> list[RegionFigures]:
+    """Look at all regions, in the order of their names."""
+    away: set[str] = set()
+    return [_look(each, permits, away) for each in Region.objects.order_by("name")]
+
+
+def _look(region: Region, permits: RedisPermits, away: set[str]) -> RegionFigures:
+    """Ask its Redis, unless it kept a region before this one waiting in vain."""
+    address = settings.REGION_REDIS_URLS.get(region.name, settings.REDIS_URL)
+    if address not in away:
+        try:
+            return RegionFigures(
+                region=region,
+                prerecorded=permits.look(region.name, kind=Kind.PRERECORDED),
+                streams=permits.look(region.name, kind=Kind.STREAM),
+                breaker=permits.breaker.look(region.name),
+            )
+        except redis.RedisError:
+            away.add(address)
+    return RegionFigures(region=region, prerecorded=None, streams=None, breaker="")

@@ -1,0 +1,35 @@
+"""Which worker processes live, and what places they have."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from jobs.in_hand import WORKER_SEEN_SECONDS
+from jobs.models import Worker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerFigures:
+    """A process by its own word; ``is_stale``: it has not said anything of late."""
+
+    name: str
+    queues: list[str]
+    slots: int
+    busy: int
+    seen_at: datetime
+    is_stale: bool
+
+
+def read_workers(*, now: datetime, most: int = 200) -> list[WorkerFigures]:
+    """Return the processes, by name."""
+    alive_since = now - timedelta(seconds=WORKER_SEEN_SECONDS)
+    return [
+        WorkerFigures(
+            name=row.name,
+            queues=list(row.queues),
+            slots=row.slots,
+            busy=row.busy,
+            seen_at=row.seen_at,
+            is_stale=row.seen_at < alive_since,
+        )
+        for row in Worker.objects.order_by("name")[:most]
+    ]
