@@ -135,8 +135,8 @@ def _do(
 
 
 def _back(request: HttpRequest) -> str:
-    """Return the list as it was filtered, if that is where we came from."""
+    """Return the list as it was filtered, or a page below, if we came from there."""
     back = request.POST.get("back", "")
     parts = urlsplit(back)
-    is_here = not parts.scheme and not parts.netloc and parts.path == request.path
+    is_here = not (parts.scheme or parts.netloc) and parts.path.startswith(request.path)
     return back if is_here else ""

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.http import HttpResponseNotModified
+from django.http import HttpRequest, HttpResponseNotModified
 from django.utils.http import parse_etags
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -42,7 +42,7 @@ def tag(request: Request, response: Response) -> HttpResponseNotModified | None:
     return HttpResponseNotModified(headers=kept)
 
 
-def is_known(request: Request, entity_tag: str) -> bool:
+def is_known(request: Request | HttpRequest, entity_tag: str) -> bool:
     """Tell whether ``If-None-Match`` names the tag, compared weakly, or any at all."""
     named = parse_etags(request.headers.get("If-None-Match", ""))
     opaque = entity_tag.removeprefix("W/")
