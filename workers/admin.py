@@ -19,6 +19,10 @@ from jobs.serializers import without_query
 from workers.job_page import chart, facts, views
 from workers.webhooks.admin_steering import REPLAY_JOB
 
+# What is only refused of a job that has ended, and of one that has not.
+_OF_OPEN = frozenset({"cancel", "reprioritize"})
+_OF_ENDED = frozenset({"retry", "erase"})
+
 
 @admin.register(Job)
 class JobPage(JobAdmin):
@@ -62,7 +66,12 @@ class JobPage(JobAdmin):
     ) -> HttpResponse:
         """Gather what happened to the job."""
         gathered = facts.gather(obj)
-        buttons = self.get_actions(request)
+        of_no_use = _OF_OPEN if obj.is_final else _OF_ENDED
+        buttons = [
+            (name, label)
+            for _, name, label in self.get_actions(request).values()
+            if name not in of_no_use
+        ]
         context |= {
             "title": f"Job {obj.pk}",
             "subtitle": None,
@@ -76,7 +85,7 @@ class JobPage(JobAdmin):
                 "Metadata": _pretty(obj.metadata),
                 "Route": _pretty(obj.route),
             },
-            "buttons": [(name, label) for _, name, label in buttons.values()],
+            "buttons": buttons,
             "has_audio": bool(obj.upload) and not obj.erased_at,
             "has_transcript": obj.status == "completed" and not obj.erased_at,
         }
