@@ -88,7 +88,7 @@ def build_charts(facts: Facts, *, now: datetime) -> list[Chart]:
 def _moves(moves: Sequence[tuple[datetime, str]], axis: _Axis) -> list[Bar]:
     """Return a bar for each status that it was in; audit events are none."""
     known = [(at, name) for at, name in moves if name in set(JobStatus)]
-    bars = []
+    bars: list[Bar] = []
     for (at, name), (until, _) in zip(known, [*known[1:], (axis.end, "")], strict=True):
         kind = "retry" if name == JobStatus.QUEUED and bars else name
         if name not in FINAL:

@@ -111,6 +111,7 @@ def _make_delivery(job, at):
         endpoint=endpoint,
         target=endpoint.pk.hex,
         status="delivered",
+        body=b"{}",
         attempts=2,
         created_at=at(9),
         finished_at=at(15),
