@@ -67,11 +67,10 @@ class JobPage(JobAdmin):
         """Gather what happened to the job."""
         gathered = facts.gather(obj)
         of_no_use = _OF_OPEN if obj.is_final else _OF_ENDED
-        actions = self.get_actions(request) or {}
         buttons = [
-            (name, label)
-            for _, name, label in actions.values()
-            if name not in of_no_use
+            found[1:]
+            for found in self.get_actions(request).values()
+            if found and found[1] not in of_no_use
         ]
         context |= {
             "title": f"Job {obj.pk}",
