@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.collector import Collector, collecting
+from tests.fakes.webhook_receiver import Receiver, listening
 from tests.platform_run import Run
 from workers.embedded.binaries import scratch_folder
 
@@ -28,8 +30,33 @@ def runs() -> list[Run]:
 
 
 @pytest.fixture(scope="session")
-def first_run(run_folder: Path, runs: list[Run]) -> Iterator[Run]:
-    yield (started := begin(run_folder, runs))
+def collector() -> Iterator[Collector]:
+    """Where the first run sends its spans."""
+    with collecting() as listener:
+        yield listener
+
+
+@pytest.fixture(scope="session")
+def hooks() -> Iterator[Receiver]:
+    """The only address of ours that the first run's webhooks may reach."""
+    with listening() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="session")
+def first_run(
+    run_folder: Path, runs: list[Run], collector: Collector, hooks: Receiver
+) -> Iterator[Run]:
+    started = begin(
+        run_folder,
+        runs,
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+        OTEL_BSP_SCHEDULE_DELAY="100",
+        LOG_FORMAT="json",
+        EGRESS_ALLOW=f"{hooks.host}:{hooks.port}",
+        BACKOFF_BASE_SECONDS="0.1",
+    )
+    yield started
     end(started)
 
 
@@ -41,8 +68,8 @@ def second_run(run_folder: Path, runs: list[Run]) -> Iterator[Run]:
     end(started)
 
 
-def begin(folder: Path, runs: list[Run]) -> Run:
-    runs.append(Run(folder, LEASE_SECONDS="4"))
+def begin(folder: Path, runs: list[Run], **settings: str) -> Run:
+    runs.append(Run(folder, LEASE_SECONDS="4", **settings))
     return runs[-1]
 
 

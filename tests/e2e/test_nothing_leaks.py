@@ -19,6 +19,7 @@ import psycopg
 import pytest
 import redis
 
+from tests.fakes.collector import collecting
 from tests.fakes.webhook_receiver import Receiver, Reply, listening
 from tests.platform_run import Run
 from workers.demo import corpus
@@ -171,11 +172,14 @@ def evidence() -> Iterator[Evidence]:
             stack.enter_context(listening(reply))
             for reply in (speech, Reply(status=404, body=echo), Reply(body=echo))
         )
+        collector = stack.enter_context(collecting())
         hooks.replies.insert(0, Reply(status=500, body=echo))
         ours = ",".join(f"{each.host}:{each.port}" for each in (site, gone, hooks))
         run = Run(
             folder / "data",
             LOG_LEVEL="DEBUG",
+            LOG_FORMAT="json",
+            OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
             EGRESS_ALLOW=ours,
             WEBHOOK_ALLOW_HTTP="1",
             BACKOFF_BASE_SECONDS="0.1",
@@ -189,6 +193,9 @@ def evidence() -> Iterator[Evidence]:
         found.wire = wire.stop()
     for log in (folder / "data" / "log").iterdir():
         found.logs[log.name] = log.read_text(errors="replace")
+    spans = b"".join(collector.bodies).decode(errors="replace")
+    assert "webhook" in spans
+    found.logs["spans"] = spans
     found.hidden |= json.loads((folder / "data" / "secrets.json").read_text())
     found.hidden |= {word: word for word in SENT}
     yield found
