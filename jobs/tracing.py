@@ -91,6 +91,9 @@ class Tracer(Protocol):
     ) -> Span:
         """Begin a span; without a parent it begins a trace."""
 
+    def flush(self) -> None:
+        """Send what is not sent yet, and wait for that a moment."""
+
 
 class _NoSpan:
     """A span that nobody makes."""
@@ -242,6 +245,12 @@ def get_tracer() -> Tracer | None:
         return None
     with _making:
         return _make_tracer()
+
+
+def flush() -> None:
+    """Send the spans that wait: not every server lets Python say goodbye."""
+    if tracer := get_tracer():
+        tracer.flush()
 
 
 @cache

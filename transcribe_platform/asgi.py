@@ -3,12 +3,14 @@
 import os
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
 _unguarded: Any = get_asgi_application()
 
 # Only now are the apps there that they import.
+from jobs import tracing  # noqa: E402
 from transcribe_platform.body_guard import BodyGuard  # noqa: E402
 from workers.events import shutdown  # noqa: E402
 from workers.live import endpoint  # noqa: E402
@@ -28,6 +30,8 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     shutdown.end_streams_at_sigterm(get_registry().end_all)
     while True:
         message = await receive()
+        if message["type"] == "lifespan.shutdown":
+            await sync_to_async(tracing.flush, thread_sensitive=False)()
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return

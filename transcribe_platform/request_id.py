@@ -25,16 +25,21 @@ class RequestIdMiddleware:
         request_id = given if sane and len(given) <= _MAX_LENGTH else uuid4().hex
         request.META["REQUEST_ID"] = request_id
         log_context.bind(request_id=request_id)
+        traceparent = request.headers.get("traceparent", "")
         if request.path.startswith(_UNTRACED):
+            tracing.enter(traceparent)
             return self._answer(request, request_id)
         with tracing.served(
-            request.headers.get("traceparent", ""),
+            traceparent,
             request.method or "",
             http__request__method=request.method or "",
             request_id=request_id,
         ) as span:
             response = self._answer(request, request_id)
             _describe(span, request, response)
+            traceparent = tracing.current_traceparent()
+        # Django has a word to say about a refusal when all middleware is done.
+        tracing.enter(traceparent)
         return response
 
     def _answer(self, request: HttpRequest, request_id: str) -> HttpResponse:

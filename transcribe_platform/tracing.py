@@ -14,6 +14,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from jobs.tracing import Kind, Span, TraceContext, Value
 
+FLUSH_MS = 2000
+
 
 class OpenTelemetry:
     """This process's spans on their way out; what is left goes when it ends."""
@@ -24,6 +26,7 @@ class OpenTelemetry:
         endpoint = f"{settings.OTEL_EXPORTER_OTLP_ENDPOINT}/v1/traces"
         exporter = OTLPSpanExporter(endpoint=endpoint)
         provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._provider = provider
         self._tracer = provider.get_tracer("transcribe_platform")
 
     def start(
@@ -43,6 +46,10 @@ class OpenTelemetry:
                 attributes=attributes,
             )
         )
+
+    def flush(self) -> None:
+        """Send what waits, for a process that ends without a word to Python."""
+        self._provider.force_flush(FLUSH_MS)
 
 
 class _Span:
