@@ -15,12 +15,18 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from jobs import admin_steering, keys, regions, tenants
+from jobs import (
+    admin_records,  # noqa: F401  pages of its own
+    admin_steering,
+    keys,
+    regions,
+    tenants,
+)
 from jobs.admin_base import ReadOnlyAdmin, ServiceAdmin, actor_of
 from jobs.admin_forms import KeyChangeForm, KeyForm, RegionForm, TenantForm
 from jobs.admin_lists import CreatedFilter, LiveFilter, search_jobs
 from jobs.key_serializers import DEFAULT_OVERLAP_SECONDS
-from jobs.models import ApiKey, Attempt, Batch, Event, Job, Region, Tenant
+from jobs.models import ApiKey, Batch, Job, Region, Tenant
 from jobs.serializers import without_query
 from jobs.state import JobStatus
 
@@ -285,33 +291,3 @@ class BatchAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     exclude = ("callback_url",)
     actions = admin_steering.OF_BATCHES
-
-
-class OfJobAdmin(ReadOnlyAdmin):
-    """Rows that a job has many of."""
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Allow the list of one job's."""
-        allowed = super().lookup_allowed(lookup, value, request)
-        return lookup == "job__id__exact" or allowed
-
-
-@admin.register(Attempt)
-class AttemptAdmin(OfJobAdmin):
-    """The ledger: every upstream call."""
-
-    list_display = ("id", "job", "region", "outcome", "error_code", "started_at")
-    list_select_related = ("job", "region")
-    list_filter = ("outcome", "region")
-    ordering = ("-id",)
-
-
-@admin.register(Event)
-class EventAdmin(OfJobAdmin):
-    """What happened, and who did it."""
-
-    list_display = ("id", "type", "tenant", "job", "actor", "created_at")
-    list_select_related = ("tenant", "job")
-    search_fields = ("type__exact", "actor__exact", "job__id__exact")
-    search_help_text = "A type, an actor, or a job's id, whole."
-    ordering = ("-id",)

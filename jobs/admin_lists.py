@@ -1,5 +1,6 @@
 """Lists that stay fast over a million rows: nothing is counted, all by an index."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -150,3 +151,19 @@ def search_jobs(jobs: QuerySet[Job], term: str) -> QuerySet[Job]:
     if Job.objects.filter(batch=given).exists():
         return jobs.filter(batch=given)
     return jobs.filter(pk__in=[*found, given])
+
+
+def named_by_id(rows: QuerySet[Any], term: str, ways: Iterable[str]) -> QuerySet[Any]:
+    """Return the rows that an id names in one of these ways; none for no id."""
+    if not term.strip():
+        return rows
+    try:
+        given = UUID(term.strip())
+    except ValueError:
+        return rows.none()
+    # One way at a time: several in one condition are no index's.
+    for way in ways:
+        found = rows.filter(**{way: given})
+        if found.exists():
+            return found
+    return rows.none()

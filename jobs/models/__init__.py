@@ -7,7 +7,7 @@ Fields, constraints and filters only. The one writer of ``Job.status`` is
 from jobs.models.attempts import Attempt
 from jobs.models.batches import Batch, BatchError, BatchState
 from jobs.models.erasure import ObjectToErase
-from jobs.models.events import Event
+from jobs.models.events import AuditEntry, Event
 from jobs.models.ids import new_id
 from jobs.models.jobs import CallbackStyle, Content, Job, Mode, Priority
 from jobs.models.quotas import QuotaCounter
@@ -19,6 +19,7 @@ from jobs.models.workers import Worker
 __all__ = [
     "ApiKey",
     "Attempt",
+    "AuditEntry",
     "Batch",
     "BatchError",
     "BatchState",

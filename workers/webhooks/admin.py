@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from jobs.admin_base import ReadOnlyAdmin
+from jobs.admin_lists import CreatedFilter, named_by_id
 from jobs.serializers import without_query
 from workers.webhooks import admin_steering
 from workers.webhooks.models import (
@@ -80,6 +81,27 @@ class AttemptInline(admin.TabularInline):  # type: ignore[type-arg]  # not at ru
         return False
 
 
+class StatusFilter(admin.SimpleListFilter):
+    """By status, each in the words of an index."""
+
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, _request: Any, _page: Any) -> list[tuple[str, str]]:
+        """Offer what did not arrive, apart and together; and what did."""
+        return [("missed", "Failed or discarded"), *WebhookDelivery.Status.choices]
+
+    def queryset(self, _request: Any, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """Return them."""
+        value = self.value()
+        if value == "missed":
+            return rows.filter(status__in=["failed", "discarded"])
+        if value == WebhookDelivery.Status.PENDING:
+            return rows.filter(status=value, next_attempt_at__isnull=False)
+        known = value in WebhookDelivery.Status.values
+        return rows.filter(status=value) if known else rows
+
+
 @admin.register(WebhookDelivery)
 class DeliveryAdmin(ReadOnlyAdmin):
     """Deliveries, newest first, without their bytes."""
@@ -88,9 +110,10 @@ class DeliveryAdmin(ReadOnlyAdmin):
         *("id", "tenant", "endpoint", "status", "attempts", "next_attempt_at"),
         *("is_held", "created_at"),
     )
-    list_filter = ("status", "is_held")
+    list_filter = (StatusFilter, CreatedFilter, "is_held")
     list_select_related = ("tenant", "endpoint")
-    search_fields = ("=id", "=job__id", "=endpoint__id", "=event__id")
+    search_fields = ("id",)
+    search_help_text = "The id of a delivery, a job, an endpoint or an event, whole."
     ordering = ("-pk",)
     # A callback's query string is a secret, the bytes hold the transcript.
     exclude = ("url", "body", "target")
@@ -100,6 +123,13 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookDelivery]:
         """Leave the bytes in the database."""
         return super().get_queryset(request).defer("body")
+
+    def get_search_results(
+        self, _request: HttpRequest, queryset: Any, search_term: str
+    ) -> tuple[Any, bool]:
+        """Look for exactly what is named, by index."""
+        ways = ("pk", "job", "endpoint", "event")
+        return named_by_id(queryset, search_term, ways), False
 
 
 @admin.register(WebhookRecovery)

@@ -129,6 +129,9 @@ class WebhookRecovery(models.Model):
     has_more = models.BooleanField(default=False)
     created_at = models.DateTimeField()
 
+    class Meta:
+        verbose_name_plural = "webhook recoveries"
+
     def __str__(self) -> str:
         return str(self.id)
 
@@ -189,6 +192,7 @@ class WebhookDelivery(models.Model):
     )
 
     class Meta:
+        verbose_name_plural = "webhook deliveries"
         constraints = [
             models.UniqueConstraint(
                 "event",
@@ -248,6 +252,12 @@ class WebhookDelivery(models.Model):
                 condition=Q(recovery__isnull=False),
             ),
             models.Index("tenant", F("id").desc(), name="delivery_of_tenant"),
+            # What did not arrive, for operators; most do.
+            models.Index(
+                F("id").desc(),
+                name="delivery_not_taken",
+                condition=Q(status__in=["failed", "discarded"]),
+            ),
         ]
 
     def __str__(self) -> str:
