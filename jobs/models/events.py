@@ -1,5 +1,7 @@
 """What happened: audit trail and outbox."""
 
+from typing import ClassVar
+
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import F, Q
@@ -85,7 +87,7 @@ class AuditManager(models.Manager["AuditEntry"]):
 class AuditEntry(Event):
     """An event that is somebody's doing; a list of its own for operators."""
 
-    objects = AuditManager()
+    objects: ClassVar[AuditManager] = AuditManager()
 
     class Meta:
         proxy = True
