@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils.module_loading import import_string
 
-from jobs import audit, stored_objects
+from jobs import audit, log_context, stored_objects
 from jobs.errors import JobStateError
 from jobs.models import Batch, BatchError, Content, Event, IdempotencyKey, Job, Tenant
 
@@ -71,9 +71,7 @@ def erase_job(*, job: Job, actor: str, now: datetime) -> Receipt:
             job=current,
             erased=erased,
         )
-    logger.info(
-        "job erased", extra={"job_id": job.pk, "tenant_id": job.tenant_id, **erased}
-    )
+    logger.info("job erased", extra={**log_context.fields_of(job), **erased})
     return Receipt(job=current, erased_at=now, erased=erased)
 
 

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from jobs import audit, erasure
+from jobs import audit, erasure, log_context
 from jobs.errors import InvalidRequest
 from jobs.models import Content, Job, Tenant
 
@@ -153,7 +153,7 @@ def _erase_due(job_id: Any, now: datetime) -> None:
                 content=[content.name.lower() for content in due],
                 erased=erased,
             )
-    logger.info("job content erased", extra={"job_id": job.pk, **erased})
+    logger.info("job content erased", extra={**log_context.fields_of(job), **erased})
 
 
 def _erase(job: Job, due: Collection[Content], now: datetime) -> dict[str, int]:

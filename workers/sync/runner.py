@@ -77,10 +77,10 @@ class Runner:
         except door_claims.NoUseWaiting:
             release_to_queue(job)
         except StaleJobState:
-            logger.info("job taken by the queue", extra={"job_id": job.pk})
+            logger.info("job taken by the queue")
         except Exception:
             # Its lease, or its run_at, brings the job back.
-            logger.exception("synchronous run failed", extra={"job_id": job.pk})
+            logger.exception("synchronous run failed")
         finally:
             self.gate.leave(job.tenant_id)
             connection.close()

@@ -10,7 +10,8 @@ import standardwebhooks
 from django.db import connection
 from django.utils import timezone
 
-from jobs.models import Event
+from jobs import tracing
+from jobs.models import Batch, Event
 from tests.fakes.webhook_receiver import Reply
 from tests.integration.webhooks.conftest import START, World, in_parallel
 from workers.webhooks import health, secrets, services, signing, transport
@@ -476,3 +477,24 @@ def test_an_endpoint_gets_its_own_headers_and_the_payload_it_chose(world, listen
     assert received.headers["content-type"] == "application/json"
     assert json.loads(received.body)["data"]["result"] is None
     assert "hidden" not in str(WebhookEndpoint.objects.values().get(pk=endpoint.pk))
+
+
+def test_a_message_goes_on_with_the_trace_that_somebody_keeps(world, listen):
+    receiver = listen(Reply())
+    kept = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    unkept = "00-1bf7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+    for traceparent in (kept, unkept, ""):
+        world.event(world.job(traceparent=traceparent, callback_url=receiver.url))
+    batch = Batch.objects.create(
+        tenant=world.tenant, total=1, callback_url=receiver.url, traceparent=kept
+    )
+    Event.objects.create(
+        tenant=world.tenant, batch=batch, type="batch.progress", created_at=START
+    )
+
+    world.fan_out()
+    with tracing.within(None):
+        assert world.run() == 4
+
+    told = [request.headers.get("traceparent") for request in receiver.received]
+    assert sorted(told, key=str) == [kept, kept, None, None]
