@@ -28,6 +28,7 @@ NAMES = (
     "sync",
     "events",
     "search",
+    "operators",
     "bulk",
     "doors",
     "quota",

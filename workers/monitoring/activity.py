@@ -2,15 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
 
-from jobs.models import Tenant
+from jobs.models import Region, Tenant
 from workers.monitoring.slots import Slots
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -28,10 +27,9 @@ GROUP BY 1, 2
 # A region at a time, as the index attempt_recent has them.
 _SPENT = """
 SELECT date_trunc('hour', started_at), tenant_id, count(*),
-  coalesce(sum(audio_seconds), 0), coalesce(sum(cost_estimate), 0)
+  coalesce(sum(audio_seconds), 0), coalesce(sum(cost_estimate::float8), 0)
 FROM jobs_attempt
-WHERE region_id IN (SELECT name FROM jobs_region)
-  AND started_at >= %s AND started_at < %s
+WHERE region_id = ANY(%s) AND started_at >= %s AND started_at < %s
 GROUP BY 1, 2
 """
 
@@ -51,7 +49,8 @@ class Spent:
 
     calls: int = 0
     audio_seconds: float = 0.0
-    cost: Decimal = field(default_factory=Decimal)
+    # For the eye: bills are summed from the ledger's decimals.
+    cost: float = 0.0
 
     def add(self, other: "Spent") -> None:
         """Add another's to it."""
@@ -65,7 +64,7 @@ class Today:
     """What this UTC day has cost, by the price list, and whose audio it was."""
 
     total: Spent
-    by_hour: list[Decimal]
+    by_hour: list[float]
     top: list[tuple[UUID, str, Spent]]
 
 
@@ -84,7 +83,8 @@ def _load_minutes(since: datetime, until: datetime) -> dict[datetime, Minute]:
 
 def _load_hours(since: datetime, until: datetime) -> dict[datetime, dict[UUID, Spent]]:
     hours: dict[datetime, dict[UUID, Spent]] = defaultdict(dict)
-    for hour, tenant, calls, audio, cost in _rows(_SPENT, [since, until]):
+    regions = list(Region.objects.values_list("name", flat=True))
+    for hour, tenant, calls, audio, cost in _rows(_SPENT, [regions, since, until]):
         hours[hour][tenant] = Spent(calls=calls, audio_seconds=audio, cost=cost)
     return hours
 
@@ -114,7 +114,7 @@ def read_today(*, now: datetime, top: int = 8) -> Today:
     total, by_hour = Spent(), []
     tenants: dict[UUID, Spent] = defaultdict(Spent)
     for spent in hours.read(midnight, now=now).values():
-        cost = Decimal()
+        cost = 0.0
         for tenant, one in (spent or {}).items():
             tenants[tenant].add(one)
             total.add(one)

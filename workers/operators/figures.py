@@ -61,17 +61,17 @@ def read_today() -> dict[str, Any]:
     today = activity.read_today(now=now, top=TENANTS_SHOWN)
     return {
         "at": now,
-        "cost": float(today.total.cost),
+        "cost": today.total.cost,
         "calls": today.total.calls,
         "audio_seconds": today.total.audio_seconds,
-        "cost_by_hour": [float(cost) for cost in today.by_hour],
+        "cost_by_hour": today.by_hour,
         "top": [
             {
                 "tenant": str(pk),
                 "name": name,
                 "calls": spent.calls,
                 "audio_seconds": spent.audio_seconds,
-                "cost": float(spent.cost),
+                "cost": spent.cost,
             }
             for pk, name, spent in today.top
         ],
