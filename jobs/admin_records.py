@@ -69,11 +69,20 @@ class AttemptAdmin(OfJobAdmin):
         return f"{(attempt.finished_at - attempt.started_at).total_seconds():.2f} s"
 
 
+class HappenedAdmin(OfJobAdmin):
+    """Events, to the second, which is what one looks for."""
+
+    @admin.display(description="When (UTC)")
+    def made_at(self, event: Event) -> str:
+        """Return when it happened."""
+        return f"{event.created_at:%Y-%m-%d %H:%M:%S}"
+
+
 @admin.register(Event)
-class EventAdmin(OfJobAdmin):
+class EventAdmin(HappenedAdmin):
     """Everything that happened."""
 
-    list_display = ("created_at", "type", "tenant", "job", "actor")
+    list_display = ("made_at", "type", "tenant", "job", "actor")
     list_select_related = ("tenant",)
     list_filter = (CreatedFilter,)
     search_help_text = "A job's or an event's id, whole. Who did what: the audit log."
@@ -102,10 +111,10 @@ class OperatorFilter(admin.SimpleListFilter):
 
 
 @admin.register(AuditEntry)
-class AuditAdmin(OfJobAdmin):
+class AuditAdmin(HappenedAdmin):
     """Who did what: operators, keys and commands, newest first."""
 
-    list_display = ("created_at", "who", "type", "tenant", "about")
+    list_display = ("made_at", "who", "type", "tenant", "about")
     list_select_related = ("tenant",)
     list_filter = (OperatorFilter, CreatedFilter)
     search_help_text = "A job's id, or an actor: admin:ada, key:Ab12Cd34; whole."

@@ -46,7 +46,20 @@ def _retry(job: Job, *, actor: str, now: datetime) -> Job:
 
 
 def _reprioritize(job: Job, *, actor: str, now: datetime, priority: int) -> Job:
-    return services.reprioritize_job(job=job, priority=priority, now=now, actor=actor)
+    with transaction.atomic():
+        moved = services.reprioritize_job(
+            job=job, priority=priority, now=now, actor=actor
+        )
+        # The job's own event is one of those that no audit shows.
+        audit.record(
+            type="job.reprioritized",
+            actor=actor,
+            at=now,
+            tenant=job.tenant,
+            job=job,
+            priority=priority,
+        )
+    return moved
 
 
 def _erase(job: Job, *, actor: str, now: datetime) -> Job:

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from jobs import admin_actions
-from jobs.models import Batch, Event, Job, Region
+from jobs.models import AuditEntry, Batch, Event, Job, Region
 from tests.factories import make_job, make_region, make_tenant
 from workers.operators import roles
 from workers.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookSecret
@@ -154,8 +154,9 @@ def test_jobs_move_up_but_no_higher_than_their_tenant_may(boss):
     assert told[0] == "Change priority: 1 done."
     assert "higher than your account may use" in told[1]
     assert [(job.priority) for job in (Job.objects.get(pk=high.pk), low)] == [0, 6]
-    (event,) = Event.objects.filter(actor="admin:administrator")
-    assert (event.job, event.data["priority"]) == (high, 0)
+    (entry,) = AuditEntry.objects.all()
+    assert (entry.type, entry.actor) == ("job.reprioritized", "admin:administrator")
+    assert (entry.job, entry.data) == (high, {"priority": 0})
 
 
 def test_jobs_are_erased_when_they_have_ended(boss):
