@@ -15,7 +15,7 @@ from transcripts import live, services
 from transcripts.live import Break
 from workers.deepgram.live import LiveCall, open_call
 from workers.live.registry import get_heartbeat
-from workers.live.threads import in_thread
+from workers.live.threads import in_thread, in_thread_to_its_end
 from workers.ratelimit.permits import get_permits
 
 logger = logging.getLogger(__name__)
@@ -57,23 +57,28 @@ class Calls:
         UpstreamError, and StaleJobState when the session is not ours any more.
         """
         try:
-            begun = await in_thread(
-                live.next_attempt,
-                job=self.job,
-                attempt=self.attempt,
-                broken=broken,
-                permits=get_permits(),
-                worker=get_heartbeat().name,
-                now=timezone.now(),
-            )
+            has_begun = await in_thread_to_its_end(self._begin_next, broken)
         except (OperationalError, InterfaceError, redis.RedisError):
             logger.warning("database away, upstream waits")
             return None
+        return await self.open() if has_begun else None
+
+    def _begin_next(self, broken: Break) -> bool:
+        """Begin it and hold it; whoever ends the session ends the call it has."""
+        begun = live.next_attempt(
+            job=self.job,
+            attempt=self.attempt,
+            broken=broken,
+            permits=get_permits(),
+            worker=get_heartbeat().name,
+            now=timezone.now(),
+        )
         if begun is None:
-            return None
+            return False
         before, (self.job, self.attempt) = self.job, begun
-        await in_thread(_hold_instead, before, self.job)
-        return await self.open()
+        get_heartbeat().let_go(before)
+        get_heartbeat().take(self.job)
+        return True
 
 
 def choose_pause(
@@ -89,16 +94,14 @@ def choose_pause(
     return uniform(longest / 2, longest)
 
 
-def _hold_instead(before: Job, after: Job) -> None:
-    get_heartbeat().let_go(before)
-    get_heartbeat().take(after)
-
-
 def _note_health(region: str, error: UpstreamError | None) -> None:
     """Tell the region's limits how the upstream is."""
     permits = get_permits()
     if error is not None and error.failure == Failure.ACCOUNT:
-        regions.pause_region(name=region, reason=error.code, now=timezone.now())
+        try:
+            regions.pause_region(name=region, reason=error.code, now=timezone.now())
+        except (OperationalError, InterfaceError):
+            logger.warning("database away, region not paused")
     if error is not None and error.failure == Failure.RATE_LIMITED:
         wait = error.retry_after or COOLDOWN_SECONDS
         permits.cool_down(region, seconds=wait, kind=claims.Kind.STREAM)

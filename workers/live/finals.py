@@ -83,6 +83,9 @@ class FinalsWriter:
                 time.sleep(AGAIN_SECONDS)
             except DatabaseError:
                 return self._store_singly(finals)
+            except Exception:  # without this thread no session would ever end
+                logger.exception("finals cannot be stored")
+                return self._store_singly(finals)
 
     def _store_singly(self, finals: list[Final]) -> set[tuple[object, int]]:
         """Store what can be: one that cannot must not cost the others."""

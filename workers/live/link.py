@@ -223,7 +223,7 @@ class Link:
         kind = message.get("type")
         try:
             if kind == "Results":
-                self._trust()
+                self._tell_of_return()
                 self._hear_result(message)
             elif kind == "UtteranceEnd":
                 self._hear_moment(message, Kind.UTTERANCE_END, "last_word_end")
@@ -237,6 +237,7 @@ class Link:
     def _hear_result(self, message: dict[str, Any]) -> None:
         aligned = self.clock.align(message)
         if message.get("is_final"):
+            self._trust()
             self._backlog.forget(self.clock.final)
         if aligned is None:
             return
@@ -301,13 +302,21 @@ class Link:
         return call
 
     def _trust(self) -> None:
-        """Take the upstream for whole again."""
+        """Take the upstream for whole again: it lasts, or brought us further.
+
+        What it says that is not final proves nothing: audio that it breaks on is sent
+        again, and it would break again, at once.
+        """
+        self._tell_of_return()
         if self._outage.tries:
             COUNTERS.reconnects += 1
+        self._outage = Outage()
+
+    def _tell_of_return(self) -> None:
         if self._outage.is_told:
+            self._outage.is_told = False
             detail = "The upstream is there again."
             self._warn(code="upstream_reconnected", detail=detail)
-        self._outage = Outage()
 
     async def _try_again(
         self, error: UpstreamError, *, elsewhere: bool

@@ -1,5 +1,6 @@
 """Ask the database beside the event loop."""
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -25,3 +26,20 @@ async def in_thread(
             connection.close()
 
     return await sync_to_async(ask, thread_sensitive=False, executor=_threads)()
+
+
+async def in_thread_to_its_end(
+    function: Callable[Asked, Answer], *args: Asked.args, **named: Asked.kwargs
+) -> Answer:
+    """Call it in a thread; a cancel comes only after what it does is done.
+
+    A thread cannot be stopped: whoever goes on without it does not know what it did.
+    """
+    asked = asyncio.ensure_future(in_thread(function, *args, **named))
+    try:
+        return await asyncio.shield(asked)
+    except asyncio.CancelledError:
+        await asyncio.wait([asked])
+        if not asked.cancelled():
+            asked.exception()  # seen, and of no use any more
+        raise

@@ -107,12 +107,28 @@ class Talk:
 
     async def hear(self, kind: str, **fields: Any) -> dict[str, Any]:
         """Return the next message of a kind."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while True:
                 told = json.loads(await self.socket.recv())
                 self.told.append(told)
                 if told["type"] == kind and fields.items() <= told.items():
                     return dict(told)
+
+    @asynccontextmanager
+    async def kept_alive(self) -> AsyncIterator[None]:
+        """Be no silent client meanwhile, however long what is waited for takes."""
+
+        async def keep() -> None:
+            while True:
+                await self.say("keepalive")
+                await asyncio.sleep(0.3)
+
+        keeping = asyncio.create_task(keep())
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.wait([keeping])
 
     async def end(self) -> tuple[int, str]:
         """Hear all that comes; return how it was closed."""
@@ -200,7 +216,7 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 SETTINGS = {
     "LIVE_IDLE_SECONDS": str(IDLE_SECONDS),
-    "LIVE_STALL_SECONDS": "1.5",
+    "LIVE_STALL_SECONDS": "3",
     "LIVE_SLOW_SECONDS": "1",
     "LIVE_MAX_SECONDS": "60",
     "LIVE_ALLOWED_ORIGINS": "https://app.example.com",

@@ -4,6 +4,8 @@ import asyncio
 import signal
 import subprocess
 import sys
+from contextlib import AsyncExitStack
+from typing import Any
 
 import psutil
 import pytest
@@ -11,8 +13,15 @@ import pytest
 from jobs.models import Attempt, Job, Region
 from tests import streams
 from tests.integration.events.conftest import Door
-from tests.integration.live.conftest import ROOT, SETTINGS, Customer, rounded, truth
-from tests.streams import Heard, make_speech, stream_here
+from tests.integration.live.conftest import (
+    ROOT,
+    SETTINGS,
+    Customer,
+    Talk,
+    rounded,
+    truth,
+)
+from tests.streams import make_speech
 from transcripts import live
 from transcripts.services import read_document
 from workers.embedded.processes import free_port, port_is_open, wait_until
@@ -111,10 +120,6 @@ class Mortal:
         self.process.kill()
         self.process.wait()
 
-    async def die_and_return(self) -> None:
-        await asyncio.to_thread(self.kill)
-        await asyncio.to_thread(self.start)
-
 
 @pytest.fixture
 def mortal():
@@ -124,29 +129,37 @@ def mortal():
 
 
 def test_no_word_is_missing_when_the_upstream_is_killed_twice(me, mortal):
-    """The short round of ``python -m tests.chaos.live``."""
+    """The short round of ``python -m tests.chaos.live``, each step when it is due."""
     Region.objects.update(base_url=mortal.url)
-    url = f"http://127.0.0.1:{me.door.port}"
+    speeches = [make_speech(9.0, seed=number) for number in range(5)]
+    third = len(speeches[0]) // 3
 
-    async def run() -> list[Heard]:
-        sessions = [
-            asyncio.create_task(
-                stream_here(url, me.text, make_speech(12.0, seed=number), speed=2)
-            )
-            for number in range(5)
-        ]
-        for _ in range(2):
-            await asyncio.sleep(1.5)
-            await mortal.die_and_return()
-        return await asyncio.gather(*sessions)
+    async def hear(talks: list[Talk], kind: str, **fields: Any) -> None:
+        await asyncio.gather(*(talk.hear(kind, **fields) for talk in talks))
 
-    heard = asyncio.run(run())
+    async def run() -> list[tuple[Talk, tuple[int, str]]]:
+        async with AsyncExitStack() as stack:
+            talks = [await stack.enter_async_context(me.talk()) for _ in speeches]
+            for talk in talks:
+                await stack.enter_async_context(talk.kept_alive())
+            for number in range(2):
+                for talk, audio in zip(talks, speeches, strict=True):
+                    await talk.send(audio[number * third : (number + 1) * third])
+                await hear(talks, "transcript", is_final=True)
+                await asyncio.to_thread(mortal.kill)
+                await hear(talks, "warning", code="upstream_reconnecting")
+                await asyncio.to_thread(mortal.start)
+                await hear(talks, "warning", code="upstream_reconnected")
+            for talk, audio in zip(talks, speeches, strict=True):
+                await talk.send(audio[2 * third :])
+            return [(talk, await talk.finish()) for talk in talks]
 
-    for each in heard:
-        assert (each.code, each.reason) == (1000, "client_closed")
-        assert each.is_whole
-        assert stored_words(each.job_id) == each.words
-        assert each.warnings.count("upstream_reconnected") == 2
+    ended = asyncio.run(run())
+
+    for (talk, closed), audio in zip(ended, speeches, strict=True):
+        assert closed == (1000, "client_closed")
+        assert rounded(talk.words) == rounded(truth(audio))
+        assert stored_words(talk.job_id) == rounded(talk.words)
     assert me.is_free()
 
 

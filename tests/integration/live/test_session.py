@@ -41,10 +41,11 @@ def test_the_clients_socket_outlives_the_upstreams(me):
         async with me.talk() as talk:
             for part in (audio[:half], audio[half:]):
                 await talk.send(part)
-                await talk.hear("transcript")
-                assert await asyncio.to_thread(me.emulator.cut)
-                await talk.hear("warning", code="upstream_reconnecting")
-                await talk.hear("warning", code="upstream_reconnected")
+                async with talk.kept_alive():
+                    await talk.hear("transcript")
+                    assert await asyncio.to_thread(me.emulator.cut)
+                    await talk.hear("warning", code="upstream_reconnecting")
+                    await talk.hear("warning", code="upstream_reconnected")
             await talk.finish()
         return talk
 
@@ -83,6 +84,24 @@ def test_an_upstream_that_lets_us_in_and_goes_is_not_run_at(me):
     assert me.is_free()
 
 
+def test_an_upstream_that_breaks_on_what_it_hears_is_not_run_at(me):
+    async def run():
+        async with me.talk() as talk:
+            await talk.send(speech(1.0))
+            await talk.hear("transcript")
+            async with talk.kept_alive():
+                until = asyncio.get_running_loop().time() + 2.5
+                while asyncio.get_running_loop().time() < until:
+                    told = await talk.hear("transcript", is_final=False)
+                    await asyncio.to_thread(me.emulator.cut)
+                    assert told["end"] <= 1.0
+            return await talk.finish()
+
+    assert asyncio.run(run()) == (1000, "client_closed")
+    assert Attempt.objects.count() < 8
+    assert me.is_free()
+
+
 def test_a_stalled_upstream_is_left_for_another_call(me):
     audio = speech(8.0, seed=3)
     me.emulator.fault("stall", value=1.5, times=1)
@@ -90,9 +109,8 @@ def test_a_stalled_upstream_is_left_for_another_call(me):
     async def run():
         async with me.talk() as talk:
             await talk.send(audio)
-            for _ in range(30):
-                await talk.say("keepalive")
-                await asyncio.sleep(0.1)
+            async with talk.kept_alive():
+                await talk.hear("warning", code="upstream_reconnecting")
             await talk.finish()
         return talk
 
