@@ -1,7 +1,7 @@
 """The upstream's WebSocket, ``/v1/listen`` live: one connection is one call.
 
 By the library ``websockets`` itself and not by the SDK's async client, which stands on
-its deprecated half (docs/adr/0014). Control frames and closing codes:
+its deprecated half (docs/adr/0017). Control frames and closing codes:
 https://developers.deepgram.com/docs/live-streaming-audio.
 """
 

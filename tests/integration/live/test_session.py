@@ -88,13 +88,11 @@ def test_an_upstream_that_breaks_on_what_it_hears_is_not_run_at(me):
     async def run():
         async with me.talk() as talk:
             await talk.send(speech(1.0))
-            await talk.hear("transcript")
+            end = asyncio.get_running_loop().time() + 2.0
             async with talk.kept_alive():
-                until = asyncio.get_running_loop().time() + 2.5
-                while asyncio.get_running_loop().time() < until:
-                    told = await talk.hear("transcript", is_final=False)
+                while asyncio.get_running_loop().time() < end:
+                    await talk.hear("transcript", is_final=False)
                     await asyncio.to_thread(me.emulator.cut)
-                    assert told["end"] <= 1.0
             return await talk.finish()
 
     assert asyncio.run(run()) == (1000, "client_closed")
