@@ -1,9 +1,12 @@
 """A session at the live door, from its handshake to its transcript."""
 
 import asyncio
+import os
+import subprocess
+import sys
 
 from jobs.models import Attempt, Job, Region
-from tests.integration.live.conftest import RAW, Talk, rounded, speech, truth
+from tests.integration.live.conftest import RAW, ROOT, Talk, rounded, speech, truth
 
 
 def test_words_turn_final_and_are_stored(me):
@@ -154,3 +157,26 @@ def test_an_upstream_that_is_full_is_asked_again(me):
 
     assert rounded(talk.words) == rounded(truth(audio))
     assert Attempt.objects.filter(error_code="upstream_rate_limited").count() >= 1
+
+
+def test_the_documents_example_prints_what_is_said(me):
+    page = (ROOT / "docs" / "live.md").read_text()
+    (_, rest) = page.split("```python\n")
+    audio = speech(4.0, seed=5)
+
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", rest.partition("```")[0]],
+        input=audio,
+        capture_output=True,
+        timeout=30,
+        check=True,
+        env={
+            **os.environ,
+            "LIVE_URL": f"ws://127.0.0.1:{me.door.port}",
+            "KEY": me.text,
+        },
+    )
+
+    said = " ".join(word for word, _, _ in truth(audio))
+    assert " ".join(ran.stdout.decode().split()) == said
+    assert Job.objects.get().status == "completed"
