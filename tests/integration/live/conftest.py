@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import httpx
 import pytest
 import redis
 from django.conf import settings
+from django.db import connection
 from django.test import Client
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -183,7 +185,11 @@ class Customer:
 
     def post(self, path: str) -> Any:
         headers = {"Authorization": f"Bearer {self.text}"}
-        return Client().post(path, content_type="application/json", headers=headers)
+        try:
+            return Client().post(path, content_type="application/json", headers=headers)
+        finally:
+            if threading.current_thread() is not threading.main_thread():
+                connection.close()  # the thread's own, which nobody else closes
 
     def settles(self) -> bool:
         """Tell whether every session of it ends, and its place is back at once."""
