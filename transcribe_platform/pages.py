@@ -9,12 +9,21 @@ from typing import Any
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.templatetags.static import static
 
 from transcribe_platform.openapi import get_document
 from transcribe_platform.problem_table import PROBLEMS
 from transcribe_platform.problems import read_only
 from transcribe_platform.reading import read_groups
+
+
+@read_only
+def favicon(_request: HttpRequest) -> HttpResponse:
+    """Lead browsers that look for an icon where no page names one to ours."""
+    answer = redirect(static("platform/icon.svg"))
+    answer.headers["Cache-Control"] = "max-age=86400"
+    return answer
 
 
 @read_only

@@ -17,6 +17,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include("workers.listen.urls")),
     path("v1/", include("workers.webhooks.urls")),
     path("v1/openapi.json", openapi),
+    path("favicon.ico", pages.favicon),
     path("docs", pages.docs),
     path("problems", pages.problems),
     path("problems/<slug:code>", pages.problem),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.chromium import launch, needs_chromium, violations
 from tests.platform_run import Run
 from workers.demo import corpus
 
+FOLDER = Path(__file__).parent
 TRAIN = corpus.FOLDER / "train.mp3"
 SPOKEN = corpus.FOLDER / "health.wav"
 WAIT_MS = 60_000
@@ -115,16 +117,14 @@ def test_an_upload_goes_its_way_and_a_click_on_a_word_plays_it(console):
     expect(page.locator(".route")).to_contain_text("is under 1 min: answered at once.")
     word = page.locator(".word", has_text="airport")
     word.click()
-    page.wait_for_function(
-        "document.querySelector('.word.lit')?.textContent === 'airport'"
-    )
+    expect(page.locator(".word.lit")).to_have_text("airport")
     page.keyboard.press("Space")
 
     assert page.evaluate("document.querySelector('audio').paused")
     page.keyboard.press("ArrowLeft")
     expect(page.locator(".word.chosen")).to_have_text("the")
     page.keyboard.press("Enter")
-    page.wait_for_function("!document.querySelector('audio').paused")
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
     expect(page.locator(".timeline")).to_contain_text("Call 1 upstream")
     assert console.said == []
 
@@ -138,12 +138,20 @@ def test_stored_audio_is_fetched_with_the_key_and_played(console):
 
     page.wait_for_selector(".has-sound .words")
     assert f"{console.ready['web']}/v1/jobs/{job['id']}/audio" in console.asked
-    page.wait_for_function("document.querySelector('audio').duration > 4")
+    expect(page.locator(".player .time").last).not_to_have_text("0:00")
     page.click("summary:has-text('Download')")
-    with page.expect_download() as saved:
-        page.click("text=JSON, word by word")
-    told = json.loads(saved.value.path().read_text())
-    assert told["job_id"] == job["id"]
+    took = {}
+    for place, menu in enumerate(("Text", "(SRT)", "(WebVTT)", "JSON,", "Deepgram")):
+        if place:
+            page.click("summary:has-text('Download')")
+        with page.expect_download() as saved:
+            page.click(f".menu-list button:has-text('{menu}')")
+        took[menu] = saved.value.path().read_text()
+    assert "airport" in took["Text"]
+    assert took["(SRT)"].startswith("1\n00:00:0")
+    assert took["(WebVTT)"].startswith("WEBVTT\n\n00:00:0")
+    assert json.loads(took["JSON,"])["job_id"] == job["id"]
+    assert json.loads(took["Deepgram"])["metadata"]["channels"] == 1
     assert console.said == []
 
 
@@ -171,6 +179,95 @@ def test_the_list_follows_what_happens_elsewhere(console):
     expect(page.locator(".timeline")).to_contain_text("Canceled")
     page.click("text=Jobs")
     expect(row).to_contain_text("Canceled")
+
+
+def test_what_is_spoken_comes_as_words_that_turn_final_and_is_a_job(console):
+    page, warning = console.page, {"type": "warning", "code": "upstream_reconnecting"}
+    sockets = []
+
+    def pass_on(socket):
+        socket.connect_to_server()
+        sockets.append(socket)
+
+    page.route_web_socket("**/v1/live*", pass_on)
+    console.sign_in()
+    page.focus(".record")
+    page.keyboard.press("Enter")
+
+    expect(page.locator(".live-interim")).to_contain_text("government")
+    sockets[0].send(json.dumps({**warning, "detail": "It broke upstream."}))
+    expect(page.locator(".record-label")).to_have_text("Reconnecting upstream…")
+    expect(page.locator(".live-warning")).to_contain_text("It broke upstream.")
+    final = page.locator(".live-finals .word", has_text="public")
+    expect(final).to_be_visible()
+    assert violations(page) == []
+    assert page.get_by_role("button", name="Stop").count() == 1
+    page.keyboard.press("Enter")
+
+    page.wait_for_selector(".has-sound .words")
+    expect(page.locator(".page-head .chip")).to_have_text("Completed")
+    job = console.ask(f"/v1/jobs/{page.url.rpartition('/')[2]}")
+    assert (job["mode"], job["status"]) == ("live", "completed")
+    text = console.ask(f"/v1/transcripts/{job['id']}")["text"]
+    assert "public" in text
+    page.click(".places [data-path=jobs]")
+    expect(page.locator(f'[data-id="{job["id"]}"]')).to_contain_text("Live session")
+    assert console.said == []
+
+
+def test_a_file_played_live_whose_socket_is_cut_says_so_and_where_the_rest_is(console):
+    page = console.page
+    sockets = []
+
+    def pass_on(socket):
+        socket.connect_to_server()
+        sockets.append(socket)
+
+    page.route_web_socket("**/v1/live*", pass_on)
+    console.sign_in()
+    page.set_input_files("#live-file", str(FOLDER / "test_console.py"))
+    expect(page.get_by_role("alert")).to_contain_text("Not audio that this browser")
+    assert sockets == []
+    page.set_input_files("#live-file", str(TRAIN))
+    expect(page.locator(".live-interim")).not_to_be_empty()
+
+    sockets[0].close(code=1011)
+
+    expect(page.get_by_role("alert")).to_contain_text("The session broke off")
+    expect(page.locator(".record-label")).to_have_text("Press to speak")
+    page.get_by_role("link", name="What was kept of it").click()
+    expect(page.locator(".page-head h1")).to_have_text("Live session")
+
+
+def test_without_a_microphone_or_event_streams_it_says_so_and_asks_again(console):
+    page = console.page
+    problem = {"status": 503, "code": "event_stream_unavailable", "detail": "None."}
+    page.add_init_script(
+        "navigator.mediaDevices.getUserMedia = () =>"
+        " Promise.reject(new DOMException('no', 'NotAllowedError'))"
+    )
+    page.route(
+        "**/events*",
+        lambda route: route.fulfill(
+            status=503,
+            body=json.dumps(problem),
+            content_type="application/problem+json",
+        ),
+    )
+    console.sign_in()
+    page.click(".record")
+    expect(page.get_by_role("alert")).to_contain_text("does not let this page use")
+    assert violations(page) == []
+
+    console.open("#/jobs")
+    expect(page.locator(".live-state")).to_have_text("Every 4 seconds")
+    page.context.set_offline(True)
+    page.click(".places [data-path=batches]")
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    assert violations(page) == []
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Try again").click()
+    page.wait_for_selector(".empty, .batch")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])

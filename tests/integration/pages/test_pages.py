@@ -5,6 +5,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from django.contrib.staticfiles import finders
 from django.test import Client
 
 from tests.integration.api.conftest import assert_problem
@@ -141,3 +142,12 @@ def test_part_of_a_file_is_served():
 @pytest.mark.parametrize("path", ["/static/nope.css", "/static/../manage.py"])
 def test_no_other_file_is_served(path):
     assert Client().get(path).status_code == 404
+
+
+def test_a_browser_that_looks_for_an_icon_by_itself_finds_ours():
+    answer = Client().get("/favicon.ico")
+
+    assert answer.status_code == 302
+    assert answer.headers["Location"] == "/static/platform/icon.svg"
+    assert finders.find("platform/icon.svg")
+    assert Client().post("/favicon.ico").status_code == 405

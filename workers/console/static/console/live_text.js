@@ -9,7 +9,7 @@ export class LiveText {
     this.finals = h("div", { class: "live-finals", role: "log", "aria-label": "What was said", "aria-live": "polite" });
     // Read out only when it is final: an interim word changes under the reader.
     this.interim = h("p", { class: "live-interim", "aria-hidden": "true" });
-    this.element = h("section", { class: "live-text card", "aria-label": "Words", hidden: true }, this.finals, this.interim);
+    this.element = h("section", { class: "live-text card", "aria-label": "Words", tabindex: "0", hidden: true }, this.finals, this.interim);
     this.clear();
   }
 

@@ -17,6 +17,13 @@ export class Meter {
     this.toldAt = 0;
   }
 
+  /** Forget what was heard before. */
+  clear() {
+    this.levels.fill(0);
+    this.bars.forEach((bar) => bar.style.setProperty("--level", "0"));
+    this.element.setAttribute("aria-valuenow", "0");
+  }
+
   push(peak) {
     // As loudness is heard, not as it is measured.
     const level = Math.min(1, Math.sqrt(peak) * 1.1);

@@ -8,12 +8,16 @@ import { showProblem } from "../problem.js";
 import { ago, moment } from "../say.js";
 
 const POLL_MS = 5000;
+/** What is told beside how many have ended; the usual goes without saying. */
+const STATUSES = { preparing: "Being written", paused: "Paused", canceling: "Being canceled" };
 const ENDS = ["completed", "failed", "canceled", "expired"];
 
 export function batchesView({ signal }) {
   const list = h("ol", { class: "batches", "aria-label": "Batches, newest first" });
   const place = h("div", {}, skeleton(3));
   let cursor = "";
+  let isOpen = false;
+  let isLong = false;
 
   async function load({ more = false } = {}) {
     try {
@@ -26,11 +30,15 @@ export function batchesView({ signal }) {
 
   function show(page, more) {
     const cards = page.data.map(batchCard);
+    const hadFocus = list.contains(document.activeElement) && document.activeElement.getAttribute("href");
     if (more) list.append(...cards);
     else fill(list, cards);
+    if (hadFocus) list.querySelector(`[href="${hadFocus}"]`)?.focus();
+    isLong ||= more;
+    isOpen = page.data.some((batch) => batch.status !== "completed");
     cursor = page.next_cursor;
     if (list.childElementCount === 0) {
-      const text = "Send up to a thousand URLs in one POST /v1/batches; how far they are is shown here.";
+      const text = "Send URLs together, a list or a manifest of thousands, in one POST /v1/batches; how far they are is shown here.";
       fill(place, empty("stack", "No batches yet", text, h("a", { class: "button quiet", href: "/docs#submit_batch" }, "How to send one")));
       return;
     }
@@ -39,20 +47,25 @@ export function batchesView({ signal }) {
   }
 
   let soon = null;
+  let isPolling = false;
   follow("/v1/events?types=batch.progress,batch.completed", {
     signal,
     onEvent: () => {
+      if (isLong) return;
       soon ??= setTimeout(() => {
         soon = null;
         load();
       }, 300);
     },
     onState: (state) => {
-      if (state !== "polling") return;
-      const timer = setInterval(load, POLL_MS);
-      signal.addEventListener("abort", () => clearInterval(timer));
+      isPolling = state === "polling";
     },
   });
+  // Events come at every quarter only, which is long in a batch of thousands.
+  const timer = setInterval(() => {
+    if (document.visibilityState === "visible" && !isLong && (isOpen || isPolling)) load();
+  }, POLL_MS);
+  signal.addEventListener("abort", () => clearInterval(timer));
   load();
   return h("div", {}, pageHead("Batches", "Jobs that were sent together, and how far they are."), place);
 }
@@ -72,7 +85,12 @@ function batchCard(batch) {
     "li",
     { class: "batch card" },
     h("h2", {}, h("a", { href: `#/jobs?batch=${batch.id}` }, name)),
-    h("p", { class: "faint" }, h("time", { datetime: batch.created_at, title: moment(batch.created_at) }, ago(batch.created_at))),
+    h(
+      "p",
+      { class: "faint" },
+      h("time", { datetime: batch.created_at, title: moment(batch.created_at) }, ago(batch.created_at)),
+      STATUSES[batch.status] && ` · ${STATUSES[batch.status]}`,
+    ),
     h(
       "div",
       {

@@ -25,7 +25,7 @@ export function jobView({ id, signal, go }) {
 class JobView {
   constructor({ id, signal, go }) {
     Object.assign(this, { id, signal, go, events: [], attempts: [] });
-    this.head = h("div", {}, skeleton(2));
+    this.head = h("div", {}, pageHead("Job", "", h("span", { class: "faint", role: "status" }, "Loading…")));
     this.main = h("div", { class: "job-main" }, skeleton(6));
     this.side = h("aside", { class: "job-side", "aria-label": "About this job" });
     this.element = h(

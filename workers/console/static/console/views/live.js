@@ -42,7 +42,7 @@ class LiveView {
     this.main = h("button", { type: "button", class: "record", on: { click: () => this.toggle() } });
     this.label = h("p", { class: "record-label" });
     this.clock = h("span", { class: "time", "aria-hidden": "true" }, "0:00");
-    this.said = h("div", { "aria-live": "polite" });
+    this.said = h("div", { class: "live-said", "aria-live": "polite" });
     this.picker = h("input", { type: "file", class: "sr", id: "live-file", accept: "audio/*,video/*", on: { change: () => this.playFile() } });
     this.speakers = tick("Tell speakers apart");
     this.choices = h(
@@ -98,6 +98,7 @@ class LiveView {
   async begin(source) {
     fill(this.said);
     this.text.clear();
+    this.meter.clear();
     Object.assign(this, { source, kept: [], keptBytes: 0, silent: 0, frames: 0, early: [] });
     this.show("starting");
     if (source instanceof Microphone && !Microphone.isThere) {
