@@ -69,7 +69,8 @@ class LiveView {
     fill(this.main, icon(isOn ? "stop" : "mic"));
     this.main.setAttribute("aria-label", isOn ? "Stop" : "Speak");
     this.main.classList.toggle("on", isOn);
-    this.main.disabled = state === "starting" || state === "finishing";
+    // Not `disabled`: that would take the focus from whoever has just pressed it.
+    this.main.setAttribute("aria-disabled", String(state === "starting" || state === "finishing"));
     this.label.textContent = state === "idle" ? "Press to speak" : STATES[state];
     this.label.dataset.state = state;
     this.choices.hidden = state !== "idle";

@@ -138,6 +138,7 @@ class UploadView {
     } finally {
       this.isSending = false;
       this.send.disabled = false;
+      if (document.activeElement === document.body) this.send.focus({ preventScroll: true });
     }
   }
 
