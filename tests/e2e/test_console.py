@@ -1,6 +1,7 @@
 """/console/ in headless Chromium, on a real run of the platform, by real speech."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -247,7 +248,7 @@ def test_without_a_microphone_or_event_streams_it_says_so_and_asks_again(console
         " Promise.reject(new DOMException('no', 'NotAllowedError'))"
     )
     page.route(
-        "**/events*",
+        re.compile(r"/v1/(.*/)?events(\?|$)"),
         lambda route: route.fulfill(
             status=503,
             body=json.dumps(problem),
