@@ -27,6 +27,7 @@ NAMES = (
     "recovery",
     "sync",
     "events",
+    "live",
     "search",
     "operators",
     "bulk",

@@ -4,7 +4,8 @@ import pytest
 from django.db import connection
 
 from jobs.models import Job
-from tests.bench import claim, rows
+from tests.bench import claim, live, rows
+from tests.streams import Heard, make_speech
 
 pytestmark = pytest.mark.django_db
 
@@ -31,3 +32,17 @@ def test_a_row_says_by_what_it_is_judged_and_whether_it_held():
     assert rows.format_markdown([row]).splitlines()[-1] == (
         "| claim | ratio | 3 ms |  | 1.20 ≤ 1.5 | yes |"
     )
+
+
+def test_the_live_bench_sees_what_is_late_and_what_is_missing():
+    audio = make_speech(1.0, seed=1)
+    ours, direct = Heard(audio, reason="client_closed"), Heard(audio)
+    for heard, at in ((ours, 5.02), (direct, 5.0)):
+        heard.results[(True, 0.0, 1.0)] = at
+    direct.results[(False, 1.0, 2.0)] = 6.0
+
+    late, missing = live.judge_pairs([(ours, direct)])
+
+    assert (late.ours, late.held) == ("20.0 ms (20.0)", False)
+    assert (missing.ours, missing.held) == ("1 of 2", False)
+    assert live.count_whole([ours]) == 0

@@ -1,0 +1,133 @@
+"""Live sessions at one ASGI process, in real time, by frames of 100 ms.
+
+Twenty send the same audio to the door and to the upstream itself, at the same time: of
+each result, how much later the door's came. Then two hundred, which shall lose nothing.
+Customers, door and upstream share the machine.
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+
+from tests.bench import ours, upstream
+from tests.bench.rows import Row, at_most, percentile
+from tests.bench.stage import Process, Stage
+from tests.bench.upstream import free_port
+from tests.streams import (
+    FRAME_SECONDS,
+    Heard,
+    added_latencies,
+    make_speech,
+    stream_here,
+    stream_paired,
+)
+from workers.embedded import probes
+
+PAIRED, PAIRED_SECONDS = 20, 30.0
+MANY, MANY_SECONDS = 200, 20.0
+P99_MS = 10.0
+_MIB = 1024**2
+
+
+def run(stage: Stage) -> list[Row]:
+    """Pair twenty, then open two hundred."""
+    token = ours.make_key(ours.make_tenant("speaking"))
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with upstream.emulator(stage) as emulator, _door(stage, url, port) as door:
+        ours.make_region("us-east-1", emulator, max_streams=MANY)
+        pairs = asyncio.run(_pair(url, token, emulator.url))
+        alone = _memory(door)
+        before, began = door.cpu_seconds(), time.monotonic()
+        heard, peak = asyncio.run(_open_many(url, token, door))
+        share = (door.cpu_seconds() - before) / (time.monotonic() - began)
+    cost = (
+        f"{share:.0%} CPU, {alone / _MIB:.0f} MiB"
+        f" + {(peak - alone) / MANY / 1024:.0f} KiB a session"
+    )
+    return [
+        *judge_pairs(pairs),
+        Row(
+            bench="live",
+            figure=f"{MANY} sessions in real time: not whole",
+            ours=str(len(heard) - count_whole(heard)),
+            **at_most(len(heard) - count_whole(heard), 0),
+        ),
+        Row(bench="live", figure="… the ASGI process", ours=cost),
+    ]
+
+
+def judge_pairs(pairs: Sequence[tuple[Heard, Heard]]) -> list[Row]:
+    """Hold what came from the door against what came from the upstream itself."""
+    added = [seconds * 1000 for seconds in added_latencies(pairs)]
+    direct = sum(len(there.results) for _, there in pairs)
+    p50, p99 = percentile(added, 0.5), percentile(added, 0.99)
+    return [
+        Row(
+            bench="live",
+            figure=f"added to a message, {len(pairs)} sessions, p50 (p99)",
+            ours=f"{p50:.1f} ms ({p99:.1f})",
+            **at_most(p99, P99_MS, " ms"),
+        ),
+        Row(
+            bench="live",
+            figure="… of the upstream's results, not told",
+            ours=f"{direct - len(added)} of {direct}",
+            **at_most(direct - len(added), 0),
+        ),
+    ]
+
+
+def count_whole(heard: Sequence[Heard]) -> int:
+    """Count the sessions that were told all words once, and ended in order."""
+    return sum(each.is_whole and each.reason == "client_closed" for each in heard)
+
+
+async def _pair(url: str, token: str, there: str) -> list[tuple[Heard, Heard]]:
+    speeches = [make_speech(PAIRED_SECONDS, seed=number) for number in range(PAIRED)]
+    return await _spread(
+        stream_paired(url, token, there, audio, delay=number * FRAME_SECONDS / PAIRED)
+        for number, audio in enumerate(speeches)
+    )
+
+
+async def _open_many(url: str, token: str, door: Process) -> tuple[list[Heard], int]:
+    speeches = [make_speech(MANY_SECONDS, seed=number) for number in range(20)]
+    streaming = asyncio.create_task(
+        _spread(
+            stream_here(url, token, speeches[number % 20], delay=number * 0.02)
+            for number in range(MANY)
+        )
+    )
+    peak = 0
+    while not streaming.done():
+        peak = max(peak, _memory(door))
+        await asyncio.wait([streaming], timeout=1.0)
+    return streaming.result(), peak
+
+
+async def _spread(streams: Iterator[Coroutine[Any, Any, Any]] | Any) -> list[Any]:
+    return list(await asyncio.gather(*streams))
+
+
+@contextmanager
+def _door(stage: Stage, url: str, port: int) -> Iterator[Process]:
+    words = ["-m", "granian", "--interface", "asgi", "--host", "127.0.0.1"]
+    words += ["--port", str(port), "--log-level", "warning"]
+    with stage.running(
+        "live",
+        *words,
+        "transcribe_platform.asgi:application",
+        ready=lambda _process: probes.http_answers(f"{url}/health/live"),
+    ) as process:
+        yield process
+
+
+def _memory(door: Process) -> int:
+    root = psutil.Process(door.popen.pid)
+    tree = (root, *root.children(recursive=True))
+    return sum(int(each.memory_info().rss) for each in tree)
