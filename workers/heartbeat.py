@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -115,6 +115,15 @@ class Heartbeat:
                 self._permits.renew(region, permits)
         except redis.RedisError:
             logger.warning("permits not renewed")
+        self._release_what_went(by_region)
+
+    def _release_what_went(self, renewed: Mapping[str, list[Permit]]) -> None:
+        """Give back again what was let go while it was renewed: that registers anew."""
+        with self._lock:
+            held = set(self._held)
+        for region, permits in renewed.items():
+            if gone := [permit for permit in permits if permit not in held]:
+                self._permits.release(region, gone)
 
     def _renew_rows(self, held: dict[Permit, Job]) -> None:
         if held:

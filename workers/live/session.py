@@ -90,12 +90,16 @@ class Session:
             watching.cancel()
             await self._drain(linking, end)
             job = await self._finish()
+            await self._let_go()  # before a goodbye that nobody may listen to
             await self._say_goodbye(telling, end, job)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await in_thread(get_heartbeat().let_go, self._link.calls.job)
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        await in_thread(get_heartbeat().let_go, self._link.calls.job)
 
     # --- from any thread
 

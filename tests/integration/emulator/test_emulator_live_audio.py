@@ -17,7 +17,10 @@ from tests.integration.emulator.live_calls import (
 )
 from workers.deepgram.emulator.live import cells
 
-SPEECH = cells.speech(4, seed=3, sample_rate=sounds.RATE)
+# Each build of a lossy codec makes other samples, and so other words: long enough for
+# some with any of them.
+SECONDS = 6
+SPEECH = cells.speech(SECONDS, seed=3, sample_rate=sounds.RATE)
 
 
 @pytest.mark.parametrize(
@@ -41,9 +44,9 @@ def test_a_container_is_decoded_piece_by_piece(emulator, container, codec):
 
     expected = truth(cells.find_words(samples, rate, channels=channels))
     assert talk.code == 1000
-    assert len(talk.words()) > 3
+    assert expected
     assert talk.words() == expected
-    assert abs(talk.messages[-1]["duration"] - 4) < 0.15
+    assert abs(talk.messages[-1]["duration"] - SECONDS) < 0.15
 
 
 @pytest.mark.parametrize("encoding", ["mulaw", "alaw", "linear32"])
@@ -73,7 +76,7 @@ def test_bare_opus_comes_a_packet_a_message(emulator):
         talk = read(socket, Talk())
 
     assert talk.code == 1000
-    assert abs(talk.messages[-1]["duration"] - 4) < 0.15
+    assert abs(talk.messages[-1]["duration"] - SECONDS) < 0.15
     assert talk.words()
 
 

@@ -219,6 +219,23 @@ def test_a_call_that_broke_is_followed_by_another_in_its_place(engine):
     ]
 
 
+def test_a_call_that_ends_while_the_heart_beats_keeps_no_place(engine, monkeypatch):
+    job, _ = open_session(engine)
+    heartbeat = Heartbeat(queues=[], slots=0, permits=engine.permits)
+    heartbeat.take(job)
+    renew = heartbeat._renew_rows
+
+    def end_meanwhile(held):
+        renew(held)
+        heartbeat.let_go(job)
+        assert streams_held(engine) == 0
+
+    monkeypatch.setattr(heartbeat, "_renew_rows", end_meanwhile)
+    heartbeat.beat()
+
+    assert streams_held(engine) == 0
+
+
 def test_a_session_moves_to_another_region_it_may_run_in(engine):
     make_region("eu", max_streams=1)
     make_region("us", max_streams=1)
