@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 MANAGE := $(BIN)/python manage.py
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: help up demo test chaos fuzz bench check types fix lock venv-demo venv-dev
+.PHONY: help up regions demo test chaos fuzz bench check types fix lock venv-demo venv-dev
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ venv-dev:
 
 up: venv-demo  ## run the whole platform on this machine (Ctrl-C stops it)
 	$(MANAGE) run_platform
+
+regions: venv-demo  ## three regions on this machine, HAProxy in front (docs/regions.md)
+	$(MANAGE) run_regions
 
 demo: venv-demo  ## real speech through the whole platform, in under two minutes
 	$(MANAGE) run_demo

@@ -20,7 +20,7 @@ import redis
 from tests.chaos.receiver import Inbox, listening
 from tests.chaos.upstream import Upstream
 from workers.embedded import plan as plans
-from workers.embedded import postgres, probes, valkey
+from workers.embedded import postgres, valkey
 from workers.embedded.plan import Options, Plan
 from workers.embedded.supervisor import Child, Program, State, Supervisor
 
@@ -257,54 +257,25 @@ def _bootstrap(plan: Plan, setup: Setup) -> plans.Command:
 
 def _emulator(plan: Plan, setup: Setup) -> Program:
     words = (
-        *("-m", "workers.deepgram.emulator", "--engine", "canned"),
-        *("--port", str(plan.emulator_port), "--seed", str(setup.seed)),
-        *("--concurrency", str(setup.concurrency)),
+        *("--seed", str(setup.seed), "--concurrency", str(setup.concurrency)),
         *("--rate-per-minute", str(setup.per_minute)),
         *("--latency-min", "0.2", "--latency-max", str(setup.longest_call_seconds)),
         *("--fetch-cache-seconds", "3600", "--words", "20"),
     )
-    return Program(
-        name="emulator",
-        command=plans.python(plan, "emulator", *words),
-        ready=lambda _started: probes.http_answers(f"{plan.emulator}/v1/status"),
-        stage=plans.UPSTREAM,
-    )
+    return plans.emulator(plan, "emulator", *words, engine="canned")
 
 
 def _programs(plan: Plan, setup: Setup) -> Iterator[Program]:
     for number in (1, 2):
-        yield _dispatcher(plan, f"dispatcher-{number}")
-        yield plans._worker(
+        yield plans.dispatcher(plan, f"dispatcher-{number}")
+        yield plans.worker(
             plan,
             f"worker-{number}",
             queues=f"transcribe.{plans.REGION}",
             threads=setup.threads,
         )
-    yield plans._worker(plan, "webhooks", queues="webhooks,housekeeping", threads=10)
-    yield _web(plan)
-
-
-def _dispatcher(plan: Plan, name: str) -> Program:
-    database = plan.environment["DATABASE_URL"]
-    return Program(
-        name=name,
-        command=plans.python(plan, name, "manage.py", "run_dispatcher"),
-        ready=lambda _started: probes.has_connected(database, name),
-        stage=plans.ENGINE,
-    )
-
-
-def _web(plan: Plan) -> Program:
-    """Return the REST door as production runs it."""
-    words = (
-        *("-m", "granian", "--interface", "wsgi", "--blocking-threads", "16"),
-        *("--host", plans.HOST, "--port", str(plan.web_port), "--log-level", "warning"),
-        *("--respawn-failed-workers", "transcribe_platform.wsgi:application"),
-    )
-    return Program(
-        name="web",
-        command=plans.python(plan, "web", *words),
-        ready=lambda _started: probes.http_answers(f"{plan.web}/health/ready"),
-        stage=plans.DOORS,
+    yield plans.worker(plan, "webhooks", queues="webhooks,housekeeping", threads=10)
+    # As production runs the REST door.
+    yield plans.door(
+        plan, "web", "wsgi", "--blocking-threads", "16", port=plan.web_port
     )

@@ -74,7 +74,7 @@ def make_plan(
 ) -> Plan:
     """Choose ports and write the environment; what the operator set there wins."""
     kept = load_secrets(options.data_dir / "secrets.json")
-    web_port = _free_or(options.port)
+    web_port = free_or(options.port)
     emulator_port = None if inherited.get("DEEPGRAM_API_KEY") else processes.free_port()
     ours = {
         "SECRET_KEY": kept["secret_key"],
@@ -104,7 +104,7 @@ def make_plan(
         environment=environment,
         web_port=web_port,
         # Whoever leaves the port of the one to us may start many at once.
-        flower_port=_free_or(5555 if options.port else 0),
+        flower_port=free_or(5555 if options.port else 0),
         emulator_port=emulator_port,
         flower_login=kept["flower_login"],
     )
@@ -145,13 +145,14 @@ def server(service: Service, name: str) -> Program:
     )
 
 
-def emulator(plan: Plan) -> Program:
+def emulator(
+    plan: Plan, name: str = "emulator", *words: str, engine: str = "pocketsphinx"
+) -> Program:
     """Return the stand-in for Deepgram."""
-    words = ("-m", "workers.deepgram.emulator", "--engine", "pocketsphinx")
-    port = ("--port", str(plan.emulator_port))
+    port = ("--engine", engine, "--port", str(plan.emulator_port))
     return Program(
-        name="emulator",
-        command=python(plan, "emulator", *words, *port),
+        name=name,
+        command=python(plan, name, "-m", "workers.deepgram.emulator", *port, *words),
         ready=lambda _started: probes.http_answers(f"{plan.emulator}/v1/status"),
         address=plan.emulator,
         stage=UPSTREAM,
@@ -161,26 +162,11 @@ def emulator(plan: Plan) -> Program:
 
 def engine(plan: Plan) -> list[Program]:
     """Return the processes that move jobs."""
-    database = plan.environment["DATABASE_URL"]
-    beat_schedule = str(plan.options.data_dir / "beat-schedule")
     return [
-        Program(
-            name="dispatcher",
-            command=python(plan, "dispatcher", "manage.py", "run_dispatcher"),
-            ready=lambda _started: probes.has_connected(database, "dispatcher"),
-            stage=ENGINE,
-        ),
-        _worker(plan, "worker", queues=f"transcribe.{REGION}", threads=20),
-        _worker(plan, "webhooks", queues="webhooks,housekeeping", threads=10),
-        Program(
-            name="beat",
-            command=_celery(
-                *(plan, "beat", "beat", "--loglevel=INFO"),
-                *(f"--schedule={beat_schedule}", "--pidfile="),
-            ),
-            ready=lambda started: started.has_logged("beat: Starting"),
-            stage=ENGINE,
-        ),
+        dispatcher(plan),
+        worker(plan, "worker", queues=f"transcribe.{REGION}", threads=20),
+        worker(plan, "webhooks", queues="webhooks,housekeeping", threads=10),
+        beat(plan),
         Program(
             name="flower",
             command=_celery(
@@ -194,18 +180,55 @@ def engine(plan: Plan) -> list[Program]:
     ]
 
 
+def dispatcher(plan: Plan, name: str = "dispatcher", *words: str) -> Program:
+    """Return a dispatcher."""
+    database = plan.environment["DATABASE_URL"]
+    return Program(
+        name=name,
+        command=python(plan, name, "manage.py", "run_dispatcher", *words),
+        ready=lambda _started: probes.has_connected(database, name),
+        stage=ENGINE,
+    )
+
+
+def beat(plan: Plan, name: str = "beat") -> Program:
+    """Return the one process that calls the others by the clock."""
+    schedule = str(plan.options.data_dir / "beat-schedule")
+    return Program(
+        name=name,
+        command=_celery(
+            *(plan, name, "beat", "--loglevel=INFO"),
+            *(f"--schedule={schedule}", "--pidfile="),
+        ),
+        ready=lambda started: started.has_logged("beat: Starting"),
+        stage=ENGINE,
+    )
+
+
 def web(plan: Plan) -> Program:
     """Return the one web process: REST, pages and sockets on one port."""
+    return door(plan, "web", "asgi", port=plan.web_port)
+
+
+def door(
+    plan: Plan, name: str, interface: str, *words: str, port: int, grace: float = 10.0
+) -> Program:
+    """Return a web process: REST by "wsgi", all of it by "asgi"."""
+    url = f"http://{HOST}:{port}"
     return Program(
-        name="web",
+        name=name,
         command=python(
-            *(plan, "web", "-m", "granian", "--interface", "asgi"),
-            *("--host", HOST, "--port", str(plan.web_port), "--log-level", "warning"),
-            *("--respawn-failed-workers", "transcribe_platform.asgi:application"),
+            plan,
+            name,
+            *("-m", "granian", "--interface", interface, *words),
+            *("--host", HOST, "--port", str(port), "--log-level", "warning"),
+            "--respawn-failed-workers",
+            f"transcribe_platform.{interface}:application",
         ),
-        ready=lambda _started: probes.http_answers(f"{plan.web}/health/ready"),
-        address=plan.web,
+        ready=lambda _started: probes.http_answers(f"{url}/health/ready"),
+        address=url,
         stage=DOORS,
+        grace=grace,
     )
 
 
@@ -229,7 +252,8 @@ def python(plan: Plan, name: str, *words: str) -> Command:
     )
 
 
-def _worker(plan: Plan, name: str, *, queues: str, threads: int) -> Program:
+def worker(plan: Plan, name: str, *, queues: str, threads: int) -> Program:
+    """Return a worker of so many threads on these queues."""
     database = plan.environment["DATABASE_URL"]
     return Program(
         name=name,
@@ -249,6 +273,7 @@ def _celery(plan: Plan, name: str, *words: str) -> Command:
     return python(plan, name, "-m", "celery", *app, *words)
 
 
-def _free_or(port: int) -> int:
+def free_or(port: int) -> int:
+    """Return the port, or a free one where it is taken or 0."""
     is_taken = port == 0 or processes.port_is_open(port)
     return processes.free_port() if is_taken else port

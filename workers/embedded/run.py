@@ -76,7 +76,7 @@ def running(options: Options, view: View) -> Iterator[Platform]:
     with ExitStack() as stack:
         stack.callback(view.close)
         options.data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-        stack.enter_context(_locked(options))
+        stack.enter_context(locked(options))
         supervisor = stack.enter_context(Supervisor(show=view.show))
         urls = _launch_servers(options, supervisor)
         plan = plans.make_plan(options, urls=urls)
@@ -126,7 +126,7 @@ def _launch_servers(
 
 
 @contextmanager
-def _locked(options: Options) -> Iterator[None]:
+def locked(options: Options) -> Iterator[None]:
     """Hold the data folder: two platforms on one would tear it apart."""
     with (options.data_dir / "lock").open("w") as lock:
         try:

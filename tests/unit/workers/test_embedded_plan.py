@@ -100,8 +100,8 @@ def test_a_second_platform_on_the_same_folder_is_refused(tmp_path: Path) -> None
     options = Options(data_dir=tmp_path)
 
     with (
-        run._locked(options),
+        run.locked(options),
         pytest.raises(EmbeddedError, match="Another platform runs on"),
-        run._locked(options),
+        run.locked(options),
     ):
         pass

@@ -23,7 +23,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options; the limits are of the Deepgram project."""
         parser.add_argument("--tenant", default="default")
-        parser.add_argument("--region", default="local")
+        parser.add_argument(
+            "--region",
+            action="append",
+            metavar="NAME[=URL]",
+            help="one, or several with their addresses (local)",
+        )
         parser.add_argument("--max-concurrent", type=int, default=50)
         parser.add_argument("--max-per-minute", type=int, default=980)
         parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -38,19 +43,21 @@ class Command(BaseCommand):
             "max_concurrent": options["max_concurrent"],
             "max_per_minute": options["max_per_minute"],
         }
-        is_new = not Region.objects.filter(pk=options["region"]).exists()
-        regions.set_region(
-            name=options["region"],
-            changes={
-                "base_url": settings.DEEPGRAM_BASE_URL,
-                **(limits if is_new else {}),
-            },
-            actor=audit.COMMAND,
-            now=now,
-        )
+        pairs = [each.partition("=") for each in options["region"] or ["local"]]
+        for name, _, url in pairs:
+            is_new = not Region.objects.filter(pk=name).exists()
+            regions.set_region(
+                name=name,
+                changes={
+                    "base_url": url or settings.DEEPGRAM_BASE_URL,
+                    **(limits if is_new else {}),
+                },
+                actor=audit.COMMAND,
+                now=now,
+            )
         made = {
             "tenant": str(tenant.pk),
-            "region": options["region"],
+            "region": pairs[0][0],
             "api_key": self._find_key(tenant),
             "webhook_secret": secrets.get_or_create_tenant_secret(tenant),
         }

@@ -1,0 +1,67 @@
+"""What several regions on one machine are made of, before anything is started."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from workers.embedded import haproxy, regions
+from workers.embedded.plan import Options
+from workers.embedded.processes import EmbeddedError
+from workers.embedded.regions import REGIONS, Shape, make_stand
+
+URLS = {
+    "DATABASE_URL": "postgresql://here/db",
+    **{name: f"redis://{name}/0" for name in REGIONS},
+}
+
+
+def _make(folder: Path, **shape: object) -> regions.Stand:
+    options = Options(data_dir=folder, port=0)
+    return make_stand(options, Shape(**shape), urls=URLS)  # type: ignore[arg-type]
+
+
+def test_each_region_has_its_own_redis_and_upstream_and_shares_the_rest(tmp_path):
+    stand = _make(tmp_path)
+    environments = [plan.environment for plan in stand.plans.values()]
+
+    own = [{each[name] for each in environments} for name in ("REDIS_URL",)]
+    assert own == [{URLS[name] for name in REGIONS}]
+    assert len({plan.emulator for plan in stand.plans.values()}) == len(REGIONS)
+    for name in (
+        *("DATABASE_URL", "SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "MEDIA_ROOT"),
+        *("BASE_URL", "REGION_REDIS_URLS"),
+    ):
+        assert len({each[name] for each in environments}) == 1, name
+    assert environments[0]["BASE_URL"] == stand.front
+
+
+def test_a_region_has_its_own_dispatcher_workers_and_doors(tmp_path):
+    stand = _make(tmp_path)
+
+    names = [program.name for program in regions.programs(stand, "eu-west-1")]
+
+    assert names == [
+        f"{kind}-eu-west-1"
+        for kind in ("dispatcher", "worker", "webhooks", "web", "live")
+    ]
+
+
+@pytest.mark.parametrize("present", [REGIONS, REGIONS[:2]])
+def test_haproxy_takes_its_configuration(tmp_path, present):
+    try:
+        program = haproxy.find()
+    except EmbeddedError as error:
+        pytest.skip(f"NOT tested: {error}")
+    front = regions.front(_make(tmp_path, regions=present))
+
+    checked = subprocess.run(
+        (program, "-c", "-f", regions.CONFIG),
+        env=front.command.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert checked.returncode == 0, checked.stderr
+    assert "WARNING" not in checked.stderr

@@ -1,0 +1,50 @@
+"""HAProxy as the one door in front of several."""
+
+import shutil
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from signal import Signals
+
+from workers.embedded.processes import Command, EmbeddedError, port_is_open
+from workers.embedded.supervisor import Program
+
+HOW_TO_GET = "HAProxy is not installed: apt-get install haproxy (2.4 or later)."
+SECONDS = 5.0
+
+
+def find() -> str:
+    """Return the program. Raises EmbeddedError."""
+    # Daemons of the machine are not on everybody's path.
+    found = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+    if not found:
+        raise EmbeddedError(HOW_TO_GET)
+    return found
+
+
+def program(
+    config: Path, *, port: int, log: Path, environment: Mapping[str, str], stage: int
+) -> Program:
+    """Return it as a program; the configuration reads the environment."""
+    return Program(
+        name="haproxy",
+        command=Command(
+            argv=(find(), "-db", "-f", str(config)),
+            log=log,
+            env=environment,
+            stop_signal=Signals.SIGUSR1,  # what is under way ends first
+        ),
+        ready=lambda _started: port_is_open(port),
+        address=f"http://127.0.0.1:{port}",
+        stage=stage,
+        grace=5,
+    )
+
+
+def ask(admin: Path, command: str) -> str:
+    """Return what a running HAProxy answers on its admin socket."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(SECONDS)
+        connection.connect(str(admin))
+        connection.sendall(f"{command}\n".encode())
+        return b"".join(iter(lambda: connection.recv(65536), b"")).decode()

@@ -1,0 +1,63 @@
+"""`manage.py run_regions`: three regions on this machine, HAProxy in front."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+
+from workers.embedded import regions
+from workers.embedded.plan import Options
+from workers.embedded.processes import EmbeddedError
+from workers.embedded.supervisor import StopAsked
+from workers.embedded.view import View
+
+
+class Command(BaseCommand):
+    """Start PostgreSQL, three regions and HAProxy, and keep them running.
+
+    Reads no settings: it makes the environment they are read from. The upstreams are
+    emulators, whatever key the environment has.
+    """
+
+    help = __doc__
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--data-dir", type=Path, default=Path("var/regions"))
+        parser.add_argument("--port", type=int, default=8100, help="free one if taken")
+        parser.add_argument("--ready-file", type=Path, help="JSON, once all answers")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Run until SIGINT or SIGTERM."""
+        console = Console()
+        chosen = Options(
+            data_dir=options["data_dir"].resolve(),
+            port=options["port"],
+            ready_file=options["ready_file"],
+        )
+        try:
+            with regions.running(chosen, View(console), regions.Shape()) as running:
+                console.print(_greeting(running), highlight=False, soft_wrap=True)
+                running.supervisor.run()
+        except StopAsked:
+            console.print("stopped")
+        except EmbeddedError as error:
+            raise CommandError(str(error)) from error
+
+
+def _greeting(running: regions.Regions) -> str:
+    stand = running.stand
+    doors = "\n".join(
+        f"  {name:<10}{plan.web}   upstream {plan.emulator}"
+        for name, plan in stand.plans.items()
+    )
+    return f"""
+  Front     {stand.front}/v1/   (Authorization: Bearer {running.api_key})
+{doors}
+  Webhooks  signed with {running.webhook_secret}
+  HAProxy   echo 'show stat' | socat stdio {stand.admin}
+  Logs      {stand.options.logs}
+"""
