@@ -12,6 +12,8 @@ from urllib.parse import urlencode
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from transcripts.models import Transcript
+from transcripts.services import read_document
 from workers.deepgram.emulator.live import cells
 
 RATE = 16_000
@@ -73,6 +75,14 @@ def find_truth(audio: bytes) -> list[Word]:
     """Return the words that lie in the audio."""
     found = cells.find_words(audio, RATE)
     return [(each.text, _ms(each.start), _ms(each.end)) for each in found]
+
+
+def read_stored(job_id: str) -> list[Word]:
+    """Return the words that a session's transcript has."""
+    document = read_document(Transcript.objects.get(job_id=job_id))
+    (channel,) = document["results"]["channels"]
+    words = channel["alternatives"][0]["words"]
+    return [(each["word"], _ms(each["start"]), _ms(each["end"])) for each in words]
 
 
 def make_speech(seconds: float, *, seed: int) -> bytes:

@@ -2,17 +2,20 @@
 
 Twenty send the same audio to the door and to the upstream itself, at the same time: of
 each result, how much later the door's came. Then two hundred, which shall lose nothing.
-Customers, door and upstream share the machine.
+Then fifty whose upstream is killed twice: each socket shall live on, and each word told
+as final stand in the stored transcript. Customers, door and upstream share the machine.
 """
 
 import asyncio
 import time
 from collections.abc import Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import psutil
 
+from jobs.models import Region
 from tests.bench import ours, upstream
 from tests.bench.rows import Row, at_most, percentile
 from tests.bench.stage import Process, Stage
@@ -22,6 +25,7 @@ from tests.streams import (
     Heard,
     added_latencies,
     make_speech,
+    read_stored,
     stream_here,
     stream_paired,
 )
@@ -29,6 +33,10 @@ from workers.embedded import probes
 
 PAIRED, PAIRED_SECONDS = 20, 30.0
 MANY, MANY_SECONDS = 200, 20.0
+BROKEN, BROKEN_SECONDS = 50, 24.0
+OPEN_SECONDS = 0.04  # between two that open
+# The upstream lives so long, is killed, and comes again after the pause; twice.
+ALIVE_SECONDS, DEAD_SECONDS = 6.0, 2.0
 P99_MS = 10.0
 _MIB = 1024**2
 
@@ -45,6 +53,7 @@ def run(stage: Stage) -> list[Row]:
         before, began = door.cpu_seconds(), time.monotonic()
         heard, peak = asyncio.run(_open_many(url, token, door))
         share = (door.cpu_seconds() - before) / (time.monotonic() - began)
+        broken = _open_with_deaths(stage, url, token)
     cost = (
         f"{share:.0%} CPU, {alone / _MIB:.0f} MiB"
         f" + {(peak - alone) / MANY / 1024:.0f} KiB a session"
@@ -58,6 +67,7 @@ def run(stage: Stage) -> list[Row]:
             **at_most(len(heard) - count_whole(heard), 0),
         ),
         Row(bench="live", figure="… the ASGI process", ours=cost),
+        *judge_broken(broken),
     ]
 
 
@@ -82,6 +92,36 @@ def judge_pairs(pairs: Sequence[tuple[Heard, Heard]]) -> list[Row]:
     ]
 
 
+def judge_broken(heard: Sequence[Heard]) -> list[Row]:
+    """Hold what each was told against what was said, and against what is stored."""
+    closed = sum(each.reason != "client_closed" for each in heard)
+    missing = sum(
+        len(set(each.words) - set(read_stored(each.job_id))) for each in heard
+    )
+    told = sum(len(each.words) for each in heard)
+    breaks = sum(each.warnings.count("upstream_reconnected") for each in heard)
+    return [
+        Row(
+            bench="live",
+            figure=f"{len(heard)} sessions, upstream killed twice: sockets lost",
+            ours=f"{closed} ({breaks} times it was there again)",
+            **at_most(closed, 0),
+        ),
+        Row(
+            bench="live",
+            figure="… words told as final, not stored",
+            ours=f"{missing} of {told}",
+            **at_most(missing, 0),
+        ),
+        Row(
+            bench="live",
+            figure="… sessions not told all that was said, once",
+            ours=str(len(heard) - count_whole(heard)),
+            **at_most(len(heard) - count_whole(heard), 0),
+        ),
+    ]
+
+
 def count_whole(heard: Sequence[Heard]) -> int:
     """Count the sessions that were told all words once, and ended in order."""
     return sum(each.is_whole and each.reason == "client_closed" for each in heard)
@@ -99,7 +139,7 @@ async def _open_many(url: str, token: str, door: Process) -> tuple[list[Heard], 
     speeches = [make_speech(MANY_SECONDS, seed=number) for number in range(20)]
     streaming = asyncio.create_task(
         _spread(
-            stream_here(url, token, speeches[number % 20], delay=number * 0.02)
+            stream_here(url, token, speeches[number % 20], delay=number * OPEN_SECONDS)
             for number in range(MANY)
         )
     )
@@ -108,6 +148,26 @@ async def _open_many(url: str, token: str, door: Process) -> tuple[list[Heard], 
         peak = max(peak, _memory(door))
         await asyncio.wait([streaming], timeout=1.0)
     return streaming.result(), peak
+
+
+def _open_with_deaths(stage: Stage, url: str, token: str) -> list[Heard]:
+    """Stream from a thread: what is started here dies with the thread that did it."""
+    speeches = [make_speech(BROKEN_SECONDS, seed=number) for number in range(BROKEN)]
+    streams = _spread(
+        stream_here(url, token, audio, delay=number * OPEN_SECONDS)
+        for number, audio in enumerate(speeches)
+    )
+    port = free_port()
+    with ThreadPoolExecutor(1) as thread, ExitStack() as lives:
+        emulator = lives.enter_context(upstream.emulator(stage, port=port))
+        Region.objects.update(base_url=emulator.url)
+        streaming = thread.submit(asyncio.run, streams)
+        for _ in range(2):
+            time.sleep(ALIVE_SECONDS)
+            emulator.process.kill()
+            time.sleep(DEAD_SECONDS)
+            emulator = lives.enter_context(upstream.emulator(stage, port=port))
+        return streaming.result()
 
 
 async def _spread(streams: Iterator[Coroutine[Any, Any, Any]] | Any) -> list[Any]:

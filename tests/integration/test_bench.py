@@ -34,7 +34,7 @@ def test_a_row_says_by_what_it_is_judged_and_whether_it_held():
     )
 
 
-def test_the_live_bench_sees_what_is_late_and_what_is_missing():
+def test_the_live_bench_sees_what_is_late_and_what_is_missing(monkeypatch):
     audio = make_speech(1.0, seed=1)
     ours, direct = Heard(audio, reason="client_closed"), Heard(audio)
     for heard, at in ((ours, 5.02), (direct, 5.0)):
@@ -46,3 +46,7 @@ def test_the_live_bench_sees_what_is_late_and_what_is_missing():
     assert (late.ours, late.held) == ("20.0 ms (20.0)", False)
     assert (missing.ours, missing.held) == ("1 of 2", False)
     assert live.count_whole([ours]) == 0
+    ours.words = [("one", 0.0, 0.5), ("two", 0.5, 1.0)]
+    monkeypatch.setattr(live, "read_stored", lambda _job: ours.words[:1])
+    closed, lost, _ = live.judge_broken([ours, direct])
+    assert (closed.held, lost.ours, lost.held) == (False, "1 of 2", False)

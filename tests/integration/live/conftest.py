@@ -18,9 +18,11 @@ import redis
 from django.conf import settings
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from jobs import tickets
 from jobs.models import Job, Region
 from jobs.state import JobStatus
 from tests.factories import make_key, make_tenant
@@ -227,6 +229,7 @@ SETTINGS = {
     "LIVE_MAX_SECONDS": "60",
     "LIVE_ALLOWED_ORIGINS": "https://app.example.com",
     "DEEPGRAM_API_KEY": "test-key",
+    "EGRESS_ALLOW": "127.0.0.0/8",
 }
 
 
@@ -251,6 +254,13 @@ def me(
     yield Customer(live_door, upstream, broker)
     upstream.forget()
     broker.close()
+
+
+def make_ticket(me, *, at=None, **draft):
+    body = {"options": {}, "mode": "live", **draft}
+    return tickets.create_ticket(
+        tenant=me.tenant, api_key=me.key, draft=body, now=at or timezone.now()
+    )[1]
 
 
 def speech(seconds: float, seed: int = 1) -> bytes:

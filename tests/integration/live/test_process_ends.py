@@ -11,7 +11,6 @@ import psutil
 import pytest
 
 from jobs.models import Attempt, Job, Region
-from tests import streams
 from tests.integration.events.conftest import Door
 from tests.integration.live.conftest import (
     ROOT,
@@ -21,20 +20,9 @@ from tests.integration.live.conftest import (
     rounded,
     truth,
 )
-from tests.streams import make_speech
+from tests.streams import make_speech, read_stored
 from transcripts import live
-from transcripts.services import read_document
 from workers.embedded.processes import free_port, port_is_open, wait_until
-
-
-def stored_words(job_id: str) -> list[streams.Word]:
-    """Return what the transcript has."""
-    document = read_document(Job.objects.get(pk=job_id).transcript)
-    (channel,) = document["results"]["channels"]
-    words = channel["alternatives"][0]["words"]
-    return [
-        (each["word"], round(each["start"], 3), round(each["end"], 3)) for each in words
-    ]
 
 
 def visit(me, door) -> Customer:
@@ -75,7 +63,7 @@ def test_sigterm_ends_sessions_with_all_that_was_said(me, tmp_path):
     assert [closed for _, closed in ended] == [(1001, "shutdown")] * 3
     for talk, _ in ended:
         assert rounded(talk.words) == rounded(truth(audio))
-        assert stored_words(talk.job_id) == rounded(talk.words)
+        assert read_stored(talk.job_id) == rounded(talk.words)
     assert set(Attempt.objects.values_list("outcome", flat=True)) == {"ok"}
     assert me.is_free()
 
@@ -99,7 +87,7 @@ def test_what_was_told_as_final_outlives_the_process(me, tmp_path):
     job = Job.objects.get()
     assert job.status == "completed"
     assert "session_interrupted" in [each["code"] for each in job.warnings]
-    assert set(rounded(talk.words)) <= set(stored_words(str(job.pk)))
+    assert set(rounded(talk.words)) <= set(read_stored(str(job.pk)))
     assert Attempt.objects.get().outcome == "unknown"
 
 
@@ -129,7 +117,7 @@ def mortal():
 
 
 def test_no_word_is_missing_when_the_upstream_is_killed_twice(me, mortal):
-    """The short round of ``python -m tests.chaos.live``, each step when it is due."""
+    """The short round of ``python -m tests.bench live``, each step when it is due."""
     Region.objects.update(base_url=mortal.url)
     speeches = [make_speech(12.0, seed=number) for number in range(5)]
     third = len(speeches[0]) // 3
@@ -159,7 +147,7 @@ def test_no_word_is_missing_when_the_upstream_is_killed_twice(me, mortal):
     for (talk, closed), audio in zip(ended, speeches, strict=True):
         assert closed == (1000, "client_closed")
         assert rounded(talk.words) == rounded(truth(audio))
-        assert stored_words(talk.job_id) == rounded(talk.words)
+        assert read_stored(talk.job_id) == rounded(talk.words)
     assert me.is_free()
 
 

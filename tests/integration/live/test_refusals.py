@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from jobs import tickets
 from jobs.models import Attempt, Job
 from tests.factories import make_key
-from tests.integration.live.conftest import RAW
+from tests.integration.live.conftest import RAW, make_ticket
 
 PAGE = "https://app.example.com"
 
@@ -30,13 +30,6 @@ def refused(connecting):
     answer = asyncio.run(run())
     assert answer.headers["Content-Type"] == "application/problem+json"
     return answer.status_code, json.loads(bytes(answer.body))["code"]
-
-
-def make_ticket(me, *, at=None, **draft):
-    body = {"options": {}, "mode": "live", **draft}
-    return tickets.create_ticket(
-        tenant=me.tenant, api_key=me.key, draft=body, now=at or timezone.now()
-    )[1]
 
 
 def test_nobody_comes_in_who_may_not(me):
