@@ -1,6 +1,29 @@
-"""What every run of the tests says at its end."""
+"""What holds for every test, and what every run says at its end."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from jobs import log_context, tracing
+from workers.heartbeat import Heartbeat
 
 LOUD = "NOT tested"
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_the_test_before() -> Iterator[None]:
+    """Forget the trace and the names that a request of another test left."""
+    log_context.bind()
+    with tracing.within(None):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_thread_beats_here() -> Iterator[None]:
+    """Tests beat by hand: a thread would write rows into the tests after its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Heartbeat, "start", lambda self: None)
+        yield
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.db import connections
 from django.test import Client
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from jobs.models import Tenant
 from tests.chromium import launch, needs_chromium, violations
@@ -74,11 +74,8 @@ def watch(page, site):
 
 
 def sees(page, selector: str, text: str) -> None:
-    """Wait until something holds a text; a test that waits in vain fails."""
-    page.wait_for_function(
-        "([where, what]) => document.querySelector(where)?.innerText.includes(what)",
-        arg=[selector, text],
-    )
+    """Wait until something holds a text; a test that waits in vain says what it saw."""
+    expect(page.locator(selector)).to_contain_text(text, timeout=15_000)
 
 
 def test_an_operator_logs_in_looks_and_pauses_a_tenant(site):
