@@ -11,15 +11,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q, QuerySet, Sum
 
-from jobs import audit, services, tracing
+from jobs import audit, metrics, services, tracing
 from jobs.errors import Fault, ManyFaults, NotFound
-from jobs.models import ApiKey, Attempt, Batch, BatchState, Event, Job, Tenant
+from jobs.models import (
+    ApiKey,
+    Attempt,
+    Batch,
+    BatchState,
+    Event,
+    Job,
+    Mode,
+    Tenant,
+)
 from jobs.services import JobDraft
 from jobs.state import FINAL
 
@@ -113,7 +123,9 @@ def build_batch(
 
 
 def record_submit(batch: Batch) -> None:
-    """Write into the audit who submitted the batch."""
+    """Write into the audit who submitted the batch, and count its jobs."""
+    submitted = metrics.SUBMITTED.labels(Mode.ASYNC)
+    transaction.on_commit(partial(submitted.inc, batch.total))
     of: dict[str, Any] = (
         {"retry_of": str(batch.retry_of_id)} if batch.retry_of_id else {}
     )

@@ -6,11 +6,13 @@ Each moves one bounded slice a tick, so that a tick stays short whatever piled u
 import logging
 from collections import defaultdict
 from datetime import datetime
+from functools import partial
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import QuerySet
 
-from jobs import due, services
+from jobs import due, metrics, services
 from jobs.in_hand import take_snapshot
 from jobs.models import Attempt, Batch, BatchState, Job, Mode, Region
 from jobs.state import OPEN, JobStatus
@@ -41,6 +43,7 @@ def take_back_lost(*, now: datetime) -> int:
         crashed[job.crashes + 1 if job.started_at else job.crashes].append(job)
     for crashes, jobs in crashed.items():
         _hand_back_lost(jobs, crashes=crashes, now=now)
+    transaction.on_commit(partial(metrics.LOST.inc, len(lost)))
     logger.warning("leases lost", extra={"count": len(lost)})
     return len(lost)
 

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +19,16 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.db.models.sql import UpdateQuery
 
-from jobs import audit, lanes, log_context, quotas, regions, retention, tracing
+from jobs import (
+    audit,
+    lanes,
+    log_context,
+    metrics,
+    quotas,
+    regions,
+    retention,
+    tracing,
+)
 from jobs.errors import Erased, InvalidRequest, JobStateError
 from jobs.models import (
     ApiKey,
@@ -153,6 +163,9 @@ def write_jobs(jobs: Sequence[Job], *, api_key: ApiKey | None, now: datetime) ->
         Job.objects.bulk_create(jobs)
         submitted = {"reason": "submitted"}
         _write_events(jobs, at=now, data=submitted, actor=audit.actor_of(api_key))
+        for job in jobs:
+            if not job.batch_id:  # those of a batch are counted with it
+                transaction.on_commit(metrics.SUBMITTED.labels(job.mode).inc)
 
 
 def build_options(tenant: Tenant, asked: dict[str, Any]) -> dict[str, Any]:
@@ -276,6 +289,7 @@ def advance(
         if to in FINAL:
             quotas.settle(moved)
             retention.plan(moved, at=at)
+            transaction.on_commit(partial(metrics.count_ended, moved))
         _write_events(moved, at=at, data=data or {}, actor=actor)
     for job in moved:
         logger.info("job %s", to, extra=log_context.fields_of(job))
@@ -406,6 +420,11 @@ def close_attempt(
     closed = Attempt.objects.filter(
         pk=attempt.pk, outcome__in=[Attempt.Outcome.OPEN, Attempt.Outcome.UNKNOWN]
     ).update(outcome=outcome, finished_at=now, **{"error_code": "", **facts})
+    if closed:
+        count = partial(
+            metrics.count_call, attempt, outcome=outcome, now=now, facts=facts
+        )
+        transaction.on_commit(count)
     return closed > 0
 
 

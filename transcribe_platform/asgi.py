@@ -15,8 +15,11 @@ from transcribe_platform.body_guard import BodyGuard  # noqa: E402
 from workers.events import shutdown  # noqa: E402
 from workers.live import endpoint  # noqa: E402
 from workers.live.registry import get_registry  # noqa: E402
+from workers.monitoring import exposition  # noqa: E402
+from workers.monitoring.live import LiveDoor  # noqa: E402
 
 _django = BodyGuard(_unguarded)
+exposition.expose(LiveDoor())
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:

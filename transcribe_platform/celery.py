@@ -13,6 +13,7 @@ from kombu import Queue
 
 from jobs import log_context, tracing
 from workers.broker import mend_reconnect
+from workers.monitoring import exposition
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
 
@@ -83,6 +84,13 @@ app.autodiscover_tasks(["workers", "workers.webhooks"])
 @signals.setup_logging.connect
 def keep_our_logging(**_kwargs: Any) -> None:
     """Leave logging to Django: a connected receiver switches Celery's own off."""
+
+
+@signals.worker_init.connect
+@signals.beat_init.connect
+def show_metrics(**_kwargs: Any) -> None:
+    """Show what this process counts; `-P threads` is one process."""
+    exposition.expose()
 
 
 @signals.task_prerun.connect

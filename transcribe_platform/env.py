@@ -13,6 +13,7 @@ from typing import TypeVar
 from django.core.exceptions import ImproperlyConfigured
 
 _T = TypeVar("_T")
+MAX_PORT = 65535
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
 
@@ -70,6 +71,22 @@ def env_networks(name: str) -> list[str]:
             message = f"{name}: {error}. Name addresses or blocks such as 10.0.0.0/8."
             raise ImproperlyConfigured(message) from None
     return texts
+
+
+def env_ports(name: str) -> range:
+    """Return ports: of "9464" one, of "9464-9467" four, of "0" none."""
+    text = env_str(name, "0")
+    first, _, last = text.partition("-")
+    try:
+        ports = range(int(first), int(last or first) + 1)
+    except ValueError:
+        ports = range(0)
+    if ports == range(1):
+        return range(0)
+    if not ports or ports[0] < 1 or ports[-1] > MAX_PORT:
+        message = f"{name}={text!r} is no port. Use 9464, 9464-9467, or 0 for none."
+        raise ImproperlyConfigured(message)
+    return ports
 
 
 def checked(name: str, value: _T, check: Callable[[_T], object]) -> _T:

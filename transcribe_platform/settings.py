@@ -17,6 +17,7 @@ from transcribe_platform.env import (
     env_int,
     env_list,
     env_networks,
+    env_ports,
     env_str,
 )
 from transcribe_platform.introduction import INTRODUCTION
@@ -350,6 +351,12 @@ CONTENT_ERASERS = {
     "PAYLOAD": ["workers.webhooks.erasure.erase_deliveries"],
 }
 
+# Where each process shows its metrics: a port, a range of them where a server runs
+# several workers, or 0. `/metrics` at the public door is for whoever has the token, and
+# without one for this machine alone.
+METRICS_PORTS = env_ports("METRICS_PORT")
+METRICS_HOST = env_str("METRICS_HOST", "127.0.0.1")
+METRICS_TOKEN = env_str("METRICS_TOKEN", "")
 TASK_EVENTS = env_bool("TASK_EVENTS", default=False)
 # Traces go there, by OTLP over HTTP; "" makes none, and loads nothing for it. The
 # SDK's own variables (OTEL_TRACES_SAMPLER, OTEL_EXPORTER_OTLP_HEADERS …) hold too.

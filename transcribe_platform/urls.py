@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
-from transcribe_platform import health, pages
+from transcribe_platform import health, metrics, pages
 from transcribe_platform.openapi import openapi
 from transcribe_platform.problems import read_only
 from workers.console.views import console
@@ -25,7 +25,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("health/live", health.live),
     path("health/ready", health.ready),
     path("admin/", admin.site.urls),
-    path("", include("django_prometheus.urls")),
+    path("metrics", metrics.metrics),
 ]
 
 handler400 = "transcribe_platform.problems.bad_request"

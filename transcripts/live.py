@@ -16,7 +16,7 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from jobs import services, streams
+from jobs import metrics, services, streams
 from jobs.claims import Permits
 from jobs.errors import UpstreamError
 from jobs.models import ApiKey, Attempt, Job, Mode, Tenant
@@ -168,6 +168,7 @@ def close_abandoned(*, limit: int = 200) -> int:
         end = SessionEnd(job=job, attempt=attempt, ending=None)
         closed += end.commit(timezone.now())
     if closed:
+        metrics.LOST.inc(closed)
         logger.warning("live sessions were lost", extra={"count": closed})
     return closed
 

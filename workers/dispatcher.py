@@ -16,7 +16,7 @@ from django.utils import timezone
 from redis.client import PubSub
 
 from jobs import dispatch
-from workers import batch_keeper
+from workers import batch_keeper, metrics
 from workers.ratelimit.permits import get_permits
 from workers.webhooks import dispatch as webhook_dispatch
 
@@ -58,6 +58,9 @@ def _tick_on(stop: threading.Event, only_region: str | None) -> None:
                 closers.call()
             if webhook_dispatch.tick(now=timezone.now()):
                 pause = DRAIN_SECONDS  # what was sent makes room for more, soon
+            if not is_second:
+                metrics.TICK.observe(time.monotonic() - began)
+                metrics.CLAIMED.inc(len(ticked.claimed))
         except (DatabaseError, InterfaceError):
             logger.warning("database away, tick skipped", exc_info=True)
             connection.close()

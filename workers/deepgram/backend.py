@@ -14,13 +14,14 @@ import httpx
 from deepgram.core.api_error import ApiError
 
 from jobs.backoff import Failure
+from jobs.claims import Kind
 from jobs.errors import UpstreamError
 from transcripts.backends import (
     StoredAudio,
     TranscriptionRequest,
     TranscriptionResult,
 )
-from workers import network
+from workers import metrics, network
 from workers.deepgram import client, errors
 from workers.ratelimit.permits import get_permits
 
@@ -43,8 +44,10 @@ class DeepgramBackend:
         Raises UpstreamError for anything but a JSON answer.
         """
         region = request.region.name
+        connections = metrics.CONNECTIONS.labels(region, Kind.PRERECORDED)
         try:
-            result = self._transcribe(request)
+            with connections.track_inprogress():
+                result = self._transcribe(request)
         except UpstreamError as error:
             if error.failure == Failure.RATE_LIMITED:
                 wait = error.retry_after or COOLDOWN_SECONDS

@@ -20,6 +20,8 @@ from workers.embedded.supervisor import Program
 ROOT = Path(__file__).parents[2]
 REGION = "local"
 HOST = "127.0.0.1"
+# The processes that show metrics, each on a port of its own.
+MEASURED = ("web", "dispatcher", "worker", "webhooks", "beat")
 SERVERS, UPSTREAM, ENGINE, DOORS = range(4)  # stages: later ones stop earlier
 
 
@@ -49,6 +51,7 @@ class Plan:
     flower_port: int
     emulator_port: int | None
     flower_login: str
+    metrics_ports: Mapping[str, int]
 
     @property
     def web(self) -> str:
@@ -107,7 +110,16 @@ def make_plan(
         flower_port=free_or(5555 if options.port else 0),
         emulator_port=emulator_port,
         flower_login=kept["flower_login"],
+        metrics_ports={name: processes.free_port() for name in MEASURED},
     )
+
+
+def metrics_targets(plan: Plan) -> list[dict[str, object]]:
+    """Return the processes as Prometheus' file_sd_configs reads them."""
+    return [
+        {"targets": [f"{HOST}:{port}"], "labels": {"process": name}}
+        for name, port in plan.metrics_ports.items()
+    ]
 
 
 def load_secrets(path: Path) -> dict[str, str]:
@@ -245,6 +257,7 @@ def python(plan: Plan, name: str, *words: str) -> Command:
         env={
             **plan.environment,
             "PGAPPNAME": name,
+            "METRICS_PORT": str(plan.metrics_ports.get(name, 0)),
             "OTEL_SERVICE_NAME": f"transcription-{name}",
         },
         cwd=ROOT,

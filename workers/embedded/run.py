@@ -50,6 +50,10 @@ class Platform:
                 "webhook_secret": self.webhook_secret,
                 "database_url": self.plan.environment["DATABASE_URL"],
                 "redis_url": self.plan.environment["REDIS_URL"],
+                "metrics": {
+                    name: f"http://{plans.HOST}:{port}/metrics"
+                    for name, port in self.plan.metrics_ports.items()
+                },
                 "pids": pids,
             },
             indent=2,
@@ -96,6 +100,8 @@ def running(options: Options, view: View) -> Iterator[Platform]:
             api_key=made["api_key"],
             webhook_secret=made["webhook_secret"],
         )
+        targets = json.dumps(plans.metrics_targets(plan), indent=2)
+        (options.data_dir / "metrics-targets.json").write_text(targets + "\n")
         platform.write_ready_file()
         yield platform
 

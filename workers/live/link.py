@@ -16,10 +16,11 @@ from typing import Any, Protocol
 
 from django.conf import settings
 
-from jobs import tracing
+from jobs import claims, tracing
 from jobs.backoff import Failure
 from jobs.errors import StaleJobState, UpstreamError
 from transcripts.live import Break
+from workers import metrics
 from workers.deepgram.live import IDLE, LiveCall
 from workers.live import ends
 from workers.live.alignment import Clock, read_channel
@@ -124,7 +125,7 @@ class Link:
         while True:
             try:
                 if call := await connecting:
-                    with self._traced(call):
+                    with self._traced(call), self._counted():
                         await self._converse(call)
             except UpstreamError as error:
                 if not await self._may_go_on(error):
@@ -166,6 +167,10 @@ class Link:
             transcription__request_id=call.request_id,
             transcription__claim=self.calls.job.lease_token,
         )
+
+    def _counted(self) -> AbstractContextManager[object]:
+        region = self.calls.attempt.region_id
+        return metrics.CONNECTIONS.labels(region, claims.Kind.STREAM).track_inprogress()
 
     async def _converse(self, call: LiveCall) -> None:
         """Return when all was heard; raises UpstreamError when the call breaks."""

@@ -1,4 +1,4 @@
-"""How telling customers goes: attempts of the last hour, by target.
+"""How telling customers goes: attempts of the last hour, by target; what is due.
 
 The newest ten thousand at most, off the primary key, which grows with time.
 """
@@ -13,6 +13,7 @@ from uuid import UUID
 from django.db import connection
 
 LOOKED_AT = 10_000
+COUNTED = 20_000
 WINDOW = timedelta(hours=1)
 
 _ATTEMPTS = """
@@ -30,6 +31,19 @@ JOIN LATERAL (
 ) AS d ON true
 LEFT JOIN webhooks_webhookendpoint AS e ON e.id = d.endpoint_id
 GROUP BY 1, 2
+"""
+_DUE = """
+SELECT
+  (SELECT count(*) FROM (
+    SELECT 1 FROM webhooks_webhookdelivery
+    WHERE next_attempt_at <= %(now)s AND NOT is_held LIMIT %(most)s) AS due),
+  (SELECT next_attempt_at FROM webhooks_webhookdelivery
+   WHERE next_attempt_at IS NOT NULL AND NOT is_held
+   ORDER BY next_attempt_at LIMIT 1),
+  (SELECT count(*) FROM (
+    SELECT 1 FROM webhooks_webhookdelivery WHERE is_held LIMIT %(most)s) AS held),
+  (SELECT count(*) FROM webhooks_webhookendpoint
+   WHERE trial_wait_seconds > 0 AND is_enabled)
 """
 
 
@@ -64,6 +78,30 @@ class Deliveries:
     def slowest(self, most: int) -> list[Target]:
         """Return the targets that take longest, slowest first."""
         return sorted(self.targets, key=lambda each: -each.p95_ms)[:most]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Deliveries that should be on their way; those in hand are due later."""
+
+    number: int
+    oldest_at: datetime | None
+    held: int
+    circuits_open: int
+
+    def late_by(self, *, now: datetime) -> timedelta:
+        """Return how late the oldest is."""
+        return max(timedelta(), now - (self.oldest_at or now))
+
+
+def read_due(*, now: datetime) -> Waiting:
+    """Count what is due or held, up to a bound."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DUE, {"now": now, "most": COUNTED})
+        number, oldest_at, held, circuits_open = cursor.fetchone()
+    return Waiting(
+        number=number, oldest_at=oldest_at, held=held, circuits_open=circuits_open
+    )
 
 
 def read_deliveries(*, now: datetime) -> Deliveries:

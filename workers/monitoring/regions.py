@@ -5,6 +5,7 @@ What Redis would say is None while it is away; what the rows say is there anyway
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import compress
 
 import redis
 from django.conf import settings
@@ -12,6 +13,11 @@ from django.conf import settings
 from jobs.claims import Kind
 from jobs.models import Region
 from workers.ratelimit.permits import Look, RedisPermits
+
+STATES = (
+    *("disabled", "drained", "paused", "unknown"),
+    *("breaker open", "cooling down", "pinned", "well"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,16 +34,17 @@ class RegionFigures:
         """Say in a word how it is; the operator's will comes first."""
         row, ledger = self.region, self.prerecorded
         is_paused = row.paused_until is not None and row.paused_until > now
-        signs = {
-            "disabled": not row.is_enabled,
-            "drained": row.is_drained,
-            "paused": is_paused,
-            "unknown": ledger is None,
-            "breaker open": self.breaker not in {"closed", ""},
-            "cooling down": ledger is not None and ledger.cooldown_ms > 0,
-            "pinned": row.is_pinned,
-        }
-        return next((name for name, is_so in signs.items() if is_so), "well")
+        signs = (
+            not row.is_enabled,
+            row.is_drained,
+            is_paused,
+            ledger is None,
+            self.breaker not in {"closed", ""},
+            ledger is not None and ledger.cooldown_ms > 0,
+            row.is_pinned,
+            True,
+        )
+        return next(compress(STATES, signs))
 
 
 def read_regions(*, permits: RedisPermits) -> list[RegionFigures]:

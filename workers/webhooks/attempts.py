@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
+from workers import metrics
 from workers.webhooks import health, schedule
 from workers.webhooks.models import DeliveryAttempt, Trigger, WebhookDelivery
 from workers.webhooks.schedule import Answer, Status, Step
@@ -78,15 +79,28 @@ def record_attempt(
                 disable=step.disable,
                 now=now,
             )
+    outcome = str(step.status) if moved else "stale"
+    _count(delivery, tried, outcome=outcome)
     logger.info(
         "webhook attempt",
         extra={
             "delivery_id": delivery.pk,
             "tenant_id": delivery.tenant_id,
-            "status": step.status if moved else "stale",
+            "status": outcome,
             "answer": answer.status_code or answer.error,
         },
     )
+
+
+def _count(delivery: WebhookDelivery, tried: Tried, *, outcome: str) -> None:
+    answer, was = tried.answer, delivery.status
+    metrics.count_webhook(
+        outcome=outcome,
+        status_code=answer.status_code,
+        seconds=answer.duration_ms / 1000,
+    )
+    if outcome == Status.DELIVERED and was != Status.DELIVERED:
+        metrics.count_delivered(created_at=delivery.created_at, now=tried.ended_at)
 
 
 def settle(delivery: WebhookDelivery, step: Step, *, now: datetime) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from workers import dispatcher
+from workers.monitoring import exposition
+from workers.monitoring.shared import SharedState
 
 
 class Command(BaseCommand):
@@ -24,4 +26,5 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
+        exposition.expose(SharedState())
         dispatcher.run(stop=stop, only_region=options["region"])

@@ -1,0 +1,104 @@
+"""What this process did to jobs and calls, counted for Prometheus.
+
+Counted where it happens and once it is committed, so that the sum over all processes
+is the platform's. What no process can know by itself (the queue, the permits in use)
+``workers.monitoring`` reads. Labels are bounded: no tenants, no ids.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from prometheus_client import Counter, Histogram, disable_created_metrics
+
+from jobs.models import Attempt, Job, Mode
+from jobs.state import JobStatus
+
+# When a counter began is of no use to Prometheus, and half of what would be told.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+OTHER, NONE = "other", "none"
+_STATUSES = {status.value for status in HTTPStatus}
+
+# The first two names, labels and buckets are the reference architecture's.
+REQUESTS = Counter(
+    "transcription_requests_total",
+    "Jobs that ended, whichever door they came through.",
+    ["status", "model", "region"],
+)
+LATENCY = Histogram(
+    "transcription_latency_seconds",
+    "A successful prerecorded call, from its begin to its committed result.",
+    ["model"],
+    buckets=(0.5, 1, 2, 5, 10, 30, 60, 120),
+)
+TURNAROUND = Histogram(
+    "transcription_turnaround_seconds",
+    "A completed job, from submit to end.",
+    ["mode"],
+    buckets=(0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400),
+)
+SUBMITTED = Counter(
+    "transcription_jobs_submitted_total", "Jobs that were accepted.", ["mode"]
+)
+CALLS = Counter(
+    "deepgram_calls_total",
+    "Calls that ended, by HTTP status; a stream's is 101, none: no answer.",
+    ["region", "kind", "outcome", "code"],
+)
+AUDIO = Counter(
+    "transcription_audio_seconds_total",
+    "Audio that the upstream heard.",
+    ["model", "region"],
+)
+COST = Counter(
+    "transcription_cost_dollars_total",
+    "What that costs by the price list.",
+    ["model", "region"],
+)
+LOST = Counter(
+    "transcription_leases_lost_total", "Claims whose worker was not heard of any more."
+)
+
+
+def count_ended(jobs: Iterable[Job]) -> None:
+    """Count jobs that came to their end."""
+    for job in jobs:
+        model = name_model(job.options.get("model"))
+        REQUESTS.labels(job.status, model, job.region_id or NONE).inc()
+        if job.status == JobStatus.COMPLETED and job.finished_at:
+            taken = job.finished_at - job.created_at
+            TURNAROUND.labels(job.mode).observe(taken.total_seconds())
+
+
+def count_call(
+    attempt: Attempt, *, outcome: str, now: datetime, facts: Mapping[str, Any]
+) -> None:
+    """Count a call that ended, with what it cost."""
+    is_live = attempt.job.mode == Mode.LIVE
+    model, region = name_model(attempt.model), attempt.region_id
+    code = facts.get("status_code")
+    CALLS.labels(
+        region,
+        "stream" if is_live else "prerecorded",
+        outcome,
+        NONE if code is None else str(code) if code in _STATUSES else OTHER,
+    ).inc()
+    AUDIO.labels(model, region).inc(facts.get("audio_seconds") or 0.0)
+    COST.labels(model, region).inc(float(facts.get("cost_estimate") or 0))
+    if outcome == Attempt.Outcome.OK and not is_live:
+        LATENCY.labels(model).observe((now - attempt.started_at).total_seconds())
+
+
+@lru_cache(maxsize=256)
+def name_model(model: Any) -> str:
+    """Return the entry of the price lists that a model is one of, or "other".
+
+    Customers may name whatever they like; these are the values that a label has.
+    """
+    known = {*settings.PRICES_PER_MINUTE, *settings.LIVE_PRICES_PER_MINUTE}
+    names = [name for name in known if str(model).startswith(name)]
+    return max(names, key=len, default=OTHER)
