@@ -80,17 +80,23 @@ def count_call(
     """Count a call that ended, with what it cost."""
     is_live = attempt.job.mode == Mode.LIVE
     model, region = name_model(attempt.model), attempt.region_id
-    code = facts.get("status_code")
+    answered = facts.get("status_code")
     CALLS.labels(
         region,
         "stream" if is_live else "prerecorded",
         outcome,
-        NONE if code is None else str(code) if code in _STATUSES else OTHER,
+        _name_status(answered),
     ).inc()
     AUDIO.labels(model, region).inc(facts.get("audio_seconds") or 0.0)
     COST.labels(model, region).inc(float(facts.get("cost_estimate") or 0))
     if outcome == Attempt.Outcome.OK and not is_live:
         LATENCY.labels(model).observe((now - attempt.started_at).total_seconds())
+
+
+def _name_status(status: int | None) -> str:
+    if status is None:
+        return NONE
+    return str(status) if status in _STATUSES else OTHER
 
 
 @lru_cache(maxsize=256)
