@@ -6,6 +6,12 @@ SHUTDOWN = End(reason="shutdown", code=1001)
 CANCELED = End(reason="canceled", code=1000)
 CLIENT_CLOSED = End(reason="client_closed")
 CLIENT_GONE = End(reason="client_gone")
+KEY_ENDED = End(
+    reason="key_ended",
+    code=4401,
+    error_code="key_invalid",
+    detail="The API key may not be used any more.",
+)
 SERVER_ERROR = End(
     reason="server_error",
     code=1011,

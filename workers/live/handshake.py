@@ -4,7 +4,6 @@ A handshake is a request like any other: it goes through Django, so that keys, t
 and problems are those of the API. The view that lets it in leaves the session here.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -40,7 +39,6 @@ class Opened:
     address: IPAddress | None
     dialect: Dialect
     subprotocol: str | None = None
-    headers: Sequence[tuple[bytes, bytes]] = ()
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ Places are taken by a request's thread; sessions live on the event loop.
 """
 
 import asyncio
+import logging
 import threading
 import time
 from functools import cache
@@ -11,25 +12,39 @@ from typing import Protocol
 from uuid import UUID
 
 from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+from django.utils import timezone
 
+from jobs import authentication
+from jobs.addresses import IPAddress
 from jobs.errors import ServiceUnavailable
 from jobs.models import Job
 from workers.heartbeat import Heartbeat
 from workers.ratelimit.permits import get_permits
 
+logger = logging.getLogger(__name__)
+
 # When all end: how long what was said may take to be stored.
 STORE_SECONDS = 5.0
+SCOPE = "jobs:write"
 LOOK_SECONDS = 0.05
 
 
 class Endable(Protocol):
     """A session, as far as others may speak to it; from any thread."""
 
+    @property
+    def key_use(self) -> tuple[UUID, IPAddress | None]:
+        """Whose key opened it, and from where."""
+
     def shut_down(self) -> None:
         """The process is to stop."""
 
     def lose(self) -> None:
         """Its job is not ours any more: canceled, or taken for abandoned."""
+
+    def lose_key(self) -> None:
+        """Its key was revoked, has expired, or may not do this any more."""
 
 
 class Registry:
@@ -71,6 +86,18 @@ class Registry:
         if session:
             session.lose()
 
+    def check_keys(self) -> None:
+        """End the sessions whose key may not be used any more."""
+        with self._lock:
+            here = list(self._sessions.values())
+        if not here:
+            return
+        uses = {session.key_use for session in here}
+        usable = authentication.find_usable(uses, scope=SCOPE, now=timezone.now())
+        for session in here:
+            if session.key_use not in usable:
+                session.lose_key()
+
     async def end_all(self) -> None:
         """End every session, and those that still come; return when all have ended."""
         with self._lock:
@@ -95,6 +122,19 @@ def get_registry() -> Registry:
     return Registry()
 
 
+class LiveHeartbeat(Heartbeat):
+    """Looks after the keys of what it keeps alive, too."""
+
+    def beat(self) -> None:
+        """Renew everything once, and end what may not go on."""
+        super().beat()
+        try:
+            get_registry().check_keys()
+        except (DatabaseError, InterfaceError):
+            logger.warning("keys of live sessions not checked")
+            connection.close()
+
+
 _making = threading.Lock()
 
 
@@ -106,7 +146,7 @@ def get_heartbeat() -> Heartbeat:
 
 @cache
 def _make_heartbeat() -> Heartbeat:
-    heartbeat = Heartbeat(
+    heartbeat = LiveHeartbeat(
         queues=[], slots=0, permits=get_permits(), on_lost=get_registry().lose
     )
     heartbeat.start()

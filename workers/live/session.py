@@ -11,10 +11,12 @@ import math
 import time
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 
 from jobs import tracing
+from jobs.addresses import IPAddress
 from jobs.errors import InvalidRequest, ServiceUnavailable
 from jobs.models import Job
 from transcripts import live
@@ -90,6 +92,7 @@ class Session:
             watching.cancel()
             await self._drain(linking, end)
             job = await self._finish()
+            logger.info("live session ended", extra={"reason": end.reason})
             await self._let_go()  # before a goodbye that nobody may listen to
             await self._say_goodbye(telling, end, job)
         finally:
@@ -103,6 +106,11 @@ class Session:
 
     # --- from any thread
 
+    @property
+    def key_use(self) -> tuple[UUID, IPAddress | None]:
+        """Whose key opened it, and from where."""
+        return self._opened.api_key.pk, self._opened.address
+
     def shut_down(self) -> None:
         """End it: the process stops."""
         self._loop.call_soon_threadsafe(self.end, ends.SHUTDOWN)
@@ -110,6 +118,10 @@ class Session:
     def lose(self) -> None:
         """End it: its job was ended by somebody else."""
         self._loop.call_soon_threadsafe(self.end, ends.CANCELED)
+
+    def lose_key(self) -> None:
+        """End it: its key may not be used any more."""
+        self._loop.call_soon_threadsafe(self.end, ends.KEY_ENDED)
 
     # --- from the link
 
@@ -156,7 +168,7 @@ class Session:
                 self._heard_at = time.monotonic()
                 if isinstance(message, str):
                     self._obey(message)
-                elif message:
+                elif message or not self._dialect.empty:
                     await self._take(message)
                 else:
                     self._do(self._dialect.empty)
@@ -192,12 +204,8 @@ class Session:
         if len(audio) > MAX_FRAME_BYTES:
             self.end(ends.frame_too_large(MAX_FRAME_BYTES))
             return
-        now = time.monotonic()
-        self._first_audio_at = self._first_audio_at or now
-        for piece in self._cutter.cut(bytes(audio), at=now - self._first_audio_at):
-            end = piece.start + piece.seconds
-            self._backlog.push(piece, end=end)
-        self._link.wake()
+        if audio:
+            self._keep(audio, now=time.monotonic())
         wait = max(self._frames.take(1), self._bytes.take(len(audio)))
         if wait:
             await asyncio.sleep(wait)
@@ -205,6 +213,12 @@ class Session:
             self._heard_at = math.inf  # it is we who do not listen
             await self._link.wait_for_room()
         self._heard_at = time.monotonic()
+
+    def _keep(self, audio: bytes, *, now: float) -> None:
+        self._first_audio_at = self._first_audio_at or now
+        for piece in self._cutter.cut(bytes(audio), at=now - self._first_audio_at):
+            self._backlog.push(piece, end=piece.start + piece.seconds)
+        self._link.wake()
 
     def _must_wait(self) -> bool:
         """Tell whether the client is to be slowed down, by not reading it."""

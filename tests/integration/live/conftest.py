@@ -162,9 +162,10 @@ class Customer:
         headers: Any = None,
         key: str | None = None,
         path: str = "/v1/live",
+        by: Any = None,
         **query: Any,
     ) -> Any:
-        """Open a socket as the library does."""
+        """Open a socket as the library does, ``by`` options of its own."""
         sent = {"Authorization": f"Bearer {key or self.text}"} if key != "" else {}
         origin = (headers or {}).pop("Origin", None)
         return connect(
@@ -174,6 +175,7 @@ class Customer:
             proxy=None,
             compression=None,
             max_size=None,
+            **(by or {}),
         )
 
     @asynccontextmanager
@@ -227,6 +229,7 @@ SETTINGS = {
     "LIVE_STALL_SECONDS": "3",
     "LIVE_SLOW_SECONDS": "1",
     "LIVE_MAX_SECONDS": "60",
+    "LEASE_SECONDS": "3",  # so the heart beats each second
     "LIVE_ALLOWED_ORIGINS": "https://app.example.com",
     "DEEPGRAM_API_KEY": "test-key",
     "EGRESS_ALLOW": "127.0.0.0/8",

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import socket
 from contextlib import suppress
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
 from jobs.models import Attempt, Job
-from tests.integration.live.conftest import speech
+from tests.integration.live.conftest import RAW, speech
 
 
 def run_session(me, act):
@@ -81,6 +82,33 @@ def test_who_keeps_alive_is_not_silent(me):
     _, closed = run_session(me, act)
 
     assert closed == (1000, "client_closed")
+
+
+def test_who_does_not_read_is_let_go_of_and_has_a_transcript(me):
+    """By Deepgram's door, which answers nonsense with as much of it."""
+
+    async def run():
+        # Little is under way in small segments, so that what is told soon has no room.
+        narrow = socket.socket()
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        narrow.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+        narrow.connect(("127.0.0.1", me.door.port))
+        by = {"sock": narrow, "max_queue": 1}
+        async with me.connect(path="/v1/listen", by=by, **RAW) as deaf:
+            await deaf.send(speech(5.0, seed=9))
+            for _ in range(55):
+                await deaf.send("x" * 4096)
+            assert await asyncio.to_thread(me.settles)
+            with suppress(ConnectionClosed):
+                while True:
+                    await deaf.recv()
+            return deaf.close_code
+
+    assert asyncio.run(run()) in {1008, 1006}
+    assert "slow_reader" in me.door.log.read_text()
+    job = Job.objects.get()
+    assert job.status == "completed"
+    assert job.transcript.words > 0
 
 
 def test_who_vanishes_leaves_a_transcript(me):

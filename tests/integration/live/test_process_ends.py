@@ -69,7 +69,7 @@ def test_sigterm_ends_sessions_with_all_that_was_said(me, tmp_path):
 
 
 def test_what_was_told_as_final_outlives_the_process(me, tmp_path):
-    door = Door(tmp_path, **SETTINGS, LEASE_SECONDS="1").wait()
+    door = Door(tmp_path, **{**SETTINGS, "LEASE_SECONDS": "1"}).wait()
     them = visit(me, door)
 
     async def run():
