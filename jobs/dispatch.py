@@ -131,7 +131,7 @@ def _celery() -> Any:
 
 
 @cache
-def _connection_of(region: str) -> Any:
+def connection_of(region: str) -> Any:
     """Return the broker connection of a region with its own Redis, or None."""
     url = settings.REGION_REDIS_URLS.get(region)
     return _celery().connection_for_write(url) if url else None
@@ -179,7 +179,7 @@ def _send_one(job: Job) -> None:
             task_id=claims.permit_of(job).member,
             queue=queue_of(job.region_id or ""),
             priority=job.priority,
-            connection=_connection_of(job.region_id or ""),
+            connection=connection_of(job.region_id or ""),
         )
 
 

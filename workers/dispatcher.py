@@ -56,7 +56,7 @@ def _tick_on(stop: threading.Event, only_region: str | None) -> None:
             is_second = ticked.is_crowded
             if ticked.has_lost_live:
                 closers.call()
-            if webhook_dispatch.tick(now=timezone.now()):
+            if webhook_dispatch.tick(now=timezone.now(), region=only_region):
                 pause = DRAIN_SECONDS  # what was sent makes room for more, soon
             if not is_second:
                 metrics.TICK.observe(time.monotonic() - began)

@@ -177,7 +177,7 @@ def launch(stand: Stand, supervisor: Supervisor) -> dict[str, str]:
 def programs(stand: Stand, region: str) -> Iterator[Program]:
     """Yield the processes of ours in one region."""
     plan, threads = stand.plans[region], stand.shape.threads
-    queues, hooks = f"transcribe.{region}", "webhooks,housekeeping"
+    queues, hooks = f"transcribe.{region}", f"webhooks.{region},housekeeping"
     yield plans.dispatcher(plan, f"dispatcher-{region}", "--region", region)
     if stand.shape.is_lean:
         both = f"{queues},{hooks}"

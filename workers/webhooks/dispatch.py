@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Case, Count, F, Sum, Value, When
+from django.db.models import Case, Count, F, Value, When
 
 from jobs import dispatch as jobs_dispatch
 from jobs.dispatch import BROKER_AWAY
@@ -107,16 +108,25 @@ class Claim:
     token: int
 
 
-def tick(*, now: datetime) -> list[Claim]:
+def tick(*, now: datetime, region: str | None = None) -> list[Claim]:
     """Run one round; return what was claimed, sent or not."""
     events_wait, is_due, is_trial_due = _find_work(now)
     if events_wait:
         fan_out.fan_out(limit=EVENTS_PER_TICK, now=now)
     if is_trial_due:
         circuits.settle(now=now)
-    claims = claim(now=now) if events_wait or is_due or is_trial_due else []
-    send(claims, now=now)
+    has_work = events_wait or is_due or is_trial_due
+    claims = claim(now=now, region=region) if has_work else []
+    send(claims, now=now, region=region)
     return claims
+
+
+def queue_of(region: str | None) -> str:
+    """Return the queue of the workers that hear a region's dispatcher.
+
+    Where a region has a Redis of its own, only its own workers do.
+    """
+    return f"{QUEUE}.{region}" if region in settings.REGION_REDIS_URLS else QUEUE
 
 
 def _find_work(now: datetime) -> tuple[bool, bool, bool]:
@@ -127,12 +137,14 @@ def _find_work(now: datetime) -> tuple[bool, bool, bool]:
     return events_wait, bool(is_due), bool(is_trial_due)
 
 
-def claim(*, now: datetime) -> list[Claim]:
+def claim(*, now: datetime, region: str | None = None) -> list[Claim]:
     """Claim the due deliveries that may start now; a lost claim is due again."""
     with transaction.atomic():
         if not _is_alone():
             return []
-        slots, held = count_slots(now=now), count_held(now=now)
+        here, everywhere = count_slots(now=now, queue=queue_of(region))
+        held = count_held(now=now)
+        slots = min(everywhere, held.by_tenant.total() + here)
         free = slots - held.by_tenant.total()
         if free <= 0:
             return []
@@ -181,11 +193,18 @@ def _take(
     return [Claim(delivery_id=each.id, token=tokens[each.id] + 1) for each in chosen]
 
 
-def count_slots(*, now: datetime) -> int:
-    """Return the threads of the webhook workers that are alive."""
+def count_slots(*, now: datetime, queue: str) -> tuple[int, int]:
+    """Return the threads of live webhook workers: of this queue, and of all."""
     seen_since = now - timedelta(seconds=WORKER_SEEN_SECONDS)
-    live = Worker.objects.filter(seen_at__gte=seen_since, queues__contains=[QUEUE])
-    return int(live.aggregate(slots=Sum("slots", default=0))["slots"])
+    here = everywhere = 0
+    for worker in Worker.objects.filter(seen_at__gte=seen_since):
+        here += worker.slots * (queue in worker.queues)
+        everywhere += worker.slots * any(map(_is_ours, worker.queues))
+    return here, everywhere
+
+
+def _is_ours(queue: str) -> bool:
+    return queue == QUEUE or queue.startswith(f"{QUEUE}.")
 
 
 def count_held(*, now: datetime) -> Held:
@@ -239,13 +258,13 @@ def _query_due(sql: str, **parameters: Any) -> list[Due]:
         ]
 
 
-def send(claims: Iterable[Claim], *, now: datetime) -> None:
+def send(claims: Iterable[Claim], *, now: datetime, region: str | None = None) -> None:
     """Publish claims; what cannot be sent is handed back at once."""
     broker_is_away = False
     for each in claims:
         try:
             if not broker_is_away:  # do not wait for it once a delivery
-                _publish(each)
+                _publish(each, region)
         except BROKER_AWAY:
             logger.warning("broker away, webhook claims handed back")
             broker_is_away = True
@@ -262,10 +281,11 @@ def hand_back(claim: Claim, *, now: datetime) -> None:
     )
 
 
-def _publish(claim: Claim) -> None:
+def _publish(claim: Claim, region: str | None) -> None:
     jobs_dispatch.publish(
         DELIVER_TASK,
         kwargs={"delivery_id": str(claim.delivery_id), "claim_token": claim.token},
         task_id=f"{claim.delivery_id}.{claim.token}",
-        queue=QUEUE,
+        queue=queue_of(region),
+        connection=jobs_dispatch.connection_of(region or ""),
     )

@@ -120,7 +120,7 @@ def test_a_success_lets_all_of_them_go(world):
 
 
 def test_what_is_held_back_keeps_no_tick_busy(world, monkeypatch):
-    monkeypatch.setattr(dispatch, "_publish", lambda _claim: None)
+    monkeypatch.setattr(dispatch, "_publish", lambda *_claim: None)
     open_circuit(world, number=30)
     world.announce()
     dispatch.tick(now=world.now)

@@ -51,7 +51,9 @@ def claimed() -> Counter[uuid.UUID]:
 @pytest.fixture
 def sent(monkeypatch) -> list[dispatch.Claim]:
     found: list[dispatch.Claim] = []
-    monkeypatch.setattr(dispatch, "_publish", found.append)
+    monkeypatch.setattr(
+        dispatch, "_publish", lambda claim, _region: found.append(claim)
+    )
     return found
 
 
@@ -76,6 +78,23 @@ def test_one_tick_takes_an_event_to_the_broker(world, sent):
     assert (delivery.is_claimed, delivery.claim_token) == (True, 1)
     assert delivery.next_attempt_at == START + services.claim_time()
     assert dispatch.tick(now=world.now) == []
+
+
+def test_a_region_of_its_own_redis_sends_only_what_its_own_workers_hear(
+    world, sent, settings
+):
+    settings.REGION_REDIS_URLS = {"eu": "redis://eu", "us": "redis://us"}
+    make_due(world, 5, max_concurrent=5)
+    theirs = {"queues": ["webhooks.us"], "slots": 10, "seen_at": world.now}
+    Worker.objects.update_or_create(defaults=theirs)
+
+    assert dispatch.tick(now=world.now, region="eu") == []
+    assert dispatch.tick(now=world.now) == []
+
+    ours = {"queues": ["webhooks.eu"], "slots": 4, "seen_at": world.now}
+    Worker.objects.create(name="ours", **ours)
+    assert len(dispatch.tick(now=world.now, region="eu")) == 2
+    assert len(dispatch.tick(now=world.now, region="us")) == 3
 
 
 def test_the_message_names_the_task_and_what_it_needs(world, broker):
@@ -111,7 +130,7 @@ def test_the_task_makes_the_attempt_and_ignores_fields_of_the_future(world, list
 def test_when_the_broker_is_away_all_are_handed_back_after_one_try(world, monkeypatch):
     tries = []
 
-    def publish(claim: dispatch.Claim) -> None:
+    def publish(claim: dispatch.Claim, _region: str | None) -> None:
         tries.append(claim)
         raise OperationalError
 
