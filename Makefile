@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 MANAGE := $(BIN)/python manage.py
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: help up regions demo test chaos fuzz bench check types fix lock venv-demo venv-dev
+.PHONY: help up regions demo test chaos fuzz bench check check-deploy types fix lock venv-demo venv-dev venv-deploy
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 # $(call install,NAME) brings the environment up to requirements/NAME.txt: uv where it
 # can be had (seconds), pip with the same hashes where not (a minute).
@@ -41,6 +41,9 @@ venv-dev:
 	$(call install,dev)
 	$(call script)
 
+venv-deploy: venv-dev
+	$(call install,deploy)
+
 up: venv-demo  ## run the whole platform on this machine (Ctrl-C stops it)
 	$(MANAGE) run_platform
 
@@ -51,7 +54,7 @@ demo: venv-demo  ## real speech through the whole platform, in under two minutes
 	$(MANAGE) run_demo
 
 test: venv-dev  ## every test (under five minutes)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --ignore tests/deploy
 
 # The checks read settings and touch no server; these values lead nowhere.
 check types: export SECRET_KEY = check
@@ -79,6 +82,9 @@ check: venv-dev types  ## what CI checks: format, lint, security, types, imports
 	$(BIN)/python -W ignore manage.py makemigrations --check --dry-run
 	$(MANAGE) state_diagram --check
 
+check-deploy: venv-deploy  ## hold image, compose file, chart and front door against the real programs
+	$(BIN)/python -m pytest -q tests/deploy
+
 types: venv-dev
 	$(BIN)/mypy
 
@@ -87,4 +93,4 @@ fix: venv-dev  ## format and mend what can be mended by machine
 	$(BIN)/ruff format .
 
 lock: venv-dev  ## compile requirements/*.in into hashed *.txt
-	for f in base tracing prod demo dev tools; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements/$$f.in -o requirements/$$f.txt; done
+	for f in base tracing s3 prod demo dev deploy tools; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements/$$f.in -o requirements/$$f.txt; done

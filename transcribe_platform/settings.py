@@ -149,13 +149,24 @@ REDIS_URL = env_str("REDIS_URL", hint=EMBEDDED_HINT)
 # Regions with a Redis of their own: broker of their workers, ledger of their permits.
 REGION_REDIS_URLS = dict(part.split("=", 1) for part in env_list("REGION_REDIS_URLS"))
 
-# Uploads and raw documents. On several hosts: an S3-compatible backend.
+# Uploads and raw documents. On several hosts: transcribe_platform.s3.S3Storage; uploads
+# on their way lie below MEDIA_ROOT all the same.
 MEDIA_ROOT = Path(env_str("MEDIA_ROOT", str(BASE_DIR / "var" / "media")))
+STORAGE_BACKEND = env_str(
+    "STORAGE_BACKEND", "django.core.files.storage.FileSystemStorage"
+)
+_S3_OPTIONS = {
+    "bucket_name": env_str("S3_BUCKET", ""),
+    "endpoint_url": env_str("S3_ENDPOINT_URL", "") or None,
+    "region_name": env_str("S3_REGION", "us-east-1"),
+    # Without a key boto3 looks for one itself: a role, a profile, its own variables.
+    "access_key": env_str("S3_ACCESS_KEY", "") or None,
+    "secret_key": env_str("S3_SECRET_KEY", "") or None,
+}
 STORAGES = {
     "default": {
-        "BACKEND": env_str(
-            "STORAGE_BACKEND", "django.core.files.storage.FileSystemStorage"
-        ),
+        "BACKEND": STORAGE_BACKEND,
+        "OPTIONS": _S3_OPTIONS if STORAGE_BACKEND.endswith(".S3Storage") else {},
     },
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage",
