@@ -11,7 +11,7 @@ from transcribe_platform.cli.main import main
 
 # These make the environment that settings are read from (database and all), so they
 # run without Django being set up.
-EMBEDDED = {"run_platform", "run_regions", "run_demo"}
+EMBEDDED = {"run_platform", "run_processes", "run_regions", "run_demo"}
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")

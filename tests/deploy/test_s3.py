@@ -26,9 +26,7 @@ def storage_at(url: str, **others: str) -> S3Storage:
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder: Path = tmp_path_factory.mktemp("s3")
-    words = ("mini", f"-dir={folder}", "-master.telemetry=false", "-admin.ui=false")
-    environment = {**KEYS, "S3_BUCKET": "recordings"}
-    with weed.running(folder, words, environment) as url:
+    with weed.running(folder, {**KEYS, "S3_BUCKET": "recordings"}) as url:
         yield url
 
 

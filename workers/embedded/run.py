@@ -82,7 +82,7 @@ def running(options: Options, view: View) -> Iterator[Platform]:
         options.data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         stack.enter_context(locked(options))
         supervisor = stack.enter_context(Supervisor(show=view.show))
-        urls = _launch_servers(options, supervisor)
+        urls = launch_servers(options, supervisor)
         plan = plans.make_plan(options, urls=urls)
         if plan.emulator:
             supervisor.launch(plans.emulator(plan))
@@ -106,7 +106,7 @@ def running(options: Options, view: View) -> Iterator[Platform]:
         yield platform
 
 
-def _launch_servers(
+def launch_servers(
     options: Options,
     supervisor: Supervisor,
     environment: Mapping[str, str] = os.environ,

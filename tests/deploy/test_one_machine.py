@@ -1,0 +1,207 @@
+"""docker-compose.yml as plain processes: each request lands where it should, through HAProxy."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.sync.client import connect
+
+from tests.sse import Stream
+from transcribe_platform.s3 import S3Storage
+from workers.embedded.binaries import scratch_folder
+from workers.embedded.processes import log_tail, wait_until
+
+ROOT = Path(__file__).parents[2]
+SPEECH = ROOT / "workers" / "demo" / "speech" / "storm.flac"
+SCALE = ("flower=0", "beat=0")
+RAW = "encoding=linear16&sample_rate=16000"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A run, seen from its front door."""
+
+    folder: Path
+    told: dict[str, Any]
+
+    @property
+    def port(self) -> int:
+        return int(self.told["front"].rsplit(":", 1)[1])
+
+    def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.told['api_key']}"}
+        headers |= more.pop("headers", {})
+        with httpx.Client(trust_env=False, timeout=60) as client:
+            return client.request(
+                method, self.told["front"] + path, headers=headers, **more
+            )
+
+    def served_by(self, request: str, *, number: int = 1) -> set[str]:
+        """Return the backends that HAProxy's log names for a request."""
+        pattern = re.compile(rf" {re.escape(request)} \d+ (\w+)/")
+        log = self.folder / "log" / "haproxy.log"
+        found: list[str] = []
+
+        def is_logged() -> bool:
+            found[:] = pattern.findall(log.read_text())
+            return len(found) >= number
+
+        assert wait_until(is_logged, seconds=20), log_tail(log)
+        return set(found)
+
+    def finish(self, job_id: str) -> dict[str, Any]:
+        job: dict[str, Any] = {}
+
+        def has_ended() -> bool:
+            job.update(self.ask("GET", f"/v1/jobs/{job_id}").json())
+            return job["status"] in {"completed", "failed"}
+
+        assert wait_until(has_ended, seconds=60, every=0.2)
+        return job
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    if not (shutil.which("haproxy") or Path("/usr/sbin/haproxy").exists()):
+        pytest.skip("haproxy is not installed: the processes behind it are NOT tested")
+    folder = scratch_folder("transcribe-deploy-")
+    ready, output = folder / "ready.json", folder / "out"
+    scale = [word for pair in SCALE for word in ("--scale", pair)]
+    with output.open("wb") as out:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "manage.py", "run_processes", "--port", "0", *scale),
+                *("--data-dir", folder / "data", "--ready-file", ready),
+            ],
+            cwd=ROOT,
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        wait_until(lambda: ready.exists() or process.poll() is not None, seconds=300)
+        assert ready.exists(), log_tail(output)
+        told = json.loads(ready.read_text())
+        yield Machine(folder=folder / "data", told=told)
+    finally:
+        process.terminate()
+        process.wait(90)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+pytestmark = pytest.mark.timeout(400)
+
+
+def test_an_upload_goes_through_web_s3_and_a_worker(machine):
+    with SPEECH.open("rb") as file:
+        answer = machine.ask("POST", "/v1/jobs", files={"file": file})
+
+    assert answer.status_code == 202
+    job = machine.finish(answer.json()["id"])
+    assert job["status"] == "completed"
+    assert machine.ask("GET", f"/v1/transcripts/{job['id']}?format=text").text
+    heard = machine.ask("GET", f"/v1/jobs/{job['id']}/audio").content
+    assert heard == SPEECH.read_bytes()
+    assert machine.served_by("POST /v1/jobs") == {"web"}
+    store = machine.told["s3"]
+    storage = S3Storage(
+        bucket_name="recordings",
+        endpoint_url=store["S3_ENDPOINT_URL"],
+        access_key=store["S3_ACCESS_KEY"],
+        secret_key=store["S3_SECRET_KEY"],
+        region_name="us-east-1",
+    )
+    assert len(storage.listdir("audio")[0]) == len(storage.listdir("raw")[0]) == 1
+
+
+def test_event_streams_are_served_by_live(machine):
+    with Stream(machine.port, "/v1/events", key=machine.told["api_key"]) as stream:
+        assert stream.status == 200
+        with SPEECH.open("rb") as file:
+            made = machine.ask("POST", "/v1/jobs", files={"file": file}).json()
+        types = {
+            event.type
+            for event in stream.next(3)
+            if event.data["data"]["id"] == made["id"]
+        }
+    job = f"/v1/jobs/{made['id']}/events"
+    with Stream(machine.port, job, key=machine.told["api_key"]) as stream:
+        assert stream.next()[-1].data
+
+    assert "job.completed" in types
+    assert machine.served_by("GET /v1/events") == {"live"}
+    assert machine.served_by(f"GET {job}") == {"live"}
+
+
+@pytest.mark.parametrize(
+    ("path", "last"),
+    [("/v1/live", {"type": "close"}), ("/v1/listen", {"type": "CloseStream"})],
+)
+def test_sockets_are_served_by_live(machine, path, last):
+    url = f"ws://127.0.0.1:{machine.port}{path}?{RAW}"
+    headers = {"Authorization": f"Token {machine.told['api_key']}"}
+    with connect(
+        url, additional_headers=headers, proxy=None, compression=None
+    ) as socket:
+        socket.send(bytes(32_000))
+        socket.send(json.dumps(last))
+        told = [json.loads(text)["type"] for text in socket]
+
+    assert told[-1] in {"closed", "Metadata"}
+    assert machine.served_by(f"GET {path}") == {"live"}
+
+
+def test_deepgrams_door_for_files_is_served_by_web(machine):
+    answer = machine.ask(
+        "POST",
+        "/v1/listen?model=nova-3",
+        content=SPEECH.read_bytes(),
+        headers={"Content-Type": "audio/flac"},
+    )
+
+    assert answer.status_code == 200, answer.text
+    assert machine.served_by("POST /v1/listen") == {"web"}
+
+
+@pytest.mark.parametrize(
+    "name", ["X-Forwarded-For", "X_Forwarded_For", "Forwarded", "X-Real-IP"]
+)
+def test_nobody_can_say_where_they_come_from(machine, name):
+    made = machine.ask(
+        "POST", "/v1/api-keys", json={"name": name, "allowed_ips": ["192.0.2.0/24"]}
+    ).json()
+    own = {"Authorization": f"Bearer {made['key']}"}
+
+    answer = machine.ask("GET", "/v1/jobs", headers={**own, name: "192.0.2.1"})
+
+    assert answer.status_code in {401, 403}
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/%6Detrics", "/metrics/"])
+def test_nobody_outside_sees_metrics(machine, path):
+    answer = machine.ask("GET", path)
+
+    assert answer.status_code == 404
+    assert "# HELP" not in answer.text
+
+
+def test_the_front_door_has_metrics_of_its_own(machine):
+    text = httpx.get(f"{machine.told['about']}/metrics", trust_env=False).text
+
+    assert 'haproxy_backend_active_servers{proxy="web"} 2' in text
+    assert 'haproxy_backend_active_servers{proxy="live"} 2' in text
+
+
+def test_a_door_that_ends_fails_no_request(machine):
+    subprocess.run(["kill", str(machine.told["pids"]["web-1"])], check=True)
+
+    codes = {machine.ask("GET", "/v1/jobs").status_code for _ in range(50)}
+
+    assert codes == {200}

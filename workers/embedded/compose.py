@@ -1,0 +1,96 @@
+"""Read docker-compose.yml and haproxy.cfg, to start the same as plain processes.
+
+Only what such a process needs is read: command, environment, how many, how long it may
+take to stop. `make check-deploy` holds this reading against Docker Compose's own.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from workers.embedded.plan import ROOT
+from workers.embedded.processes import EmbeddedError
+
+COMPOSE = ROOT / "docker-compose.yml"
+HAPROXY = ROOT / "deploy" / "haproxy" / "haproxy.cfg"
+
+_VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
+_TEMPLATE = re.compile(r'( +)server-template (\w+) \d+ "[\w.]+:\d+" resolvers \w+\n')
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A process of ours as the compose file has it; ``grace`` in seconds."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    replicas: int
+    grace: float
+
+
+def read_services(values: Mapping[str, str], path: Path = COMPOSE) -> list[Service]:
+    """Return the services of our image, in their order, variables filled in.
+
+    Raises EmbeddedError for a variable that must be set and is not.
+    """
+    return [
+        _read(name, service, values)
+        for name, service in _load(path).items()
+        if "build" in service
+    ]
+
+
+def read_command(name: str, path: Path = COMPOSE) -> list[str]:
+    """Return the command of a service that is not ours."""
+    return [str(word) for word in _load(path)[name]["command"]]
+
+
+def fill_in(text: str, values: Mapping[str, str]) -> str:
+    """Return the text with its variables' values, as Compose would."""
+
+    def value(found: re.Match[str]) -> str:
+        name, kind, default = found.groups()
+        known = values.get(name, "")
+        if not known and kind == "?":
+            raise EmbeddedError(f"{COMPOSE.name} wants {name} to be set.")
+        return known or default or ""
+
+    return _VARIABLE.sub(value, text)
+
+
+def name_servers(config: str, servers: Mapping[str, Sequence[str]]) -> str:
+    """Return HAProxy's configuration with addresses where it would ask DNS for them."""
+
+    def lines(found: re.Match[str]) -> str:
+        indent, name = found.groups()
+        return "".join(
+            f"{indent}server {name}{number} {address}\n"
+            for number, address in enumerate(servers[name], 1)
+        )
+
+    return _TEMPLATE.sub(lines, config)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    services: dict[str, Any] = yaml.safe_load(path.read_text())["services"]
+    return services
+
+
+def _read(name: str, service: Mapping[str, Any], values: Mapping[str, str]) -> Service:
+    grace = str(service.get("stop_grace_period", "10s"))
+    return Service(
+        name=name,
+        command=tuple(fill_in(str(word), values) for word in service["command"]),
+        environment={
+            key: fill_in(str(text), values)
+            for key, text in service.get("environment", {}).items()
+        },
+        replicas=service["deploy"].get("replicas", 1),
+        grace=float(grace[:-1]) * _SECONDS[grace[-1]],
+    )

@@ -1,0 +1,67 @@
+"""`manage.py run_processes`: docker-compose.yml without Docker, until Ctrl-C."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+
+from workers.embedded import one_machine
+from workers.embedded.plan import Options
+from workers.embedded.processes import EmbeddedError
+from workers.embedded.supervisor import StopAsked
+from workers.embedded.view import View
+
+
+class Command(BaseCommand):
+    """Start the compose file's commands as plain processes, HAProxy in front.
+
+    Reads no settings: it makes the environment they are read from.
+    """
+
+    help = __doc__
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--data-dir", type=Path, default=Path("var/processes"))
+        parser.add_argument("--port", type=int, default=8000, help="free one if taken")
+        parser.add_argument("--ready-file", type=Path, help="JSON, once all answers")
+        parser.add_argument(
+            "--scale",
+            action="append",
+            default=[],
+            metavar="SERVICE=NUMBER",
+            help="how many of a service, as `docker compose up --scale`; 0 for none",
+        )
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Run until SIGINT or SIGTERM."""
+        console = Console()
+        chosen = Options(
+            data_dir=options["data_dir"].resolve(),
+            port=options["port"],
+            ready_file=options["ready_file"],
+        )
+        pairs = (text.partition("=") for text in options["scale"])
+        shape = one_machine.Shape(scale={name: int(count) for name, _, count in pairs})
+        try:
+            with one_machine.running(chosen, View(console), shape) as machine:
+                console.print(_greeting(machine), highlight=False, soft_wrap=True)
+                machine.supervisor.run()
+        except StopAsked:
+            console.print("stopped")
+        except EmbeddedError as error:
+            raise CommandError(str(error)) from error
+
+
+def _greeting(machine: one_machine.Machine) -> str:
+    plan = machine.plan
+    return f"""
+  Front     {plan.web}/v1/   (Authorization: Bearer {machine.api_key})
+  Flower    {plan.flower}   ({plan.flower_login})
+  Upstream  {plan.emulator or "Deepgram"}
+  Webhooks  signed with {machine.webhook_secret}
+  Logs      {plan.options.logs}   (haproxy.log: which process served what)
+"""
