@@ -127,9 +127,7 @@ def test_event_streams_are_served_by_live(machine):
         with SPEECH.open("rb") as file:
             made = machine.ask("POST", "/v1/jobs", files={"file": file}).json()
         types = {
-            event.type
-            for event in stream.next(3)
-            if event.data["data"]["id"] == made["id"]
+            event.type for event in stream.next(3) if event.data["job_id"] == made["id"]
         }
     job = f"/v1/jobs/{made['id']}/events"
     with Stream(machine.port, job, key=machine.told["api_key"]) as stream:

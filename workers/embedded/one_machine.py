@@ -61,7 +61,9 @@ class Machine:
             "api_key": self.api_key,
             "webhook_secret": self.webhook_secret,
             "database_url": self.plan.environment["DATABASE_URL"],
-            "s3": {key: text for key, text in self.store.items() if key.startswith("S3_")},
+            "s3": {
+                key: text for key, text in self.store.items() if key.startswith("S3_")
+            },
             "pids": {
                 child.program.name: child.process.pid
                 for child in self.supervisor.children
@@ -179,6 +181,8 @@ class _Starter:
             "PGAPPNAME": name,
             "PATH": f"{BIN}:{os.environ.get('PATH', os.defpath)}",
             "TRUSTED_PROXIES": HOST,
+            "METRICS_HOST": HOST,
+            "METRICS_PORT": str(free_port()),
         }
 
     def _readiness(
