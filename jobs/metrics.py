@@ -81,12 +81,10 @@ def count_call(
     is_live = attempt.job.mode == Mode.LIVE
     model, region = name_model(attempt.model), attempt.region_id
     answered = facts.get("status_code")
-    CALLS.labels(
-        region,
-        "stream" if is_live else "prerecorded",
-        outcome,
-        _name_status(answered),
-    ).inc()
+    kind = "stream" if is_live else "prerecorded"
+    # There from the first call on, so that the first 429 is an increase.
+    CALLS.labels(region, kind, Attempt.Outcome.ERROR, "429")
+    CALLS.labels(region, kind, outcome, _name_status(answered)).inc()
     AUDIO.labels(model, region).inc(facts.get("audio_seconds") or 0.0)
     COST.labels(model, region).inc(float(facts.get("cost_estimate") or 0))
     if outcome == Attempt.Outcome.OK and not is_live:

@@ -1,0 +1,40 @@
+"""docs/metrics.md lists what is exposed: names, types and labels."""
+
+import re
+from pathlib import Path
+
+from prometheus_client.metrics import MetricWrapperBase
+
+from jobs import metrics as of_jobs
+from tests.factories import make_region
+from workers import metrics as of_workers
+from workers.monitoring import shared
+from workers.monitoring.live import LiveDoor
+
+PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
+_ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*?) ?\|", re.M)
+
+
+def exposed():
+    own = [
+        (each._name, each._type, tuple(each._labelnames))
+        for module in (of_jobs, of_workers)
+        for each in vars(module).values()
+        if isinstance(each, MetricWrapperBase)
+    ]
+    read = [
+        (family.name, family.type, tuple(family._labelnames))
+        for family in (*shared.SharedState().collect(), *LiveDoor().collect())
+    ]
+    for name, kind, labels in own + read:
+        yield name + ("_total" if kind == "counter" else ""), kind, labels
+
+
+def test_the_table_is_what_is_exposed(transactional_db):
+    make_region("eu")
+    listed = [
+        (name, kind, tuple(filter(None, labels.split(", "))))
+        for name, kind, labels in _ROW.findall(PAGE.read_text())
+    ]
+
+    assert sorted(listed) == sorted(exposed())
