@@ -4,7 +4,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 MANAGE := $(BIN)/python manage.py
-export PYTHONDONTWRITEBYTECODE ?=
+# No traces beside the sources, and each module compiled once for all processes.
+export PYTHONDONTWRITEBYTECODE :=
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 
 .PHONY: help up regions demo test chaos fuzz bench check check-deploy types fix lock venv-demo venv-dev venv-deploy
 

@@ -136,10 +136,10 @@ def set_up() -> Iterator[Stage]:
             # Counted, and never met.
             "REQUESTS_PER_MINUTE": "1000000000",
             "REQUESTS_PER_MINUTE_PER_KEY": "1000000000",
-            # Compiled once for all processes, and no traces beside the sources.
-            "PYTHONPYCACHEPREFIX": str(folder / "pycache"),
         }
         os.environ.update(ours)
+        # Compiled once for all processes, and no traces beside the sources.
+        os.environ.setdefault("PYTHONPYCACHEPREFIX", str(folder / "pycache"))
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         processes_environment = dict(os.environ)
         os.environ["LOG_LEVEL"] = "ERROR"  # of this process alone: the table is here

@@ -1,4 +1,4 @@
-"""A gigabyte through the real server: streamed, capped, and never held in memory."""
+"""A large file through the real server: streamed, capped, and never held in memory."""
 
 import json
 import os
@@ -166,9 +166,9 @@ def send_wav(server: Server, key: str, megabytes: int) -> tuple[int, dict[str, A
     return upload.answer()
 
 
-def test_a_gigabyte_is_taken_in_flat_memory(server: Server) -> None:
-    # Over ASGI every byte is written twice, so less has to do.
-    megabytes = 1024 if server.interface == "wsgi" else 384
+def test_a_large_file_is_taken_in_flat_memory(server: Server) -> None:
+    # Five times what it may grow by. Over ASGI every byte is written twice.
+    megabytes = 320
     _, key = make_key()
     status, _ = send_wav(server, key, 1)  # what is loaded once is not growth
     assert status == 202, log_tail(server.log)

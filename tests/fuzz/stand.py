@@ -74,9 +74,9 @@ def prepared() -> Iterator[Stand]:
                 "FAILED_KEYS_PER_MINUTE": "0",
                 # An event stream is over before anybody could think that it hangs.
                 "EVENT_STREAM_SECONDS": "0.3",
-                "PYTHONPYCACHEPREFIX": str(folder / "pycache"),
             }
         )
+        os.environ.setdefault("PYTHONPYCACHEPREFIX", str(folder / "pycache"))
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         yield Stand(folder=folder)
 

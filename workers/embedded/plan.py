@@ -101,7 +101,7 @@ def make_plan(
     environment = {**ours, **inherited, **fixed}
     if environment.pop("PYTHONDONTWRITEBYTECODE", ""):
         # Leave no traces beside the sources, but do not compile Django nine times.
-        environment["PYTHONPYCACHEPREFIX"] = str(options.data_dir / "pycache")
+        environment.setdefault("PYTHONPYCACHEPREFIX", str(options.data_dir / "pycache"))
     return Plan(
         options=options,
         environment=environment,

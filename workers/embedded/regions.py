@@ -24,7 +24,10 @@ REGIONS = ("us-east-1", "us-west-2", "eu-west-1")
 NOBODY = f"{HOST}:1"  # where nothing listens
 FRONT = plans.DOORS + 1
 START_SECONDS = 180.0
-_INHERITED = ("PATH", "HOME", "LANG", "PYTHONDONTWRITEBYTECODE")
+_INHERITED = (
+    *("PATH", "HOME", "LANG"),
+    *("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
