@@ -10,8 +10,9 @@ from typing import Any
 from django import forms
 from django.db import transaction
 
-from jobs import audit, batch_life, batch_retry, dispatch, erasure, regions, services
+from jobs import audit, dispatch, erasure, regions, services
 from jobs.admin_actions import Action, confirmed
+from jobs.batches import life, retry
 from jobs.idempotency import Answer
 from jobs.intake import Caller
 from jobs.models import Batch, Job, Priority, Region, Tenant
@@ -76,17 +77,17 @@ def _resume_tenant(tenant: Tenant, *, actor: str, now: datetime) -> None:
 
 
 def _pause_batch(batch: Batch, *, actor: str, now: datetime) -> Batch:
-    return batch_life.pause(batch=batch, actor=actor, now=now)
+    return life.pause(batch=batch, actor=actor, now=now)
 
 
 def _resume_batch(batch: Batch, *, actor: str, now: datetime) -> Batch:
-    resumed = batch_life.resume(batch=batch, actor=actor, now=now)
+    resumed = life.resume(batch=batch, actor=actor, now=now)
     dispatch.wake()
     return resumed
 
 
 def _cancel_batch(batch: Batch, *, actor: str, now: datetime) -> Batch:
-    canceled = batch_life.cancel(batch=batch, actor=actor, now=now)
+    canceled = life.cancel(batch=batch, actor=actor, now=now)
     dispatch.wake()
     return canceled
 
@@ -94,7 +95,7 @@ def _cancel_batch(batch: Batch, *, actor: str, now: datetime) -> Batch:
 def _reprioritize_batch(
     batch: Batch, *, actor: str, now: datetime, priority: int
 ) -> Batch:
-    return batch_life.reprioritize(batch=batch, priority=priority, actor=actor, now=now)
+    return life.reprioritize(batch=batch, priority=priority, actor=actor, now=now)
 
 
 def _retry_batch(batch: Batch, *, actor: str, now: datetime) -> None:
@@ -110,9 +111,9 @@ def _retry_batch(batch: Batch, *, actor: str, now: datetime) -> None:
         )
         return Answer(status_code=202, body={})
 
-    batch_retry.accept_retry(
+    retry.accept_retry(
         caller=Caller(tenant=batch.tenant, api_key=None),
-        again=batch_retry.Again(batch=batch, statuses={JobStatus.FAILED}),
+        again=retry.Again(batch=batch, statuses={JobStatus.FAILED}),
         answer=answer,
         now=now,
     )

@@ -4,7 +4,7 @@ Nothing half-written: the upload reaches storage inside the transaction that nam
 and leaves it again if that transaction fails. The row itself is ``jobs.services``'.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -15,7 +15,6 @@ from django.db import transaction
 
 from jobs import (
     audit,
-    batches,
     dispatch,
     idempotency,
     lent_threads,
@@ -25,12 +24,9 @@ from jobs import (
     uploads,
 )
 from jobs.idempotency import Answer
-from jobs.models import ApiKey, Batch, Job, Tenant
+from jobs.models import ApiKey, Job, Tenant
 from jobs.services import JobDraft
 from jobs.uploads import IncomingFile
-
-# Of Idempotency-Keys: however its items come.
-BATCH_ROUTE = "submit batch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,34 +97,6 @@ def examine(*, tenant: Tenant, submission: Submission) -> Submission:
     with lent_threads.lend_to_examination(tenant.pk):
         draft = _describe(submission.draft, submission.file, effective)
     return replace(submission, draft=draft)
-
-
-def accept_batch(
-    *,
-    caller: Caller,
-    batch: Batch,
-    jobs: Sequence[Job],
-    body: dict[str, Any],
-    answer: Callable[[Batch], Answer],
-) -> tuple[Answer, bool]:
-    """Accept a batch, all of it or nothing, and return the answer, once per key.
-
-    Raises IdempotencyConflict.
-    """
-
-    def make() -> Answer:
-        batches.write_batch(batch, jobs)
-        transaction.on_commit(dispatch.wake)
-        return answer(batch)
-
-    return idempotency.answer_once(
-        tenant=caller.tenant,
-        route=BATCH_ROUTE,
-        key=caller.key,
-        digest=idempotency.digest_of(body),
-        now=batch.created_at,
-        make=make,
-    )
 
 
 def retry_job(

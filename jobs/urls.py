@@ -2,16 +2,9 @@
 
 from django.urls import path, register_converter
 
-from jobs import (
-    audio_views,
-    audit_views,
-    batch_action_views,
-    batch_check_views,
-    batch_views,
-    key_views,
-    usage_views,
-    views,
-)
+from jobs import audio_views, audit_views, key_views, usage_views, views
+from jobs.batches import action_views, check_views
+from jobs.batches import views as batch_views
 from jobs.routes import PublicIdConverter
 
 register_converter(PublicIdConverter, "public_id")
@@ -28,15 +21,13 @@ urlpatterns = [
     path("jobs/<uuid:job_id>/cancel", views.JobCancel.as_view()),
     path("jobs/<uuid:job_id>/retry", views.JobRetry.as_view()),
     path("batches", batch_views.BatchList.as_view()),
-    path("batches/check", batch_check_views.BatchCheck.as_view()),
+    path("batches/check", check_views.BatchCheck.as_view()),
     path("batches/<uuid:batch_id>", batch_views.BatchDetail.as_view()),
-    path("batches/<uuid:batch_id>/pause", batch_action_views.BatchPause.as_view()),
-    path("batches/<uuid:batch_id>/resume", batch_action_views.BatchResume.as_view()),
-    path("batches/<uuid:batch_id>/cancel", batch_action_views.BatchCancel.as_view()),
-    path(
-        "batches/<uuid:batch_id>/priority", batch_action_views.BatchPriority.as_view()
-    ),
-    path("batches/<uuid:batch_id>/retry", batch_action_views.BatchRetry.as_view()),
+    path("batches/<uuid:batch_id>/pause", action_views.BatchPause.as_view()),
+    path("batches/<uuid:batch_id>/resume", action_views.BatchResume.as_view()),
+    path("batches/<uuid:batch_id>/cancel", action_views.BatchCancel.as_view()),
+    path("batches/<uuid:batch_id>/priority", action_views.BatchPriority.as_view()),
+    path("batches/<uuid:batch_id>/retry", action_views.BatchRetry.as_view()),
     path("usage", usage_views.UsageReport.as_view()),
     path("usage/quotas", usage_views.Quotas.as_view()),
     path("me", views.Me.as_view()),

@@ -13,7 +13,8 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from jobs import audit, batches
+from jobs import audit
+from jobs.batches import records
 from jobs.models import Event, Tenant
 from jobs.services import JobDraft
 from tests.factories import make_attempt, make_job, make_key, make_transcript
@@ -52,11 +53,11 @@ def _job(tenant: Tenant, _made: Made) -> Any:
 
 
 def _batch(tenant: Tenant, _made: Made) -> Any:
-    draft = batches.BatchDraft(
+    draft = records.BatchDraft(
         jobs=[JobDraft(audio_url="https://audio.example.com/b.wav")],
         metadata={"whose": tenant.name},
     )
-    return batches.submit_batch(
+    return records.submit_batch(
         tenant=tenant, api_key=None, draft=draft, now=timezone.now()
     ).pk
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
-from jobs import batch_rounds
+from jobs.batches import rounds
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def run(*, stop: threading.Event) -> None:
 
 def _work(stop: threading.Event) -> int:
     try:
-        return batch_rounds.work(now=timezone.now(), until=stop.is_set)
+        return rounds.work(now=timezone.now(), until=stop.is_set)
     except (DatabaseError, InterfaceError):
         logger.warning("database away, batches wait", exc_info=True)
         connection.close()

@@ -65,7 +65,7 @@ class Batch(models.Model):
     pace_at = models.DateTimeField(null=True, blank=True)
     pace_at_done = models.PositiveIntegerField(default=0, db_default=0)
 
-    # What somebody wants of all its jobs; ``jobs.batch_rounds`` does it in slices.
+    # What somebody wants of all its jobs; ``jobs.batches.rounds`` does it in slices.
     is_paused = models.BooleanField(default=False, db_default=False)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     wanted_priority = models.PositiveSmallIntegerField(null=True, blank=True)

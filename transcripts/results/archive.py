@@ -13,6 +13,8 @@ from shutil import copyfileobj
 from tempfile import SpooledTemporaryFile
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
+from django.utils import timezone
+
 from jobs.models import Batch, Job
 from transcripts import services
 from transcripts.formats import Format
@@ -114,10 +116,9 @@ def _build(job: Job, chosen: Format) -> bytes:
 
 
 def _entry(name: str, job: Job | None) -> ZipInfo:
-    """Describe a file: when its job ended, and that anybody may read it."""
-    entry = ZipInfo(name)
-    if job and job.finished_at:
-        entry.date_time = job.finished_at.timetuple()[:6]
+    """Describe a file: from when it is (UTC), and that anybody may read it."""
+    made = job.finished_at if job and job.finished_at else timezone.now()
+    entry = ZipInfo(name, made.timetuple()[:6])
     entry.compress_type = ZIP_DEFLATED
     entry.external_attr = _READABLE
     return entry

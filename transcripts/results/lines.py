@@ -19,14 +19,22 @@ from transcripts.serializers import WarningOutput
 
 PIECE_BYTES = 64 * 1024
 REJECTED = "rejected"
+# Of jobs that end without an error of their own.
+_ENDED = {
+    JobStatus.FAILED: "The job failed.",
+    JobStatus.EXPIRED: "Its deadline passed before it was done.",
+    JobStatus.CANCELED: "The job was canceled.",
+}
 
 
 class ResultLine(serializers.Serializer[Any]):
     """A job that was transcribed."""
 
     object = serializers.ChoiceField(choices=["batch_result"])
+    line = serializers.IntegerField(allow_null=True)
     job_id = serializers.UUIDField()
     custom_id = serializers.CharField(allow_null=True)
+    audio_url = serializers.CharField(allow_null=True)
     status = serializers.ChoiceField(choices=[JobStatus.COMPLETED.value])
     transcript_url = serializers.URLField(allow_null=True)
     duration_seconds = serializers.FloatField(allow_null=True)
@@ -51,6 +59,7 @@ class ErrorLine(serializers.Serializer[Any]):
     excerpt = serializers.CharField(allow_null=True)
     job_id = serializers.UUIDField(allow_null=True)
     custom_id = serializers.CharField(allow_null=True)
+    audio_url = serializers.CharField(allow_null=True)
     status = serializers.ChoiceField(
         choices=[REJECTED, JobStatus.FAILED, JobStatus.EXPIRED, JobStatus.CANCELED]
     )
@@ -101,12 +110,14 @@ def present_result(job: Job) -> dict[str, Any]:
     found = None if job.erased_at else rows.transcript_of(job)
     return {
         "object": "batch_result",
+        "line": job.line,
         "job_id": job.pk,
         "custom_id": job.custom_id or None,
+        "audio_url": job.audio_url or None,
         "status": job.status,
         "transcript_url": found and f"{settings.BASE_URL}/v1/transcripts/{job.pk}",
         "duration_seconds": job.duration_seconds,
-        "language": found and found.language,
+        "language": (found and found.language) or None,
         "confidence": found and found.confidence,
         "words": found and found.words,
         "cost_estimate": _money(job),
@@ -123,14 +134,15 @@ def present_failed(job: Job) -> dict[str, Any]:
     """Return what ``ErrorLine`` describes, of a job."""
     return {
         "object": "batch_error",
-        "line": None,
+        "line": job.line,
         "pointer": None,
         "excerpt": None,
         "job_id": job.pk,
         "custom_id": job.custom_id or None,
+        "audio_url": job.audio_url or None,
         "status": job.status,
         "code": job.error_code or f"job_{job.status}",
-        "detail": job.error_detail or f"The job is {job.status}.",
+        "detail": job.error_detail or _ENDED[JobStatus(job.status)],
         "cost_estimate": _money(job),
         "attempts": job.attempt,
         "metadata": job.metadata,
@@ -148,6 +160,7 @@ def present_rejected(error: BatchError) -> dict[str, Any]:
         "excerpt": error.excerpt or None,
         "job_id": None,
         "custom_id": None,
+        "audio_url": None,
         "status": REJECTED,
         "code": error.code,
         "detail": error.detail,

@@ -16,8 +16,10 @@ ZIP = "application/zip"
 
 _RESULT: dict[str, Any] = {
     "object": "batch_result",
+    "line": 1,
     "job_id": JOB_ID,
     "custom_id": "call-4711",
+    "audio_url": "https://audio.example.com/calls/4711.wav",
     "status": "completed",
     "transcript_url": f"https://transcribe.example/v1/transcripts/{JOB_ID}",
     "duration_seconds": 12.4,
@@ -34,11 +36,12 @@ _RESULT: dict[str, Any] = {
 }
 _ERROR: dict[str, Any] = {
     "object": "batch_error",
-    "line": None,
+    "line": 2,
     "pointer": None,
     "excerpt": None,
     "job_id": RETRY_ID,
     "custom_id": "call-4712",
+    "audio_url": "https://audio.example.com/calls/4712.wav",
     "status": "failed",
     "code": "audio_url_refused",
     "detail": "The remote server hosting the media returned a client error.",

@@ -8,8 +8,9 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-from jobs import batches, downloads
+from jobs import downloads
 from jobs.api import ApiView, refuse_parameter, tenant_of
+from jobs.batches import records
 from jobs.errors import Conflict
 from jobs.models import Batch, BatchState
 from transcripts.formats import FORMATS, Format
@@ -112,7 +113,7 @@ class BatchArchive(ResultsView):
 
 
 def _get_batch(request: Request, batch_id: UUID) -> Batch:
-    batch = batches.get_batch(tenant=tenant_of(request), batch_id=batch_id)
+    batch = records.get_batch(tenant=tenant_of(request), batch_id=batch_id)
     if batch.state == BatchState.PREPARING:
         message = "The batch is still being written; it has no results yet."
         raise Conflict(message, code="batch_state_conflict")

@@ -16,9 +16,10 @@ from rest_framework import status
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-from jobs import batches, event_stream, queries
+from jobs import event_stream, queries
 from jobs.api import ApiView, key_of, refuse_parameter, tenant_of
-from jobs.batch_serializers import BatchOutput
+from jobs.batches import records
+from jobs.batches.serializers import BatchOutput
 from jobs.client_address import client_address
 from jobs.errors import InvalidRequest, NotServedHere
 from jobs.event_stream import BATCH_ENDED, JOB_ENDED, TYPES, Position, Wanted
@@ -95,7 +96,7 @@ class BatchEvents(StreamView):
         """Follow one batch and its jobs: a snapshot, then each change, to the last."""
         now = event_stream.read_horizon()
         tenant = tenant_of(request)
-        batch = batches.get_batch(tenant=tenant, batch_id=batch_id)
+        batch = records.get_batch(tenant=tenant, batch_id=batch_id)
         wanted = Wanted(
             tenant_id=tenant.pk,
             batch_id=batch.pk,

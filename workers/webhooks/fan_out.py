@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from jobs import batches
+from jobs.batches import counting
 from jobs.models import Event
 from workers.webhooks.models import WebhookDelivery, WebhookEndpoint
 
@@ -52,7 +52,7 @@ def fan_out(*, limit: int, now: datetime) -> int:
         Event.objects.filter(pk__in=[event.pk for event in events]).update(
             fanned_out_at=now
         )
-        batches.count_ended(events, now=now)
+        counting.count_ended(events, now=now)
     return len(events)
 
 

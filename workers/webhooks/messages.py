@@ -18,8 +18,8 @@ from drf_spectacular.utils import (
 )
 from rest_framework import serializers
 
-from jobs import batches
-from jobs.batch_serializers import BatchCountsOutput
+from jobs.batches import figures
+from jobs.batches.serializers import BatchCountsOutput
 from jobs.models import Batch, Event, Job
 from jobs.serializers import ErrorOutput, MetadataField
 from transcripts.models import Transcript
@@ -198,7 +198,7 @@ def build_example(type_: EventType) -> dict[str, Any]:
         job = _job(status)
         transcript = _transcript(job) if status == "completed" else None
     elif subject == "batch":
-        event.data = batches.describe(_batch(is_done=status == "completed"))
+        event.data = figures.describe(_batch(is_done=status == "completed"))
     else:
         event.data = {"id": str(_IDS[1]), "object": "webhook_endpoint"}
     body = payloads.build_body(

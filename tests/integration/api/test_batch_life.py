@@ -7,14 +7,8 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from jobs import (
-    batch_retry,
-    batch_rounds,
-    batch_writing,
-    leases,
-    quota_counts,
-    services,
-)
+from jobs import leases, quota_counts, services
+from jobs.batches import retry, rounds, writing
 from jobs.models import (
     Attempt,
     Batch,
@@ -30,7 +24,7 @@ from tests.integration.api.conftest import Api, assert_problem
 from tests.integration.api.test_manifests import jsonl, line, send
 from workers.webhooks import fan_out as webhooks
 
-SLICES = (batch_writing, batch_rounds, batch_retry)
+SLICES = (writing, rounds, retry)
 
 
 @pytest.fixture(autouse=True)
@@ -43,11 +37,11 @@ def fan_out():
     return webhooks.fan_out(limit=10_000, now=timezone.now())
 
 
-def work(rounds=20):
+def work(times=20):
     """Go on until nothing is left to do, as if the pauses were over."""
-    for _ in range(rounds):
+    for _ in range(times):
         Batch.objects.filter(work_at__isnull=False).update(work_at=timezone.now())
-        if not batch_rounds.work(now=timezone.now()):
+        if not rounds.work(now=timezone.now()):
             return
     raise AssertionError("it never ends")
 
@@ -103,7 +97,7 @@ def test_a_large_batch_opens_at_once_and_its_jobs_are_released_in_slices(api):
     listed = api.get(f"/v1/jobs?batch_id={batch.pk}").json()["data"]
     held = [(job.ready, job.run_at) for job in jobs_of(batch)]
     told_before = Event.objects.filter(type="job.queued").count()
-    batch_rounds.work(now=timezone.now())
+    rounds.work(now=timezone.now())
     after_one = [job.ready for job in jobs_of(batch)]
     work()
 
@@ -124,7 +118,7 @@ class Stop(BaseException):
 
 def stop_at_slice(monkeypatch, number):
     calls = []
-    real = batch_writing.batch_rows.insert_rows
+    real = writing.job_rows.insert_rows
 
     def insert(common, rows):
         calls.append(rows)
@@ -132,7 +126,7 @@ def stop_at_slice(monkeypatch, number):
             raise Stop
         return real(common, rows)
 
-    monkeypatch.setattr(batch_writing.batch_rows, "insert_rows", insert)
+    monkeypatch.setattr(writing.job_rows, "insert_rows", insert)
 
 
 def test_nobody_sees_a_batch_that_is_half_written_and_a_sweeper_removes_it(
@@ -141,7 +135,7 @@ def test_nobody_sees_a_batch_that_is_half_written_and_a_sweeper_removes_it(
     api.tenant.max_open_jobs = 100
     api.tenant.save()
     stop_at_slice(monkeypatch, 3)
-    monkeypatch.setattr(batch_writing, "drop", lambda _batch: None)  # killed outright
+    monkeypatch.setattr(writing, "drop", lambda _batch: None)  # killed outright
 
     with pytest.raises(Stop):
         send(api, jsonl(line(n) for n in range(5)), **{"Idempotency-Key": "k"})
@@ -154,10 +148,10 @@ def test_nobody_sees_a_batch_that_is_half_written_and_a_sweeper_removes_it(
     )  # fmt: skip
     assert api.get("/v1/jobs").json()["data"] == []
     assert_problem(api.get(f"/v1/jobs/{job.pk}"), 404, "not_found")
-    assert batch_rounds.work(now=timezone.now()) == 0  # it may still be at it
+    assert rounds.work(now=timezone.now()) == 0  # it may still be at it
     for _ in range(3):
-        later = timezone.now() + batch_writing.ABANDONED_AFTER
-        assert batch_rounds.work(now=later) == 1
+        later = timezone.now() + writing.ABANDONED_AFTER
+        assert rounds.work(now=later) == 1
     assert (Batch.objects.count(), Job.objects.count()) == (0, 0)
     assert (Event.objects.count(), IdempotencyKey.objects.count()) == (0, 0)
     assert QuotaCounter.objects.get(period="open").reserved == 0
@@ -165,7 +159,7 @@ def test_nobody_sees_a_batch_that_is_half_written_and_a_sweeper_removes_it(
 
 
 def test_a_failure_half_way_drops_what_was_written(api, monkeypatch):
-    real = batch_writing.batch_rows.insert_rows
+    real = writing.job_rows.insert_rows
     calls = []
 
     def insert(common, rows):
@@ -174,7 +168,7 @@ def test_a_failure_half_way_drops_what_was_written(api, monkeypatch):
             raise RuntimeError
         return real(common, rows)
 
-    monkeypatch.setattr(batch_writing.batch_rows, "insert_rows", insert)
+    monkeypatch.setattr(writing.job_rows, "insert_rows", insert)
 
     answer = send(api, jsonl(line(n) for n in range(5)))
 
@@ -185,7 +179,7 @@ def test_a_failure_half_way_drops_what_was_written(api, monkeypatch):
 
 
 def test_a_batch_can_be_canceled_while_it_is_being_read(api, monkeypatch):
-    real = batch_writing.batch_rows.insert_rows
+    real = writing.job_rows.insert_rows
     answers = []
 
     def insert(common, rows):
@@ -193,7 +187,7 @@ def test_a_batch_can_be_canceled_while_it_is_being_read(api, monkeypatch):
             answers.append(steer(Api.of(api), common.batch, "cancel"))
         return real(common, rows)
 
-    monkeypatch.setattr(batch_writing.batch_rows, "insert_rows", insert)
+    monkeypatch.setattr(writing.job_rows, "insert_rows", insert)
 
     answer = send(api, jsonl(line(n) for n in range(5)), **{"Idempotency-Key": "k"})
 
@@ -232,7 +226,7 @@ def test_a_large_manifest_under_one_key_is_one_batch(api):
 
 
 def test_of_two_that_write_the_same_at_once_one_is_dropped(api, media, monkeypatch):
-    real = batch_writing.prepare
+    real = writing.prepare
     body = jsonl(line(n) for n in range(5))
     key = {"Idempotency-Key": "k"}
     answers = []
@@ -245,7 +239,7 @@ def test_of_two_that_write_the_same_at_once_one_is_dropped(api, media, monkeypat
             answers[0] = send(Api.of(api), body, **key)
 
     elsewhere = media / "other.key"
-    monkeypatch.setattr(batch_writing, "prepare", prepare)
+    monkeypatch.setattr(writing, "prepare", prepare)
 
     mine = send(api, body, **key)
 
@@ -257,9 +251,9 @@ def test_of_two_that_write_the_same_at_once_one_is_dropped(api, media, monkeypat
 
 def test_jobs_do_not_expire_before_they_can_be_seen(api, monkeypatch):
     monkeypatch.setattr(
-        batch_writing, "open_prepared", lambda _b: (_ for _ in ()).throw(Stop)
+        writing, "open_prepared", lambda _b: (_ for _ in ()).throw(Stop)
     )
-    monkeypatch.setattr(batch_writing, "drop", lambda _batch: None)
+    monkeypatch.setattr(writing, "drop", lambda _batch: None)
     with pytest.raises(Stop):
         send(api, jsonl(line(n) for n in range(5)), "?expires_in_seconds=1")
 
@@ -306,7 +300,7 @@ def test_a_paused_batch_starts_nothing_and_goes_on_where_it_was(api):
 
 def test_pausing_before_all_are_released_forgets_none(api):
     batch = submit(api, 5)
-    batch_rounds.work(now=timezone.now())
+    rounds.work(now=timezone.now())
 
     steer(api, batch, "pause")
     work()
@@ -337,9 +331,11 @@ def test_canceling_leaves_what_has_ended_and_lets_calls_go(api):
     again = steer(api, batch, "cancel")
     work()
     fan_out()
+    late = steer(api, batch, "cancel")
 
     assert (answer.status_code, answer.json()["status"]) == (200, "canceling")
     assert again.status_code == 200
+    assert (late.status_code, late.json()["status"]) == (200, "completed")
     assert [job.status for job in jobs_of(batch)] == ["completed", *["canceled"] * 4]
     assert Attempt.objects.get(job=running).outcome == "unknown"
     shown = api.get(f"/v1/batches/{batch.pk}").json()
@@ -352,12 +348,12 @@ def test_canceling_leaves_what_has_ended_and_lets_calls_go(api):
 def test_a_killed_keeper_goes_on_where_it_was(api, monkeypatch):
     batch = opened(api, 5)
     steer(api, batch, "cancel")
-    batch_rounds.work(now=timezone.now())
+    rounds.work(now=timezone.now())
     monkeypatch.setattr(
         services, "advance", lambda *_a, **_k: (_ for _ in ()).throw(Stop)
     )
     with pytest.raises(Stop):
-        batch_rounds.work(now=timezone.now())
+        rounds.work(now=timezone.now())
     monkeypatch.undo()
 
     work()
@@ -417,16 +413,16 @@ def test_a_batch_that_is_being_canceled_cannot_be_resumed(api):
 def test_the_wish_of_a_moment_before_is_not_lost(api, monkeypatch):
     batch = opened(api, 5)
     steer(api, batch, "pause")
-    real = batch_rounds._apply
+    real = rounds._apply
 
     def resume_meanwhile(found, jobs, now):
         real(found, jobs, now=now)
         if found.is_paused:
-            monkeypatch.setattr(batch_rounds, "_apply", real)
+            monkeypatch.setattr(rounds, "_apply", real)
             steer(Api.of(api), batch, "resume")
 
-    monkeypatch.setattr(batch_rounds, "_apply", resume_meanwhile)
-    batch_rounds.work(now=timezone.now())
+    monkeypatch.setattr(rounds, "_apply", resume_meanwhile)
+    rounds.work(now=timezone.now())
     work()
 
     assert [job.ready for job in jobs_of(batch)] == [True] * 5
@@ -506,7 +502,8 @@ def test_only_what_failed_runs_again_in_a_batch_that_names_the_first(api, number
     again = jobs_of(child)
     originals = jobs_of(batch)[1:]
     assert [job.retry_of_id for job in again] == [job.pk for job in originals]
-    assert [job.custom_id for job in again] == [job.custom_id for job in originals]
+    names = [(job.custom_id, job.line) for job in originals]
+    assert [(job.custom_id, job.line) for job in again] == names
     assert [(job.ready, job.status) for job in again] == [(True, "queued")] * number
     assert again[0].options == originals[0].options
     assert Batch.objects.count() == 2

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 
 import pytest
 from django.core.files.storage import default_storage
+from django.db.models import F
 from django.test import AsyncClient
 from django.utils import timezone
 
-from jobs import batches, lent_threads
+from jobs import lent_threads
+from jobs.batches import records
 from jobs.models import Batch, BatchError, BatchState, Job
 from jobs.services import JobDraft
 from jobs.state import JobStatus
@@ -21,6 +23,7 @@ from transcripts.results import archive, lines, rows
 from transcripts.results.lines import ErrorLine, ResultLine
 
 RAW = json.dumps(document_of(say("Hello there.", speaker=0))).encode()
+URL = "https://audio.example.com/a/b.wav"
 AT = datetime(2026, 11, 25, 5, 0, 0, tzinfo=UTC)
 
 
@@ -28,12 +31,10 @@ def make_batch(tenant, *ids, urls=()):
     """Submit a batch of jobs by URL; ids and URLs default to none and to one for all."""
     drafts = [
         JobDraft(audio_url=url, custom_id=custom_id, metadata={"of": custom_id})
-        for custom_id, url in zip(
-            ids, urls or ["https://audio.example.com/a/b.wav"] * len(ids), strict=True
-        )
+        for custom_id, url in zip(ids, urls or [URL] * len(ids), strict=True)
     ]
-    draft = batches.BatchDraft(jobs=drafts, metadata={})
-    return batches.submit_batch(
+    draft = records.BatchDraft(jobs=drafts, metadata={})
+    return records.submit_batch(
         tenant=tenant, api_key=None, draft=draft, now=timezone.now()
     )
 
@@ -74,6 +75,7 @@ def batch(api):
     """A batch in all states that a job can be in."""
     made = make_batch(api.tenant, "one", "Zwei/2", "", "four", "five", "six")
     one, two, three, four, five, _six = jobs_of(made)
+    Job.objects.filter(pk__in=[one.pk, four.pk]).update(line=F("priority"))
     end(one)
     end(two)
     end(three)
@@ -109,6 +111,7 @@ def test_the_manifest_has_a_line_a_transcript(api, batch, settings):
     assert first["transcript_url"] == f"{settings.BASE_URL}/v1/transcripts/{one.pk}"
     names = ("custom_id", "duration_seconds", "language", "confidence", "words")
     assert [first[name] for name in names] == ["one", None, "en", 0.9, 2]
+    assert (first["line"], first["audio_url"]) == (6, URL)
     assert (first["cost_estimate"], first["attempts"]) == ("0.004300", 1)
     assert first["metadata"] == {"of": "one"}
     assert (second["job_id"], second["custom_id"]) == (str(two.pk), "Zwei/2")
@@ -116,6 +119,7 @@ def test_the_manifest_has_a_line_a_transcript(api, batch, settings):
     assert third["erased_at"]
     assert third["transcript_url"] is third["words"] is None
     assert (third["metadata"], third["cost_estimate"]) == ({}, "0.004300")
+    assert third["audio_url"] is None
 
 
 def test_the_other_manifest_has_what_became_no_transcript(api, batch):
@@ -128,11 +132,12 @@ def test_the_other_manifest_has_what_became_no_transcript(api, batch):
         (7, None, "rejected", "field_invalid"),
         (7, "/a", "rejected", "field_invalid"),
         (9, "/b", "rejected", "field_invalid"),
-        (None, None, "failed", "upstream_error"),
+        (6, None, "failed", "upstream_error"),
         (None, None, "canceled", "job_canceled"),
     ]
     assert [it["custom_id"] for it in found[3:]] == ["four", "five"]
-    assert found[3]["detail"] == "It broke."
+    assert (found[3]["detail"], found[3]["audio_url"]) == ("It broke.", URL)
+    assert found[4]["detail"] == "The job was canceled."
 
 
 def test_the_archive_has_a_file_a_transcript_and_says_what_it_left_out(api, batch):
@@ -147,6 +152,7 @@ def test_the_archive_has_a_file_a_transcript_and_says_what_it_left_out(api, batc
     alone = api.get(f"/v1/transcripts/{one.pk}?format=srt").content
     assert found.read("one.srt") == alone
     assert b"Hello there." in alone
+    assert all(each.date_time >= (2026,) for each in found.infolist())
     assert [json.loads(it) for it in found.read("manifest.jsonl").splitlines()] == [
         {
             "file": "one.srt",

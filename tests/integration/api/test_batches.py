@@ -5,7 +5,8 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from jobs import batches, services
+from jobs import services
+from jobs.batches import records
 from jobs.models import Batch, Event, Job
 from jobs.state import JobStatus
 from tests.factories import make_key, make_region, make_tenant
@@ -123,6 +124,36 @@ def test_every_wrong_item_is_named_up_to_a_hundred(api):
     ]
 
 
+def test_what_is_no_item_at_all_is_named_beside_what_is_a_wrong_one(api):
+    wrong = [7, {"audio_url": "ftp://a.example.com/x"}, *items(1)]
+
+    answer = api.post("/v1/batches", body={"items": wrong})
+
+    problem = assert_problem(answer, 400, "invalid_request")
+    told = [(e["pointer"], e["code"]) for e in problem["errors"]]
+    assert told == [
+        ("/items/0", "field_invalid"),
+        ("/items/1/audio_url", "url_not_allowed"),
+    ]
+
+
+def test_wrong_items_can_be_left_out_and_are_listed_by_their_number(api):
+    wrong = [*items(1), {"audio_url": "ftp://a.example.com/ü"}, 7]
+
+    answer = api.post("/v1/batches", body={"items": wrong, "on_error": "skip"})
+
+    batch = answer.json()
+    assert (batch["counts"]["total"], batch["skipped"]) == (1, 2)
+    answer = api.get(f"/v1/batches/{batch['id']}/errors")
+    told = [json.loads(line) for line in answer.getvalue().splitlines()]
+    shown = [tuple(e[k] for k in ("line", "pointer", "code", "excerpt")) for e in told]
+    assert shown == [
+        (2, "/audio_url", "url_invalid", '{"audio_url": "ftp://a.example.com/ü"}'),
+        (3, None, "field_invalid", "7"),
+    ]
+    assert [job.line for job in Job.objects.all()] == [1]
+
+
 def test_the_same_key_makes_one_batch(api):
     headers = {"Idempotency-Key": "b-1"}
     first = api.post("/v1/batches", body={"items": items(2)}, headers=headers)
@@ -199,10 +230,10 @@ def test_two_fan_outs_at_once_end_a_batch_once():
     key, _ = make_key(tenant)
     for _ in range(10):
         drafts = [services.JobDraft(audio_url=URL.format(n)) for n in range(2)]
-        batch = batches.submit_batch(
+        batch = records.submit_batch(
             tenant=tenant,
             api_key=key,
-            draft=batches.BatchDraft(jobs=drafts, metadata={}),
+            draft=records.BatchDraft(jobs=drafts, metadata={}),
             now=timezone.now() - timedelta(minutes=1),
         )
         jobs = list(batch.jobs.all())

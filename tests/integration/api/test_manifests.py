@@ -227,7 +227,7 @@ def test_what_is_no_manifest_is_refused_whole(
 
 
 def test_one_line_more_than_we_take_is_too_many(api, media, monkeypatch):
-    monkeypatch.setattr("jobs.manifests.MAX_LINES", 3)
+    monkeypatch.setattr("jobs.batches.manifests.MAX_LINES", 3)
     rows = [["audio_url"], *([URL.format(n)] for n in range(4))]
 
     for body, kind in (

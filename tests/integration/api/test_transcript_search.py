@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from jobs import batches, erasure
+from jobs import erasure
+from jobs.batches import records
 from jobs.services import JobDraft
 from tests.factories import make_job, make_key, make_tenant, make_transcript
 from tests.fakes.backend import document
@@ -133,10 +134,10 @@ def test_filters_are_laid_over_the_words(client, tenant, key):
     drafts = [
         JobDraft(audio_url="https://audio.example.com/b.wav", metadata={"n": 1.5})
     ]
-    batch = batches.submit_batch(
+    batch = records.submit_batch(
         tenant=tenant,
         api_key=None,
-        draft=batches.BatchDraft(jobs=drafts, metadata={}),
+        draft=records.BatchDraft(jobs=drafts, metadata={}),
         now=timezone.now(),
     )
     first = batch.jobs.get()

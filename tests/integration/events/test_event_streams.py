@@ -9,7 +9,8 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from jobs import audit, batches
+from jobs import audit
+from jobs.batches import records
 from jobs.models import Event, Job
 from jobs.services import JobDraft
 from jobs.state import JobStatus
@@ -160,10 +161,10 @@ def test_the_stream_of_a_job_that_has_ended_is_one_snapshot(me):
 
 def submit_batch(tenant, number):
     drafts = [JobDraft(audio_url="https://audio.example.com/b.wav")] * number
-    return batches.submit_batch(
+    return records.submit_batch(
         tenant=tenant,
         api_key=None,
-        draft=batches.BatchDraft(jobs=drafts, metadata={}),
+        draft=records.BatchDraft(jobs=drafts, metadata={}),
         now=timezone.now(),
     )
 

@@ -10,7 +10,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012 as DRAFT
 
 from jobs import idempotency, services
-from jobs.batches import BatchDraft, submit_batch
+from jobs.batches.records import BatchDraft, submit_batch
 from jobs.intake import Caller
 from jobs.models import Job
 from jobs.services import JobDraft

@@ -10,8 +10,8 @@ from django.conf import settings
 from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.parsers import BaseParser, DataAndFiles
 
+from jobs.batches.manifests import Kind
 from jobs.errors import UploadTooLarge
-from jobs.manifests import Kind
 from jobs.parsers import (
     StrictMultiPartParser,
     content_length,

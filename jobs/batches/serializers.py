@@ -1,21 +1,23 @@
 """Shapes of the batches API: what comes in, and what a batch looks like outside."""
 
-from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from jobs import batches
-from jobs.batch_items import ItemReader, ItemRules
-from jobs.batches import BatchDraft
-from jobs.errors import Fault, InvalidRequest
+from jobs import idempotency
+from jobs.batches import figures, records, spool
+from jobs.batches.intake import BatchSubmission
+from jobs.batches.item_input import BatchItemInput
+from jobs.batches.items import ItemRules
+from jobs.batches.records import BatchDraft
+from jobs.errors import InvalidRequest, ManyFaults
 from jobs.faults import faults_of
 from jobs.intake import Caller
-from jobs.item_input import BatchItemInput
-from jobs.models import Batch, Job
+from jobs.models import Batch
 from jobs.serializers import (
     MAX_EXPIRY_SECONDS,
     JobInput,
@@ -45,6 +47,12 @@ class BatchSettingsInput(StrictSerializer):
     expires_in_seconds = WholeNumberField(
         required=False, min_value=1, max_value=MAX_EXPIRY_SECONDS
     )
+    on_error = serializers.ChoiceField(
+        choices=["reject", "skip"],
+        required=False,
+        help_text="`reject`: one bad item, and nothing is made. `skip`: they are left"
+        " out and listed.",
+    )
 
     def validate_defaults(self, defaults: dict[str, Any]) -> dict[str, Any]:
         """Refuse defaults that would make every item wrong."""
@@ -59,7 +67,7 @@ class BatchSettingsInput(StrictSerializer):
             read = BatchItemInput(data=defaults, partial=True)
             read.is_valid(raise_exception=True)
         except (InvalidRequest, serializers.ValidationError) as error:
-            batches.check_faults(faults_of(error, "defaults"))
+            raise ManyFaults(faults_of(error, "defaults")) from None
         return defaults
 
     def validate_callback_url(self, url: str) -> str:
@@ -86,9 +94,14 @@ class BatchSettingsInput(StrictSerializer):
             now=now,
         )
 
+    @property
+    def skips_bad_items(self) -> bool:
+        """Whether those that are wrong are left out, and the others run."""
+        return bool(self.validated_data.get("on_error") == "skip")
+
     def batch(self, rules: ItemRules) -> Batch:
         """Return the batch that is asked for, not yet written and without its jobs."""
-        return batches.build_batch(
+        return records.build_batch(
             tenant=rules.tenant,
             api_key=rules.api_key,
             draft=BatchDraft(
@@ -100,28 +113,26 @@ class BatchSettingsInput(StrictSerializer):
         )
 
 
+@extend_schema_field({"type": "object", "additionalProperties": {}})
+class ItemField(serializers.JSONField):
+    """An item as it came: what is wrong with it is told with the others' faults."""
+
+
 class BatchInput(BatchSettingsInput):
-    """Up to a thousand jobs at once, all of them or none."""
+    """Up to a thousand jobs at once."""
 
-    items = serializers.ListField(
-        child=serializers.DictField(), min_length=1, max_length=MAX_ITEMS
-    )
+    items = serializers.ListField(child=ItemField(), min_length=1, max_length=MAX_ITEMS)
 
-    def jobs(self, rules: ItemRules) -> list[Job]:
-        """Return the items' jobs; raises ManyFaults with the place of each fault."""
-        read = self.read(rules)
-        batches.check_faults([fault for _, faults in read for fault in faults])
-        return [job for job, _ in read if job]
-
-    def read(self, rules: ItemRules) -> list[tuple[Job | None, list[Fault]]]:
-        """Return each item's job, or else its faults."""
-        reader, read = ItemReader(rules), []
-        for index, item in enumerate(self.validated_data["items"]):
-            job, faults = reader.read(item)
-            within = pointer_to("items", index)
-            placed = [replace(it, pointer=within + it.pointer) for it in faults]
-            read.append((job, placed))
-        return read
+    def submission(self, *, caller: Caller, now: datetime) -> BatchSubmission:
+        """Return the checked request; its items are not looked at yet."""
+        rules = self.rules(caller=caller, now=now)
+        return BatchSubmission(
+            batch=self.batch(rules),
+            rules=rules,
+            skips_bad_items=self.skips_bad_items,
+            digest=idempotency.digest_of(self.initial_data),
+            check=partial(spool.check_list, self.validated_data["items"], rules),
+        )
 
 
 class BatchCountsOutput(serializers.Serializer[Any]):
@@ -144,7 +155,7 @@ class BatchOutput(serializers.Serializer[Batch]):
     counts = serializers.SerializerMethodField()
     percent = serializers.SerializerMethodField()
     skipped = serializers.IntegerField()
-    audio_seconds_done = serializers.FloatField(source="audio_seconds")
+    audio_seconds_done = serializers.SerializerMethodField()
     audio_seconds_ahead = serializers.SerializerMethodField()
     cost_estimate = serializers.DecimalField(max_digits=14, decimal_places=6)
     eta_seconds = serializers.SerializerMethodField()
@@ -160,30 +171,34 @@ class BatchOutput(serializers.Serializer[Batch]):
         """Return the kind of thing this is."""
         return "batch"
 
-    @extend_schema_field({"type": "string", "enum": list(batches.Status)})
+    @extend_schema_field({"type": "string", "enum": list(figures.Status)})
     def get_status(self, batch: Batch) -> str:
         """Return what it does, or that all its jobs have ended."""
-        return batches.status_of(batch)
+        return figures.status_of(batch)
 
     def get_percent(self, batch: Batch) -> int:
         """Return how many in a hundred of its jobs have ended."""
-        return batches.percent_of(batch)
+        return figures.percent_of(batch)
+
+    def get_audio_seconds_done(self, batch: Batch) -> float:
+        """Return how much audio was transcribed."""
+        return round(batch.audio_seconds, 3)
 
     @extend_schema_field(serializers.FloatField(allow_null=True))
     def get_audio_seconds_ahead(self, batch: Batch) -> float | None:
         """Return how much audio is left, by the length of what is done."""
-        return batches.audio_seconds_ahead(batch)
+        return figures.audio_seconds_ahead(batch)
 
     @extend_schema_field(serializers.FloatField(allow_null=True))
     def get_eta_seconds(self, batch: Batch) -> float | None:
         """Return in how many seconds it may be done; null where nobody knows."""
         now: datetime = self.context.get("now") or batch.created_at
-        return batches.eta_seconds(batch, now=now)
+        return figures.eta_seconds(batch, now=now)
 
     @extend_schema_field(BatchCountsOutput)
     def get_counts(self, batch: Batch) -> dict[str, int]:
         """Return its counters."""
-        return batches.counts_of(batch)
+        return figures.counts_of(batch)
 
     def get_jobs_url(self, batch: Batch) -> str:
         """Return where its jobs are listed."""

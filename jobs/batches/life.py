@@ -1,6 +1,6 @@
 """What somebody may want of a batch: pause, resume, cancel, another priority, again.
 
-Each writes the wish into the batch's row and returns; ``jobs.batch_rounds`` does it.
+Each writes the wish into the batch's row and returns; ``jobs.batches.rounds`` does it.
 """
 
 from datetime import datetime
@@ -8,7 +8,8 @@ from typing import Any
 
 from django.db import transaction
 
-from jobs import audit, batches
+from jobs import audit
+from jobs.batches import figures
 from jobs.errors import Conflict, InvalidRequest
 from jobs.models import Batch, BatchState
 
@@ -42,7 +43,7 @@ def reprioritize(*, batch: Batch, priority: int, actor: str, now: datetime) -> B
 def cancel(*, batch: Batch, actor: str, now: datetime) -> Batch:
     """Cancel what has not ended, running calls too; one that is preparing is dropped.
 
-    Twice is harmless. Raises Conflict for a batch that has ended.
+    Twice is harmless. Raises Conflict for a batch that had ended before.
     """
     with transaction.atomic():
         dropped = Batch.objects.filter(pk=batch.pk, state=BatchState.PREPARING).update(
@@ -50,7 +51,7 @@ def cancel(*, batch: Batch, actor: str, now: datetime) -> Batch:
         )
         if not dropped:
             current = Batch.objects.get(pk=batch.pk)
-            if current.cancel_requested_at and not current.finished_at:
+            if current.cancel_requested_at:
                 return current
             return _wish(
                 batch, "batch.canceled", actor=actor, now=now, cancel_requested_at=now
@@ -77,7 +78,7 @@ def _wish(batch: Batch, kind: str, *, actor: str, now: datetime, **wish: Any) ->
 def check_can_be_steered(batch: Batch) -> None:
     """Raise Conflict unless its jobs are there, wanted, and not all done."""
     if batch.state != BatchState.OPEN or batch.finished_at or batch.cancel_requested_at:
-        message = f"The batch is {batches.status_of(batch)}."
+        message = f"The batch is {figures.status_of(batch)}."
         raise Conflict(message, code="batch_state_conflict")
 
 

@@ -1,8 +1,8 @@
-"""Write a checked manifest: at once if it is small, else slice by slice, unseen.
+"""Write a checked batch: at once if it is small, else slice by slice, unseen.
 
 A long transaction would hold up everybody's event streams, and vacuum. So a large batch
 is *preparing* while its jobs are written, held and hidden; one small transaction opens
-it. What never opens is dropped: ``jobs.batch_rounds`` deletes it.
+it. What never opens is dropped: ``jobs.batches.rounds`` deletes it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,9 +13,10 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models.functions import Now
 
-from jobs import audit, batch_rows, batches, quotas
-from jobs.batch_rows import Row
-from jobs.batch_spool import Checked
+from jobs import audit, quotas
+from jobs.batches import job_rows, records
+from jobs.batches.job_rows import Row
+from jobs.batches.spool import Checked, KeptFault
 from jobs.errors import Conflict
 from jobs.idempotency import Answer, Once
 from jobs.models import Batch, BatchError, BatchState, Event, Job
@@ -43,7 +44,7 @@ def write_small(batch: Batch, checked: Checked) -> None:
         tell_submitted(batch, _insert(batch, rows, ready=True))
     for faults in checked.read_faults(SLICE):
         _insert_faults(batch, faults)
-    batches.record_submit(batch)
+    records.record_submit(batch)
 
 
 def prepare(batch: Batch, checked: Checked) -> None:
@@ -104,7 +105,7 @@ def open_prepared(batch: Batch) -> None:
     """Let everybody see the batch and all of its jobs; in the caller's transaction."""
     move(batch, state=BatchState.OPEN, work_at=Now(), told_after=NO_JOB)
     batch.refresh_from_db()
-    batches.record_submit(batch)
+    records.record_submit(batch)
 
 
 def move(batch: Batch, **changes: Any) -> None:
@@ -156,18 +157,18 @@ def _common(batch: Batch, *, ready: bool) -> Job:
 def _insert(batch: Batch, rows: Sequence[Row], *, ready: bool) -> list[UUID]:
     common = _common(batch, ready=ready)
     quotas.reserve(jobs=[common] * len(rows), now=batch.created_at)
-    return batch_rows.insert_rows(common, rows)
+    return job_rows.insert_rows(common, rows)
 
 
-def _insert_faults(batch: Batch, faults: Iterable[dict[str, Any]]) -> None:
+def _insert_faults(batch: Batch, faults: Iterable[KeptFault]) -> None:
     BatchError.objects.bulk_create(
         BatchError(
             batch=batch,
-            line=fault["line"],
-            pointer=fault["pointer"][:300],
-            code=fault["code"],
-            detail=fault["detail"],
-            excerpt=fault["excerpt"],
+            line=kept.line,
+            pointer=kept.pointer[:300],
+            code=kept.code,
+            detail=kept.detail,
+            excerpt=kept.excerpt,
         )
-        for fault in faults
+        for kept in faults
     )

@@ -1,6 +1,6 @@
 """Read a manifest as items: JSONL, an object a line, or CSV, with a row of names.
 
-Knows nothing of what an item may say; that is ``jobs.batch_items``'.
+Knows nothing of what an item may say; that is ``jobs.batches.items``'.
 """
 
 import csv
@@ -12,8 +12,8 @@ from itertools import chain
 from typing import IO, Any, NoReturn
 
 from jobs import options
+from jobs.batches.manifest_lines import MAX_LINES, Line, read_lines, refuse_length
 from jobs.errors import InvalidRequest
-from jobs.manifest_lines import MAX_LINES, Line, read_lines, refuse_length
 from jobs.strict_json import is_storable, loads_strictly, pointer_to
 
 EXCERPT = 200
@@ -145,9 +145,13 @@ def _check_header(cells: Sequence[str], error: InvalidRequest | None) -> list[st
         is_known = name in COLUMNS or (prefix and name != prefix)
         is_doubled = names.count(name) > 1 and prefix != "options."
         if not is_known or is_doubled:
-            what = "is there twice" if is_known else "is none of ours"
-            shown = name if is_storable(name) else "?"
-            message = f"The column '{shown[:60]}' {what}."
+            shown = f"The column '{name[:60] if is_storable(name) else '?'}'"
+            message = (
+                f"{shown} is there twice."
+                if is_known
+                else f"{shown} is none of ours; cells are separated by commas, and"
+                f" columns are {', '.join(COLUMNS)}, options.… and metadata.…"
+            )
             raise InvalidRequest(message, code="manifest_header_invalid")
     return names
 

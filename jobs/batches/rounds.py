@@ -13,7 +13,8 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from jobs import batch_writing, leases, quotas, services
+from jobs import leases, quotas, services
+from jobs.batches import writing
 from jobs.models import Batch, BatchState, Job
 from jobs.state import OPEN, JobStatus
 
@@ -107,7 +108,7 @@ def _tell(batch: Batch, jobs: Sequence[UUID]) -> bool:
     new = [pk for pk in jobs if batch.told_after and pk > batch.told_after]
     if batch.cancel_requested_at or batch.is_paused or not new:
         return False
-    batch_writing.tell_submitted(batch, new)
+    writing.tell_submitted(batch, new)
     return True
 
 

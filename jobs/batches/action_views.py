@@ -10,14 +10,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs import (
-    audit,
-    batch_life,
-    batch_retry,
-    batches,
-    dispatch,
-    schema,
-)
+from jobs import audit, dispatch, schema
 from jobs.api import (
     ApiView,
     caller_of,
@@ -26,8 +19,9 @@ from jobs.api import (
     respond,
     tenant_of,
 )
-from jobs.batch_serializers import BatchOutput
-from jobs.batch_views import SCOPES, accepted
+from jobs.batches import life, records, retry
+from jobs.batches.serializers import BatchOutput
+from jobs.batches.views import SCOPES, accepted
 from jobs.examples import BATCH, BATCH_RETRY, CANCELING, PAUSED, examples
 from jobs.models import Batch, Priority
 from jobs.serializers import PRIORITIES, StrictSerializer
@@ -45,10 +39,10 @@ class BatchRetryInput(StrictSerializer):
     """Which of its jobs are to run again; those that failed, unless it is said."""
 
     statuses = serializers.ListField(
-        child=serializers.ChoiceField(choices=batch_retry.RETRIABLE),
+        child=serializers.ChoiceField(choices=retry.RETRIABLE),
         required=False,
         min_length=1,
-        max_length=len(batch_retry.RETRIABLE),
+        max_length=len(retry.RETRIABLE),
     )
 
 
@@ -65,7 +59,7 @@ class BatchPause(ApiView):
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
         """Start no more jobs of a batch; those that run end."""
-        return _steer(request, batch_id, batch_life.pause)
+        return _steer(request, batch_id, life.pause)
 
 
 class BatchResume(ApiView):
@@ -81,7 +75,7 @@ class BatchResume(ApiView):
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
         """Let a paused batch go on."""
-        return _steer(request, batch_id, batch_life.resume)
+        return _steer(request, batch_id, life.resume)
 
 
 class BatchCancel(ApiView):
@@ -100,7 +94,7 @@ class BatchCancel(ApiView):
 
         What has ended stays. The jobs follow within seconds, a thousand at a time.
         """
-        return _steer(request, batch_id, batch_life.cancel)
+        return _steer(request, batch_id, life.cancel)
 
 
 class BatchPriority(ApiView):
@@ -117,9 +111,9 @@ class BatchPriority(ApiView):
     def post(self, request: Request, batch_id: UUID) -> Response:
         """Give all waiting jobs of a batch another priority."""
         asked = BatchPriorityInput(data=request.data)
-        batch = batches.get_batch(tenant=tenant_of(request), batch_id=batch_id)
+        batch = records.get_batch(tenant=tenant_of(request), batch_id=batch_id)
         asked.is_valid(raise_exception=True)
-        steered = batch_life.reprioritize(
+        steered = life.reprioritize(
             batch=batch,
             priority=Priority[asked.validated_data["priority"].upper()],
             actor=audit.actor_of(key_of(request)),
@@ -148,12 +142,12 @@ class BatchRetry(ApiView):
         """Run the failed jobs of a batch again, as a batch that names it."""
         caller = caller_of(request)
         asked = BatchRetryInput(data=request.data)
-        batch = batches.get_batch(tenant=caller.tenant, batch_id=batch_id)
+        batch = records.get_batch(tenant=caller.tenant, batch_id=batch_id)
         asked.is_valid(raise_exception=True)
         statuses = set(asked.validated_data.get("statuses", ["failed"]))
-        answer, replayed = batch_retry.accept_retry(
+        answer, replayed = retry.accept_retry(
             caller=caller,
-            again=batch_retry.Again(batch=batch, statuses=statuses),
+            again=retry.Again(batch=batch, statuses=statuses),
             answer=accepted,
             now=timezone.now(),
         )
@@ -163,7 +157,7 @@ class BatchRetry(ApiView):
 def _steer(request: Request, batch_id: UUID, steer: Callable[..., Batch]) -> Response:
     check_no_body(request)
     batch = steer(
-        batch=batches.get_batch(tenant=tenant_of(request), batch_id=batch_id),
+        batch=records.get_batch(tenant=tenant_of(request), batch_id=batch_id),
         actor=audit.actor_of(key_of(request)),
         now=timezone.now(),
     )

@@ -1,7 +1,5 @@
 """Look at the items of a batch without making one."""
 
-from contextlib import closing
-
 from django.conf import settings
 from django.db import connection
 from django.http import StreamingHttpResponse
@@ -10,10 +8,13 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
-from jobs import manifest_check, manifest_serializers, manifest_upload, schema
-from jobs.api import ApiView, caller_of, check_no_parameters
-from jobs.batch_serializers import BatchInput
-from jobs.batch_views import SCOPES
+from jobs import schema
+from jobs.api import ApiView, caller_of
+from jobs.batches import check, manifest_upload, requests
+from jobs.batches.manifest_upload import MANIFEST_PARSERS, ManifestFormParser
+from jobs.batches.requests import ManifestInput
+from jobs.batches.serializers import BatchInput
+from jobs.batches.views import SCOPES
 from jobs.examples import (
     BATCH_SUBMISSION,
     CHECKED,
@@ -21,8 +22,6 @@ from jobs.examples import (
     MANIFESTS,
     examples,
 )
-from jobs.manifest_serializers import ManifestInput
-from jobs.manifest_upload import MANIFEST_PARSERS, ManifestFormParser
 from jobs.parsers import StrictJSONParser
 
 
@@ -30,7 +29,7 @@ class BatchCheck(ApiView):
     """A batch that is only looked at."""
 
     required_scopes = SCOPES
-    query_parameters = {"POST": manifest_serializers.PARAMETERS}
+    query_parameters = {"POST": requests.PARAMETERS}
     parser_classes = (StrictJSONParser, ManifestFormParser, *MANIFEST_PARSERS)
     raw_types = manifest_upload.KINDS
     raw_max_bytes = settings.MANIFEST_MAX_BYTES
@@ -46,7 +45,7 @@ class BatchCheck(ApiView):
             (200, "application/x-ndjson"): OpenApiTypes.STR,
             **schema.problems(413, 415),
         },
-        parameters=manifest_serializers.QUERY,
+        parameters=requests.QUERY,
         examples=examples(
             sent=BATCH_SUBMISSION,
             form=MANIFEST_FORM,
@@ -60,16 +59,8 @@ class BatchCheck(ApiView):
         One line of JSON for each fault, and at last one with the counts.
         """
         caller, now = caller_of(request), timezone.now()
-        if manifest_serializers.is_manifest(request):
-            read = manifest_serializers.read_manifest(request, caller=caller, now=now)
-            with closing(read.file):
-                told = manifest_check.check_lines(read)
-        else:
-            check_no_parameters(request)
-            asked = BatchInput(data=request.data)
-            asked.is_valid(raise_exception=True)
-            read_items = asked.read(asked.rules(caller=caller, now=now))
-            told = manifest_check.tell_items([faults for _, faults in read_items])
+        with requests.reading(request, caller=caller, now=now) as submission:
+            told = check.check_batch(submission)
         if not connection.in_atomic_block:
             connection.close()  # a stream may take as long as its reader does
         return StreamingHttpResponse(told, content_type="application/x-ndjson")

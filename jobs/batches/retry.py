@@ -8,8 +8,9 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import QuerySet
 
-from jobs import batch_writing, batches, dispatch, idempotency, services
-from jobs.batches import BatchDraft
+from jobs import dispatch, idempotency, services
+from jobs.batches import figures, records, writing
+from jobs.batches.records import BatchDraft
 from jobs.errors import Conflict, Erased
 from jobs.idempotency import Answer, Once
 from jobs.intake import Caller
@@ -18,7 +19,7 @@ from jobs.quotas import reserve
 from jobs.state import FINAL, JobStatus
 
 RETRIABLE = sorted(FINAL - {JobStatus.COMPLETED})
-SLICE = batch_writing.SLICE
+SLICE = writing.SLICE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,7 @@ def accept_retry(
     if known:
         return known, True
     number = _count(again)
-    child = batches.build_batch(
+    child = records.build_batch(
         tenant=caller.tenant,
         api_key=caller.api_key,
         draft=BatchDraft(
@@ -60,13 +61,13 @@ def accept_retry(
 
     def make() -> Answer:
         if number <= SLICE:
-            batches.write_batch(child, _build(child, _next(again, after=None)))
+            records.write_batch(child, _build(child, _next(again, after=None)))
         else:
-            batch_writing.open_prepared(child)
+            writing.open_prepared(child)
         transaction.on_commit(dispatch.wake)
         return answer(child)
 
-    return batch_writing.write_once(
+    return writing.write_once(
         child,
         prepare=(lambda: _prepare(child, again)) if number > SLICE else None,
         once=once,
@@ -79,7 +80,7 @@ def _count(again: Again) -> int:
         raise Erased
     if not again.batch.finished_at:
         message = (
-            f"The batch is {batches.status_of(again.batch)}: it has not ended yet."
+            f"The batch is {figures.status_of(again.batch)}: it has not ended yet."
         )
         raise Conflict(message, code="batch_state_conflict")
     number = _wanted(again).count()
@@ -112,17 +113,17 @@ def _build(child: Batch, originals: Iterable[Job]) -> list[Job]:
             draft=services.draft_again(original),
             now=child.created_at,
         )
-        job.batch, job.retry_of = child, original
+        job.batch, job.retry_of, job.line = child, original, original.line
         jobs.append(job)
     return jobs
 
 
 def _prepare(child: Batch, again: Again) -> None:
-    batch_writing.begin(child)
+    writing.begin(child)
     written, after = 0, None
     while True:
         with transaction.atomic():
-            batch_writing.touch(child)
+            writing.touch(child)
             originals = _next(again, after=after)
             jobs = _build(child, originals)
             for job in jobs:
@@ -134,4 +135,4 @@ def _prepare(child: Batch, again: Again) -> None:
         if len(originals) < SLICE:
             break
         after = originals[-1].pk
-    batch_writing.move(child, total=written)
+    writing.move(child, total=written)

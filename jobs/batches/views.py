@@ -1,7 +1,5 @@
 """The batches API: submit many jobs at once, look, list."""
 
-from contextlib import closing
-from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
@@ -12,19 +10,12 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs import (
-    batches,
-    etags,
-    intake,
-    manifest_intake,
-    manifest_serializers,
-    manifest_upload,
-    pagination,
-    schema,
-    under_way,
-)
-from jobs.api import ApiView, caller_of, check_no_parameters, respond, tenant_of
-from jobs.batch_serializers import BatchInput, BatchOutput, BatchPage
+from jobs import etags, pagination, schema, under_way
+from jobs.api import ApiView, caller_of, respond, tenant_of
+from jobs.batches import intake, manifest_upload, records, requests
+from jobs.batches.manifest_upload import MANIFEST_PARSERS, ManifestFormParser
+from jobs.batches.requests import ManifestInput
+from jobs.batches.serializers import BatchInput, BatchOutput, BatchPage
 from jobs.examples import (
     BATCH,
     BATCH_SUBMISSION,
@@ -35,9 +26,6 @@ from jobs.examples import (
     page_of,
 )
 from jobs.idempotency import Answer
-from jobs.intake import Caller
-from jobs.manifest_serializers import ManifestInput
-from jobs.manifest_upload import MANIFEST_PARSERS, ManifestFormParser
 from jobs.models import Batch
 from jobs.pagination import PageQuery, respond_page
 from jobs.parsers import StrictJSONParser
@@ -51,7 +39,7 @@ class BatchList(ApiView):
     required_scopes = SCOPES
     query_parameters = {
         "GET": pagination.PARAMETERS,
-        "POST": manifest_serializers.PARAMETERS,
+        "POST": requests.PARAMETERS,
     }
     parser_classes = (StrictJSONParser, ManifestFormParser, *MANIFEST_PARSERS)
     raw_types = manifest_upload.KINDS
@@ -71,7 +59,7 @@ class BatchList(ApiView):
         parameters=[
             schema.IDEMPOTENCY_PARAMETER,
             *schema.ACCEPTED_HEADERS,
-            *manifest_serializers.QUERY,
+            *requests.QUERY,
         ],
         examples=examples(
             sent=BATCH_SUBMISSION,
@@ -83,40 +71,22 @@ class BatchList(ApiView):
     def post(self, request: Request) -> Response:
         """Submit a thousand jobs as JSON, or a hundred thousand lines of a manifest.
 
-        All of them or none if one is wrong; of a manifest, `on_error=skip` leaves out
-        the lines that are.
+        All of them or none if one is wrong; `on_error=skip` leaves out those that are.
         """
         now = timezone.now()
         caller = caller_of(request)
-        if manifest_serializers.is_manifest(request):
-            return self._post_manifest(request, caller, now)
-        check_no_parameters(request)
-        asked = BatchInput(data=request.data)
-        asked.is_valid(raise_exception=True)
-        rules = asked.rules(caller=caller, now=now)
-        answer, replayed = intake.accept_batch(
-            caller=caller,
-            batch=asked.batch(rules),
-            jobs=asked.jobs(rules),
-            body=asked.initial_data,
-            answer=accepted,
-        )
-        return respond(answer, replayed=replayed)
-
-    def _post_manifest(
-        self, request: Request, caller: Caller, now: datetime
-    ) -> Response:
-        with under_way.keep_repeats_out(
-            tenant=caller.tenant,
-            route=intake.BATCH_ROUTE,
-            key=caller.key,
-            is_upload=True,
+        with (
+            under_way.keep_repeats_out(
+                tenant=caller.tenant,
+                route=intake.ROUTE,
+                key=caller.key,
+                is_upload=requests.is_manifest(request),
+            ),
+            requests.reading(request, caller=caller, now=now) as submission,
         ):
-            read = manifest_serializers.read_manifest(request, caller=caller, now=now)
-            with closing(read.file):
-                answer, replayed = manifest_intake.accept_manifest(
-                    caller=caller, submission=read, answer=accepted
-                )
+            answer, replayed = intake.accept_batch(
+                caller=caller, submission=submission, answer=accepted
+            )
         return respond(answer, replayed=replayed)
 
     @extend_schema(
@@ -129,7 +99,7 @@ class BatchList(ApiView):
         """List batches, newest first."""
         tenant = tenant_of(request)
         page = PageQuery.parse(request.query_params, owner=tenant.pk, of="batches")
-        rows = batches.find_batches(tenant=tenant)
+        rows = records.find_batches(tenant=tenant)
         return respond_page(request, rows, page, BatchOutput)
 
 
@@ -145,7 +115,7 @@ class BatchDetail(ApiView):
     )
     def get(self, request: Request, batch_id: UUID) -> Response:
         """Show a batch and how far it is."""
-        batch = batches.get_batch(tenant=tenant_of(request), batch_id=batch_id)
+        batch = records.get_batch(tenant=tenant_of(request), batch_id=batch_id)
         shown = BatchOutput(batch, context={"now": timezone.now()}).data
         headers = {} if batch.finished_at else {"Retry-After": "5"}
         # The time it may take is measured anew each time, and is no news.

@@ -14,9 +14,9 @@ from typing import Any
 from rest_framework.exceptions import ValidationError
 
 from jobs import options, regions, services
+from jobs.batches.item_input import BatchItemInput
 from jobs.errors import Fault, InvalidRequest
 from jobs.faults import faults_of
-from jobs.item_input import BatchItemInput
 from jobs.models import ApiKey, Job, Tenant
 from jobs.serializers import build_draft
 

@@ -1,8 +1,12 @@
-"""The settings that come with a manifest: in its form, or in the query string."""
+"""What a request for a batch asks for: a list in JSON, a manifest in a form, or one as
+the body itself, with its settings in the query string.
+"""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, cast
 
 from drf_spectacular.types import OpenApiTypes
@@ -10,14 +14,15 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from jobs import manifests
+from jobs import idempotency, lent_threads
 from jobs.api import check_no_parameters
-from jobs.batch_serializers import BatchSettingsInput
+from jobs.batches import manifests, spool
+from jobs.batches.intake import BatchSubmission
+from jobs.batches.manifest_upload import KINDS, ManifestFormParser, base_type
+from jobs.batches.serializers import BatchInput, BatchSettingsInput
 from jobs.errors import Fault, InvalidRequest, ManyFaults
 from jobs.faults import faults_of
 from jobs.intake import Caller
-from jobs.manifest_intake import ManifestSubmission as Submission
-from jobs.manifest_upload import KINDS, ManifestFormParser, base_type
 from jobs.strict_json import loads_strictly, pointer_to
 
 PARAMETERS = (
@@ -41,45 +46,52 @@ class ManifestInput(BatchSettingsInput):
     """A manifest, and what is said of the batch as a whole."""
 
     file = serializers.FileField(allow_empty_file=True)
-    on_error = serializers.ChoiceField(
-        choices=["reject", "skip"],
-        required=False,
-        help_text="`reject`: one bad line, and nothing is made. `skip`: they are left"
-        " out and listed.",
-    )
 
-    def submission(self, *, caller: Caller, now: datetime) -> Submission:
-        """Return the checked request."""
-        asked: dict[str, Any] = self.validated_data
+    def submission(self, *, caller: Caller, now: datetime) -> BatchSubmission:
+        """Return the checked request; its lines are not looked at yet."""
         rules = self.rules(caller=caller, now=now)
-        return Submission(
-            file=asked["file"],
+        file = self.validated_data["file"]
+        said = {name: self.initial_data[name] for name in self.validated_data}
+        del said["file"]
+        return BatchSubmission(
             batch=self.batch(rules),
             rules=rules,
-            skips_bad_lines=asked.get("on_error") == "skip",
-            body={name: self.initial_data[name] for name in asked if name != "file"},
+            skips_bad_items=self.skips_bad_items,
+            digest=idempotency.digest_of([said, file.sha256]),
+            check=partial(spool.check_manifest, file, rules),
         )
 
 
-def read_manifest(request: Request, *, caller: Caller, now: datetime) -> Submission:
-    """Read the body to disk, and check all but its lines; raises InvalidRequest.
+@contextmanager
+def reading(
+    request: Request, *, caller: Caller, now: datetime
+) -> Iterator[BatchSubmission]:
+    """Give what a request asks for; of a manifest, which is on disk meanwhile.
 
-    Closing the file is the caller's, unless this raises.
+    Raises InvalidRequest for what is wrong with all but its items, UploadTooLarge, or
+    ServiceUnavailable where too much is being examined.
     """
+    if not is_manifest(request):
+        check_no_parameters(request)
+        yield _check(BatchInput(data=request.data), caller=caller, now=now)
+        return
     body: dict[str, Any] = cast("dict[str, Any]", request.data)
     try:
         if is_form(request):
             check_no_parameters(request)
-            return _check(body, caller=caller, now=now)
-        return _check_raw(body, request.query_params, caller=caller, now=now)
-    except BaseException:
-        if "file" in body and hasattr(body["file"], "close"):
+            submission = _check(ManifestInput(data=body), caller=caller, now=now)
+        else:
+            submission = _check_raw(body, request.query_params, caller=caller, now=now)
+        with lent_threads.lend_to_examination(caller.tenant.pk):
+            yield submission
+    finally:
+        if hasattr(body.get("file"), "close"):
             body["file"].close()
-        raise
 
 
-def _check(body: Mapping[str, Any], *, caller: Caller, now: datetime) -> Submission:
-    asked = ManifestInput(data=body)
+def _check(
+    asked: BatchInput | ManifestInput, *, caller: Caller, now: datetime
+) -> BatchSubmission:
     asked.is_valid(raise_exception=True)
     return asked.submission(caller=caller, now=now)
 
@@ -90,11 +102,12 @@ def _check_raw(
     *,
     caller: Caller,
     now: datetime,
-) -> Submission:
+) -> BatchSubmission:
     if "file" not in body:
         manifests.refuse_emptiness()
     try:
-        return _check({**_read_query(params), **body}, caller=caller, now=now)
+        asked = ManifestInput(data={**_read_query(params), **body})
+        return _check(asked, caller=caller, now=now)
     except (InvalidRequest, serializers.ValidationError) as error:
         found = [_of_parameter(fault) for fault in faults_of(error)]
         raise ManyFaults(found) from None

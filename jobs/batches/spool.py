@@ -1,0 +1,175 @@
+"""Check a batch item by item, and keep what came of it on disk until it is written.
+
+Two files without a name, gone with the process: rows ready for the table, and what is
+wrong with the other items. Memory stays as it is however long the manifest.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import astuple, dataclass, field
+from itertools import islice
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, Self
+
+from django.conf import settings
+from django.db import connection
+
+from jobs.batches import manifest_upload, manifests
+from jobs.batches.items import ItemReader, ItemRules
+from jobs.batches.job_rows import Row
+from jobs.batches.manifests import EXCERPT, Entry
+from jobs.errors import Fault, ManyFaults
+from jobs.faults import faults_of
+from jobs.models import Job
+from jobs.strict_json import pointer_to
+from jobs.uploads import IncomingFile
+
+MAX_FAULTS = 100
+_SPOOL_BYTES = 1024 * 1024  # so much of each stays in memory
+# Other requests are served by threads of the same process: let them in, often.
+_LINES_A_TURN = 16
+_TURN_SECONDS = 0.0002
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFault:
+    """What is wrong with an item: its line or number from 1, and how it begins."""
+
+    line: int
+    pointer: str
+    code: str
+    detail: str
+    excerpt: str
+
+    def dumps(self) -> str:
+        """Return it as a line of text."""
+        return json.dumps(astuple(self))
+
+    @classmethod
+    def loads(cls, line: str) -> Self:
+        """Read what ``dumps`` wrote."""
+        return cls(*json.loads(line))
+
+
+@dataclass(slots=True)
+class Checked:
+    """What the lines of a manifest, or a list's items, came to."""
+
+    rows: IO[str]
+    faults: IO[str]
+    is_list: bool
+    good: int = 0
+    bad: int = 0
+    fault_count: int = 0
+    first: list[KeptFault] = field(default_factory=list)
+
+    def check_all_good(self) -> None:
+        """Raise ManyFaults if any item is bad; the first hundred faults are told."""
+        if self.fault_count:
+            found = [self.place(kept) for kept in self.first]
+            raise ManyFaults(found, count=self.fault_count)
+
+    def place(self, kept: KeptFault) -> Fault:
+        """Return a fault as its sender is told of it: a list's items have no lines."""
+        line: int | None = kept.line
+        within = ""
+        if self.is_list:
+            line, within = None, pointer_to("items", kept.line - 1)
+        return Fault(
+            line=line,
+            pointer=within + kept.pointer,
+            code=kept.code,
+            detail=kept.detail,
+        )
+
+    def read_rows(self, size: int) -> Iterator[list[Row]]:
+        """Yield the good items' rows, so many at a time."""
+        for lines in _in_slices(self.rows, size):
+            yield [Row.loads(line) for line in lines]
+
+    def read_faults(self, size: int) -> Iterator[list[KeptFault]]:
+        """Yield what is wrong with the bad items, so many faults at a time."""
+        for lines in _in_slices(self.faults, size):
+            yield [KeptFault.loads(line) for line in lines]
+
+
+def _in_slices(file: IO[str], size: int) -> Iterator[list[str]]:
+    file.seek(0)
+    while lines := list(islice(file, size)):
+        yield lines
+
+
+@contextmanager
+def check_manifest(file: IncomingFile, rules: ItemRules) -> Iterator[Checked]:
+    """Check every line; the result is there while the block runs.
+
+    Raises InvalidRequest or UploadTooLarge for what is wrong with the whole.
+    """
+    if not connection.in_atomic_block:
+        connection.close()  # back to the pool: this takes a while and needs none
+    entries = manifests.read_entries(
+        file,
+        kind=manifest_upload.kind_of(file),
+        max_bytes=settings.MANIFEST_MAX_BYTES,
+    )
+    with _check(entries, rules, is_list=False) as checked:
+        yield checked
+
+
+@contextmanager
+def check_list(items: Sequence[Any], rules: ItemRules) -> Iterator[Checked]:
+    """Check every item, counted from 1; the result is there while the block runs."""
+    entries = (
+        Entry(number, json.dumps(item, ensure_ascii=False).encode()[:EXCERPT], item)
+        for number, item in enumerate(items, start=1)
+    )
+    with _check(entries, rules, is_list=True) as checked:
+        yield checked
+
+
+@contextmanager
+def _check(
+    entries: Iterable[Entry], rules: ItemRules, *, is_list: bool
+) -> Iterator[Checked]:
+    folder = settings.INCOMING_ROOT
+    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        rows, faults = (
+            stack.enter_context(
+                SpooledTemporaryFile(
+                    _SPOOL_BYTES, "w+", encoding="utf-8", dir=str(folder)
+                )
+            )
+            for _ in range(2)
+        )
+        checked, reader = Checked(rows, faults, is_list), ItemReader(rules)
+        for number, entry in enumerate(entries):
+            if number % _LINES_A_TURN == 0:
+                time.sleep(_TURN_SECONDS)
+            _check_entry(checked, entry, reader)
+        yield checked
+
+
+def _check_entry(checked: Checked, entry: Entry, reader: ItemReader) -> None:
+    job: Job | None = None
+    if entry.error:
+        found = faults_of(entry.error) or [
+            Fault(pointer="", code=entry.error.code, detail=entry.error.message)
+        ]
+    else:
+        job, found = reader.read(entry.fields)
+    if job:
+        job.line = entry.line
+        checked.good += 1
+        checked.rows.write(Row.of(job).dumps() + "\n")
+        return
+    checked.bad += 1
+    checked.fault_count += len(found)
+    excerpt = entry.excerpt.decode(errors="replace").replace("\0", "�")
+    for fault in found:
+        kept = KeptFault(entry.line, fault.pointer, fault.code, fault.detail, excerpt)
+        if len(checked.first) < MAX_FAULTS:
+            checked.first.append(kept)
+        checked.faults.write(kept.dumps() + "\n")
