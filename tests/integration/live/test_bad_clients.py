@@ -11,6 +11,8 @@ from websockets.exceptions import ConnectionClosed
 from jobs.models import Attempt, Job
 from tests.integration.live.conftest import RAW, speech
 
+pytestmark = pytest.mark.xdist_group("live")
+
 
 def run_session(me, act):
     """Return a session in which something is done, and how it was closed."""
@@ -74,7 +76,7 @@ def test_it_is_told_and_ends(me, act, code, error):
 
 def test_who_keeps_alive_is_not_silent(me):
     async def act(talk):
-        for _ in range(6):
+        for _ in range(5):
             await asyncio.sleep(0.4)
             await talk.say("keepalive")
         await talk.say("close")

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import contextmanager
 from datetime import timedelta
 
+import pytest
 from django.db import connection
 from django.utils import timezone
 
@@ -12,6 +13,8 @@ from tests.integration.events.conftest import maintenance
 from tests.integration.live.conftest import rounded, speech, truth
 from tests.streams import read_stored
 from workers.embedded.processes import wait_until
+
+pytestmark = pytest.mark.xdist_group("live")
 
 
 def test_neither_redis_nor_operators_break_a_session_off(me):

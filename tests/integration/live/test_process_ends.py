@@ -24,6 +24,8 @@ from tests.streams import make_speech, read_stored
 from transcripts import live
 from workers.embedded.processes import free_port, port_is_open, wait_until
 
+pytestmark = pytest.mark.xdist_group("live")
+
 
 def visit(me, door) -> Customer:
     """Return the same customer at another door."""

@@ -15,6 +15,8 @@ from jobs.models import Attempt, Job
 from tests.factories import make_key
 from tests.integration.live.conftest import RAW, make_ticket
 
+pytestmark = pytest.mark.xdist_group("live")
+
 PAGE = "https://app.example.com"
 
 

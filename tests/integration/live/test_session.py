@@ -5,8 +5,12 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from jobs.models import Attempt, Job, Region
 from tests.integration.live.conftest import RAW, ROOT, Talk, rounded, speech, truth
+
+pytestmark = pytest.mark.xdist_group("live")
 
 
 def test_words_turn_final_and_are_stored(me):
@@ -91,7 +95,7 @@ def test_an_upstream_that_breaks_on_what_it_hears_is_not_run_at(me):
     async def run():
         async with me.talk() as talk:
             await talk.send(speech(1.0))
-            end = asyncio.get_running_loop().time() + 2.0
+            end = asyncio.get_running_loop().time() + 1.0
             async with talk.kept_alive():
                 while asyncio.get_running_loop().time() < end:
                     await talk.hear("transcript", is_final=False)
@@ -162,7 +166,7 @@ def test_an_upstream_that_is_full_is_asked_again(me):
 def test_the_documents_example_prints_what_is_said(me):
     page = (ROOT / "docs" / "live.md").read_text()
     (_, rest) = page.split("```python\n")
-    audio = speech(4.0, seed=5)
+    audio = speech(1.5, seed=5)
 
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-c", rest.partition("```")[0]],

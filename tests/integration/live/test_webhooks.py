@@ -13,6 +13,8 @@ from tests.integration.live.conftest import RAW, make_ticket, rounded, speech, t
 from workers.webhooks import dispatch, fan_out, secrets, services, signing, transport
 from workers.webhooks.models import WebhookEndpoint
 
+pytestmark = pytest.mark.xdist_group("live")
+
 AUDIO = speech(3.0, seed=8)
 
 
