@@ -8,7 +8,7 @@ MANAGE := $(BIN)/python manage.py
 export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 
-.PHONY: help up regions demo test chaos fuzz bench check check-deploy types fix lock venv-demo venv-dev venv-deploy
+.PHONY: help up regions demo test chaos drill fuzz bench check check-deploy types fix lock venv-demo venv-dev venv-deploy
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -67,6 +67,9 @@ check types: export LOG_LEVEL = ERROR
 
 chaos: venv-dev  ## kill and cut off everything under load, checked each time (ten minutes; CHAOS_SECONDS=…)
 	$(BIN)/python -m tests.chaos
+
+drill: venv-dev  ## lose a region piece by piece and whole, under load (five minutes; DRILL_RATE=…)
+	$(BIN)/python -m tests.drill
 
 fuzz: venv-dev  ## 100,000 bad requests and answers, then schemathesis (twenty minutes; FUZZ_SEED=…)
 	$(BIN)/python -m tests.fuzz

@@ -29,7 +29,7 @@ class Attempt(models.Model):
     tenant = models.ForeignKey(
         Tenant, models.PROTECT, related_name="attempts", db_index=False
     )
-    model = models.CharField(max_length=100, blank=True)
+    model = models.CharField(max_length=100, blank=True, db_default="")
     lease_token = models.PositiveIntegerField()
     region = models.ForeignKey(Region, models.PROTECT)
     worker = models.CharField(max_length=200, blank=True)

@@ -55,7 +55,9 @@ class ApiKey(models.Model):
     digest = models.BinaryField(max_length=32)
     scopes = models.JSONField(default=list)
     # Addresses and CIDR blocks it may come from; empty means anywhere.
-    allowed_ips = models.JSONField(default=list, blank=True)
+    allowed_ips = models.JSONField(
+        default=list, blank=True, db_default=models.Value([], models.JSONField())
+    )
     # The key that takes its place, and works beside it until this one expires.
     replaced_by = models.OneToOneField(
         "self", models.SET_NULL, null=True, blank=True, related_name="replaces"

@@ -19,8 +19,9 @@ from tests.chaos.platform import Mark, Platform
 FINAL = {"completed", "failed", "canceled", "expired"}
 # The ledger's own word for "no connection": nothing was asked, nothing was logged.
 NEVER_ASKED = "upstream_unreachable"
-# A commit that the database's end left in doubt may leave a call that nobody made.
-KILLS = ("kill worker", "kill postgres", "restart postgres")
+# A commit that the database's end left in doubt may leave a call that nobody made; a web
+# process makes synchronous calls.
+KILLS = ("kill worker", "kill web-", "kill postgres", "restart postgres")
 CLOCK_SLACK = 0.5
 
 

@@ -18,7 +18,7 @@ import psycopg
 import redis
 
 from tests.chaos.receiver import Inbox, listening
-from tests.chaos.upstream import Upstream
+from tests.chaos.upstream import Upstream, Upstreams
 from workers.embedded import plan as plans
 from workers.embedded import postgres, valkey
 from workers.embedded.plan import Options, Plan
@@ -75,7 +75,7 @@ class Platform:
     plan: Plan
     supervisor: Supervisor
     inbox: Inbox
-    upstream: Upstream
+    upstream: Upstream | Upstreams
     api_key: str
     accepted: dict[str, str] = field(default_factory=dict)
     marks: list[Mark] = field(default_factory=list)
@@ -118,39 +118,48 @@ class Platform:
         children = self.supervisor.children
         return all(child.state is State.READY for child in children)
 
-    def kill(self, name: str, *, away_seconds: float = 0.0) -> None:
-        """Kill -9 a process; the supervisor restarts it, not before the time is over."""
-        child = self.child(name)
-        if name == "emulator":
-            self.upstream.read()
+    def kill(self, *names: str, away_seconds: float = 0.0) -> None:
+        """Kill -9 processes; the supervisor restarts them, not before the time is over."""
+        upstreams = [found for name in names if (found := self.upstream_of(name))]
+        for each in upstreams:
+            each.read()
         began = time.time()
-        with suppress(ProcessLookupError):
-            os.kill(child.process.pid, signal.SIGKILL)
-        if name == "emulator":
-            self.upstream.mourn()
+        for name in names:
+            with suppress(ProcessLookupError):
+                os.kill(self.child(name).process.pid, signal.SIGKILL)
+        for each in upstreams:
+            each.mourn()
+        dead = [self.child(name) for name in names]
         self.wait(
-            lambda: child.state is State.RESTARTING,
+            lambda: all(child.state is State.RESTARTING for child in dead),
             seconds=10,
-            what=f"the supervisor notices that {name} is dead",
+            what=f"the supervisor notices that {', '.join(names)} are dead",
         )
-        child.due_at = max(child.due_at, time.monotonic() + away_seconds)
-        self._mark(f"kill {name}", began, away_seconds)
+        for child in dead:
+            child.due_at = max(child.due_at, time.monotonic() + away_seconds)
+        for name in names:
+            self._mark(f"kill {name}", began, away_seconds)
 
     def restart(self, name: str, *, seconds: float = 60.0) -> None:
         """Ask a process to end, by its own signal, and wait for the next one."""
         child = self.child(name)
         old, began = child.process, time.time()
-        if name == "emulator":
-            self.upstream.read()
+        upstream = self.upstream_of(name)
+        if upstream:
+            upstream.read()
         old.send_signal(child.program.command.stop_signal)
         self.wait(
             lambda: child.process is not old and child.state is State.READY,
             seconds=seconds,
             what=f"{name} ends and comes back",
         )
-        if name == "emulator":
-            self.upstream.mourn()
+        if upstream:
+            upstream.mourn()
         self._mark(f"restart {name}", began, time.time() - began)
+
+    def upstream_of(self, name: str) -> Upstream | None:
+        """Return what a process of this name keeps as the upstream, if it is one."""
+        return self.upstream if name == "emulator" else None
 
     def flush(self) -> None:
         """Empty Redis."""

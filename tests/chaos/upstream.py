@@ -50,6 +50,7 @@ class Upstream:
 
     def mourn(self) -> None:
         """Note that it was killed: what came after the last reading is lost."""
+        self._since = 0
         self.gaps.append((self._read_at, time.time()))
         for call in self.calls.values():
             if call["outcome"] == "open":
@@ -62,3 +63,33 @@ class Upstream:
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Upstreams:
+    """Several as one, by region."""
+
+    each: dict[str, Upstream]
+
+    @property
+    def calls(self) -> dict[str, dict[str, Any]]:
+        """All calls; request ids are unique everywhere."""
+        return {
+            key: call for one in self.each.values() for key, call in one.calls.items()
+        }
+
+    @property
+    def gaps(self) -> list[tuple[float, float]]:
+        return [gap for one in self.each.values() for gap in one.gaps]
+
+    @property
+    def refused(self) -> int:
+        return sum(one.refused for one in self.each.values())
+
+    def read(self) -> None:
+        for one in self.each.values():
+            one.read()
+
+    def inject(self) -> None:
+        for one in self.each.values():
+            one.inject()

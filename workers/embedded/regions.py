@@ -15,8 +15,7 @@ from workers.embedded import folders, haproxy, postgres, processes, run, valkey
 from workers.embedded import plan as plans
 from workers.embedded.plan import HOST, Options, Plan
 from workers.embedded.processes import Command
-from workers.embedded.supervisor import Program, Supervisor
-from workers.embedded.view import View
+from workers.embedded.supervisor import Program, Show, Supervisor
 
 CONFIG = plans.ROOT / "deploy" / "regions" / "haproxy.cfg"
 # The first is also where beat runs.
@@ -96,17 +95,16 @@ class Regions:
 
 
 @contextmanager
-def running(options: Options, view: View, shape: Shape) -> Iterator[Regions]:
+def running(options: Options, shape: Shape, *, show: Show) -> Iterator[Regions]:
     """Yield the regions once all of them answer; stop all of it afterwards.
 
     Raises EmbeddedError when a process does not come up, StopAsked on Ctrl-C.
     """
     haproxy.find()
     with ExitStack() as stack:
-        stack.callback(view.close)
         options.data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         stack.enter_context(run.locked(options))
-        supervisor = stack.enter_context(Supervisor(show=view.show))
+        supervisor = stack.enter_context(Supervisor(show=show))
         stand = make_stand(
             options, shape, urls=_launch_servers(options, shape, supervisor)
         )
@@ -133,7 +131,7 @@ def make_stand(options: Options, shape: Shape, *, urls: Mapping[str, str]) -> St
         "TRUSTED_PROXIES": HOST,
         "TASK_EVENTS": "0",
         # Of the database's 200, for five processes a region.
-        "DB_POOL_SIZE": "10",
+        "DB_POOL_SIZE": "12",
         **options.settings,
     }
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}

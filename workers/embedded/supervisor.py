@@ -84,11 +84,14 @@ class Child:
     was_ready: bool = False
 
 
+Show = Callable[[Sequence[Child]], None]
+
+
 @dataclass(slots=True)
 class Supervisor:
     """Keep programs running; a context manager that leaves nothing behind."""
 
-    show: Callable[[Sequence[Child]], None]
+    show: Show
     children: list[Child] = field(default_factory=list, init=False)
     _asked: int = field(default=0, init=False)
     _keeper: Keeper = field(init=False)

@@ -1,7 +1,7 @@
 """Who is told, what, and each try at telling."""
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
 from django.utils import timezone
 
 from jobs.models import Event, Job, Tenant, new_id
@@ -31,11 +31,15 @@ class WebhookEndpoint(models.Model):
     description = models.CharField(max_length=200, blank=True)
     # Event types it wants; empty means all.
     event_types = models.JSONField(default=list, blank=True)
-    payload = models.CharField(max_length=4, choices=Payload, default=Payload.FULL)
+    payload = models.CharField(
+        max_length=4, choices=Payload, default=Payload.FULL, db_default=Payload.FULL
+    )
     # The customer's own headers: name to encrypted value.
-    headers = models.JSONField(default=dict, blank=True)
+    headers = models.JSONField(
+        default=dict, blank=True, db_default=Value({}, models.JSONField())
+    )
     # How many messages it is sent at once.
-    max_concurrent = models.PositiveSmallIntegerField(default=10)
+    max_concurrent = models.PositiveSmallIntegerField(default=10, db_default=10)
     is_enabled = models.BooleanField(default=True)
     # Why and when we switched it off; both empty when its tenant did.
     disabled_reason = models.CharField(max_length=40, blank=True)
@@ -44,7 +48,7 @@ class WebhookEndpoint(models.Model):
     failures = models.PositiveIntegerField(default=0)
     failing_since = models.DateTimeField(null=True, blank=True)
     # The circuit: closed at 0, else how long the last wait for a trial was made.
-    trial_wait_seconds = models.PositiveIntegerField(default=0)
+    trial_wait_seconds = models.PositiveIntegerField(default=0, db_default=0)
     # When the dispatcher lets a trial go, or what it held back; null: nothing to do.
     trial_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
@@ -172,17 +176,20 @@ class WebhookDelivery(models.Model):
     body = models.BinaryField(null=True, blank=True)
     attempts = models.PositiveIntegerField(default=0)
     # How far the schedule is; manual attempts do not move it.
-    step = models.PositiveSmallIntegerField(default=0)
+    step = models.PositiveSmallIntegerField(default=0, db_default=0)
     # The next try, or while one runs the end of its claim.
     next_attempt_at = models.DateTimeField(null=True, blank=True)
     trigger = models.CharField(
-        max_length=10, choices=Trigger, default=Trigger.SCHEDULED
+        max_length=10,
+        choices=Trigger,
+        default=Trigger.SCHEDULED,
+        db_default=Trigger.SCHEDULED,
     )
     # Where the schedule goes on after a manual attempt that failed.
     scheduled_at = models.DateTimeField(null=True, blank=True)
     is_claimed = models.BooleanField(default=False)
     # Due, but its endpoint's circuit is open.
-    is_held = models.BooleanField(default=False)
+    is_held = models.BooleanField(default=False, db_default=False)
     # Rises with every claim and fences late writers.
     claim_token = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField()
@@ -270,7 +277,10 @@ class DeliveryAttempt(models.Model):
     delivery = models.ForeignKey(WebhookDelivery, models.CASCADE, related_name="log")
     claim_token = models.PositiveIntegerField()
     trigger = models.CharField(
-        max_length=10, choices=Trigger, default=Trigger.SCHEDULED
+        max_length=10,
+        choices=Trigger,
+        default=Trigger.SCHEDULED,
+        db_default=Trigger.SCHEDULED,
     )
     started_at = models.DateTimeField()
     duration_ms = models.PositiveIntegerField()

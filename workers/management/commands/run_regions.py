@@ -1,6 +1,7 @@
 """`manage.py run_regions`: three regions on this machine, HAProxy in front."""
 
 from argparse import ArgumentParser
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,12 @@ class Command(BaseCommand):
             port=options["port"],
             ready_file=options["ready_file"],
         )
+        view = View(console)
         try:
-            with regions.running(chosen, View(console), regions.Shape()) as running:
+            with (
+                closing(view),
+                regions.running(chosen, regions.Shape(), show=view.show) as running,
+            ):
                 console.print(_greeting(running), highlight=False, soft_wrap=True)
                 running.supervisor.run()
         except StopAsked:
