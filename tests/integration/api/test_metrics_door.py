@@ -35,13 +35,13 @@ def test_a_proxy_on_this_machine_is_not_this_machine(header):
 
 
 def test_with_a_token_the_token_counts_and_nothing_else(settings):
-    settings.METRICS_TOKEN = "s3cret-é"
+    settings.METRICS_TOKEN = "s3cret-token"
 
     assert ask().status_code == 403
     assert ask(authorization="Bearer s3cret").status_code == 403
-    assert ask(authorization="Bearer s3cret-é").status_code == 200
+    assert ask(authorization="Bearer s3cret-token").status_code == 200
     far = Client(REMOTE_ADDR="10.0.0.9")
-    wanted = {"authorization": "Bearer s3cret-é"}
+    wanted = {"authorization": "Bearer s3cret-token"}
     assert far.get("/metrics", headers=wanted).status_code == 200
 
 
