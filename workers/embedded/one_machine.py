@@ -267,6 +267,7 @@ def _front(plan: Plan, doors: Mapping[str, list[str]], about_port: int) -> Progr
             "HTTP_BIND": f"{HOST}:{plan.web_port}",
             "ABOUT_BIND": f"{HOST}:{about_port}",
             "TLS_CERTIFICATE": "",
+            "FRONT_PROXIES": "",
         },
         stage=FRONT,
     )
