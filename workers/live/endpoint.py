@@ -28,6 +28,10 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 DENIAL = "websocket.http.response"
 # By the status that the problem would have had.
 CLOSE_CODES = {400: 4400, 401: 4401, 403: 4403, 410: 4403, 429: 4429, 503: 4503}
+# At once, as each takes a thread and a connection of the pool: when all who were
+# elsewhere come here, the others wait instead of being refused for want of one.
+HANDSHAKES = 8
+_gate = asyncio.Semaphore(HANDSHAKES)
 _SERVER_ERROR = 1011
 _SCHEMES = {"ws": "http", "wss": "https"}
 _HOP_BY_HOP = {b"content-length", b"content-type", b"connection"}
@@ -49,7 +53,8 @@ async def serve(scope: Message, receive: Receive, send: Send, *, django: App) ->
     shake, answer = Handshake(), Answer(status=404)
     if _leads_to_socket(scope["path"]):
         try:
-            answer = await _ask(django, scope, shake)
+            async with _gate:
+                answer = await _ask(django, scope, shake)
         except Exception:
             logger.exception("handshake failed")
             answer = Answer()

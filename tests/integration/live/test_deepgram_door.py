@@ -183,6 +183,20 @@ def test_a_page_brings_its_key_among_the_subprotocols(me):
     assert Job.objects.get().status == "completed"
 
 
+def test_a_foreign_page_is_refused_though_it_has_a_key(me):
+    async def stream() -> Any:
+        evil = {"Origin": "https://evil.example"}
+        with pytest.raises(InvalidStatus) as refused:
+            await me.connect(path="/v1/listen", headers=evil, **RAW)
+        return refused.value.response
+
+    answer = asyncio.run(stream())
+
+    assert answer.status_code == 403
+    assert json.loads(answer.body or b"")["err_code"] == answer.headers["dg-error"]
+    assert Job.objects.count() == 0
+
+
 def test_what_is_no_message_is_answered_and_the_stream_goes_on(me):
     async def stream() -> Any:
         async with raw_socket(me) as socket:

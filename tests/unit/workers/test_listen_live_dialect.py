@@ -100,6 +100,8 @@ def test_what_is_no_message_is_answered(dialect, text):
         (ends.SHUTDOWN, 1001, "The server is going away."),
         (ends.idle(10), 1011, "net0001"),
         (ends.FLOOD, 1008, "too many text messages."),
+        (ends.KEY_ENDED, 1008, "not be used any more."),
+        (ends.SLOW_READER, 1008, "what it is told."),
         (ends.frame_too_large(5), 1009, "5 bytes."),
         (ends.SERVER_ERROR, 1011, "on our side."),
         (ends.unavailable("x"), 1013, "is said now."),
