@@ -45,6 +45,7 @@ TEXTS = (10.0, 60.0)
 AUDIO_MESSAGES = (2000.0, 4000.0)
 AUDIO_BYTES = (4.0 * 1024**2, 8.0 * 1024**2)
 GOODBYE_SECONDS = 2.0
+LET_GO_SECONDS = 0.5
 SILENT_DRAIN_SECONDS = 0.5
 
 
@@ -64,6 +65,7 @@ class Session:
         self._stored: asyncio.Future[bool] | None = None
         self._over: asyncio.Future[End] = self._loop.create_future()
         self._has_warned_unstored = False
+        self._letting_go: asyncio.Task[None] | None = None
         self._texts = Allowance(*TEXTS)
         self._frames, self._bytes = Allowance(*AUDIO_MESSAGES), Allowance(*AUDIO_BYTES)
         self._link = Link(
@@ -93,7 +95,8 @@ class Session:
             await self._drain(linking, end)
             job = await self._finish()
             logger.info("live session ended", extra={"reason": end.reason})
-            await self._let_go()  # before a goodbye that nobody may listen to
+            # Before a goodbye that nobody may listen to; Redis may be slow to answer.
+            await asyncio.wait([self._let_go()], timeout=LET_GO_SECONDS)
             await self._say_goodbye(telling, end, job)
         finally:
             for task in tasks:
@@ -101,8 +104,12 @@ class Session:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._let_go()
 
-    async def _let_go(self) -> None:
-        await in_thread(get_heartbeat().let_go, self._link.calls.job)
+    def _let_go(self) -> "asyncio.Task[None]":
+        """Give the place back, once."""
+        if self._letting_go is None:
+            going = in_thread(get_heartbeat().let_go, self._link.calls.job)
+            self._letting_go = self._loop.create_task(going)
+        return self._letting_go
 
     # --- from any thread
 
