@@ -42,6 +42,30 @@ def test_promtool_finds_nothing_wrong(words):
     assert "FAILED" not in told.stdout + told.stderr
 
 
+def test_prometheus_and_grafana_find_what_the_compose_file_starts():
+    compose = yaml.safe_load((FOLDER.parents[1] / "docker-compose.yml").read_text())
+    services = compose["services"]
+    config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+    found = {
+        (name, search["port"])
+        for job in config["scrape_configs"]
+        for search in job["dns_sd_configs"]
+        for name in search["names"]
+    }
+    ours = {
+        (name, service["environment"]["METRICS_PORT"])
+        for name, service in services.items()
+        if "METRICS_PORT" in service.get("environment", {})
+    }
+    provisioning = FOLDER.parent / "grafana" / "provisioning"
+    boards = yaml.safe_load((provisioning / "dashboards/transcription.yml").read_text())
+    folder = boards["providers"][0]["options"]["path"]
+
+    assert len(found) == 7
+    assert found <= ours | {("haproxy", 8404)}
+    assert f"./deploy/grafana/dashboards:{folder}:ro" in services["grafana"]["volumes"]
+
+
 @pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert["alert"])
 def test_each_alert_is_seen_silent_and_firing_and_leads_to_the_runbook(alert):
     name = alert["alert"]

@@ -193,7 +193,8 @@ def configure(folder: Path, targets: Path) -> Path:
     config = yaml.safe_load((shipped / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(shipped / each) for each in config["rule_files"]]
-    (job,) = config["scrape_configs"]
+    (job, _haproxy) = config["scrape_configs"]
+    config["scrape_configs"] = [job]
     del job["dns_sd_configs"]
     job["file_sd_configs"] = [{"files": [str(targets)]}]
     (path := folder / "prometheus.yml").write_text(yaml.safe_dump(config))
