@@ -14,6 +14,7 @@ from kombu import Queue
 from jobs import log_context, tracing
 from workers.broker import mend_reconnect
 from workers.monitoring import exposition
+from workers.pulse.consumer import ConsumerPulse
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
 
@@ -56,6 +57,8 @@ app.conf.update(
     worker_send_task_events=settings.TASK_EVENTS,
     worker_hijack_root_logger=False,
     enable_utc=True,
+    beat_scheduler="workers.pulse.beat:Scheduler",
+    beat_max_loop_interval=5,
     beat_schedule={
         "sweep": {"task": "workers.sweep", "schedule": 3600.0},
         "mend-quotas": {"task": "workers.mend_quotas", "schedule": 3600.0},
@@ -78,6 +81,7 @@ app.conf.update(
         },
     },
 )
+app.steps["consumer"].add(ConsumerPulse)
 app.autodiscover_tasks(["workers", "workers.webhooks"])
 
 

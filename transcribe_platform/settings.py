@@ -368,6 +368,8 @@ CONTENT_ERASERS = {
 METRICS_PORTS = env_ports("METRICS_PORT")
 METRICS_HOST = env_str("METRICS_HOST", "127.0.0.1")
 METRICS_TOKEN = env_str("METRICS_TOKEN", "")
+# Where processes show their pulse to `manage.py probe`; one machine's, not shared.
+PROBE_DIR = Path(env_str("PROBE_DIR", str(BASE_DIR / "var" / "probes")))
 TASK_EVENTS = env_bool("TASK_EVENTS", default=False)
 # Traces go there, by OTLP over HTTP; "" makes none, and loads nothing for it. The
 # SDK's own variables (OTEL_TRACES_SAMPLER, OTEL_EXPORTER_OTLP_HEADERS …) hold too.

@@ -12,6 +12,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
 from jobs.batches import rounds
+from workers.pulse.writer import get_pulse
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ def run(*, stop: threading.Event) -> None:
     """Work until ``stop`` is set; nothing that is away for a while ends it."""
     try:
         while not stop.is_set():
+            get_pulse().mark("batches")
             stop.wait(BREATH_SECONDS if _work(stop) else IDLE_SECONDS)
     finally:
         connection.close()

@@ -16,7 +16,8 @@ from django.utils import timezone
 from redis.client import PubSub
 
 from jobs import dispatch
-from workers import batch_keeper, metrics
+from workers import batch_keeper, beacons, metrics
+from workers.pulse.writer import get_pulse
 from workers.ratelimit.permits import get_permits
 from workers.webhooks import dispatch as webhook_dispatch
 
@@ -29,12 +30,16 @@ CALL_CLOSERS_SECONDS = 1
 LATE_SECONDS = 10
 # The next tick while deliveries flow: a receiver answers in milliseconds.
 DRAIN_SECONDS = 0.02
+# How long each may show no progress; one send waits 30 s for a Redis that is frozen.
+PARTS = {"tick": 60.0, "batches": 180.0}
 
 
 def run(*, stop: threading.Event, only_region: str | None = None) -> None:
     """Tick until ``stop`` is set; nothing that is away for a while ends the loop."""
+    get_pulse().begin("dispatcher", parts=PARTS)
     with batch_keeper.keeping(stop):
         _tick_on(stop, only_region)
+    beacons.withdraw()
 
 
 def _tick_on(stop: threading.Event, only_region: str | None) -> None:
@@ -61,10 +66,12 @@ def _tick_on(stop: threading.Event, only_region: str | None) -> None:
             if not is_second:
                 metrics.TICK.observe(time.monotonic() - began)
                 metrics.CLAIMED.inc(len(ticked.claimed))
+            beacons.announce("dispatcher")
         except (DatabaseError, InterfaceError):
             logger.warning("database away, tick skipped", exc_info=True)
             connection.close()
             up_since = None
+        get_pulse().mark("tick")
         left = max(0.0, began + pause - time.monotonic())
         if is_second:  # the news is for the other one
             stop.wait(left)

@@ -30,6 +30,7 @@ from django.db.models.functions import Now
 from jobs import services
 from jobs.claims import Permit, permit_of
 from jobs.models import Job, Worker
+from workers.pulse.writer import get_pulse
 from workers.ratelimit.permits import RedisPermits
 
 logger = logging.getLogger(__name__)
@@ -161,6 +162,7 @@ class Heartbeat:
                 self.beat()
             except Exception:  # a dead heartbeat would cost every running call
                 logger.exception("heartbeat failed")
+            get_pulse().mark("leases")
             time.sleep(interval)
 
 

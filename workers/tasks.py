@@ -24,6 +24,7 @@ from transcripts.backends import get_backend
 from workers import storage
 from workers.deepgram import client, probe
 from workers.heartbeat import Heartbeat
+from workers.pulse import worker as pulse
 from workers.ratelimit.permits import get_permits
 from workers.webhooks import retention as webhook_log
 
@@ -114,13 +115,15 @@ def start_heartbeat(sender: Any, **_kwargs: Any) -> None:
     queues = [queue.name for queue in sender.app.amqp.queues.consume_from.values()]
     if any(name.startswith(QUEUE_PREFIX) for name in queues):
         warm_up()
+    slots = max(1, sender.controller.concurrency - SPARE_THREADS)
     heartbeat = Heartbeat(
         queues=queues,
-        slots=max(1, sender.controller.concurrency - SPARE_THREADS),
+        slots=slots,
         permits=get_permits(),
     )
     _heartbeats[:] = [heartbeat]
     heartbeat.start()
+    pulse.begin(sender, queues, slots=slots)
 
 
 def warm_up() -> None:
@@ -134,5 +137,6 @@ def warm_up() -> None:
 @signals.worker_shutting_down.connect
 def stop_announcing(**_kwargs: Any) -> None:
     """Let what runs end, and have nothing more claimed for this process."""
+    pulse.leave()
     for heartbeat in _heartbeats:
         heartbeat.leave()

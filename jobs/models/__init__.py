@@ -14,7 +14,7 @@ from jobs.models.quotas import QuotaCounter
 from jobs.models.regions import Region
 from jobs.models.requests import IdempotencyKey, StreamTicket
 from jobs.models.tenants import ApiKey, Tenant
-from jobs.models.workers import Worker
+from jobs.models.workers import Beacon, Worker
 
 __all__ = [
     "ApiKey",
@@ -23,6 +23,7 @@ __all__ = [
     "Batch",
     "BatchError",
     "BatchState",
+    "Beacon",
     "CallbackStyle",
     "Content",
     "Event",

@@ -1,4 +1,4 @@
-"""Which worker processes live."""
+"""Which processes live."""
 
 from django.db import models
 
@@ -14,3 +14,14 @@ class Worker(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Beacon(models.Model):
+    """A live dispatcher or beat, by its own word; its last round was at ``seen_at``."""
+
+    name = models.CharField(max_length=200, primary_key=True)
+    role = models.CharField(max_length=20)
+    seen_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.name}"

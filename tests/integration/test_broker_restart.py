@@ -1,4 +1,5 @@
-"""Redis away: a worker with free slots outlives it (docs/adr/0005), a send fails at once.
+"""Redis away: a worker with free slots outlives it (docs/adr/0005), a send fails at once;
+its pulse says whether its consumer stands still.
 
 Without `mend_reconnect` celery 5.7.0 ends here: "'NoneType' object has no attribute
 'hostname'". The worker is a real process of the real app.
@@ -12,6 +13,7 @@ from pathlib import Path
 from signal import Signals
 
 import pytest
+from celery import Celery
 from kombu.utils import functional
 
 from jobs import dispatch
@@ -20,6 +22,7 @@ from workers.embedded import processes, services
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.processes import Command
 from workers.embedded.services import Server
+from workers.pulse import files
 
 ROOT = Path(__file__).parents[2]
 SLOTS, BUSY = 20, 5
@@ -42,7 +45,11 @@ class Worker:
                 *("--without-gossip", "--without-mingle"),
             ),
             log=folder / "worker.log",
-            env={**os.environ, "REDIS_URL": self.redis.url},
+            env={
+                **os.environ,
+                "REDIS_URL": self.redis.url,
+                "PROBE_DIR": str(folder / "probes"),
+            },
             cwd=ROOT,
             death_signal=Signals.SIGKILL,
         )
@@ -65,6 +72,18 @@ class Worker:
             return self.process.poll() is not None or self._ran(names)
 
         return processes.wait_until(settled, seconds=seconds) and self._ran(names)
+
+    def hold_up_consumer(self, *, seconds: float) -> None:
+        """Have its loop stand still, while its threads go on."""
+        options = app.conf.broker_transport_options
+        other = Celery(broker=self.redis.url, broker_transport_options=options)
+        other.control.broadcast("doze", arguments={"seconds": seconds})
+        other.close()
+
+    def ages(self) -> dict[str, float]:
+        """Return how long ago each of its parts got on, as it says itself."""
+        (beat,) = files.read_all(self.folder / "probes")
+        return {part: beat.written_at - at for part, (at, _) in beat.parts.items()}
 
     def restart_redis(self) -> None:
         """End Redis and start it anew, empty, on the same port and password."""
@@ -103,6 +122,15 @@ def test_a_worker_with_free_slots_outlives_a_restart_of_redis(worker: Worker):
     has_run = worker.began("after")
     assert worker.process.poll() is None, processes.log_tail(worker.command.log)
     assert has_run
+    worker.hold_up_consumer(seconds=9)
+    # By its own word of the same moment, and so whatever else this machine does.
+    assert processes.wait_until(lambda: only_consumer_stands(worker.ages()), seconds=20)
+    assert processes.wait_until(lambda: worker.ages()["consumer"] < 3, seconds=30)
+
+
+def only_consumer_stands(ages: dict[str, float]) -> bool:
+    consumer = ages.pop("consumer")
+    return consumer > 7 and max(ages.values()) < consumer
 
 
 def test_a_send_fails_at_once_while_redis_is_away(monkeypatch: pytest.MonkeyPatch):

@@ -83,6 +83,7 @@ def make_plan(
         "SECRET_KEY": kept["secret_key"],
         "FIELD_ENCRYPTION_KEYS": kept["field_encryption_key"],
         "MEDIA_ROOT": str(options.data_dir / "media"),
+        "PROBE_DIR": str(options.data_dir / "probes"),
         "BASE_URL": f"http://{HOST}:{web_port}",
         "DJANGO_SETTINGS_MODULE": "transcribe_platform.settings",
         "TASK_EVENTS": "1",  # Flower shows what runs
