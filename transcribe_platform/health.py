@@ -1,17 +1,29 @@
-"""Liveness and readiness: plain views, no key needed, nothing secret in them."""
+"""Is it alive, may requests come, how is all of it: plain views, no key needed.
+
+What is public says ``ok`` or not; what operators read names regions and counts. Never
+anything of a tenant, and no secret.
+"""
 
 import logging
 from functools import cache
 
 import redis
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.utils import timezone
 
+from jobs.models import Region
 from transcribe_platform.problems import read_only
+from workers import draining
+from workers.monitoring.parts import Part, State, read_parts
 
 logger = logging.getLogger(__name__)
+
+# The first is whoever asks for nothing in particular's.
+TYPES = ["application/json", "text/html"]
 
 
 @read_only
@@ -24,13 +36,64 @@ def live(_request: HttpRequest) -> JsonResponse:
 def ready(_request: HttpRequest) -> JsonResponse:
     """Say whether this process can take requests: 200, or 503 and what is missing.
 
-    Redis is reported and not required: jobs are accepted without it.
+    Redis and regions are reported and not required: jobs are accepted without either,
+    and answers read. Only a server whose own region is drained sends clients elsewhere.
     """
-    database = _database()
-    checks = {"database": database, "redis": "ok" if _redis_answers() else "away"}
-    is_ready = database == "ok"
+    checks = {
+        "process": "draining" if draining.is_draining() else "ok",
+        "database": _database(),
+        "redis": "ok" if _redis_answers() else "away",
+    }
+    regions = _open_regions() if checks["database"] == "ok" else set()
+    checks["regions"] = "ok" if regions else "none"
+    own = settings.SERVER_REGION
+    checks["region"] = "closed" if own and regions and own not in regions else "ok"
+    is_ready = all(checks[name] == "ok" for name in ("process", "database", "region"))
     body = {"status": "ok" if is_ready else "unready", "checks": checks}
     return JsonResponse(body, status=200 if is_ready else 503)
+
+
+@read_only
+def overview(request: HttpRequest) -> HttpResponse:
+    """Say how the platform is: a page for browsers, JSON for everybody else.
+
+    200 while it takes requests, degraded or not; 503 once it does not.
+    """
+    parts = [_process(), Part(name="database", state=State.AWAY, says=_database())]
+    if parts[1].says == "ok":
+        parts[1:] = [Part(name="database", state=State.OK, says="answers")]
+        try:
+            parts += read_parts()
+        except (DatabaseError, InterfaceError):  # it went in between
+            logger.warning("database away", exc_info=True)
+    is_up = parts[0].state == parts[1].state == State.OK
+    status = "ok" if all(part.state == State.OK for part in parts) else "degraded"
+    body = {
+        "status": status if is_up else "down",
+        "at": timezone.now().isoformat(timespec="seconds"),
+        "parts": {part.name: part.state for part in parts},
+    }
+    is_operator = is_up and _is_operator(request)
+    if is_operator:
+        body["details"] = {part.name: part.says for part in parts}
+    if request.get_preferred_type(TYPES) == "text/html":
+        context = {"health": body, "parts": parts, "is_operator": is_operator}
+        answer = render(request, "platform/health.html", context)
+    else:
+        answer = JsonResponse(body)
+    answer.status_code = 200 if is_up else 503
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def _process() -> Part:
+    is_draining = draining.is_draining()
+    state = State.DEGRADED if is_draining else State.OK
+    return Part(name="web", state=state, says="stops" if is_draining else "answers")
+
+
+def _is_operator(request: HttpRequest) -> bool:
+    return request.user.is_staff and request.user.has_perm("jobs.view_job")
 
 
 class NotMigratedError(Exception):
@@ -56,6 +119,12 @@ def check_migrated() -> None:
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         raise NotMigratedError
+
+
+def _open_regions() -> set[str]:
+    """Return those that operators let work begin in."""
+    is_open = {"is_enabled": True, "is_drained": False}
+    return set(Region.objects.filter(**is_open).values_list("name", flat=True))
 
 
 def _redis_answers() -> bool:

@@ -53,7 +53,7 @@ SECURE_PROXY_SSL_HEADER = (
 )
 SECURE_SSL_REDIRECT = HTTPS
 # Probes and scrapers come from inside and speak plain HTTP.
-SECURE_REDIRECT_EXEMPT = [r"^health/", r"^metrics$"]
+SECURE_REDIRECT_EXEMPT = [r"^health(/|$)", r"^metrics$"]
 SECURE_HSTS_SECONDS = env_int("HSTS_SECONDS", 31536000) if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env_bool("HSTS_SUBDOMAINS", default=True)
 # Not "no-referrer": browsers then send forms, the login too, with `Origin: null`.
@@ -297,6 +297,10 @@ EGRESS_PROXY = checked("EGRESS_PROXY", env_str("EGRESS_PROXY", ""), EgressProxy.
 WEBHOOK_SCHEMES = (
     ["https", "http"] if env_bool("WEBHOOK_ALLOW_HTTP", default=False) else ["https"]
 )
+# How long a web process that is told to stop says so, and serves on, before it does.
+DRAIN_SECONDS = env_float("DRAIN_SECONDS", 0)
+# Where this API server stands: not ready while that region is closed and another open.
+SERVER_REGION = env_str("SERVER_REGION", "")
 # Requests that come in; 0 is no limit. A tenant's own number stands for both.
 REQUESTS_PER_MINUTE = env_int("REQUESTS_PER_MINUTE", 6000)
 REQUESTS_PER_MINUTE_PER_KEY = env_int("REQUESTS_PER_MINUTE_PER_KEY", 3000)

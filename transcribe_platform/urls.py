@@ -22,6 +22,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("problems", pages.problems),
     path("problems/<slug:code>", pages.problem),
     path("console/", read_only(console)),
+    path("health", health.overview),
     path("health/live", health.live),
     path("health/ready", health.ready),
     path("admin/", admin.site.urls),

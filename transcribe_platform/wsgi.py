@@ -9,7 +9,9 @@ _django = get_wsgi_application()
 
 # Only now are the settings there that it reads.
 from transcribe_platform.arriving_bodies import ArrivingBodies  # noqa: E402
+from workers import draining  # noqa: E402
 from workers.monitoring import exposition  # noqa: E402
 
+draining.hear_granian_first()
 exposition.expose()
 application = ArrivingBodies(_django)

@@ -11,6 +11,9 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
+from django.conf import settings
+
+from workers import draining
 from workers.events.hub import get_hub
 
 
@@ -27,6 +30,8 @@ def end_streams_at_sigterm(*others: Callable[[], Coroutine[Any, Any, None]]) -> 
     stopping: list[asyncio.Task[None]] = []
 
     async def stop(go_on: Callable[[], object]) -> None:
+        draining.begin()
+        await asyncio.sleep(settings.DRAIN_SECONDS)
         hub.shut_down()
         try:
             await asyncio.gather(*(other() for other in others))

@@ -1,9 +1,6 @@
 """The dashboard's figures as JSON-ready values, kept for a moment for all who look."""
 
-import time
-from collections.abc import Callable
 from datetime import datetime
-from functools import wraps
 from typing import Any
 
 from django.utils import timezone
@@ -11,6 +8,7 @@ from django.utils import timezone
 from jobs.models import Priority
 from workers.monitoring import activity, backlog, deliveries, regions, workers
 from workers.monitoring.activity import Minute
+from workers.monitoring.kept import kept
 from workers.operators.attention import find_troubles
 from workers.ratelimit.permits import get_lookout
 
@@ -19,25 +17,7 @@ WORKERS_SHOWN = 12
 ENDPOINTS_SHOWN = 6
 
 
-def _kept(seconds: float) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
-    """Answer from what was read so lately, however many look."""
-
-    def keeping(read: Callable[[], Any]) -> Callable[[], Any]:
-        last: list[Any] = [0.0, None]
-
-        @wraps(read)
-        def kept() -> Any:
-            if time.monotonic() >= last[0]:
-                last[:] = [time.monotonic() + seconds, read()]
-            return last[1]
-
-        kept.forget = lambda: last.__setitem__(0, 0.0)  # type: ignore[attr-defined]
-        return kept
-
-    return keeping
-
-
-@_kept(2)
+@kept(2)
 def read_now() -> dict[str, Any]:
     """Return how it is: everything that an operator on call looks at first."""
     now = timezone.now()
@@ -54,7 +34,7 @@ def read_now() -> dict[str, Any]:
     return {**figures, "troubles": find_troubles(figures)}
 
 
-@_kept(20)
+@kept(20)
 def read_today() -> dict[str, Any]:
     """Return what today came to: it is summed up hour by hour, and changes slowly."""
     now = timezone.now()

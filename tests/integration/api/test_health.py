@@ -1,18 +1,49 @@
+import os
+import signal
+import socket
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
 import pytest
+from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
+from django.utils import timezone
 
+from jobs.models import Beacon, Job, Worker
+from tests.factories import make_job, make_region
 from transcribe_platform import health
+from workers import beacons, draining
+from workers.embedded import processes
+from workers.embedded.processes import Command
+from workers.monitoring.parts import read_parts
+from workers.ratelimit import permits
+
+ROOT = Path(__file__).parents[3]
+WELL = {
+    "process": "ok",
+    "database": "ok",
+    "redis": "ok",
+    "regions": "none",
+    "region": "ok",
+}
 
 
 @pytest.fixture(autouse=True)
 def fresh():
-    health.check_migrated.cache_clear()
-    health._redis.cache_clear()
+    def forget():
+        health.check_migrated.cache_clear()
+        health._redis.cache_clear()
+        read_parts.forget()
+        draining._told.clear()
+
+    forget()
     yield
-    health.check_migrated.cache_clear()
-    health._redis.cache_clear()
+    forget()
 
 
 def test_a_live_process_asks_nobody(django_assert_num_queries, db):
@@ -26,8 +57,7 @@ def test_ready_means_a_migrated_database(db):
     answer = Client().get("/health/ready")
 
     assert answer.status_code == 200
-    checks = {"database": "ok", "redis": "ok"}
-    assert answer.json() == {"status": "ok", "checks": checks}
+    assert answer.json() == {"status": "ok", "checks": WELL}
 
 
 def test_a_database_that_is_behind_is_not_ready_and_is_looked_at_again(db):
@@ -52,7 +82,7 @@ def test_a_database_that_is_away_is_not_ready(db, monkeypatch):
         answer = Client().get("/health/ready")
 
     assert answer.status_code == 503
-    checks = {"database": "away", "redis": "ok"}
+    checks = WELL | {"database": "away"}
     assert answer.json() == {"status": "unready", "checks": checks}
 
 
@@ -62,9 +92,214 @@ def test_redis_away_is_said_and_is_not_fatal(db, settings):
     answer = Client().get("/health/ready")
 
     assert answer.status_code == 200
-    assert answer.json()["checks"] == {"database": "ok", "redis": "away"}
+    assert answer.json()["checks"] == WELL | {"redis": "away"}
 
 
-@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+@pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])
 def test_health_is_only_looked_at(db, path):
     assert Client().post(path).status_code == 405
+
+
+def test_a_server_of_a_closed_region_sends_clients_to_another(db, settings):
+    settings.SERVER_REGION = "eu"
+    own = make_region(name="eu", is_drained=True)
+
+    # With nowhere else to go, jobs are accepted here and wait.
+    assert Client().get("/health/ready").status_code == 200
+    make_region(name="us")
+    answer = Client().get("/health/ready")
+    assert (answer.status_code, answer.json()["checks"]["region"]) == (503, "closed")
+    own.is_drained = False
+    own.save()
+    assert Client().get("/health/ready").json()["checks"] == WELL | {"regions": "ok"}
+
+
+@pytest.fixture
+def platform(db):
+    """All parts there and well."""
+    now = timezone.now()
+    make_region(name="eu")
+    Worker.objects.create(
+        name="a", queues=["transcribe.eu"], slots=20, busy=3, seen_at=now
+    )
+    Worker.objects.create(name="b", queues=["webhooks"], slots=10, seen_at=now)
+    for role in ("dispatcher", "beat"):
+        Beacon.objects.create(name=role, role=role, seen_at=now)
+
+
+def look(client=None, **headers):
+    read_parts.forget()
+    return (client or Client()).get("/health", headers=headers)
+
+
+PARTS = [
+    "web",
+    "database",
+    "redis",
+    "workers",
+    "webhooks",
+    "dispatcher",
+    "beat",
+    "regions",
+    "queue",
+]
+
+
+def test_all_is_well_and_the_public_reads_no_more(platform):
+    make_job()
+    answer = look()
+
+    assert answer.status_code == 200
+    body = answer.json()
+    assert set(body) == {"status", "at", "parts"}
+    assert body["status"] == "ok"
+    assert body["parts"] == dict.fromkeys(PARTS, "ok")
+
+
+def test_operators_read_what_is_known(platform):
+    ada = Client()
+    ada.force_login(User.objects.create_superuser("ada"))
+    eve = Client()
+    eve.force_login(User.objects.create_user("eve", is_staff=True))
+
+    details = look(ada).json()["details"]
+
+    assert details["workers"] == "1 alive, 3 of 20 slots busy"
+    assert details["regions"] == "eu: well"
+    assert details["queue"] == "0 jobs could run"
+    assert details["dispatcher"].startswith("last round ")
+    assert "details" not in look(eve).json()
+
+
+def age_of(job, at):
+    Job.objects.filter(pk=job.pk).update(created_at=at)
+
+
+@pytest.mark.parametrize(
+    ("part", "state", "spoil"),
+    [
+        (
+            "dispatcher",
+            "away",
+            lambda ago: Beacon.objects.filter(role="dispatcher").update(seen_at=ago),
+        ),
+        ("beat", "away", lambda _: Beacon.objects.filter(role="beat").delete()),
+        (
+            "workers",
+            "away",
+            lambda ago: Worker.objects.filter(name="a").update(seen_at=ago),
+        ),
+        (
+            "webhooks",
+            "away",
+            lambda ago: Worker.objects.filter(name="b").update(seen_at=ago),
+        ),
+        ("regions", "degraded", lambda _: make_region(name="us", is_drained=True)),
+        ("queue", "degraded", lambda ago: age_of(make_job(), ago)),
+    ],
+)
+def test_what_is_not_well_is_named_and_requests_still_come(
+    platform, part, state, spoil
+):
+    spoil(timezone.now() - timedelta(hours=1))
+
+    answer = look()
+
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "degraded"
+    assert answer.json()["parts"] == dict.fromkeys(PARTS, "ok") | {part: state}
+
+
+def test_without_redis_it_is_degraded(platform, settings):
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    permits.get_lookout.cache_clear()
+    try:
+        parts = look().json()["parts"]
+    finally:
+        permits.get_lookout.cache_clear()
+
+    assert parts["redis"] == "away"
+
+
+def test_without_a_database_it_is_down(platform, monkeypatch):
+    def away(*_args):
+        raise OperationalError("secret host")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "cursor", away)
+        answer = look()
+
+    assert answer.status_code == 503
+    assert answer.json()["status"] == "down"
+    assert answer.json()["parts"] == {"web": "ok", "database": "away"}
+    assert "secret" not in answer.content.decode()
+
+
+def test_browsers_get_a_page(platform):
+    browser = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    page = look(**browser).content.decode()
+    Beacon.objects.all().delete()
+
+    assert "All is well" in page
+    assert "slots busy" not in page
+    assert "Degraded" in look(**browser).content.decode()
+
+
+def test_a_beacon_is_renewed_and_taken_away(db):
+    old = Beacon.objects.create(
+        name="old", role="beat", seen_at=timezone.now() - timedelta(hours=2)
+    )
+    beacons._not_before = 0.0
+    beacons.announce("beat")
+    beacons.announce("beat")
+
+    (row,) = Beacon.objects.all()
+    assert row.role == "beat"
+    assert row.pk != old.pk
+    beacons.withdraw()
+    assert not Beacon.objects.exists()
+
+
+@pytest.fixture(params=["wsgi", "asgi"])
+def server(request, tmp_path):
+    port = processes.free_port()
+    command = Command(
+        argv=(
+            *(sys.executable, "-m", "granian", "--interface", request.param),
+            *("--host", "127.0.0.1", "--port", str(port)),
+            f"transcribe_platform.{request.param}:application",
+        ),
+        log=tmp_path / "web.log",
+        env={**os.environ, "DRAIN_SECONDS": "2"},
+        cwd=ROOT,
+        death_signal=signal.SIGKILL,
+    )
+    process = processes.spawn(command)
+    assert processes.wait_until(lambda: processes.port_is_open(port), seconds=60)
+    yield process, f"http://127.0.0.1:{port}"
+    processes.stop(process, signal.SIGKILL, grace=1)
+
+
+@pytest.mark.e2e
+def test_a_server_that_is_told_to_stop_says_so_before_it_does(server):
+    process, url = server
+
+    def ask(path):  # each on a connection of its own
+        return httpx.get(f"{url}{path}", trust_env=False, timeout=10)
+
+    assert processes.wait_until(
+        lambda: ask("/health/live").status_code == 200, seconds=60
+    )
+    assert ask("/health/ready").json()["checks"]["process"] == "ok"
+    told_at = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+
+    assert processes.wait_until(
+        lambda: ask("/health/ready").json()["checks"]["process"] == "draining",
+        seconds=2,
+    )
+    assert ask("/health/live").status_code == 200
+    assert process.wait(30) == 0
+    assert time.monotonic() - told_at >= 2
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))).close()
