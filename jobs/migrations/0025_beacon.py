@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('jobs', '0023_audit_log'),
+        ('jobs', '0024_more_defaults_for_older_code'),
     ]
 
     operations = [
