@@ -375,6 +375,8 @@ METRICS_TOKEN = env_str("METRICS_TOKEN", "")
 # Where processes show their pulse to `manage.py probe`; one machine's, not shared.
 PROBE_DIR = Path(env_str("PROBE_DIR", str(BASE_DIR / "var" / "probes")))
 TASK_EVENTS = env_bool("TASK_EVENTS", default=False)
+# Where operators find Flower, as the admin links it; "" has none.
+FLOWER_URL = env_str("FLOWER_URL", "").rstrip("/")
 # Traces go there, by OTLP over HTTP; "" makes none, and loads nothing for it. The
 # SDK's own variables (OTEL_TRACES_SAMPLER, OTEL_EXPORTER_OTLP_HEADERS …) hold too.
 OTEL_EXPORTER_OTLP_ENDPOINT = checked(

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from celery import shared_task, signals
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
@@ -45,8 +46,11 @@ _heartbeats: list[Heartbeat] = []
 
 
 @shared_task(name=dispatch.TRANSCRIBE_TASK)
-def transcribe(*, job_id: str, lease_token: int, region: str, **_future: Any) -> None:
-    """Run one claim; a stale one gives back the permit that nobody will use."""
+def transcribe(*, job_id: str, lease_token: int, region: str, **_future: Any) -> str:
+    """Run one claim; a stale one gives back the permit that nobody will use.
+
+    What it returns is for Flower's list alone: how the call ended, and Deepgram's id.
+    """
     ran = services.transcribe_job(
         job_id=UUID(job_id),
         lease_token=lease_token,
@@ -54,10 +58,18 @@ def transcribe(*, job_id: str, lease_token: int, region: str, **_future: Any) ->
         backend=get_backend(),
     )
     claim = Attempt.objects.filter(job_id=job_id, lease_token=lease_token)
+    told = _tell(claim.first()) if settings.TASK_EVENTS else ""
     if not ran and not claim.exists():
         unused = Permit(member=f"{job_id}.{lease_token}", pools=tuple(lanes.POOLS))
         get_permits().release(region, [unused])
     dispatch.wake()
+    return told
+
+
+def _tell(attempt: Attempt | None) -> str:
+    if attempt is None:
+        return "stale"
+    return f"{attempt.outcome} {attempt.request_id or attempt.error_code}".strip()
 
 
 @shared_task(name="workers.probe_regions")

@@ -78,6 +78,8 @@ def make_plan(
     """Choose ports and write the environment; what the operator set there wins."""
     kept = load_secrets(options.data_dir / "secrets.json")
     web_port = free_or(options.port)
+    # Whoever leaves the port of the one to us may start many at once.
+    flower_port = free_or(5555 if options.port else 0)
     emulator_port = None if inherited.get("DEEPGRAM_API_KEY") else processes.free_port()
     ours = {
         "SECRET_KEY": kept["secret_key"],
@@ -87,6 +89,9 @@ def make_plan(
         "BASE_URL": f"http://{HOST}:{web_port}",
         "DJANGO_SETTINGS_MODULE": "transcribe_platform.settings",
         "TASK_EVENTS": "1",  # Flower shows what runs
+        "FLOWER_URL": f"http://{HOST}:{flower_port}",
+        "FLOWER_READ_ONLY": "1",  # who steers there leaves no audit and is not obeyed
+        "FLOWER_TASKS_COLUMNS": "name,uuid,state,result,received,runtime,worker",
         "LOG_FORMAT": "console",  # whoever reads these logs sits at this machine
     }
     fixed = {
@@ -107,8 +112,7 @@ def make_plan(
         options=options,
         environment=environment,
         web_port=web_port,
-        # Whoever leaves the port of the one to us may start many at once.
-        flower_port=free_or(5555 if options.port else 0),
+        flower_port=flower_port,
         emulator_port=emulator_port,
         flower_login=kept["flower_login"],
         metrics_ports={name: processes.free_port() for name in MEASURED},

@@ -1,6 +1,9 @@
 """Ask a process whether it answers; False when it does not, never an exception."""
 
+import base64
+import json
 import socket
+import time
 import urllib.request
 from contextlib import suppress
 from urllib.error import HTTPError
@@ -8,6 +11,7 @@ from urllib.error import HTTPError
 import psycopg
 
 TIMEOUT_SECONDS = 2.0
+FLOWER_LOOKS, CELERY_WORKERS = 10, 2
 # Loopback is never behind the proxy that the environment may name.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -22,6 +26,19 @@ def http_answers(url: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def have_flower_look(url: str, login: str) -> None:
+    """Have Flower ask the workers for their queues: it did before they were there."""
+    words = base64.b64encode(login.encode()).decode()
+    request = urllib.request.Request(  # noqa: S310  our own address
+        f"{url}/api/workers?refresh=1", headers={"authorization": f"Basic {words}"}
+    )
+    for _ in range(FLOWER_LOOKS):
+        with suppress(OSError), _opener.open(request, timeout=10) as answer:
+            if len(json.load(answer)) == CELERY_WORKERS:
+                return
+        time.sleep(1)
 
 
 def has_connected(database_url: str, name: str) -> bool:

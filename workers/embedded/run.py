@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from threading import Thread
 
-from workers.embedded import folders, postgres, valkey
+from workers.embedded import folders, postgres, probes, valkey
 from workers.embedded import plan as plans
 from workers.embedded.plan import Options, Plan
 from workers.embedded.processes import EmbeddedError, Service
@@ -94,6 +95,8 @@ def running(options: Options, view: View) -> Iterator[Platform]:
         made = json.loads(printed)
         plans.keep_api_key(options.data_dir, made["api_key"])
         supervisor.wait_ready(seconds=START_SECONDS)
+        look = (plan.flower, plan.flower_login)
+        Thread(target=probes.have_flower_look, args=look, daemon=True).start()
         platform = Platform(
             plan=plan,
             supervisor=supervisor,

@@ -89,7 +89,7 @@ def _happened(event: Event) -> Happened:
 def _call(job: Job, attempt: Attempt) -> Call:
     # What jobs.dispatch names the task that a claim is sent as.
     task_id = f"{job.pk}.{attempt.lease_token}"
-    flower = str(getattr(settings, "FLOWER_URL", "")).rstrip("/")
+    flower = settings.FLOWER_URL
     took = attempt.finished_at and attempt.finished_at - attempt.started_at
     return Call(
         attempt=attempt,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -71,5 +72,10 @@ class OperatorsSite(AdminSite):
         links = [
             {"name": "Console", "url": "/console/"},
             {"name": "API", "url": "/docs"},
+            {"name": "Health", "url": "/health"},
         ]
-        return {**super().each_context(request), "role": role, "operator_links": links}
+        flower = settings.FLOWER_URL
+        if flower and not user.is_anonymous:
+            links.append({"name": "Flower", "url": flower})
+        own = {"role": role, "operator_links": links, "flower_url": flower}
+        return {**super().each_context(request), **own}
