@@ -1,4 +1,6 @@
-"""Two runs of the platform on one folder, one after the other: starting one is dear.
+"""Two runs of the platform, one after the other: starting one is dear.
+
+The second goes on with the first one's backup, restored into another cluster.
 
 The first is shared by whoever only uses it, before `test_run_platform.py` kills it; all
 of them are in one group of xdist, and so in one process.
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import backup
 from tests.fakes.collector import Collector, collecting
 from tests.fakes.webhook_receiver import Receiver, listening
 from tests.platform_run import Run
@@ -60,16 +63,26 @@ def first_run(
     end(started)
 
 
+@pytest.fixture(scope="session")
+def left_behind() -> list[str]:
+    """Jobs that the first run did not come to the end of."""
+    return []
+
+
 @pytest.fixture
-def second_run(run_folder: Path, runs: list[Run]) -> Iterator[Run]:
+def second_run(run_folder: Path, runs: list[Run], hooks: Receiver) -> Iterator[Run]:
     for earlier in runs:
         end(earlier)
-    yield (started := begin(run_folder, runs))
+    restored = run_folder.with_name("restored")
+    backup.move(run_folder, restored)
+    allowed = f"{hooks.host}:{hooks.port}"
+    yield (started := begin(restored, runs, EGRESS_ALLOW=allowed))
     end(started)
 
 
 def begin(folder: Path, runs: list[Run], **settings: str) -> Run:
-    runs.append(Run(folder, LEASE_SECONDS="4", **settings))
+    media = str(folder / "media")
+    runs.append(Run(folder, LEASE_SECONDS="4", MEDIA_ROOT=media, **settings))
     return runs[-1]
 
 

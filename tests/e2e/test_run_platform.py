@@ -13,11 +13,14 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.fakes.webhook_receiver import Receiver
 from tests.platform_run import Run
 from workers.demo import corpus
 from workers.embedded.probes import http_answers
 from workers.embedded.processes import wait_until
 
+# Before every event, by its transaction and its id.
+FIRST = "0-00000000-0000-0000-0000-000000000000"
 SPEECH = (corpus.FOLDER / "train.mp3").read_bytes()
 
 pytestmark = [
@@ -67,6 +70,22 @@ def wait_at_the_door(ready: dict[str, Any]) -> str:
     return running[0]
 
 
+def submit(ready: dict[str, Any], tag: str, hooks: Receiver) -> str:
+    """Have a job wait its turn; return it."""
+    form = {"callback_url": hooks.url} | (
+        {"options": json.dumps({"tag": [tag]})} if tag else {}
+    )
+    made = httpx.post(
+        ready["web"] + "/v1/jobs",
+        headers={"authorization": f"Bearer {ready['api_key']}"},
+        data=form,
+        files={"file": ("train.mp3", SPEECH)},
+        timeout=30,
+        trust_env=False,
+    )
+    return str(made.json()["id"])
+
+
 def outcomes_of(job: str, ready: dict[str, Any]) -> list[str]:
     """Wait until the job is done; return how each of its calls ended."""
     path = f"/v1/jobs/{job}"
@@ -76,7 +95,7 @@ def outcomes_of(job: str, ready: dict[str, Any]) -> list[str]:
 
 @pytest.mark.timeout(240)
 def test_killed_processes_come_back_and_nothing_survives_a_killed_supervisor(
-    first_run: Run,
+    first_run: Run, left_behind: list[str], hooks: Receiver
 ) -> None:
     first = first_run.ready()
     began, spent = time.monotonic(), cpu_seconds(first_run.process.pid)
@@ -103,6 +122,9 @@ def test_killed_processes_come_back_and_nothing_survives_a_killed_supervisor(
     share = (cpu_seconds(first_run.process.pid) - spent) / (time.monotonic() - began)
     assert share < 0.3
 
+    left_behind += [submit(first, tag, hooks) for tag in ("emu:delay6", "")]
+    assert outcomes_of(left_behind[1], first) == ["ok"]
+    assert wait_until(lambda: is_told(hooks, left_behind[1]), seconds=30)
     first_run.process.kill()
     first_run.process.wait()
 
@@ -110,11 +132,22 @@ def test_killed_processes_come_back_and_nothing_survives_a_killed_supervisor(
 
 
 @pytest.mark.timeout(240)
-def test_it_starts_again_on_the_same_folder_and_ends_in_order(
-    second_run: Run,
+def test_it_goes_on_from_a_backup_in_another_cluster_and_ends_in_order(
+    second_run: Run, left_behind: list[str], hooks: Receiver
 ) -> None:
+    interrupted, done = left_behind
+    told = [each for each in hooks.received if done.encode() in each.body]
     ready = second_run.ready()
 
+    new = submit(ready, "", hooks)
+    assert outcomes_of(new, ready) == ["ok"]
+    # Its call was under way, or had not begun; it is made again, and only that one.
+    assert outcomes_of(interrupted, ready)[-1] == "ok"
+    assert outcomes_of(done, ready) == ["ok"]
+    assert ask(ready, f"/v1/transcripts/{done}")["text"]
+    assert wait_until(lambda: is_told(hooks, new, interrupted), seconds=30)
+    assert [each for each in hooks.received if done.encode() in each.body] == told
+    assert stream_names(ready, new)
     status = urllib.request.urlopen(ready["emulator"] + "/v1/status").status
     second_run.process.send_signal(signal.SIGINT)
 
@@ -123,3 +156,16 @@ def test_it_starts_again_on_the_same_folder_and_ends_in_order(
     assert not second_run.members()
     lines = second_run.output.read_text()
     assert lines.index("web         stopped") < lines.index("postgres    stopped")
+
+
+def is_told(hooks: Receiver, *jobs: str) -> bool:
+    return all(any(job.encode() in it.body for it in hooks.received) for job in jobs)
+
+
+def stream_names(ready: dict[str, Any], job: str) -> bool:
+    """Tell whether an event stream that begins at the first event comes to this job."""
+    headers = {"authorization": f"Bearer {ready['api_key']}", "last-event-id": FIRST}
+    with httpx.stream(
+        "GET", ready["web"] + "/v1/events", headers=headers, timeout=20, trust_env=False
+    ) as answer:
+        return any(job in line for line in answer.iter_lines())
