@@ -26,7 +26,7 @@ from jobs.admin_base import ReadOnlyAdmin, ServiceAdmin, actor_of
 from jobs.admin_forms import KeyChangeForm, KeyForm, RegionForm, TenantForm
 from jobs.admin_lists import CreatedFilter, LiveFilter, search_jobs
 from jobs.key_serializers import DEFAULT_OVERLAP_SECONDS
-from jobs.models import ApiKey, Batch, Job, Region, Tenant
+from jobs.models import ApiKey, Batch, BatchState, Job, Region, Tenant
 from jobs.serializers import without_query
 from jobs.state import JobStatus
 
@@ -286,8 +286,51 @@ class JobAdmin(ReadOnlyAdmin):
 class BatchAdmin(ReadOnlyAdmin):
     """Batches, to look at and steer."""
 
-    list_display = ("id", "tenant", "created_at", "finished_at")
+    list_display = ("made_at", "life", "progress", "failed", "tenant", "id")
+    list_display_links = ("made_at", "id")
     list_select_related = ("tenant",)
     ordering = ("-id",)
-    exclude = ("callback_url",)
+    fields = (
+        *("id", "tenant", "life", "progress", "completed", "failed", "canceled"),
+        *("expired", "skipped", "audio_seconds", "cost_estimate", "created_at"),
+        *("finished_at", "expires_at", "is_paused", "cancel_requested_at"),
+        *("wanted_priority", "retry_of", "api_key", "metadata", "links"),
+    )
+    readonly_fields = fields
     actions = admin_steering.OF_BATCHES
+
+    @admin.display(description="Created (UTC)")
+    def made_at(self, batch: Batch) -> str:
+        """Return the time to the second."""
+        return f"{batch.created_at:%Y-%m-%d %H:%M:%S}"
+
+    @admin.display(description="State")
+    def life(self, batch: Batch) -> str:
+        """Return what it does, in a word."""
+        tone, word = "busy", "running"
+        if batch.finished_at:
+            tone, word = ("bad", "done") if batch.failed else ("good", "done")
+        elif batch.state != BatchState.OPEN:
+            word = batch.get_state_display().lower()
+        elif batch.cancel_requested_at:
+            tone, word = "warn", "canceling"
+        elif batch.is_paused:
+            tone, word = "warn", "paused"
+        return format_html('<span class="state {}">{}</span>', tone, word)
+
+    @admin.display(description="Progress")
+    def progress(self, batch: Batch) -> str:
+        """Show how many of its jobs have ended, however."""
+        return format_html(
+            '<progress max="{}" value="{}"></progress> {} of {}',
+            *(batch.total, batch.done, f"{batch.done:,}", f"{batch.total:,}"),
+        )
+
+    @admin.display(description="More")
+    def links(self, batch: Batch) -> str:
+        """Link to its jobs."""
+        jobs = reverse("admin:jobs_job_changelist") + f"?batch__id__exact={batch.pk}"
+        failed = f"{jobs}&status__exact={JobStatus.FAILED}"
+        return format_html(
+            '<a href="{}">Jobs</a> <a href="{}">Failed</a>', jobs, failed
+        )

@@ -67,5 +67,8 @@ class ApiKey(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
 
+    class Meta:
+        verbose_name = "API key"
+
     def __str__(self) -> str:
         return self.public_id

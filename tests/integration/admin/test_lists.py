@@ -87,3 +87,20 @@ def test_a_page_is_read_and_nothing_counted(ada, monkeypatch):
     assert says == ["1 to 2 of about 5.", "3 to 4 of about 5.", "5 to 5, the last."]
     for beyond in ("4", "101", "x", "9" * 30):
         assert ada.get(LIST, {"p": beyond}, follow=True).status_code == 200
+
+
+def test_a_batch_shows_its_state_and_progress(ada):
+    batch = Batch.objects.create(
+        tenant=make_tenant(), total=1200, completed=300, failed=7
+    )
+    page = ada.get("/admin/jobs/batch/").content.decode()
+    own = ada.get(f"/admin/jobs/batch/{batch.pk}/change/").content.decode()
+
+    for text in ("307 of 1,200", "running", 'max="1200" value="307"'):
+        assert text in page
+        assert text in own
+    assert f"?batch__id__exact={batch.pk}&amp;status__exact=failed" in own
+
+
+def test_keys_are_called_what_they_are(ada):
+    assert "API keys" in ada.get("/admin/jobs/apikey/").content.decode()

@@ -1,0 +1,15 @@
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ('jobs', '0024_beacon'),
+    ]
+
+    operations = [
+        migrations.AlterModelOptions(
+            name='apikey',
+            options={'verbose_name': 'API key'},
+        ),
+    ]
