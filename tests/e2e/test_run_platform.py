@@ -124,7 +124,8 @@ def test_killed_processes_come_back_and_nothing_survives_a_killed_supervisor(
 
     left_behind += [submit(first, tag, hooks) for tag in ("emu:delay6", "")]
     assert outcomes_of(left_behind[1], first) == ["ok"]
-    assert wait_until(lambda: is_told(hooks, left_behind[1]), seconds=30)
+    path = f"/v1/webhook-deliveries?job_id={left_behind[1]}&status=delivered"
+    assert wait_until(lambda: bool(ask(first, path)["data"]), seconds=30)
     first_run.process.kill()
     first_run.process.wait()
 

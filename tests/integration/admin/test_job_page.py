@@ -38,7 +38,7 @@ def looked(job):
 
 
 def test_it_shows_what_happened_and_leads_on(ada, job, settings):
-    settings.FLOWER_URL = "http://flower.example/"
+    settings.FLOWER_URL = "http://flower.example"
 
     page = ada.get(page_of(job)).content.decode()
 
