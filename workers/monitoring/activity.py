@@ -14,6 +14,8 @@ from workers.monitoring.slots import Slots
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 QUANTILES = (0.5, 0.95, 0.99)
+# What one look at today may take, and one hour more; a process has few such looks.
+TODAY_SECONDS = 0.1
 
 # Off the index job_ended alone. Synchronous and live jobs are in it: all that ended.
 _ENDED = """
@@ -61,8 +63,12 @@ class Spent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Today:
-    """What this UTC day has cost, by the price list, and whose audio it was."""
+    """What this UTC day has cost, by the price list, and whose audio it was.
 
+    Not whole: some hours were not yet summed up, and count as nothing.
+    """
+
+    is_whole: bool
     total: Spent
     by_hour: list[float]
     top: list[tuple[UUID, str, Spent]]
@@ -109,13 +115,15 @@ def read_minutes(
 
 
 def read_today(*, now: datetime, top: int = 8) -> Today:
-    """Return what began since midnight UTC."""
+    """Return what began since midnight UTC, as far as it is soon summed up."""
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     total, by_hour = Spent(), []
     tenants: dict[UUID, Spent] = defaultdict(Spent)
-    for spent in hours.read(midnight, now=now).values():
+    found = hours.read_some(midnight, now=now, seconds=TODAY_SECONDS)
+    starts = [midnight + n * HOUR for n in range((now - midnight) // HOUR + 1)]
+    for each in starts:
         cost = 0.0
-        for tenant, one in (spent or {}).items():
+        for tenant, one in (found.get(each) or {}).items():
             tenants[tenant].add(one)
             total.add(one)
             cost += one.cost
@@ -123,6 +131,7 @@ def read_today(*, now: datetime, top: int = 8) -> Today:
     most = sorted(tenants, key=lambda pk: -tenants[pk].audio_seconds)[:top]
     names = dict(Tenant.objects.filter(pk__in=most).values_list("pk", "name"))
     return Today(
+        is_whole=len(found) == len(starts),
         total=total,
         by_hour=by_hour,
         top=[(pk, names.get(pk, ""), tenants[pk]) for pk in most],

@@ -7,8 +7,13 @@ from functools import wraps
 from typing import Any
 
 
-def kept(seconds: float) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
-    """Read anew only so often; ``forget`` of the result reads at the next call."""
+def kept(
+    seconds: float, *, is_whole: Callable[[Any], bool] = lambda _: True
+) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
+    """Read anew only so often; ``forget`` of the result reads at the next call.
+
+    What is not whole is not kept.
+    """
 
     def keeping(read: Callable[[], Any]) -> Callable[[], Any]:
         last: list[Any] = [0.0, None]
@@ -17,7 +22,7 @@ def kept(seconds: float) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
         @wraps(read)
         def answer() -> Any:
             with lock:
-                if time.monotonic() >= last[0]:
+                if time.monotonic() >= last[0] or not is_whole(last[1]):
                     last[:] = [time.monotonic() + seconds, read()]
                 return last[1]
 

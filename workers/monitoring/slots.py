@@ -4,6 +4,7 @@ Each process keeps its own; losing them costs one longer look.
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
@@ -31,16 +32,42 @@ class Slots(Generic[Value]):
         self._kept: dict[datetime, Value | None] = {}
         self._lock = threading.Lock()
 
+    def read_some(
+        self, since: datetime, *, now: datetime, seconds: float
+    ) -> dict[datetime, Value | None]:
+        """Return what is kept and what can be read in that time, newest first.
+
+        The next call goes on: in the end nothing is missing.
+        """
+        starts = self._starts(since, now)
+        until = time.monotonic() + seconds
+        with self._lock:
+            found = {each: self._kept[each] for each in starts if each in self._kept}
+            recent = [each for each in starts if not self._is_settled(each, now)]
+            if recent:
+                loaded = self._load(recent[0], starts[-1] + self._step)
+                found |= {each: loaded.get(each) for each in recent}
+            for each in reversed([each for each in starts if each not in found]):
+                found[each] = self._load(each, each + self._step).get(each)
+                if time.monotonic() >= until:
+                    break
+            self._keep(found, [each for each in starts if each in found], now=now)
+            self._prune(starts[0])
+            return {each: found[each] for each in starts if each in found}
+
+    def _starts(self, since: datetime, now: datetime) -> list[datetime]:
+        first, end = self.floor(since), self.floor(now) + self._step
+        return [first + n * self._step for n in range((end - first) // self._step)]
+
     def read(self, since: datetime, *, now: datetime) -> dict[datetime, Value | None]:
         """Return the slots from the one that holds ``since`` to the one of now."""
-        first, end = self.floor(since), self.floor(now) + self._step
+        starts = self._starts(since, now)
+        end = starts[-1] + self._step
         with self._lock:
-            starts = [
-                first + n * self._step for n in range((end - first) // self._step)
-            ]
             missing = next((each for each in starts if each not in self._kept), end)
             loaded = dict(self._load(missing, end)) if missing < end else {}
             self._keep(loaded, starts, now=now)
+            self._prune(starts[0])
             return {each: self._kept.get(each, loaded.get(each)) for each in starts}
 
     def floor(self, at: datetime) -> datetime:
@@ -53,12 +80,20 @@ class Slots(Generic[Value]):
         with self._lock:
             self._kept.clear()
 
+    def _is_settled(self, start: datetime, now: datetime) -> bool:
+        return start <= now - self._settled_after - self._step
+
     def _keep(
-        self, loaded: Mapping[datetime, Value], starts: list[datetime], *, now: datetime
+        self,
+        loaded: Mapping[datetime, Value | None],
+        starts: list[datetime],
+        *,
+        now: datetime,
     ) -> None:
-        settled = now - self._settled_after - self._step
         for each in starts:
-            if each <= settled:
+            if self._is_settled(each, now):
                 self._kept.setdefault(each, loaded.get(each))
-        for each in [each for each in self._kept if each < starts[0]]:
+
+    def _prune(self, first: datetime) -> None:
+        for each in [each for each in self._kept if each < first]:
             del self._kept[each]

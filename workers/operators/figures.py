@@ -34,13 +34,14 @@ def read_now() -> dict[str, Any]:
     return {**figures, "troubles": find_troubles(figures)}
 
 
-@kept(20)
+@kept(20, is_whole=lambda today: today["is_whole"])
 def read_today() -> dict[str, Any]:
     """Return what today came to: it is summed up hour by hour, and changes slowly."""
     now = timezone.now()
     today = activity.read_today(now=now, top=TENANTS_SHOWN)
     return {
         "at": now,
+        "is_whole": today.is_whole,
         "cost": today.total.cost,
         "calls": today.total.calls,
         "audio_seconds": today.total.audio_seconds,

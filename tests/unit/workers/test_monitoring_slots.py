@@ -60,3 +60,21 @@ def test_a_slot_without_rows_is_kept_as_nothing():
     slots.read(NOON - 2 * MINUTE, now=NOON)
 
     assert [at - NOON for at in asked] == [-2 * MINUTE, -1 * MINUTE, -2 * MINUTE]
+
+
+def test_a_long_look_is_made_in_several_newest_first():
+    slots, asked = make(lambda: "x")
+    now = NOON + timedelta(seconds=30)
+
+    looks = [slots.read_some(NOON - 4 * MINUTE, now=now, seconds=0) for _ in range(3)]
+
+    # What may still change is read each time, and of the rest one at least.
+    assert [len(look) for look in looks] == [3, 4, 5]
+    assert asked == [
+        *((-1 * MINUTE, MINUTE), (-2 * MINUTE, -1 * MINUTE)),
+        *((-1 * MINUTE, MINUTE), (-3 * MINUTE, -2 * MINUTE)),
+        *((-1 * MINUTE, MINUTE), (-4 * MINUTE, -3 * MINUTE)),
+    ]
+    again = slots.read_some(NOON - 4 * MINUTE, now=now, seconds=0)
+    assert list(again) == [NOON + n * MINUTE for n in (-4, -3, -2, -1, 0)]
+    assert asked[-1] == (-1 * MINUTE, MINUTE)

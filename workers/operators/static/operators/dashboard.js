@@ -5,6 +5,7 @@ import { seconds } from "./format.js";
 
 const EVERY = 5000;
 const TODAY_EVERY = 60000;
+const PARTIAL_EVERY = 500;
 const OLD_SECONDS = 20;
 const root = document.querySelector("#dashboard");
 const urls = root.dataset;
@@ -74,7 +75,8 @@ async function look(part) {
 async function repeat(part, every) {
   for (;;) {
     if (hold.getAttribute("aria-pressed") !== "true" && !document.hidden) await look(part);
-    await new Promise((done) => setTimeout(done, every));
+    const isWhole = seen[part]?.is_whole ?? true;
+    await new Promise((done) => setTimeout(done, isWhole ? every : PARTIAL_EVERY));
   }
 }
 

@@ -133,6 +133,6 @@ export function tiles(now, today, urls) {
     tile("Failed", say.count(failed), "last hour", `${urls.jobs}?status__exact=failed`, failed ? "bad" : ""),
     tile("Time to result", last ? say.seconds(last.seconds[1]) : "–", "p95, latest minute", ""),
     tile("Webhooks", hooks.attempts ? say.percent(hooks.succeeded / hooks.attempts) : "–", hooks.attempts ? `of ${say.count(hooks.attempts)} tries` : "none in the last hour", urls.deliveries, hooks.attempts >= 20 && hooks.succeeded < hooks.attempts * 0.9 ? "warn" : ""),
-    tile("Cost today", today ? say.dollars(today.cost) : "…", today ? `${say.count(today.calls)} calls` : "", urls.attempts),
+    tile("Cost today", today ? say.dollars(today.cost) : "…", today ? `${say.count(today.calls)} calls${today.is_whole ? "" : " so far"}` : "", urls.attempts),
   );
 }
