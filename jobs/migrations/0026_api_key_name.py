@@ -4,7 +4,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('jobs', '0024_beacon'),
+        ('jobs', '0025_beacon'),
     ]
 
     operations = [
