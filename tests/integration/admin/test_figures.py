@@ -194,7 +194,8 @@ def test_webhooks_are_judged_by_their_last_hour_and_name_no_secret():
     assert "SECRET" not in str(hooks)
 
 
-def test_today_is_summed_from_the_ledger():
+def test_today_is_summed_from_the_ledger(monkeypatch):
+    monkeypatch.setattr(activity, "TODAY_SECONDS", 60)
     now = timezone.now()
     midnight = datetime.combine(now.date(), datetime.min.time(), UTC)
     acme, other = (
@@ -215,6 +216,18 @@ def test_today_is_summed_from_the_ledger():
     ]
     assert len(today["cost_by_hour"]) == now.hour + 1
     assert sum(today["cost_by_hour"]) == 0.75
+
+
+def test_a_long_day_is_summed_in_several_looks(monkeypatch):
+    monkeypatch.setattr(activity, "TODAY_SECONDS", 0)
+    monkeypatch.setattr(
+        timezone, "now", lambda: datetime(2026, 11, 30, 9, 30, tzinfo=UTC)
+    )
+
+    looks = [figures.read_today()["is_whole"] for _ in range(10)]
+
+    # Two hours may still change, and each look takes one more of the other eight.
+    assert looks == [False] * 7 + [True] * 3
 
 
 def test_one_look_serves_all_who_look_within_two_seconds():
