@@ -74,8 +74,8 @@ def env_networks(name: str) -> list[str]:
 
 
 def env_ports(name: str) -> range:
-    """Return ports: of "9464" one, of "9464-9467" four, of "0" none."""
-    text = env_str(name, "0")
+    """Return ports: of "9464" one, of "9464-9467" four, of "0" or nothing none."""
+    text = env_str(name, "0") or "0"
     first, _, last = text.partition("-")
     try:
         ports = range(int(first), int(last or first) + 1)

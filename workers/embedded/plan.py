@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
@@ -20,8 +20,8 @@ from workers.embedded.supervisor import Program
 ROOT = Path(__file__).parents[2]
 REGION = "local"
 HOST = "127.0.0.1"
-# The processes that show metrics, each on a port of its own.
-MEASURED = ("web", "dispatcher", "worker", "webhooks", "beat")
+# The kinds of processes that show metrics, each on a port of its own.
+MEASURED = ("web", "live", "dispatcher", "worker", "webhooks", "beat")
 SERVERS, UPSTREAM, ENGINE, DOORS = range(4)  # stages: later ones stop earlier
 
 
@@ -119,12 +119,25 @@ def make_plan(
     )
 
 
-def metrics_targets(plan: Plan) -> list[dict[str, object]]:
-    """Return the processes as Prometheus' file_sd_configs reads them."""
-    return [
-        {"targets": [f"{HOST}:{port}"], "labels": {"process": name}}
-        for name, port in plan.metrics_ports.items()
+def metrics_addresses(programs: Iterable[Program]) -> dict[str, str]:
+    """Return where programs show their metrics, by their names."""
+    ports = {it.name: (it.command.env or {}).get("METRICS_PORT") for it in programs}
+    return {name: f"{HOST}:{port}" for name, port in ports.items() if port}
+
+
+def write_targets(data_dir: Path, programs: Iterable[Program]) -> None:
+    """Write the file that Prometheus' file_sd_configs reads."""
+    targets = [
+        {"targets": [address], "labels": {"process": kind_of(name)}}
+        for name, address in metrics_addresses(programs).items()
     ]
+    path = data_dir / "metrics-targets.json"
+    path.write_text(json.dumps(targets, indent=2) + "\n")
+
+
+def kind_of(name: str) -> str:
+    """Return what a process is: "worker" of "worker-eu-west-1"."""
+    return name.partition("-")[0]
 
 
 def load_secrets(path: Path) -> dict[str, str]:
@@ -262,7 +275,7 @@ def python(plan: Plan, name: str, *words: str) -> Command:
         env={
             **plan.environment,
             "PGAPPNAME": name,
-            "METRICS_PORT": str(plan.metrics_ports.get(name, 0)),
+            "METRICS_PORT": str(plan.metrics_ports.get(kind_of(name), "")),
             "OTEL_SERVICE_NAME": f"transcription-{name}",
         },
         cwd=ROOT,

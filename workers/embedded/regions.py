@@ -117,6 +117,7 @@ def running(options: Options, shape: Shape, *, show: Show) -> Iterator[Regions]:
             api_key=made["api_key"],
             webhook_secret=made["webhook_secret"],
         )
+        plans.write_targets(options.data_dir, supervisor.programs)
         regions.write_ready_file()
         yield regions
 

@@ -41,6 +41,7 @@ class Platform:
         pids = self.pids()
         if path is None or pids == self._written:
             return
+        programs = self.supervisor.programs
         text = json.dumps(
             {
                 "web": self.plan.web,
@@ -52,8 +53,8 @@ class Platform:
                 "database_url": self.plan.environment["DATABASE_URL"],
                 "redis_url": self.plan.environment["REDIS_URL"],
                 "metrics": {
-                    name: f"http://{plans.HOST}:{port}/metrics"
-                    for name, port in self.plan.metrics_ports.items()
+                    name: f"http://{address}/metrics"
+                    for name, address in plans.metrics_addresses(programs).items()
                 },
                 "pids": pids,
             },
@@ -103,8 +104,7 @@ def running(options: Options, view: View) -> Iterator[Platform]:
             api_key=made["api_key"],
             webhook_secret=made["webhook_secret"],
         )
-        targets = json.dumps(plans.metrics_targets(plan), indent=2)
-        (options.data_dir / "metrics-targets.json").write_text(targets + "\n")
+        plans.write_targets(options.data_dir, supervisor.programs)
         platform.write_ready_file()
         yield platform
 

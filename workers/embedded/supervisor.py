@@ -97,6 +97,11 @@ class Supervisor:
     _keeper: Keeper = field(init=False)
     _old_handlers: dict[int, object] = field(default_factory=dict, init=False)
 
+    @property
+    def programs(self) -> list[Program]:
+        """What was launched."""
+        return [child.program for child in self.children]
+
     def __enter__(self) -> Self:
         # Before the first child: Ctrl-C during a slow start must stop it all as well.
         for number in (signal.SIGINT, signal.SIGTERM):
