@@ -1,5 +1,6 @@
 """What cannot be run without an engine or a cluster, read by the programs themselves."""
 
+import json
 import os
 import re
 import shutil
@@ -8,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from workers.embedded import compose
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -34,10 +37,12 @@ def fill(example: str) -> str:
     return re.sub(rf"^({names})=.*", r"\1=abc", example, flags=re.MULTILINE)
 
 
-def compose(folder: Path, env: str) -> subprocess.CompletedProcess[str]:
+def docker_compose(
+    folder: Path, env: str, *more: str
+) -> subprocess.CompletedProcess[str]:
     shutil.copy(ROOT / "docker-compose.yml", folder)
     (folder / ".env").write_text(env)
-    words = ("--project-directory", folder, "--profile", "emulator", "config")
+    words = ("--project-directory", folder, "--profile", "emulator", "config", *more)
     return run("docker-compose", *words)
 
 
@@ -48,12 +53,25 @@ def test_the_dockerfile():
 
 
 def test_the_compose_file_with_the_example_filled_in(tmp_path):
-    done = compose(tmp_path, fill(EXAMPLE))
+    done = docker_compose(tmp_path, fill(EXAMPLE))
 
     assert done.stderr == ""
     assert "replicas: 2" in done.stdout
     assert '"#' not in done.stdout
     assert "'#" not in done.stdout
+
+
+def test_our_own_reading_of_the_compose_file_is_compose_s(tmp_path):
+    done = docker_compose(tmp_path, fill(EXAMPLE), "--format", "json")
+    theirs = json.loads(done.stdout)["services"]
+    values = theirs["web"]["environment"]  # all of .env among them
+
+    for service in compose.read_services(values):
+        other = theirs[service.name]
+        assert list(service.command) == other["command"]
+        assert service.environment.items() <= other["environment"].items()
+        assert service.replicas == other["deploy"].get("replicas", 1)
+    assert compose.read_command("s3") == theirs["s3"]["command"]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +80,7 @@ def test_the_compose_file_with_the_example_filled_in(tmp_path):
 def test_the_compose_file_starts_nothing_without_a_password(tmp_path, name):
     env = re.sub(rf"^{name}=.*", f"{name}=", fill(EXAMPLE), flags=re.MULTILINE)
 
-    done = compose(tmp_path, env)
+    done = docker_compose(tmp_path, env)
 
     # The wheel's wrapper keeps the exit status to itself.
     assert done.stdout == ""
