@@ -101,16 +101,15 @@ def revoke(made):
     return text
 
 
-@pytest.mark.parametrize("kind", BAD_KEYS)
 @operations()
-def test_no_route_opens_without_a_good_key(client, method, route, kind):
-    make, code = BAD_KEYS[kind]
+def test_no_route_opens_without_a_good_key(client, method, route, subtests):
+    for kind, (make, code) in BAD_KEYS.items():
+        with subtests.test(kind):
+            answer = send(client, method, route.path(), key=make(), body={})
 
-    answer = send(client, method, route.path(), key=make(), body={})
-
-    assert_problem(answer, 401, code)
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
-    assert "RateLimit" not in answer.headers
+            assert_problem(answer, 401, code)
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
+            assert "RateLimit" not in answer.headers
 
 
 @operations()
@@ -239,29 +238,25 @@ BAD_BODIES = {
 }
 
 
-@pytest.mark.parametrize("kind", BAD_BODIES)
 @operations(*WRITING)
-def test_an_unsound_body_is_refused(client, api, method, route, kind):
-    body, status, code = BAD_BODIES[kind]
+def test_an_unsound_body_is_refused(client, api, method, route, subtests):
+    for kind, (body, status, code) in BAD_BODIES.items():
+        with subtests.test(kind):
+            answer = send(client, method, route.path(), key=api.text, body=body)
 
-    answer = send(client, method, route.path(), key=api.text, body=body)
-
-    assert_problem(answer, status, code)
+            assert_problem(answer, status, code)
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "audio/wav", "", "json"])
 @operations(*WRITING)
-def test_a_body_of_another_type_is_refused(client, api, method, route, content_type):
-    answer = send(
-        client,
-        method,
-        route.path(),
-        key=api.text,
-        body=b'{"a": 1}',
-        content_type=content_type,
-    )
+def test_a_body_of_another_type_is_refused(client, api, method, route, subtests):
+    asked = {"key": api.text, "body": b'{"a": 1}'}
+    for content_type in ("text/plain", "audio/wav", "", "json"):
+        with subtests.test(content_type):
+            answer = send(
+                client, method, route.path(), content_type=content_type, **asked
+            )
 
-    assert_problem(answer, 415, "unsupported_media_type")
+            assert_problem(answer, 415, "unsupported_media_type")
 
 
 @operations("POST", "PUT", "PATCH")
