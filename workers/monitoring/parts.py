@@ -10,14 +10,13 @@ from enum import StrEnum
 
 from django.utils import timezone
 
-from jobs.in_hand import QUEUE_PREFIX
 from jobs.models import Beacon
 from workers.monitoring.backlog import read_backlog
 from workers.monitoring.kept import kept
 from workers.monitoring.regions import RegionFigures, read_regions
 from workers.monitoring.workers import read_workers
+from workers.pulse.worker import roles_of
 from workers.ratelimit.permits import get_lookout
-from workers.webhooks.dispatch import QUEUE as WEBHOOKS
 
 # After how long without a word each is taken for lost.
 SILENT = {"dispatcher": timedelta(seconds=10), "beat": timedelta(seconds=30)}
@@ -65,8 +64,8 @@ def _redis(regions: list[RegionFigures]) -> Part:
 
 def _workers(now: datetime) -> Iterator[Part]:
     alive = [each for each in read_workers(now=now) if not each.is_stale]
-    for name, mark in (("workers", QUEUE_PREFIX), ("webhooks", WEBHOOKS)):
-        ours = [it for it in alive if any(q.startswith(mark) for q in it.queues)]
+    for role, name in (("worker", "workers"), ("webhooks", "webhooks")):
+        ours = [each for each in alive if role in roles_of(each.queues)]
         slots, busy = sum(it.slots for it in ours), sum(it.busy for it in ours)
         says = f"{len(ours)} alive, {busy} of {slots} slots busy"
         yield Part(name=name, state=State.OK if ours else State.AWAY, says=says)

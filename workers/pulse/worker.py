@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from jobs.in_hand import QUEUE_PREFIX
 from workers.pulse.writer import get_pulse
+from workers.webhooks.dispatch import is_ours
 
 LOOK_SECONDS = 5.0
 # Longer than a broker that does not answer may hold a part up (socket_timeout).
@@ -28,13 +29,19 @@ _AWAY = (OperationalError, RedisError, OSError)
 
 def begin(consumer: Any, queues: Sequence[str], *, slots: int) -> None:
     """Have the worker show its pulse."""
-    roles = ["worker"] if any(it.startswith(QUEUE_PREFIX) for it in queues) else []
-    get_pulse().begin(*roles, *{"webhooks"}.intersection(queues), parts=PARTS)
+    get_pulse().begin(*roles_of(queues), parts=PARTS)
     look = Look(consumer.app, queues, slots=slots)
     submit = consumer.controller.pool.executor.submit
     threading.Thread(
         target=_keep_looking, args=(submit, look), name="look", daemon=True
     ).start()
+
+
+def roles_of(queues: Sequence[str]) -> list[str]:
+    """Return what a probe calls a worker of these queues."""
+    transcribes = any(queue.startswith(QUEUE_PREFIX) for queue in queues)
+    delivers = any(map(is_ours, queues))
+    return ["worker"] * transcribes + ["webhooks"] * delivers
 
 
 def leave() -> None:

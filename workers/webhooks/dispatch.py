@@ -199,11 +199,12 @@ def count_slots(*, now: datetime, queue: str) -> tuple[int, int]:
     here = everywhere = 0
     for worker in Worker.objects.filter(seen_at__gte=seen_since):
         here += worker.slots * (queue in worker.queues)
-        everywhere += worker.slots * any(map(_is_ours, worker.queues))
+        everywhere += worker.slots * any(map(is_ours, worker.queues))
     return here, everywhere
 
 
-def _is_ours(queue: str) -> bool:
+def is_ours(queue: str) -> bool:
+    """Tell whether deliveries come by that queue: by the shared, or a region's own."""
     return queue == QUEUE or queue.startswith(f"{QUEUE}.")
 
 

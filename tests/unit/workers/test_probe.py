@@ -9,6 +9,7 @@ import time
 import pytest
 
 from workers.pulse import files, probe
+from workers.pulse.worker import roles_of
 from workers.pulse.writer import Pulse
 
 
@@ -120,3 +121,17 @@ def test_it_needs_no_settings_and_no_django(tmp_path):
     )
 
     assert ran.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("queues", "roles"),
+    [
+        (["transcribe.eu"], ["worker"]),
+        (["webhooks", "housekeeping"], ["webhooks"]),
+        (["webhooks.eu"], ["webhooks"]),
+        (["transcribe.eu", "webhooks.eu"], ["worker", "webhooks"]),
+        (["housekeeping"], []),
+    ],
+)
+def test_a_worker_is_called_by_what_it_takes(queues, roles):
+    assert roles_of(queues) == roles
