@@ -11,6 +11,9 @@ from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
 
+# Less than those who look at a day keep what they saw of it.
+RECENT_SECONDS = 15.0
+
 
 class Slots(Generic[Value]):
     """One value a slot (a minute, an hour) of time.
@@ -30,6 +33,8 @@ class Slots(Generic[Value]):
         self._step = step
         self._settled_after = settled_after
         self._kept: dict[datetime, Value | None] = {}
+        self._recent: dict[datetime, Value | None] = {}
+        self._recent_until = 0.0
         self._lock = threading.Lock()
 
     def read_some(
@@ -44,9 +49,7 @@ class Slots(Generic[Value]):
         with self._lock:
             found = {each: self._kept[each] for each in starts if each in self._kept}
             recent = [each for each in starts if not self._is_settled(each, now)]
-            if recent:
-                loaded = self._load(recent[0], starts[-1] + self._step)
-                found |= {each: loaded.get(each) for each in recent}
+            found |= self._read_recent(recent)
             for each in reversed([each for each in starts if each not in found]):
                 found[each] = self._load(each, each + self._step).get(each)
                 if time.monotonic() >= until:
@@ -54,6 +57,14 @@ class Slots(Generic[Value]):
             self._keep(found, [each for each in starts if each in found], now=now)
             self._prune(starts[0])
             return {each: found[each] for each in starts if each in found}
+
+    def _read_recent(self, starts: list[datetime]) -> dict[datetime, Value | None]:
+        """Read what may still change, unless that was only just done."""
+        if starts != list(self._recent) or time.monotonic() >= self._recent_until:
+            loaded = self._load(starts[0], starts[-1] + self._step) if starts else {}
+            self._recent = {each: loaded.get(each) for each in starts}
+            self._recent_until = time.monotonic() + RECENT_SECONDS
+        return self._recent
 
     def _starts(self, since: datetime, now: datetime) -> list[datetime]:
         first, end = self.floor(since), self.floor(now) + self._step
@@ -79,6 +90,7 @@ class Slots(Generic[Value]):
         """Read everything anew the next time."""
         with self._lock:
             self._kept.clear()
+            self._recent.clear()
 
     def _is_settled(self, start: datetime, now: datetime) -> bool:
         return start <= now - self._settled_after - self._step
