@@ -30,6 +30,7 @@ _HIT: dict[str, Any] = {
     "words": 471,
     "mode": "async",
     "batch_id": BATCH_ID,
+    "custom_id": None,
     "filename": "4711.wav",
     "metadata": {"order": "4711"},
     "created_at": "2026-03-01T09:30:02.101000Z",

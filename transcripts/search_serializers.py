@@ -38,6 +38,7 @@ class HitOutput(serializers.Serializer[ShownHit]):
     words = serializers.IntegerField(source="transcript.words")
     mode = serializers.ChoiceField(choices=Mode.choices, source="transcript.job.mode")
     batch_id = serializers.UUIDField(source="transcript.job.batch_id", allow_null=True)
+    custom_id = serializers.SerializerMethodField()
     filename = serializers.CharField(source="transcript.job.filename")
     metadata = serializers.JSONField(source="transcript.job.metadata")
     created_at = serializers.DateTimeField(source="transcript.created_at")
@@ -46,6 +47,11 @@ class HitOutput(serializers.Serializer[ShownHit]):
     def get_object(self, _hit: ShownHit) -> str:
         """Return the kind of thing this is."""
         return "transcript_hit"
+
+    @extend_schema_field(serializers.CharField(allow_null=True))
+    def get_custom_id(self, hit: ShownHit) -> str | None:
+        """Return what its batch calls it."""
+        return hit.transcript.job.custom_id or None
 
     @extend_schema_field({"type": "string", "format": "uri"})
     def get_transcript_url(self, hit: ShownHit) -> str:

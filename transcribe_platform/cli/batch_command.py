@@ -57,13 +57,14 @@ def run(
     try:
         code = batch_run.say_end(session, batch_run.follow(session, batch_id))
         if plan.out:
-            batch_results.fetch_results(
+            fetched = batch_results.fetch_results(
                 session,
                 batch_id,
                 out=plan.out,
                 formats=plan.formats,
                 parallel=plan.parallel,
             )
+            batch_results.say_fetched(session, fetched)
     except KeyboardInterrupt:
         session.say("Stopped; the batch goes on. The same command follows it again.")
         raise

@@ -107,8 +107,13 @@ def say_end(session: Session, batch: Batch) -> int:
         session.emit({"type": "batch", **batch})
     else:
         tables.show_rows(session, [batch], COLUMNS)
-    counts = batch["counts"]
-    return Exit.OK if counts["completed"] == counts["total"] else Exit.SOME_FAILED
+    counts, skipped = batch["counts"], batch.get("skipped", 0)
+    if skipped and not session.as_json:
+        session.say(
+            f"{skipped} bad lines were left out: see errors.jsonl of the results."
+        )
+    is_all_done = counts["completed"] == counts["total"] and not skipped
+    return Exit.OK if is_all_done else Exit.SOME_FAILED
 
 
 def _count(*names: str) -> Any:

@@ -1,6 +1,5 @@
 """`transcribe batches`: follow, list, steer, and fetch results."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -108,10 +107,7 @@ def retry_batch(session: Session, *, batch_id: str, statuses: tuple[str, ...]) -
 def fetch_results(session: Session, *, batch_id: str, **named: Any) -> None:
     """Fetch all transcripts that there are, and lists of what ended how."""
     fetched = batch_results.fetch_results(session, batch_id, **named)
-    if session.as_json:
-        session.emit({"type": "fetched", **asdict(fetched)})
-    else:
-        session.say(f"{fetched.files} files; {fetched.failed} jobs without a result.")
+    batch_results.say_fetched(session, fetched)
 
 
 def _show(session: Session, batch: Any) -> None:

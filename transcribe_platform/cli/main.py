@@ -18,7 +18,7 @@ _FILES = "files"
 _COMMANDS = {
     _FILES: "Transcribe files, folders, URLs or a manifest (may be left out).",
     "jobs": "List, show, cancel and retry jobs.",
-    "batches": "Follow, list and cancel batches; fetch their results.",
+    "batches": "Follow, list and steer batches; fetch their results.",
     "search": "Find words in all transcripts.",
     "listen": "Transcribe live: a microphone through a pipe, or a file at its pace.",
     "webhooks": "See what was sent to your endpoints, and send it again.",

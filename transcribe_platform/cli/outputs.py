@@ -1,7 +1,10 @@
 """Where transcripts go: files that are whole or not there, or stdout."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 ENDINGS = {
     "text": ".txt",
@@ -15,6 +18,18 @@ ENDINGS = {
 def path_of(folder: Path, target: PurePosixPath, format_name: str) -> Path:
     """Return where a result goes."""
     return folder / target.with_name(target.name + ENDINGS[format_name])
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[str]]:
+    """Write a text that is there once the block has ended well; raises OSError."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with fresh.open("w", encoding="utf-8") as file:
+            yield file
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: bytes) -> None:

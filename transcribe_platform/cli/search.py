@@ -43,8 +43,8 @@ def command(
 
 
 def _show(hit: Hit) -> None:
-    name = printable(hit["filename"]) or f"({hit['mode']})"
-    click.echo(f"{click.style(name, bold=True)}  {hit['job_id']}")
+    name = hit.get("custom_id") or hit["filename"] or f"({hit['mode']})"
+    click.echo(f"{click.style(printable(name), bold=True)}  {hit['job_id']}")
     for snippet in hit["snippets"]:
         at = tables.length(snippet["start_seconds"])
         click.echo(f"  {at:>8}  {_text_of(snippet)}")

@@ -131,6 +131,7 @@ def end(error: ClientError, *, as_json: bool) -> NoReturn:
         code=exits.exit_of(error),
         as_json=as_json,
         error_code=code_of(error),
+        detail=error.detail if isinstance(error, ApiError) else "",
     )
 
 
@@ -144,10 +145,12 @@ def code_of(error: Exception) -> str:
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
 
 
-def fail(text: str, *, code: int, as_json: bool, error_code: str) -> NoReturn:
+def fail(
+    text: str, *, code: int, as_json: bool, error_code: str, detail: str = ""
+) -> NoReturn:
     """Say what is wrong on stderr, and as JSON where that is wanted; end."""
     if as_json:
-        first = text.splitlines()[0]
+        first = detail or text.splitlines()[0]
         said = {"type": "error", "code": error_code, "detail": first}
         click.echo(json.dumps(said, ensure_ascii=False))
     raise Failure(printable(text), code)

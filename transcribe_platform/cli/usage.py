@@ -52,7 +52,8 @@ def _column(name: str) -> Any:
 
 
 def _show_quotas(session: Session) -> None:
-    columns: tables.Columns = {
+    columns: dict[str, Any] = {
         name: _column(name) for name in ("name", "limit", "used", "remaining")
     }
+    columns["limit"] = lambda row: "none" if row["limit"] is None else row["limit"]
     tables.show_rows(session, session.client.usage.quotas(), columns)

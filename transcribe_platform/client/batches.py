@@ -5,18 +5,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 from transcribe_platform.client import lists, uploads
 from transcribe_platform.client.calls import Call
 from transcribe_platform.client.errors import WaitedTooLong
-from transcribe_platform.client.shapes import Batch
+from transcribe_platform.client.shapes import Batch, BatchError, BatchResult
 from transcribe_platform.client.transport import Transport
 from transcribe_platform.client.uploads import AudioFile, Progress
 
 _PATH = "/v1/batches"
 _LOOK_SECONDS = 1.0
-_MANIFEST_SECONDS = 300.0
+_LONG_SECONDS = 300.0
 _GZIP = ".gz"
 
 
@@ -100,7 +100,7 @@ class Batches:
                 "Idempotency-Key": key,
             },
             body=lambda: manifest.chunks(progress),
-            timeout=_MANIFEST_SECONDS,
+            timeout=_LONG_SECONDS,
         )
         return cast("Batch", self._transport.ask(call))
 
@@ -141,6 +141,37 @@ class Batches:
         call = Call(method="GET", path=f"{_PATH}/{batch_id}")
         return cast("Batch", self._transport.ask(call))
 
+    def results(self, batch_id: str) -> Iterator[BatchResult]:
+        """Yield what was transcribed so far, in the order of the batch."""
+        return self._transport.stream_lines(_listed(batch_id, "results"))
+
+    def errors(self, batch_id: str) -> Iterator[BatchError]:
+        """Yield what was left out at the door, then jobs without a transcript."""
+        return self._transport.stream_lines(_listed(batch_id, "errors"))
+
+    def download(
+        self,
+        batch_id: str,
+        format_name: str,
+        file: IO[bytes],
+        *,
+        progress: Progress | None = None,
+    ) -> None:
+        """Write all transcripts that there are as one zip file.
+
+        Its last entry, ``manifest.jsonl``, says which file is which job's.
+        """
+        call = Call(
+            method="GET",
+            path=f"{_PATH}/{batch_id}/transcripts.zip",
+            params={"format": format_name},
+            timeout=_LONG_SECONDS,
+        )
+        for piece in self._transport.stream_bytes(call):
+            file.write(piece)
+            if progress:
+                progress(len(piece))
+
     def iterate(self, *, limit: int = 0) -> Iterator[Batch]:
         """Yield batches, newest first; ``limit`` 0 is all."""
         return lists.iterate(self._transport, _PATH, {}, limit)
@@ -162,6 +193,10 @@ class Batches:
             if end is not None and time.monotonic() + _LOOK_SECONDS > end:
                 raise WaitedTooLong(f"Batch {batch_id} has not ended.")
             sleep(_LOOK_SECONDS)
+
+
+def _listed(batch_id: str, what: str) -> Call:
+    return Call(method="GET", path=f"{_PATH}/{batch_id}/{what}", timeout=_LONG_SECONDS)
 
 
 def _type_of(path: Path) -> str:

@@ -117,6 +117,49 @@ class Transcript(TypedDict):
     warnings: list[Problem]
 
 
+class BatchResult(TypedDict):
+    """What became of a job of a batch that was transcribed."""
+
+    object: str
+    line: int | None
+    job_id: str
+    custom_id: str | None
+    audio_url: str | None
+    status: str
+    transcript_url: str | None
+    duration_seconds: float | None
+    language: str | None
+    confidence: float | None
+    words: int | None
+    cost_estimate: str | None
+    attempts: int
+    warnings: list[Problem]
+    metadata: dict[str, Any]
+    created_at: str
+    finished_at: str
+    erased_at: str | None
+
+
+class BatchError(TypedDict):
+    """An item that became no job (``rejected``), or a job without a transcript."""
+
+    object: str
+    line: int | None
+    pointer: str | None
+    excerpt: str | None
+    job_id: str | None
+    custom_id: str | None
+    audio_url: str | None
+    status: str
+    code: str
+    detail: str
+    cost_estimate: str | None
+    attempts: int
+    metadata: dict[str, Any] | None
+    finished_at: str | None
+    erased_at: str | None
+
+
 class SnippetPart(TypedDict):
     """A piece of a snippet: what was looked for, or what stands around it."""
 
@@ -145,6 +188,7 @@ class Hit(TypedDict):
     words: int
     mode: str
     batch_id: str | None
+    custom_id: NotRequired[str | None]
     filename: str
     metadata: dict[str, Any]
     created_at: str

@@ -88,6 +88,23 @@ class Transport:
         with closing(self._open(call)) as answer:
             yield answer
 
+    def stream_lines(self, call: Call) -> Iterator[Any]:
+        """Yield what each line of the answer says in JSON; raises ClientError."""
+        with self.stream(call) as answer:
+            try:
+                for line in answer.iter_lines():
+                    yield json.loads(line)
+            except httpx.HTTPError as error:
+                raise _unreachable(self.url, error) from error
+
+    def stream_bytes(self, call: Call) -> Iterator[bytes]:
+        """Yield the answer piece by piece; raises ClientError."""
+        with self.stream(call) as answer:
+            try:
+                yield from answer.iter_bytes()
+            except httpx.HTTPError as error:
+                raise _unreachable(self.url, error) from error
+
     def _open(self, call: Call) -> httpx.Response:
         sending = self._patience.sendings if call.is_sent_once else 0
         while True:
