@@ -55,6 +55,7 @@ class StrictMultiPartParser(MultiPartParser):
             "max_attempts",
             "metadata",
             "options",
+            "retention",
         }
     )
 

@@ -22,24 +22,26 @@ _VARYING = {
     "line": "integer",
     "options": "text",
     "metadata": "text",
+    "retention": "text",
     "callback_url": "text",
     "priority": "smallint",
     "lane": "text",
     "max_attempts": "smallint",
     "expires_at": "timestamptz",
 }
-_CAST = {"options": "::jsonb", "metadata": "::jsonb"}
+_CAST = dict.fromkeys(("options", "metadata", "retention"), "::jsonb")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a job of a manifest has to itself, in the order of the columns."""
+    """What a job of a batch has to itself, in the order of the columns."""
 
     audio_url: str
     custom_id: str
     line: int | None
     options: str
     metadata: str
+    retention: str
     callback_url: str
     priority: int
     lane: str
@@ -55,6 +57,7 @@ class Row:
             line=job.line,
             options=json.dumps(job.options),
             metadata=json.dumps(job.metadata),
+            retention=json.dumps(job.retention),
             callback_url=job.callback_url,
             priority=int(job.priority),
             lane=job.lane,

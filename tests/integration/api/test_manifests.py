@@ -11,6 +11,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from jobs.batches.item_input import BatchItemInput
 from jobs.models import Batch, BatchError, Event, IdempotencyKey, Job
 from tests.factories import make_region
 from tests.integration.api.conftest import assert_nothing_written, assert_problem
@@ -103,6 +104,32 @@ def test_a_row_of_csv_is_a_job(api):
     assert first.options["diarize"] is True
     assert (first.max_attempts, first.lane) == (3, "eu-west-1")
     assert (second.custom_id, second.metadata, second.max_attempts) == ("", {}, 5)
+
+
+def test_nothing_that_an_item_asks_for_is_lost_on_its_way(api):
+    make_region("eu-west-1")
+    asked = {
+        "audio_url": URL.format(1),
+        "options": {"diarize": True},
+        "metadata": {"order": 7},
+        "callback_url": "https://hooks.example.com/a",
+        "priority": "low",
+        "allowed_regions": ["eu-west-1"],
+        "max_attempts": 3,
+        "expires_at": (timezone.now() + timedelta(days=1)).isoformat(),
+        "retention": {"audio_days": 0, "transcript_days": 7},
+    }
+    named = {*asked, "expires_in_seconds", "custom_id"}
+    assert set(BatchItemInput().fields) == named  # a new field belongs in here
+
+    alone = Job.objects.get(pk=api.post("/v1/jobs", body=asked).json()["id"])
+    (item,) = jobs_of(send(api, jsonl([asked])))
+
+    own = {"id", "batch", "line", "created_at", "traceparent"}
+    names = [field.name for field in Job._meta.concrete_fields if field.name not in own]
+    assert [(name, getattr(item, name)) for name in names] == [
+        (name, getattr(alone, name)) for name in names
+    ]
 
 
 def test_a_form_says_the_same(api, media):

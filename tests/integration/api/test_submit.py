@@ -92,6 +92,7 @@ def test_an_upload_is_kept_examined_and_described(api, media):
             "priority": "low",
             "max_attempts": "2",
             "expires_in_seconds": "60",
+            "retention": '{"audio_days": 0}',
         }
     )
 
@@ -109,6 +110,7 @@ def test_an_upload_is_kept_examined_and_described(api, media):
     assert job.expires_at == job.created_at + timedelta(seconds=60)
     audio = {"filename": "my call.wav", "size_bytes": len(content)}
     assert answer.json()["audio"] == audio
+    assert answer.json()["retention"]["audio_days"] == 0
 
 
 def test_the_files_own_format_is_believed_not_its_label(api):
