@@ -25,8 +25,6 @@ class Platform:
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
             def do_GET(self) -> None:
                 outer.asked.append(self.path.removeprefix("/v1/"))
                 content = outer.answer(outer.asked[-1])
@@ -104,6 +102,10 @@ def read_folder(out: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in out.glob("*.srt")}
 
 
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 def test_many_come_in_one_archive_and_are_not_fetched_again(
     platform: Platform, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,9 +127,9 @@ def test_many_come_in_one_archive_and_are_not_fetched_again(
     assert read_folder(out) == {
         f"call-{number}.srt": f"{number:032}" for number in range(30)
     }
-    results = [json.loads(it) for it in (out / "results.jsonl").open()]
+    results = read_lines(out / "results.jsonl")
     assert results[3] == {**platform.jobs[3], "files": ["call-3.srt"]}
-    assert [json.loads(it) for it in (out / "errors.jsonl").open()] == platform.errors
+    assert read_lines(out / "errors.jsonl") == platform.errors
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert told == [{"type": "fetched", "files": 30, "failed": 1, "skipped": 1}] * 2
     assert (first, second) == (0, 0)
@@ -177,7 +179,7 @@ def test_what_was_erased_has_no_file_and_is_counted(
     fetch(tmp_path)
 
     assert json.loads(capsys.readouterr().out)["failed"] == 1
-    results = [json.loads(it) for it in (tmp_path / "results.jsonl").open()]
+    results = read_lines(tmp_path / "results.jsonl")
     assert [result["files"] for result in results] == [["one.srt"], []]
 
 
