@@ -78,6 +78,13 @@ def test_the_front_door_waits_longer_than_what_is_behind_it():
     assert haproxy_timeout("defaults", "client") > settings.LIVE_IDLE_SECONDS
 
 
+def test_every_process_is_asked_whether_it_gets_on():
+    for name in OURS - {"migrate", "emulator"}:
+        words = SERVICES[name]["healthcheck"]["test"]
+        assert words[:4] == ["CMD", "python", "manage.py", "probe"]
+        assert words[4] == (name if "--url" not in words else "web")
+
+
 def test_there_are_connections_for_every_pool():
     words = SERVICES["postgres"]["command"]
     most = next(int(w.split("=")[1]) for w in words if w.startswith("max_connections"))

@@ -154,6 +154,16 @@ def test_no_pod_may_more_than_it_needs(manifests):
             assert container["resources"]["limits"]["memory"]
 
 
+def test_every_process_is_asked_whether_it_gets_on(manifests):
+    for name, owner in named(manifests, "Deployment").items():
+        container = owner["spec"]["template"]["spec"]["containers"][0]
+        probes = {key for key in container if key.endswith("Probe")}
+        assert probes, name
+        if "exec" in container.get("livenessProbe", {}):
+            words = container["livenessProbe"]["exec"]["command"]
+            assert words == ["python", "manage.py", "probe", container["name"]]
+
+
 def test_whoever_selects_pods_finds_some(manifests):
     labels = [pod["metadata"]["labels"].items() for pod in pods(manifests).values()]
     for made in manifests:

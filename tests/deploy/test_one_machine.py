@@ -12,10 +12,12 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from websockets.sync.client import connect
 
 from tests.sse import Stream
 from transcribe_platform.s3 import S3Storage
+from workers.embedded import compose
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.processes import log_tail, wait_until
 
@@ -201,6 +203,26 @@ def test_the_front_door_has_metrics_of_its_own(machine):
 
     assert 'haproxy_backend_active_servers{proxy="web"} 2' in text
     assert 'haproxy_backend_active_servers{proxy="live"} 2' in text
+
+
+@pytest.mark.parametrize(
+    "name", ["worker-1", "worker-2", "webhooks", "dispatcher-1", "dispatcher-2"]
+)
+def test_the_health_checks_are_content(machine, name):
+    service = yaml.safe_load(compose.COMPOSE.read_text())["services"]
+    words = service[name.partition("-")[0]]["healthcheck"]["test"][2:]
+    folder = machine.folder / "probes" / name
+
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "PROBE_DIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_door_that_ends_fails_no_request(machine):

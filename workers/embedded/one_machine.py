@@ -181,6 +181,8 @@ class _Starter:
             "PGAPPNAME": name,
             "PATH": f"{BIN}:{os.environ.get('PATH', os.defpath)}",
             "TRUSTED_PROXIES": HOST,
+            # Each its own, as each container has.
+            "PROBE_DIR": f"{self.plan.options.data_dir}/probes/{name}",
             "METRICS_HOST": HOST,
             "METRICS_PORT": str(free_port()),
         }

@@ -72,6 +72,10 @@ envFrom:
 env:
   - {name: PGAPPNAME, value: {{ .kind }}}
   - {name: OTEL_SERVICE_NAME, value: transcription-{{ .kind }}}
+  - {name: PROBE_DIR, value: /tmp/probes}
+  {{- if has .kind (list "web" "live") }}
+  - {name: DRAIN_SECONDS, value: "5"}  # HAProxy and the Service notice meanwhile
+  {{- end }}
 {{- end -}}
 
 {{- define "platform.placement" -}}
