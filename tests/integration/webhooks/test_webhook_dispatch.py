@@ -1,5 +1,6 @@
 """The dispatcher's round: what is due is claimed once, fairly, and sent after COMMIT."""
 
+import json
 import uuid
 from collections import Counter
 from datetime import timedelta
@@ -125,6 +126,18 @@ def test_the_task_makes_the_attempt_and_ignores_fields_of_the_future(world, list
     delivery.refresh_from_db()
     assert delivery.status == WebhookDelivery.Status.DELIVERED
     assert len(receiver.received) == 1
+
+
+def test_an_event_of_newer_code_is_told_as_it_is(world, listen):
+    receiver = listen()
+    world.endpoint(receiver.url)
+    world.event(type="job.humming", data={"colour": "blue"})
+    world.fan_out()
+
+    assert world.run() == 1
+
+    (told,) = receiver.received
+    assert json.loads(told.body)["type"] == "job.humming"
 
 
 def test_when_the_broker_is_away_all_are_handed_back_after_one_try(world, monkeypatch):

@@ -1,6 +1,8 @@
 """What several regions on one machine are made of, before anything is started."""
 
+import re
 import subprocess
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -47,21 +49,36 @@ def test_a_region_has_its_own_dispatcher_workers_and_doors(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("present", [REGIONS, REGIONS[:2]])
-def test_haproxy_takes_its_configuration(tmp_path, present):
+@pytest.fixture
+def check(tmp_path) -> Callable[[Path, Mapping[str, str]], None]:
     try:
         program = haproxy.find()
     except EmbeddedError as error:
         pytest.skip(f"NOT tested: {error}")
+
+    def check(config: Path, environment: Mapping[str, str]) -> None:
+        checked = subprocess.run(
+            (program, "-c", "-f", config),
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert checked.returncode == 0, checked.stderr
+        assert "WARNING" not in checked.stderr
+
+    return check
+
+
+@pytest.mark.parametrize("present", [REGIONS, REGIONS[:2]])
+def test_haproxy_takes_its_configuration(tmp_path, check, present):
     front = regions.front(_make(tmp_path, regions=present))
 
-    checked = subprocess.run(
-        (program, "-c", "-f", regions.CONFIG),
-        env=front.command.env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    check(regions.CONFIG, front.command.env)
 
-    assert checked.returncode == 0, checked.stderr
-    assert "WARNING" not in checked.stderr
+
+def test_haproxy_takes_its_configuration_for_a_sentinel_group(check):
+    config = regions.CONFIG.with_name("redis.cfg")
+    names = set(re.findall(r"\$\{(\w+)\}", config.read_text()))
+
+    check(config, {name: f"127.0.0.1:{n}" for n, name in enumerate(names, start=1)})
