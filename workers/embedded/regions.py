@@ -138,7 +138,7 @@ def make_stand(options: Options, shape: Shape, *, urls: Mapping[str, str]) -> St
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     made = {
         name: plans.make_plan(
-            replace(options, port=0, settings=settings),
+            replace(options, port=0, settings={**settings, "SERVER_REGION": name}),
             urls={"DATABASE_URL": urls["DATABASE_URL"], "REDIS_URL": redis_urls[name]},
             inherited=inherited,
         )
