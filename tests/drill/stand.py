@@ -62,20 +62,6 @@ class Drill(Platform):
         states = [row[status] for row in rows if row[1] == region]
         return all(state.startswith("UP") for state in states)
 
-    def steer(self, region: str, state: str) -> None:
-        """Tell HAProxy that a region's doors are to be ``drain`` or ``ready``."""
-        for backend in ("web", "live"):
-            haproxy.ask(
-                self.stand.admin, f"set server {backend}/{region} state {state}"
-            )
-
-    def under_way(self, region: str) -> int:
-        """Count the requests that HAProxy has given a region's doors and that go on."""
-        table = haproxy.ask(self.stand.admin, "show stat")
-        rows = [line.split(",") for line in table.splitlines() if line]
-        current = rows[0].index("scur")
-        return sum(int(row[current] or 0) for row in rows if row[1] == region)
-
 
 @contextmanager
 def running(folder: Path, setup: Setup, shape: Shape) -> Iterator[Drill]:

@@ -80,27 +80,17 @@ def all_doors_down(drill: Drill, *, away: float) -> Recovery:
 
 
 def rolling_restart(drill: Drill) -> float:
-    """Restart every process of ours, region by region; return the seconds it took.
+    """SIGTERM every process of ours, region by region; return the seconds it took.
 
-    A region's doors are out of HAProxy's rotation, and nothing is under way in them,
-    before they are told to end: docs/upgrades.md.
+    A door says that it is not ready before it stops (DRAIN_SECONDS): docs/upgrades.md.
     """
     began = time.time()
     for region in drill.regions:
-        drill.steer(region, "drain")
-        drill.wait(
-            lambda region=region: not drill.under_way(region),
-            seconds=30,
-            what=f"the doors of {region} have nothing to do",
-        )
-        for name in drill.of_region(region, *DOORS):
+        for name in drill.of_region(region, "worker", "webhooks", "dispatcher", *DOORS):
             drill.restart(name)
-        drill.steer(region, "ready")
         drill.wait(
             lambda region=region: drill.servers_up(region),
             seconds=30,
             what=f"the doors of {region} are back",
         )
-        for name in drill.of_region(region, "dispatcher", "worker", "webhooks"):
-            drill.restart(name)
     return time.time() - began

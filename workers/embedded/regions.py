@@ -131,6 +131,8 @@ def make_stand(options: Options, shape: Shape, *, urls: Mapping[str, str]) -> St
         "REGION_REDIS_URLS": ",".join(f"{n}={url}" for n, url in redis_urls.items()),
         "TRUSTED_PROXIES": HOST,
         "TASK_EVENTS": "0",
+        # HAProxy has noticed by then that a door is not ready: see its checks.
+        "DRAIN_SECONDS": "3",
         # Of the database's 200, for five processes a region.
         "DB_POOL_SIZE": "12",
         **options.settings,
