@@ -90,7 +90,6 @@ class Listen(DeepgramView):
                 caller=caller,
                 submission=submission,
                 route=_route(submission, Way.SYNC),
-                wait_seconds=settings.LISTEN_WAIT_SECONDS,
                 now=now,
             )
         give_up = time.monotonic() + settings.LISTEN_WAIT_SECONDS

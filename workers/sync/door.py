@@ -24,9 +24,6 @@ from transcripts.formats.ours import present_transcript
 from transcripts.services import read_document
 from workers.sync import runner
 
-# The queue has a job whose process died at the door this long after the wait.
-HELD_FOR_SECONDS = 5
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -61,7 +58,6 @@ def accept(
     caller: Caller,
     submission: Submission,
     route: Route,
-    wait_seconds: float,
     now: datetime,
 ) -> Outcome:
     """Write the job, held back from the queue for as long as somebody waits."""
@@ -76,7 +72,7 @@ def accept(
         mode=Mode.SYNC,
         route=route.describe(),
         ready=False,
-        run_at=now + timedelta(seconds=wait_seconds + HELD_FOR_SECONDS),
+        run_at=now + timedelta(seconds=runner.HELD_FOR_SECONDS),
     )
     kept, _ = intake.accept_examined(
         caller=caller,

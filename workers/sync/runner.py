@@ -8,6 +8,7 @@ import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from threading import Lock
 
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 # Between two looks for a free place: at first, and at most.
 LOOK_SECONDS = 0.05
 MAX_LOOK_SECONDS = 0.5
+# The queue has a job this long after the last look of a process that died at its door.
+HELD_FOR_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +99,18 @@ class Runner:
             )
             if begun or time.monotonic() + pause > give_up:
                 return begun
+            hold_back(job)
             connection.close()
             time.sleep(pause)
             pause = min(MAX_LOOK_SECONDS, pause * 1.5)
+
+
+def hold_back(job: Job) -> None:
+    """Keep the queue from a job whose caller still waits here."""
+    until = timezone.now() + timedelta(seconds=HELD_FOR_SECONDS)
+    Job.objects.filter(pk=job.pk, status=JobStatus.QUEUED, ready=False).update(
+        run_at=until
+    )
 
 
 def release_to_queue(job: Job) -> None:

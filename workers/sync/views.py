@@ -98,7 +98,6 @@ class Transcribe(ApiView):
                 caller=caller,
                 submission=submission,
                 route=route,
-                wait_seconds=asked.wait_seconds,
                 now=now,
             )
         job = outcome.wait(seconds=asked.wait_seconds)

@@ -1,5 +1,6 @@
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 import redis
@@ -15,6 +16,7 @@ from jobs.models import Attempt, Event, IdempotencyKey, Job, Tenant
 from tests.factories import make_job, make_tenant, make_wav
 from tests.integration.api.conftest import Api, assert_problem, files_in
 from transcripts.models import Transcript
+from workers.sync import runner
 
 
 def test_a_transcript_is_answered_at_once(door):
@@ -88,6 +90,24 @@ def test_a_place_that_comes_free_is_taken_while_somebody_waits(door):
     answer = door.transcribe(mode="sync", wait=20)
 
     assert answer.status_code == 200, answer.content
+
+
+def test_a_job_is_held_back_for_as_long_as_somebody_waits(door):
+    others = [Permit(member=f"other.{n}") for n in range(door.region.max_concurrent)]
+    door.permits.acquire(door.region, others)
+    held: list[timedelta] = []
+
+    def look_and_make_room() -> None:
+        job = Job.objects.get()
+        held.append(job.run_at - job.created_at)
+        connection.close()
+        door.permits.release("local", others)
+
+    threading.Timer(0.4, look_and_make_room).start()
+
+    assert door.transcribe(mode="sync", wait=20).status_code == 200
+    first = timedelta(seconds=runner.HELD_FOR_SECONDS)
+    assert first < held[0] < first + timedelta(seconds=5)
 
 
 def test_the_queue_leaves_the_next_place_to_whoever_waits(door):
