@@ -67,9 +67,10 @@ class Drill(Platform):
 def running(folder: Path, setup: Setup, shape: Shape) -> Iterator[Drill]:
     """Yield the regions once all of them answer; stop all of it afterwards."""
     with listening() as inbox:
-        options = Options(
-            data_dir=folder, port=0, durable=False, settings=setup.settings(inbox)
-        )
+        settings = setup.settings(inbox)
+        if shape.is_lean:
+            settings["DRAIN_SECONDS"] = "0"  # nobody restarts its doors in order
+        options = Options(data_dir=folder, port=0, durable=False, settings=settings)
         with regions.running(options, shape, show=lambda _children: None) as started:
             inbox.secret = started.webhook_secret
             stand = started.stand
