@@ -26,7 +26,7 @@ QUIET_SECONDS = 6.0
 def main() -> int:
     """Play all of it; print one line each."""
     folder = scratch_folder("transcribe-drill-")
-    setup = Setup(lease_seconds=5.0, longest_call_seconds=1.0, threads=10)
+    setup = Setup(lease_seconds=10.0, longest_call_seconds=1.0, threads=10)
     began = time.monotonic()
     with running(folder / "data", setup, shape_of(setup)) as drill:
         _say(f"up after {time.monotonic() - began:.0f} s; logs {folder}/data/log")
