@@ -122,7 +122,7 @@ def test_killed_processes_come_back_and_nothing_survives_a_killed_supervisor(
     share = (cpu_seconds(first_run.process.pid) - spent) / (time.monotonic() - began)
     assert share < 0.3
 
-    left_behind += [submit(first, tag, hooks) for tag in ("emu:delay6", "")]
+    left_behind += [submit(first, tag, hooks) for tag in ("emu:delay3", "")]
     assert outcomes_of(left_behind[1], first) == ["ok"]
     path = f"/v1/webhook-deliveries?job_id={left_behind[1]}&status=delivered"
     assert wait_until(lambda: bool(ask(first, path)["data"]), seconds=30)
