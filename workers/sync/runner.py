@@ -70,12 +70,14 @@ class Runner:
 
     def _run_traced(self, job: Job, *, give_up: float) -> None:
         try:
+            # Before the claim: a first one loads the SDK, and would eat up the lease.
+            backend = get_backend()
             with tracing.span("claim"):
                 begun = self._find_place(job, give_up=give_up)
             if begun is None:
                 release_to_queue(job)
             else:
-                services.run_call(*begun, holder=self.heartbeat, backend=get_backend())
+                services.run_call(*begun, holder=self.heartbeat, backend=backend)
                 dispatch.wake()
         except door_claims.NoUseWaiting:
             release_to_queue(job)

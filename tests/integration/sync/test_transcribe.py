@@ -14,6 +14,7 @@ from jobs.errors import StaleJobState, UpstreamError
 from jobs.gate import Gate
 from jobs.models import Attempt, Event, IdempotencyKey, Job, Tenant
 from tests.factories import make_job, make_tenant, make_wav
+from tests.fakes.backend import FakeBackend
 from tests.integration.api.conftest import Api, assert_problem, files_in
 from transcripts.models import Transcript
 from workers.sync import runner
@@ -90,6 +91,19 @@ def test_a_place_that_comes_free_is_taken_while_somebody_waits(door):
     answer = door.transcribe(mode="sync", wait=20)
 
     assert answer.status_code == 200, answer.content
+
+
+def test_nothing_is_loaded_while_a_claim_is_held_by_nobody(door, monkeypatch):
+    found: list[str] = []
+
+    def load() -> FakeBackend:
+        found.append(Job.objects.get().status)
+        return door.backend
+
+    monkeypatch.setattr(runner, "get_backend", load)
+
+    assert door.transcribe(mode="sync").status_code == 200
+    assert found == ["queued"]
 
 
 def test_a_job_is_held_back_for_as_long_as_somebody_waits(door):
