@@ -70,7 +70,7 @@ class Runner:
 
     def _run_traced(self, job: Job, *, give_up: float) -> None:
         try:
-            # Before the claim: a first one loads the SDK, and would eat up the lease.
+            # Before the claim: what is loaded the first time would take from the lease.
             backend = get_backend()
             with tracing.span("claim"):
                 begun = self._find_place(job, give_up=give_up)
