@@ -16,6 +16,7 @@ from tests.integration.emulator.live_calls import (
     truth,
 )
 from workers.deepgram.emulator.live import cells
+from workers.embedded.processes import wait_until
 
 # Each build of a lossy codec makes other samples, and so other words: long enough for
 # some with any of them.
@@ -114,4 +115,4 @@ def test_a_damaged_container_is_closed_with_1008(emulator):
     talk = converse(emulator.url, sound, "model=nova-3")
 
     assert talk.code == 1008
-    assert emulator.stats()["streams"]["in_flight"] == 0
+    assert wait_until(lambda: emulator.stats()["streams"]["in_flight"] == 0, seconds=5)

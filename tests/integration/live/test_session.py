@@ -117,7 +117,9 @@ def test_a_stalled_upstream_is_left_for_another_call(me):
 
     async def run():
         async with me.talk() as talk:
-            await talk.send(audio)
+            await talk.send(
+                audio, seconds=0.01
+            )  # so that some comes after its last word
             async with talk.kept_alive():
                 await talk.hear("warning", code="upstream_reconnecting")
             await talk.finish()

@@ -217,7 +217,7 @@ def test_with_redis_down_when_a_job_ends_its_webhook_goes_out_later(
     publish = jobs_dispatch.publish
 
     def publish_nowhere(*arguments, **options) -> None:
-        publish(*arguments, **options, connection=away)
+        publish(*arguments, **{**options, "connection": away})
 
     monkeypatch.setattr(jobs_dispatch, "publish", publish_nowhere)
     world.event()  # written with the job's end, in one transaction
