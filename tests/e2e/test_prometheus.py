@@ -179,7 +179,7 @@ class Prometheus:
     def is_up(self) -> bool:
         try:
             up = self.get("query", query='up{job="transcription"} == 1')
-        except httpx.HTTPError:
+        except (httpx.HTTPError, ValueError):  # "Service Unavailable", while it starts
             return False
         return len(up["result"]) == 5
 

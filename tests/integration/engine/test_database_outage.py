@@ -2,10 +2,12 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from django.db import OperationalError, connection
 from django.utils import timezone
+from psycopg_pool import PoolTimeout
 
 from jobs import dispatch
 from jobs.models import Job, Worker
@@ -15,10 +17,12 @@ from workers.heartbeat import Heartbeat, leave_pool
 
 @pytest.fixture
 def full_pool(transactional_db: None) -> Iterator[None]:
-    """Take every connection of the pool but this thread's."""
+    """Take every connection of the pool that can be had."""
     connection.ensure_connection()
-    pool = connection.pool
-    taken = [pool.getconn() for _ in range(pool.max_size - 1)]
+    pool, taken = connection.pool, []
+    with suppress(PoolTimeout):
+        while len(taken) < pool.max_size:
+            taken.append(pool.getconn(timeout=0.5))
     yield
     for each in taken:
         pool.putconn(each)

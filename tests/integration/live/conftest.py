@@ -236,15 +236,24 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(scope="session")
-def live_door(
-    tmp_path_factory: pytest.TempPathFactory, django_db_setup: None
-) -> Iterator[Door]:
-    started = Door(tmp_path_factory.mktemp("live"), **SETTINGS)
-    try:
-        yield started.wait()
-    finally:
-        started.stop()
+_doors: list[Door] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop the door with the last test of this folder: its heart beats into tables."""
+    if nextitem is None or nextitem.path.parent != item.path.parent:
+        while _doors:
+            _doors.pop().stop()
+
+
+@pytest.fixture
+def live_door(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> Door:
+    """One for all tests that follow each other."""
+    if not _doors:
+        _doors.append(Door(tmp_path_factory.mktemp("live"), **SETTINGS))
+        _doors[0].wait()
+    return _doors[0]
 
 
 @pytest.fixture
