@@ -11,6 +11,7 @@ _unguarded: Any = get_asgi_application()
 
 # Only now are the apps there that they import.
 from jobs import tracing  # noqa: E402
+from transcribe_platform import garbage  # noqa: E402
 from transcribe_platform.body_guard import BodyGuard  # noqa: E402
 from workers.events import shutdown  # noqa: E402
 from workers.live import endpoint  # noqa: E402
@@ -20,6 +21,7 @@ from workers.monitoring.live import LiveDoor  # noqa: E402
 
 _django = BodyGuard(_unguarded)
 exposition.expose(LiveDoor())
+garbage.settle()
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:

@@ -1,6 +1,7 @@
 """The ASGI door beside HTTP."""
 
 import asyncio
+import gc
 
 from transcribe_platform.asgi import application
 
@@ -17,3 +18,7 @@ def test_a_socket_is_refused_before_it_opens():
     asyncio.run(application({"type": "websocket", "path": "/"}, receive, send))
 
     assert sent == [{"type": "websocket.close"}]
+
+
+def test_the_collector_does_not_look_at_what_stays():
+    assert gc.get_freeze_count() > 100_000
