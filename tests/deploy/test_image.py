@@ -87,7 +87,7 @@ def run_step(root: Path, line: str) -> None:
         ["sh", "-e", "-c", here],
         cwd=root / "build",
         env={
-            **os.environ,
+            **{k: v for k, v in os.environ.items() if k != "PYTHONPYCACHEPREFIX"},
             "PATH": f"{root}/bin:/usr/bin:/bin",
             "PIP_NO_CACHE_DIR": "1",
         },
