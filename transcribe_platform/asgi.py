@@ -20,8 +20,8 @@ from workers.monitoring import exposition  # noqa: E402
 from workers.monitoring.live import LiveDoor  # noqa: E402
 
 _django = BodyGuard(_unguarded)
-exposition.expose(LiveDoor())
 garbage.settle()
+exposition.expose(LiveDoor())
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:

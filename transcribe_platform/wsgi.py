@@ -14,6 +14,6 @@ from workers import draining  # noqa: E402
 from workers.monitoring import exposition  # noqa: E402
 
 draining.hear_granian_first()
+garbage.settle()
 exposition.expose()
 application = ArrivingBodies(_django)
-garbage.settle()

@@ -49,6 +49,13 @@ def answers(port: int) -> bool:
         return False
 
 
+def listens(port: int) -> bool:
+    """Tell whether a connection can be made; that asks for nothing."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+        return True
+    return False
+
+
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[str, range]]:
     """One granian with two workers, and the ports that they show their metrics on."""
@@ -76,6 +83,10 @@ def served(tmp_path: Path) -> Iterator[tuple[str, range]]:
 def test_workers_of_one_server_have_a_port_each_and_add_up(served):
     url, ports = served
     assert wait_until(lambda: all(map(answers, ports)), seconds=60, every=0.2)
+    door = int(url.rpartition(":")[2])
+    assert wait_until(
+        lambda: listens(door), seconds=20
+    )  # a worker's app is loaded first
 
     for _ in range(REQUESTS):  # a connection each: the kernel deals them out
         assert httpx.get(f"{url}/health/live", trust_env=False).status_code == 200
