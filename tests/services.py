@@ -67,7 +67,8 @@ def _set_environment(folder: Path) -> None:
 
 
 def _use_own_redis_databases(worker: int) -> None:
-    """Move this xdist worker to three databases of its own, so none eats another's."""
+    """Move this xdist worker to three databases and a folder of its own."""
+    os.environ["MEDIA_ROOT"] = f"{os.environ['MEDIA_ROOT']}/{worker}"
     url = urlsplit(os.environ["REDIS_URL"])
     number = 1 + DATABASES_PER_XDIST_WORKER * worker
     os.environ["REDIS_URL"] = urlunsplit(url._replace(path=f"/{number}"))

@@ -15,7 +15,7 @@ def test_the_call_over_the_concurrency_limit_is_refused_verbatim(
     emulator.tell(config={"concurrency": 2})
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         running = [
-            pool.submit(media.transcribe_file, request=wav(1), tag=["emu:delay0.4"])
+            pool.submit(media.transcribe_file, request=wav(1), tag=["emu:delay1.5"])
             for _ in range(2)
         ]
         eventually(lambda: emulator.stats()["in_flight"] == 2)

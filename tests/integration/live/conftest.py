@@ -265,6 +265,9 @@ def me(
     Region.objects.create(name="local", base_url=upstream.url)
     yield Customer(live_door, upstream, broker)
     upstream.forget()
+    # What a session still writes would meet the emptying of the tables.
+    running = Job.objects.filter(status=JobStatus.PROCESSING)
+    wait_until(lambda: not running.exists(), seconds=3)
     broker.close()
 
 
