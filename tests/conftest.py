@@ -24,7 +24,7 @@ def nothing_of_the_test_before() -> Iterator[None]:
 def no_thread_beats_here() -> Iterator[None]:
     """Tests beat by hand: a thread would write rows into the tests after its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Heartbeat, "start", lambda self: None)
+        patch.setattr(Heartbeat, "_run", lambda self: None)
         yield
 
 

@@ -1,0 +1,21 @@
+import sys
+from typing import Any, cast
+
+import pytest
+
+from workers.heartbeat import SWITCH_SECONDS, Heartbeat
+
+
+@pytest.fixture
+def pythons_own():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.005)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("pythons_own")
+def test_busy_threads_do_not_keep_a_beat_from_its_turn():
+    Heartbeat(queues=[], slots=0, permits=cast(Any, None)).start()
+
+    assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS)
