@@ -14,6 +14,7 @@ from jobs import tickets
 from jobs.models import Attempt, Job
 from tests.factories import make_key
 from tests.integration.live.conftest import RAW, make_ticket
+from workers.embedded.processes import wait_until
 
 pytestmark = pytest.mark.xdist_group("live")
 
@@ -165,6 +166,8 @@ def test_a_handshake_that_breaks_off_leaves_nothing_open(me):
 
     asyncio.run(run())
 
+    # The last of the three was whole: its session begins, and only then ends.
+    assert wait_until(lambda: Job.objects.exclude(finished_at=None).exists(), seconds=8)
     assert me.settles()
     assert not Job.objects.filter(status="processing").exists()
     assert not Attempt.objects.filter(outcome="open").exists()
