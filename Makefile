@@ -56,7 +56,7 @@ demo: venv-demo  ## real speech through the whole platform, in under two minutes
 	$(MANAGE) run_demo
 
 test: venv-dev  ## every test (under five minutes)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --ignore tests/deploy
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --ignore tests/deploy
 
 # The checks read settings and touch no server; these values lead nowhere.
 check types: export SECRET_KEY = check

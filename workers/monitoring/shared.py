@@ -82,6 +82,7 @@ def read_families() -> list[Family]:
         snapshot = take_snapshot(now=now)
         families = [
             *_queue(now),
+            *_limits(looked_at),
             *_regions(looked_at, now),
             *_in_hand(snapshot, looked_at),
             *_webhooks(now),
@@ -113,7 +114,7 @@ def _queue(now: datetime) -> Iterator[Family]:
         yield _gauge(f"transcription_queue_{name}", told, [((), value)])
 
 
-def _regions(looked_at: list[RegionFigures], now: datetime) -> Iterator[Family]:
+def _limits(looked_at: list[RegionFigures]) -> Iterator[Family]:
     used, limits = [], []
     for each in looked_at:
         row, calls, streams = each.region, each.prerecorded, each.streams
@@ -132,6 +133,9 @@ def _regions(looked_at: list[RegionFigures], now: datetime) -> Iterator[Family]:
     kinds = ["region", "kind"]
     yield _gauge("deepgram_permits_in_use", "Places taken, by limit.", used, kinds)
     yield _gauge("deepgram_permits_limit", "Places that there are.", limits, kinds)
+
+
+def _regions(looked_at: list[RegionFigures], now: datetime) -> Iterator[Family]:
     yield _gauge(
         "deepgram_breaker_state",
         "1 for the state that a region's circuit breaker is in.",

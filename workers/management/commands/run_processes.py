@@ -1,6 +1,6 @@
 """`manage.py run_processes`: docker-compose.yml without Docker, until Ctrl-C."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class Command(BaseCommand):
         parser.add_argument("--ready-file", type=Path, help="JSON, once all answers")
         parser.add_argument(
             "--scale",
+            type=_scale,
             action="append",
             default=[],
             metavar="SERVICE=NUMBER",
@@ -44,8 +45,7 @@ class Command(BaseCommand):
             port=options["port"],
             ready_file=options["ready_file"],
         )
-        pairs = (text.partition("=") for text in options["scale"])
-        shape = one_machine.Shape(scale={name: int(count) for name, _, count in pairs})
+        shape = one_machine.Shape(scale=dict(options["scale"]))
         try:
             with one_machine.running(chosen, View(console), shape) as machine:
                 console.print(_greeting(machine), highlight=False, soft_wrap=True)
@@ -54,6 +54,13 @@ class Command(BaseCommand):
             console.print("stopped")
         except EmbeddedError as error:
             raise CommandError(str(error)) from error
+
+
+def _scale(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    if not (name and number.isdecimal()):
+        raise ArgumentTypeError(f"{text!r} is not like worker=3")
+    return name, int(number)
 
 
 def _greeting(machine: one_machine.Machine) -> str:
