@@ -68,7 +68,7 @@ check types: export LOG_LEVEL = ERROR
 chaos: venv-dev  ## kill and cut off everything under load, checked each time (ten minutes; CHAOS_SECONDS=…)
 	$(BIN)/python -m tests.chaos
 
-drill: venv-dev  ## lose a region piece by piece and whole, under load (five minutes; DRILL_RATE=…)
+drill: venv-dev  ## lose a region piece by piece and whole, under load (seven minutes; DRILL_RATE=…)
 	$(BIN)/python -m tests.drill
 
 fuzz: venv-dev  ## 100,000 bad requests and answers, then schemathesis (twenty minutes; FUZZ_SEED=…)
