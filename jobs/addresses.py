@@ -228,6 +228,8 @@ def _bare(host: str) -> str:
 
 
 def _literal(host: str) -> IPAddress | None:
+    if ":" not in host and not host[-1:].isdigit():
+        return None  # a name, told without the cost of an exception
     try:
         return ip_address(host)
     except ValueError:

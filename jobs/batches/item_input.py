@@ -26,6 +26,12 @@ class BatchItemInput(JobInput):
             raise InvalidRequest(message, code="field_invalid", pointer="/custom_id")
         return custom_id
 
+    def read_field(self, name: str, value: Any) -> Any:
+        """Check one field by itself, as when all are."""
+        read = self.fields[name].run_validation(value)
+        check = getattr(self, f"validate_{name}", None)
+        return check(read) if check else read
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Check what fields say together; defaults alone need no audio."""
         return attrs if self.partial else super().validate(attrs)

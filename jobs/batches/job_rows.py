@@ -6,8 +6,7 @@ that a column that is added to the table is filled here as well.
 
 import json
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 from django.db import connection
@@ -32,8 +31,7 @@ _VARYING = {
 _CAST = dict.fromkeys(("options", "metadata", "retention"), "::jsonb")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """What a job of a batch has to itself, in the order of the columns."""
 
     audio_url: str
@@ -67,7 +65,7 @@ class Row:
 
     def dumps(self) -> str:
         """Return it as a line of text."""
-        return json.dumps(astuple(self))
+        return json.dumps(self)
 
     @classmethod
     def loads(cls, line: str) -> Self:
@@ -89,7 +87,7 @@ def insert_rows(common: Job, rows: Sequence[Row]) -> list[UUID]:
             placeholders.append(f"%s::{field.db_type(connection)}")
             value = field.pre_save(common, True)  # noqa: FBT003
             values.append(field.get_db_prep_save(value, connection))
-    arrays: list[Any] = [ids, *map(list, zip(*map(astuple, rows), strict=True))]
+    arrays: list[Any] = [ids, *map(list, zip(*rows, strict=True))]
     unnested = ", ".join(f"%s::{kind}[]" for kind in _VARYING.values())
     sql = (
         f"INSERT INTO jobs_job ({', '.join(columns)})"  # noqa: S608  names of columns

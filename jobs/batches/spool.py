@@ -22,7 +22,6 @@ from jobs.batches.job_rows import Row
 from jobs.batches.manifests import EXCERPT, Entry
 from jobs.errors import Fault, ManyFaults
 from jobs.faults import faults_of
-from jobs.models import Job
 from jobs.strict_json import pointer_to
 from jobs.uploads import IncomingFile
 
@@ -153,17 +152,16 @@ def _check(
 
 
 def _check_entry(checked: Checked, entry: Entry, reader: ItemReader) -> None:
-    job: Job | None = None
+    row: Row | None = None
     if entry.error:
         found = faults_of(entry.error) or [
             Fault(pointer="", code=entry.error.code, detail=entry.error.message)
         ]
     else:
-        job, found = reader.read(entry.fields)
-    if job:
-        job.line = entry.line
+        row, found = reader.read(entry.fields)
+    if row:
         checked.good += 1
-        checked.rows.write(Row.of(job).dumps() + "\n")
+        checked.rows.write(row._replace(line=entry.line).dumps() + "\n")
         return
     checked.bad += 1
     checked.fault_count += len(found)
