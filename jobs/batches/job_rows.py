@@ -1,4 +1,4 @@
-"""Write a batch's jobs many at a time: one statement a slice, of arrays.
+"""Write a batch's jobs many at a time: one statement a slice, which reads their JSON.
 
 What all of a batch have in common is said once, by a job that is not written itself, so
 that a column that is added to the table is filled here as well.
@@ -13,22 +13,20 @@ from django.db import connection
 
 from jobs.models import Job, new_id
 
-# The types that the arrays are sent as; the rest of a row is the same for all.
+# What they are read as; the rest of a row is the same for all.
 _VARYING = {
-    "id": "uuid",
     "audio_url": "text",
     "custom_id": "text",
     "line": "integer",
-    "options": "text",
-    "metadata": "text",
-    "retention": "text",
+    "options": "jsonb",
+    "metadata": "jsonb",
+    "retention": "jsonb",
     "callback_url": "text",
     "priority": "smallint",
     "lane": "text",
     "max_attempts": "smallint",
     "expires_at": "timestamptz",
 }
-_CAST = dict.fromkeys(("options", "metadata", "retention"), "::jsonb")
 
 
 class Row(NamedTuple):
@@ -64,36 +62,37 @@ class Row(NamedTuple):
         )
 
     def dumps(self) -> str:
-        """Return it as a line of text."""
+        """Return it as a line of JSON."""
         return json.dumps(self)
 
-    @classmethod
-    def loads(cls, line: str) -> Self:
-        """Read what ``dumps`` wrote."""
-        return cls(*json.loads(line))
 
+def insert_rows(common: Job, rows: Sequence[str]) -> list[UUID]:
+    """Write a job for each dumped row, like ``common`` in all else; return their ids.
 
-def insert_rows(common: Job, rows: Sequence[Row]) -> list[UUID]:
-    """Write a job for each row, like ``common`` in all else; return their ids."""
+    PostgreSQL takes the rows apart: a tenth of the time that Python needs for it, and
+    nobody waits for the interpreter meanwhile.
+    """
     ids = [new_id() for _ in rows]
     columns: list[str] = []
     placeholders: list[str] = []
     values: list[Any] = []
     for field in Job._meta.concrete_fields:  # noqa: SLF001  Django's documented API
         columns.append(str(field.column))
-        if field.name in _VARYING:
-            placeholders.append(f"v.{field.name}{_CAST.get(field.name, '')}")
+        if field.name == "id":
+            placeholders.append("v.id")
+        elif field.name in _VARYING:
+            place = Row._fields.index(field.name)
+            placeholders.append(f"(v.said ->> {place})::{_VARYING[field.name]}")
         else:
             placeholders.append(f"%s::{field.db_type(connection)}")
             value = field.pre_save(common, True)  # noqa: FBT003
             values.append(field.get_db_prep_save(value, connection))
-    arrays: list[Any] = [ids, *map(list, zip(*rows, strict=True))]
-    unnested = ", ".join(f"%s::{kind}[]" for kind in _VARYING.values())
     sql = (
         f"INSERT INTO jobs_job ({', '.join(columns)})"  # noqa: S608  names of columns
         f" SELECT {', '.join(placeholders)}"
-        f" FROM unnest({unnested}) AS v ({', '.join(_VARYING)})"
+        " FROM ROWS FROM (unnest(%s::uuid[]), jsonb_array_elements(%s::jsonb))"
+        " AS v (id, said)"
     )
     with connection.cursor() as cursor:
-        cursor.execute(sql, [*values, *arrays])
+        cursor.execute(sql, [*values, ids, f"[{','.join(rows)}]"])
     return ids

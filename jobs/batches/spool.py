@@ -28,7 +28,7 @@ from jobs.uploads import IncomingFile
 MAX_FAULTS = 100
 _SPOOL_BYTES = 1024 * 1024  # so much of each stays in memory
 # Other requests are served by threads of the same process: let them in, often.
-_LINES_A_TURN = 16
+_LINES_A_TURN = 48
 _TURN_SECONDS = 0.0002
 
 
@@ -83,10 +83,9 @@ class Checked:
             detail=kept.detail,
         )
 
-    def read_rows(self, size: int) -> Iterator[list[Row]]:
-        """Yield the good items' rows, so many at a time."""
-        for lines in _in_slices(self.rows, size):
-            yield [Row.loads(line) for line in lines]
+    def read_rows(self, size: int) -> Iterator[list[str]]:
+        """Yield the good items' rows as they were dumped, so many at a time."""
+        return _in_slices(self.rows, size)
 
     def read_faults(self, size: int) -> Iterator[list[KeptFault]]:
         """Yield what is wrong with the bad items, so many faults at a time."""

@@ -15,7 +15,6 @@ from django.db.models.functions import Now
 
 from jobs import audit, quotas
 from jobs.batches import job_rows, records
-from jobs.batches.job_rows import Row
 from jobs.batches.spool import Checked, KeptFault
 from jobs.errors import Conflict
 from jobs.idempotency import Answer, Once
@@ -154,7 +153,7 @@ def _common(batch: Batch, *, ready: bool) -> Job:
     )
 
 
-def _insert(batch: Batch, rows: Sequence[Row], *, ready: bool) -> list[UUID]:
+def _insert(batch: Batch, rows: Sequence[str], *, ready: bool) -> list[UUID]:
     common = _common(batch, ready=ready)
     quotas.reserve(jobs=[common] * len(rows), now=batch.created_at)
     return job_rows.insert_rows(common, rows)
