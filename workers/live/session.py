@@ -32,7 +32,7 @@ from workers.live.outbox import Outbox, TooSlow
 from workers.live.pieces import Piece, make_cutter
 from workers.live.registry import get_heartbeat
 from workers.live.socket import Allowance, ClientSocket, Gone
-from workers.live.threads import in_thread
+from workers.live.threads import in_ending_thread, in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -287,7 +287,7 @@ class Session:
             warnings=tuple(self._warnings()),
         )
         with tracing.span("store"):
-            return await in_thread(
+            return await in_ending_thread(
                 live.finish_session,
                 job=self._link.calls.job,
                 attempt=self._link.calls.attempt,
