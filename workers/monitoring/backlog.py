@@ -1,6 +1,6 @@
 """What waits: by tenant and priority, in jobs and in seconds of audio.
 
-A backlog of up to twenty thousand is counted; a larger one is estimated from a
+A backlog of up to ten thousand is counted; a larger one is estimated from a
 sample of the table's pages, as reading all of it would cost more than it says.
 """
 
@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from jobs.estimates import USUAL_SECONDS
 from jobs.models import Tenant
 
-COUNTED = 20_000
+COUNTED = 10_000
 
 _COUNTED = """
 SELECT tenant_id, priority, count(*), count(duration_seconds),
