@@ -1,9 +1,10 @@
 """What a page of hits shows: each transcript, and the places where it was hit."""
 
+import json
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -54,14 +55,19 @@ def _find_places(
     transcripts: Collection[Transcript], queries: Iterable[Query]
 ) -> dict[UUID, list[Snippet]]:
     lexemes = {query.config: query.lexemes for query in queries}
-    matched = _find_forms(transcripts, lexemes)
+    texts = {each.pk: word_times.split_tokens(each.text) for each in transcripts}
+    configs = {each.pk: _config(each) for each in transcripts}
+    tokens: dict[str, set[str]] = defaultdict(set)
+    for pk, (said, _) in texts.items():
+        tokens[configs[pk]].update(said)
+    matched = _find_forms(tokens, lexemes)
     return {
-        transcript.pk: snippets.cut_snippets(
-            text=transcript.text,
-            starts=bytes(transcript.starts),
-            matched=matched[_config(transcript)],
+        each.pk: snippets.cut_snippets(
+            *texts[each.pk],
+            starts=bytes(each.starts),
+            matched=matched[configs[each.pk]],
         )
-        for transcript in transcripts
+        for each in transcripts
     }
 
 
@@ -76,17 +82,13 @@ def _language(transcript: Transcript) -> str:
 
 
 def _find_forms(
-    transcripts: Iterable[Transcript], lexemes: dict[str, tuple[Lexeme, ...]]
+    tokens: Mapping[str, Collection[str]], lexemes: dict[str, tuple[Lexeme, ...]]
 ) -> dict[str, dict[str, str]]:
     """Return by configuration the tokens that are hits, and of which word.
 
     PostgreSQL decides, over the different tokens that may be: the texts themselves
     are not read through by its parser a second time.
     """
-    tokens: dict[str, set[str]] = defaultdict(set)
-    for transcript in transcripts:
-        different, _ = word_times.split_tokens(transcript.text)
-        tokens[_config(transcript)].update(different)
     matched: dict[str, dict[str, str]] = defaultdict(dict)
     for config, known in tokens.items():
         sought = lexemes.get(config, ())
@@ -128,8 +130,11 @@ def _cut_words(config: str, tokens: Sequence[str]) -> list[tuple[str, list[str]]
         return []
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT token, tsvector_to_array(to_tsvector(%s::regconfig, prepared))"
-            " FROM unnest(%s::text[], %s::text[]) AS of (token, prepared)",
-            [config, list(tokens), [search_languages.prepare(t) for t in tokens]],
+            "SELECT tsvector_to_array(to_tsvector(%s::regconfig, prepared))"
+            " FROM json_array_elements_text(%s::json) WITH ORDINALITY"
+            " AS of (prepared, n) ORDER BY n",
+            # One text: an array's elements would be quoted one by one.
+            [config, json.dumps([search_languages.prepare(t) for t in tokens])],
         )
-        return list(cursor.fetchall())
+        cut = [words for (words,) in cursor.fetchall()]
+    return list(zip(tokens, cut, strict=True))

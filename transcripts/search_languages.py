@@ -70,5 +70,7 @@ def prepare(text: str) -> str:
 
     In scripts without spaces each character is a word; a word is a phrase of them.
     """
+    if text.isascii():
+        return text.lower()
     folded = unicodedata.normalize("NFKC", text).lower()
     return _UNSPACED_CHARACTER.sub(r" \1 ", folded)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import compress, count, groupby, islice
 
 from transcripts import word_times
 
@@ -34,17 +34,16 @@ class Snippet:
 
 
 def cut_snippets(
-    *, text: str, starts: bytes, matched: Mapping[str, str]
+    tokens: Sequence[str], space: str, *, starts: bytes, matched: Mapping[str, str]
 ) -> list[Snippet]:
-    """Return the best places, in the order of the text.
+    """Return the best places, in the order of the text, which was split into tokens.
 
     ``matched`` has the tokens that are hits, each with the word it is a form of. Best
     is where most of the words stand together, closest, then what comes first.
     """
-    tokens, space = word_times.split_tokens(text)
-    hits = {
-        index: matched[token] for index, token in enumerate(tokens) if token in matched
-    }
+    # Of long texts all but these steps are taken without the interpreter.
+    places = compress(count(), map(matched.__contains__, tokens))
+    hits = {index: matched[tokens[index]] for index in places}
     scale = 1 if space else _CHARACTERS
     snippets = []
     for place in sorted(_choose(hits, _AFTER * scale)):

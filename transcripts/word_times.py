@@ -17,7 +17,8 @@ _PER_SECOND = 100
 
 def split_tokens(text: str) -> tuple[list[str], str]:
     """Return the text's tokens, and what stands between them."""
-    if _HAS_UNSPACED.search(text):
+    # Whether all is ASCII a string knows; looking for a script reads through it.
+    if not text.isascii() and _HAS_UNSPACED.search(text):
         return _UNSPACED_TOKEN.findall(text), ""
     return text.split(), " "
 

@@ -69,8 +69,8 @@ class Row(NamedTuple):
 def insert_rows(common: Job, rows: Sequence[str]) -> list[UUID]:
     """Write a job for each dumped row, like ``common`` in all else; return their ids.
 
-    PostgreSQL takes the rows apart, with a fifth of the CPU that Python spends on it, and
-    nobody waits for the interpreter meanwhile.
+    PostgreSQL takes the rows apart: Python would spend five times as much CPU on that,
+    and others would wait for the interpreter meanwhile.
     """
     ids = [new_id() for _ in rows]
     columns: list[str] = []

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from timeit import timeit
 
 from tests.bench.rows import Row, format_markdown
 
@@ -34,10 +35,18 @@ def write(rows: Iterable[Row]) -> None:
     PAGE.write_text(f"{before}{_BEGIN}\n\n{build(merged)}\n\n{_END}{after}")
 
 
+def time_of_loop() -> float:
+    """Return how long a machine takes for what never changes: to compare two by."""
+    return timeit(lambda: sum(number for number in range(10_000_000)), number=1)
+
+
 def build(rows: list[Row]) -> str:
     """Return the table, the machine it was made on, and what was not held."""
     load = os.getloadavg()[1]
-    machine = f"{os.cpu_count()} cores, load average {load:.1f} at the end of the run"
+    machine = (
+        f"{os.cpu_count()} cores, load average {load:.1f} at the end of the run;"
+        f" Python's own loop needs {time_of_loop():.1f} s for ten million additions"
+    )
     missed = [row for row in rows if row.held is False]
     told = "\n".join(f"- {row.bench}, {row.figure}: {row.ours}" for row in missed)
     falls_short = f"Not held:\n\n{told}" if missed else "Every bound was held."

@@ -86,7 +86,7 @@ def test_the_best_places_are_those_where_the_words_meet():
     packed = b"".join((100 * n).to_bytes(3, "big") for n in range(len(said)))
     matched = {"refund": "refund", "refund,": "refund", "late": "late"}
 
-    cut = snippets.cut_snippets(text=" ".join(said), starts=packed, matched=matched)
+    cut = snippets.cut_snippets(said, " ", starts=packed, matched=matched)
 
     assert [it.start_seconds for it in cut] == [30, 61, 93]
     parts = [(part.text, part.is_match, part.start_seconds) for part in cut[1].parts]
@@ -96,7 +96,8 @@ def test_the_best_places_are_those_where_the_words_meet():
         (" " + "um " * 13 + "um", False, None),
     ]
     only = snippets.cut_snippets(
-        text=" ".join(["um", *said[61:63], *filler, *said[30:31] * 60]),
+        ["um", *said[61:63], *filler, *said[30:31] * 60],
+        " ",
         starts=b"",
         matched=matched,
     )
