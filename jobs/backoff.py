@@ -25,6 +25,7 @@ class Failure(StrEnum):
     REMOTE_AUDIO = "remote_audio"
     BAD_MEDIA = "bad_media"
     BAD_OPTIONS = "bad_options"
+    STORAGE = "storage"
     PLATFORM = "platform"
 
 
@@ -57,6 +58,8 @@ RULES: dict[Failure, Rule] = {
     Failure.REMOTE_AUDIO: Rule(retry=True, tries=3),
     Failure.BAD_MEDIA: Rule(retry=False),
     Failure.BAD_OPTIONS: Rule(retry=False),
+    # Ours cannot be read now: neither the job is to blame nor the upstream.
+    Failure.STORAGE: Rule(retry=True, counts=False, floor_seconds=5),
     Failure.PLATFORM: Rule(retry=False),
 }
 

@@ -5,10 +5,14 @@ kept by a rename. Until it is kept the file removes itself when it is closed.
 """
 
 import errno
+import fcntl
 import hashlib
 import os
 import re
 import tempfile
+import time
+from contextlib import suppress
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 from uuid import UUID
@@ -30,6 +34,9 @@ FORM_OVERHEAD_BYTES = 2 * 1024**2
 _SAFE_NAME_LENGTH = 100
 _AUDIO_TYPES = ("", "application/octet-stream", "application/ogg", "application/mp4")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_SUFFIX = ".upload"
+# A file is there for an instant before it is locked.
+_UNLOCKED_SECONDS = 60.0
 
 
 class IncomingFile(UploadedFile):  # type: ignore[type-arg]  # in stubs only
@@ -37,9 +44,11 @@ class IncomingFile(UploadedFile):  # type: ignore[type-arg]  # in stubs only
 
     def __init__(self, name: str, content_type: str) -> None:
         settings.INCOMING_ROOT.mkdir(mode=0o750, parents=True, exist_ok=True)
+        sweep_left_over(settings.INCOMING_ROOT)
         self._disk = tempfile.NamedTemporaryFile(  # noqa: SIM115  closed with the request
-            dir=settings.INCOMING_ROOT, suffix=".upload"
+            dir=settings.INCOMING_ROOT, suffix=_SUFFIX
         )
+        fcntl.flock(self._disk, fcntl.LOCK_SH)
         super().__init__(self._disk, name[-255:], content_type, 0)
         self._hash = hashlib.sha256()
 
@@ -76,6 +85,19 @@ class IncomingFile(UploadedFile):  # type: ignore[type-arg]  # in stubs only
             self._disk.close()
         except FileNotFoundError:
             return  # it was moved into storage
+
+
+@cache
+def sweep_left_over(folder: Path) -> None:
+    """Remove what processes that were killed left of uploads, once a process.
+
+    Whoever still writes one holds its lock, on whatever machine.
+    """
+    for path in folder.glob(f"*{_SUFFIX}"):
+        with suppress(OSError), path.open("rb") as file:
+            if time.time() - path.stat().st_mtime > _UNLOCKED_SECONDS:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
 
 
 class CappedUploadHandler(FileUploadHandler):

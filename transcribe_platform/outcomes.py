@@ -54,6 +54,11 @@ OUTCOMES: tuple[tuple[str, str, str, str], ...] = (
         _OURS,
     ),
     (
+        *("storage_unavailable", "The file storage is away"),
+        "The uploaded audio could not be read; the job waits, and uses no attempt up.",
+        _OURS,
+    ),
+    (
         *("upstream_error", "Deepgram failed"),
         "A call to Deepgram failed in a way that we know nothing more of.",
         _TRIED,

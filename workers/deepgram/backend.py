@@ -52,7 +52,8 @@ class DeepgramBackend:
             if error.failure == Failure.RATE_LIMITED:
                 wait = error.retry_after or COOLDOWN_SECONDS
                 self._permits.cool_down(region, seconds=wait)
-            self._breaker.record(region, well=error.failure not in UNWELL)
+            if error.failure != Failure.STORAGE:  # which says nothing of the upstream
+                self._breaker.record(region, well=error.failure not in UNWELL)
             raise
         self._breaker.record(region, well=True)
         return result
@@ -114,17 +115,32 @@ def build_query(request: TranscriptionRequest) -> dict[str, Any]:
 
 
 def open_audio(source: StoredAudio) -> IO[bytes]:
-    """Open an upload. Raises UpstreamError (final) when storage has lost it."""
+    """Open an upload.
+
+    Raises UpstreamError: final when storage has lost it, else it is away.
+    """
     try:
         return source.open()
     except FileNotFoundError as error:
         message = "The uploaded audio is no longer in storage."
         raise UpstreamError(
-            message, code="audio_missing", failure="platform"
+            message, code="audio_missing", failure=Failure.PLATFORM
         ) from error
+    except OSError as error:
+        raise errors.storage_away() from error
 
 
 def read_chunks(audio: IO[bytes]) -> Iterator[bytes]:
-    """Yield the file in pieces; a generator, as the SDK copies bytes three times."""
-    while chunk := audio.read(UPLOAD_CHUNK_BYTES):
+    """Yield the file in pieces; a generator, as the SDK copies bytes three times.
+
+    Raises UpstreamError when storage goes away meanwhile.
+    """
+    while chunk := _read(audio):
         yield chunk
+
+
+def _read(audio: IO[bytes]) -> bytes:
+    try:
+        return audio.read(UPLOAD_CHUNK_BYTES)
+    except OSError as error:
+        raise errors.storage_away() from error

@@ -65,6 +65,15 @@ def broken_off(cause: Exception) -> UpstreamError:
     )
 
 
+def storage_away() -> UpstreamError:
+    """Say that an upload cannot be read now; what was sent of it is no call."""
+    return UpstreamError(
+        "The uploaded audio cannot be read: the file storage does not answer.",
+        code="storage_unavailable",
+        failure=Failure.STORAGE,
+    )
+
+
 def timed_out() -> UpstreamError:
     """Map a call that outlived its total deadline."""
     return UpstreamError(

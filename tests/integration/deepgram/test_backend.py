@@ -14,6 +14,7 @@ from tests.integration.emulator.conftest import make_wav
 from transcripts.backends import StoredAudio, TranscriptionRequest
 from workers.deepgram import client
 from workers.deepgram.backend import DeepgramBackend
+from workers.ratelimit.breaker import Breaker
 
 
 def stored(audio: bytes) -> StoredAudio:
@@ -158,6 +159,37 @@ def test_nobody_listening_is_told_apart_from_a_call_that_broke_off(call, emulato
 
     emulator.url = str(emulator.http.base_url).rstrip("/")
     assert failed.value.failure == "unreachable"
+
+
+class Breaks(io.BytesIO):
+    """A file whose storage goes away after the first piece."""
+
+    def read(self, size=-1, /):
+        if self.tell():
+            raise OSError("gone")
+        return super().read(size)
+
+
+def away() -> io.BytesIO:
+    raise OSError("away")
+
+
+@pytest.mark.parametrize("opened", [away, lambda: Breaks(make_wav(60.0))])
+def test_storage_that_is_away_is_not_the_upstreams_fault(call, opened, monkeypatch):
+    told = []
+    monkeypatch.setattr(Breaker, "record", lambda *_, **words: told.append(words))
+    audio = StoredAudio(
+        open=opened, size_bytes=len(make_wav(60.0)), content_type="audio/wav"
+    )
+
+    with pytest.raises(UpstreamError) as failed:
+        call(audio=audio)
+
+    assert (failed.value.code, failed.value.failure) == (
+        "storage_unavailable",
+        "storage",
+    )
+    assert told == []
 
 
 def test_one_client_a_process(call, emulator):

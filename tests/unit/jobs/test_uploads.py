@@ -1,6 +1,7 @@
 import errno
 import hashlib
 import io
+import os
 from pathlib import Path
 from uuid import UUID
 
@@ -212,3 +213,22 @@ def lost(kind, sqlstate):
 )
 def test_only_a_lost_connection_leaves_a_commit_in_doubt(error, unknown):
     assert uploads.is_outcome_unknown(error) is unknown
+
+
+def test_what_a_killed_process_left_is_removed_and_what_is_written_is_not(incoming):
+    writing = start(CappedUploadHandler()).file
+    left = incoming / "left.upload"
+    young = incoming / "young.upload"
+    foreign = incoming / "other.key"
+    for path in (left, young, foreign):
+        path.write_bytes(b"x")
+    for path in (left, foreign, Path(writing.temporary_file_path())):
+        os.utime(path, (0, 0))
+    uploads.sweep_left_over.cache_clear()
+
+    IncomingFile("b.wav", "audio/wav").close()
+
+    assert sorted(files_below(incoming)) == sorted(
+        [young, foreign, Path(writing.temporary_file_path())]
+    )
+    writing.close()
