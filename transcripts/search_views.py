@@ -36,6 +36,6 @@ class TranscriptList(ApiView):
             limit=query.limit,
         )
         shown = hits.show_hits(page, words=bool(query.wanted.words))
-        rows = [HitOutput(hit).data for hit in shown]
+        rows = HitOutput(shown, many=True).data
         cursor = query.cursor_after(page.hits[-1]) if page.has_more else None
         return respond_rows(request, rows, cursor, is_capped=page.is_capped)
