@@ -8,9 +8,11 @@ have costs as much as a rare one, and old ones of it are only found once a date 
 the search: ``is_capped`` says so.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -149,7 +151,7 @@ def _find_best(
         queries = search_rules.write_queries(
             cursor, words=wanted.words, configs=configs
         )
-        days = _recent_days(cursor, tenant, wanted, position)
+        days = _recent_days(tenant, wanted, position)
         if not queries:
             return Found(hits=[], has_more=False)
         ranges, values = _ranges(wanted)
@@ -197,20 +199,31 @@ def _find_newest(
     return Found(hits=hits, has_more=len(rows) > limit)
 
 
-def _recent_days(
-    cursor: Any, tenant: Tenant, wanted: Wanted, position: Position
-) -> list[str]:
+@lru_cache(maxsize=1000)
+def _find_boundary(
+    tenant: UUID,
+    *,
+    recent: int,
+    minute: int,  # noqa: ARG001  so old it may be: it saves work, and decides nothing
+) -> datetime | None:
+    """Return when the tenant's ``recent``-th newest transcript came, or None."""
+    with connection.cursor() as cursor:
+        cursor.execute(_BOUNDARY, {"tenant": tenant, "recent": recent})
+        found: tuple[datetime] | None = cursor.fetchone()
+    return found[0] if found else None
+
+
+def _recent_days(tenant: Tenant, wanted: Wanted, position: Position) -> list[str]:
     """Return the days of the tenant's newest transcripts, or none: look at all.
 
     All is little where there are few, or where they are spread over many days.
     """
     if wanted.created_before:
         return []
-    cursor.execute(_BOUNDARY, {"tenant": tenant.pk, "recent": _RECENT})
-    found = cursor.fetchone()
-    if found is None:
+    minute = int(time.monotonic() // 60)
+    first = _find_boundary(tenant.pk, recent=_RECENT, minute=minute)
+    if first is None:
         return []
-    first = found[0]
     days = (position.as_of.date() - first.date()).days + 1
     if not 0 < days <= _MOST_DAYS:
         return []
