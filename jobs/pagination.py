@@ -82,7 +82,13 @@ def respond_page(
     """Answer with one page: its rows, and how to go on, in the body and as a link."""
     found, has_more = get_page(rows, page)
     cursor = build_cursor(found[-1].pk, place=page.place) if has_more else None
-    return respond_rows(request, serializer(found, many=True).data, cursor)
+    return respond_rows(request, show_rows(found, serializer), cursor)
+
+
+def show_rows(rows: Sequence[Any], serializer: type[BaseSerializer[Any]]) -> list[Any]:
+    """Return rows as they are shown, by one serializer: one each copies its fields."""
+    shown: list[Any] = serializer(rows, many=True).data
+    return shown
 
 
 def respond_rows(

@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.api import ApiView, tenant_of
-from jobs.pagination import respond_rows
+from jobs.pagination import respond_rows, show_rows
 from transcripts import hits, search_schema, searching
 from transcripts.search_query import PARAMETERS, SearchQuery
 from transcripts.search_serializers import HitOutput
@@ -36,6 +36,6 @@ class TranscriptList(ApiView):
             limit=query.limit,
         )
         shown = hits.show_hits(page, words=bool(query.wanted.words))
-        rows = HitOutput(shown, many=True).data
+        rows = show_rows(shown, HitOutput)
         cursor = query.cursor_after(page.hits[-1]) if page.has_more else None
         return respond_rows(request, rows, cursor, is_capped=page.is_capped)
