@@ -6,12 +6,14 @@ database nothing.
 
 import math
 from datetime import datetime, timedelta
+from functools import cache, cached_property
 from typing import Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
 from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.utils.serializer_helpers import BindingDict
 
 from jobs import egress, options
 from jobs.errors import InvalidRequest
@@ -29,6 +31,27 @@ METADATA_LENGTH = 512
 MAX_EXPIRY_SECONDS = 30 * 24 * 3600
 PRIORITIES = [priority.name.lower() for priority in Priority]
 JSON_OBJECT = {"type": "object", "additionalProperties": True}
+
+
+class SharedFields(serializers.Serializer[Any]):
+    """A serializer whose fields are made once a class: DRF copies all for each one.
+
+    For fields that ask nothing of their serializer, context and ``partial`` above all.
+    """
+
+    @cached_property
+    def fields(self) -> Any:
+        """Return the fields of the class, bound to one that has no data."""
+        return _make_fields(type(self))
+
+
+@cache
+def _make_fields(kind: type[SharedFields]) -> BindingDict:
+    owner = kind()
+    fields = BindingDict(owner)
+    for name, each in owner.get_fields().items():
+        fields[name] = each
+    return fields
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -125,7 +148,7 @@ class RetentionInput(StrictSerializer):
     )
 
 
-class JobInput(StrictSerializer):
+class JobInput(SharedFields, StrictSerializer):
     """A request for a job: audio by URL or as a file, and what to do with it."""
 
     audio_url = serializers.CharField(
@@ -214,7 +237,7 @@ class RetentionOutput(serializers.Serializer[Any]):
     )
 
 
-class JobOutput(serializers.Serializer[Job]):
+class JobOutput(SharedFields):
     """A job as customers see it."""
 
     id = serializers.UUIDField()
@@ -321,13 +344,13 @@ class StandingOutput(serializers.Serializer[Standing]):
 class JobDetailOutput(JobOutput):
     """One job, and where it stands while it waits for its turn."""
 
-    queue = serializers.SerializerMethodField()
+    queue = StandingOutput(allow_null=True)
 
-    @extend_schema_field(StandingOutput(allow_null=True))
-    def get_queue(self, _job: Job) -> dict[str, Any] | None:
-        """Return its standing, which the view has looked up."""
-        standing: Standing | None = self.context["standing"]
-        return None if standing is None else dict(StandingOutput(standing).data)
+
+def show_detail(job: Job, standing: Standing | None) -> dict[str, Any]:
+    """Return a job as ``JobDetailOutput`` says."""
+    queue = StandingOutput(standing).data if standing else None
+    return {**JobOutput(job).data, "queue": queue}
 
 
 class JobPage(serializers.Serializer[Any]):

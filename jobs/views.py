@@ -93,7 +93,7 @@ class JobDetail(ApiView):
         wait = serializers.seconds_to_wait(job, now=now)
         headers = {"Retry-After": str(wait)} if wait else {}
         standing = estimates.find_standing(job, now=now)
-        shown = serializers.JobDetailOutput(job, context={"standing": standing}).data
+        shown = serializers.show_detail(job, standing)
         # The time it may take is measured anew each time, and is no news.
         position = standing.position if standing else None
         headers["ETag"] = etags.build_tag({**shown, "queue": position})
