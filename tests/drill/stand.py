@@ -54,6 +54,10 @@ class Drill(Platform):
                 held += int(client.zcount(HELD.format(region), now, "+inf"))
         return held
 
+    def reload_front(self) -> None:
+        """Change the front door's process, under its sockets."""
+        haproxy.reload(self.child("haproxy").process.pid, self.stand.admin)
+
     def servers_up(self, region: str) -> bool:
         """Tell whether HAProxy sends requests to the region's doors."""
         table = haproxy.ask(self.stand.admin, "show stat")

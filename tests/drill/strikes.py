@@ -83,6 +83,7 @@ def rolling_restart(drill: Drill) -> float:
     """SIGTERM every process of ours, region by region; return the seconds it took.
 
     A door says that it is not ready before it stops (DRAIN_SECONDS): docs/upgrades.md.
+    HAProxy goes last, under the same sockets.
     """
     began = time.time()
     for region in drill.regions:
@@ -93,4 +94,5 @@ def rolling_restart(drill: Drill) -> float:
             seconds=30,
             what=f"the doors of {region} are back",
         )
+    drill.reload_front()
     return time.time() - began

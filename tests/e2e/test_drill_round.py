@@ -41,6 +41,7 @@ def test_a_region_is_lost_and_no_request_fails_and_every_job_ends(drill: Drill):
 
     with closing(Load(drill, per_second=PER_SECOND)) as load:
         drill.wait(lambda: len(drill.bound) > 4, seconds=30, what="jobs of each region")
+        drill.reload_front()
         drill.kill(*drill.of_region(lost))
         died_at = time.time()
         drill.wait(

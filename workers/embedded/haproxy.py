@@ -1,12 +1,18 @@
 """HAProxy as the one door in front of several."""
 
+import os
 import shutil
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 from signal import Signals
 
-from workers.embedded.processes import Command, EmbeddedError, port_is_open
+from workers.embedded.processes import (
+    Command,
+    EmbeddedError,
+    port_is_open,
+    wait_until,
+)
 from workers.embedded.supervisor import Program
 
 HOW_TO_GET = "HAProxy is not installed: apt-get install haproxy (2.4 or later)."
@@ -29,7 +35,8 @@ def program(
     return Program(
         name="haproxy",
         command=Command(
-            argv=(find(), "-db", "-f", str(config)),
+            # A master and a worker: `reload` changes the worker under the same sockets.
+            argv=(find(), "-W", "-db", "-f", str(config)),
             log=log,
             env=environment,
             stop_signal=Signals.SIGUSR1,  # what is under way ends first
@@ -39,6 +46,26 @@ def program(
         stage=stage,
         grace=5,
     )
+
+
+def reload(master: int, admin: Path) -> None:
+    """Have it read its configuration anew; what is under way ends at the old worker.
+
+    Raises EmbeddedError.
+    """
+    before = _worker(admin)
+    os.kill(master, Signals.SIGUSR2)
+    if not wait_until(lambda: _worker(admin) not in {"", before}, seconds=SECONDS):
+        raise EmbeddedError("HAProxy did not take its configuration: see its log.")
+
+
+def _worker(admin: Path) -> str:
+    """Return the process id of the worker that listens; none at this moment is ""."""
+    try:
+        lines = ask(admin, "show info").splitlines()
+    except OSError:
+        return ""
+    return next((line for line in lines if line.startswith("Pid:")), "")
 
 
 def ask(admin: Path, command: str) -> str:
