@@ -1,7 +1,9 @@
 """Live sessions at one ASGI process, in real time, by frames of 100 ms.
 
 Twenty send the same audio to the door and to the upstream itself, at the same time: of
-each result, how much later the door's came. Then two hundred, which shall lose nothing.
+each result, how much later the door's came. They hang up one after another, as callers
+do; what it is when all do within 100 ms is told, and not judged: there the ends of some
+are what the others wait for. Then two hundred, which shall lose nothing.
 Then fifty whose upstream is killed twice: each socket shall live on, and each word told
 as final stand in the stored transcript. Customers, door and upstream share the machine.
 """
@@ -31,7 +33,7 @@ from tests.streams import (
 )
 from workers.embedded import probes
 
-PAIRED, PAIRED_SECONDS = 20, 30.0
+PAIRED, PAIRED_SECONDS, APART_SECONDS = 20, 24.0, 0.5
 MANY, MANY_SECONDS = 200, 20.0
 BROKEN, BROKEN_SECONDS = 50, 24.0
 OPEN_SECONDS = 0.04  # between two that open
@@ -48,7 +50,8 @@ def run(stage: Stage) -> list[Row]:
     url = f"http://127.0.0.1:{port}"
     with upstream.emulator(stage) as emulator, _door(stage, url, port) as door:
         ours.make_region("us-east-1", emulator, max_streams=MANY)
-        pairs = asyncio.run(_pair(url, token, emulator.url))
+        pairs = asyncio.run(_pair(url, token, emulator.url, apart=APART_SECONDS))
+        at_once = asyncio.run(_pair(url, token, emulator.url, apart=0.0))
         alone = _memory(door)
         before, began = door.cpu_seconds(), time.monotonic()
         heard, peak = asyncio.run(_open_many(url, token, door))
@@ -62,6 +65,11 @@ def run(stage: Stage) -> list[Row]:
         *judge_pairs(pairs),
         Row(
             bench="live",
+            figure="… if all hang up at once, p50 (p99)",
+            ours=tell_latencies(added_latencies(at_once)),
+        ),
+        Row(
+            bench="live",
             figure=f"{MANY} sessions in real time: not whole",
             ours=str(len(heard) - count_whole(heard)),
             **at_most(len(heard) - count_whole(heard), 0),
@@ -73,15 +81,14 @@ def run(stage: Stage) -> list[Row]:
 
 def judge_pairs(pairs: Sequence[tuple[Heard, Heard]]) -> list[Row]:
     """Hold what came from the door against what came from the upstream itself."""
-    added = [seconds * 1000 for seconds in added_latencies(pairs)]
+    added = added_latencies(pairs)
     direct = sum(len(there.results) for _, there in pairs)
-    p50, p99 = percentile(added, 0.5), percentile(added, 0.99)
     return [
         Row(
             bench="live",
             figure=f"added to a message, {len(pairs)} sessions, p50 (p99)",
-            ours=f"{p50:.1f} ms ({p99:.1f})",
-            **at_most(p99, P99_MS, " ms"),
+            ours=tell_latencies(added),
+            **at_most(percentile(added, 0.99) * 1000, P99_MS, " ms"),
         ),
         Row(
             bench="live",
@@ -90,6 +97,12 @@ def judge_pairs(pairs: Sequence[tuple[Heard, Heard]]) -> list[Row]:
             **at_most(direct - len(added), 0),
         ),
     ]
+
+
+def tell_latencies(seconds: Sequence[float]) -> str:
+    """Return the median and the 99th percentile for people."""
+    p50, p99 = (percentile(seconds, share) * 1000 for share in (0.5, 0.99))
+    return f"{p50:.1f} ms ({p99:.1f})"
 
 
 def judge_broken(heard: Sequence[Heard]) -> list[Row]:
@@ -127,8 +140,13 @@ def count_whole(heard: Sequence[Heard]) -> int:
     return sum(each.is_whole and each.reason == "client_closed" for each in heard)
 
 
-async def _pair(url: str, token: str, there: str) -> list[tuple[Heard, Heard]]:
-    speeches = [make_speech(PAIRED_SECONDS, seed=number) for number in range(PAIRED)]
+async def _pair(
+    url: str, token: str, there: str, *, apart: float
+) -> list[tuple[Heard, Heard]]:
+    speeches = [
+        make_speech(PAIRED_SECONDS + number * apart, seed=number)
+        for number in range(PAIRED)
+    ]
     return await _spread(
         stream_paired(url, token, there, audio, delay=number * FRAME_SECONDS / PAIRED)
         for number, audio in enumerate(speeches)
