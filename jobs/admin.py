@@ -4,13 +4,11 @@ Every change goes through the same services as the API and the commands, and is 
 as ``admin:<user name>``. No page shows a digest, or a URL's query string.
 """
 
-from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -25,7 +23,6 @@ from jobs import (
 from jobs.admin_base import ReadOnlyAdmin, ServiceAdmin, actor_of
 from jobs.admin_forms import KeyChangeForm, KeyForm, RegionForm, TenantForm
 from jobs.admin_lists import CreatedFilter, LiveFilter, search_jobs
-from jobs.key_serializers import DEFAULT_OVERLAP_SECONDS
 from jobs.models import ApiKey, Batch, BatchState, Job, Region, Tenant
 from jobs.serializers import without_query
 from jobs.state import JobStatus
@@ -80,7 +77,7 @@ class ApiKeyAdmin(ServiceAdmin):
     search_fields = ("public_id", "name", "tenant__name")
     ordering = ("-id",)
     autocomplete_fields = ("tenant",)
-    actions = ("revoke", "rotate")
+    actions = admin_steering.OF_KEYS
     _facts = ("public_id", "replaced_by", "revoked_at", "last_used_at", "created_at")
 
     def get_form(
@@ -137,35 +134,7 @@ class ApiKeyAdmin(ServiceAdmin):
         post_url_continue: str | None = None,  # noqa: ARG002
     ) -> HttpResponse:
         """Show the text of the new key, once."""
-        return self._show(request, [(key, key.text)])
-
-    @admin.action(description="Revoke, at once and for ever", permissions=["steer"])
-    def revoke(self, request: HttpRequest, rows: Any) -> None:
-        """Revoke keys."""
-        actor, now = actor_of(request), timezone.now()
-        self.each(
-            request, rows, lambda row: keys.revoke_key(key=row, actor=actor, now=now)
-        )
-
-    @admin.action(description="Rotate: both work for a day", permissions=["change"])
-    def rotate(self, request: HttpRequest, rows: Any) -> HttpResponse:
-        """Rotate keys, and show the texts of the new ones, once."""
-        actor, now = actor_of(request), timezone.now()
-        rotation = keys.Rotation(overlap=timedelta(seconds=DEFAULT_OVERLAP_SECONDS))
-        issued = self.each(
-            request,
-            rows,
-            lambda row: keys.rotate_key(
-                key=row, rotation=rotation, actor=actor, now=now
-            ),
-        )
-        return self._show(request, issued)
-
-    def _show(self, request: HttpRequest, issued: list[Any]) -> HttpResponse:
-        context = {**self.admin_site.each_context(request), "issued": issued}
-        page = TemplateResponse(request, "admin/jobs/keys_issued.html", context)
-        page.headers["Cache-Control"] = "no-store"
-        return page
+        return admin_steering.show_keys(self, request, [(key, key.text)])
 
 
 @admin.register(Region)

@@ -65,17 +65,6 @@ class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not at run ti
             self.message_user(request, error.message, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
-    def each(self, request: HttpRequest, rows: Any, do: Any) -> list[Any]:
-        """Do something to each row; return what came out, and say what did not."""
-        done = []
-        for row in rows:
-            try:
-                done.append(do(row))
-            except PlatformError as error:
-                self.message_user(request, f"{row}: {error.message}", messages.ERROR)
-        self.message_user(request, f"{len(done)} done.")
-        return done
-
 
 class ReadOnlyAdmin(ServiceAdmin):
     """Rows that only the platform writes: many, in the order of their making."""

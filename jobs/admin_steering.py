@@ -4,18 +4,21 @@ Each is what the API or a command would do, by the same rules, with the operator
 in the audit.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
 from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 
-from jobs import audit, dispatch, erasure, regions, services
+from jobs import audit, dispatch, erasure, keys, regions, services
 from jobs.admin_actions import Action, confirmed
 from jobs.batches import life, retry
 from jobs.idempotency import Answer
 from jobs.intake import Caller
-from jobs.models import Batch, Job, Priority, Region, Tenant
+from jobs.key_serializers import DEFAULT_OVERLAP_SECONDS
+from jobs.models import ApiKey, Batch, Job, Priority, Region, Tenant
 from jobs.state import JobStatus
 
 
@@ -119,6 +122,25 @@ def _retry_batch(batch: Batch, *, actor: str, now: datetime) -> None:
     )
 
 
+def _revoke_key(key: ApiKey, *, actor: str, now: datetime) -> None:
+    keys.revoke_key(key=key, actor=actor, now=now)
+
+
+def _rotate_key(key: ApiKey, *, actor: str, now: datetime) -> tuple[ApiKey, str]:
+    rotation = keys.Rotation(overlap=timedelta(seconds=DEFAULT_OVERLAP_SECONDS))
+    return keys.rotate_key(key=key, rotation=rotation, actor=actor, now=now)
+
+
+def show_keys(
+    page: Any, request: HttpRequest, issued: list[tuple[ApiKey, str]]
+) -> HttpResponse:
+    """Show the texts of new keys, once."""
+    context = {**page.admin_site.each_context(request), "issued": issued}
+    answer = TemplateResponse(request, "admin/jobs/keys_issued.html", context)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
 JOB_ACTIONS = [
     Action(
         name="cancel",
@@ -204,6 +226,25 @@ BATCH_ACTIONS = [
         do=_retry_batch,
     ),
 ]
+KEY_ACTIONS = [
+    Action(
+        name="revoke",
+        label="Revoke, at once and for ever",
+        says="Every request with them is refused from now on, and they cannot be"
+        " brought back. Where only a new key is wanted, rotate instead.",
+        do=_revoke_key,
+        is_final=True,
+    ),
+    Action(
+        name="rotate",
+        label="Rotate: both work for a day",
+        says="The new keys are shown on the next page, once: the customers must get"
+        " them by a safe way before the old ones end.",
+        do=_rotate_key,
+        permission="change",
+        show=show_keys,
+    ),
+]
 _REGIONS = {
     "enable": "Jobs may be sent there again.",
     "disable": "No job is sent there, as if it were not there; what runs ends.",
@@ -227,5 +268,6 @@ REGION_ACTIONS = [_steer(action) for action in regions.STEERS]
 
 OF_JOBS = tuple(map(confirmed, JOB_ACTIONS))
 OF_TENANTS = tuple(map(confirmed, TENANT_ACTIONS))
+OF_KEYS = tuple(map(confirmed, KEY_ACTIONS))
 OF_BATCHES = tuple(map(confirmed, BATCH_ACTIONS))
 OF_REGIONS = tuple(map(confirmed, REGION_ACTIONS))

@@ -264,6 +264,11 @@ def test_a_key_lives_no_longer_by_being_changed(ada):
 def test_a_key_is_rotated_and_revoked(ada):
     key, _ = make_key()
 
+    for action in ("revoke", "rotate"):
+        chosen = {"action": action, "_selected_action": [str(key.pk)]}
+        asked = ada.post("/admin/jobs/apikey/", chosen)
+        assert asked.templates[0].name == "admin/jobs/confirm.html"
+    assert audited() == []
     rotated = act(ada, "apikey", "rotate", key)
     (new,) = TEXT.findall(rotated.content.decode())
     again = act(ada, "apikey", "rotate", key)
