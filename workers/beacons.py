@@ -10,7 +10,7 @@ from datetime import timedelta
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.models.functions import Now
 
-from jobs.models import Beacon
+from jobs.models import Beacon, Worker
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ def announce(role: str) -> None:
             name=_name, defaults={"role": role, "seen_at": Now()}
         )
         Beacon.objects.filter(role=role, seen_at__lt=Now() - KEPT).delete()
+        # Of those that were killed, and of doors, which end without a word.
+        Worker.objects.filter(seen_at__lt=Now() - KEPT).delete()
     except (DatabaseError, InterfaceError):
         logger.warning("could not announce this process")
         connection.close()

@@ -20,7 +20,7 @@ class WorkerFigures:
 
 
 def read_workers(*, now: datetime, most: int = 200) -> list[WorkerFigures]:
-    """Return the processes, by name."""
+    """Return the processes, by name; a door has no places for the queue's work."""
     alive_since = now - timedelta(seconds=WORKER_SEEN_SECONDS)
     return [
         WorkerFigures(
@@ -31,5 +31,5 @@ def read_workers(*, now: datetime, most: int = 200) -> list[WorkerFigures]:
             seen_at=row.seen_at,
             is_stale=row.seen_at < alive_since,
         )
-        for row in Worker.objects.order_by("name")[:most]
+        for row in Worker.objects.filter(slots__gt=0).order_by("name")[:most]
     ]

@@ -139,6 +139,9 @@ def test_workers_that_fell_silent_are_told_from_the_living():
     now = timezone.now()
     Worker.objects.create(name="a", slots=4, busy=3, seen_at=now)
     Worker.objects.create(name="b", slots=8, busy=8, seen_at=now - timedelta(minutes=1))
+    # Doors: they keep leases and take no work, and nobody misses one that is gone.
+    Worker.objects.create(name="c", slots=0, busy=2, seen_at=now)
+    Worker.objects.create(name="d", slots=0, seen_at=now - timedelta(minutes=1))
 
     workers = figures.read_now()["workers"]
 

@@ -249,6 +249,9 @@ def test_a_beacon_is_renewed_and_taken_away(db):
     old = Beacon.objects.create(
         name="old", role="beat", seen_at=timezone.now() - timedelta(hours=2)
     )
+    for name, ago in (("dead", 2.0), ("silent", 0.9)):
+        seen_at = timezone.now() - timedelta(hours=ago)
+        Worker.objects.create(name=name, slots=1, seen_at=seen_at)
     beacons._not_before = 0.0
     beacons.announce("beat")
     beacons.announce("beat")
@@ -256,6 +259,7 @@ def test_a_beacon_is_renewed_and_taken_away(db):
     (row,) = Beacon.objects.all()
     assert row.role == "beat"
     assert row.pk != old.pk
+    assert [worker.name for worker in Worker.objects.all()] == ["silent"]
     beacons.withdraw()
     assert not Beacon.objects.exists()
 
