@@ -93,7 +93,8 @@ def running(options: Options, view: View, shape: Shape) -> Iterator[Machine]:
         by_name = {service.name: service for service in services}
         if plan.emulator:
             supervisor.launch(starter.program(by_name.pop("emulator"), 1))
-        supervisor.run_once(starter.program(by_name.pop("migrate"), 1).command)
+        migrate = starter.program(by_name.pop("migrate"), 1).command
+        supervisor.run_once(migrate)
         for service in by_name.values():
             for number in range(1, shape.count(service) + 1):
                 supervisor.launch(starter.program(service, number))
@@ -111,6 +112,7 @@ def running(options: Options, view: View, shape: Shape) -> Iterator[Machine]:
             api_key=made["api_key"],
             webhook_secret=made["webhook_secret"],
         )
+        stack.enter_context(plans.steering(options, migrate.env or {}))
         machine.write_ready_file()
         yield machine
 

@@ -6,9 +6,12 @@ Decides and starts nothing. Production says the same in `deploy/`, one container
 import base64
 import json
 import os
+import re
 import secrets
+import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
@@ -23,6 +26,9 @@ HOST = "127.0.0.1"
 # The kinds of processes that show metrics, each on a port of its own.
 MEASURED = ("web", "live", "dispatcher", "worker", "webhooks", "beat")
 SERVERS, UPSTREAM, ENGINE, DOORS = range(4)  # stages: later ones stop earlier
+SETTINGS = ROOT / "deploy" / "env.example"
+# One process's own; a command beside it would want the same port, or pass for it.
+_OWN = {"METRICS_PORT", "OTEL_SERVICE_NAME"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +45,11 @@ class Options:
     def logs(self) -> Path:
         """Where each process's log goes."""
         return self.data_dir / "log"
+
+    @property
+    def steer(self) -> Path:
+        """`manage.py` with the settings of the run, while it lasts."""
+        return self.data_dir / "manage"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +144,33 @@ def write_targets(data_dir: Path, programs: Iterable[Program]) -> None:
     ]
     path = data_dir / "metrics-targets.json"
     path.write_text(json.dumps(targets, indent=2) + "\n")
+
+
+@contextmanager
+def steering(options: Options, environment: Mapping[str, str]) -> Iterator[None]:
+    """Keep a program while this runs: `manage.py` with the settings of this run.
+
+    Its own shell takes them, not the caller's: the next `make up` there would look
+    for this run's servers.
+    """
+    known = re.findall(r"^([A-Z]\w+)=", SETTINGS.read_text(), re.MULTILINE)
+    exports = [
+        f"export {name}={shlex.quote(environment[name])}"
+        for each in known
+        for name in (each, f"{each}_FILE")
+        if environment.get(name) and name not in _OWN
+    ]
+    command = shlex.join([sys.executable, str(ROOT / "manage.py")])
+    if compiled := environment.get("PYTHONPYCACHEPREFIX"):
+        exports.append(f"export PYTHONPYCACHEPREFIX={shlex.quote(compiled)}")
+    lines = ["#!/bin/sh", *exports, f'exec {command} "$@"', ""]
+    path = options.steer
+    folders.write_private(path, "\n".join(lines), None)
+    path.chmod(0o700)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # the servers that it names are gone
 
 
 def kind_of(name: str) -> str:

@@ -118,6 +118,7 @@ def running(options: Options, shape: Shape, *, show: Show) -> Iterator[Regions]:
             webhook_secret=made["webhook_secret"],
         )
         plans.write_targets(options.data_dir, supervisor.programs)
+        stack.enter_context(plans.steering(options, plan_of(stand).environment))
         regions.write_ready_file()
         yield regions
 

@@ -105,6 +105,7 @@ def running(options: Options, view: View) -> Iterator[Platform]:
             webhook_secret=made["webhook_secret"],
         )
         plans.write_targets(options.data_dir, supervisor.programs)
+        stack.enter_context(plans.steering(options, plan.environment))
         platform.write_ready_file()
         yield platform
 

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,27 @@ def test_no_secret_stands_on_a_command_line(tmp_path: Path) -> None:
 
     kept = json.loads((tmp_path / "secrets.json").read_text())
     assert not [secret for secret in kept.values() if secret in " ".join(words)]
+
+
+def test_while_it_runs_a_program_steers_it_from_another_terminal(
+    tmp_path: Path,
+) -> None:
+    odd = {**URLS, "DEEPGRAM_API_KEY": "it's $ours", "PATH": "/usr/bin"}
+    plan = make_plan(Options(data_dir=tmp_path), urls=URLS, inherited=odd)
+    path = plan.options.steer
+    show = (
+        "from django.conf import settings as s; print(s.DEEPGRAM_API_KEY, s.MEDIA_ROOT)"
+    )
+
+    with plans.steering(plan.options, plan.environment):
+        mode = path.stat().st_mode & 0o777
+        printed = subprocess.check_output(
+            [path, "shell", "-v", "0", "--no-imports", "-c", show], text=True
+        )
+
+    assert mode == 0o700
+    assert printed.split("\n")[0] == f"it's $ours {tmp_path / 'media'}"
+    assert not path.exists()  # it would look for servers that are gone
 
 
 def test_a_second_platform_on_the_same_folder_is_refused(tmp_path: Path) -> None:

@@ -59,5 +59,6 @@ def _greeting(platform: run.Platform) -> str:
   Flower    {plan.flower}   ({plan.flower_login})
   Upstream  {engine}
   Webhooks  signed with {platform.webhook_secret}
+  Steer     {plan.options.steer} create_operator NAME --role operator   (then /admin/)
   Logs      {plan.options.logs}
 """

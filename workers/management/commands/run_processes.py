@@ -70,5 +70,6 @@ def _greeting(machine: one_machine.Machine) -> str:
   Flower    {plan.flower}   ({plan.flower_login})
   Upstream  {plan.emulator or "Deepgram"}
   Webhooks  signed with {machine.webhook_secret}
+  Steer     {plan.options.steer} create_operator NAME --role operator   (then /admin/)
   Logs      {plan.options.logs}   (haproxy.log: which process served what)
 """

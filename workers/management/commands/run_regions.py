@@ -64,5 +64,6 @@ def _greeting(running: regions.Regions) -> str:
 {doors}
   Webhooks  signed with {running.webhook_secret}
   HAProxy   echo 'show stat' | socat stdio {stand.admin}
+  Steer     {stand.options.steer} create_operator NAME --role operator   (then /admin/)
   Logs      {stand.options.logs}
 """

@@ -53,3 +53,8 @@ class Command(BaseCommand):
         )
         if password:
             self.stdout.write(password)
+        else:
+            self.stderr.write(
+                f"{user} is {options['role']} now and keeps the password;"
+                " --reset-password makes another."
+            )
