@@ -17,6 +17,9 @@ from workers.monitoring import exposition
 from workers.pulse.consumer import ConsumerPulse
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
+# Django's review of the code would load every route and page in each worker; `make check`
+# has it.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
 mend_reconnect()
 app = Celery("transcribe_platform")

@@ -8,6 +8,7 @@ from transcribe_platform.openapi import openapi
 from transcribe_platform.problems import read_only
 from workers.console.views import console
 
+admin.autodiscover()
 urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include("jobs.urls")),
     path("v1/", include("transcripts.urls")),

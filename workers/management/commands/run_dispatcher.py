@@ -16,6 +16,7 @@ class Command(BaseCommand):
     """Run the dispatcher's loop until SIGTERM; two copies make a standby."""
 
     help = __doc__
+    requires_system_checks = []  # they load every route and page
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the one option."""
