@@ -11,8 +11,8 @@ _unguarded: Any = get_asgi_application()
 
 # Only now are the apps there that they import.
 from jobs import tracing  # noqa: E402
-from transcribe_platform import garbage  # noqa: E402
 from transcribe_platform.body_guard import BodyGuard  # noqa: E402
+from workers import garbage  # noqa: E402
 from workers.events import shutdown  # noqa: E402
 from workers.live import endpoint  # noqa: E402
 from workers.live.registry import get_registry  # noqa: E402
@@ -20,7 +20,7 @@ from workers.monitoring import exposition  # noqa: E402
 from workers.monitoring.live import LiveDoor  # noqa: E402
 
 _django = BodyGuard(_unguarded)
-garbage.settle()
+garbage.settle(routes=True)
 exposition.expose(LiveDoor())
 
 

@@ -12,13 +12,14 @@ from django.conf import settings
 from kombu import Queue
 
 from jobs import log_context, tracing
+from workers import garbage
 from workers.broker import mend_reconnect
 from workers.monitoring import exposition
 from workers.pulse.consumer import ConsumerPulse
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
-# Django's review of the code would load every route and page in each worker; `make check`
-# has it.
+# Django's review of the code would load every route and page in each worker, and is for
+# `make check`.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
 mend_reconnect()
@@ -98,6 +99,12 @@ def keep_our_logging(**_kwargs: Any) -> None:
 def show_metrics(**_kwargs: Any) -> None:
     """Show what this process counts; `-P threads` is one process."""
     exposition.expose()
+
+
+@signals.worker_ready.connect
+def settle(**_kwargs: Any) -> None:
+    """Spare the collector what is loaded by now."""
+    garbage.settle()
 
 
 @signals.task_prerun.connect

@@ -8,12 +8,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
 _django = get_wsgi_application()
 
 # Only now are the settings there that it reads.
-from transcribe_platform import garbage  # noqa: E402
 from transcribe_platform.arriving_bodies import ArrivingBodies  # noqa: E402
-from workers import draining  # noqa: E402
+from workers import draining, garbage  # noqa: E402
 from workers.monitoring import exposition  # noqa: E402
 
 draining.hear_granian_first()
-garbage.settle()
+garbage.settle(routes=True)
 exposition.expose()
 application = ArrivingBodies(_django)

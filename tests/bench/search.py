@@ -23,7 +23,7 @@ from jobs import authentication
 from jobs.models import Tenant
 from tests.bench.claim import shorten
 from tests.bench.rows import Row, at_most, percentile
-from transcribe_platform import garbage
+from workers import garbage
 
 TRANSCRIPTS, ALIKE, OTHERS = 100_000, 20, 50
 ROUNDS = 40
@@ -90,7 +90,7 @@ JOIN bench_text t ON t.n = j.n %% %(texts)s
 def run() -> list[Row]:
     """Measure, and write the plans down."""
     client, key = Client(), fill()
-    garbage.settle()  # as a web process does
+    garbage.settle(routes=True)  # as a web process does
     rows = []
     for name, query in QUERIES.items():
         ask(client, key, query)

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from workers import dispatcher
+from workers import dispatcher, garbage
 from workers.monitoring import exposition
 from workers.monitoring.shared import SharedState
 
@@ -28,4 +28,5 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         exposition.expose(SharedState())
+        garbage.settle()
         dispatcher.run(stop=stop, only_region=options["region"])

@@ -12,9 +12,13 @@ from django.urls import get_resolver
 THRESHOLDS = (20_000, 20, 20)  # Python's own: 700, 10, 10
 
 
-def settle() -> None:
-    """Load what is loaded late; call all there is permanent (``gc.freeze``)."""
-    _ = get_resolver().url_patterns
+def settle(*, routes: bool = False) -> None:
+    """Call all there is permanent (``gc.freeze``): to be called once all is loaded.
+
+    ``routes``: load those before, as the first request would.
+    """
+    if routes:
+        _ = get_resolver().url_patterns
     gc.collect()
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)
