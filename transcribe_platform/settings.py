@@ -390,6 +390,7 @@ TRACER = (
 # Which process it is, to whoever reads logs and traces.
 OTEL_SERVICE_NAME = env_str("OTEL_SERVICE_NAME", "transcription-platform")
 LOG_LEVEL = env_str("LOG_LEVEL", "INFO")
+_QUIETER = {"ERROR", "CRITICAL"}
 # "auto": for people on a terminal, else JSON.
 LOG_FORMAT = checked("LOG_FORMAT", env_str("LOG_FORMAT", "auto"), choose_format)
 LOGGING = {
@@ -422,5 +423,7 @@ LOGGING = {
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},
+        # It sets itself to WARNING, whatever the root says.
+        "psycopg": {"level": LOG_LEVEL if LOG_LEVEL in _QUIETER else "WARNING"},
     },
 }
