@@ -7,8 +7,9 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from cryptography.fernet import Fernet, MultiFernet
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
@@ -152,9 +153,15 @@ def encrypt(secret: str) -> bytes:
 
 
 def decrypt(ciphertext: bytes | memoryview) -> str:
-    """Decrypt what any of the configured keys encrypted."""
+    """Decrypt what any of the configured keys encrypted; raises where none did."""
     cipher = _cipher(tuple(settings.FIELD_ENCRYPTION_KEYS))
-    return cipher.decrypt(bytes(ciphertext)).decode()
+    try:
+        return cipher.decrypt(bytes(ciphertext)).decode()
+    except InvalidToken:
+        raise ImproperlyConfigured(
+            "FIELD_ENCRYPTION_KEYS lacks the key that a secret in this database was"
+            " written with. Put it back, behind the newer ones."
+        ) from None
 
 
 @lru_cache(maxsize=4)

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 import standardwebhooks
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.utils import timezone
 
@@ -445,6 +446,9 @@ def test_a_secret_is_encrypted_at_rest_and_survives_a_new_key(world, settings):
     settings.FIELD_ENCRYPTION_KEYS = [new_key, *settings.FIELD_ENCRYPTION_KEYS]
 
     assert secrets.get_or_create_tenant_secret(world.tenant) == secret
+    settings.FIELD_ENCRYPTION_KEYS = [new_key]
+    with pytest.raises(ImproperlyConfigured, match="FIELD_ENCRYPTION_KEYS lacks"):
+        secrets.get_or_create_tenant_secret(world.tenant)
 
 
 def test_neither_secret_nor_url_nor_text_is_logged(world, listen, caplog):
