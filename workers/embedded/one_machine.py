@@ -88,7 +88,7 @@ def running(options: Options, view: View, shape: Shape) -> Iterator[Machine]:
         urls = run.launch_servers(options, supervisor)
         plan = plans.make_plan(options, urls=urls)
         store = _launch_store(plan, supervisor)
-        services = compose.read_services({**_UNUSED, **plan.environment, **store})
+        services = compose.read_services({**plan.environment, **store, **_UNUSED})
         starter = _Starter(plan, store)
         by_name = {service.name: service for service in services}
         if plan.emulator:

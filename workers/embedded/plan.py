@@ -115,7 +115,9 @@ def make_plan(
     if emulator_port:
         fixed["DEEPGRAM_BASE_URL"] = f"http://{HOST}:{emulator_port}"
         fixed["DEEPGRAM_API_KEY"] = kept["emulator_key"]
-    environment = {**ours, **inherited, **fixed}
+    # A copy of env.example that is not filled in says nothing with what is empty.
+    given = {name: text for name, text in inherited.items() if text or name not in ours}
+    environment = {**ours, **given, **fixed}
     if environment.pop("PYTHONDONTWRITEBYTECODE", ""):
         # Leave no traces beside the sources, but do not compile Django nine times.
         environment.setdefault("PYTHONPYCACHEPREFIX", str(options.data_dir / "pycache"))

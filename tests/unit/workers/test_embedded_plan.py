@@ -48,6 +48,16 @@ def test_what_the_operator_set_wins(tmp_path: Path) -> None:
     assert plan.environment.items() >= URLS.items()
 
 
+def test_what_an_environment_leaves_empty_is_ours(tmp_path: Path) -> None:
+    empty = {"SECRET_KEY": "", "DEEPGRAM_API_KEY": "", "TRUSTED_PROXIES": ""}
+
+    plan = make_plan(Options(data_dir=tmp_path), urls=URLS, inherited=empty)
+
+    kept = json.loads((tmp_path / "secrets.json").read_text())
+    assert plan.environment["SECRET_KEY"] == kept["secret_key"]
+    assert plan.environment["TRUSTED_PROXIES"] == ""
+
+
 def test_a_taken_port_is_replaced_by_a_free_one(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
