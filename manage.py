@@ -3,6 +3,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line, load_command_class
@@ -13,6 +14,8 @@ from workers.pulse import probe
 # These make the environment that settings are read from (database and all), so they
 # run without Django being set up.
 EMBEDDED = {"run_platform", "run_processes", "run_regions", "run_demo"}
+# Each with the settings of a run that lasts: see workers.embedded.plan.
+STEERS = ("var/manage", "var/processes/manage", "var/regions/manage")
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
@@ -26,4 +29,6 @@ if __name__ == "__main__":
         else:
             execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
-        sys.exit(str(error))  # it says what to set; a traceback would bury that
+        # It says what to set; a traceback would bury that.
+        here = [path for path in STEERS if Path(path).exists()]
+        sys.exit("\n".join([str(error), *(f"For the run here: {it} …" for it in here)]))

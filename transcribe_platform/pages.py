@@ -27,6 +27,12 @@ def favicon(_request: HttpRequest) -> HttpResponse:
 
 
 @read_only
+def front(_request: HttpRequest) -> HttpResponse:
+    """Lead whoever types the bare address to what is here."""
+    return redirect("/docs")
+
+
+@read_only
 def docs(request: HttpRequest) -> HttpResponse:
     """Show every operation of the API."""
     document = get_document()

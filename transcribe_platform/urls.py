@@ -18,6 +18,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include("workers.listen.urls")),
     path("v1/", include("workers.webhooks.urls")),
     path("v1/openapi.json", openapi),
+    path("", pages.front),
     path("favicon.ico", pages.favicon),
     path("docs", pages.docs),
     path("problems", pages.problems),

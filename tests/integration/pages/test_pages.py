@@ -92,7 +92,8 @@ def test_a_code_that_is_none_has_no_page():
 
 
 @pytest.mark.parametrize(
-    "path", ["/docs", "/problems", "/problems/not_found", "/health/live", "/console/"]
+    "path",
+    ["/", "/docs", "/problems", "/problems/not_found", "/health/live", "/console/"],
 )
 @pytest.mark.parametrize("method", ["post", "put", "delete", "options"])
 def test_a_page_is_only_read(path, method):
@@ -100,6 +101,12 @@ def test_a_page_is_only_read(path, method):
 
     assert assert_problem(answer, 405, "method_not_allowed")
     assert answer.headers["Allow"] == "GET, HEAD"
+
+
+def test_the_bare_address_leads_to_the_docs():
+    answer = Client().get("/")
+
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/docs")
 
 
 def test_text_is_escaped():
