@@ -6,6 +6,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 from uuid import UUID
 
 from django.db import connection
@@ -18,6 +19,8 @@ from transcripts.snippets import Snippet
 
 # What is more than one word for PostgreSQL.
 _JOINED = r"[^\n]*\w[-/.@_'\u2019]\w"
+# So many tokens of a text are looked at first: ten minutes of talk.
+_BEGINNING = 2000
 # Of one page; far more than a page of short words has of one first letter.
 _MOST_FORMS = 5000
 
@@ -54,21 +57,55 @@ def show_hits(found: Found, *, words: bool) -> list[ShownHit]:
 def _find_places(
     transcripts: Collection[Transcript], queries: Iterable[Query]
 ) -> dict[UUID, list[Snippet]]:
+    """Return the best places of each transcript.
+
+    A text that has all that was asked for in its beginning, and places enough there, is
+    not read any further: hours of talk are full of frequent words.
+    """
     lexemes = {query.config: query.lexemes for query in queries}
-    texts = {each.pk: word_times.split_tokens(each.text) for each in transcripts}
-    configs = {each.pk: _config(each) for each in transcripts}
-    tokens: dict[str, set[str]] = defaultdict(set)
-    for pk, (said, _) in texts.items():
-        tokens[configs[pk]].update(said)
-    matched = _find_forms(tokens, lexemes)
-    return {
-        each.pk: snippets.cut_snippets(
-            *texts[each.pk],
-            starts=bytes(each.starts),
-            matched=matched[configs[each.pk]],
-        )
-        for each in transcripts
-    }
+    texts = [_Text.of(each) for each in transcripts]
+    places: dict[UUID, list[Snippet]] = {}
+    for most in (_BEGINNING, None):
+        heads = [(each, set(each.tokens[:most])) for each in texts]
+        tokens: dict[str, set[str]] = defaultdict(set)
+        for text, head in heads:
+            tokens[text.config] |= head
+        matched = _find_forms(tokens, lexemes)
+        for text, head in heads:
+            forms = matched[text.config]
+            cut = snippets.cut_snippets(
+                text.tokens,
+                text.space,
+                starts=bytes(text.transcript.starts),
+                matched=forms,
+                most=most,
+            )
+            sought = {lexeme.text for lexeme in lexemes.get(text.config, ())}
+            said = {forms[token] for token in forms.keys() & head}
+            if (len(cut) == snippets.MOST and said == sought) or text.ends_by(most):
+                places[text.transcript.pk] = cut
+        texts = [each for each in texts if each.transcript.pk not in places]
+        if not texts:
+            break
+    return places
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A transcript's tokens, what stands between them, and by which rules it is cut."""
+
+    transcript: Transcript
+    tokens: list[str]
+    space: str
+    config: str
+
+    @classmethod
+    def of(cls, transcript: Transcript) -> Self:
+        tokens, space = word_times.split_tokens(transcript.text)
+        return cls(transcript, tokens, space, _config(transcript))
+
+    def ends_by(self, most: int | None) -> bool:
+        return most is None or len(self.tokens) <= most
 
 
 def _config(transcript: Transcript) -> str:

@@ -34,15 +34,22 @@ class Snippet:
 
 
 def cut_snippets(
-    tokens: Sequence[str], space: str, *, starts: bytes, matched: Mapping[str, str]
+    tokens: Sequence[str],
+    space: str,
+    *,
+    starts: bytes,
+    matched: Mapping[str, str],
+    most: int | None = None,
 ) -> list[Snippet]:
     """Return the best places, in the order of the text, which was split into tokens.
 
     ``matched`` has the tokens that are hits, each with the word it is a form of. Best
-    is where most of the words stand together, closest, then what comes first.
+    is where most of the words stand together, closest, then what comes first; only hits
+    among the first ``most`` tokens count.
     """
     # Of long texts all but these steps are taken without the interpreter.
-    places = compress(count(), map(matched.__contains__, tokens))
+    are_hits = map(matched.__contains__, islice(tokens, most))
+    places = compress(count(), are_hits)
     hits = {index: matched[tokens[index]] for index in places}
     scale = 1 if space else _CHARACTERS
     snippets = []

@@ -12,7 +12,7 @@ from jobs.batches import records
 from jobs.services import JobDraft
 from tests.factories import make_job, make_key, make_tenant, make_transcript
 from tests.fakes.backend import document
-from transcripts import index_backlog, searching
+from transcripts import hits, index_backlog, searching
 from transcripts.models import SearchEntry, Transcript
 
 pytestmark = pytest.mark.django_db
@@ -70,6 +70,30 @@ def test_a_hit_has_the_place_and_its_time_in_the_audio(client, tenant, key):
             ],
         }
     ]
+
+
+def test_a_long_text_is_read_on_where_its_beginning_lacks_something(
+    client, tenant, key
+):
+    filler = ["um"] * 50
+    refunds = [*filler, "refund"] * 40  # three places would do, of the one word
+    say(tenant, " ".join([*refunds, *filler, "refund", "late", *filler]))
+
+    (both,) = search(client, key, q="refund late").json()["data"]
+    (one,) = search(client, key, q="refund").json()["data"]
+
+    assert hits._BEGINNING < 51 * 40
+    places = [snippet["start_seconds"] for snippet in both["snippets"]]
+    assert 51 * 40 + 50 in places  # where they stand together
+    assert [each["start_seconds"] for each in one["snippets"]] == [50, 101, 152]
+
+
+def test_what_is_not_in_the_beginning_is_found_further_on(client, tenant, key):
+    say(tenant, " ".join([*["um"] * 3000, "refund", *["um"] * 30, "refunded"]))
+
+    (hit,) = search(client, key, q="refund").json()["data"]
+
+    assert [each["start_seconds"] for each in hit["snippets"]] == [3000, 3031]
 
 
 def test_words_phrases_exclusions_alternatives_and_beginnings(client, tenant, key):
