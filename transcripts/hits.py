@@ -5,11 +5,13 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Self
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import BinaryField
+from django.db.models.functions import Substr
 
 from transcripts import search_languages, snippets, word_times
 from transcripts.models import Transcript
@@ -19,8 +21,16 @@ from transcripts.snippets import Snippet
 
 # What is more than one word for PostgreSQL.
 _JOINED = r"[^\n]*\w[-/.@_'\u2019]\w"
-# So many tokens of a text are looked at first: ten minutes of talk.
-_BEGINNING = 2000
+# So many tokens of a text are looked at first: five minutes of talk. After the last
+# that may be a hit come so many more to show around it; the very last may be a half.
+_BEGINNING, _AROUND = 1000, 50
+_CHARACTERS = 8 * _BEGINNING
+_FIRST_STARTS = Substr("starts", 1, 3 * _BEGINNING, output_field=BinaryField())
+_SHOWN = (
+    *("language", "confidence", "duration_seconds", "words", "created_at"),
+    *("job__mode", "job__batch_id", "job__custom_id", "job__filename"),
+    *("job__metadata", "job__options"),
+)
 # Of one page; far more than a page of short words has of one first letter.
 _MOST_FORMS = 5000
 
@@ -38,9 +48,10 @@ class ShownHit:
 def show_hits(found: Found, *, words: bool) -> list[ShownHit]:
     """Return what is shown of the hits, in their order; erased ones are gone."""
     rows = Transcript.objects.filter(pk__in=[hit.transcript_id for hit in found.hits])
-    if not words:
-        rows = rows.defer("text", "starts")
-    read = {row.pk: row for row in rows.select_related("job")}
+    rows = rows.select_related("job").only(*_SHOWN, *(["text"] if words else []))
+    if words:
+        rows = rows.annotate(first_starts=_FIRST_STARTS)
+    read = {row.pk: row for row in rows}
     places = _find_places(read.values(), found.queries) if words else {}
     return [
         ShownHit(
@@ -54,58 +65,78 @@ def show_hits(found: Found, *, words: bool) -> list[ShownHit]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """What is looked at of a transcript's text, and by which rules it is cut."""
+
+    transcript: Transcript
+    config: str
+    tokens: list[str]
+    space: str
+    starts: bytes
+    # How many tokens may be hits; None: all.
+    most: int | None
+    different: set[str]
+
+    @classmethod
+    def begin(cls, transcript: Any) -> Self:
+        """Look at the beginning; a short text is all there."""
+        said = transcript.text
+        tokens, space = word_times.split_tokens(said[:_CHARACTERS])
+        is_all = len(said) <= _CHARACTERS and len(tokens) <= _BEGINNING
+        most = None if is_all else max(0, min(_BEGINNING, len(tokens) - _AROUND))
+        starts, different = bytes(transcript.first_starts), set(tokens[:most])
+        config = _config(transcript)
+        return cls(transcript, config, tokens, space, starts, most, different)
+
+    def look_on(self, starts: bytes) -> Self:
+        """Look at all of it."""
+        tokens, space = word_times.split_tokens(self.transcript.text)
+        return replace(
+            self,
+            tokens=tokens,
+            space=space,
+            starts=starts,
+            most=None,
+            different=set(tokens),
+        )
+
+
 def _find_places(
-    transcripts: Collection[Transcript], queries: Iterable[Query]
+    transcripts: Iterable[Transcript], queries: Iterable[Query]
 ) -> dict[UUID, list[Snippet]]:
     """Return the best places of each transcript.
 
     A text that has all that was asked for in its beginning, and places enough there, is
-    not read any further: hours of talk are full of frequent words.
+    not looked at any further: hours of talk are full of frequent words.
     """
     lexemes = {query.config: query.lexemes for query in queries}
-    texts = [_Text.of(each) for each in transcripts]
     places: dict[UUID, list[Snippet]] = {}
-    for most in (_BEGINNING, None):
-        heads = [(each, set(each.tokens[:most])) for each in texts]
+    texts = [_Text.begin(each) for each in transcripts]
+    while texts:
         tokens: dict[str, set[str]] = defaultdict(set)
-        for text, head in heads:
-            tokens[text.config] |= head
+        for text in texts:
+            tokens[text.config] |= text.different
         matched = _find_forms(tokens, lexemes)
-        for text, head in heads:
+        lacking = {}
+        for text in texts:
             forms = matched[text.config]
             cut = snippets.cut_snippets(
                 text.tokens,
                 text.space,
-                starts=bytes(text.transcript.starts),
+                starts=text.starts,
                 matched=forms,
-                most=most,
+                most=text.most,
             )
             sought = {lexeme.text for lexeme in lexemes.get(text.config, ())}
-            said = {forms[token] for token in forms.keys() & head}
-            if (len(cut) == snippets.MOST and said == sought) or text.ends_by(most):
+            said = {forms[token] for token in forms.keys() & text.different}
+            if (len(cut) == snippets.MOST and said == sought) or text.most is None:
                 places[text.transcript.pk] = cut
-        texts = [each for each in texts if each.transcript.pk not in places]
-        if not texts:
-            break
+            else:
+                lacking[text.transcript.pk] = text
+        starts = Transcript.objects.filter(pk__in=lacking).values_list("pk", "starts")
+        texts = [lacking[pk].look_on(bytes(each)) for pk, each in starts]
     return places
-
-
-@dataclass(frozen=True, slots=True)
-class _Text:
-    """A transcript's tokens, what stands between them, and by which rules it is cut."""
-
-    transcript: Transcript
-    tokens: list[str]
-    space: str
-    config: str
-
-    @classmethod
-    def of(cls, transcript: Transcript) -> Self:
-        tokens, space = word_times.split_tokens(transcript.text)
-        return cls(transcript, tokens, space, _config(transcript))
-
-    def ends_by(self, most: int | None) -> bool:
-        return most is None or len(self.tokens) <= most
 
 
 def _config(transcript: Transcript) -> str:

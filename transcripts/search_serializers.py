@@ -31,7 +31,7 @@ class HitOutput(serializers.Serializer[ShownHit]):
     job_id = serializers.UUIDField(source="transcript.pk")
     object = serializers.SerializerMethodField()
     rank = serializers.FloatField(allow_null=True)
-    snippets = SnippetOutput(many=True)
+    snippets = serializers.SerializerMethodField()
     language = serializers.CharField()
     confidence = serializers.FloatField(source="transcript.confidence", allow_null=True)
     duration_seconds = serializers.FloatField(source="transcript.duration_seconds")
@@ -47,6 +47,24 @@ class HitOutput(serializers.Serializer[ShownHit]):
     def get_object(self, _hit: ShownHit) -> str:
         """Return the kind of thing this is."""
         return "transcript_hit"
+
+    @extend_schema_field(SnippetOutput(many=True))
+    def get_snippets(self, hit: ShownHit) -> list[dict[str, Any]]:
+        """Return its places; a page has hundreds of parts, too many for fields."""
+        return [
+            {
+                "start_seconds": each.start_seconds,
+                "parts": [
+                    {
+                        "text": part.text,
+                        "is_match": part.is_match,
+                        "start_seconds": part.start_seconds,
+                    }
+                    for part in each.parts
+                ],
+            }
+            for each in hit.snippets
+        ]
 
     @extend_schema_field(serializers.CharField(allow_null=True))
     def get_custom_id(self, hit: ShownHit) -> str | None:

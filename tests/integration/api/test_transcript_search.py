@@ -96,6 +96,35 @@ def test_what_is_not_in_the_beginning_is_found_further_on(client, tenant, key):
     assert [each["start_seconds"] for each in hit["snippets"]] == [3000, 3031]
 
 
+def test_half_a_word_where_the_beginning_ends_is_no_hit(client, tenant, key):
+    long = "m" * 30  # fewer words than a beginning may have
+    said = " ".join(["storm", *[long] * 40, "storm", *[long] * 210])
+    end = hits._CHARACTERS - len("storm")
+    say(tenant, f"{said} {'m' * (end - len(said) - 2)} stormless {long}")
+
+    (hit,) = search(client, key, q="storm").json()["data"]
+
+    assert [snippet["start_seconds"] for snippet in hit["snippets"]] == [0, 41]
+
+
+def test_one_endless_word_has_no_beginning(client, tenant, key):
+    say(tenant, f"{'m' * 12_000} refund")
+
+    (hit,) = search(client, key, q="refund").json()["data"]
+
+    assert [snippet["start_seconds"] for snippet in hit["snippets"]] == [1]
+
+
+def test_a_script_without_spaces_may_begin_late(client, tenant, key):
+    say(tenant, " ".join(["um"] * 2000) + " 返金してください refund")
+
+    (hit,) = search(client, key, q="refund").json()["data"]
+
+    ((before, match),) = [snippet["parts"] for snippet in hit["snippets"]]
+    assert before["text"].endswith("um 返金してください ")
+    assert match["text"] == "refund"
+
+
 def test_words_phrases_exclusions_alternatives_and_beginnings(client, tenant, key):
     happy = say(tenant, "I am never happy with the delivery")
     sad = say(tenant, "happy to hear that you are never waiting")
