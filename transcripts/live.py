@@ -9,9 +9,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import LiteralString
 from uuid import UUID
 
-from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -89,15 +89,14 @@ def open_session(
     )
 
 
-def store_finals(finals: Sequence[Final]) -> set[tuple[UUID, int]]:
-    """Store final results of many sessions in one statement; return which are stored.
+def build_store(finals: Sequence[Final]) -> tuple[LiteralString, list[str]]:
+    """Return the statement, with its values, that stores finals of many sessions.
 
-    What is missing belongs to a session that has ended. Twice is harmless.
+    Its rows are job and number of what is stored then; what is missing belongs to a
+    session that has ended. Twice is harmless.
     """
     # Two of one name cannot be in one statement; the first counts.
     distinct = {(each.job_id, each.seq): each for each in reversed(finals)}
-    if not distinct:
-        return set()
     rows = [
         {
             "job": str(each.job_id),
@@ -110,10 +109,8 @@ def store_finals(finals: Sequence[Final]) -> set[tuple[UUID, int]]:
         }
         for each in (distinct[name] for name in sorted(distinct))
     ]
-    with connection.cursor() as cursor:
-        # One text: as arrays, quoting what was said takes longer than storing it.
-        cursor.execute(_STORE, [json.dumps(rows)])
-        return {(job, seq) for job, seq in cursor.fetchall()}
+    # One text: as arrays, quoting what was said takes longer than storing it.
+    return _STORE, [json.dumps(rows)]
 
 
 def next_attempt(

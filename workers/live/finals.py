@@ -1,22 +1,23 @@
-"""Store finals before they are told: one thread a process, one commit for all who wait.
+"""Store finals before they are told: one commit at a time, for all who wait.
 
-While the database is away they are kept here, and stored when it is back.
+On the event loop itself: a thread would wait for its turn twice, longest when all end
+at once. While the database is away they are kept here, and stored when it is back.
 """
 
 import asyncio
 import logging
-import threading
-import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+import psycopg
+from django.db import connection
 
 from jobs.errors import ServiceUnavailable
 from transcripts import live
 from transcripts.live import Final
-from workers.heartbeat import leave_pool
 
 logger = logging.getLogger(__name__)
 
@@ -25,90 +26,88 @@ BATCH_ROWS = 500
 MAX_WAITING = 50_000
 AGAIN_SECONDS = 0.2
 
+Names = set[tuple[Any, int]]
+
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     final: Final
-    loop: asyncio.AbstractEventLoop
     # Whether its session still is one.
     stored: "asyncio.Future[bool]"
 
 
 class FinalsWriter:
-    """The finals that wait, and the thread that stores them."""
+    """The finals that wait, and the task that stores them. For one event loop."""
 
     def __init__(self) -> None:
         self._waiting: deque[_Waiting] = deque()
-        self._woken = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self._database: psycopg.AsyncConnection[Any] | None = None
 
     def put(self, final: Final) -> "asyncio.Future[bool]":
         """Have it stored; the answer is false when its session has ended by then.
 
         Raises ServiceUnavailable when too many wait for a database that is away.
         """
+        if len(self._waiting) >= MAX_WAITING:
+            raise ServiceUnavailable
         loop = asyncio.get_running_loop()
-        entry = _Waiting(final, loop, loop.create_future())
-        with self._woken:
-            if len(self._waiting) >= MAX_WAITING:
-                raise ServiceUnavailable
-            self._waiting.append(entry)
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="finals", daemon=True
-                )
-                self._thread.start()
-            self._woken.notify()
+        entry = _Waiting(final, loop.create_future())
+        self._waiting.append(entry)
+        if self._writing is None:
+            self._writing = loop.create_task(self._write())
         return entry.stored
 
-    def _run(self) -> None:
-        leave_pool()
-        while True:
-            with self._woken:
-                while not self._waiting:
-                    self._woken.wait()
-                batch = [
-                    self._waiting.popleft()
-                    for _ in range(min(BATCH_ROWS, len(self._waiting)))
-                ]
-            _settle(batch, self._store([entry.final for entry in batch]))
+    async def _write(self) -> None:
+        try:
+            while self._waiting:
+                number = min(BATCH_ROWS, len(self._waiting))
+                batch = [self._waiting.popleft() for _ in range(number)]
+                stored = await self._store([entry.final for entry in batch])
+                for entry in batch:
+                    if not entry.stored.done():
+                        name = (entry.final.job_id, entry.final.seq)
+                        entry.stored.set_result(name in stored)
+        finally:
+            self._writing = None
 
-    def _store(self, finals: list[Final]) -> set[tuple[object, int]]:
+    async def _store(self, finals: Sequence[Final]) -> Names:
         while True:
             try:
-                return set(live.store_finals(finals))
-            except (OperationalError, InterfaceError):
+                return await self._execute(finals)
+            except (psycopg.OperationalError, psycopg.InterfaceError):
                 logger.warning("database away, finals held", extra={"n": len(finals)})
-                connection.close()
-                time.sleep(AGAIN_SECONDS)
-            except DatabaseError:
-                return self._store_singly(finals)
-            except Exception:  # without this thread no session would ever end
+                await self._hang_up()
+                await asyncio.sleep(AGAIN_SECONDS)
+            except Exception:  # without this task no session would ever end
                 logger.exception("finals cannot be stored")
-                return self._store_singly(finals)
+                return await self._store_singly(finals)
 
-    def _store_singly(self, finals: list[Final]) -> set[tuple[object, int]]:
+    async def _store_singly(self, finals: Sequence[Final]) -> Names:
         """Store what can be: one that cannot must not cost the others."""
         if len(finals) > 1:
-            return set().union(*(self._store([final]) for final in finals))
+            return set().union(*[await self._store([final]) for final in finals])
         logger.error("a final cannot be stored", extra={"job_id": finals[0].job_id})
         return {(final.job_id, final.seq) for final in finals}
 
+    async def _execute(self, finals: Sequence[Final]) -> Names:
+        if self._database is None:
+            self._database = await _connect()
+        cursor = await self._database.execute(*live.build_store(finals))
+        return set(await cursor.fetchall())
 
-def _settle(batch: list[_Waiting], stored: set[tuple[object, int]]) -> None:
-    """Tell those who wait, once for each event loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
-    for entry in batch:
-        by_loop.setdefault(entry.loop, []).append(entry)
-    for loop, entries in by_loop.items():
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(_answer, entries, stored)
+    async def _hang_up(self) -> None:
+        if self._database is not None:
+            await self._database.close()
+        self._database = None
 
 
-def _answer(entries: list[_Waiting], stored: set[tuple[object, int]]) -> None:
-    for entry in entries:
-        if not entry.stored.done():
-            entry.stored.set_result((entry.final.job_id, entry.final.seq) in stored)
+async def _connect() -> psycopg.AsyncConnection[Any]:
+    """Connect as Django does, but outside of its pool: that may be empty."""
+    given = connection.get_connection_params()
+    for name in ("cursor_factory", "pool"):  # of connections that block
+        given.pop(name, None)
+    return await psycopg.AsyncConnection.connect(**given, autocommit=True)
 
 
 @cache

@@ -13,9 +13,12 @@ Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
 # So that many sessions which begin at once do not take all connections of the process.
 _threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="live")
-# Few: each busy thread makes the event loop wait for the interpreter a little longer,
-# and who ends is in less of a hurry than who is still speaking.
-_ending = ThreadPoolExecutor(max_workers=2, thread_name_prefix="live-end")
+_ending = ThreadPoolExecutor(max_workers=8, thread_name_prefix="live-end")
+# One at a time: each busy thread makes the event loop wait for the interpreter, and who
+# ends is in less of a hurry than who is still speaking. Who takes longer than this is
+# waiting for storage or database, and in nobody's way.
+_turn = asyncio.Semaphore(1)
+TURN_SECONDS = 0.1
 
 
 async def in_thread(
@@ -29,7 +32,10 @@ async def in_ending_thread(
     function: Callable[Asked, Answer], *args: Asked.args, **named: Asked.kwargs
 ) -> Answer:
     """Do as ``in_thread``, with what a session's end costs."""
-    return await _ask(_ending, partial(function, *args, **named))
+    async with _turn:
+        asked = asyncio.ensure_future(_ask(_ending, partial(function, *args, **named)))
+        await asyncio.wait([asked], timeout=TURN_SECONDS)
+    return await asked
 
 
 async def _ask(threads: ThreadPoolExecutor, function: Callable[[], Answer]) -> Answer:

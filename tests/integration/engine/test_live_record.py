@@ -2,6 +2,7 @@
 
 import threading
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -32,6 +33,12 @@ from workers.heartbeat import Heartbeat
 
 BROKEN = UpstreamError("It broke.", code="upstream_connection_lost")
 HEARD = Ending(audio_seconds=6.0, seconds=6.0, request_id="dg-1")
+
+
+def store_finals(finals: list[Final]) -> set[tuple[UUID, int]]:
+    with connection.cursor() as cursor:
+        cursor.execute(*live.build_store(finals))
+        return set(cursor.fetchall())
 
 
 def now() -> datetime:
@@ -138,7 +145,7 @@ def test_a_session_that_may_not_begin_leaves_nothing(engine, change, code):
 def test_an_ended_session_is_a_transcript_like_any_other(engine):
     job, attempt = open_session(engine, options={"model": "nova-3"})
     second = final(job, 2, "all", "is", "well", start=3)
-    stored = live.store_finals([second, final(job, 1, "hello", "there"), second])
+    stored = store_finals([second, final(job, 1, "hello", "there"), second])
 
     ended = live.finish_session(job=job, attempt=attempt, ending=HEARD)
 
@@ -165,7 +172,7 @@ def test_what_comes_after_the_end_is_not_stored(engine):
     other, _ = open_session(engine)
     live.finish_session(job=job, attempt=attempt, ending=HEARD)
 
-    stored = live.store_finals([final(job, 1, "late"), final(other, 1, "in", "time")])
+    stored = store_finals([final(job, 1, "late"), final(other, 1, "in", "time")])
 
     assert stored == {(other.pk, 1)}
     assert LiveFinal.objects.get().job_id == other.pk
@@ -181,7 +188,7 @@ def test_what_comes_after_the_end_is_not_stored(engine):
 )
 def test_how_a_session_ends_is_told(engine, words, error, status, code, warnings):
     job, attempt = open_session(engine)
-    live.store_finals([final(job, 1, *words)])
+    store_finals([final(job, 1, *words)])
 
     ended = live.finish_session(
         job=job,
@@ -255,7 +262,7 @@ def test_a_session_moves_to_another_region_it_may_run_in(engine):
 
 def test_a_session_that_was_canceled_calls_nobody_again(engine):
     job, attempt = open_session(engine)
-    live.store_finals([final(job, 1, "never", "mind")])
+    store_finals([final(job, 1, "never", "mind")])
     services.cancel_job(job=job, now=now())
 
     with pytest.raises(StaleJobState):
@@ -292,7 +299,7 @@ def test_a_session_whose_process_died_ends_with_what_was_said(engine):
     job, attempt = open_session(engine)
     silent, _ = open_session(engine)
     held, _ = open_session(engine)
-    live.store_finals([final(job, 1, "so", "far"), final(held, 1, "still")])
+    store_finals([final(job, 1, "so", "far"), final(held, 1, "still")])
     for each in (job, silent):
         engine.lose_lease(each)
 
@@ -324,7 +331,7 @@ def test_a_process_that_was_taken_for_lost_closes_its_call_and_no_more(engine):
     engine.tenant.audio_seconds_per_day = 10_000
     engine.tenant.save()
     job, attempt = open_session(engine)
-    live.store_finals([final(job, 1, "so", "far")])
+    store_finals([final(job, 1, "so", "far")])
     engine.lose_lease(job)
     live.close_abandoned()
 
@@ -339,7 +346,7 @@ def test_a_process_that_was_taken_for_lost_closes_its_call_and_no_more(engine):
 
 def test_a_session_whose_process_comes_back_meanwhile_goes_on(engine, monkeypatch):
     job, attempt = open_session(engine)
-    live.store_finals([final(job, 1, "so", "far")])
+    store_finals([final(job, 1, "so", "far")])
     engine.lose_lease(job)
     store = live_ends.store_raw
 
@@ -360,13 +367,13 @@ def test_a_session_whose_process_comes_back_meanwhile_goes_on(engine, monkeypatc
 
 def test_what_is_said_while_the_document_is_stored_is_in_it(engine, monkeypatch):
     job, attempt = open_session(engine)
-    live.store_finals([final(job, 1, "one")])
+    store_finals([final(job, 1, "one")])
     store = live_ends.store_raw
     stored: list[str] = []
 
     def store_slowly(*args):
         stored.append(store(*args))
-        live.store_finals([final(job, 2, "two", start=1)])
+        store_finals([final(job, 2, "two", start=1)])
         return stored[-1]
 
     monkeypatch.setattr(live_ends, "store_raw", store_slowly)
@@ -399,7 +406,7 @@ def run_at_once(*functions) -> None:
 
 def test_of_all_who_end_a_session_at_once_one_does(committed, engine):
     sessions = [open_session(engine) for _ in range(5)]
-    live.store_finals([final(job, 1, "so", "far") for job, _ in sessions])
+    store_finals([final(job, 1, "so", "far") for job, _ in sessions])
     for job, _ in sessions:
         engine.lose_lease(job)
 
@@ -423,7 +430,7 @@ def test_a_final_waits_for_the_end_that_is_being_committed(
     stored: list[set[object]] = []
     late = threading.Thread(
         target=lambda: (
-            stored.append(live.store_finals([final(job, 1, "late")])),
+            stored.append(store_finals([final(job, 1, "late")])),
             connection.close(),
         )
     )
@@ -452,7 +459,7 @@ def test_the_api_shows_a_session_as_it_shows_any_job(engine):
         {"stream": True},
     )
     assert_problem(api.get(f"/v1/transcripts/{job.pk}"), 409, "result_not_ready")
-    live.store_finals([final(job, 1, "good", "day")])
+    store_finals([final(job, 1, "good", "day")])
 
     live.finish_session(job=job, attempt=attempt, ending=HEARD)
 
@@ -491,7 +498,7 @@ def test_places_are_counted_from_the_rows_after_a_flush(engine):
 
 def test_a_session_is_not_tried_again_and_erased_like_any_job(engine):
     job, attempt = open_session(engine)
-    live.store_finals([final(job, 1, "hello")])
+    store_finals([final(job, 1, "hello")])
     live.finish_session(job=job, attempt=attempt, ending=HEARD)
     job.refresh_from_db()
 
