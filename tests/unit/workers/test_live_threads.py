@@ -1,0 +1,40 @@
+"""How live sessions end beside each other."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from workers.live import threads
+
+pytestmark = pytest.mark.django_db  # a thread gives its connection back
+
+
+def end_together(function, number):
+    async def run():
+        threads._turn = asyncio.Semaphore(1)  # it belongs to the loop that used it
+        ends = (threads.in_ending_thread(function) for _ in range(number))
+        await asyncio.gather(*ends)
+
+    asyncio.run(run())
+
+
+def test_sessions_end_one_after_another():
+    busy, met = threading.Lock(), []
+
+    def end():
+        met.append(not busy.acquire(blocking=False))
+        time.sleep(0.001)
+        busy.release()
+
+    end_together(end, 20)
+
+    assert met == [False] * 20
+
+
+def test_who_waits_for_something_keeps_nobody(monkeypatch):
+    monkeypatch.setattr(threads, "TURN_SECONDS", 0.01)
+    all_here = threading.Barrier(4, timeout=10)
+
+    end_together(all_here.wait, 4)  # breaks unless all four wait in it
