@@ -18,7 +18,7 @@ _ending = ThreadPoolExecutor(max_workers=8, thread_name_prefix="live-end")
 # ends is in less of a hurry than who is still speaking. Who takes longer than this is
 # waiting for storage or database, and in nobody's way.
 _turn = asyncio.Semaphore(1)
-TURN_SECONDS = 0.1
+TURN_SECONDS = 0.05
 
 
 async def in_thread(
