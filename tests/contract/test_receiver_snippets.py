@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.embedded.processes import wait_until
+from workers.embedded.processes import free_port, wait_until
 from workers.webhooks import signing, transport
 
 PAGE = Path(__file__).parents[2] / "docs" / "webhooks.md"
@@ -65,8 +65,7 @@ class Server:
 
 @contextmanager
 def serving(command: tuple[str | Path, ...], folder: Path) -> Iterator[Server]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     output = folder / "output"
     environment = {**os.environ, "WEBHOOK_SECRET": SECRET, "PORT": str(port)}
     with output.open("wb") as stdout:

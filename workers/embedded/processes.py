@@ -7,6 +7,7 @@ order things stop, is the supervisor's business.
 import ctypes
 import os
 import pwd
+import secrets
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from typing import IO
 
 PR_SET_PDEATHSIG = 1
 LOG_LIMIT_BYTES = 10_000_000
+PORTS = range(20_000, 32_768)
 
 # Looked up once, before any fork: the child of a threaded parent may not load anything.
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
@@ -158,10 +160,21 @@ def wait_until(
 
 
 def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a free loopback port, which no other caller gets while this process lives.
+
+    The UDP socket of the same number says so to other processes: none of ours uses UDP.
+    It is below those that Linux gives to clients (ip_local_port_range), whose
+    connections would take it while its server is restarted.
+    """
+    while True:
+        port = secrets.choice(PORTS)
+        claim = socket.socket(type=socket.SOCK_DGRAM)
+        with socket.socket() as probe, suppress(OSError):
+            claim.bind(("127.0.0.1", port))
+            probe.bind(("127.0.0.1", port))
+            claim.detach()  # it stays open until this process ends
+            return port
+        claim.close()
 
 
 def port_is_open(port: int) -> bool:

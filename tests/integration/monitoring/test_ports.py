@@ -14,7 +14,7 @@ import prometheus_client
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from workers.embedded.processes import wait_until
+from workers.embedded.processes import free_port, wait_until
 from workers.monitoring import exposition
 
 ROOT = Path(__file__).parents[3]
@@ -25,10 +25,8 @@ REQUESTS = 30
 def free_ports() -> range:
     """Return two free ports in a row."""
     while True:
-        with ExitStack() as stack, suppress(OSError):
-            first = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            port = first.getsockname()[1]
-            stack.enter_context(socket.create_server(("127.0.0.1", port + 1)))
+        port = free_port()
+        with suppress(OSError), socket.create_server(("127.0.0.1", port + 1)):
             return range(port, port + 2)
 
 
