@@ -101,6 +101,8 @@ def session_emulator(launch) -> Process:
 @pytest.fixture
 def emulator(session_emulator) -> Process:
     """The one emulator of the session, as if it had just started."""
+    # Some test may have left without its answer.
+    eventually(lambda: session_emulator.stats()["in_flight"] == 0)
     session_emulator.forget()
     return session_emulator
 
