@@ -3,6 +3,7 @@
 What is wrong with one line is that line's fault; what is wrong with the whole raises.
 """
 
+import hashlib
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ MAX_LINES = 100_000
 MAX_LINE_BYTES = 64 * 1024
 _CHUNK = 64 * 1024
 _GZIP = b"\x1f\x8b"
+_MTIME = slice(4, 8)
 # Appended logs have a few; millions of empty ones are there to keep us busy.
 _MAX_MEMBERS = 1000
 _BOM = b"\xef\xbb\xbf"
@@ -28,6 +30,21 @@ class Line:
     number: int
     body: bytes
     is_too_long: bool = False
+
+
+def digest_of(file: IO[bytes]) -> str:
+    """Return the SHA-256 of its bytes, in hex, but for when gzip packed them.
+
+    That is MTIME in RFC 1952, section 2.3: who sends a request again may pack anew.
+    """
+    file.seek(0)
+    begin = bytearray(file.read(_CHUNK))
+    if begin.startswith(_GZIP):
+        begin[_MTIME] = bytes(4)
+    digest = hashlib.sha256(begin)
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def read_lines(file: IO[bytes], *, max_bytes: int) -> Iterator[Line]:

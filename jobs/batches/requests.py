@@ -18,6 +18,7 @@ from jobs import idempotency, lent_threads
 from jobs.api import check_no_parameters
 from jobs.batches import manifests, spool
 from jobs.batches.intake import BatchSubmission
+from jobs.batches.manifest_lines import digest_of
 from jobs.batches.manifest_upload import KINDS, ManifestFormParser, base_type
 from jobs.batches.serializers import BatchInput, BatchSettingsInput
 from jobs.errors import Fault, InvalidRequest, ManyFaults
@@ -57,7 +58,7 @@ class ManifestInput(BatchSettingsInput):
             batch=self.batch(rules),
             rules=rules,
             skips_bad_items=self.skips_bad_items,
-            digest=idempotency.digest_of([said, file.sha256]),
+            digest=idempotency.digest_of([said, digest_of(file)]),
             check=partial(spool.check_manifest, file, rules),
         )
 

@@ -1,5 +1,6 @@
 """A batch's life: written in slices, opened at once, steered, done again."""
 
+import gzip
 import json
 from datetime import timedelta
 from decimal import Decimal
@@ -223,6 +224,23 @@ def test_a_large_manifest_under_one_key_is_one_batch(api):
     assert again.headers["Idempotency-Replayed"] == "true"
     assert (Batch.objects.count(), Job.objects.count()) == (1, 5)
     assert [e.line for e in BatchError.objects.order_by("line")] == [6, 7, 8]
+
+
+def test_a_repeat_may_be_packed_anew_but_is_the_same(api):
+    body = jsonl(line(n) for n in range(5))
+    key = {"Idempotency-Key": "k"}
+
+    first, again = (
+        send(api, gzip.compress(body, mtime=at), **key) for at in (1, 1_800_000_000)
+    )
+    other = send(api, gzip.compress(body + b"\n", mtime=1), **key)
+    bare = send(api, body, **key)
+
+    assert first.json() == again.json()
+    assert again.headers["Idempotency-Replayed"] == "true"
+    for different in (other, bare):
+        assert_problem(different, 422, "idempotency_key_reused")
+    assert Batch.objects.count() == 1
 
 
 def test_of_two_that_write_the_same_at_once_one_is_dropped(api, media, monkeypatch):
