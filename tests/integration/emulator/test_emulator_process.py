@@ -94,6 +94,22 @@ def test_clear_speech_is_recognised_while_it_is_spoken(listener):
     assert info["name"] == "emulator-pocketsphinx"
 
 
+def test_speech_that_ends_with_a_frame_of_the_recogniser_is_not_lost(listener):
+    samples, rate, _ = sounds.decode((SPEECH / "call.flac").read_bytes(), "mono")
+    seconds = 2.7  # in the middle of a word, and whole frames of 30 ms
+
+    with live_calls.dial(
+        listener.url, f"encoding=linear16&sample_rate={rate}&model=nova-3"
+    ) as socket:
+        socket.send(samples[: int(seconds * rate) * 2])
+        socket.send(live_calls.CLOSE)
+        talk = live_calls.read(socket, live_calls.Talk())
+
+    text = " ".join(f["channel"]["alternatives"][0]["transcript"] for f in talk.finals)
+    assert "waiting" in text
+    assert talk.code == 1000
+
+
 def test_a_live_recogniser_that_dies_ends_its_stream_with_1011(listener, eventually):
     with live_calls.dial(listener.url) as socket:
         socket.send(bytes(32_000))

@@ -115,7 +115,8 @@ class Listener:
     def finish(self) -> None:
         """Say what is left of the stream."""
         if self._is_speaking:
-            speech = self._endpointer.end_stream(self._rest)
+            # It cannot take nothing: a sample of silence in its place.
+            speech = self._endpointer.end_stream(self._rest or b"\0\0")
             if speech:
                 self._decoder.process_raw(speech)
         self._now += len(self._rest) / 2 / recogniser.SAMPLE_RATE

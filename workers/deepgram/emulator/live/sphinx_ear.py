@@ -153,7 +153,7 @@ class Child:
         if process.stdout is not None:
             async for line in process.stdout:
                 self._stream.say(_parse(json.loads(line), self._number))
-        if not self._is_ending:
+        if await process.wait() or not self._is_ending:
             self._stream.fail()
 
 
