@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -55,7 +56,8 @@ class FinalsWriter:
         entry = _Waiting(final, loop.create_future())
         self._waiting.append(entry)
         if self._writing is None:
-            self._writing = loop.create_task(self._write())
+            # Not in this session's log lines and trace: it works for all.
+            self._writing = loop.create_task(self._write(), context=Context())
         return entry.stored
 
     async def _write(self) -> None:
