@@ -25,7 +25,9 @@ _JOINED = r"[^\n]*\w[-/.@_'\u2019]\w"
 # that may be a hit come so many more to show around it; the very last may be a half.
 _BEGINNING, _AROUND = 1000, 50
 _CHARACTERS = 8 * _BEGINNING
-_FIRST_STARTS = Substr("starts", 1, 3 * _BEGINNING, output_field=BinaryField())
+_FIRST_STARTS = Substr(
+    "starts", 1, word_times.WIDTH * _BEGINNING, output_field=BinaryField()
+)
 _SHOWN = (
     *("language", "confidence", "duration_seconds", "words", "created_at"),
     *("job__mode", "job__batch_id", "job__custom_id", "job__filename"),

@@ -10,8 +10,8 @@ from typing import Any
 UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _HAS_UNSPACED = re.compile(f"[{UNSPACED}]")
 _UNSPACED_TOKEN = re.compile(rf"(?:[{UNSPACED}]|[^\s{UNSPACED}]+)\s*")
-_WIDTH = 3
-_LATEST = (1 << 8 * _WIDTH) - 1
+WIDTH = 3
+_LATEST = (1 << 8 * WIDTH) - 1
 _PER_SECOND = 100
 
 
@@ -37,14 +37,14 @@ def pack_starts(alternatives: list[dict[str, Any]]) -> bytes:
         tokens, _ = split_tokens(text)
         for start in _align(tokens, _timed_words(alternative)):
             hundredths = min(_LATEST, max(0, round(start * _PER_SECOND)))
-            packed += hundredths.to_bytes(_WIDTH, "big")
+            packed += hundredths.to_bytes(WIDTH, "big")
     return bytes(packed)
 
 
 def start_of(packed: bytes, index: int) -> float | None:
     """Return when a token begins, in seconds, or None where it is not known."""
-    found = packed[index * _WIDTH : (index + 1) * _WIDTH]
-    if len(found) < _WIDTH:
+    found = packed[index * WIDTH : (index + 1) * WIDTH]
+    if len(found) < WIDTH:
         return None
     return int.from_bytes(found, "big") / _PER_SECOND
 

@@ -32,15 +32,17 @@ class Line:
     is_too_long: bool = False
 
 
-def digest_of(file: IO[bytes]) -> str:
+def digest_of(file: IO[bytes], *, sha256: str) -> str:
     """Return the SHA-256 of its bytes, in hex, but for when gzip packed them.
 
     That is MTIME in RFC 1952, section 2.3: who sends a request again may pack anew.
+    Of all bytes it is known, and not taken twice where nothing was packed.
     """
     file.seek(0)
     begin = bytearray(file.read(_CHUNK))
-    if begin.startswith(_GZIP):
-        begin[_MTIME] = bytes(4)
+    if not begin.startswith(_GZIP):
+        return sha256
+    begin[_MTIME] = bytes(4)
     digest = hashlib.sha256(begin)
     while chunk := file.read(_CHUNK):
         digest.update(chunk)

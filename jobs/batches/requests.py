@@ -58,7 +58,7 @@ class ManifestInput(BatchSettingsInput):
             batch=self.batch(rules),
             rules=rules,
             skips_bad_items=self.skips_bad_items,
-            digest=idempotency.digest_of([said, digest_of(file)]),
+            digest=idempotency.digest_of([said, digest_of(file, sha256=file.sha256)]),
             check=partial(spool.check_manifest, file, rules),
         )
 

@@ -11,16 +11,22 @@ from workers.live import threads
 pytestmark = pytest.mark.django_db  # a thread gives its connection back
 
 
+@pytest.fixture(autouse=True)
+def turn(monkeypatch):
+    """A semaphore belongs to the loop that used it."""
+    monkeypatch.setattr(threads, "_turn", asyncio.Semaphore(1))
+
+
 def end_together(function, number):
     async def run():
-        threads._turn = asyncio.Semaphore(1)  # it belongs to the loop that used it
         ends = (threads.in_ending_thread(function) for _ in range(number))
         await asyncio.gather(*ends)
 
     asyncio.run(run())
 
 
-def test_sessions_end_one_after_another():
+def test_sessions_end_one_after_another(monkeypatch):
+    monkeypatch.setattr(threads, "TURN_SECONDS", 60)  # however slow the machine is
     busy, met = threading.Lock(), []
 
     def end():
