@@ -90,7 +90,7 @@ def test_a_killed_child_comes_back_and_its_old_children_do_not_stay(
         assert second[0] == child.process.pid != first[0]
         assert child.state is State.READY
 
-    assert not any(map(alive, second))
+    assert wait_until(lambda: not any(map(alive, second)), seconds=5)
 
 
 def test_the_end_stops_higher_stages_first_and_kills_what_is_left(
