@@ -47,6 +47,20 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         "Send it from one of those, or change the key's `allowed_ips`.",
     ),
     (
+        *("allowed_ips_exceeded", 403, "More addresses than the key has"),
+        "The key that asks is bound to addresses, and the key that it creates, changes"
+        " or rotates would be usable from others.",
+        "Give `allowed_ips` within those of the key that asks, or use a key that is not"
+        " bound to addresses.",
+    ),
+    (
+        *("expires_at_exceeded", 403, "A longer life than the key has"),
+        "The key that asks expires, and the key that it creates or rotates would expire"
+        " later or never.",
+        "Give an expiry no later than that of the key that asks, or use a key that"
+        " lives longer.",
+    ),
+    (
         *("origin_not_allowed", 403, "Not from this page"),
         "A page of another origin tried to open a live session.",
         "The operator lists the origin in `LIVE_ALLOWED_ORIGINS`.",
