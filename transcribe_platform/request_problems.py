@@ -410,6 +410,18 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
     ),
     # --- its size and kind
     (
+        *("uri_too_long", 414, "The address is too long"),
+        "A path has at most 2,048 bytes, a query string at most 32,768.",
+        "Send less in the query string: `POST /v1/jobs` takes options in its body.",
+    ),
+    (
+        *("header_fields_too_large", 431, "The headers are too large"),
+        "A request has at most 100 header fields of 32,768 bytes together; one field"
+        " has at most 8,192, `Cookie` 4,096 and `Content-Type` 1,024. `detail` says"
+        " which limit it was.",
+        "Send fewer or shorter header fields.",
+    ),
+    (
         *("length_required", 411, "Length required"),
         "The body came in chunks, without a `Content-Length`.",
         "Send a `Content-Length`.",
