@@ -14,7 +14,6 @@ from django.db.models.functions import Cast
 from jobs.errors import NotFound
 from jobs.models import Attempt, Batch, BatchState, Job, Tenant
 
-
 _TEXT = TextField()
 
 

@@ -138,7 +138,7 @@ def _is_call_of_re(func: ast.expr) -> bool:
 
 def _value(node: ast.expr, module: ModuleType) -> Any:
     code = compile(ast.Expression(node), "pattern", "eval")
-    return eval(code, dict(vars(module)))  # noqa: S307  our own source
+    return eval(code, dict(vars(module)))
 
 
 def _walk(value: Any, place: str, found: Collected, seen: set[int]) -> None:
@@ -294,27 +294,36 @@ def _extend(texts: list[str], nodes: Any, begins: list[str]) -> list[str]:
 
 _REPEATS = {kinds.MAX_REPEAT, kinds.MIN_REPEAT, kinds.POSSESSIVE_REPEAT}
 _MANY = 8
+_MOST_REPEATED = 40
 
 
 def _extend_one(texts: list[str], op: Any, value: Any, begins: list[str]) -> list[str]:
-    if op is kinds.LITERAL:
-        return [text + chr(value) for text in texts]
-    if op in {kinds.IN, kinds.NOT_LITERAL, kinds.ANY}:
-        (written,) = _sets([(op, value)])
-        sample = next((c for c in "0aA" + _CANDIDATES if re.match(written, c)), "")
-        return [text + sample for text in texts]
     if op in _REPEATS:
-        least, most, body = value
-        if most >= _MANY:
-            begins += texts
-        longer = texts
-        for _ in range(max(1, min(least, 40))):
-            longer = _extend(longer, body.data, begins)
-        return [*longer, *texts] if least == 0 else longer
+        return _extend_repeat(texts, value, begins)
     if op is kinds.BRANCH:
         return [it for part in value[1] for it in _extend(texts, part.data, begins)]
-    if op is kinds.SUBPATTERN:
-        return _extend(texts, value[3].data, begins)
-    if op is kinds.ATOMIC_GROUP:
-        return _extend(texts, value.data, begins)
-    return texts
+    if op in {kinds.SUBPATTERN, kinds.ATOMIC_GROUP}:
+        body = value[3] if op is kinds.SUBPATTERN else value
+        return _extend(texts, body.data, begins)
+    sample = _sample(op, value)
+    return [text + sample for text in texts]
+
+
+def _extend_repeat(texts: list[str], value: Any, begins: list[str]) -> list[str]:
+    least, most, body = value
+    if most >= _MANY:
+        begins += texts
+    longer = texts
+    for _ in range(max(1, min(least, _MOST_REPEATED))):
+        longer = _extend(longer, body.data, begins)
+    return longer if least else [*longer, *texts]
+
+
+def _sample(op: Any, value: Any) -> str:
+    """Return a character that matches; nothing where none is read, as at an end."""
+    if op is kinds.LITERAL:
+        return chr(value)
+    if op not in {kinds.IN, kinds.NOT_LITERAL, kinds.ANY}:
+        return ""
+    (written,) = _sets([(op, value)])
+    return next((it for it in "0aA" + _CANDIDATES if re.match(written, it)), "")

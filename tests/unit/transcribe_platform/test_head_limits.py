@@ -40,8 +40,8 @@ def environ_of(path, query, headers):
 def scope_of(kind, path, query, headers):
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
     return {
-        **{"type": kind, "path": path, "raw_path": path.encode()},
-        **{"query_string": query.encode(), "headers": pairs},
+        "type": kind, "path": path, "raw_path": path.encode(),
+        "query_string": query.encode(), "headers": pairs,
         "extensions": {"websocket.http.response": {}},
     }
 
