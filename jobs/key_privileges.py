@@ -1,4 +1,4 @@
-"""What one API key may grant to another: never more than it has itself. Pure.
+"""What one API key may grant to another: never more than it has itself.
 
 A key has scopes, networks and a lifetime. An empty list of networks means anywhere, and
 no expiry means for ever, so both are more than any limit.

@@ -84,7 +84,8 @@ def import_all() -> list[ModuleType]:
 
 def _parse(module: ModuleType) -> ast.Module:
     path = Path(module.__file__ or "")
-    return ast.parse(path.read_text() if path.suffix == ".py" else "")
+    text = path.read_text() if path.suffix == ".py" else ""
+    return ast.parse(text if any(f".{call}(" in text for call in _CALLS) else "")
 
 
 def _uses_in(tree: ast.Module) -> Iterator[tuple[str, str]]:

@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import time
 from http import HTTPStatus
 
 import pytest
+from django.http.cookie import parse_cookie
 from django.test import Client
+from django.utils.http import parse_etags, parse_header_parameters
 
 from tests.factories import make_key
 from transcribe_platform import asgi, head_limits, wsgi
@@ -40,8 +43,11 @@ def environ_of(path, query, headers):
 def scope_of(kind, path, query, headers):
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
     return {
-        "type": kind, "path": path, "raw_path": path.encode(),
-        "query_string": query.encode(), "headers": pairs,
+        "type": kind,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "headers": pairs,
         "extensions": {"websocket.http.response": {}},
     }
 
@@ -90,10 +96,9 @@ def test_wsgi_refuses_a_head_that_is_too_large(path, query, headers, status, cod
         ("websocket", "websocket.connect", "websocket.http.response"),
     ],
 )
-@pytest.mark.parametrize(("path", "query", "headers", "status", "code"), TOO_LARGE)
-def test_asgi_refuses_requests_and_sockets_alike(
-    kind, first, answers, path, query, headers, status, code
-):
+@pytest.mark.parametrize("head", TOO_LARGE)
+def test_asgi_refuses_requests_and_sockets_alike(kind, first, answers, head):
+    path, query, headers, status, code = head
     scope = scope_of(kind, path, query, headers)
 
     start, body = serve(asgi.application, scope, first)
@@ -130,12 +135,33 @@ def test_what_clients_send_is_within_the_limits(path, query, headers):
     assert check_head(path=len(path), query=len(query), fields=fields) is None
 
 
+LARGEST = {
+    "content type": (parse_header_parameters, "a/b" + ";" * 1000),
+    "quotes in a content type": (parse_header_parameters, "a/b" + ';"' * 500),
+    "cookie": (parse_cookie, 'a="' + '\\"' * 2000 + '"'),
+    "entity tags": (parse_etags, '",' * 4000),
+    "forwarded": (lambda text: text.split(","), "," * 8000),
+}
+
+
+@pytest.mark.parametrize("kind", LARGEST)
+def test_django_reads_the_largest_field_that_passes_at_once(kind):
+    read, text = LARGEST[kind]
+
+    def measure():
+        began = time.thread_time()
+        read(text)
+        return time.thread_time() - began
+
+    assert min(measure() for _ in range(3)) < 0.025
+
+
 def test_the_limits_stand_in_front_of_everything():
     assert isinstance(wsgi.application, head_limits.WsgiHeadLimits)
     assert isinstance(asgi.application, head_limits.AsgiHeadLimits)
 
 
-def test_a_long_list_of_keyterms_reaches_the_door(db, monkeypatch):
+def test_a_long_list_of_keyterms_reaches_the_door(db):
     _, text = make_key()
     terms = "&".join(f"keyterm=term{n:04}{'x' * 120}" for n in range(120))
     assert len(terms) > 16_384
