@@ -192,6 +192,12 @@ def check_url(
     raise InvalidRequest(message, code="url_not_allowed", pointer=pointer)
 
 
+def is_same_origin(one: str, other: str) -> bool:
+    """Tell whether two URLs have the same scheme, host and port."""
+    origin = _parse(one)
+    return origin is not None and origin == _parse(other)
+
+
 def _parse(url: str) -> Origin | None:
     match = _URL.fullmatch(url) if len(url) <= MAX_URL_LENGTH else None
     if match is None or "#" in url:

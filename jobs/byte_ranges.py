@@ -9,8 +9,8 @@ from typing import Self
 
 from jobs.errors import RangeNotSatisfiable
 
-# Longer numbers are longer than any file.
-_RANGE = re.compile(r"bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})", re.ASCII)
+# Longer numbers are longer than any file. Possessive: see ``jobs.preferences``.
+_RANGE = re.compile(r"bytes\s*+=\s*+(\d{0,18}+)\s*+-\s*+(\d{0,18}+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,13 @@
 """The life of API keys: issued, changed, rotated, revoked; each step is audited.
 
-Whoever acts with a key (``holder``) can never end up with more than that key may do:
-not by issuing one, not by rotating or loosening a stronger one. Revoking is always
-allowed, also of the last key that could issue others: a leak must be stopped first,
-and the operator can issue a key again.
+A key that acts (``holder``) never grants more than it has in scopes, networks or
+lifetime: not by issuing a key, not by rotating or loosening a stronger one
+(``key_privileges``). An operator acts without a holder, and may grant everything.
+Revoking is always allowed, also of the last key that could issue others: a leak must be
+stopped first, and the operator can issue a key again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +16,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from jobs import audit, authentication
+from jobs import audit, authentication, key_privileges
 from jobs.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from jobs.models import ApiKey, Tenant
 
@@ -24,7 +25,7 @@ CHANGEABLE = frozenset({"name", "allowed_ips", "expires_at"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyDraft:
-    """A key as somebody asked for it."""
+    """A key as the request asks for it."""
 
     name: str
     scopes: tuple[str, ...] = authentication.ALL_SCOPES
@@ -68,11 +69,11 @@ def issue_key(
 ) -> tuple[ApiKey, str]:
     """Issue a key and return it with its text, which nobody can read again.
 
-    Raises Forbidden for a scope that the holder lacks, Conflict at the limit.
+    Raises Forbidden for more than the holder has, Conflict at the limit.
     """
-    _check_scopes(draft.scopes, holder)
     with transaction.atomic():
         _lock(tenant)
+        _check_grant(draft, holder)
         key, text = _create(tenant, draft, now=now)
         facts = asdict(draft)
         _record("created", key, actor=actor, at=now, **facts)
@@ -90,16 +91,20 @@ def change_key(
     """Change name, addresses or expiry; what stays as it is leaves no trace.
 
     An expiry can be set or brought forward, never put off: for more time there is
-    rotation. Raises Conflict for a dead key, Forbidden for a stronger one.
+    rotation. New addresses are within those of the holder or of the key before. Raises
+    Conflict for a dead key, Forbidden for a stronger one and for more addresses.
     """
-    _check_scopes(key.scopes, holder)
     if unknown := set(changes) - CHANGEABLE:
         raise ValueError(unknown)
     with transaction.atomic():
         current = _lock_active(key, now=now)
+        if holder := _read_again(holder):
+            key_privileges.check_scopes(current.scopes, holder)
         changed = audit.find_changes(current, changes)
         if "expires_at" in changed:
             _check_earlier(*changed["expires_at"])
+        if holder and "allowed_ips" in changed:
+            _check_not_loosened(*changed["allowed_ips"], holder)
         if changed:
             new = {name: value for name, (_, value) in changed.items()}
             ApiKey.objects.filter(pk=key.pk).update(**new)
@@ -118,9 +123,9 @@ def rotate_key(
     """Issue a key that may do the same; the old one expires after the overlap.
 
     A key is rotated once, unless its replacement was revoked (its text may have been
-    lost on the way). Raises Conflict then, for a dead key, and at the limit.
+    lost on the way). Raises Conflict then, for a dead key, and at the limit; Forbidden
+    for a key that may do more than the holder.
     """
-    _check_scopes(key.scopes, holder)
     with transaction.atomic():
         old = _lock_active(key, now=now)
         if old.replaced_by and old.replaced_by.revoked_at is None:
@@ -132,6 +137,7 @@ def rotate_key(
             allowed_ips=tuple(old.allowed_ips),
             expires_at=rotation.expires_at or _live_again(old, now=now),
         )
+        _check_grant(draft, holder)
         ends = now + rotation.overlap
         old.expires_at = min(ends, old.expires_at or ends)
         old.save(update_fields=["expires_at"])
@@ -188,17 +194,40 @@ def _live_again(old: ApiKey, *, now: datetime) -> datetime | None:
     return now + (given.expires_at - given.created_at) if given.expires_at else None
 
 
-def _check_scopes(scopes: Iterable[str], holder: ApiKey | None) -> None:
-    """Raise Forbidden for a scope that the holder lacks."""
-    lacking = sorted(set(scopes) - set(holder.scopes)) if holder else []
-    if lacking:
-        message = f"This key lacks the scope {lacking[0]} itself."
-        raise Forbidden(message, code="scope_missing")
+def _check_grant(draft: KeyDraft, holder: ApiKey | None) -> None:
+    """Raise Forbidden if the new key may do more than the holder."""
+    if current := _read_again(holder):
+        key_privileges.check_scopes(draft.scopes, current)
+        key_privileges.check_networks(draft.allowed_ips, current)
+        key_privileges.check_expiry(draft.expires_at, current)
+
+
+def _read_again(holder: ApiKey | None) -> ApiKey | None:
+    """Return the holder as it is now: it may have been restricted a moment ago.
+
+    Called with the tenant locked, so that no change of its keys is under way. Raises
+    Forbidden where the holder was revoked.
+    """
+    if holder is None:
+        return None
+    current = ApiKey.objects.filter(pk=holder.pk, revoked_at=None).first()
+    if current is None:
+        raise Forbidden("This key was revoked.")
+    return current
+
+
+def _check_not_loosened(old: Sequence[str], new: Sequence[str], holder: ApiKey) -> None:
+    """Raise Forbidden for addresses that neither the key nor the holder has."""
+    if not key_privileges.is_within(new, old):
+        key_privileges.check_networks(new, holder)
 
 
 def _check_earlier(old: datetime | None, new: datetime | None) -> None:
     if old and (new is None or new > old):
-        message = "An expiry can only be brought forward; rotate the key for more time."
+        message = (
+            "An expiry can only be brought forward. For more time rotate the key, with"
+            " one that lives longer."
+        )
         raise InvalidRequest(message, code="field_invalid", pointer="/expires_at")
 
 

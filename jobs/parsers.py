@@ -14,6 +14,7 @@ from rest_framework.parsers import BaseParser, DataAndFiles, MultiPartParser
 from jobs.errors import InvalidRequest, UploadTooLarge
 from jobs.strict_json import loads_strictly, pointer_to
 from jobs.uploads import CappedUploadHandler
+from jobs.whole_numbers import parse_whole_number
 
 
 class StrictJSONParser(BaseParser):
@@ -138,4 +139,4 @@ def content_length(context: Mapping[str, Any] | None) -> int:
     """Return how long the body is said to be; 0 where nothing is said."""
     request = context["request"] if context else None
     length = request.META.get("CONTENT_LENGTH") if request else ""
-    return int(length) if str(length).isdecimal() else 0
+    return parse_whole_number(str(length or "")) or 0

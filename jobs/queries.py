@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
-from django.db.models.fields.json import KeyTextTransform
+from django.db.models import F, Func, Q, QuerySet, TextField, Value
+from django.db.models.functions import Cast
 
 from jobs.errors import NotFound
 from jobs.models import Attempt, Batch, BatchState, Job, Tenant
+
+_TEXT = TextField()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,21 @@ class JobFilter:
     created_before: datetime | None = None
     # Values as text, which is how a query string has them.
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class MetadataText(Func):
+    """A value of a job's metadata as text, by its name.
+
+    ``->>`` with a text: Django's own transform takes a name of digits for the index of
+    an array, and fails for one that no integer holds.
+    """
+
+    template = "(%(expressions)s)"
+    arg_joiner = " ->> "
+
+    def __init__(self, name: str) -> None:
+        text = Value(name, output_field=TextField())
+        super().__init__(F("metadata"), Cast(text, TextField()), output_field=_TEXT)
 
 
 def get_job(*, tenant: Tenant, job_id: UUID) -> Job:
@@ -47,7 +64,7 @@ def find_jobs(*, tenant: Tenant, wanted: JobFilter) -> QuerySet[Job]:
     jobs = visible(Job.objects.filter(_conditions(wanted), tenant=tenant))
     for number, (key, value) in enumerate(wanted.metadata.items()):
         name = f"metadata_{number}"
-        jobs = jobs.alias(**{name: KeyTextTransform(key, "metadata")})
+        jobs = jobs.alias(**{name: MetadataText(key)})
         jobs = jobs.filter(**{name: value})
     return jobs
 

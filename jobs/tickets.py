@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
+from django.db import transaction
+
 from jobs.models import ApiKey, StreamTicket, Tenant
 
 PREFIX = "st_"
@@ -31,16 +33,22 @@ def create_ticket(
 
 
 def redeem_ticket(text: str, *, now: datetime) -> StreamTicket | None:
-    """Use a ticket up and return it; None if it is unknown, used or too old."""
+    """Use a ticket up and return it; None if it is unknown, used or too old.
+
+    Its draft is returned and no longer stored: from now on it is the job's, and is
+    erased with the job.
+    """
     fresh = StreamTicket.objects.filter(
         digest=_digest(text), used_at=None, expires_at__gt=now
     )
-    # Two at once: the row's lock lets one of them through.
-    if not fresh.update(used_at=now):
-        return None
-    return StreamTicket.objects.select_related("tenant", "api_key__tenant").get(
-        digest=_digest(text)
-    )
+    with transaction.atomic():
+        # Two at once: the row's lock lets one of them through.
+        locked = fresh.select_for_update(of=("self",))
+        ticket = locked.select_related("tenant", "api_key__tenant").first()
+        if ticket:
+            used = StreamTicket.objects.filter(pk=ticket.pk)
+            used.update(used_at=now, draft={})
+    return ticket
 
 
 def forget_tickets(*, before: datetime) -> int:

@@ -54,7 +54,8 @@ class JobList(ApiView):
     def post(self, request: Request) -> Response:
         """Submit a job: by URL as JSON, or with its file as multipart/form-data."""
         now = timezone.now()
-        caller = caller_of(request)
+        # Headers first: what they cost to read is not paid with a job each time.
+        caller, preferred = caller_of(request), _read_preferences(request)
         with under_way.keep_repeats_out(
             tenant=caller.tenant,
             route="submit",
@@ -69,7 +70,9 @@ class JobList(ApiView):
                 answer=accepted,
                 now=now,
             )
-        return _respond_when_preferred(request, answer, replayed=replayed)
+        return _respond_when_preferred(
+            request, answer, preferred=preferred, replayed=replayed
+        )
 
     @extend_schema(**schema.LIST)
     def get(self, request: Request) -> Response:
@@ -186,11 +189,14 @@ def accepted(job: Job) -> Answer:
     )
 
 
+def _read_preferences(request: Request) -> Preferences:
+    return Preferences.parse(request.headers.get(preferences.HEADER, ""))
+
+
 def _respond_when_preferred(
-    request: Request, answer: Answer, *, replayed: bool
+    request: Request, answer: Answer, *, preferred: Preferences, replayed: bool
 ) -> Response:
     """Answer with the finished job if the caller waits for it and it ends in time."""
-    preferred = Preferences.parse(request.headers.get(preferences.HEADER, ""))
     seconds, job_id = preferred.wait_seconds, UUID(answer.body["id"])
     tenant = tenant_of(request)
     if seconds and waiting.wait_for_end(job_id, tenant_id=tenant.pk, seconds=seconds):

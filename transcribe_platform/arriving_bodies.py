@@ -13,6 +13,7 @@ from django.db import connection
 
 from jobs import lent_threads
 from jobs.errors import ServiceUnavailable
+from jobs.whole_numbers import parse_whole_number
 
 # Where the environment tells whose request it is, once that is known.
 TENANT = "transcribe.tenant"
@@ -41,7 +42,7 @@ class ArrivingBody:
     def __init__(self, stream: Any, environ: dict[str, Any]) -> None:
         length = environ.get("CONTENT_LENGTH") or ""
         self._stream, self._environ = stream, environ
-        self._left = int(length) if length.isdecimal() else 0
+        self._left = parse_whole_number(length) or 0
         self._inside: Any = None
 
     def read(self, size: int = -1) -> bytes:

@@ -12,6 +12,7 @@ _unguarded: Any = get_asgi_application()
 # Only now are the apps there that they import.
 from jobs import tracing  # noqa: E402
 from transcribe_platform.body_guard import BodyGuard  # noqa: E402
+from transcribe_platform.head_limits import AsgiHeadLimits  # noqa: E402
 from workers import garbage  # noqa: E402
 from workers.events import shutdown  # noqa: E402
 from workers.live import endpoint  # noqa: E402
@@ -24,7 +25,7 @@ garbage.settle(routes=True)
 exposition.expose(LiveDoor())
 
 
-async def application(scope: Any, receive: Any, send: Any) -> None:
+async def _serve(scope: Any, receive: Any, send: Any) -> None:
     """Serve HTTP by Django, sockets by the live door; answer the server itself."""
     if scope["type"] == "websocket":
         await endpoint.serve(scope, receive, send, django=_django)
@@ -40,3 +41,6 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return
+
+
+application = AsgiHeadLimits(_serve)

@@ -29,6 +29,7 @@ from jobs.errors import (
     UploadTooLarge,
 )
 from jobs.uploads import FORM_OVERHEAD_BYTES
+from jobs.whole_numbers import parse_whole_number
 from transcribe_platform.exception_handler import handle
 from transcribe_platform.static_files import POLICY
 from transcribe_platform.throttling import GuardedAuthentication
@@ -52,7 +53,7 @@ class BodyGuard:
             return
         request = ASGIRequest(scope, io.BytesIO())
         announced = request.META.get("CONTENT_LENGTH", "")
-        length = int(announced) if announced.isdecimal() else None
+        length = parse_whole_number(announced)
         refusal = None
         if length is not None and length > settings.JSON_MAX_BYTES:
             refusal = await sync_to_async(_refuse, thread_sensitive=False)(

@@ -27,7 +27,10 @@ _LIMITS = {
     "maxProperties": "at most {} keys",
     "default": "default {}",
 }
-_CODE = re.compile(r"(`+)(?P<code>.+?)\1|\[(?P<text>[^]]+)\]\((?P<url>/[^)]*)\)")
+_CODE = re.compile(
+    r"(?P<ticks>`{1,2}+)(?P<code>[^`\n]++)(?P=ticks)"
+    r"|\[(?P<text>[^]\[]++)\]\((?P<url>/[^)]*+)\)"
+)
 
 
 def format_text(text: str) -> SafeString:

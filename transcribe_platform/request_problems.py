@@ -47,6 +47,20 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         "Send it from one of those, or change the key's `allowed_ips`.",
     ),
     (
+        *("allowed_ips_exceeded", 403, "More addresses than the key has"),
+        "The key that asks is bound to addresses, and the key that it creates, changes"
+        " or rotates would be usable from others.",
+        "Give `allowed_ips` within those of the key that asks, or use a key that is not"
+        " bound to addresses.",
+    ),
+    (
+        *("expires_at_exceeded", 403, "A longer life than the key has"),
+        "The key that asks expires, and the key that it creates or rotates would expire"
+        " later or never.",
+        "Give an expiry no later than that of the key that asks, or use a key that"
+        " lives longer.",
+    ),
+    (
         *("origin_not_allowed", 403, "Not from this page"),
         "A page of another origin tried to open a live session.",
         "The operator lists the origin in `LIVE_ALLOWED_ORIGINS`.",
@@ -395,6 +409,18 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         "Ask for a part that is there, or without `Range` for all.",
     ),
     # --- its size and kind
+    (
+        *("uri_too_long", 414, "The address is too long"),
+        "A path has at most 2,048 bytes, a query string at most 32,768.",
+        "Send less in the query string: `POST /v1/jobs` takes options in its body.",
+    ),
+    (
+        *("header_fields_too_large", 431, "The headers are too large"),
+        "A request has at most 100 header fields of 32,768 bytes together; one field"
+        " has at most 8,192, `Cookie` 4,096 and `Content-Type` 1,024. `detail` says"
+        " which limit it was.",
+        "Send fewer or shorter header fields.",
+    ),
     (
         *("length_required", 411, "Length required"),
         "The body came in chunks, without a `Content-Length`.",

@@ -9,10 +9,11 @@ _django = get_wsgi_application()
 
 # Only now are the settings there that it reads.
 from transcribe_platform.arriving_bodies import ArrivingBodies  # noqa: E402
+from transcribe_platform.head_limits import WsgiHeadLimits  # noqa: E402
 from workers import draining, garbage  # noqa: E402
 from workers.monitoring import exposition  # noqa: E402
 
 draining.hear_granian_first()
 garbage.settle(routes=True)
 exposition.expose()
-application = ArrivingBodies(_django)
+application = WsgiHeadLimits(ArrivingBodies(_django))

@@ -179,10 +179,14 @@ def _candidates(
     if config in search_languages.CUT_IN_FRONT or not lexemes:
         return different
     initials = "".join({_initial(lexeme.text) for lexeme in lexemes}) or "\0"
+    return build_candidate_pattern(initials).findall("\n".join(different))
+
+
+def build_candidate_pattern(initials: str) -> re.Pattern[str]:
+    """Return the pattern of a line that begins with one of the initials, or may."""
     # An accent may be lost on the way to a lexeme.
-    begun = rf"[^\w\n]*(?:[{re.escape(initials)}]|[^\x00-\x7f])"
-    pattern = re.compile(f"^(?:{begun}|{_JOINED})[^\n]*$", re.MULTILINE | re.IGNORECASE)
-    return pattern.findall("\n".join(different))
+    begun = rf"[^\w\n]*+(?:[{re.escape(initials)}]|[^\x00-\x7f])"
+    return re.compile(f"^(?:{begun}|{_JOINED})[^\n]*$", re.MULTILINE | re.IGNORECASE)
 
 
 def _initial(word: str) -> str:

@@ -13,7 +13,7 @@ _BEFORE, _AFTER = 8, 16
 _CHARACTERS = 3
 # Of one transcript; who says a word oftener is shown by the first of them.
 _MOST_HITS = 2000
-_BARE = re.compile(r"^(\W*)(.*?)(\W*)$", re.DOTALL)
+_WORD_CHARACTER = re.compile(r"\w")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ def _parts(
         if not is_hit:
             around += text
             continue
-        before, match, after = _BARE.fullmatch(text).groups()  # type: ignore[union-attr]
+        before, match, after = _split_punctuation(text)
         if around + before:
             yield Part(text=around + before)
         start = word_times.start_of(starts, indexes[0])
@@ -108,3 +108,16 @@ def _parts(
         around = after
     if around:
         yield Part(text=around)
+
+
+def _split_punctuation(text: str) -> tuple[str, str, str]:
+    """Return what stands before the first word character, up to the last, and after.
+
+    Two searches, one from each end: a pattern for all three parts would try each end
+    again for each start.
+    """
+    if not (first := _WORD_CHARACTER.search(text)):
+        return text, "", ""
+    last = _WORD_CHARACTER.search(text[::-1])
+    end = len(text) - last.start() if last else len(text)
+    return text[: first.start()], text[first.start() : end], text[end:]

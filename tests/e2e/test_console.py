@@ -111,6 +111,65 @@ def test_the_key_is_taken_from_the_address_and_kept_in_this_tab_alone(console):
     other.wait_for_selector("#key")
 
 
+def make_link_of_another_account(console):
+    """Return a link's fragment with a key of the same tenant, named otherwise."""
+    made = console.page.evaluate(
+        "async (key) => (await fetch('/v1/api-keys', { method: 'POST', headers: {"
+        " Authorization: `Bearer ${key}`, 'Content-Type': 'application/json' },"
+        " body: JSON.stringify({ name: 'of a link', scopes: ['jobs:read'] }) })).json()",
+        console.ready["api_key"],
+    )
+    return made["key"]
+
+
+def key_in_use(page):
+    return page.evaluate("Object.values({...sessionStorage})[0]")
+
+
+def test_a_link_replaces_the_account_in_use_only_when_that_is_confirmed(console):
+    page, own = console.page, console.ready["api_key"]
+    console.sign_in()
+    offered = make_link_of_another_account(console)
+    console.open("#/jobs")
+    dialog = page.get_by_role("dialog", name="Switch to another account?")
+
+    console.open(f"#key={offered}")  # within the page
+
+    expect(dialog).to_contain_text("of a link")
+    assert key_in_use(page) == own
+    assert page.url.endswith("/console/#/jobs")
+    expect(page.get_by_role("button", name="Stay signed in")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    assert key_in_use(page) == own
+
+    page.goto("about:blank")
+    console.open(f"#key={offered}")  # as a page of its own
+
+    expect(dialog).to_be_visible()
+    assert page.url.endswith("/console/")
+    page.get_by_role("button", name="Stay signed in").click()
+    expect(dialog).to_have_count(0)
+    assert key_in_use(page) == own
+
+    console.open("#key=tp_live_wrong")
+    expect(page.locator(".note")).to_contain_text("not valid")
+    assert key_in_use(page) == own
+    console.said.clear()  # the browser's own line about the 401
+
+    console.open(f"#key={own}")  # the same account: nothing to ask
+    page.wait_for_selector(".record")
+    expect(dialog).to_have_count(0)
+
+    console.open(f"#key={offered}")
+    page.get_by_role("button", name="Switch account").click()
+    expect(dialog).to_have_count(0)
+    page.wait_for_function(
+        "key => Object.values({...sessionStorage})[0] === key", arg=offered
+    )
+    assert console.said == []
+
+
 def test_an_upload_goes_its_way_and_a_click_on_a_word_plays_it(console):
     page = console.page
     console.sign_in()

@@ -1,5 +1,6 @@
 """Rows for people: a table at a terminal, tabs between columns in a pipe."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -66,7 +67,7 @@ def length(seconds: float | None) -> str:
 def moment_of(text: str, *, now: datetime) -> str:
     """Return a time for the API: as it is, or so long ago (15m, 2h, 3d)."""
     units = {"m": 60, "h": 3600, "d": 86400}
-    if text[:-1].isdigit() and text[-1:] in units:
+    if re.fullmatch(r"[0-9]{1,6}[mhd]", text):
         ago = int(text[:-1]) * units[text[-1]]
         return datetime.fromtimestamp(now.timestamp() - ago, UTC).isoformat()
     try:

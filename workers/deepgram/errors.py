@@ -5,6 +5,7 @@ Statuses and texts: https://developers.deepgram.com/docs/errors. Two envelopes e
 """
 
 import json
+import math
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -103,9 +104,11 @@ def parse_retry_after(value: str) -> float | None:
     except ValueError:
         try:
             moment = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):  # the latter for a year of twenty digits
             return None
         seconds = (moment - timezone.now()).total_seconds() if moment.tzinfo else 0.0
+    if math.isnan(seconds):
+        return None
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
 
 

@@ -6,6 +6,7 @@ https://developers.deepgram.com/reference/manage/requests/list
 """
 
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -91,8 +92,8 @@ def _close(attempt: Attempt, entry: dict[str, Any] | None, *, now: datetime) -> 
     facts: dict[str, Any] = {"error_code": NEVER_ARRIVED, "cost_estimate": 0}
     outcome = Attempt.Outcome.ERROR
     if entry:
-        status = int(entry.get("code") or 0)
-        seconds = float(_details(entry).get("duration") or 0)
+        status = int(_number_of(entry.get("code")))
+        seconds = _number_of(_details(entry).get("duration"))
         well = status == 200  # noqa: PLR2004
         outcome = Attempt.Outcome.OK if well else Attempt.Outcome.ERROR
         facts = {
@@ -110,6 +111,15 @@ def _close(attempt: Attempt, entry: dict[str, Any] | None, *, now: datetime) -> 
     with transaction.atomic():
         if unknown.update(outcome=outcome, reconciled_at=now, **facts):
             quotas.count_late(attempt)
+
+
+def _number_of(value: Any) -> float:
+    """Return a number of the log; 0 for what is none, or is not finite."""
+    try:
+        number = float(value or 0)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    return number if math.isfinite(number) else 0.0
 
 
 def _details(entry: dict[str, Any]) -> dict[str, Any]:

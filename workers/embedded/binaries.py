@@ -158,5 +158,5 @@ def _version(program: Path) -> int | None:
         ).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
-    found = re.search(r"(\d+)\.\d", answer)
+    found = re.search(r"(?<!\d)(\d++)\.\d", answer)
     return int(found[1]) if found else None

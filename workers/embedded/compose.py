@@ -19,7 +19,9 @@ COMPOSE = ROOT / "docker-compose.yml"
 HAPROXY = ROOT / "deploy" / "haproxy" / "haproxy.cfg"
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
-_TEMPLATE = re.compile(r'( +)server-template (\w+) \d+ "[\w.]+:\d+" resolvers \w+\n')
+_TEMPLATE = re.compile(
+    r'(?<! )( ++)server-template (\w++) \d++ "[\w.]++:\d++" resolvers \w++\n'
+)
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 

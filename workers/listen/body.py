@@ -8,6 +8,7 @@ from rest_framework.parsers import BaseParser
 
 from jobs import uploads
 from jobs.parsers import refuse_cut_body
+from jobs.whole_numbers import parse_whole_number
 
 FILE = "file"
 _PIECE_BYTES = 1024**2
@@ -27,7 +28,7 @@ class RawAudioParser(BaseParser):
         """Return the file; raises InvalidRequest or UploadTooLarge."""
         meta = parser_context["request"].META if parser_context else {}
         length = str(meta.get("CONTENT_LENGTH") or "0")
-        expected = int(length) if length.isdecimal() else 0
+        expected = parse_whole_number(length) or 0
         uploads.check_size(expected)
         file = uploads.IncomingFile("audio", media_type or "")
         try:

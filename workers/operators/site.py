@@ -23,6 +23,8 @@ PANELS = [
     ("tenants", "Top tenants", "today, by audio"),
     ("cost", "Cost by hour", "today in UTC, by the price list"),
 ]
+# Django's route to an object on the customer's site.
+_SITE = "view_on_site"
 
 
 class OperatorsSite(AdminSite):
@@ -44,7 +46,10 @@ class OperatorsSite(AdminSite):
                 name="figures_today",
             ),
         ]
-        return [*own, *super().get_urls()]
+        # No model here has a page of its own; and the pattern of that route,
+        # `r/<path>/<path>/`, takes quadratic time on a long path.
+        django = [it for it in super().get_urls() if getattr(it, "name", "") != _SITE]
+        return [*own, *django]
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -16,6 +16,7 @@ import httpx
 from jobs import egress, probe
 from jobs.addresses import EgressAllow, EgressProxy
 from jobs.errors import PlatformError
+from jobs.whole_numbers import parse_whole_number
 from workers import network
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ LOOK_SECONDS = 4.0
 HEAD_BYTES = 256 * 1024
 TAIL_BYTES = 64 * 1024
 MAX_BYTES = 2 * 1024**3  # Deepgram's own limit
-_RANGE = re.compile(r"bytes \d+-\d+/(\d+)")
+_RANGE = re.compile(r"bytes [0-9]+-[0-9]+/([0-9]+)")
 _HEADERS = {
     "accept-encoding": "identity",
     "user-agent": "transcription-platform-probe/1",
@@ -75,7 +76,7 @@ def _get(url: str, wanted: str, *, most: int) -> _Part:
         response.close()
     stated = _RANGE.fullmatch(response.headers.get("content-range", ""))
     length = stated[1] if stated else response.headers.get("content-length", "")
-    total = int(length) if length.isdecimal() else None
+    total = parse_whole_number(length)
     return _Part(content=bytes(content[:most]), total=total)
 
 

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from jobs import audit, dispatch
+from jobs.addresses import is_same_origin
 from jobs.errors import Conflict, InvalidRequest, NotFound
 from jobs.intake import Caller
 from jobs.models import Tenant
@@ -63,7 +64,10 @@ def create_endpoint(*, once: Once, fields: Mapping[str, Any], secret: str) -> An
 def update_endpoint(
     *, caller: Caller, endpoint_id: UUID, fields: Mapping[str, Any], now: datetime
 ) -> WebhookEndpoint:
-    """Change what is named. A new URL, or being switched on, begins a new record."""
+    """Change what is named. A new URL, or being switched on, begins a new record.
+
+    A URL of another origin drops the headers that do not come with it.
+    """
     with transaction.atomic():
         endpoint = _lock_endpoint(caller.tenant, endpoint_id)
         changed = _apply(endpoint, fields)
@@ -197,10 +201,16 @@ def _lock_endpoint(tenant: Tenant, endpoint_id: UUID) -> WebhookEndpoint:
 
 
 def _apply(endpoint: WebhookEndpoint, fields: Mapping[str, Any]) -> set[str]:
-    """Write the fields into the instance; return the names of those that changed."""
-    fields = dict(fields)
-    if "headers" in fields:
-        fields["headers"] = _merge_headers(endpoint.headers, fields["headers"])
+    """Write the fields into the instance; return the names of those that changed.
+
+    Header values are secrets of the receiver: with a URL of another scheme, host or
+    port only those stay that come with it.
+    """
+    fields, kept = dict(fields), endpoint.headers
+    if "url" in fields and not is_same_origin(endpoint.url, fields["url"]):
+        kept = {}
+    if "headers" in fields or kept != endpoint.headers:
+        fields["headers"] = _merge_headers(kept, fields.get("headers", {}))
     changed = {n for n, value in fields.items() if getattr(endpoint, n) != value}
     for name in changed:
         setattr(endpoint, name, fields[name])

@@ -16,7 +16,7 @@ from jobs.batches import counting
 from jobs.models import Event
 from workers.webhooks.models import WebhookDelivery, WebhookEndpoint
 
-_HOST = re.compile(r"[^:/?#]+://([^/?#]*)")
+_HOST = re.compile(r"\A[^:/?#]++://([^/?#]*+)")
 
 
 def fan_out(*, limit: int, now: datetime) -> int:

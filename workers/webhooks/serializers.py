@@ -136,7 +136,15 @@ class EndpointInput(EndpointFields, SecretInput):
 class EndpointChanges(EndpointFields):
     """A change of an endpoint: what is not named stays."""
 
-    url = TextField(required=False, trim_whitespace=False, max_length=2048)
+    url = TextField(
+        required=False,
+        trim_whitespace=False,
+        max_length=2048,
+        help_text=(
+            "With another scheme, host or port only those headers stay that are sent in"
+            " the same request."
+        ),
+    )
     headers = HeaderChangesField(required=False, allow_null=True)
     enabled = TrueFalseField(required=False, source="is_enabled")
 

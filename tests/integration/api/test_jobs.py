@@ -233,6 +233,18 @@ def test_jobs_are_filtered(api):
     assert found("metadata.nothing=7") == set()
 
 
+@pytest.mark.parametrize("name", ["5", "-1", "0", "007", "9" * 30, "9" * 5000, "a'b"])
+def test_metadata_is_filtered_by_names_that_look_like_an_index(api, name):
+    tagged = make_job(api.tenant, metadata={name: "x", "z": "y"})
+    make_job(api.tenant, metadata={f"{name}0": "x"})
+    make_job(api.tenant, metadata={"z": "x"})
+
+    answer = api.get(f"/v1/jobs?metadata.{name}=x")
+
+    assert ids(answer) == [str(tagged.pk)]
+    assert ids(api.get(f"/v1/jobs?metadata.{name}=y")) == []
+
+
 def test_a_page_costs_one_query_however_long_it_is(api, django_assert_num_queries):
     for _ in range(5):
         make_job(api.tenant, status="processing")

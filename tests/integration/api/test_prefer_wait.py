@@ -55,6 +55,18 @@ def end(to=JobStatus.CANCELED, **changes):
     return move_job(Job.objects.get(), to, **changes)
 
 
+def test_the_header_is_read_before_a_job_is_made(api, monkeypatch):
+    def fail(_header):
+        raise RuntimeError
+
+    monkeypatch.setattr("jobs.views.Preferences.parse", fail)
+
+    answer = api.post("/v1/jobs", BODY, {"Prefer": "wait=1"})
+
+    assert answer.status_code == 500
+    assert not Job.objects.exists()
+
+
 @pytest.mark.parametrize(
     ("to", "changes"),
     [

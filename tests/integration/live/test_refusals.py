@@ -10,8 +10,8 @@ from django.test import Client
 from django.utils import timezone
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from jobs import tickets
-from jobs.models import Attempt, Job
+from jobs import erasure, tickets
+from jobs.models import Attempt, Job, StreamTicket
 from tests.factories import make_key
 from tests.integration.live.conftest import RAW, make_ticket
 from workers.embedded.processes import wait_until
@@ -109,6 +109,11 @@ def test_a_ticket_opens_one_session_as_it_was_asked_for(me):
     assert job.api_key == me.key
     assert refused(me.connect(key="", ticket=text, **RAW)) == (401, "ticket_invalid")
     assert Job.objects.count() == 1
+    # The draft is the job's alone, so that erasing the job leaves none of it.
+    assert StreamTicket.objects.get().draft == {}
+    erasure.erase_job(job=job, actor="t", now=timezone.now())
+    job.refresh_from_db()
+    assert job.metadata == {}
 
 
 def test_a_revoked_keys_ticket_opens_nothing(me):

@@ -41,6 +41,21 @@ def test_a_ticket_opens_one_socket(door):
     assert tickets.redeem_ticket(text, now=now) is None
 
 
+def test_a_used_ticket_keeps_no_draft(door):
+    now = timezone.now()
+    draft = {"metadata": {"patient": "Jane Doe"}, "mode": "live"}
+    _, text = tickets.create_ticket(
+        tenant=door.api.tenant, api_key=door.api.key, draft=draft, now=now
+    )
+
+    used = tickets.redeem_ticket(text, now=now)
+
+    assert used is not None
+    assert used.draft == draft
+    row = StreamTicket.objects.get()
+    assert (row.draft, row.used_at) == ({}, now)
+
+
 def test_a_ticket_is_worth_nothing_after_its_minute_or_made_up(door):
     now = timezone.now()
     _, text = make(door, now)

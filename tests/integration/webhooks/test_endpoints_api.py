@@ -342,7 +342,11 @@ def test_reading_needs_one_scope_and_writing_the_other(api):
 def test_what_is_named_changes_and_the_rest_stays(api):
     endpoint = create(api, description="old", headers={"X-A": "1"}, payload="thin")
     endpoint.pop("secret")
-    changes = {"url": "https://example.org/", "max_concurrent": 1, "event_types": []}
+    changes = {
+        "url": "https://example.com/other",
+        "max_concurrent": 1,
+        "event_types": [],
+    }
 
     answer = ask(api, "PATCH", one(endpoint), changes)
 
@@ -381,6 +385,41 @@ def test_headers_are_set_and_removed_one_by_one(api):
     }
     emptied = ask(api, "PATCH", one(endpoint), {"headers": None}).json()
     assert emptied["header_names"] == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_kept"),
+    [
+        (URL, "https://example.com/other?x=1", True),
+        (URL, "https://EXAMPLE.com:443/hooks", True),
+        (URL, "https://other.example.com/hooks", False),
+        (URL, "https://example.com:8443/hooks", False),
+        (URL, "https://example.org/hooks", False),
+        ("http://10.0.0.9:80/hooks", "https://10.0.0.9:80/hooks", False),
+    ],
+)
+def test_a_url_of_another_host_drops_the_headers(api, settings, old, new, is_kept):
+    settings.EGRESS_ALLOW = ["10.0.0.9"]
+    endpoint = create(api, url=old, headers={"Authorization": "Bearer hidden"})
+
+    changed = ask(api, "PATCH", one(endpoint), {"url": new}).json()
+
+    row = WebhookEndpoint.objects.get()
+    assert changed["header_names"] == (["Authorization"] if is_kept else [])
+    assert (row.url, bool(row.headers)) == (new, is_kept)
+
+
+def test_headers_sent_with_the_url_of_another_host_are_the_only_ones(api):
+    endpoint = create(api, headers={"X-Old": "1", "X-Both": "1"})
+    new = {"url": "https://example.org/", "headers": {"X-Both": "2", "X-New": "3"}}
+
+    changed = ask(api, "PATCH", one(endpoint), new).json()
+
+    row = WebhookEndpoint.objects.get()
+    assert changed["header_names"] == ["X-Both", "X-New"]
+    assert secrets.decrypt_headers(row.headers) == {"X-Both": "2", "X-New": "3"}
+    event = Event.objects.filter(type="webhook_endpoint.updated").get()
+    assert event.data["fields"] == ["headers", "url"]
 
 
 def test_an_eleventh_header_is_refused(api):

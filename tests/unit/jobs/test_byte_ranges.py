@@ -37,6 +37,8 @@ def test_a_range_is_read(header, first, length):
         "bytes=٣-٤",
         "bytes=-99",
         f"bytes={'9' * 19}-",
+        f"bytes={'9' * 5000}-",
+        f"bytes={' ' * 16_000}x",
     ],
 )
 def test_what_is_no_range_of_ours_is_the_whole(header):

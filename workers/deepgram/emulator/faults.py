@@ -61,7 +61,7 @@ _NAMES = "|".join(kind.value for kind in Kind if kind is not Kind.STATUS)
 _TAG = re.compile(
     rf"(?:(?P<status>[2-5]\d\d)(?P<alternate>alt)?"
     rf"|(?P<kind>{_NAMES})(?P<value>\d+(?:\.\d+)?)?(?P<counted>m)?)"
-    r"(?:x(?P<times>\d+))?(?:ra(?P<retry_after>\d+(?:\.\d+)?))?"
+    r"(?:x(?P<times>\d{1,9}))?(?:ra(?P<retry_after>\d+(?:\.\d+)?))?"
 )
 _MATCHABLE = frozenset({"tag", "path", "model", "url"})
 _RULE_FIELDS = frozenset(

@@ -31,12 +31,24 @@ export function setKey(text) {
   else sessionStorage.removeItem(KEY);
 }
 
-/** Take a key from the address (`#key=…`), so that it stays in no history. */
+export const isInUse = (text) => key === text;
+
+/** Return the key of the address (`#key=…`), and take it out, so that it stays in no history. */
 export function takeKeyFromAddress() {
   const found = new URLSearchParams(location.hash.replace(/^#/, "")).get("key");
-  if (!found) return;
-  setKey(found.trim());
+  if (!found) return "";
   history.replaceState(null, "", location.pathname + location.search);
+  return found.trim();
+}
+
+/** Return the account that another key opens, null where it opens none. The key in use stays. */
+export async function findAccount(text) {
+  try {
+    const answer = await fetch("/v1/me", { headers: { Authorization: `Bearer ${text}` } });
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null;
+  }
 }
 
 /** Say what to do when the key is good no more. */

@@ -1,6 +1,7 @@
 /** The shell: who is here, where they are, and which view shows it. */
 
-import { get, hasKey, setKey, takeKeyFromAddress, whenRefused } from "./api.js";
+import { askToSwitch } from "./account.js";
+import { get, hasKey, isInUse, setKey, takeKeyFromAddress, whenRefused } from "./api.js";
 import { append, button, fill, h, icon } from "./dom.js";
 import { showProblem } from "./problem.js";
 import { batchesView } from "./views/batches.js";
@@ -18,6 +19,8 @@ const PLACES = [
 const THEMES = [["", "auto", "As the system has it"], ["light", "sun", "Light"], ["dark", "moon", "Dark"]];
 const app = document.getElementById("app");
 let leaving = new AbortController();
+// The account of the key in use, as /v1/me shows it.
+let account = null;
 
 /** Show what the address names. */
 function route({ focus = true } = {}) {
@@ -99,8 +102,16 @@ async function enter() {
     if (problem.status !== 401) showGate(problem);
     return;
   }
+  account = me;
   showShell(me);
   route({ focus: false });
+}
+
+/** Use the key of a link. In the place of another key only if the user confirms it. */
+async function offer(offered) {
+  if (hasKey() && !isInUse(offered) && !(await askToSwitch(account, offered))) return;
+  setKey(offered);
+  enter();
 }
 
 function showShell(me) {
@@ -169,12 +180,17 @@ whenRefused((problem) => {
   setKey("");
   showGate(problem);
 });
-addEventListener("hashchange", () => {
-  takeKeyFromAddress();
-  if (hasKey() && document.querySelector(".main")) route();
+addEventListener("hashchange", (event) => {
+  const offered = takeKeyFromAddress();
+  if (offered) {
+    // The address of what is still shown.
+    history.replaceState(null, "", new URL(event.oldURL).hash || location.pathname);
+    offer(offered);
+  } else if (hasKey() && document.querySelector(".main")) route();
   else if (hasKey()) enter();
 });
-takeKeyFromAddress();
 append(app, [h("p", { class: "sr", role: "status" }, "Loading…")]);
-if (hasKey()) enter();
-else showGate();
+const linked = takeKeyFromAddress();
+if (hasKey()) await enter();
+if (linked) offer(linked);
+else if (!hasKey() && !document.getElementById("key")) showGate();
