@@ -105,6 +105,11 @@ class Link:
         self._is_finishing = True
         self._work.set()
 
+    def abandon(self) -> None:
+        """Break off the call that is open, without the exchange of a close."""
+        if self._call:
+            self._call.give_up()
+
     async def wait_for_room(self) -> None:
         """Return when something has changed for a client that waits."""
         self._room.clear()
