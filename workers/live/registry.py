@@ -75,10 +75,11 @@ class Registry:
     def take_place(self, tenant: Tenant) -> None:
         """Count one more; raise ServiceUnavailable when there is no room for it.
 
-        A tenant has as large a share of a process as of a region.
+        A tenant may hold half of a process, or more if its ``max_in_flight`` is more.
         """
         most = settings.LIVE_SESSIONS_MAX
-        share = claims.share_of(most, max_in_flight=tenant.max_in_flight)
+        half = claims.share_of(most, max_in_flight=None)
+        share = max(half, tenant.max_in_flight or 0)
         with self._lock:
             is_full = self._is_shut or self._places.total() >= most
             if is_full or self._places[tenant.pk] >= share:
