@@ -58,7 +58,8 @@ def take_place(
 ) -> Region | None:
     """Take the place that the job's next claim needs; return where, or None.
 
-    ``but_in`` is a region to leave out. Raises NoUseWaiting, and of a stream ShareTaken.
+    ``but_in`` is a region to leave out. Raises NoUseWaiting, and for a stream
+    ShareTaken.
     """
     snapshot = take_snapshot(now=now)
     tenant = _check_may_have_one_more(job, snapshot)

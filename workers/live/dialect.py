@@ -118,7 +118,7 @@ _WORD = ("word", "punctuated_word", "start", "end", "confidence", "speaker", "la
 def build_transcript(message: dict[str, Any], *, channel: int) -> dict[str, Any]:
     """Return our fields of an aligned result."""
     (alternative, *_) = message["channel"]["alternatives"]
-    start = float(message["start"])
+    start = float(message["start"])  # checked when it was aligned
     return {
         "is_final": message.get("is_final") is True,
         "speech_final": message.get("speech_final") is True,

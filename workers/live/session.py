@@ -44,7 +44,8 @@ LIVE_SLACK_SECONDS = 5.0
 TEXTS = (10.0, 60.0)
 AUDIO_MESSAGES = (2000.0, 4000.0)
 AUDIO_BYTES = (4.0 * 1024**2, 8.0 * 1024**2)
-# No codec in real time sends more messages this short; a flood of them costs the others.
+# In real time no codec sends more messages this short. A flood of them is not slowed
+# down but ended: what waits in the network would keep the session for minutes.
 SMALL_BYTES = 32
 SMALL_MESSAGES = (500.0, 4000.0)
 GOODBYE_SECONDS = 2.0

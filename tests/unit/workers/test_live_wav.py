@@ -57,7 +57,13 @@ def test_a_header_is_the_same_however_it_arrives(size):
         ({"byte_rate": 0, "block": 0}, 32_000, 2),
         # ADPCM
         (
-            {"kind": 2, "sample_rate": 8000, "byte_rate": 4096, "block": 256, "bits": 4},
+            {
+                "kind": 2,
+                "sample_rate": 8000,
+                "byte_rate": 4096,
+                "block": 256,
+                "bits": 4,
+            },
             4096,
             256,
         ),
