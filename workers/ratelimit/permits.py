@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import redis
@@ -114,9 +114,9 @@ class RedisPermits:
         """
         wanted = f"{_base_of(region, Kind.STREAM)}:wanted"
         now = int(time.time() * 1000)
-        found = self._own.get(region, self._client).zrangebyscore(wanted, now, "+inf")
-        prefix = TENANT_POOL.encode()
-        return {UUID(each.removeprefix(prefix).decode()) for each in found}
+        client = self._own.get(region, self._client)
+        found = cast("list[bytes]", client.zrangebyscore(wanted, now, "+inf"))
+        return {UUID(each.decode().removeprefix(TENANT_POOL)) for each in found}
 
     def acquire(
         self, region: Region, permits: Sequence[Permit], *, at_door: bool = False
