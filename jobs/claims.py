@@ -7,7 +7,7 @@ claim costs the same whatever the backlog is.
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from itertools import compress
@@ -23,6 +23,8 @@ from jobs.in_hand import Snapshot, take_snapshot
 from jobs.models import Job, Mode, Region
 from jobs.state import JobStatus
 
+# Before a tenant's id: the pool of its streams in a region.
+TENANT_POOL = "tenant:"
 MAX_CLAIM = 500  # a tick stays short however much room there is
 _rota = Rota()
 
@@ -85,21 +87,29 @@ class Permit:
     member: str
     pools: tuple[str, ...] = ()
     kind: Kind = Kind.PRERECORDED
+    # Of a stream that is asked for: whose it is, and how many of the region's places
+    # that tenant may hold. Its pool is its tenant's.
+    tenant: UUID | None = field(default=None, compare=False)
+    share: int | None = field(default=None, compare=False)
 
 
 class Permits(Protocol):
     """The upstream's limits as one ledger: places, narrow pools, a sliding minute."""
 
     def find_room(
-        self, region: Region, *, at_door: bool = False, kind: Kind = Kind.PRERECORDED
+        self, region: Region, *, at_door: bool = False, permit: Permit | None = None
     ) -> dict[str, int]:
         """Return free places in all (key "") and in each pool; {} when it is away.
 
+        The places are those of the permit's kind, and its tenant's share is a pool.
         Whoever is not at a door leaves some to those who said that they wait there.
         """
 
     def want(self, region: Region, permit: Permit) -> None:
-        """Say that somebody waits at a door for a place, for the next two seconds."""
+        """Say that somebody waits at a door for a place, for the next two seconds.
+
+        Of a stream: that its tenant was refused one, for the next 15 seconds.
+        """
 
     def acquire(
         self, region: Region, permits: Sequence[Permit], *, at_door: bool = False
@@ -138,8 +148,22 @@ def next_permit_of(job: Job) -> Permit:
 
 def _permit_of_claim(job: Job, lease_token: int) -> Permit:
     if job.mode == Mode.LIVE:  # the narrow pools are those of prerecorded calls
-        return Permit(member=f"{job.pk}.{lease_token}", kind=Kind.STREAM)
+        return Permit(
+            member=f"{job.pk}.{lease_token}",
+            pools=(f"{TENANT_POOL}{job.tenant_id}",),
+            kind=Kind.STREAM,
+        )
     return build_permit(job.pk, lease_token, job.lane)
+
+
+def share_of(places: int, *, max_in_flight: int | None) -> int:
+    """Return how many of so many places for streams one tenant may hold. Pure.
+
+    Half of them, or what its ``max_in_flight`` says.
+    """
+    if max_in_flight is None:
+        return max(1, places // 2)
+    return min(max_in_flight, places)
 
 
 def claim_all(

@@ -5,6 +5,7 @@ claims are ``jobs.claims``.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from django.db import transaction
@@ -12,11 +13,26 @@ from django.db.models import F
 from django.utils import timezone
 
 from jobs import lanes, services
-from jobs.claims import Kind, Permit, Permits, find_open_regions, next_permit_of
+from jobs.claims import (
+    Kind,
+    Permit,
+    Permits,
+    find_open_regions,
+    next_permit_of,
+    share_of,
+)
 from jobs.errors import StaleJobState
 from jobs.in_hand import Snapshot, take_snapshot
 from jobs.models import Attempt, Job, Mode, Region, Tenant
 from jobs.state import JobStatus
+
+
+class ShareTaken(Exception):
+    """The tenant has as many streams as it may; those of others have room."""
+
+    def __init__(self, share: int) -> None:
+        super().__init__(share)
+        self.share = share
 
 
 class NoUseWaiting(Exception):
@@ -42,25 +58,51 @@ def take_place(
 ) -> Region | None:
     """Take the place that the job's next claim needs; return where, or None.
 
-    ``but_in`` is a region to leave out. Raises NoUseWaiting.
+    ``but_in`` is a region to leave out. Raises NoUseWaiting, and for a stream
+    ShareTaken.
     """
     snapshot = take_snapshot(now=now)
-    _check_may_have_one_more(job, snapshot)
-    permit = next_permit_of(job)
-    rooms = {}
+    tenant = _check_may_have_one_more(job, snapshot)
+    asked = {}
+    rooms: list[Mapping[str, int]] = []
     for region in find_regions_for(job, snapshot, now=now):
         if region.name == but_in:
             continue
-        rooms[region] = permits.find_room(region, at_door=True, kind=permit.kind)
-        if _is_full(region, snapshot, permit) or not _has_room(rooms[region], permit):
+        asked[region] = permit = _permit_in(region, job, tenant)
+        rooms.append(permits.find_room(region, at_door=True, permit=permit))
+        if _is_full(region, snapshot, permit) or not _has_room(rooms[-1], permit):
             continue
         if permits.acquire(region, [permit], at_door=True)[0]:
             return region
-    if not any(rooms.values()):  # no region is open to it, or no ledger answers
+    if not any(rooms):  # no region is open to it, or no ledger answers
         raise NoUseWaiting
-    for region in rooms:
+    if job.mode == Mode.LIVE:
+        _note_refusal(asked, snapshot, permits=permits, moves=bool(but_in))
+        return None
+    for region, permit in asked.items():
         permits.want(region, permit)
     return None
+
+
+def _note_refusal(
+    asked: Mapping[Region, Permit], snapshot: Snapshot, *, permits: Permits, moves: bool
+) -> None:
+    """Say where a stream was refused; raise ShareTaken if others would have a place.
+
+    A refusal ends sessions without audio. So it counts only where the region is full,
+    not by its own tenant, and not for a session that has a place elsewhere.
+    """
+    shares = []
+    for region, permit in asked.items():
+        room = permits.find_room(region, at_door=True, permit=permit)
+        is_full = snapshot.count_in(region, live=True) >= region.max_streams
+        has_share = _has_its_share(region, snapshot, permit, room)
+        if has_share and not is_full and room.get("", 0) > 0:
+            shares.append(permit.share or 0)
+        elif is_full and not has_share and not moves:
+            permits.want(region, permit)
+    if shares:
+        raise ShareTaken(max(shares))
 
 
 def find_regions_for(job: Job, snapshot: Snapshot, *, now: datetime) -> list[Region]:
@@ -74,7 +116,28 @@ def find_regions_for(job: Job, snapshot: Snapshot, *, now: datetime) -> list[Reg
     ]
 
 
-def _check_may_have_one_more(job: Job, snapshot: Snapshot) -> None:
+def _permit_in(region: Region, job: Job, tenant: Tenant) -> Permit:
+    """Return the permit of the job's next claim; a stream's with its tenant's share."""
+    permit = next_permit_of(job)
+    if permit.kind != Kind.STREAM:
+        return permit
+    share = share_of(region.max_streams, max_in_flight=tenant.max_in_flight)
+    return replace(permit, tenant=tenant.pk, share=share)
+
+
+def _has_its_share(
+    region: Region, snapshot: Snapshot, permit: Permit, room: Mapping[str, int]
+) -> bool:
+    """Tell whether a tenant has all streams of a region that it may have.
+
+    By the rows, too: Redis may have forgotten places.
+    """
+    held = snapshot.count_in(region, live=True, tenant_id=permit.tenant)
+    by_rows = permit.share is not None and held >= permit.share
+    return by_rows or any(room.get(pool, 1) <= 0 for pool in permit.pools)
+
+
+def _check_may_have_one_more(job: Job, snapshot: Snapshot) -> Tenant:
     tenant = Tenant.objects.get(pk=job.tenant_id)
     limit = tenant.max_in_flight
     in_hand = snapshot.by_tenant(live=job.mode == Mode.LIVE)[tenant.pk]
@@ -82,12 +145,14 @@ def _check_may_have_one_more(job: Job, snapshot: Snapshot) -> None:
     has_all = limit is not None and in_hand - is_one_of_them >= limit
     if (tenant.is_paused and not is_one_of_them) or has_all:
         raise NoUseWaiting
+    return tenant
 
 
 def _is_full(region: Region, snapshot: Snapshot, permit: Permit) -> bool:
     """Tell by the rows whether a region is full: Redis may have forgotten places."""
     if permit.kind == Kind.STREAM:
-        return snapshot.count_in(region, live=True) >= region.max_streams
+        is_full = snapshot.count_in(region, live=True) >= region.max_streams
+        return is_full or _has_its_share(region, snapshot, permit, {})
     return snapshot.count_in(region) >= region.max_concurrent
 
 

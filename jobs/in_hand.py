@@ -37,10 +37,16 @@ class Snapshot:
     streams: Counter[tuple[str, UUID, str]]
     workers: list[Worker]
 
-    def count_in(self, region: Region, *, live: bool = False) -> int:
-        """Return how many jobs the region has in hand."""
+    def count_in(
+        self, region: Region, *, live: bool = False, tenant_id: UUID | None = None
+    ) -> int:
+        """Return how many jobs the region has in hand, of all or of one tenant."""
         held = self.streams if live else self.held
-        return sum(n for (name, _, _), n in held.items() if name == region.name)
+        return sum(
+            number
+            for (name, tenant, _), number in held.items()
+            if name == region.name and tenant_id in {None, tenant}
+        )
 
     def by_tenant(self, *, live: bool = False) -> Counter[UUID]:
         """Return how many jobs each tenant has in hand, anywhere."""

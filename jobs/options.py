@@ -17,6 +17,9 @@ from jobs.strict_json import pointer_to
 MAX_ITEMS = 100
 MAX_TEXT = 1000
 MAX_TAG = 128
+# Of audio without a header; a WAV stream's header is held to the same.
+SAMPLE_RATES = range(1000, 384_000 + 1)
+CHANNELS = range(1, 64 + 1)
 
 # Returns the value as it is stored, or raises _Wrong.
 Check = Callable[[Any], Any]
@@ -265,8 +268,8 @@ OPTIONS: dict[str, Check] = {
     "encoding": _one_of(
         "linear16", "flac", "mulaw", "amr-nb", "amr-wb", "opus", "speex", "g729"
     ),
-    "sample_rate": _whole(1000, 384_000),
-    "channels": _whole(1, 64),
+    "sample_rate": _whole(SAMPLE_RATES[0], SAMPLE_RATES[-1]),
+    "channels": _whole(CHANNELS[0], CHANNELS[-1]),
 }
 
 # What only prerecorded audio can have: it needs all of it, or another model.

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from jobs import door_claims, in_hand, services, tracing
 from jobs.claims import Permits, next_permit_of
-from jobs.door_claims import NoUseWaiting
+from jobs.door_claims import NoUseWaiting, ShareTaken
 from jobs.errors import LimitExceeded, ServiceUnavailable, StaleJobState
 from jobs.models import ApiKey, Attempt, Job, Mode, Region, Tenant
 from jobs.services import JobDraft
@@ -41,6 +41,8 @@ def begin_stream(
         region = door_claims.take_place(job, permits=permits, now=now)
     except NoUseWaiting as error:
         raise _explain(job, now=now) from error
+    except ShareTaken as error:
+        raise _share_taken(error.share) from error
     if region is None:
         message = "Every place for a live session is taken."
         raise LimitExceeded(
@@ -94,7 +96,7 @@ def _take_elsewhere(job: Job, *, permits: Permits, now: datetime) -> Region | No
         return door_claims.take_place(
             job, permits=permits, now=now, but_in=job.region_id or ""
         )
-    except NoUseWaiting:
+    except (NoUseWaiting, ShareTaken):
         return None
 
 
@@ -135,9 +137,13 @@ def _explain(job: Job, *, now: datetime) -> LimitExceeded | ServiceUnavailable:
     if tenant.max_in_flight is not None:
         taken = in_hand.take_snapshot(now=now).by_tenant(live=True)[tenant.pk]
         if taken >= tenant.max_in_flight:
-            return LimitExceeded(
-                f"Your account may have {tenant.max_in_flight} live sessions at once.",
-                code="stream_limit_reached",
-                retry_after=RETRY_AFTER_SECONDS,
-            )
+            return _share_taken(tenant.max_in_flight)
     return ServiceUnavailable("No region can take a live session now.")
+
+
+def _share_taken(share: int) -> LimitExceeded:
+    return LimitExceeded(
+        f"Your account may have {share} live sessions at once.",
+        code="stream_limit_reached",
+        retry_after=RETRY_AFTER_SECONDS,
+    )

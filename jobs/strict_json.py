@@ -8,6 +8,7 @@ import math
 import re
 from typing import Any, NoReturn
 
+from jobs.bounded_json import JSONLimitExceeded, check_depth
 from jobs.errors import InvalidRequest
 
 MAX_DEPTH = 8
@@ -23,8 +24,10 @@ def loads_strictly(body: bytes, *, pointer: str = "") -> Any:
     NUL and lone surrogates. ``pointer`` is where the text stands in the request.
     """
     try:
+        # The parser recurses once a level: measured before, in linear time.
+        check_depth(body)
         parsed = _DECODER.decode(body.decode())
-    except RecursionError:
+    except JSONLimitExceeded:
         parsed = None
         _refuse_json("The JSON is nested too deeply.", pointer)
     except ValueError as error:

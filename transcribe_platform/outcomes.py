@@ -147,18 +147,27 @@ OUTCOMES: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         *("frame_too_large", "The message is too large"),
-        "A message of a live session was longer than 1 MiB.",
-        "Send audio in pieces of 20 to 250 ms.",
+        "A message of a live session was longer than 1 MiB, or a text message longer"
+        " than a command can be.",
+        "Send audio in pieces of 20 to 250 ms, as binary messages.",
     ),
     (
-        *("too_many_messages", "Too many text messages"),
-        "A live session's client sent text messages without a pause.",
-        "Send `keepalive` every few seconds, and only while there is no audio.",
+        *("too_many_messages", "Too many messages"),
+        "A live session's client sent text messages, or audio messages of a few bytes,"
+        " without a pause.",
+        "Send audio in pieces of 20 to 250 ms, and `keepalive` every few seconds while"
+        " there is no audio.",
     ),
     (
         *("stream_idle", "Nothing came"),
         "A live session's client sent nothing for too long.",
         "Send audio, or `keepalive` while there is none.",
+    ),
+    (
+        *("stream_without_audio", "No audio came"),
+        "A live session's client sent only `keepalive` messages for too long. The limit"
+        " is 10 minutes, and 60 seconds while other callers are refused a session.",
+        "Open another session when there is audio.",
     ),
     (
         *("stream_too_long", "The session is too long"),

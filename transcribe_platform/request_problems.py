@@ -515,8 +515,10 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
     ),
     (
         *("stream_limit_reached", 429, "Too many live sessions"),
-        "The tenant has as many live sessions open as it may; nothing was begun.",
-        "End one, or wait until one has ended.",
+        "The tenant has as many live sessions open as it may: half of a region's"
+        " places, or its own limit. Nothing was begun.",
+        "End a session, wait until one has ended, or ask the operator for a higher"
+        " limit.",
     ),
     (
         *("account_paused", 429, "The account is paused"),

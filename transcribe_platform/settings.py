@@ -326,6 +326,10 @@ LIVE_ALLOWED_ORIGINS = env_list("LIVE_ALLOWED_ORIGINS")
 # How long nothing may come from a client, and how long it may leave a message unread.
 LIVE_IDLE_SECONDS = env_float("LIVE_IDLE_SECONDS", 10)
 LIVE_SLOW_SECONDS = env_float("LIVE_SLOW_SECONDS", 10)
+# How long a client may only keep its session alive, without audio; the second holds
+# while callers of other tenants are refused a session.
+LIVE_KEEPALIVE_SECONDS = env_float("LIVE_KEEPALIVE_SECONDS", 600)
+LIVE_KEEPALIVE_CONTENDED_SECONDS = env_float("LIVE_KEEPALIVE_CONTENDED_SECONDS", 60)
 # The upstream: how long it may hear and say nothing, for how long another call is tried
 # for and how much audio is kept meanwhile, and how long its last words may take.
 LIVE_STALL_SECONDS = env_float("LIVE_STALL_SECONDS", 12)

@@ -14,6 +14,7 @@ import httpx
 from deepgram.core.api_error import ApiError
 
 from jobs.backoff import Failure
+from jobs.bounded_json import check_depth
 from jobs.claims import Kind
 from jobs.errors import UpstreamError
 from transcripts.backends import (
@@ -27,6 +28,8 @@ from workers.ratelimit.permits import get_permits
 
 UPLOAD_CHUNK_BYTES = 1024**2
 COOLDOWN_SECONDS = 1.0
+# Of Deepgram's document, whose own levels are a dozen.
+MAX_DEPTH = 32
 # Failures that say the upstream is unwell, whatever the job.
 UNWELL = {Failure.UNAVAILABLE, Failure.UNREACHABLE, Failure.TIMEOUT}
 
@@ -69,6 +72,8 @@ class DeepgramBackend:
             ) from error
         except network.DeadlineExceeded as error:
             raise errors.timed_out() from error
+        except RecursionError as error:  # the SDK parses the answer, too
+            raise errors.unintelligible("") from error
         except (httpx.HTTPError, h11.ProtocolError, OSError) as error:
             raise errors.broken_off(error) from error
         return self._read_answer()
@@ -98,6 +103,7 @@ class DeepgramBackend:
             raise errors.unintelligible("")
         request_id = answer.headers.get("dg-request-id", "")
         try:
+            check_depth(answer.content, MAX_DEPTH)
             document = json.loads(answer.content)
         except ValueError:
             raise errors.unintelligible(request_id) from None

@@ -4,7 +4,6 @@ Statuses and texts: https://developers.deepgram.com/docs/errors. Two envelopes e
 (``err_code``/``err_msg`` and ``category``/``message``), and gateways answer HTML.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -14,8 +13,10 @@ import httpx
 from django.utils import timezone
 
 from jobs.backoff import Failure
+from jobs.bounded_json import loads_bounded
 from jobs.errors import UpstreamError
 
+MAX_ENVELOPE = 64 * 1024
 MAX_RETRY_AFTER_SECONDS = 3600
 
 _BY_STATUS: dict[int, tuple[Failure, str]] = {
@@ -116,7 +117,7 @@ def _envelope(body: object) -> tuple[str, str]:
     """Return the code and message of either envelope, or nothing."""
     if isinstance(body, bytes | str):
         try:
-            body = json.loads(body)
+            body = loads_bounded(body, max_chars=MAX_ENVELOPE)
         except ValueError:
             return "", ""
     if not isinstance(body, dict):

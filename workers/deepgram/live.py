@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from jobs import options
 from jobs.backoff import Failure
+from jobs.bounded_json import loads_bounded
 from jobs.errors import UpstreamError
 from jobs.models import Region
 from workers.deepgram import errors
@@ -26,7 +27,8 @@ CONNECT_SECONDS = 5.0
 # A network that is gone without a word is found out by these.
 PING_SECONDS = 10.0
 CLOSE_SECONDS = 1.0
-MAX_MESSAGE_BYTES = 8 * 1024**2
+# Deepgram's own SDK takes no message over 1 MiB; the largest real ones have 50 kB.
+MAX_MESSAGE_BYTES = 512 * 1024
 _NORMAL, _POLICY, _INTERNAL = 1000, 1008, 1011
 # Nothing came from us for too long: the connection is gone, and nothing is wrong.
 IDLE = "upstream_idle"
@@ -190,7 +192,7 @@ def from_close(closed: ConnectionClosed, *, request_id: str) -> UpstreamError:
 def _parse(text: str | bytes) -> dict[str, Any] | None:
     """Return a message; what is none says nothing."""
     try:
-        message = json.loads(text)
+        message = loads_bounded(text, max_chars=MAX_MESSAGE_BYTES)
     except ValueError:
         return None
     return message if isinstance(message, dict) else None

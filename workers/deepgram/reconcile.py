@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import transaction
 
 from jobs import quotas
+from jobs.bounded_json import check_depth
 from jobs.models import Attempt, Region
 from transcripts import prices
 from workers.deepgram import client
@@ -71,7 +72,10 @@ def _read_log(
 def _answer() -> dict[str, Any]:
     """Return the last answer's JSON, which our transport kept from the SDK."""
     answer = client.take_answer()
-    document: dict[str, Any] = answer.json() if answer else {}
+    document: dict[str, Any] = {}
+    if answer:
+        check_depth(answer.content)
+        document = answer.json()
     return document
 
 

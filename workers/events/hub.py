@@ -21,7 +21,7 @@ from django.utils import timezone
 from jobs import authentication, event_stream
 from jobs.event_stream import Page, Position
 from workers.events import sse
-from workers.events.listener import End, Listener
+from workers.events.listener import CHUNK, End, Listener
 
 logger = logging.getLogger(__name__)
 
@@ -104,16 +104,18 @@ class Hub:
                 after=since,
                 limit=PAGE_ROWS,
             )
-            self._hand_out(page)
+            await self._hand_out(page)
             self.position, self._is_behind = page.upto, page.is_full
         for listener in here:
             listener.cover(since)
 
-    def _hand_out(self, page: Page) -> None:
+    async def _hand_out(self, page: Page) -> None:
         by_tenant: dict[UUID, list[Listener]] = defaultdict(list)
         for listener in self._listeners if page.told else ():
             by_tenant[listener.wanted.tenant_id].append(listener)
-        for told in page.told:
+        for number, told in enumerate(page.told, start=1):
+            if number % CHUNK == 0:  # the loop has others to serve
+                await asyncio.sleep(0)
             wanting = [it for it in by_tenant[told.tenant_id] if it.wanted.has(told)]
             encoded = sse.format_told(told) if wanting else b""  # once for all of them
             for listener in wanting:

@@ -25,7 +25,7 @@ from workers.events.hub import (
     get_hub,
     in_thread,
 )
-from workers.events.listener import End, Listener
+from workers.events.listener import CHUNK, End, Listener
 from workers.events.slots import Slot
 
 logger = logging.getLogger(__name__)
@@ -127,8 +127,10 @@ async def _missed(listener: Listener) -> AsyncGenerator[list[tuple[Told, bytes]]
         found = [told for told in page.told if listener.wanted.has(told)]
         if is_behind and not page.is_full:
             await asyncio.sleep(LOOK_SECONDS)  # the horizon went back by a little
-        if found:
-            yield [(told, sse.format_told(told)) for told in found]
+        for begin in range(0, len(found), CHUNK):
+            await asyncio.sleep(0)  # the loop has others to serve
+            part = found[begin : begin + CHUNK]
+            yield [(told, sse.format_told(told)) for told in part]
 
 
 async def _coming(listener: Listener) -> AsyncGenerator[list[tuple[Told, bytes]], None]:

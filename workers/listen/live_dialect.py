@@ -8,12 +8,14 @@ one request id, the job's, whichever call they came by. What Deepgram has no wor
 import json
 from typing import Any
 
+from jobs.bounded_json import loads_bounded
 from workers.live.dialect import Command, End, Kind, Told
 
 IDLE_REASON = (
     "Deepgram did not receive audio data or a text message within the timeout window."
     " See https://dpgr.am/net0001"
 )
+NO_AUDIO_REASON = "No audio came for too long. See https://dpgr.am/net0001"
 UNDECODABLE_REASON = (
     "DATA-0000: The payload cannot be decoded as audio."
     " It is either not audio data or is a codec unsupported by Deepgram."
@@ -29,6 +31,7 @@ _CLOSINGS: dict[str, tuple[int, str]] = {
     "canceled": (_NORMAL, "The job was canceled."),
     "shutdown": (_GOING_AWAY, "The server is going away."),
     "idle": (_INTERNAL, IDLE_REASON),
+    "no_audio": (_INTERNAL, NO_AUDIO_REASON),
     "frame_too_large": (_TOO_LARGE, ""),
     "flood": (_POLICY, ""),
     "slow_reader": (_POLICY, ""),
@@ -42,8 +45,10 @@ _COMMANDS = {
 }
 _CONFIGURE = "Configure"
 # Ends that Deepgram tells by the close code alone.
-_UNTOLD = {"stream_idle", "audio_unreadable"}
+_UNTOLD = {"stream_idle", "stream_without_audio", "audio_unreadable"}
 _MAX_ECHO = 4096
+# Room for a Configure with a hundred long key terms.
+MAX_TEXT = 64 * 1024
 
 
 class DeepgramDialect:
@@ -51,6 +56,7 @@ class DeepgramDialect:
 
     # Nothing at all, sent as audio, ends a stream there.
     empty: Command | None = Command.CLOSE
+    max_text = MAX_TEXT
 
     def __init__(self, *, created: str) -> None:
         self._created = created
@@ -77,7 +83,7 @@ class DeepgramDialect:
     def parse(self, text: str) -> Command | Told | None:
         """Return what a client says, or what it is answered; nothing ends for it."""
         try:
-            said = json.loads(text)
+            said = loads_bounded(text, max_chars=self.max_text)
         except ValueError as error:
             return _schema_error(text, f"JSON error: {error}")
         kind = said.get("type") if isinstance(said, dict) else None
@@ -85,7 +91,7 @@ class DeepgramDialect:
             return self._refuse_configure()
         if not isinstance(kind, str) or kind not in _COMMANDS:
             names = ", ".join(f"`{name}`" for name in [*_COMMANDS, _CONFIGURE])
-            wrong = f"unknown variant `{kind}`, expected one of {names}"
+            wrong = f"unknown variant `{str(kind)[:100]}`, expected one of {names}"
             return _schema_error(text, wrong)
         return _COMMANDS[kind]
 

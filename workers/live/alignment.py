@@ -8,6 +8,12 @@ whose middle lies before that was told.
 from copy import copy
 from typing import Any
 
+from jobs.options import CHANNELS
+
+_CHANNELS = range(CHANNELS[-1])
+# A message that says more, or says NaN, would be on the bill.
+_MAX_SECONDS = 7 * 86_400.0
+
 
 class Clock:
     """Where a session's channels are final, and where its connection began."""
@@ -35,8 +41,8 @@ class Clock:
         Raises KeyError, TypeError, ValueError for what is no result.
         """
         channel, self._channels = read_channel(message)
-        start = float(message["start"]) + self.offset
-        end = start + float(message["duration"])
+        start = read_seconds(message["start"]) + self.offset
+        end = start + read_seconds(message["duration"])
         (alternative, *_) = message["channel"]["alternatives"]
         words = [self._move(word) for word in alternative.get("words") or []]
         known = self._final.get(channel, 0.0)
@@ -62,7 +68,7 @@ class Clock:
         return seconds if seconds < 0 else round(seconds + self.offset, 6)
 
     def _move(self, word: dict[str, Any]) -> dict[str, Any]:
-        start, end = float(word["start"]), float(word["end"])
+        start, end = read_seconds(word["start"]), read_seconds(word["end"])
         return {
             **word,
             "start": round(start + self.offset, 6),
@@ -77,4 +83,14 @@ def read_channel(message: dict[str, Any]) -> tuple[int, int]:
         return 0, 1
     channel = int(index[0])
     total = int(index[1]) if len(index) > 1 else 1
+    if channel not in _CHANNELS or total > len(_CHANNELS):
+        raise ValueError("a channel that no stream has")
     return channel, max(total, channel + 1)
+
+
+def read_seconds(value: object) -> float:
+    """Return a time of the upstream's; raise ValueError if no stream can have it."""
+    seconds = float(value)  # type: ignore[arg-type]
+    if not 0 <= seconds <= _MAX_SECONDS:
+        raise ValueError("a time that no stream has")
+    return seconds

@@ -1,7 +1,7 @@
 """The audio that is not final yet: what is to be sent, or may have to be again. Pure.
 
-It holds so many seconds and never more than ``MAX_BYTES``. When it is full its oldest
-part goes: by then that was heard long ago, or nobody could hear it.
+It holds so many seconds, and never more than ``MAX_BYTES`` or ``MAX_PIECES``. When it
+is full its oldest part goes: by then that was heard long ago, or nobody could hear it.
 """
 
 from collections import deque
@@ -9,6 +9,8 @@ from collections import deque
 from workers.live.pieces import Piece
 
 MAX_BYTES = 8 * 1024**2
+# An object each: 30 s of the shortest messages that the session reads in that time.
+MAX_PIECES = 60_000
 # Of unsent audio: a client that is faster than the upstream waits from there on.
 UNSENT_SECONDS = 5.0
 UNSENT_BYTES = 1024**2
@@ -30,9 +32,7 @@ class Backlog:
         self._bytes += len(piece.data)
         self._unsent_bytes += len(piece.data)
         self.end = end
-        while self._bytes > MAX_BYTES or self._span() > self._seconds:
-            if len(self._pieces) == 1:
-                return
+        while len(self._pieces) > 1 and self._is_over_full():
             self._drop()
 
     def take(self) -> Piece | None:
@@ -84,7 +84,18 @@ class Backlog:
     @property
     def is_full(self) -> bool:
         """Whether the next piece would cost the oldest."""
-        return self._bytes > MAX_BYTES * 0.9 or self._span() > self._seconds * 0.9
+        return (
+            self._bytes > MAX_BYTES * 0.9
+            or self._span() > self._seconds * 0.9
+            or len(self._pieces) > MAX_PIECES * 0.9
+        )
+
+    def _is_over_full(self) -> bool:
+        return (
+            self._bytes > MAX_BYTES
+            or self._span() > self._seconds
+            or len(self._pieces) > MAX_PIECES
+        )
 
     def _is_over(self, moment: float) -> bool:
         return len(self._pieces) > 1 and self._pieces[1].start <= moment

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from jobs.bounded_json import loads_bounded
 from jobs.errors import InvalidRequest
 
 MAX_TEXT = 4096
@@ -63,6 +64,8 @@ class Dialect(Protocol):
 
     # What an empty message of audio means.
     empty: Command | None
+    # The characters of a text message: more end the session before they are parsed.
+    max_text: int
 
     def encode(self, told: Told) -> str | None:
         """Return the text of a message; None for what this door does not tell."""
@@ -81,6 +84,7 @@ class OurDialect:
     """The messages of ``/v1/live``."""
 
     empty: Command | None = None
+    max_text = MAX_TEXT
 
     def encode(self, told: Told) -> str | None:
         """Return the message as JSON."""
@@ -90,7 +94,7 @@ class OurDialect:
     def parse(self, text: str) -> Command | None:
         """Read ``{"type": …}``; raises InvalidRequest for anything else."""
         try:
-            said = json.loads(text) if len(text) <= MAX_TEXT else None
+            said = loads_bounded(text, max_chars=self.max_text)
         except ValueError:
             said = None
         if isinstance(said, dict) and set(said) == {"type"}:
@@ -114,7 +118,7 @@ _WORD = ("word", "punctuated_word", "start", "end", "confidence", "speaker", "la
 def build_transcript(message: dict[str, Any], *, channel: int) -> dict[str, Any]:
     """Return our fields of an aligned result."""
     (alternative, *_) = message["channel"]["alternatives"]
-    start = float(message["start"])
+    start = float(message["start"])  # checked when it was aligned
     return {
         "is_final": message.get("is_final") is True,
         "speech_final": message.get("speech_final") is True,

@@ -81,7 +81,7 @@ async def _run(opened: Opened, socket: ClientSocket, answer: Answer) -> None:
             await session.run()
     finally:
         COUNTERS.sessions -= 1
-        registry.leave(opened.job.pk)
+        registry.leave(opened.job.tenant_id, opened.job.pk)
 
 
 @contextmanager

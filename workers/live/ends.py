@@ -42,6 +42,24 @@ def frame_too_large(limit: int) -> End:
     )
 
 
+SMALL_MESSAGES = End(
+    reason="flood",
+    code=4429,
+    error_code="too_many_messages",
+    detail="There were too many messages of few bytes: send 20 to 250 ms in each.",
+)
+
+
+def text_too_large(limit: int) -> End:
+    """A text message was longer than a command can be."""
+    return End(
+        reason="frame_too_large",
+        code=1009,
+        error_code="frame_too_large",
+        detail=f"A text message has at most {limit} characters.",
+    )
+
+
 def message_invalid(code: str, detail: str) -> End:
     """The client said something that means nothing here."""
     return End(reason="message_invalid", code=4400, error_code=code, detail=detail)
@@ -54,6 +72,18 @@ def idle(seconds: float) -> End:
         code=4408,
         error_code="stream_idle",
         detail=f"Nothing came for {seconds:g} s.",
+    )
+
+
+def no_audio(seconds: float, *, is_contended: bool = False) -> End:
+    """The session was only kept alive: no audio came for too long."""
+    reason = f"No audio came for {seconds:g} s"
+    others = ", and other callers are waiting for a session" if is_contended else ""
+    return End(
+        reason="no_audio",
+        code=4408,
+        error_code="stream_without_audio",
+        detail=f"{reason}{others}.",
     )
 
 

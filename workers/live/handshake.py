@@ -80,10 +80,11 @@ def open_session(
     Raises what ``transcripts.live.open_session`` does, and ServiceUnavailable.
     """
     shake, registry, heartbeat = _find(request), get_registry(), get_heartbeat()
-    registry.take_place()
+    tenant = tenant_of(request)
+    registry.take_place(tenant)
     try:
         job, attempt = live.open_session(
-            tenant=tenant_of(request),
+            tenant=tenant,
             api_key=key_of(request),
             draft=draft,
             worker=heartbeat.name,
@@ -92,7 +93,7 @@ def open_session(
         )
         heartbeat.take(job)
     except BaseException:
-        registry.leave()
+        registry.leave(tenant.pk)
         raise
     shake.opened = Opened(
         job=job,

@@ -23,7 +23,7 @@ from transcripts.live import Break
 from workers import metrics
 from workers.deepgram.live import IDLE, LiveCall
 from workers.live import ends
-from workers.live.alignment import Clock, read_channel
+from workers.live.alignment import Clock, read_channel, read_seconds
 from workers.live.backlog import Backlog
 from workers.live.calls import AGAIN, Calls, choose_pause
 from workers.live.counters import COUNTERS
@@ -104,6 +104,11 @@ class Link:
         """Say that nothing more will come."""
         self._is_finishing = True
         self._work.set()
+
+    def abandon(self) -> None:
+        """Break off the call that is open, without the exchange of a close."""
+        if self._call:
+            self._call.give_up()
 
     async def wait_for_room(self) -> None:
         """Return when something has changed for a client that waits."""
@@ -278,7 +283,7 @@ class Link:
         found = message.get("model_info")
         self.model_info = found if isinstance(found, dict) else self.model_info
         self.seconds_heard = max(
-            self.seconds_heard, float(message.get("duration") or 0.0)
+            self.seconds_heard, read_seconds(message.get("duration") or 0.0)
         )
 
     # --- another one

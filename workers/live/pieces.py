@@ -4,23 +4,20 @@ Pure. Audio without a header is exact: its bytes are its time. What stands first
 container has to be sent first on every connection, so it is kept.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from workers.live.wav import Rate, State, WavHeader
+
 # Of raw audio; a longer one could not be forgotten in part.
 PIECE_SECONDS = 0.5
-# A WAV file's header is shorter than this, whatever chunks it has.
-MAX_HEADER_BYTES = 64 * 1024
 _SAMPLE_BYTES = {"linear16": 2, "linear32": 4, "mulaw": 1, "alaw": 1}
-_DATA_CHUNK = b"data"
+_RIFF = b"RIFF"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """How bytes are time: so many a second, to be cut at whole frames only."""
-
-    bytes_per_second: float
-    frame_bytes: int
+class TooMuchAudio(Exception):
+    """The audio is longer than a session may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +62,10 @@ class Cutter(Protocol):
         """What each connection has to begin with."""
 
     def cut(self, data: bytes, *, at: float) -> list[Piece]:
-        """Return the pieces of what came, ``at`` seconds after the first of it."""
+        """Return the pieces of what came, ``at`` seconds after the first of it.
+
+        Raises TooMuchAudio before anything is cut, and InvalidRequest.
+        """
 
     def lasts(self) -> float:
         """Return how many seconds were cut."""
@@ -74,11 +74,16 @@ class Cutter(Protocol):
 class RawCutter:
     """Audio without a header."""
 
-    def __init__(self, rate: Rate, header: bytes = b"") -> None:
+    def __init__(
+        self, rate: Rate, header: bytes = b"", *, max_seconds: float = math.inf
+    ) -> None:
         self.header, self._rate, self._position = header, rate, 0
+        self._max_bytes = max_seconds * rate.bytes_per_second
 
     def cut(self, data: bytes, *, at: float) -> list[Piece]:  # noqa: ARG002
         """Return pieces of half a second at most."""
+        if self._position + len(data) > self._max_bytes:
+            raise TooMuchAudio
         frames = max(
             1, int(PIECE_SECONDS * self._rate.bytes_per_second / self._rate.frame_bytes)
         )
@@ -120,8 +125,9 @@ class TimedCutter:
 class SniffingCutter:
     """A container: cut by what its first bytes say it is."""
 
-    def __init__(self) -> None:
-        self._head = b""
+    def __init__(self, *, max_seconds: float = math.inf) -> None:
+        self._max_seconds = max_seconds
+        self._wav = WavHeader()
         self._cutter: Cutter | None = None
 
     @property
@@ -133,18 +139,20 @@ class SniffingCutter:
         """Return pieces, none as long as the header is not whole."""
         if self._cutter:
             return self._cutter.cut(data, at=at)
-        self._head += data
-        if not self._head.startswith(b"RIFF"[: len(self._head)]):
-            self._cutter = TimedCutter()
-        elif found := read_wav_header(self._head):
-            size, rate = found
-            self._cutter = RawCutter(rate, header=self._head[:size])
-            self._head = self._head[size:]
-        elif len(self._head) > MAX_HEADER_BYTES:
-            self._cutter = TimedCutter()
-        else:
+        head = bytes(self._wav.data[: len(_RIFF)]) + data[: len(_RIFF)]
+        is_wav = head.startswith(_RIFF[: len(head)])
+        state = self._wav.feed(data) if is_wav else State.UNKNOWN
+        if state is State.PARTIAL:
             return []
-        held, self._head = self._head, b""
+        held = bytes(self._wav.data) if is_wav else bytes(self._wav.data) + data
+        self._wav.data = bytearray()
+        if state is State.COMPLETE and self._wav.rate:
+            header, held = held[: self._wav.size], held[self._wav.size :]
+            self._cutter = RawCutter(
+                self._wav.rate, header, max_seconds=self._max_seconds
+            )
+        else:
+            self._cutter = TimedCutter()
         return self._cutter.cut(held, at=at) if held else []
 
     def lasts(self) -> float:
@@ -152,31 +160,14 @@ class SniffingCutter:
         return self._cutter.lasts() if self._cutter else 0.0
 
 
-def make_cutter(options: dict[str, Any]) -> Cutter:
-    """Return what cuts a stream of these options."""
+def make_cutter(options: dict[str, Any], *, max_seconds: float = math.inf) -> Cutter:
+    """Return what cuts a stream of these options, up to so many seconds of audio."""
     encoding = options.get("encoding")
     if encoding is None:
-        return SniffingCutter()
+        return SniffingCutter(max_seconds=max_seconds)
     if encoding not in _SAMPLE_BYTES:
         return TimedCutter()
     frame = _SAMPLE_BYTES[encoding] * int(options.get("channels", 1))
     per_second = float(frame * int(options["sample_rate"]))
-    return RawCutter(Rate(bytes_per_second=per_second, frame_bytes=frame))
-
-
-def read_wav_header(head: bytes) -> tuple[int, Rate] | None:
-    """Return how long a WAV file's header is and how fast its bytes go; or None."""
-    position, rate = 12, None
-    while position + 8 <= len(head):
-        name = head[position : position + 4]
-        size = int.from_bytes(head[position + 4 : position + 8], "little")
-        if name == _DATA_CHUNK:
-            return (position + 8, rate) if rate else None
-        if name == b"fmt " and position + 24 <= len(head):
-            fields = head[position + 8 : position + 24]
-            per_second = int.from_bytes(fields[8:12], "little")
-            frame = int.from_bytes(fields[12:14], "little")
-            if per_second and frame:
-                rate = Rate(bytes_per_second=float(per_second), frame_bytes=frame)
-        position += 8 + size + size % 2
-    return None
+    rate = Rate(bytes_per_second=per_second, frame_bytes=frame)
+    return RawCutter(rate, max_seconds=max_seconds)

@@ -7,18 +7,20 @@ import asyncio
 import logging
 import threading
 import time
+from collections import Counter
 from functools import cache
 from typing import Protocol
 from uuid import UUID
 
+import redis
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
-from jobs import authentication
+from jobs import authentication, claims
 from jobs.addresses import IPAddress
 from jobs.errors import ServiceUnavailable
-from jobs.models import Job
+from jobs.models import Job, Tenant
 from workers.heartbeat import Heartbeat
 from workers.ratelimit.permits import get_permits
 
@@ -28,6 +30,8 @@ logger = logging.getLogger(__name__)
 STORE_SECONDS = 5.0
 SCOPE = "jobs:write"
 LOOK_SECONDS = 0.05
+# For how long a refusal counts: callers come again after a Retry-After of 5 s.
+REFUSED_SECONDS = 15.0
 
 
 class Endable(Protocol):
@@ -46,28 +50,51 @@ class Endable(Protocol):
     def lose_key(self) -> None:
         """Its key was revoked, has expired, or may not do this any more."""
 
+    @property
+    def place(self) -> tuple[str, UUID]:
+        """The region that its call is in, and its tenant."""
+
+    def silent_for(self, now: float) -> float:
+        """Return for how many seconds no audio came."""
+
+    def yield_place(self, seconds: float) -> None:
+        """End it: it had no audio for so long, and other callers need the place."""
+
 
 class Registry:
     """Who is here."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._places = 0
+        self._places: Counter[UUID] = Counter()
         self._sessions: dict[UUID, Endable] = {}
+        # Tenants that this process refused because it was full, and until when.
+        self._refused: dict[UUID, float] = {}
         self._is_shut = False
 
-    def take_place(self) -> None:
-        """Count one more; raises ServiceUnavailable when there is no room for it."""
+    def take_place(self, tenant: Tenant) -> None:
+        """Count one more; raise ServiceUnavailable when there is no room for it.
+
+        A tenant may hold half of a process, or more if its ``max_in_flight`` is more.
+        """
+        most = settings.LIVE_SESSIONS_MAX
+        half = claims.share_of(most, max_in_flight=None)
+        share = max(half, tenant.max_in_flight or 0)
         with self._lock:
-            if self._is_shut or self._places >= settings.LIVE_SESSIONS_MAX:
+            is_full = self._is_shut or self._places.total() >= most
+            if is_full or self._places[tenant.pk] >= share:
+                if is_full:
+                    self._refused[tenant.pk] = time.monotonic() + REFUSED_SECONDS
                 message = "This process serves no more live sessions now."
                 raise ServiceUnavailable(message, code="live_sessions_full")
-            self._places += 1
+            self._places[tenant.pk] += 1
 
-    def leave(self, job_id: UUID | None = None) -> None:
+    def leave(self, tenant_id: UUID, job_id: UUID | None = None) -> None:
         """Count one less."""
         with self._lock:
-            self._places -= 1
+            self._places[tenant_id] -= 1
+            if not self._places[tenant_id]:
+                del self._places[tenant_id]
             if job_id:
                 self._sessions.pop(job_id, None)
 
@@ -98,6 +125,26 @@ class Registry:
             if session.key_use not in usable:
                 session.lose_key()
 
+    def yield_places(self) -> None:
+        """End sessions without audio while callers of other tenants are refused.
+
+        Raises redis.RedisError.
+        """
+        seconds, now = settings.LIVE_KEEPALIVE_CONTENDED_SECONDS, time.monotonic()
+        with self._lock:
+            here = list(self._sessions.values())
+            self._refused = {who: at for who, at in self._refused.items() if at > now}
+            refused = set(self._refused)
+        silent = [each for each in here if each.silent_for(now) > seconds]
+        waiting = {
+            region: get_permits().find_refused(region) | refused
+            for region in {each.place[0] for each in silent}
+        }
+        for session in silent:
+            region, tenant_id = session.place
+            if waiting.get(region, refused) - {tenant_id}:
+                session.yield_place(seconds)
+
     async def end_all(self) -> None:
         """End every session, and those that still come; return when all have ended."""
         with self._lock:
@@ -113,7 +160,7 @@ class Registry:
 
     def __len__(self) -> int:
         """Return how many places are taken."""
-        return self._places
+        return self._places.total()
 
 
 @cache
@@ -133,6 +180,10 @@ class LiveHeartbeat(Heartbeat):
         except (DatabaseError, InterfaceError):
             logger.warning("keys of live sessions not checked")
             connection.close()
+        try:
+            get_registry().yield_places()
+        except redis.RedisError:
+            logger.warning("ledger away, sessions without audio stay")
 
 
 _making = threading.Lock()

@@ -29,7 +29,7 @@ from workers.live.finals import get_writer
 from workers.live.handshake import Opened
 from workers.live.link import Link
 from workers.live.outbox import Outbox, TooSlow
-from workers.live.pieces import Piece, make_cutter
+from workers.live.pieces import Piece, TooMuchAudio, make_cutter
 from workers.live.registry import get_heartbeat
 from workers.live.socket import Allowance, ClientSocket, Gone
 from workers.live.threads import in_ending_thread, in_thread
@@ -44,9 +44,15 @@ LIVE_SLACK_SECONDS = 5.0
 TEXTS = (10.0, 60.0)
 AUDIO_MESSAGES = (2000.0, 4000.0)
 AUDIO_BYTES = (4.0 * 1024**2, 8.0 * 1024**2)
+# In real time no codec sends more messages this short. A flood of them is not slowed
+# down but ended: what waits in the network would keep the session for minutes.
+SMALL_BYTES = 32
+SMALL_MESSAGES = (500.0, 4000.0)
 GOODBYE_SECONDS = 2.0
 LET_GO_SECONDS = 0.5
 SILENT_DRAIN_SECONDS = 0.5
+# A client that disconnects gives its session's place back within a second.
+GONE_DRAIN_SECONDS = 0.6
 
 
 class Session:
@@ -57,7 +63,11 @@ class Session:
         self._dialect = opened.dialect
         self._began = self._heard_at = time.monotonic()
         self._loop = asyncio.get_running_loop()
-        self._cutter = make_cutter(opened.job.options)
+        self._audio_at = self._began
+        self._is_client_gone = False
+        self._cutter = make_cutter(
+            opened.job.options, max_seconds=settings.LIVE_MAX_SECONDS
+        )
         self._first_audio_at = 0.0
         self._backlog = Backlog(settings.LIVE_BUFFER_SECONDS)
         self._outbox = Outbox(self._send, seconds=settings.LIVE_SLOW_SECONDS)
@@ -66,7 +76,7 @@ class Session:
         self._over: asyncio.Future[End] = self._loop.create_future()
         self._has_warned_unstored = False
         self._letting_go: asyncio.Task[None] | None = None
-        self._texts = Allowance(*TEXTS)
+        self._texts, self._small = Allowance(*TEXTS), Allowance(*SMALL_MESSAGES)
         self._frames, self._bytes = Allowance(*AUDIO_MESSAGES), Allowance(*AUDIO_BYTES)
         self._link = Link(
             calls=Calls(opened.job, opened.attempt),
@@ -117,6 +127,21 @@ class Session:
     def key_use(self) -> tuple[UUID, IPAddress | None]:
         """Whose key opened it, and from where."""
         return self._opened.api_key.pk, self._opened.address
+
+    @property
+    def place(self) -> "tuple[str, UUID]":
+        """The region that the session's call is in, and its tenant."""
+        job = self._link.calls.job
+        return job.region_id or "", job.tenant_id
+
+    def silent_for(self, now: float) -> float:
+        """Return for how many seconds no audio came."""
+        return now - self._audio_at
+
+    def yield_place(self, seconds: float) -> None:
+        """End a session without audio: other callers are refused a place."""
+        end = ends.no_audio(seconds, is_contended=True)
+        self._loop.call_soon_threadsafe(self.end, end)
 
     def shut_down(self) -> None:
         """End it: the process stops."""
@@ -180,6 +205,7 @@ class Session:
                 else:
                     self._do(self._dialect.empty)
         except Gone as gone:
+            self._is_client_gone = True
             self.end(ends.CLIENT_CLOSED if gone.is_orderly else ends.CLIENT_GONE)
         except Exception:
             logger.exception("live session failed")
@@ -188,6 +214,9 @@ class Session:
     def _obey(self, text: str) -> None:
         if self._texts.take(1):
             self.end(ends.FLOOD)
+            return
+        if len(text) > self._dialect.max_text:
+            self.end(ends.text_too_large(self._dialect.max_text))
             return
         try:
             said = self._dialect.parse(text)
@@ -211,19 +240,33 @@ class Session:
         if len(audio) > MAX_FRAME_BYTES:
             self.end(ends.frame_too_large(MAX_FRAME_BYTES))
             return
+        if len(audio) < SMALL_BYTES and self._small.take(1):
+            self.end(ends.SMALL_MESSAGES)
+            return
         if audio:
             self._keep(audio, now=time.monotonic())
         wait = max(self._frames.take(1), self._bytes.take(len(audio)))
         if wait:
             await asyncio.sleep(wait)
         while self._must_wait():
-            self._heard_at = math.inf  # it is we who do not listen
+            # The platform does not read: the client is not silent.
+            self._heard_at = self._audio_at = math.inf
             await self._link.wait_for_room()
         self._heard_at = time.monotonic()
+        if audio or math.isinf(self._audio_at):
+            self._audio_at = self._heard_at
 
     def _keep(self, audio: bytes, *, now: float) -> None:
         self._first_audio_at = self._first_audio_at or now
-        for piece in self._cutter.cut(bytes(audio), at=now - self._first_audio_at):
+        try:
+            pieces = self._cutter.cut(bytes(audio), at=now - self._first_audio_at)
+        except TooMuchAudio:
+            self.end(ends.too_long(settings.LIVE_MAX_SECONDS))
+            return
+        except InvalidRequest as error:
+            self.end(ends.message_invalid(error.code, error.message))
+            return
+        for piece in pieces:
             self._backlog.push(piece, end=piece.start + piece.seconds)
         self._link.wake()
 
@@ -246,12 +289,14 @@ class Session:
             self.tell(Told(kind=Kind.WARNING, fields=fields))
 
     async def _watch(self) -> None:
-        """End what is silent, too long or stalled."""
+        """End a session that is silent or too long, and a call that is stalled."""
         while True:
             await asyncio.sleep(TICK_SECONDS)
             now = time.monotonic()
             if now - self._heard_at > settings.LIVE_IDLE_SECONDS:
                 self.end(ends.idle(settings.LIVE_IDLE_SECONDS))
+            if now - self._audio_at > settings.LIVE_KEEPALIVE_SECONDS:
+                self.end(ends.no_audio(settings.LIVE_KEEPALIVE_SECONDS))
             longest = max(now - self._began, self._cutter.lasts())
             if longest > settings.LIVE_MAX_SECONDS:
                 self.end(ends.too_long(settings.LIVE_MAX_SECONDS))
@@ -268,8 +313,12 @@ class Session:
             seconds = 0.0
         elif not self._cutter.lasts():
             seconds = min(seconds, SILENT_DRAIN_SECONDS)  # it has nothing to say
+        if self._is_client_gone:
+            seconds = min(seconds, GONE_DRAIN_SECONDS)
         self._link.finish()
         await asyncio.wait([linking], timeout=seconds)
+        if self._is_client_gone:
+            self._link.abandon()
         linking.cancel()
         await asyncio.wait([linking])
 
@@ -312,7 +361,7 @@ class Session:
             )
         )
         self._outbox.finish()
-        if end is not ends.SLOW_READER:
+        if end is not ends.SLOW_READER and not self._is_client_gone:
             await asyncio.wait([telling], timeout=settings.LIVE_SLOW_SECONDS)
         code, reason = self._dialect.closing(end)
         await self._socket.close(code, reason, within=GOODBYE_SECONDS)

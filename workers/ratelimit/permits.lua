@@ -15,6 +15,8 @@ local function hold(permit)
   redis.call('ZADD', held, now + asked.lease_ms, permit[1])
   for i = 2, #permit do
     redis.call('ZADD', KEYS[6 + permit[i]], now + asked.lease_ms, permit[1])
+    -- A pool may be a tenant's: it goes when nothing in it is held any more.
+    redis.call('PEXPIRE', KEYS[6 + permit[i]], asked.lease_ms)
   end
 end
 
@@ -105,6 +107,7 @@ function verbs.acquire()
     if fits then
       hold(permit)
       redis.call('ZREM', wanted, permit[1])
+      if asked.refused then redis.call('ZREM', wanted, asked.refused) end
       redis.call('ZADD', window, now, permit[1])
       rooms[1] = rooms[1] - 1
       for i = 2, #permit do rooms[1 + permit[i]] = rooms[1 + permit[i]] - 1 end

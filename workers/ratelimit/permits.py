@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 import redis
 from django.conf import settings
@@ -27,7 +28,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from jobs import lanes
-from jobs.claims import Kind, Permit, permit_of
+from jobs.claims import TENANT_POOL, Kind, Permit, permit_of
 from jobs.models import Attempt, Job, Mode, Region
 from jobs.state import JobStatus
 from workers.ratelimit.breaker import Breaker
@@ -40,6 +41,8 @@ _UNSEEDED = [-1]
 TIMEOUT_SECONDS = 2
 LOOK_SECONDS = 0.3
 WANT_MS = 2000
+# A refused stream: its caller comes again after a Retry-After of 5 s.
+REFUSED_MS = 15_000
 MINUTE = timedelta(seconds=61.5)  # as long as the script has it
 _POOLS = list(lanes.POOLS)
 _NO_LIMIT = 1_000_000_000
@@ -70,41 +73,57 @@ class RedisPermits:
         self.breaker = Breaker(client, own=self._own)
 
     def find_room(
-        self, region: Region, *, at_door: bool = False, kind: Kind = Kind.PRERECORDED
+        self, region: Region, *, at_door: bool = False, permit: Permit | None = None
     ) -> dict[str, int]:
         """Return free places in all (key "") and in each pool; {} when it is away.
 
         No more than the region's circuit breaker lets through.
         """
+        asked = [permit] if permit else []
         try:
-            rooms = self._ask_seeded(region, "find_room", kind=kind, at_door=at_door)
+            rooms = self._ask_seeded(region, "find_room", asked, at_door=at_door)
             allowed = self.breaker.allow(region.name) if rooms[0] else 0
         except redis.RedisError:
             logger.warning("permit ledger away", extra={"region": region.name})
             return {}
-        pools = dict(zip(region.pools, rooms[1:], strict=False))
+        pools = dict(zip(_limits_of_pools(region, asked), rooms[1:], strict=False))
         return {"": min(rooms[0], allowed), **pools}
 
     def want(self, region: Region, permit: Permit) -> None:
-        """Say that somebody waits at a door for a place, for the next two seconds."""
+        """Say that somebody waits at a door for a place, for the next two seconds.
+
+        Of a stream: that its tenant was refused one, for the next 15 seconds.
+        """
+        want_ms = WANT_MS
+        if permit.kind == Kind.STREAM:
+            permit = Permit(member=_refused_member(permit), kind=permit.kind)
+            want_ms = REFUSED_MS
         with suppress(redis.RedisError):
             self._ask(
                 region.name,
                 "want",
                 kind=permit.kind,
                 permits=[permit],
-                want_ms=WANT_MS,
+                want_ms=want_ms,
             )
+
+    def find_refused(self, region: str) -> set[UUID]:
+        """Return the tenants that were lately refused a stream in a full region.
+
+        Raises redis.RedisError.
+        """
+        wanted = f"{_base_of(region, Kind.STREAM)}:wanted"
+        now = int(time.time() * 1000)
+        client = self._own.get(region, self._client)
+        found = cast("list[bytes]", client.zrangebyscore(wanted, now, "+inf"))
+        return {UUID(each.decode().removeprefix(TENANT_POOL)) for each in found}
 
     def acquire(
         self, region: Region, permits: Sequence[Permit], *, at_door: bool = False
     ) -> list[bool]:
         """Grant in order while there is room; all False when the ledger is away."""
-        kind = permits[0].kind
         try:
-            granted = self._ask_seeded(
-                region, "acquire", kind=kind, permits=permits, at_door=at_door
-            )
+            granted = self._ask_seeded(region, "acquire", permits, at_door=at_door)
         except redis.RedisError:
             logger.warning("permit ledger away", extra={"region": region.name})
             return [False] * len(permits)
@@ -158,18 +177,22 @@ class RedisPermits:
         self,
         region: Region,
         verb: str,
+        permits: Sequence[Permit],
         *,
-        kind: Kind,
-        permits: Iterable[Permit] = (),
-        at_door: bool = False,
+        at_door: bool,
     ) -> list[int]:
         """Ask about a region with its limits; fill the ledger first if it is empty."""
-        names = list(region.pools) if kind == Kind.PRERECORDED else []
+        kind = permits[0].kind if permits else Kind.PRERECORDED
+        limits = _limits_of_pools(region, permits)
+        names = list(limits)
         asked = {
             "kind": kind,
             "permits": list(permits),
             **_limits_of(region, kind, at_door=at_door),
+            "pools": list(limits.values()),
         }
+        if kind == Kind.STREAM:  # its tenant is not refused any more
+            asked["refused"] = _refused_member(permits[0])
         answer = self._ask(region.name, verb, names, **asked)
         if answer == _UNSEEDED:
             self._seed(region, kind)
@@ -180,13 +203,15 @@ class RedisPermits:
         self,
         region: str,
         verb: str,
-        names: Sequence[str] = _POOLS,
+        names: Sequence[str] | None = None,
         *,
         kind: Kind,
-        permits: Iterable[Permit] = (),
+        permits: Sequence[Permit] = (),
         **fields: Any,
     ) -> Any:
         base = _base_of(region, kind)
+        if names is None:
+            names = _POOLS if kind == Kind.PRERECORDED else _tenants_of(permits)
         parts = ["held", "window", "epoch", "cooldown", "counts", "wanted", *names]
         places = {pool: number for number, pool in enumerate(names, start=1)}
         asked = {
@@ -239,7 +264,6 @@ def _limits_of(region: Region, kind: Kind, *, at_door: bool) -> dict[str, Any]:
             "yields": 0,  # no queue waits for these places
             "max_concurrent": region.max_streams,
             "max_per_minute": _NO_LIMIT,
-            "pools": [],
         }
     # At least one, or a door would wait for ever in front of a long queue.
     share = max(1, int(region.max_concurrent * settings.SYNC_SHARE))
@@ -247,8 +271,27 @@ def _limits_of(region: Region, kind: Kind, *, at_door: bool) -> dict[str, Any]:
         "yields": 0 if at_door else share,
         "max_concurrent": region.max_concurrent,
         "max_per_minute": region.max_per_minute,
-        "pools": list(region.pools.values()),
     }
+
+
+def _limits_of_pools(region: Region, permits: Sequence[Permit]) -> dict[str, int]:
+    """Return the narrow pools that are limited: a region's own, or tenants' shares."""
+    if not permits or permits[0].kind == Kind.PRERECORDED:
+        return dict(region.pools)
+    return {
+        pool: _NO_LIMIT if permit.share is None else permit.share
+        for permit in permits
+        for pool in permit.pools
+    }
+
+
+def _refused_member(permit: Permit) -> str:
+    """Return what marks a tenant that was refused a stream: the name of its pool."""
+    return "".join(permit.pools)
+
+
+def _tenants_of(permits: Sequence[Permit]) -> list[str]:
+    return sorted({pool for permit in permits for pool in permit.pools})
 
 
 def _by_kind(permits: Iterable[Permit]) -> Iterable[tuple[Kind, list[Permit]]]:

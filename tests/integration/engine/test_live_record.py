@@ -484,6 +484,8 @@ def test_the_api_shows_a_session_as_it_shows_any_job(engine):
 
 def test_places_are_counted_from_the_rows_after_a_flush(engine):
     Region.objects.update(max_streams=2, max_concurrent=1)
+    engine.tenant.max_in_flight = 2
+    engine.tenant.save()
     open_session(engine)
     engine.broker.flushdb()
 

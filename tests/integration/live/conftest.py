@@ -228,6 +228,7 @@ SETTINGS = {
     "LIVE_IDLE_SECONDS": str(IDLE_SECONDS),
     "LIVE_STALL_SECONDS": "3",
     "LIVE_SLOW_SECONDS": "1",
+    "LIVE_KEEPALIVE_CONTENDED_SECONDS": "1",
     "LIVE_MAX_SECONDS": "60",
     "LEASE_SECONDS": "3",  # so the heart beats each second
     "LIVE_ALLOWED_ORIGINS": "https://app.example.com",

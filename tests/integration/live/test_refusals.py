@@ -55,6 +55,9 @@ def test_nobody_comes_in_who_may_not(me):
         "option": me.connect(modle="nova-3", **RAW),
         "not of streams": me.connect(summarize="v2", **RAW),
         "value": me.connect(**{**RAW, "sample_rate": "fast"}),
+        "low rate": me.connect(**{**RAW, "sample_rate": 1}),
+        "high rate": me.connect(**{**RAW, "sample_rate": 10**9}),
+        "channels": me.connect(channels=10**6, **RAW),
         "no rate": me.connect(encoding="linear16"),
         "no encoding": me.connect(sample_rate=16000),
     }
@@ -71,6 +74,9 @@ def test_nobody_comes_in_who_may_not(me):
         "option": (400, "option_unknown"),
         "not of streams": (400, "option_unknown"),
         "value": (400, "option_invalid"),
+        "low rate": (400, "option_invalid"),
+        "high rate": (400, "option_invalid"),
+        "channels": (400, "option_invalid"),
         "no rate": (400, "option_conflict"),
         "no encoding": (400, "option_conflict"),
     }

@@ -57,6 +57,15 @@ def measured(content: bytes) -> audio.Measure:
     return audio.measure(sound, None)
 
 
+def test_a_wav_of_very_many_chunks_is_not_walked(monkeypatch):
+    monkeypatch.setattr(audio, "_measure_packets", lambda _stream: None)
+    few, many = (struct.pack("<4sI", b"junk", 0) * number for number in (900, 1100))
+
+    assert measured(wav(2.0, extra=few)).duration == 2.0
+    with pytest.raises(refusals.Refused):
+        measured(wav(2.0, extra=many))
+
+
 def test_the_window_slides_and_refusals_do_not_count():
     limiter = limits.Limiter()
     tuning = config.Tuning(rate_per_minute=2)

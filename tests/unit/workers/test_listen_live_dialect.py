@@ -82,6 +82,14 @@ def test_what_a_client_says_is_understood(dialect, text, command):
     assert dialect.empty == Command.CLOSE
 
 
+def test_a_deep_text_is_answered_without_being_parsed(dialect):
+    answer = json.loads(dialect.encode(dialect.parse("[" * 60_000)))
+
+    assert answer["variant"] == "SchemaError"
+    assert "nested" in answer["description"]
+    assert len(answer["message"]) == 4096
+
+
 @pytest.mark.parametrize("text", ["", "[]", '"x"', '{"type":["KeepAlive"]}', "{}"])
 def test_what_is_no_message_is_answered(dialect, text):
     answer = dialect.parse(text)
@@ -99,6 +107,9 @@ def test_what_is_no_message_is_answered(dialect, text):
         (ends.CLIENT_CLOSED, 1000, ""),
         (ends.SHUTDOWN, 1001, "The server is going away."),
         (ends.idle(10), 1011, "net0001"),
+        (ends.no_audio(60, is_contended=True), 1011, "net0001"),
+        (ends.SMALL_MESSAGES, 1008, "send 20 to 250 ms in each."),
+        (ends.text_too_large(5), 1009, "5 characters."),
         (ends.FLOOD, 1008, "too many text messages."),
         (ends.KEY_ENDED, 1008, "not be used any more."),
         (ends.SLOW_READER, 1008, "what it is told."),

@@ -36,6 +36,8 @@ RAW_FORMATS = {
 }
 
 _PCM_TAGS = frozenset({1, 3, 6, 7, 0xFFFE})
+# A real file has a dozen; what has more is left to the packets.
+_MAX_CHUNKS = 1000
 _UNKNOWN_LENGTH = 0xFFFFFFFF
 _LAYOUT_BYTES = 40
 _BAD_PACKETS_BORNE = 50
@@ -142,7 +144,9 @@ def _measure_wav(stream: BinaryIO, size_bytes: int) -> Measure | None:
     if head[:4] not in {b"RIFF", b"RF64"} or head[8:] != b"WAVE":
         return None
     layout: tuple[int, int, int] | None = None
-    while len(chunk := stream.read(8)) == struct.calcsize("<4sI"):
+    for _ in range(_MAX_CHUNKS):
+        if len(chunk := stream.read(8)) < struct.calcsize("<4sI"):
+            return None
         name, length = struct.unpack("<4sI", chunk)
         if name == b"fmt ":
             layout = _read_layout(stream.read(min(length, _LAYOUT_BYTES)))

@@ -57,7 +57,7 @@ async def read_address(request: web.Request) -> str:
             raise refusals.Refused(refusals.UNREADABLE_JSON)
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise refusals.Refused(refusals.UNREADABLE_JSON) from None
     url = document.get("url") if isinstance(document, dict) else None
     if not isinstance(url, str):

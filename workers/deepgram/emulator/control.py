@@ -24,7 +24,7 @@ async def add_faults(request: web.Request) -> web.Response:
         wanted = await request.json()
         tuning = emulator.tuning.changed(wanted.get("config", {}))
         emulator.faults.add(wanted.get("rules", []))
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         return web.json_response({"error": str(error)}, status=_BAD_REQUEST)
     emulator.tuning = tuning
     return _show_faults(emulator)

@@ -7,6 +7,8 @@ from typing import Any
 from workers.deepgram.emulator import documents, engines, options, passages
 from workers.deepgram.emulator.live import events
 
+# The characters of a text message.
+MAX_TEXT = 64 * 1024
 Json = dict[str, Any]
 
 IDLE_REASON = (
@@ -152,16 +154,18 @@ def schema_error(text: str, error: SchemaError) -> str:
             "type": "Error",
             "variant": "SchemaError",
             "description": f"Could not deserialize last text message: {error}",
-            "message": text,
+            "message": text[:MAX_TEXT],
         }
     )
 
 
 def read_control(text: str) -> Control:
     """Return what a text frame asks for, or raise SchemaError."""
+    if len(text) > MAX_TEXT:
+        raise SchemaError(f"a message has at most {MAX_TEXT} characters")
     try:
         form = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SchemaError(f"JSON error: {error}") from error
     kind = form.get("type") if isinstance(form, dict) else None
     if kind not in _CONTROLS:
