@@ -11,6 +11,7 @@ _unguarded: Any = get_asgi_application()
 
 # Only now are the apps there that they import.
 from jobs import probe, tracing  # noqa: E402
+from transcribe_platform import statement_timeouts  # noqa: E402
 from transcribe_platform.body_guard import BodyGuard  # noqa: E402
 from workers import garbage  # noqa: E402
 from workers.events import shutdown  # noqa: E402
@@ -20,6 +21,7 @@ from workers.monitoring import exposition  # noqa: E402
 from workers.monitoring.live import LiveDoor  # noqa: E402
 
 _django = BodyGuard(_unguarded)
+statement_timeouts.limit_statements()
 garbage.settle(routes=True)
 exposition.expose(LiveDoor())
 probe.warn_if_unconfined()

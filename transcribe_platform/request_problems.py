@@ -86,8 +86,8 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
     (
         *("json_invalid", 400, "JSON that we do not take"),
         "The body is not a JSON object, or two readers could understand it"
-        " differently: a doubled key, NaN, an integer past 2^53, more than 8 levels; or a"
-        " line of a manifest has more than 10,000 values.",
+        " differently: a doubled key, NaN, an integer past 2^53, more than 8 levels;"
+        " or a line of a manifest has more than 10,000 values.",
         _MEND,
     ),
     (
@@ -230,9 +230,14 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
     ),
     (
         *("query_not_searchable", 400, "Nothing to search for"),
-        "The query is empty or too long, has only exclusions, or only words that nearly"
-        " every transcript has.",
+        "The query is empty, has too many or too long words, phrases or prefixes, has"
+        " only exclusions, or only words that nearly every transcript has.",
         "Search for a word that tells some transcripts from others.",
+    ),
+    (
+        *("query_too_expensive", 400, "The search takes too long"),
+        "PostgreSQL worked on the search for five seconds without an end.",
+        "Narrow it: add `created_after`, leave out prefixes, or use rarer words.",
     ),
     (
         *("idempotency_key_invalid", 400, "Not an idempotency key"),

@@ -13,7 +13,7 @@ _BEFORE, _AFTER = 8, 16
 _CHARACTERS = 3
 # Of one transcript; who says a word oftener is shown by the first of them.
 _MOST_HITS = 2000
-_BARE = re.compile(r"^(\W*)(.*?)(\W*)$", re.DOTALL)
+_WORD = re.compile(r"\w")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +84,17 @@ def _choose(hits: Mapping[int, str], reach: int) -> list[int]:
     return chosen
 
 
+def _split_bare(text: str) -> tuple[str, str, str]:
+    """Return what is before the first letter or digit, up to the last, and after."""
+    first = _WORD.search(text)
+    if first is None:
+        return text, "", ""
+    begin = first.start()
+    last = _WORD.search(text[::-1])
+    end = len(text) - (last.start() if last else 0)
+    return text[:begin], text[begin:end], text[end:]
+
+
 def _parts(
     tokens: Sequence[str],
     space: str,
@@ -100,7 +111,7 @@ def _parts(
         if not is_hit:
             around += text
             continue
-        before, match, after = _BARE.fullmatch(text).groups()  # type: ignore[union-attr]
+        before, match, after = _split_bare(text)
         if around + before:
             yield Part(text=around + before)
         start = word_times.start_of(starts, indexes[0])
