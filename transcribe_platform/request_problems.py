@@ -87,7 +87,7 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         *("json_invalid", 400, "JSON that we do not take"),
         "The body is not a JSON object, or two readers could understand it"
         " differently: a doubled key, NaN, an integer past 2^53, more than 8 levels;"
-        " or a line of a manifest has more than 10,000 values.",
+        " or a line of a manifest has more than 3,000 values.",
         _MEND,
     ),
     (

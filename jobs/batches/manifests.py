@@ -27,8 +27,8 @@ EXCERPT = 200
 MAX_COLUMNS = 250
 # Of one row, however many lines it has.
 MAX_ROW_BYTES = 256 * 1024
-# Of a line of JSON, by its commas. Full lists of every option come to a tenth of it.
-MAX_VALUES = 10_000
+# Of a line of JSON, by its commas. Full lists of every option come to a third of it.
+MAX_VALUES = 3_000
 # Of the whole: a hundred thousand lines of two hundred cells.
 MAX_CELLS = 20_000_000
 # Of more than one value in a cell, as in ``eu-west-1;us-east-1``.

@@ -3,10 +3,12 @@
 import csv
 import gzip
 import io
+import itertools
 import json
 import time
 from contextlib import ExitStack
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -310,6 +312,7 @@ def test_a_manifest_of_much_work_is_refused_after_little(
 
 def test_a_manifest_that_takes_too_long_to_read_is_refused(api, media, monkeypatch):
     monkeypatch.setattr(spool, "MAX_CPU_SECONDS", -1.0)
+    monkeypatch.setattr(spool, "_WORK_SECONDS", 0.0)
 
     answer = send(api, jsonl([line(1)]))
 
@@ -331,7 +334,7 @@ def test_a_row_of_csv_of_many_lines_has_a_limit_and_the_next_ones_are_read(api):
 
 
 def test_a_line_of_json_of_too_many_values_is_a_bad_line(api, media):
-    many = line(2, options={"keyterm": [1] * 10_001})
+    many = line(2, options={"keyterm": [1] * 3_001})
 
     problem = assert_problem(send(api, jsonl([line(1), many])), 400, "json_invalid")
 
@@ -340,7 +343,7 @@ def test_a_line_of_json_of_too_many_values_is_a_bad_line(api, media):
 
 
 def test_a_list_that_is_too_long_is_one_fault_whatever_is_in_it(api):
-    many = line(1, allowed_regions=[{}] * 5000)
+    many = line(1, allowed_regions=[{}] * 2000)
 
     problem = assert_problem(send(api, jsonl([many])), 400, "field_invalid")
 
@@ -484,3 +487,15 @@ def test_quotas_are_reserved_for_all_or_none(api, media):
     assert [job.reserved_seconds for job in jobs] == [300, 300, 300]
     assert Batch.objects.count() == 1
     assert_problem(send(api, GOOD), 429, "quota_jobs_exceeded")
+
+
+def test_after_each_piece_of_work_the_other_threads_of_the_process_run(monkeypatch):
+    pauses, clock = [], itertools.count(step=0.003)
+    fake = SimpleNamespace(
+        perf_counter=lambda: next(clock), thread_time=lambda: 0.0, sleep=pauses.append
+    )
+    monkeypatch.setattr(spool, "time", fake)
+
+    assert list(spool._in_turns("abc")) == ["a", "b", "c"]
+
+    assert pauses == pytest.approx([0.003 / 6] * 3)
