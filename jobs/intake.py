@@ -95,7 +95,7 @@ def examine(*, tenant: Tenant, submission: Submission) -> Submission:
     if submission.file is None:
         return submission
     with lent_threads.lend_to_examination(tenant.pk):
-        draft = _describe(submission.draft, submission.file, effective)
+        draft = _describe(submission.draft, submission.file, effective, tenant)
     return replace(submission, draft=draft)
 
 
@@ -120,13 +120,14 @@ def retry_job(
 
 
 def _describe(
-    draft: JobDraft, file: IncomingFile, effective: dict[str, Any]
+    draft: JobDraft, file: IncomingFile, effective: dict[str, Any], tenant: Tenant
 ) -> JobDraft:
     """Add what the file is; the options say so themselves of headerless audio."""
     if "encoding" in effective:
         found = probe.describe_raw(file.size or 0, effective)
     else:
-        found = probe.probe_audio(Path(file.temporary_file_path()))
+        path = Path(file.temporary_file_path())
+        found = probe.probe_audio(path, tenant=tenant.pk)
     return replace(
         draft,
         filename=file.name or "",

@@ -11,7 +11,7 @@ from jobs.authentication import ALL_SCOPES
 from jobs.errors import InvalidRequest
 from jobs.keys import KeyDraft, Rotation
 from jobs.models import ApiKey
-from jobs.serializers import StrictSerializer, WholeNumberField
+from jobs.serializers import BoundedListField, StrictSerializer, WholeNumberField
 from jobs.strict_json import pointer_to
 
 MAX_ADDRESSES = 100
@@ -37,7 +37,7 @@ class AddressField(serializers.CharField):
         return str(network.network_address if single else network)
 
 
-class AllowedIpsField(serializers.ListField):
+class AllowedIpsField(BoundedListField):
     """Where a key may come from; empty means anywhere."""
 
     child = AddressField(max_length=_MAX_ADDRESS_LENGTH)
@@ -77,7 +77,7 @@ class KeyInput(ExpiringInput):
     """A request for a key."""
 
     name = serializers.CharField(max_length=200)
-    scopes = serializers.ListField(
+    scopes = BoundedListField(
         child=serializers.ChoiceField(choices=ALL_SCOPES),
         min_length=1,
         max_length=len(ALL_SCOPES),

@@ -16,7 +16,7 @@ from jobs.api import refuse_parameter
 from jobs.models import Priority
 from jobs.pagination import PageQuery
 from jobs.queries import JobFilter
-from jobs.serializers import METADATA_KEYS, PRIORITIES
+from jobs.serializers import METADATA_KEYS, METADATA_LENGTH, PRIORITIES
 from jobs.state import JobStatus
 from jobs.strict_json import is_storable
 
@@ -107,6 +107,7 @@ def parse_metadata(params: Mapping[str, str]) -> dict[str, str]:
     }
     for number, (key, value) in enumerate(found.items(), start=1):
         # No job has more of them, and each is a condition on every row.
-        if not key or not is_storable(key + value) or number > METADATA_KEYS:
+        is_possible = key and max(len(key), len(value)) <= METADATA_LENGTH
+        if not is_possible or not is_storable(key + value) or number > METADATA_KEYS:
             refuse_parameter(METADATA_PREFIX + key, "No metadata has this.")
     return found

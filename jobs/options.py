@@ -20,6 +20,8 @@ MAX_TAG = 128
 # Of audio without a header; a WAV stream's header is held to the same.
 SAMPLE_RATES = range(1000, 384_000 + 1)
 CHANNELS = range(1, 64 + 1)
+# Names this long are no typing error.
+_LONGEST_GUESSED = 64
 
 # Returns the value as it is stored, or raises _Wrong.
 Check = Callable[[Any], Any]
@@ -116,7 +118,8 @@ def _check_option(
         raise InvalidRequest(REFUSED[name], code="option_refused", pointer=pointer)
     check = known.get(name)
     if check is None:
-        close = difflib.get_close_matches(name, known, n=1)
+        sought = name[:_LONGEST_GUESSED]
+        close = difflib.get_close_matches(sought, known, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         message = f"There is no such option.{hint}"
         raise InvalidRequest(message, code="option_unknown", pointer=pointer)

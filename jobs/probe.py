@@ -1,23 +1,28 @@
 """Find out whether a file is audio, and how long, before anything is spent on it.
 
 The reading itself happens in a short-lived child (``jobs.probe_child``) that holds no
-secret and cannot outgrow its limits; this module only starts it and takes its word.
+secret, can open nothing and cannot outgrow its limits; this module only starts it and
+takes its word.
 """
 
 import json
+import logging
 import subprocess
 import sys
-import threading
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs import probe_child
+from jobs import probe_child, sandbox
 from jobs.errors import ServiceUnavailable, UnsupportedAudio
+from jobs.fair_slots import FairSlots
+
+logger = logging.getLogger(__name__)
 
 PROBES_AT_ONCE = 4
-WALL_SECONDS = 30.0
+WAIT_SECONDS = 30.0
+WALL_SECONDS = 20.0
 
 MESSAGES = {
     "audio_empty": "The file holds no audio: it is empty.",
@@ -38,8 +43,9 @@ _MIME_TYPES = {
 }
 _BYTES_PER_SAMPLE = {"linear16": 2, "mulaw": 1}
 
-# A burst of uploads must not become as many processes.
-_slots = threading.BoundedSemaphore(PROBES_AT_ONCE)
+# A burst of uploads must not become as many processes, nor may one tenant's keep out
+# the uploads of others.
+_slots = FairSlots(PROBES_AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,24 +65,27 @@ class Probe:
         return _MIME_TYPES.get(self.format, "application/octet-stream")
 
 
-def probe_audio(path: Path) -> Probe:
-    """Look at a file; raise UnsupportedAudio if it is not whole, readable audio.
+def probe_audio(path: Path, *, tenant: Hashable) -> Probe:
+    """Look at a tenant's file.
 
-    Raises ServiceUnavailable when the machine is too busy to tell.
+    Raises UnsupportedAudio if it is not whole, readable audio, and ServiceUnavailable
+    when the machine is too busy to tell.
     """
-    facts = _run_in_turn(path)
+    facts = _run_in_turn(path, tenant=tenant, wait=WAIT_SECONDS)
     code = facts.get("error")
     if code:
         raise UnsupportedAudio(MESSAGES[code], code=code)
     return Probe(**facts)
 
 
-def find_stated_seconds(path: Path) -> float | None:
+def find_stated_seconds(path: Path, *, tenant: Hashable, wait: float) -> float | None:
     """Return the length that a file's header states; the file may have holes.
 
-    None where it states none. Raises ServiceUnavailable as ``probe_audio`` does.
+    None where it states none. Raises ServiceUnavailable as ``probe_audio`` does, or
+    where no slot is free within ``wait`` seconds.
     """
-    seconds = _run_in_turn(path, "--stated").get("duration_seconds")
+    facts = _run_in_turn(path, "--stated", tenant=tenant, wait=wait)
+    seconds = facts.get("duration_seconds")
     return None if seconds is None else float(seconds)
 
 
@@ -96,28 +105,43 @@ def describe_raw(size_bytes: int, options: Mapping[str, Any]) -> Probe:
     )
 
 
-def _run_in_turn(path: Path, *flags: str) -> dict[str, Any]:
-    if not _slots.acquire(timeout=WALL_SECONDS):
-        raise ServiceUnavailable("Too many uploads are being examined.")
-    try:
-        return _run_child(path, *flags)
-    finally:
-        _slots.release()
+def warn_if_unconfined() -> None:
+    """Log a warning where this machine cannot confine the child; for the start-up."""
+    if not sandbox.is_supported():
+        logger.warning(
+            "audio is examined without a sandbox: it needs Linux with seccomp on"
+            " x86_64 or aarch64"
+        )
+
+
+def _run_in_turn(
+    path: Path, *flags: str, tenant: Hashable, wait: float
+) -> dict[str, Any]:
+    with _slots.take(tenant, timeout=wait) as has_slot:
+        if not has_slot:
+            raise ServiceUnavailable("Too many uploads are being examined.")
+        facts = _run_child(path, *flags)
+    error = facts.get("error")
+    if error and error not in MESSAGES:
+        logger.error("upload not examined", extra={"reason": error})
+        raise ServiceUnavailable("The upload could not be examined in time.")
+    return facts
 
 
 def _run_child(path: Path, *flags: str) -> dict[str, Any]:
     try:
-        child = subprocess.run(  # noqa: S603  our own script, a path of our making
-            # Isolated: neither the environment nor the folder adds to its imports.
-            [sys.executable, "-I", probe_child.__file__, str(path), *flags],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=WALL_SECONDS,
-            env={},  # no secret of ours in a process that reads strangers' files
-            cwd="/",
-            check=False,
-        )
+        with path.open("rb") as file:
+            child = subprocess.run(  # noqa: S603  our own script and flags
+                # Isolated: neither the environment nor the folder adds to its imports.
+                [sys.executable, "-I", probe_child.__file__, *flags],
+                stdin=file,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=WALL_SECONDS,
+                env={},  # no secret of ours in a process that reads strangers' files
+                cwd="/",
+                check=False,
+            )
     except subprocess.TimeoutExpired as error:
         raise ServiceUnavailable("The upload could not be examined in time.") from error
     if child.returncode:

@@ -111,6 +111,16 @@ class MetadataField(serializers.Field[Any, Any, Any, Any]):
         return metadata
 
 
+class BoundedListField(serializers.ListField):
+    """A list whose length is checked before its items, of which there may be many."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Refuse a list that is too long without a look at its items."""
+        if isinstance(data, list):
+            self.run_validators(data)
+        return super().to_internal_value(data)
+
+
 class TrueFalseField(serializers.BooleanField):
     """A JSON boolean; neither 1 nor "yes" is one."""
 
@@ -161,7 +171,7 @@ class JobInput(SharedFields, StrictSerializer):
         required=False, trim_whitespace=False, max_length=2048
     )
     metadata = MetadataField(required=False)
-    allowed_regions = serializers.ListField(
+    allowed_regions = BoundedListField(
         child=serializers.CharField(max_length=40), required=False, max_length=20
     )
     max_attempts = WholeNumberField(required=False, min_value=1, max_value=10)

@@ -35,7 +35,7 @@ def loads_strictly(body: bytes, *, pointer: str = "") -> Any:
         _refuse_json(f"This is not JSON that we take: {reason}.", pointer)
     # Only an escape brings in NUL or half of a pair: UTF-8 and JSON have neither.
     if b"\\u" in body or body.count(b"{") + body.count(b"[") > MAX_DEPTH:
-        _check_value(parsed, pointer=pointer, depth=0)
+        _check_value(parsed, [], pointer)
     return parsed
 
 
@@ -50,25 +50,26 @@ def is_storable(text: str) -> bool:
     return _UNSTORABLE.search(text) is None
 
 
-def _check_value(value: object, *, pointer: str, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        _refuse_json("The JSON is nested too deeply.", pointer)
+def _check_value(value: object, path: list[str | int], pointer: str) -> None:
+    """Check a value; where it stands is only written out for what is wrong."""
+    if len(path) > MAX_DEPTH:
+        _refuse_json("The JSON is nested too deeply.", pointer + pointer_to(*path))
     if isinstance(value, str):
-        _check_text(value, pointer)
+        _check_text(value, path, pointer)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            _check_value(item, pointer=f"{pointer}/{index}", depth=depth + 1)
+            _check_value(item, [*path, index], pointer)
     elif isinstance(value, dict):
         for key, item in value.items():
-            _check_text(key, pointer)
-            inner = pointer + pointer_to(key)
-            _check_value(item, pointer=inner, depth=depth + 1)
+            _check_text(key, path, pointer)
+            _check_value(item, [*path, key], pointer)
 
 
-def _check_text(text: str, pointer: str) -> None:
+def _check_text(text: str, path: list[str | int], pointer: str) -> None:
     if not is_storable(text):
         message = "Text must not hold NUL or half of a surrogate pair."
-        raise InvalidRequest(message, code="text_invalid", pointer=pointer)
+        place = pointer + pointer_to(*path)
+        raise InvalidRequest(message, code="text_invalid", pointer=place)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
 _unguarded: Any = get_asgi_application()
 
 # Only now are the apps there that they import.
-from jobs import tracing  # noqa: E402
+from jobs import probe, tracing  # noqa: E402
+from transcribe_platform import statement_timeouts  # noqa: E402
 from transcribe_platform.body_guard import BodyGuard  # noqa: E402
 from transcribe_platform.head_limits import AsgiHeadLimits  # noqa: E402
 from workers import garbage  # noqa: E402
@@ -21,8 +22,10 @@ from workers.monitoring import exposition  # noqa: E402
 from workers.monitoring.live import LiveDoor  # noqa: E402
 
 _django = BodyGuard(_unguarded)
+statement_timeouts.limit_statements()
 garbage.settle(routes=True)
 exposition.expose(LiveDoor())
+probe.warn_if_unconfined()
 
 
 async def _serve(scope: Any, receive: Any, send: Any) -> None:

@@ -100,7 +100,8 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
     (
         *("json_invalid", 400, "JSON that we do not take"),
         "The body is not a JSON object, or two readers could understand it"
-        " differently: a doubled key, NaN, an integer past 2^53, more than 8 levels.",
+        " differently: a doubled key, NaN, an integer past 2^53, more than 8 levels;"
+        " or a line of a manifest has more than 3,000 values.",
         _MEND,
     ),
     (
@@ -160,6 +161,12 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
         "Split it into several batches.",
     ),
     (
+        *("manifest_too_complex", 400, "Too much work in one manifest"),
+        "The manifest has more than 20,000,000 cells or values, unpacks to more than"
+        " 200 times its size, or takes more than two minutes of processor time.",
+        "Split it into several batches; pack it less if `detail` says so.",
+    ),
+    (
         *("manifest_gzip_invalid", 400, "Broken gzip"),
         "The manifest begins as gzip and cannot be inflated to its end.",
         "Pack it again, and send all of it.",
@@ -171,12 +178,14 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
     ),
     (
         *("manifest_header_invalid", 400, "A column that we do not know"),
-        "The first row of a CSV manifest names a column twice, or one that is none.",
+        "The first row of a CSV manifest names a column twice, or one that is none, or"
+        " has more than 250 columns.",
         "Use the names of the fields; `options.NAME` and `metadata.NAME` for theirs.",
     ),
     (
         *("line_too_long", 400, "A line that is too long"),
-        "A line of a manifest has at most 65,536 bytes.",
+        "A line of a manifest has at most 65,536 bytes, a CSV row of several lines"
+        " 262,144.",
         _MEND,
     ),
     (
@@ -235,9 +244,14 @@ REQUESTS: tuple[tuple[str, int, str, str, str], ...] = (
     ),
     (
         *("query_not_searchable", 400, "Nothing to search for"),
-        "The query is empty or too long, has only exclusions, or only words that nearly"
-        " every transcript has.",
+        "The query is empty, has too many or too long words, phrases or prefixes, has"
+        " only exclusions, or only words that nearly every transcript has.",
         "Search for a word that tells some transcripts from others.",
+    ),
+    (
+        *("query_too_expensive", 400, "The search takes too long"),
+        "PostgreSQL worked on the search for five seconds without an end.",
+        "Narrow it: add `created_after`, leave out prefixes, or use rarer words.",
     ),
     (
         *("idempotency_key_invalid", 400, "Not an idempotency key"),

@@ -142,6 +142,8 @@ DATABASES: dict[str, dict[str, Any]] = {
         },
     },
 }
+# The most that PostgreSQL works for one statement of a web process; 0 is no limit.
+WEB_STATEMENT_SECONDS = env_float("WEB_STATEMENT_SECONDS", 10)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Broker and limits. Nothing durable lives there: losing it loses no job.

@@ -6,6 +6,7 @@ it, and prefixes besides.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NoReturn
@@ -15,7 +16,13 @@ from transcripts import search_languages
 
 MAX_LENGTH = 500
 MAX_TERMS = 32
-MIN_PREFIX = 3
+# Words as PostgreSQL counts them: each character of a script without spaces is one.
+MAX_PHRASE_WORDS = 64
+MAX_WORDS = 128
+# Each prefix reads all words of the index that begin so.
+MAX_PREFIXES = 8
+MIN_PREFIX, MAX_PREFIX = 3, 64
+_WORD = re.compile(r"\w+")
 _TOKEN = re.compile(r'(?P<no>-?)"(?P<phrase>[^"]*)"?|(?P<word>[^\s"]+)')
 
 
@@ -58,13 +65,27 @@ def parse_words(text: str) -> Groups:
         elif term := _read(found):
             groups[-1].append(term)
     groups = [group for group in groups if group]
-    if sum(map(len, groups)) > MAX_TERMS:
-        _refuse(f"A query has at most {MAX_TERMS} words and phrases.")
+    _check_amount([term for group in groups for term in group])
     if not groups:
         _refuse("There is no word to look for.")
     if any(all(term.is_excluded for term in group) for group in groups):
         _refuse("Say what to look for besides what to leave out.")
     return groups
+
+
+def _check_amount(terms: Sequence[Term]) -> None:
+    words = [len(_WORD.findall(term.text)) for term in terms]
+    prefixes = [term for term in terms if term.kind is Kind.PREFIX]
+    if len(terms) > MAX_TERMS:
+        _refuse(f"A query has at most {MAX_TERMS} words and phrases.")
+    if any(number > MAX_PHRASE_WORDS for number in words):
+        _refuse(f"A phrase has at most {MAX_PHRASE_WORDS} words.")
+    if sum(words) > MAX_WORDS:
+        _refuse(f"A query has at most {MAX_WORDS} words, those of phrases included.")
+    if len(prefixes) > MAX_PREFIXES:
+        _refuse(f"A query has at most {MAX_PREFIXES} words that end in *.")
+    if any(len(term.text) > MAX_PREFIX for term in prefixes):
+        _refuse(f"What stands before * has at most {MAX_PREFIX} characters.")
 
 
 def _read(found: re.Match[str]) -> Term | None:
@@ -83,6 +104,8 @@ def _term(text: str, kind: Kind, *, is_excluded: bool) -> Term | None:
     if not any(character.isalnum() for character in text):
         return None
     prepared = search_languages.prepare(text).strip()
+    if kind is Kind.PREFIX and len(prepared) < MIN_PREFIX:
+        kind = Kind.PHRASE  # characters that are one when they are normalized
     return Term(text=prepared, kind=kind, is_excluded=is_excluded)
 
 

@@ -16,14 +16,17 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
+from jobs import statements
 from jobs.models import Tenant
 from transcripts import indexing, search_rules
 from transcripts.search_rules import Query
-from transcripts.search_words import Groups
+from transcripts.search_words import Groups, NotSearchable
 
 RANKED = 500
+# A search of a million transcripts takes a tenth of a second.
+STATEMENT_SECONDS = 5.0
 # So many of the newest transcripts are looked through before all are: enough for words
 # that are in an eighth of them. More days than this have few transcripts each.
 _RECENT = 4000
@@ -33,7 +36,8 @@ _MOST_DAYS = 62
 # takes those for free, and would rather read them all than fetch half of them.
 _BY_INDEX = """
 SELECT set_config('enable_seqscan', 'off', true),
-  set_config('enable_indexscan', 'off', true), set_config('jit', 'off', true)
+  set_config('enable_indexscan', 'off', true), set_config('jit', 'off', true),
+  set_config('statement_timeout', %(most)s, true)
 """
 # Which configurations a tenant's transcripts went through, a look-up each.
 _CONFIGS = """
@@ -136,10 +140,16 @@ def find_page(
 ) -> Found:
     """Return a page of the tenant's transcripts: best first, or newest without words.
 
-    Raises NotSearchable where no word is left to look for.
+    Raises NotSearchable where no word is left to look for, or it would take too long.
     """
     find = _find_best if wanted.words else _find_newest
-    return find(tenant=tenant, wanted=wanted, position=position, limit=limit)
+    try:
+        return find(tenant=tenant, wanted=wanted, position=position, limit=limit)
+    except OperationalError as error:
+        if not statements.is_timeout(error):
+            raise
+        message = "This search takes too long: add a date, or search for fewer words."
+        raise NotSearchable(message, code="query_too_expensive") from error
 
 
 def _find_best(
@@ -164,7 +174,8 @@ def _find_best(
             "after": position.after,
             "limit": limit,
         }
-        cursor.execute(_BY_INDEX)
+        most = statements.as_setting(STATEMENT_SECONDS)
+        cursor.execute(_BY_INDEX, {"most": most})
         sql = _RANK.format(ranges=ranges, query=query)
         number, rows = 0, []
         for some in (days, []) if days else ([],):

@@ -24,7 +24,7 @@ from jobs.batches.serializers import BatchOutput
 from jobs.batches.views import SCOPES, accepted
 from jobs.examples import BATCH, BATCH_RETRY, CANCELING, PAUSED, examples
 from jobs.models import Batch, Priority
-from jobs.serializers import PRIORITIES, StrictSerializer
+from jobs.serializers import PRIORITIES, BoundedListField, StrictSerializer
 
 _ANSWERS: Any = {(200, "application/json"): BatchOutput, **schema.problems(404, 409)}
 
@@ -38,7 +38,7 @@ class BatchPriorityInput(StrictSerializer):
 class BatchRetryInput(StrictSerializer):
     """Which of its jobs are to run again; those that failed, unless it is said."""
 
-    statuses = serializers.ListField(
+    statuses = BoundedListField(
         child=serializers.ChoiceField(choices=retry.RETRIABLE),
         required=False,
         min_length=1,

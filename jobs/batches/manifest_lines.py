@@ -13,6 +13,9 @@ from jobs.errors import InvalidRequest, UploadTooLarge
 
 MAX_LINES = 100_000
 MAX_LINE_BYTES = 64 * 1024
+# Manifests pack ten or thirty times; a file that is there to keep us busy a thousand.
+MAX_PACKED_TIMES = 200
+_ANY_RATIO_BYTES = 32 * 1024**2
 _CHUNK = 64 * 1024
 _GZIP = b"\x1f\x8b"
 _MTIME = slice(4, 8)
@@ -53,8 +56,9 @@ def read_lines(file: IO[bytes], *, max_bytes: int) -> Iterator[Line]:
     """Yield the lines, counted from 1, the empty ones too.
 
     LF and CRLF end a line; a byte order mark is no part of the first one. Raises
-    InvalidRequest for too many of them, for broken gzip or another encoding, and
-    UploadTooLarge for more than ``max_bytes``, inflated.
+    InvalidRequest for too many of them, for broken gzip, gzip that hides far more than
+    its size, or another encoding, and UploadTooLarge for more than ``max_bytes``,
+    inflated.
     """
     number, rest, is_cut = 0, b"", False
     for chunk in _decoded(file, max_bytes=max_bytes):
@@ -81,6 +85,12 @@ def refuse_length() -> NoReturn:
     """Say that the manifest has more lines than we take."""
     message = f"A manifest has at most {MAX_LINES:,} lines."
     raise InvalidRequest(message, code="manifest_too_long")
+
+
+def refuse_work(reason: str) -> NoReturn:
+    """Say that reading the manifest takes more work than one batch may."""
+    message = f"{reason} Split the manifest into several batches."
+    raise InvalidRequest(message, code="manifest_too_complex")
 
 
 def _line(number: int, body: bytes, *, is_cut: bool) -> Line:
@@ -120,7 +130,7 @@ def _inflated(file: IO[bytes]) -> Iterator[bytes]:
 
 def _gunzip(file: IO[bytes]) -> Iterator[bytes]:
     """Inflate members one after another, a chunk at a time however well they pack."""
-    packed = file.read(_CHUNK)
+    packed, inflated = file.read(_CHUNK), 0
     for _ in range(_MAX_MEMBERS):
         inflate = zlib.decompressobj(wbits=31)
         while not inflate.eof:
@@ -132,12 +142,19 @@ def _gunzip(file: IO[bytes]) -> Iterator[bytes]:
             except zlib.error:
                 _refuse_gzip()
             packed = inflate.unconsumed_tail
+            inflated += len(chunk)
+            _check_ratio(file.tell(), inflated)
             if chunk:
                 yield chunk
         packed = inflate.unused_data or file.read(_CHUNK)
         if not packed:
             return
     _refuse_gzip()
+
+
+def _check_ratio(packed_bytes: int, inflated_bytes: int) -> None:
+    if inflated_bytes > max(_ANY_RATIO_BYTES, MAX_PACKED_TIMES * packed_bytes):
+        refuse_work(f"The manifest unpacks to over {MAX_PACKED_TIMES} times its size.")
 
 
 def _refuse_gzip() -> NoReturn:

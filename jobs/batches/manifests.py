@@ -12,11 +12,25 @@ from itertools import chain
 from typing import IO, Any, NoReturn
 
 from jobs import options
-from jobs.batches.manifest_lines import MAX_LINES, Line, read_lines, refuse_length
+from jobs.batches.manifest_lines import (
+    MAX_LINES,
+    Line,
+    read_lines,
+    refuse_length,
+    refuse_work,
+)
 from jobs.errors import InvalidRequest
 from jobs.strict_json import is_storable, loads_strictly, pointer_to
 
 EXCERPT = 200
+# Of a table: the fields, the options, lists of a hundred, and sixteen of metadata.
+MAX_COLUMNS = 250
+# Of one row, however many lines it has.
+MAX_ROW_BYTES = 256 * 1024
+# Of a line of JSON, by its commas. Full lists of every option come to a third of it.
+MAX_VALUES = 3_000
+# Of the whole: a hundred thousand lines of two hundred cells.
+MAX_CELLS = 20_000_000
 # Of more than one value in a cell, as in ``eu-west-1;us-east-1``.
 SEPARATOR = ";"
 COLUMNS = (
@@ -79,14 +93,29 @@ def refuse_emptiness() -> NoReturn:
 
 
 def _read_objects(lines: Iterable[Line]) -> Iterator[Entry]:
+    values = 0
     for line in lines:
-        excerpt = line.body[:EXCERPT]
+        excerpt, commas = line.body[:EXCERPT], line.body.count(b",")
+        values += commas
+        _check_total(values)
         try:
             _check_line(line)
+            _check_values(commas)
             if line.body.strip():
                 yield Entry(line.number, excerpt, loads_strictly(line.body))
         except InvalidRequest as error:
             yield Entry(line.number, excerpt, error=error)
+
+
+def _check_total(number: int) -> None:
+    if number > MAX_CELLS:
+        refuse_work(f"The manifest has more than {MAX_CELLS:,} cells or values.")
+
+
+def _check_values(number: int) -> None:
+    if number > MAX_VALUES:
+        message = f"The line has more than {MAX_VALUES:,} values."
+        raise InvalidRequest(message, code="json_invalid")
 
 
 def _check_line(line: Line) -> None:
@@ -100,28 +129,46 @@ def _check_line(line: Line) -> None:
         raise InvalidRequest(message, code="text_invalid") from None
 
 
+class _RowTooLong(InvalidRequest):
+    """A row of many lines is longer than one may be."""
+
+    code = "line_too_long"
+
+
 @dataclass(slots=True)
 class _Taken:
     """Lines on their way to the CSV reader, and what became of them."""
 
     lines: Iterator[Line]
-    number: int = 0
     # As they came, from where the present row begins.
     row: list[Line] = field(default_factory=list)
+    row_bytes: int = 0
 
     def __iter__(self) -> Iterator[str]:
-        for line in self.lines:
-            self.row.append(line)
-            # What cannot be decoded is refused below, with the row that it is in.
-            yield line.body.decode(errors="replace") + "\n"
+        return self
+
+    def __next__(self) -> str:
+        if self.row_bytes > MAX_ROW_BYTES:
+            raise _RowTooLong(f"The row is longer than {MAX_ROW_BYTES:,} bytes.")
+        line = next(self.lines)
+        self.row.append(line)
+        self.row_bytes += len(line.body)
+        # What cannot be decoded is refused below, with the row that it is in.
+        return line.body.decode(errors="replace") + "\n"
+
+    def begin_row(self) -> None:
+        """Forget the lines of the row before."""
+        self.row.clear()
+        self.row_bytes = 0
 
 
 def _read_table(first: Line, lines: Iterator[Line]) -> Iterator[Entry]:
     taken = _Taken(chain([first], lines))
-    rows = csv.reader(iter(taken), strict=True)
+    rows = csv.reader(taken, strict=True)
     columns: list[str] | None = None
+    number = 0
     while True:
-        taken.row.clear()
+        taken.begin_row()
         error, cells = None, list[str]()
         try:
             cells = next(rows)
@@ -130,6 +177,10 @@ def _read_table(first: Line, lines: Iterator[Line]) -> Iterator[Entry]:
         except csv.Error as broken:
             message = f"This is not CSV: {broken}."
             error = InvalidRequest(message, code="csv_invalid")
+        except _RowTooLong as too_long:
+            error = too_long
+        number += len(cells)
+        _check_total(number)
         if columns is None:
             columns = _check_header(cells, error)
         elif cells or error:
@@ -139,6 +190,9 @@ def _read_table(first: Line, lines: Iterator[Line]) -> Iterator[Entry]:
 def _check_header(cells: Sequence[str], error: InvalidRequest | None) -> list[str]:
     if error:
         raise error
+    if len(cells) > MAX_COLUMNS:
+        message = f"A manifest has at most {MAX_COLUMNS} columns."
+        raise InvalidRequest(message, code="manifest_header_invalid")
     names = [cell.strip() for cell in cells]
     for name in names:
         prefix = next((each for each in _NESTED if name.startswith(each)), "")

@@ -20,6 +20,7 @@ from jobs.intake import Caller
 from jobs.models import Batch
 from jobs.serializers import (
     MAX_EXPIRY_SECONDS,
+    BoundedListField,
     JobInput,
     MetadataField,
     StrictSerializer,
@@ -121,7 +122,7 @@ class ItemField(serializers.JSONField):
 class BatchInput(BatchSettingsInput):
     """Up to a thousand jobs at once."""
 
-    items = serializers.ListField(child=ItemField(), min_length=1, max_length=MAX_ITEMS)
+    items = BoundedListField(child=ItemField(), min_length=1, max_length=MAX_ITEMS)
 
     def submission(self, *, caller: Caller, now: datetime) -> BatchSubmission:
         """Return the checked request; its items are not looked at yet."""

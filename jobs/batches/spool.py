@@ -7,7 +7,12 @@ wrong with the other items. Memory stays as it is however long the manifest.
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    contextmanager,
+    nullcontext,
+)
 from dataclasses import astuple, dataclass, field
 from itertools import islice
 from tempfile import SpooledTemporaryFile
@@ -19,17 +24,28 @@ from django.db import connection
 from jobs.batches import manifest_upload, manifests
 from jobs.batches.items import ItemReader, ItemRules
 from jobs.batches.job_rows import Row
+from jobs.batches.manifest_lines import refuse_work
 from jobs.batches.manifests import EXCERPT, Entry
-from jobs.errors import Fault, ManyFaults
+from jobs.errors import Fault, ManyFaults, ServiceUnavailable
+from jobs.fair_slots import FairSlots
 from jobs.faults import faults_of
 from jobs.strict_json import pointer_to
 from jobs.uploads import IncomingFile
 
 MAX_FAULTS = 100
+# What is said of one fault: some messages quote the value.
+MAX_DETAIL = 500
+# Of one manifest. Each thread that reads one takes time from all others of its process.
+MAX_CPU_SECONDS = 120.0
+MANIFESTS_AT_ONCE = 2
+WAIT_SECONDS = 120.0
 _SPOOL_BYTES = 1024 * 1024  # so much of each stays in memory
-# Other requests are served by threads of the same process: let them in, often.
-_LINES_A_TURN = 48
-_TURN_SECONDS = 0.0002
+# Other requests are served by threads of the same process: let them run after so much
+# work, however many lines that is, for a sixth as long.
+_WORK_SECONDS = 0.0008
+_PAUSE_SHARE = 1 / 6
+
+_slots = FairSlots(MANIFESTS_AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +119,8 @@ def _in_slices(file: IO[str], size: int) -> Iterator[list[str]]:
 def check_manifest(file: IncomingFile, rules: ItemRules) -> Iterator[Checked]:
     """Check every line; the result is there while the block runs.
 
-    Raises InvalidRequest or UploadTooLarge for what is wrong with the whole.
+    Raises InvalidRequest or UploadTooLarge for what is wrong with the whole, and
+    ServiceUnavailable where no slot was free in time.
     """
     if not connection.in_atomic_block:
         connection.close()  # back to the pool: this takes a while and needs none
@@ -112,7 +129,8 @@ def check_manifest(file: IncomingFile, rules: ItemRules) -> Iterator[Checked]:
         kind=manifest_upload.kind_of(file),
         max_bytes=settings.MANIFEST_MAX_BYTES,
     )
-    with _check(entries, rules, is_list=False) as checked:
+    slot = _slots.take(rules.tenant.pk, timeout=WAIT_SECONDS)
+    with _check(entries, rules, slot=slot, is_list=False) as checked:
         yield checked
 
 
@@ -123,13 +141,19 @@ def check_list(items: Sequence[Any], rules: ItemRules) -> Iterator[Checked]:
         Entry(number, json.dumps(item, ensure_ascii=False).encode()[:EXCERPT], item)
         for number, item in enumerate(items, start=1)
     )
-    with _check(entries, rules, is_list=True) as checked:
+    with _check(
+        entries, rules, slot=nullcontext(enter_result=True), is_list=True
+    ) as checked:
         yield checked
 
 
 @contextmanager
 def _check(
-    entries: Iterable[Entry], rules: ItemRules, *, is_list: bool
+    entries: Iterable[Entry],
+    rules: ItemRules,
+    *,
+    slot: AbstractContextManager[bool],
+    is_list: bool,
 ) -> Iterator[Checked]:
     folder = settings.INCOMING_ROOT
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -143,11 +167,27 @@ def _check(
             for _ in range(2)
         )
         checked, reader = Checked(rows, faults, is_list), ItemReader(rules)
-        for number, entry in enumerate(entries):
-            if number % _LINES_A_TURN == 0:
-                time.sleep(_TURN_SECONDS)
-            _check_entry(checked, entry, reader)
+        with slot as is_free:
+            if not is_free:
+                message = "Too many manifests are being read; send this again shortly."
+                raise ServiceUnavailable(message)
+            for entry in _in_turns(entries):
+                _check_entry(checked, entry, reader)
         yield checked
+
+
+def _in_turns(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Yield the entries with pauses; refuse a manifest that takes too long to read."""
+    started, turn_began = time.thread_time(), time.perf_counter()
+    for entry in entries:
+        yield entry
+        worked = time.perf_counter() - turn_began
+        if worked < _WORK_SECONDS:
+            continue
+        if time.thread_time() - started > MAX_CPU_SECONDS:
+            refuse_work("Reading the manifest takes too long.")
+        time.sleep(min(worked * _PAUSE_SHARE, _WORK_SECONDS))
+        turn_began = time.perf_counter()
 
 
 def _check_entry(checked: Checked, entry: Entry, reader: ItemReader) -> None:
@@ -166,7 +206,8 @@ def _check_entry(checked: Checked, entry: Entry, reader: ItemReader) -> None:
     checked.fault_count += len(found)
     excerpt = entry.excerpt.decode(errors="replace").replace("\0", "�")
     for fault in found:
-        kept = KeptFault(entry.line, fault.pointer, fault.code, fault.detail, excerpt)
+        detail = fault.detail[:MAX_DETAIL]
+        kept = KeptFault(entry.line, fault.pointer, fault.code, detail, excerpt)
         if len(checked.first) < MAX_FAULTS:
             checked.first.append(kept)
         checked.faults.write(kept.dumps() + "\n")

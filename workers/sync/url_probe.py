@@ -10,6 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 
@@ -40,7 +41,7 @@ class _Part:
     total: int | None
 
 
-def find_duration(url: str) -> float | None:
+def find_duration(url: str, *, tenant_id: UUID) -> float | None:
     """Return the seconds of audio at the URL, or None where that is not to be seen."""
     try:
         with network.deadline(LOOK_SECONDS), tempfile.NamedTemporaryFile() as file:
@@ -54,7 +55,9 @@ def find_duration(url: str) -> float | None:
                 file.seek(head.total - len(tail.content))
                 file.write(tail.content)
             file.flush()
-            return probe.find_stated_seconds(Path(file.name))
+            return probe.find_stated_seconds(
+                Path(file.name), tenant=tenant_id, wait=LOOK_SECONDS
+            )
     except (PlatformError, httpx.HTTPError, httpx.InvalidURL) as error:
         logger.info("audio not probed", extra={"reason": type(error).__name__})
         return None

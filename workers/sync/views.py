@@ -126,7 +126,7 @@ def _choose_route(
     url = submission.draft.audio_url
     if asked.wants_probe and url and facts.duration_seconds is None:
         with lent_threads.lend_to_examination(tenant.pk):
-            found = url_probe.find_duration(url)
+            found = url_probe.find_duration(url, tenant_id=tenant.pk)
         source = hybrid_router.Source.URL if found is not None else facts.source
         facts = Facts(asked=facts.asked, duration_seconds=found, source=source)
     return hybrid_router.choose_route(facts, thresholds)

@@ -12,7 +12,12 @@ from rest_framework import serializers
 
 from jobs import egress
 from jobs.errors import InvalidRequest
-from jobs.serializers import StrictSerializer, TrueFalseField, WholeNumberField
+from jobs.serializers import (
+    BoundedListField,
+    StrictSerializer,
+    TrueFalseField,
+    WholeNumberField,
+)
 from workers.webhooks import headers, signing
 from workers.webhooks.models import MAX_CONCURRENT_LIMIT, WebhookEndpoint
 from workers.webhooks.payloads import FILTERABLE
@@ -101,7 +106,7 @@ class EndpointFields(StrictSerializer):
     """What can be said of an endpoint at any time."""
 
     description = TextField(required=False, allow_blank=True, max_length=200)
-    event_types = serializers.ListField(
+    event_types = BoundedListField(
         child=serializers.ChoiceField(choices=FILTERABLE),
         required=False,
         max_length=100,

@@ -3,14 +3,19 @@
 import csv
 import gzip
 import io
+import itertools
 import json
+import time
+from contextlib import ExitStack
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from jobs.batches import manifests, spool
 from jobs.batches.item_input import BatchItemInput
 from jobs.models import Batch, BatchError, Event, IdempotencyKey, Job
 from tests.factories import make_region
@@ -267,6 +272,109 @@ def test_one_line_more_than_we_take_is_too_many(api, media, monkeypatch):
     assert len(jobs_of(send(api, table(rows[:4]), content_type="text/csv"))) == 3
 
 
+def csv_of(columns, rows, cell=""):
+    header = ["audio_url", *["options.keyterm"] * (columns - 1)]
+    return table([header, *[[cell] * columns] * rows])
+
+
+LIMITS = [
+    pytest.param(
+        packed(csv_of(4000, 200)), "manifest_header_invalid", id="columns of CSV"
+    ),
+    pytest.param(packed(csv_of(200, 60)), "manifest_too_complex", id="cells of CSV"),
+    pytest.param(
+        packed(b'{"x":[' + b"0," * 4000 + b"0]}\n") * 3,
+        "manifest_too_complex",
+        id="values of JSON",
+    ),
+    pytest.param(
+        packed(jsonl([line(1)]) + b" " * (33 << 20)),
+        "manifest_too_complex",
+        id="bytes of gzip",
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "code"), LIMITS)
+@pytest.mark.parametrize("path", ["/v1/batches", "/v1/batches/check"])
+def test_a_manifest_of_much_work_is_refused_after_little(
+    api, media, monkeypatch, path, body, code
+):
+    monkeypatch.setattr(manifests, "MAX_CELLS", 10_000)
+    before = time.thread_time()
+
+    answer = api.post(path, body=body, content_type="application/gzip")
+
+    assert time.thread_time() - before < 1
+    assert_problem(answer, 400, code)
+    assert_nothing_written(media)
+
+
+def test_a_manifest_that_takes_too_long_to_read_is_refused(api, media, monkeypatch):
+    monkeypatch.setattr(spool, "MAX_CPU_SECONDS", -1.0)
+    monkeypatch.setattr(spool, "_WORK_SECONDS", 0.0)
+
+    answer = send(api, jsonl([line(1)]))
+
+    assert_problem(answer, 400, "manifest_too_complex")
+    assert_nothing_written(media)
+
+
+def test_a_row_of_csv_of_many_lines_has_a_limit_and_the_next_ones_are_read(api):
+    long = b",".join([b'"' + b"x" * 60_000 + b'\n"'] * 6) + b"\n"
+    good = b"https://a.example.com/2,short\n"
+    body = b"audio_url,metadata.note\n" + good + long + good
+
+    told = api.post("/v1/batches/check", body=body, content_type="text/csv")
+
+    *faults, counts = map(json.loads, told.getvalue().splitlines())
+    assert faults[0]["code"] == "line_too_long"
+    assert faults[0]["line"] == 3
+    assert counts["good"] >= 1
+
+
+def test_a_line_of_json_of_too_many_values_is_a_bad_line(api, media):
+    many = line(2, options={"keyterm": [1] * 3_001})
+
+    problem = assert_problem(send(api, jsonl([line(1), many])), 400, "json_invalid")
+
+    assert faults_of(problem) == [(2, "", "json_invalid")]
+    assert_nothing_written(media)
+
+
+def test_a_list_that_is_too_long_is_one_fault_whatever_is_in_it(api):
+    many = line(1, allowed_regions=[{}] * 2000)
+
+    problem = assert_problem(send(api, jsonl([many])), 400, "field_invalid")
+
+    assert faults_of(problem) == [(1, "/allowed_regions", "field_invalid")]
+
+
+def test_a_fault_does_not_repeat_all_of_a_long_value(api):
+    wrong = line(1, priority="low" * 20_000)
+
+    problem = assert_problem(send(api, jsonl([wrong])), 400, "field_invalid")
+
+    assert len(problem["errors"][0]["detail"]) == spool.MAX_DETAIL
+
+
+def test_one_tenants_manifests_leave_a_slot_to_the_others(api, media, monkeypatch):
+    monkeypatch.setattr(spool, "WAIT_SECONDS", 0.01)
+    with ExitStack() as stack:
+        for _ in range(spool.MANIFESTS_AT_ONCE - 1):
+            slot = spool._slots.take(api.tenant.pk, timeout=0)
+            assert stack.enter_context(slot)
+
+        busy = send(api, jsonl([line(1)]))
+        assert_problem(busy, 503, "service_unavailable")
+        assert busy.headers["Retry-After"] == "5"
+        assert_nothing_written(media)
+        assert stack.enter_context(spool._slots.take("other", timeout=0))
+
+    assert send(api, jsonl([line(1)])).status_code == 202
+    assert not spool._slots._held
+
+
 def test_a_body_that_is_cut_off_makes_nothing(api, media):
     body = jsonl([line(1), line(2)])
 
@@ -379,3 +487,15 @@ def test_quotas_are_reserved_for_all_or_none(api, media):
     assert [job.reserved_seconds for job in jobs] == [300, 300, 300]
     assert Batch.objects.count() == 1
     assert_problem(send(api, GOOD), 429, "quota_jobs_exceeded")
+
+
+def test_after_each_piece_of_work_the_other_threads_of_the_process_run(monkeypatch):
+    pauses, clock = [], itertools.count(step=0.003)
+    fake = SimpleNamespace(
+        perf_counter=lambda: next(clock), thread_time=lambda: 0.0, sleep=pauses.append
+    )
+    monkeypatch.setattr(spool, "time", fake)
+
+    assert list(spool._in_turns("abc")) == ["a", "b", "c"]
+
+    assert pauses == pytest.approx([0.003 / 6] * 3)

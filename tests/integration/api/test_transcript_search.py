@@ -3,8 +3,10 @@
 import json
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from jobs import erasure
@@ -151,6 +153,19 @@ def test_words_phrases_exclusions_alternatives_and_beginnings(client, tenant, ke
         ("… ?!", "query_not_searchable"),
         ("x" * 10_000, "query_not_searchable"),
         ("x " * 33, "query_not_searchable"),
+        ('"' + "x " * 65 + '"', "query_not_searchable"),
+        ("京" * 65, "query_not_searchable"),
+        ("x-y-" * 33, "query_not_searchable"),
+        (
+            '"' + "x " * 60 + '" ' + '"' + "y " * 60 + '" a b c d e f g h i',
+            "query_not_searchable",
+        ),
+        (" ".join(f"abc{n}*" for n in range(9)), "query_not_searchable"),
+        ("x" * 65 + "*", "query_not_searchable"),
+        (
+            "\N{ARABIC LIGATURE TEH WITH JEEM WITH MEEM INITIAL FORM}" * 499 + "*",
+            "query_not_searchable",
+        ),
         ("par\0cel", "parameter_invalid"),
     ],
 )
@@ -336,3 +351,49 @@ def test_a_text_past_all_limits_is_stored_and_found(client, tenant, key):
     assert found(client, key, "a7-b7.example.com") == calls[1:]
     (hit,) = search(client, key, q="storm").json()["data"]
     assert hit["snippets"][0]["start_seconds"] == 60_000.0
+
+
+def test_as_much_as_a_query_may_have_is_searched_for(client, tenant, key):
+    prefixes = " ".join(f"word{n}*" for n in range(8))
+    text = " ".join(f"word{n}" for n in range(90))
+    job = say(tenant, text)
+    phrase = " ".join(f"word{n}" for n in range(30, 90))
+
+    assert found(client, key, prefixes) == [job]
+    assert found(client, key, f'"{phrase}"') == [job]
+    assert found(client, key, " OR ".join(f"word{n}" for n in range(32))) == [job]
+    assert found(client, key, "x" * 64 + "*") == []
+
+
+def test_a_search_that_takes_too_long_is_refused(client, tenant, key, monkeypatch):
+    say(tenant, "the parcel was lost")
+    slow = "SELECT count(*), NULL, NULL FROM pg_sleep(30)"
+    monkeypatch.setattr(searching, "_RANK", slow)
+    monkeypatch.setattr(searching, "STATEMENT_SECONDS", 0.01)
+
+    answer = search(client, key, q="parcel")
+
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "query_too_expensive"
+    assert search(client, key).status_code == 200
+
+
+def test_another_trouble_of_the_database_is_not_the_searchs(
+    client, tenant, key, monkeypatch
+):
+    say(tenant, "the parcel was lost")
+    client.raise_request_exception = False
+    broken = OperationalError("the connection is lost")
+    monkeypatch.setattr(searching, "_find_best", Mock(side_effect=broken))
+
+    assert search(client, key, q="parcel").status_code == 503
+
+
+def test_metadata_that_no_job_can_have_is_not_looked_for(client, key):
+    longest = "x" * 512
+
+    assert search(client, key, **{f"metadata.{longest}": longest}).status_code == 200
+    for name, value in ((longest + "x", "1"), ("a", longest + "x")):
+        answer = search(client, key, **{f"metadata.{name}": value})
+        assert answer.status_code == 400
+        assert answer.json()["code"] == "parameter_invalid"

@@ -2,12 +2,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from uuid import uuid4
 
 import pytest
 
 from tests.factories import make_wav
 from workers.demo import corpus
 from workers.sync import url_probe
+
+TENANT = uuid4()
 
 
 class Site:
@@ -78,9 +81,9 @@ def test_a_look_at_both_ends_tells_the_length(site, monkeypatch, name, head):
     content = SPEECH[name].path.read_bytes()
     site.files[name] = content
     path = SPEECH[name].path
-    truth = url_probe.probe.probe_audio(path).duration_seconds
+    truth = url_probe.probe.probe_audio(path, tenant=TENANT).duration_seconds
 
-    found = url_probe.find_duration(site.url(name))
+    found = url_probe.find_duration(site.url(name), tenant_id=TENANT)
 
     assert found == pytest.approx(truth, rel=0.1)
     assert len(site.asked) == (2 if len(content) > head else 1)
@@ -91,15 +94,17 @@ def test_a_server_without_ranges_still_shows_its_head(site, monkeypatch):
     site.knows_ranges = False
     site.files["a.wav"] = make_wav(5)
 
-    assert url_probe.find_duration(site.url("a.wav")) == pytest.approx(5, abs=0.1)
+    assert url_probe.find_duration(
+        site.url("a.wav"), tenant_id=TENANT
+    ) == pytest.approx(5, abs=0.1)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"\0" * 1000])
 def test_what_is_no_audio_has_no_length(site, content):
     site.files["a"] = content
 
-    assert url_probe.find_duration(site.url("a")) is None
-    assert url_probe.find_duration(site.url("missing")) is None
+    assert url_probe.find_duration(site.url("a"), tenant_id=TENANT) is None
+    assert url_probe.find_duration(site.url("missing"), tenant_id=TENANT) is None
 
 
 @pytest.mark.parametrize("total", ["9" * 5000, "9" * 19, "\u0665", "-1", "*"])
@@ -117,7 +122,7 @@ def test_the_guard_stands_before_it(site, settings):
     url_probe._transport.cache_clear()
     site.files["a.wav"] = make_wav(5)
 
-    assert url_probe.find_duration(site.url("a.wav")) is None
+    assert url_probe.find_duration(site.url("a.wav"), tenant_id=TENANT) is None
     assert site.asked == []
 
 

@@ -1,7 +1,11 @@
 import json
+import os
 import resource
+import struct
 import subprocess
 import sys
+from contextlib import ExitStack
+from pathlib import Path
 
 import av
 import pytest
@@ -9,6 +13,7 @@ import pytest
 from jobs import probe, probe_child
 from jobs.errors import ServiceUnavailable, UnsupportedAudio
 from tests.factories import make_audio, make_wav
+from workers import demo
 
 KINDS = [
     ("wav", "pcm_s16le"),
@@ -32,9 +37,14 @@ def store(tmp_path):
     return write
 
 
+def examine(path):
+    with path.open("rb", buffering=0) as file:
+        return probe_child.examine(file)
+
+
 def refused(path):
     with pytest.raises(UnsupportedAudio) as caught:
-        probe.probe_audio(path)
+        probe.probe_audio(path, tenant=1)
     return caught.value.code
 
 
@@ -42,7 +52,7 @@ def refused(path):
 def test_whole_audio_is_described(store, container, codec):
     path = store(make_audio(container, codec))
 
-    facts = probe_child.examine(str(path))
+    facts = examine(path)
 
     assert facts["duration_seconds"] == pytest.approx(4.0, abs=0.15)
     assert facts["channels"] == 1
@@ -55,7 +65,7 @@ def test_whole_audio_is_described(store, container, codec):
 def test_audio_that_lost_its_end_is_truncated(store, container, codec, share):
     whole = make_audio(container, codec)
 
-    facts = probe_child.examine(str(store(whole[: int(len(whole) * share)])))
+    facts = examine(store(whole[: int(len(whole) * share)]))
 
     assert facts == {"error": "audio_truncated"}
 
@@ -63,7 +73,7 @@ def test_audio_that_lost_its_end_is_truncated(store, container, codec, share):
 def test_a_stream_without_a_stated_length_lasts_as_long_as_it_is(store):
     whole = make_audio("adts", "aac")
 
-    facts = probe_child.examine(str(store(whole[: len(whole) // 2])))
+    facts = examine(store(whole[: len(whole) // 2]))
 
     assert facts["duration_seconds"] == pytest.approx(2.0, abs=0.2)
 
@@ -72,7 +82,7 @@ def test_a_wav_written_to_a_pipe_states_no_length_and_is_taken(store):
     whole = bytearray(make_wav(2.0))
     whole[4:8] = whole[40:44] = b"\xff\xff\xff\xff"
 
-    facts = probe_child.examine(str(store(bytes(whole))))
+    facts = examine(store(bytes(whole)))
 
     assert facts["duration_seconds"] == pytest.approx(2.0, abs=0.01)
 
@@ -81,7 +91,7 @@ def test_an_mp3_without_a_length_tag_is_counted_not_estimated(store):
     whole = make_audio("mp3", "libmp3lame")
     untagged = whole.replace(b"Info", b"\0\0\0\0").replace(b"Xing", b"\0\0\0\0")
 
-    facts = probe_child.examine(str(store(untagged)))
+    facts = examine(store(untagged))
 
     assert facts["duration_seconds"] == pytest.approx(4.0, abs=0.15)
 
@@ -103,7 +113,7 @@ def test_an_mp3_without_a_length_tag_is_counted_not_estimated(store):
     ],
 )
 def test_what_is_not_whole_audio_is_told_apart(store, content, code):
-    assert probe_child.examine(str(store(content))) == {"error": code}
+    assert examine(store(content)) == {"error": code}
 
 
 def test_a_video_without_sound_has_no_audio(store, tmp_path):
@@ -116,7 +126,7 @@ def test_a_video_without_sound_has_no_audio(store, tmp_path):
             container.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
         container.mux(stream.encode(None))
 
-    assert probe_child.examine(str(path)) == {"error": "audio_missing"}
+    assert examine(path) == {"error": "audio_missing"}
 
 
 @pytest.mark.parametrize(
@@ -137,23 +147,23 @@ def test_a_playlist_that_names_other_files_is_not_followed(store, playlist):
 
 def test_silence_is_told_from_sound_and_from_not_knowing(store, monkeypatch):
     silence = store(make_wav(2.0, volume=0))
-    assert probe_child.examine(str(silence))["is_silent"] is True
+    assert examine(silence)["is_silent"] is True
 
     monkeypatch.setattr(probe_child, "PACKETS_TO_DECODE", 1)
     monkeypatch.setattr(probe_child, "SECONDS_TO_DECODE", 0.1)
-    assert probe_child.examine(str(silence))["is_silent"] is None
+    assert examine(silence)["is_silent"] is None
 
 
 def test_a_file_too_long_to_read_is_believed_by_its_header(store, monkeypatch):
     monkeypatch.setattr(probe_child, "DEMUX_SECONDS", -1.0)
 
-    facts = probe_child.examine(str(store(make_audio("flac", "flac"))))
+    facts = examine(store(make_audio("flac", "flac")))
 
     assert facts["duration_seconds"] == 4.0
 
 
 def test_the_child_says_what_it_found(store):
-    found = probe.probe_audio(store(make_wav(0.5, channels=2)))
+    found = probe.probe_audio(store(make_wav(0.5, channels=2)), tenant=1)
 
     assert found == probe.Probe(
         duration_seconds=0.5,
@@ -164,6 +174,25 @@ def test_the_child_says_what_it_found(store):
         is_silent=False,
     )
     assert found.content_type == "audio/wav"
+
+
+SPEECH = Path(demo.__file__).with_name("speech")
+FILES = sorted(path for path in SPEECH.iterdir() if path.suffix != ".json")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_the_bundled_speech_is_examined_in_the_sandbox(path):
+    expected = examine(path)
+
+    assert probe._run_child(path) == expected
+    assert ("error" in expected) == (path.name == "broken.wav")
+
+
+@pytest.mark.parametrize(("container", "codec"), KINDS)
+def test_every_kind_of_audio_is_examined_in_the_sandbox(store, container, codec):
+    path = store(make_audio(container, codec))
+
+    assert probe._run_child(path) == examine(path)
 
 
 def test_the_child_sees_no_environment(store, monkeypatch):
@@ -190,36 +219,100 @@ def test_a_child_that_hangs_is_our_trouble_and_is_ended(store, monkeypatch):
     monkeypatch.setattr(probe, "WALL_SECONDS", 0.5)
 
     with pytest.raises(ServiceUnavailable):
-        probe.probe_audio(hang)
+        probe.probe_audio(hang, tenant=1)
 
 
-def test_more_uploads_than_places_wait_and_are_put_off(store, monkeypatch):
-    monkeypatch.setattr(probe, "WALL_SECONDS", 0.01)
-    for _ in range(probe.PROBES_AT_ONCE):
-        assert probe._slots.acquire(timeout=0)
-    try:
+def test_uploads_without_a_slot_wait_and_are_refused_until_later(store, monkeypatch):
+    monkeypatch.setattr(probe, "WAIT_SECONDS", 0.01)
+    with ExitStack() as stack:
+        for tenant in range(probe.PROBES_AT_ONCE):
+            slot = probe._slots.take(tenant, timeout=0)
+            assert stack.enter_context(slot)
+
         with pytest.raises(ServiceUnavailable):
-            probe.probe_audio(store(make_wav()))
-    finally:
-        probe._slots.release(probe.PROBES_AT_ONCE)
+            probe.probe_audio(store(make_wav()), tenant="newcomer")
+
+
+def test_one_tenants_uploads_leave_a_slot_to_the_others(store, monkeypatch):
+    monkeypatch.setattr(probe, "WAIT_SECONDS", 0.01)
+    with ExitStack() as stack:
+        for _ in range(probe.PROBES_AT_ONCE - 1):
+            assert stack.enter_context(probe._slots.take("busy", timeout=0))
+
+        with pytest.raises(ServiceUnavailable):
+            probe.probe_audio(store(make_wav()), tenant="busy")
+        found = probe.probe_audio(store(make_wav()), tenant="other")
+
+    assert found.codec == "pcm_s16le"
+
+
+@pytest.mark.parametrize("flags", [(), ("--stated",)])
+def test_a_wav_file_of_millions_of_chunks_is_refused_before_they_are_walked(
+    store, monkeypatch, flags
+):
+    chunks = 24 * 1024**2 // 8
+    body = b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 16000, 2, 16)
+    body += b"junk\0\0\0\0" * chunks
+    path = store(b"RIFF" + struct.pack("<I", len(body)) + body)
+    monkeypatch.setattr(probe, "WALL_SECONDS", 10.0)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+
+    facts = probe._run_in_turn(path, *flags, tenant=1, wait=10)
+
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert facts == {"error": "audio_unreadable"}
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
+
+
+def test_the_boxes_of_an_mp4_file_are_walked_up_to_a_limit(store, monkeypatch):
+    whole = make_audio("ipod", "aac")
+    cut = store(whole + struct.pack(">I4s", 8, b"free") * 20 + whole[: len(whole) // 2])
+    monkeypatch.setattr(probe_child, "MAX_BOXES", 10)
+
+    with cut.open("rb", buffering=0) as file:
+        ends = probe_child._stated_end(file, cut.stat().st_size)
+
+    assert ends <= len(whole) + 10 * 8
+
+
+def test_ffmpeg_gets_limited_time_for_a_header(store, monkeypatch):
+    monkeypatch.setattr(probe_child, "OPEN_SECONDS", 0.0)
+    path = store(make_audio("flac", "flac"))
+
+    assert examine(path) == {"error": "timeout"}
+    with path.open("rb", buffering=0) as file:
+        assert probe_child.read_header(file) == {"error": "timeout"}
+
+
+@pytest.mark.parametrize("error", ["timeout", "not_confined"])
+def test_what_is_not_the_files_fault_is_not_said_of_it(store, monkeypatch, error):
+    script = f'print(\'{{"error": "{error}"}}\')'.encode()
+    broken = store(script, "broken.py")
+    monkeypatch.setattr(probe.probe_child, "__file__", str(broken))
+
+    with pytest.raises(ServiceUnavailable):
+        probe.probe_audio(broken, tenant=1)
 
 
 def test_the_child_may_not_outgrow_its_limits(tmp_path):
     script = (
-        "import json, resource, runpy\n"
+        "import json, os, resource, runpy\n"
         f"child = runpy.run_path({probe_child.__file__!r})\n"
         "child['limit_resources']()\n"
         "kinds = ('AS', 'CPU', 'NOFILE', 'FSIZE', 'CORE')\n"
+        "niceness = os.nice(0)\n"
         "limits = [resource.getrlimit(getattr(resource, 'RLIMIT_' + k)) for k in kinds]\n"
         "try:\n    bytearray(600 << 20)\n"
-        "except MemoryError:\n    print(json.dumps(limits))\n"
+        "except MemoryError:\n    print(json.dumps([limits, niceness]))\n"
     )
     limited = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, check=True, cwd=tmp_path
     )
 
     expected = [probe_child.MEMORY_BYTES, probe_child.CPU_SECONDS, 32, 0, 0]
-    assert json.loads(limited.stdout) == [[limit, limit] for limit in expected]
+    limits, niceness = json.loads(limited.stdout)
+    assert limits == [[limit, limit] for limit in expected]
+    assert niceness == os.nice(0) + probe_child.NICENESS
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 0
     assert list(tmp_path.iterdir()) == []
 

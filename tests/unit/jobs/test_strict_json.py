@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 
@@ -85,3 +86,13 @@ def test_pointers_escape_what_separates_them():
 @pytest.mark.parametrize("text", ["", "a", "é", "\N{GRINNING FACE}", "\x01"])
 def test_ordinary_text_is_storable(text):
     assert is_storable(text)
+
+
+def test_a_long_key_is_not_copied_for_each_of_its_values():
+    body = b'{"\\u0041' + b"a" * 400_000 + b'":[' + b"0," * 200_000 + b"0]}"
+    before = time.thread_time()
+
+    parsed = loads_strictly(body)
+
+    assert time.thread_time() - before < 2
+    assert len(parsed["A" + "a" * 400_000]) == 200_001

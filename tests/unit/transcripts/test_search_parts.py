@@ -1,6 +1,7 @@
 """What search is made of, without a database."""
 
 import math
+import time
 
 import pytest
 
@@ -103,3 +104,32 @@ def test_the_best_places_are_those_where_the_words_meet():
     )
     assert only[0].start_seconds is None
     assert only[0].parts[1].text == "refund, late"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("refund", ("", "refund", "")),
+        ("“refund”, ", ("“", "refund", "”, ")),
+        ("a-b c.", ("", "a-b c", ".")),
+        ("…", ("…", "", "")),
+        ("", ("", "", "")),
+        ("\n(x)\n", ("\n(", "x", ")\n")),
+    ],
+)
+def test_what_surrounds_a_match_is_told_from_it(text, expected):
+    assert snippets._split_bare(text) == expected
+
+
+def test_a_match_of_much_punctuation_is_split_in_one_pass():
+    text = "a" + "!" * 1_000_000 + "a"
+    before = time.thread_time()
+
+    assert snippets._split_bare(text) == ("", text, "")
+    assert time.thread_time() - before < 1
+
+
+def test_characters_that_normalize_to_a_shorter_word_are_no_prefix():
+    (group,) = parse_words("\u1112\u1161\u11ab*")
+
+    assert group == [Term(text="\ud55c")]
