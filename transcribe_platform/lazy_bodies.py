@@ -12,6 +12,7 @@ import io
 import json
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from django.core.exceptions import RequestAborted
@@ -32,7 +33,8 @@ Send = Callable[[Message], Awaitable[None]]
 # A body of at most this size is held in memory before the view runs; of a body that
 # no view reads, as much is discarded.
 SMALL_BYTES = 64 * 1024
-# A body that sends nothing for so long is treated as cut off.
+# A body that sends nothing for so long is treated as cut off; so is a small one that
+# has not arrived by then.
 PAUSE_SECONDS = 60.0
 _BODILESS = {"GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"}
 
@@ -120,10 +122,15 @@ class RequestBody:
         return {"type": "http.disconnect"}
 
     async def read_all(self) -> bytes:
-        """Return a small body, or as much of it as came; raise RequestAborted."""
+        """Return a small body, or as much of it as came in time.
+
+        Raises RequestAborted if the client left without sending any of it.
+        """
         read = b""
-        while chunk := await self.read_more():
-            read += chunk
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PAUSE_SECONDS):
+                while chunk := await self.read_more():
+                    read += chunk
         if self._is_cut and not read:
             raise RequestAborted
         return read
