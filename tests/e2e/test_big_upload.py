@@ -333,7 +333,11 @@ UNWANTED = {
     "listen without a key": ("POST /v1/listen", "", 401),
     "no such method": ("PUT /v1/jobs", "full", 405),
     "no form taken": ("POST /v1/api-keys", "full", 415),
-    "no body taken": ("POST /v1/jobs/0197b2f0-0000-7000-8000-000000000000", "full", 405),
+    "no body taken": (
+        "POST /v1/jobs/0197b2f0-0000-7000-8000-000000000000",
+        "full",
+        405,
+    ),
     "a page": ("POST /docs", "", 405),
     "health": ("POST /health/ready", "", 405),
     "the console": ("POST /console/", "", 405),
@@ -376,7 +380,9 @@ def test_a_body_that_is_not_wanted_is_answered_by_its_head(
                 server, line, keys[key], b"Expect: 100-continue"
             ).status()
 
-            wanted = elsewhere if (status, server.interface) == (426, "wsgi") else status
+            wanted = (
+                elsewhere if (status, server.interface) == (426, "wsgi") else status
+            )
             assert (plain, expecting) == (wanted, wanted), log_tail(server.log)
     assert server.files() == []
 
