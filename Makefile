@@ -26,13 +26,11 @@ define install
 	  cp requirements/$(1).txt $(VENV)/.$(1).installed
 endef
 
-# The console script of pyproject.toml, written by hand: an installation of the project
-# itself would want a build backend, and the platform runs from this folder anyway.
+# The console script of pyproject.toml: an installation of the project itself would want a
+# build backend, and the platform runs from this folder anyway.
 define script
-	@printf '%s\n' '#!$(realpath $(BIN))/python' 'import sys' 'from pathlib import Path' \
-	  'sys.path.insert(0, str(Path(__file__).resolve().parents[2]))' \
-	  'from transcribe_platform.cli.main import main' 'sys.exit(main())' > $(BIN)/.transcribe && \
-	  chmod +x $(BIN)/.transcribe && mv $(BIN)/.transcribe $(BIN)/transcribe
+	@install -m 755 transcribe_platform/cli/launcher.sh $(BIN)/.transcribe && \
+	  mv $(BIN)/.transcribe $(BIN)/transcribe
 endef
 
 venv-demo:

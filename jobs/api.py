@@ -26,6 +26,8 @@ from jobs.models import ApiKey, Tenant
 from jobs.strict_json import pointer_to
 
 OK = status.HTTP_200_OK
+# With any other method a body has no meaning, and is not read.
+BODY_METHODS = ("POST", "PUT", "PATCH", "DELETE")
 
 
 class HeaderNegotiation(DefaultContentNegotiation):
@@ -61,8 +63,11 @@ class ApiView(APIView):
         _check_length_is_known(request)
         self._check_query(request)
         # An upload waits until all else about the request is known to be sound.
-        if not (is_upload(request) or self.takes_raw_audio or self._is_raw(request)):
+        if method_of(request) in BODY_METHODS and not self._is_upload(request):
             request.data  # noqa: B018  parsed on first use
+
+    def _is_upload(self, request: Request) -> bool:
+        return is_upload(request) or self.takes_raw_audio or self._is_raw(request)
 
     def _is_raw(self, request: Request) -> bool:
         kind = (request.content_type or "").partition(";")[0].strip().lower()

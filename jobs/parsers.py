@@ -59,6 +59,7 @@ class StrictMultiPartParser(MultiPartParser):
             "retention",
         }
     )
+    handler = CappedUploadHandler
 
     def parse(
         self,
@@ -68,6 +69,8 @@ class StrictMultiPartParser(MultiPartParser):
     ) -> "DataAndFiles[Any, Any]":
         """Return fields and files; raises InvalidRequest or UploadTooLarge."""
         context = dict(parser_context or {})
+        request = context["request"]
+        request.upload_handlers = [self.handler(request)]
         counted = _CountedStream(stream)
         try:
             parsed = super().parse(counted, media_type, context)  # type: ignore[arg-type]
@@ -76,9 +79,8 @@ class StrictMultiPartParser(MultiPartParser):
             fields = self._read_fields(parsed.data)
             return DataAndFiles(FormFields(fields), parsed.files)
         except BaseException:
-            for handler in context["request"].upload_handlers:
-                if isinstance(handler, CappedUploadHandler):
-                    handler.discard()
+            for handler in request.upload_handlers:
+                handler.discard()
             raise
 
     def _read_fields(self, fields: QueryDict) -> dict[str, Any]:

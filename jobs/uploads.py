@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 import time
+import weakref
 from contextlib import suppress
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -20,10 +21,11 @@ from uuid import UUID
 from django.conf import settings
 from django.core.files.storage import FileSystemStorage, default_storage
 from django.core.files.uploadedfile import UploadedFile
-from django.core.files.uploadhandler import FileUploadHandler
+from django.core.files.uploadhandler import FileUploadHandler, SkipFile
 from django.db import InterfaceError, OperationalError
 from rest_framework.exceptions import UnsupportedMediaType
 
+from jobs import spool_room
 from jobs.errors import InvalidRequest, ServiceUnavailable, UploadTooLarge
 from jobs.models import new_id
 from jobs.strict_json import pointer_to
@@ -42,9 +44,14 @@ _UNLOCKED_SECONDS = 60.0
 class IncomingFile(UploadedFile):  # type: ignore[type-arg]  # in stubs only
     """An upload on disk that nobody has promised to keep yet."""
 
-    def __init__(self, name: str, content_type: str) -> None:
+    def __init__(
+        self, name: str, content_type: str, *, request: Any = None, announced: int = 0
+    ) -> None:
         settings.INCOMING_ROOT.mkdir(mode=0o750, parents=True, exist_ok=True)
         sweep_left_over(settings.INCOMING_ROOT)
+        owner = getattr(getattr(request, "user", None), "pk", None)
+        release = spool_room.reserve(owner, announced, settings.INCOMING_ROOT)
+        self._release = weakref.finalize(self, release)
         self._disk = tempfile.NamedTemporaryFile(  # noqa: SIM115  closed with the request
             dir=settings.INCOMING_ROOT, suffix=_SUFFIX
         )
@@ -81,6 +88,7 @@ class IncomingFile(UploadedFile):  # type: ignore[type-arg]  # in stubs only
 
     def close(self) -> None:
         """Close it, and remove it unless it was kept."""
+        self._release()
         try:
             self._disk.close()
         except FileNotFoundError:
@@ -98,6 +106,21 @@ def sweep_left_over(folder: Path) -> None:
             if time.time() - path.stat().st_mtime > _UNLOCKED_SECONDS:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()
+
+
+class NoFileHandler(FileUploadHandler):
+    """Keep no file of a form, which is all that pages take: they have no uploads."""
+
+    def new_file(self, *part: Any, **named: Any) -> None:
+        """Skip the file's bytes."""
+        super().new_file(*part, **named)
+        raise SkipFile
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        """Keep nothing."""
+
+    def file_complete(self, file_size: int) -> None:
+        """Return no file."""
 
 
 class CappedUploadHandler(FileUploadHandler):
@@ -119,6 +142,7 @@ class CappedUploadHandler(FileUploadHandler):
     def __init__(self, request: Any = None) -> None:
         super().__init__(request)
         self.file: IncomingFile | None = None
+        self._announced = 0
 
     def handle_raw_input(
         self,
@@ -131,6 +155,7 @@ class CappedUploadHandler(FileUploadHandler):
         """Refuse by the announced length, before anything is read."""
         if content_length > self.max_bytes + FORM_OVERHEAD_BYTES:
             refuse_size(self.max_bytes)
+        self._announced = content_length
 
     def new_file(
         self, field_name: str, file_name: str, content_type: str, *rest: Any
@@ -143,7 +168,9 @@ class CappedUploadHandler(FileUploadHandler):
                 message, code="field_unknown", pointer=pointer_to(field_name)
             )
         self.check_type(content_type.lower())
-        self.file = IncomingFile(file_name, content_type)
+        self.file = IncomingFile(
+            file_name, content_type, request=self.request, announced=self._announced
+        )
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
         """Write a chunk."""

@@ -1,9 +1,9 @@
-"""Lend over WSGI only so many threads to bodies that are still arriving.
+"""Lend only so many threads to bodies that are still arriving.
 
 A read waits for the client, with a thread and, after the key was looked up, a database
 connection. So a reader gives the connection back first, and there are only so many
-readers, each tenant's share of them bounded (``jobs.lent_threads``). Over ASGI the
-whole body is there before a thread is: nothing of this is needed.
+readers, each tenant's share of them bounded (``jobs.lent_threads``). Over ASGI the same
+holds for every body that is not small (``transcribe_platform.lazy_bodies``).
 """
 
 from collections.abc import Callable, Iterable
@@ -41,9 +41,13 @@ class ArrivingBody:
 
     def __init__(self, stream: Any, environ: dict[str, Any]) -> None:
         length = environ.get("CONTENT_LENGTH") or ""
-        self._stream, self._environ = stream, environ
-        self._left = parse_whole_number(length) or 0
+        self._stream = stream
         self._inside: Any = None
+        self.begin(environ, parse_whole_number(length) or 0)
+
+    def begin(self, environ: dict[str, Any], length: int) -> None:
+        """Take the environment that names the tenant, and how much is to come."""
+        self._environ, self._left = environ, length
 
     def read(self, size: int = -1) -> bytes:
         """Read on; raises ServiceUnavailable where too many do already."""
@@ -52,6 +56,10 @@ class ArrivingBody:
     def readline(self, size: int = -1) -> bytes:
         """Read a line."""
         return self._receive(self._stream.readline, size)
+
+    def close(self) -> None:
+        """End the reading."""
+        self.leave()
 
     def leave(self) -> None:
         """Give the place back, if it has one."""

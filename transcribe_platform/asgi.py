@@ -3,17 +3,17 @@
 import os
 from typing import Any
 
+import django
 from asgiref.sync import sync_to_async
-from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
-_unguarded: Any = get_asgi_application()
+django.setup(set_prefix=False)
 
 # Only now are the apps there that they import.
 from jobs import probe, tracing  # noqa: E402
 from transcribe_platform import statement_timeouts  # noqa: E402
-from transcribe_platform.body_guard import BodyGuard  # noqa: E402
 from transcribe_platform.head_limits import AsgiHeadLimits  # noqa: E402
+from transcribe_platform.lazy_bodies import LazyBodyHandler  # noqa: E402
 from workers import garbage  # noqa: E402
 from workers.events import shutdown  # noqa: E402
 from workers.live import endpoint  # noqa: E402
@@ -21,7 +21,7 @@ from workers.live.registry import get_registry  # noqa: E402
 from workers.monitoring import exposition  # noqa: E402
 from workers.monitoring.live import LiveDoor  # noqa: E402
 
-_django = BodyGuard(_unguarded)
+_django = LazyBodyHandler()
 statement_timeouts.limit_statements()
 garbage.settle(routes=True)
 exposition.expose(LiveDoor())

@@ -94,6 +94,7 @@ MIDDLEWARE = [
     "transcribe_platform.throttling.LoginThrottleMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "transcribe_platform.form_bodies.FormBodyMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -174,7 +175,8 @@ STORAGES = {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage",
     },
 }
-FILE_UPLOAD_HANDLERS = ["jobs.uploads.CappedUploadHandler"]
+# Pages take no files; the API's form parsers name their own handler.
+FILE_UPLOAD_HANDLERS = ["jobs.uploads.NoFileHandler"]
 # Beside the media, so that keeping an upload is a rename and not a copy.
 INCOMING_ROOT = MEDIA_ROOT / "incoming"
 FILE_UPLOAD_PERMISSIONS = 0o640

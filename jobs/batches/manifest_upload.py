@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from django.conf import settings
 from rest_framework.exceptions import UnsupportedMediaType
-from rest_framework.parsers import BaseParser, DataAndFiles
+from rest_framework.parsers import BaseParser
 
 from jobs.batches.manifests import Kind
 from jobs.errors import UploadTooLarge
@@ -42,7 +42,12 @@ class ManifestParser(BaseParser):
         """Return the file under the name that it has in a form."""
         expected = content_length(parser_context)
         check_size(expected)
-        file = IncomingFile("manifest", base_type(media_type or ""))
+        file = IncomingFile(
+            "manifest",
+            base_type(media_type or ""),
+            request=(parser_context or {}).get("request"),
+            announced=expected,
+        )
         try:
             while chunk := stream.read(_CHUNK):
                 file.append(chunk)
@@ -62,24 +67,6 @@ MANIFEST_PARSERS = tuple(
 )
 
 
-class ManifestFormParser(StrictMultiPartParser):
-    """Read a form whose file is a manifest."""
-
-    json_fields = frozenset({"defaults", "expires_in_seconds", "metadata"})
-
-    def parse(
-        self,
-        stream: IO[Any],
-        media_type: str | None = None,
-        parser_context: Mapping[str, Any] | None = None,
-    ) -> "DataAndFiles[Any, Any]":
-        """Return fields and file."""
-        context = dict(parser_context or {})
-        request = context["request"]
-        request.upload_handlers = [ManifestUploadHandler(request)]
-        return super().parse(stream, media_type, context)
-
-
 class ManifestUploadHandler(CappedUploadHandler):
     """As for audio, with a manifest's types and size."""
 
@@ -93,6 +80,13 @@ class ManifestUploadHandler(CappedUploadHandler):
         """Refuse what cannot be a manifest."""
         if content_type not in KINDS and content_type not in _ALSO:
             raise UnsupportedMediaType(content_type)
+
+
+class ManifestFormParser(StrictMultiPartParser):
+    """Read a form whose file is a manifest."""
+
+    json_fields = frozenset({"defaults", "expires_in_seconds", "metadata"})
+    handler = ManifestUploadHandler
 
 
 def check_size(size_bytes: int) -> None:

@@ -1,7 +1,7 @@
 """`make fuzz`: a hundred thousand bad requests and bad answers, by seed.
 
-FUZZ_MUTATIONS (100000), FUZZ_SEED (random) and FUZZ_ONLY (the number of one mutation)
-come from the environment. Nothing may be a 5xx, hang, leave a traceback in a log, or
+FUZZ_MUTATIONS (100000), FUZZ_SEED (random), FUZZ_ONLY (the number of one mutation) and
+FUZZ_WORST (worst cases to send before, default all) come from the environment. Nothing may be a 5xx, hang, leave a traceback in a log, or
 be written by halves. Ends with 1 if something does, and says how to see it again.
 """
 
@@ -129,10 +129,28 @@ def _fuzz(standing: stand.Stand, seed: int, numbers: list[int]) -> list[str]:
             list(threads.map(run.play, numbers[receivers:] or numbers))
         seconds = time.monotonic() - began
         findings = [*run.findings, *rows.find_half_written(run.answered)]
+        findings += _worst_cases(standing, templates, pool, seed)
     findings += _receivers(receivers, seed)
     findings += standing.bad_lines()
     _tell(run, seconds, receivers)
     return findings
+
+
+def _worst_cases(
+    standing: stand.Stand, templates: "list[Template]", pool: "Pool", seed: int
+) -> list[str]:
+    """Send the worst input of every class, unless one mutation was asked for."""
+    from jobs.models import Region  # noqa: PLC0415  Django is set up by now
+    from tests.fuzz import worst  # noqa: PLC0415
+
+    if os.environ.get("FUZZ_ONLY"):
+        return []
+    count = int(os.environ.get("FUZZ_WORST") or 0)
+    with stand.emulating(standing) as upstream:
+        Region.objects.update(base_url=upstream)
+        report = worst.run(standing, templates, pool, seed=seed, count=count)
+    _say(report.describe())
+    return report.findings
 
 
 def _receivers(rounds: int, seed: int) -> list[str]:

@@ -4,6 +4,7 @@ On the servers that DATABASE_URL and REDIS_URL name, else on ones of its own.
 """
 
 import base64
+import json
 import os
 import re
 import secrets
@@ -36,6 +37,12 @@ class Stand:
 
     folder: Path
     ports: dict[str, int] = field(default_factory=dict)
+    pids: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def redis_url(self) -> str:
+        """Where the servers' permits are."""
+        return os.environ["REDIS_URL"]
 
     def bad_lines(self) -> list[str]:
         """Return what the servers' logs say of errors."""
@@ -103,28 +110,52 @@ def serving(stand: Stand, *interfaces: str) -> Iterator[None]:
     """Open the doors, each in a process of its own."""
     with ExitStack() as stack:
         for interface in interfaces:
-            stand.ports[interface] = stack.enter_context(_granian(stand, interface))
+            stack.enter_context(_granian(stand, interface))
         yield
 
 
 @contextmanager
-def _granian(stand: Stand, interface: str) -> Iterator[int]:
+def emulating(stand: Stand) -> Iterator[str]:
+    """Run the upstream's emulator, and give its address."""
+    ready = stand.folder / "emulator.json"
+    words = ("-m", "workers.deepgram.emulator", "--engine", "canned", "--port", "0")
+    process = subprocess.Popen(
+        [sys.executable, *words, "--ready-file", str(ready)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        if not wait_until(ready.exists, seconds=60):
+            raise RuntimeError("the emulator did not start")
+        yield json.loads(ready.read_text())["url"]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def _granian(stand: Stand, interface: str) -> Iterator[None]:
     port = free_port()
     words = [sys.executable, "-m", "granian", "--interface", interface]
     words += ["--host", "127.0.0.1", "--port", str(port)]
     words += ["--blocking-threads", "16"] if interface == "wsgi" else []
+    temporary = stand.folder / "tmp"
+    temporary.mkdir(exist_ok=True)
     with (stand.folder / f"{interface}.log").open("wb") as log:
         process = subprocess.Popen(
             [*words, f"transcribe_platform.{interface}:application"],
             cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(temporary)},
             stdout=log,
             stderr=log,
         )
+    stand.ports[interface], stand.pids[interface] = port, process.pid
     try:
         url = f"http://127.0.0.1:{port}/health/ready"
         if not wait_until(lambda: http_answers(url), seconds=90):
             raise RuntimeError(f"{interface} did not start")
-        yield port
+        yield
     finally:
         process.send_signal(signal.SIGTERM)
         try:

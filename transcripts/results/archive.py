@@ -13,6 +13,7 @@ from shutil import copyfileobj
 from tempfile import SpooledTemporaryFile
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
+from django.conf import settings
 from django.utils import timezone
 
 from jobs.models import Batch, Job
@@ -65,7 +66,9 @@ def write_archive(batch: Batch, chosen: Format) -> Iterator[bytes]:
     What was erased has no file, and the manifest says so.
     """
     sink, names = Sink(), Names(chosen.extension)
-    with SpooledTemporaryFile(max_size=_SPOOL_BYTES) as manifest:
+    folder = settings.INCOMING_ROOT
+    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    with SpooledTemporaryFile(_SPOOL_BYTES, dir=str(folder)) as manifest:
         with ZipFile(sink, "w", ZIP_DEFLATED) as archive:  # type: ignore[call-overload]
             for job in rows.read_completed(batch, has_texts=True):
                 manifest.write(_add(archive, names, job, chosen))

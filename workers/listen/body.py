@@ -7,8 +7,7 @@ from typing import IO, Any
 from rest_framework.parsers import BaseParser
 
 from jobs import uploads
-from jobs.parsers import refuse_cut_body
-from jobs.whole_numbers import parse_whole_number
+from jobs.parsers import content_length, refuse_cut_body
 
 FILE = "file"
 _PIECE_BYTES = 1024**2
@@ -26,11 +25,14 @@ class RawAudioParser(BaseParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Return the file; raises InvalidRequest or UploadTooLarge."""
-        meta = parser_context["request"].META if parser_context else {}
-        length = str(meta.get("CONTENT_LENGTH") or "0")
-        expected = parse_whole_number(length) or 0
+        expected = content_length(parser_context)
         uploads.check_size(expected)
-        file = uploads.IncomingFile("audio", media_type or "")
+        file = uploads.IncomingFile(
+            "audio",
+            media_type or "",
+            request=(parser_context or {}).get("request"),
+            announced=expected,
+        )
         try:
             while chunk := stream.read(min(_PIECE_BYTES, expected - (file.size or 0))):
                 file.append(chunk)

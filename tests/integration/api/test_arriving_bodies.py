@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
+from django.test import Client
 
 from jobs import lent_threads
 from jobs.gate import Gate
@@ -126,3 +127,49 @@ def test_whoever_shows_no_key_shares_a_place_with_all_who_do_not(gate, client):
     assert b"service_unavailable" in body
     assert stream.seen == []
     assert gate.enter(uuid4())
+
+
+@pytest.mark.parametrize("path", ["/admin/login/", "/admin/jobs/job/"])
+def test_a_page_keeps_no_file_of_a_form(gate, settings, tmp_path, path):
+    client = Client(enforce_csrf_checks=True)  # which is what reads the form
+    settings.MEDIA_ROOT = tmp_path
+    settings.INCOMING_ROOT = tmp_path / "incoming"
+    client.cookies["csrftoken"] = "a" * 32
+
+    answer = client.post(path, {"file": wav(), "other": wav()})
+
+    assert answer.status_code == 403
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_page_refuses_a_large_form_unread(gate, admin_client):
+    form = {"CONTENT_TYPE": "application/x-www-form-urlencoded"}
+    cookies = "; ".join(f"{it.key}={it.value}" for it in admin_client.cookies.values())
+    for cookie, length, status in (
+        ("", 64 * 1024 + 1, 413),
+        (cookies, 64 * 1024 + 1, 403),  # read, and no token was in it
+        (cookies, 1024**2 + 1, 413),
+    ):
+        stream = Stream(b"x" * 100, gate)
+
+        answered, _ = send(
+            stream,
+            path="/admin/jobs/job/",
+            CONTENT_LENGTH=str(length),
+            HTTP_COOKIE=f"csrftoken={'a' * 32}; {cookie}",
+            **form,
+        )
+
+        assert answered == status
+        assert bool(stream.seen) == (status == 403)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_a_request_whose_method_has_no_body_reads_none(gate, method):
+    _, key = make_key()
+    stream = Stream(b"{bad", gate)
+
+    status, _ = send(stream, path="/v1/me", key=key, REQUEST_METHOD=method)
+
+    assert status in {200, 204}
+    assert stream.seen == []
