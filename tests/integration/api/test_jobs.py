@@ -233,7 +233,7 @@ def test_jobs_are_filtered(api):
     assert found("metadata.nothing=7") == set()
 
 
-@pytest.mark.parametrize("name", ["5", "-1", "0", "007", "9" * 30, "9" * 5000, "a'b"])
+@pytest.mark.parametrize("name", ["5", "-1", "0", "007", "9" * 30, "9" * 512, "a'b"])
 def test_metadata_is_filtered_by_names_that_look_like_an_index(api, name):
     tagged = make_job(api.tenant, metadata={name: "x", "z": "y"})
     make_job(api.tenant, metadata={f"{name}0": "x"})

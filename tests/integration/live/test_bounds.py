@@ -98,7 +98,9 @@ def test_a_flood_of_tiny_messages_ends_the_session(me):
 
     _, closed = attack(me, act, encoding="mulaw", sample_rate=8000)
 
-    assert closed == (4429, "too_many_messages")
+    # The kernel may reset a connection whose client goes on sending.
+    assert closed in {(4429, "too_many_messages"), (1006, "")}
+    assert (Job.objects.get().duration_seconds or 0) < 20_000 / 8_000
 
 
 @pytest.mark.parametrize("path", ["/v1/live", "/v1/listen"])

@@ -111,7 +111,7 @@ def test_what_is_no_audio_has_no_length(site, content):
 def test_a_total_that_no_file_has_raises_nothing(site, total):
     site.files["a.wav"], site.total = make_wav(5), total
 
-    found = url_probe.find_duration(site.url("a.wav"))
+    found = url_probe.find_duration(site.url("a.wav"), tenant_id=TENANT)
 
     assert found is None or found == pytest.approx(5, abs=0.1)
     assert len(site.asked) == 1
