@@ -116,10 +116,10 @@ class NoFileHandler(FileUploadHandler):
         super().new_file(*part, **named)
         raise SkipFile
 
-    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:  # noqa: ARG002
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
         """Keep nothing."""
 
-    def file_complete(self, file_size: int) -> None:  # noqa: ARG002
+    def file_complete(self, file_size: int) -> None:
         """Return no file."""
 
 

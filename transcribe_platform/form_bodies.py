@@ -29,7 +29,7 @@ class FormBodyMiddleware:
     def process_view(
         self, request: HttpRequest, view: Any, _args: Any, _named: Any
     ) -> HttpResponse | None:
-        """Return the refusal of a form that is too large; called before the CSRF check."""
+        """Return the refusal of a form that is too large, before the CSRF check."""
         announced = request.META.get("CONTENT_LENGTH") or ""
         length = int(announced) if announced.isdecimal() else 0
         if length <= ANONYMOUS_FORM_BYTES or getattr(view, "csrf_exempt", False):

@@ -77,7 +77,8 @@ class LazyBodyHandler(ASGIHandler):
         body_file.begin(request.META, length)
         if scope["method"] in _BODILESS and length > SMALL_BYTES:
             message = f"A {scope['method']} request takes no body."
-            return None, _refuse(request, UploadTooLarge(message, code="body_too_large"))
+            error = UploadTooLarge(message, code="body_too_large")
+            return None, _refuse(request, error)
         return request, refusal
 
 
