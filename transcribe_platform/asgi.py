@@ -21,7 +21,7 @@ from workers.live.registry import get_registry  # noqa: E402
 from workers.monitoring import exposition  # noqa: E402
 from workers.monitoring.live import LiveDoor  # noqa: E402
 
-_django = LazyBodyHandler()
+_django: Any = LazyBodyHandler()
 statement_timeouts.limit_statements()
 garbage.settle(routes=True)
 exposition.expose(LiveDoor())

@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
+from jobs.whole_numbers import parse_whole_number
 from transcribe_platform.problems import problem_response
 
 # Larger than any login; also what an operator whose session has expired may send.
@@ -29,9 +30,8 @@ class FormBodyMiddleware:
     def process_view(
         self, request: HttpRequest, view: Any, _args: Any, _named: Any
     ) -> HttpResponse | None:
-        """Return the refusal of a form that is too large; called before the CSRF check."""
-        announced = request.META.get("CONTENT_LENGTH") or ""
-        length = int(announced) if announced.isdecimal() else 0
+        """Return the refusal of a form that is too large, before the CSRF check."""
+        length = parse_whole_number(request.META.get("CONTENT_LENGTH") or "") or 0
         if length <= ANONYMOUS_FORM_BYTES or getattr(view, "csrf_exempt", False):
             return None
         if length <= settings.JSON_MAX_BYTES and request.user.is_authenticated:

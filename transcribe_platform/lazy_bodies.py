@@ -11,22 +11,25 @@ import asyncio
 import io
 import json
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 from rest_framework.request import Request
 
 from jobs.errors import InvalidRequest, UploadTooLarge
+from jobs.whole_numbers import parse_whole_number
 from transcribe_platform.arriving_bodies import ArrivingBody
 from transcribe_platform.exception_handler import handle
 from transcribe_platform.static_files import POLICY
 
-Message = dict[str, Any]
+Scope = dict[str, Any]
+Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
@@ -42,7 +45,7 @@ _BODILESS = {"GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"}
 class LazyBodyHandler(ASGIHandler):
     """Django's handler, with a body that is read on demand."""
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; answer it also if its body broke off."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
@@ -67,20 +70,20 @@ class LazyBodyHandler(ASGIHandler):
         return ArrivingBody(io.BufferedReader(body.open(), SMALL_BYTES), {})
 
     def create_request(
-        self, scope: Message, body_file: Any
-    ) -> tuple[ASGIRequest | None, HttpResponse | None]:
+        self, scope: Scope, body_file: Any
+    ) -> tuple[ASGIRequest, None] | tuple[None, HttpResponseBase]:
         """Create the request, or the answer to one that cannot be served."""
-        request, refusal = super().create_request(scope, body_file)
+        created = super().create_request(scope, body_file)
+        request = created[0]
         if request is None or not isinstance(body_file, ArrivingBody):
-            return request, refusal
+            return created
         length = _length_of(scope)
         body_file.begin(request.META, length)
         if scope["method"] in _BODILESS and length > SMALL_BYTES:
             message = f"A {scope['method']} request takes no body."
-            return None, _refuse(
-                request, UploadTooLarge(message, code="body_too_large")
-            )
-        return request, refusal
+            error = UploadTooLarge(message, code="body_too_large")
+            return None, _refuse(request, error)
+        return created
 
 
 class RequestBody:
@@ -90,7 +93,7 @@ class RequestBody:
     body meanwhile, from its thread.
     """
 
-    def __init__(self, scope: Message, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
         self._receive = receive
         self._loop = asyncio.get_running_loop()
@@ -191,7 +194,7 @@ class _RawBody(io.RawIOBase):
         return size
 
 
-def takes_body(scope: Message) -> bool:
+def takes_body(scope: Scope) -> bool:
     """Tell whether the route takes a body with this method."""
     if scope["method"] in _BODILESS:
         return False
@@ -205,17 +208,17 @@ def takes_body(scope: Message) -> bool:
     return hasattr(view, scope["method"].lower())
 
 
-def _header(scope: Message, name: bytes) -> bytes:
+def _header(scope: Scope, name: bytes) -> bytes:
     return next((value for key, value in scope["headers"] if key == name), b"")
 
 
-def _length_of(scope: Message) -> int:
+def _length_of(scope: Scope) -> int:
     """Return the announced length; 0 for none, whose body counts as empty."""
     length = _header(scope, b"content-length")
-    return int(length) if length.isdigit() else 0
+    return parse_whole_number(length) or 0
 
 
-def _cut_off(scope: Message) -> HttpResponse:
+def _cut_off(scope: Scope) -> HttpResponse:
     message = "The body is shorter than its Content-Length: the upload was cut."
     request = ASGIRequest(scope, io.BytesIO())
     return _refuse(request, InvalidRequest(message, code="body_truncated"))

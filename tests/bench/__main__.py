@@ -30,6 +30,7 @@ NAMES = (
     "live",
     "search",
     "operators",
+    "neighbour",
     "bulk",
     "doors",
     "quota",

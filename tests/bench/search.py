@@ -132,17 +132,17 @@ def cpu_seconds() -> float:
     return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def fill() -> str:
+def fill(transcripts: int = TRANSCRIPTS) -> str:
     """Make the tenants and what was said; return the key of the one that asks."""
     tenant = Tenant.objects.create(name="searching", requests_per_minute=0)
     others = Tenant.objects.bulk_create(
         Tenant(name=f"other-{n}") for n in range(OTHERS)
     )
-    texts = TRANSCRIPTS * 5 // 4 // ALIKE + 1
+    texts = transcripts * 5 // 4 // ALIKE + 1
     given: dict[str, Any] = {
         "tenant": tenant.pk,
         "others": [other.pk for other in others],
-        "rows": TRANSCRIPTS * 5 // 4,
+        "rows": transcripts * 5 // 4,
         "texts": texts,
     }
     with connection.cursor() as cursor:

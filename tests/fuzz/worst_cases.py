@@ -320,15 +320,22 @@ def _queries(template: Template) -> dict[str, list[tuple[str, str]]]:
 def _vary_body(template: Template, call: Call) -> Iterator[tuple[str, Call]]:
     for name, body in JSON_BODIES.items():
         yield f"body {name}", _with(call, body=body, form=None)
+    yield from _vary_fields(template, call)
+    for name in FORMS:
+        yield f"form {name}", _with(call, form=made("forms", name), fields=None)
+    if template.takes_form:
+        yield from _vary_files(call)
+
+
+def _vary_fields(template: Template, call: Call) -> Iterator[tuple[str, Call]]:
     for example in template.examples[:1]:
         for field in example if isinstance(example, dict) else ():
             for name, value in FIELDS.items():
                 fields = {**copy.deepcopy(example), field: value}
                 yield f"field {name}, {field}", _with(call, fields=fields, form=None)
-    for name in FORMS:
-        yield f"form {name}", _with(call, form=made("forms", name), fields=None)
-    if not template.takes_form:
-        return
+
+
+def _vary_files(call: Call) -> Iterator[tuple[str, Call]]:
     for name in MEDIA:
         form = [_file(made("media", name))]
         yield f"media {name}", _with(call, form=form, fields=None)

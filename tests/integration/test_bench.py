@@ -1,10 +1,18 @@
 """The harness of the benches works; no figure is judged here."""
 
+import math
+import os
+import socket
+import threading
+
 import pytest
+import redis
+from django.conf import settings
 from django.db import connection
 
 from jobs.models import Job
-from tests.bench import claim, live, rows
+from tests.bench import attacks, claim, live, neighbour, rows
+from tests.fuzz import leftovers
 from tests.streams import Heard, make_speech
 
 pytestmark = pytest.mark.django_db
@@ -50,3 +58,51 @@ def test_the_live_bench_sees_what_is_late_and_what_is_missing(monkeypatch):
     monkeypatch.setattr(live, "read_stored", lambda _job: ours.words[:1])
     closed, lost, _ = live.judge_broken([ours, direct])
     assert (closed.held, lost.ours, lost.held) == (False, "1 of 2", False)
+
+
+def test_the_neighbour_bench_judges_by_twice_the_usual_or_fifty_milliseconds_more():
+    usual = {"fast": [0.010] * 100, "slow": [0.100] * 100}
+    during = {"fast": [0.061] * 100, "slow": [0.199] * 100}
+
+    fast, slow = neighbour.judge("an attack", "web", usual, during)
+    refused = neighbour.judge("it", "live", usual, {**usual, "fast": [math.inf] * 9})
+
+    assert (fast.ours, fast.held) == ("61 ms (10 alone)", False)
+    assert (slow.ours, slow.held) == ("199 ms (100 alone)", True)
+    assert [row.held for row in refused] == [False, True]
+
+
+def test_each_attack_is_at_a_process_that_is_measured():
+    assert {door for door, _ in attacks.ATTACKS.values()} == {"web", "live"}
+
+
+def test_what_an_attack_leaves_is_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr(leftovers, "_POOLED_THREADS", 0)
+    server = socket.create_server(("127.0.0.1", 0))
+    port = server.getsockname()[1]
+    watched = leftovers.Watched(
+        servers={port: os.getpid()}, folders=(tmp_path,), redis_url=settings.REDIS_URL
+    )
+    before = watched.look()
+    assert watched.wait_until_gone(before, seconds=0) == {}
+
+    left, stop = tmp_path / "left", threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    with (
+        socket.create_connection(("127.0.0.1", port)),
+        server.accept()[0],
+        left.open("w"),
+        redis.Redis.from_url(settings.REDIS_URL) as client,
+    ):
+        client.zadd("permits:{a:stream}:held", {"1": 1})
+        more = watched.wait_until_gone(before, seconds=0)
+        client.delete("permits:{a:stream}:held")
+    stop.set()
+    thread.join()
+    left.unlink()
+    server.close()
+
+    wanted = {"threads", "sockets", "open files", "files", "permits"}
+    assert {kind for kind in wanted if more[kind] == 1} == wanted
+    assert watched.wait_until_gone(before, seconds=5) == {}
