@@ -70,7 +70,7 @@ class LazyBodyHandler(ASGIHandler):
         return ArrivingBody(io.BufferedReader(body.open(), SMALL_BYTES), {})
 
     def create_request(
-        self, scope: Scope, body_file: Any
+        self, scope: Message, body_file: Any
     ) -> tuple[ASGIRequest, None] | tuple[None, HttpResponseBase]:
         """Create the request, or the answer to one that cannot be served."""
         created = super().create_request(scope, body_file)
@@ -208,11 +208,11 @@ def takes_body(scope: Scope) -> bool:
     return hasattr(view, scope["method"].lower())
 
 
-def _header(scope: Scope, name: bytes) -> bytes:
+def _header(scope: Message, name: bytes) -> bytes:
     return next((value for key, value in scope["headers"] if key == name), b"")
 
 
-def _length_of(scope: Scope) -> int:
+def _length_of(scope: Message) -> int:
     """Return the announced length; 0 for none, whose body counts as empty."""
     length = _header(scope, b"content-length")
     return parse_whole_number(length) or 0
