@@ -215,7 +215,7 @@ def _header(scope: Message, name: bytes) -> bytes:
 def _length_of(scope: Message) -> int:
     """Return the announced length; 0 for none, whose body counts as empty."""
     length = _header(scope, b"content-length")
-    return parse_whole_number(length) or 0
+    return parse_whole_number(length.decode("latin-1")) or 0
 
 
 def _cut_off(scope: Scope) -> HttpResponse:
