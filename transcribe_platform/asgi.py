@@ -24,6 +24,7 @@ from workers.monitoring.live import LiveDoor  # noqa: E402
 _django: Any = LazyBodyHandler()
 statement_timeouts.limit_statements()
 garbage.settle(routes=True)
+garbage.switch_threads_often()
 exposition.expose(LiveDoor())
 probe.warn_if_unconfined()
 

@@ -18,6 +18,7 @@ from workers.monitoring import exposition  # noqa: E402
 statement_timeouts.limit_statements()
 draining.hear_granian_first()
 garbage.settle(routes=True)
+garbage.switch_threads_often()
 exposition.expose()
 probe.warn_if_unconfined()
 application = WsgiHeadLimits(ArrivingBodies(_django))

@@ -9,7 +9,6 @@ import logging
 import os
 import secrets
 import socket
-import sys
 import threading
 import time
 from collections import defaultdict
@@ -31,13 +30,13 @@ from django.db.models.functions import Now
 from jobs import services
 from jobs.claims import Permit, permit_of
 from jobs.models import Job, Worker
+from workers.garbage import switch_threads_often
 from workers.pulse.writer import get_pulse
 from workers.ratelimit.permits import RedisPermits
 
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 2.0
-SWITCH_SECONDS = 0.0005  # Python's own: 0.005
 
 
 class Heartbeat:
@@ -69,9 +68,7 @@ class Heartbeat:
 
     def start(self) -> None:
         """Announce the process and begin to beat, until the process ends."""
-        # After each answer of a server the thread waits for its turn among the busy
-        # ones: with forty of those ten answers cost 4.4 s, and 0.4 s this way.
-        sys.setswitchinterval(SWITCH_SECONDS)
+        switch_threads_often()
         threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
 
     def leave(self) -> None:

@@ -34,11 +34,11 @@ from tests.fuzz.calls import Call, Part
 from tests.fuzz.leftovers import Watched
 from workers.embedded import probes
 
-SECONDS, USUAL_SECONDS = 3.0, 5.0
+SECONDS, USUAL_SECONDS = 5.0, 10.0
 # Until an attack is in full swing; and how long its effects may outlast it.
 BEGIN_SECONDS, CALM_SECONDS = 1.0, 15.0
 PACE_SECONDS = 0.015
-SESSION_EVERY = 10
+SESSION_EVERY = 4
 GIVE_UP_SECONDS = 10.0
 FACTOR, ALLOWED_MS = 2.0, 50.0
 SESSIONS = 20

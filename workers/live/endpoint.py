@@ -7,10 +7,11 @@ script is shown nothing of that, so a page is let in to be told: one error, and 
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 from django.urls import Resolver404, resolve
 
@@ -31,7 +32,7 @@ CLOSE_CODES = {400: 4400, 401: 4401, 403: 4403, 410: 4403, 429: 4429, 503: 4503}
 # At once, as each takes a thread and a connection of the pool: when all who were
 # elsewhere come here, the others wait instead of being refused for want of one.
 HANDSHAKES = 8
-_gate = asyncio.Semaphore(HANDSHAKES)
+HANDSHAKES_PER_CALLER = 4
 _SERVER_ERROR = 1011
 _SCHEMES = {"ws": "http", "wss": "https"}
 _HOP_BY_HOP = {b"content-length", b"content-type", b"connection"}
@@ -46,6 +47,40 @@ class Answer:
     body: bytes = b""
 
 
+class HandshakeQueue:
+    """Limits how many handshakes run at once, in all and for one caller.
+
+    A caller is whoever sends the same credentials: these are not verified yet, so the
+    header or ticket itself is compared.
+    """
+
+    def __init__(self) -> None:
+        self._all = asyncio.Semaphore(HANDSHAKES)
+        self._callers: WeakValueDictionary[bytes, asyncio.Semaphore]
+        self._callers = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def enter(self, scope: Message) -> AsyncIterator[None]:
+        """Wait for a place."""
+        caller = _credentials(scope)
+        own = self._callers.get(caller)
+        if own is None:
+            own = self._callers[caller] = asyncio.Semaphore(HANDSHAKES_PER_CALLER)
+        async with own, self._all:
+            yield
+
+
+def _credentials(scope: Message) -> bytes:
+    """Return what the caller presents: a key in a header, or a query with a ticket."""
+    for name, value in scope.get("headers", ()):
+        if name in {b"authorization", b"sec-websocket-protocol"}:
+            return bytes(value)
+    return bytes(scope.get("query_string", b""))
+
+
+_handshakes = HandshakeQueue()
+
+
 async def serve(scope: Message, receive: Receive, send: Send, *, django: App) -> None:
     """Let a socket in and run its session, or refuse it."""
     if (await receive())["type"] != "websocket.connect":
@@ -53,7 +88,7 @@ async def serve(scope: Message, receive: Receive, send: Send, *, django: App) ->
     shake, answer = Handshake(), Answer(status=404)
     if _leads_to_socket(scope["path"]):
         try:
-            async with _gate:
+            async with _handshakes.enter(scope):
                 answer = await _ask(django, scope, shake)
         except Exception:
             logger.exception("handshake failed")

@@ -3,7 +3,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from workers.heartbeat import SWITCH_SECONDS, Heartbeat
+from workers.garbage import SWITCH_SECONDS
+from workers.heartbeat import Heartbeat
 
 
 @pytest.fixture

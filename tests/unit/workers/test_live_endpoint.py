@@ -5,6 +5,15 @@ import asyncio
 from workers.live import endpoint
 
 
+def scope_of(caller: int) -> dict:
+    return {
+        "type": "websocket",
+        "path": "/v1/live",
+        "scheme": "ws",
+        "headers": [(b"authorization", b"Bearer %d" % caller)],
+    }
+
+
 def test_however_many_come_at_once_few_are_asked_about_at_once():
     now, peak, refused = 0, 0, []
 
@@ -23,9 +32,9 @@ def test_however_many_come_at_once_few_are_asked_about_at_once():
         refused.append(message["type"])
 
     async def run():
-        scope = {"type": "websocket", "path": "/v1/live", "scheme": "ws"}
         shaken = (
-            endpoint.serve(scope, receive, send, django=django) for _ in range(50)
+            endpoint.serve(scope_of(caller), receive, send, django=django)
+            for caller in range(50)
         )
         await asyncio.gather(*shaken)
 
@@ -33,3 +42,36 @@ def test_however_many_come_at_once_few_are_asked_about_at_once():
 
     assert refused == ["websocket.close"] * 50
     assert peak == endpoint.HANDSHAKES
+
+
+def test_a_caller_of_many_handshakes_leaves_places_to_others():
+    begun, has_other, going_on = [], asyncio.Event(), asyncio.Event()
+
+    async def django(scope, _receive, send):
+        begun.append(dict(scope["headers"])[b"authorization"])
+        if begun[-1] == b"Bearer 2":
+            has_other.set()
+        await going_on.wait()
+        await send({"type": "http.response.start", "status": 403, "headers": []})
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(_message):
+        pass
+
+    async def run():
+        async with asyncio.TaskGroup() as tasks:
+            for caller in [1] * 50 + [2]:
+                shaken = endpoint.serve(scope_of(caller), receive, send, django=django)
+                tasks.create_task(shaken)
+            async with asyncio.timeout(10):
+                await has_other.wait()
+            going_on.set()
+
+    asyncio.run(run())
+
+    assert begun[: endpoint.HANDSHAKES_PER_CALLER + 1] == [
+        *[b"Bearer 1"] * endpoint.HANDSHAKES_PER_CALLER,
+        b"Bearer 2",
+    ]
