@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line, load_command_class
 
 from transcribe_platform.cli.main import main
-from workers.pulse import probe
+from workers.liveness import probe
 
 # These make the environment that settings are read from (database and all), so they
 # run without Django being set up.

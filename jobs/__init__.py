@@ -1,0 +1,1 @@
+"""What work there is and its state: tenants, jobs, batches, quotas, claims."""

@@ -19,16 +19,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.db.models.sql import UpdateQuery
 
-from jobs import (
-    audit,
-    lanes,
-    log_context,
-    metrics,
-    quotas,
-    regions,
-    retention,
-    tracing,
-)
+from jobs.accounts import audit
 from jobs.errors import Erased, InvalidRequest, JobStateError
 from jobs.models import (
     ApiKey,
@@ -43,7 +34,11 @@ from jobs.models import (
     Region,
     Tenant,
 )
+from jobs.quotas import quotas
+from jobs.retention import retention
+from jobs.routing import regions, routing_keys
 from jobs.state import FINAL, JobStatus, sources_of
+from jobs.telemetry import log_context, metrics, tracing
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +89,7 @@ class JobDraft:
     channels: int | None = None
     is_silent: bool | None = None
     allowed_regions: list[str] = field(default_factory=list)
-    # Days after its end, by name, that it is to keep things: see jobs.retention.
+    # Days after its end, by name, that it is to keep things: see jobs.retention.retention.
     retention: dict[str, int] = field(default_factory=dict)
     custom_id: str = ""
 
@@ -205,7 +200,7 @@ def draft_again(job: Job) -> JobDraft:
             if name not in _OF_ONE_GO
         },
         retention=retention.shorten(job.tenant, job.retention),
-        allowed_regions=sorted(lanes.regions_of(job.lane)),
+        allowed_regions=sorted(routing_keys.regions_of(job.lane)),
     )
 
 

@@ -2,10 +2,14 @@
 
 from django.urls import path, register_converter
 
-from jobs import audio_views, audit_views, key_views, usage_views, views
-from jobs.batches import action_views, check_views
-from jobs.batches import views as batch_views
-from jobs.routes import PublicIdConverter
+from jobs.api import audit_views
+from jobs.api.audio import views as audio_views
+from jobs.api.jobs import views
+from jobs.api.keys import views as key_views
+from jobs.api.usage import views as usage_views
+from jobs.batches.api import action_views, check_views
+from jobs.batches.api import views as batch_views
+from jobs.rest.path_converters import PublicIdConverter
 
 register_converter(PublicIdConverter, "public_id")
 

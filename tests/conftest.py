@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from jobs import log_context, tracing
-from transcribe_platform.static_files import StaticFilesMiddleware
-from workers.heartbeat import Heartbeat
+from jobs.telemetry import log_context, tracing
+from transcribe_platform.middleware.static_files import StaticFilesMiddleware
+from workers.liveness.heartbeat import Heartbeat
 
 LOUD = "NOT tested"
 

@@ -16,11 +16,12 @@ from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from jobs import services
-from jobs.authentication import create_api_key
+from jobs.accounts.authentication import create_api_key
 from jobs.models import ApiKey, Attempt, Job, Region, Tenant
 from jobs.state import FINAL, JobStatus
-from transcripts import documents, indexing
+from transcripts import documents
 from transcripts.models import Transcript
+from transcripts.search import indexing
 
 _numbers = itertools.count(1)
 

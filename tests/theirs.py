@@ -13,7 +13,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from jobs import audit
+from jobs.accounts import audit
 from jobs.batches import records
 from jobs.models import Event, Tenant
 from jobs.services import JobDraft

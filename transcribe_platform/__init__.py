@@ -1,0 +1,1 @@
+"""The Django project: settings, URLs, ASGI, WSGI and the Celery app."""

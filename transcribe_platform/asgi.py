@@ -10,21 +10,22 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
 django.setup(set_prefix=False)
 
 # Only now are the apps there that they import.
-from jobs import probe, tracing  # noqa: E402
+from jobs.audio import probe  # noqa: E402
+from jobs.telemetry import tracing  # noqa: E402
 from transcribe_platform import statement_timeouts  # noqa: E402
-from transcribe_platform.head_limits import AsgiHeadLimits  # noqa: E402
-from transcribe_platform.lazy_bodies import LazyBodyHandler  # noqa: E402
-from workers import garbage  # noqa: E402
-from workers.events import shutdown  # noqa: E402
-from workers.live import endpoint  # noqa: E402
-from workers.live.registry import get_registry  # noqa: E402
+from transcribe_platform.middleware.head_limits import AsgiHeadLimits  # noqa: E402
+from transcribe_platform.middleware.lazy_bodies import LazyBodyHandler  # noqa: E402
+from workers.api.events import shutdown  # noqa: E402
+from workers.api.live import endpoint  # noqa: E402
+from workers.api.live.registry import get_registry  # noqa: E402
+from workers.liveness import startup  # noqa: E402
 from workers.monitoring import exposition  # noqa: E402
-from workers.monitoring.live import LiveDoor  # noqa: E402
+from workers.monitoring.live_sessions import LiveDoor  # noqa: E402
 
 _django: Any = LazyBodyHandler()
 statement_timeouts.limit_statements()
-garbage.settle(routes=True)
-garbage.switch_threads_often()
+startup.settle(routes=True)
+startup.switch_threads_often()
 exposition.expose(LiveDoor())
 probe.warn_if_unconfined()
 

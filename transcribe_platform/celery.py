@@ -11,11 +11,11 @@ from celery import Celery, signals
 from django.conf import settings
 from kombu import Queue
 
-from jobs import log_context, tracing
-from workers import garbage
-from workers.broker import mend_reconnect
+from jobs.telemetry import log_context, tracing
+from workers.liveness import startup
+from workers.liveness.consumer_check import ConsumerPulse
 from workers.monitoring import exposition
-from workers.pulse.consumer import ConsumerPulse
+from workers.queue.broker import mend_reconnect
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
 # Django's review of the code would load every route and page in each worker, and is for
@@ -61,7 +61,7 @@ app.conf.update(
     worker_send_task_events=settings.TASK_EVENTS,
     worker_hijack_root_logger=False,
     enable_utc=True,
-    beat_scheduler="workers.pulse.beat:Scheduler",
+    beat_scheduler="workers.liveness.beat_scheduler:Scheduler",
     beat_max_loop_interval=5,
     beat_schedule={
         "sweep": {"task": "workers.sweep", "schedule": 3600.0},
@@ -86,7 +86,7 @@ app.conf.update(
     },
 )
 app.steps["consumer"].add(ConsumerPulse)
-app.autodiscover_tasks(["workers", "workers.webhooks"])
+app.autodiscover_tasks(["workers.queue", "workers.webhooks"])
 
 
 @signals.setup_logging.connect
@@ -104,7 +104,7 @@ def show_metrics(**_kwargs: Any) -> None:
 @signals.worker_ready.connect
 def settle(**_kwargs: Any) -> None:
     """Spare the collector what is loaded by now."""
-    garbage.settle()
+    startup.settle()
 
 
 @signals.task_prerun.connect

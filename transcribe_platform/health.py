@@ -16,9 +16,9 @@ from django.shortcuts import render
 from django.utils import timezone
 
 from jobs.models import Region
-from transcribe_platform.problems import read_only
-from workers import draining
-from workers.monitoring.parts import Part, State, read_parts
+from transcribe_platform.api_errors.problems import read_only
+from workers.liveness import graceful_shutdown
+from workers.monitoring.components import Part, State, read_parts
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def ready(_request: HttpRequest) -> JsonResponse:
     and answers read. Only a server whose own region is drained sends clients elsewhere.
     """
     checks = {
-        "process": "draining" if draining.is_draining() else "ok",
+        "process": "draining" if graceful_shutdown.is_draining() else "ok",
         "database": _database(),
         "redis": "ok" if _redis_answers() else "away",
     }
@@ -87,7 +87,7 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 
 def _process() -> Part:
-    is_draining = draining.is_draining()
+    is_draining = graceful_shutdown.is_draining()
     state = State.DEGRADED if is_draining else State.OK
     return Part(name="web", state=state, says="stops" if is_draining else "answers")
 

@@ -12,7 +12,7 @@ import re
 import sys
 from datetime import UTC, datetime
 
-from jobs import log_context, tracing
+from jobs.telemetry import log_context, tracing
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
 # Django's request, its query string in it; Celery's, with exception and traceback.

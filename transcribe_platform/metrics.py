@@ -11,8 +11,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
-from jobs.client_address import client_address
-from transcribe_platform.problems import read_only
+from jobs.accounts.client_address import client_address
+from transcribe_platform.api_errors.problems import read_only
 
 
 @read_only

@@ -8,8 +8,8 @@ from typing import Any
 
 from psycopg import conninfo
 
-from jobs import tracing
-from jobs.addresses import EgressAllow, EgressProxy
+from jobs.egress.addresses import EgressAllow, EgressProxy
+from jobs.telemetry import tracing
 from transcribe_platform.env import (
     checked,
     env_bool,
@@ -20,8 +20,8 @@ from transcribe_platform.env import (
     env_ports,
     env_str,
 )
-from transcribe_platform.introduction import INTRODUCTION
 from transcribe_platform.logs import choose_format
+from transcribe_platform.openapi.introduction import INTRODUCTION
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 EMBEDDED_HINT = "`make up` starts one and sets it by itself."
@@ -61,13 +61,13 @@ SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
 CSRF_COOKIE_HTTPONLY = True
-CSRF_FAILURE_VIEW = "transcribe_platform.problems.csrf_failure"
+CSRF_FAILURE_VIEW = "transcribe_platform.api_errors.problems.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 # Preloading binds a whole domain for years: its owner's to ask for, not ours.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
 
 INSTALLED_APPS = [
-    "workers.operators.apps.SiteConfig",  # django.contrib.admin
+    "workers.admin_site.apps.SiteConfig",  # django.contrib.admin
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -81,20 +81,20 @@ INSTALLED_APPS = [
     "workers",
     "workers.webhooks",
     "workers.console",
-    "workers.operators.apps.OperatorsConfig",
+    "workers.admin_site.apps.OperatorsConfig",
 ]
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
-    "transcribe_platform.request_id.RequestIdMiddleware",
-    "transcribe_platform.throttling.RateLimitHeadersMiddleware",
+    "transcribe_platform.middleware.request_id.RequestIdMiddleware",
+    "transcribe_platform.middleware.throttling.RateLimitHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "transcribe_platform.static_files.ContentPolicyMiddleware",
-    "transcribe_platform.static_files.StaticFilesMiddleware",
-    "transcribe_platform.throttling.LoginThrottleMiddleware",
+    "transcribe_platform.middleware.static_files.ContentPolicyMiddleware",
+    "transcribe_platform.middleware.static_files.StaticFilesMiddleware",
+    "transcribe_platform.middleware.throttling.LoginThrottleMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
-    "transcribe_platform.form_bodies.FormBodyMiddleware",
+    "transcribe_platform.middleware.form_bodies.FormBodyMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -108,7 +108,7 @@ TEMPLATES = [
         "DIRS": [BASE_DIR / "transcribe_platform" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
-            "libraries": {"reading": "transcribe_platform.text_filters"},
+            "libraries": {"reading": "transcribe_platform.openapi.text_filters"},
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
@@ -176,7 +176,7 @@ STORAGES = {
     },
 }
 # Pages take no files; the API's form parsers name their own handler.
-FILE_UPLOAD_HANDLERS = ["jobs.uploads.NoFileHandler"]
+FILE_UPLOAD_HANDLERS = ["jobs.audio.uploads.NoFileHandler"]
 # Beside the media, so that keeping an upload is a rename and not a copy.
 INCOMING_ROOT = MEDIA_ROOT / "incoming"
 FILE_UPLOAD_PERMISSIONS = 0o640
@@ -201,13 +201,13 @@ USE_I18N = False
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "transcribe_platform.throttling.ThrottledAuthentication"
+        "transcribe_platform.middleware.throttling.ThrottledAuthentication"
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["jobs.authentication.HasTenant"],
+    "DEFAULT_PERMISSION_CLASSES": ["jobs.accounts.authentication.HasTenant"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["jobs.parsers.StrictJSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "transcribe_platform.operations.OperationSchema",
-    "EXCEPTION_HANDLER": "transcribe_platform.exception_handler.handle",
+    "DEFAULT_PARSER_CLASSES": ["jobs.rest.parsers.StrictJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "transcribe_platform.openapi.hooks.OperationSchema",
+    "EXCEPTION_HANDLER": "transcribe_platform.api_errors.exception_handler.handle",
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {
@@ -225,7 +225,7 @@ SPECTACULAR_SETTINGS = {
         "RouteMode": ["sync", "async", "stream"],
     },
     "WEBHOOKS": [
-        f"workers.webhooks.messages.{name}"
+        f"workers.webhooks.messages.published.{name}"
         for name in (
             "JOB_COMPLETED",
             "JOB_FAILED",
@@ -238,8 +238,8 @@ SPECTACULAR_SETTINGS = {
     ],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "transcribe_platform.operations.complete_document",
-        "workers.webhooks.messages.describe_headers",
+        "transcribe_platform.openapi.hooks.complete_document",
+        "workers.webhooks.messages.published.describe_headers",
     ],
 }
 
@@ -358,20 +358,20 @@ IDEMPOTENCY_HOURS = env_int("IDEMPOTENCY_HOURS", 24)
 RETENTION_DAYS = env_int("RETENTION_DAYS", 0)
 # What erases all that hangs on a job: (jobs, now) -> counts for the receipt.
 ERASERS = [
-    "jobs.erasure.erase_own",
+    "jobs.retention.erasure.erase_own",
     "transcripts.erasure.erase_transcripts",
-    "workers.webhooks.erasure.erase_deliveries",
+    "workers.webhooks.delivery.erasure.erase_deliveries",
 ]
 
-# The same for one kind of content of jobs that stay: see jobs.retention.
+# The same for one kind of content of jobs that stay: see jobs.retention.retention.
 CONTENT_ERASERS = {
-    "AUDIO": ["jobs.erasure.erase_audio"],
+    "AUDIO": ["jobs.retention.erasure.erase_audio"],
     "TRANSCRIPT": [
         "transcripts.erasure.erase_transcripts",
-        "workers.webhooks.erasure.erase_deliveries",
-        "jobs.erasure.erase_answers",
+        "workers.webhooks.delivery.erasure.erase_deliveries",
+        "jobs.retention.erasure.erase_answers",
     ],
-    "PAYLOAD": ["workers.webhooks.erasure.erase_deliveries"],
+    "PAYLOAD": ["workers.webhooks.delivery.erasure.erase_deliveries"],
 }
 
 # Where each process shows its metrics: a port, a range of them where a server runs

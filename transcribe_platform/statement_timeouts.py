@@ -4,7 +4,7 @@ Set when a connection of the pool is opened, so it costs no request a round trip
 Workers, the dispatcher and migrations have no such limit, and neither have connections
 of their own that web processes keep for calls under way. A statement past it is
 canceled, and the request answers 503. What may take longer asks for it
-(``jobs.statements``).
+(``jobs.concurrency.statement_limits``).
 """
 
 import logging

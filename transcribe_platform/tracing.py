@@ -1,6 +1,6 @@
 """Spans by OpenTelemetry's SDK, sent by OTLP over HTTP: loaded only where that is on.
 
-Wires ``jobs.tracing`` to it and decides nothing. Spans are of our own making: the
+Wires ``jobs.telemetry.tracing`` to it and decides nothing. Spans are of our own making: the
 instrumentations for Django and Celery are betas and know nothing of rows.
 """
 
@@ -12,7 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from jobs.tracing import Kind, Span, TraceContext, Value
+from jobs.telemetry.tracing import Kind, Span, TraceContext, Value
 
 FLUSH_MS = 2000
 

@@ -3,19 +3,20 @@
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
-from transcribe_platform import health, metrics, pages
-from transcribe_platform.openapi import openapi
-from transcribe_platform.problems import read_only
+from transcribe_platform import health, metrics
+from transcribe_platform.api_errors.problems import read_only
+from transcribe_platform.openapi import pages
+from transcribe_platform.openapi.document import openapi
 from workers.console.views import console
 
 admin.autodiscover()
 urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include("jobs.urls")),
     path("v1/", include("transcripts.urls")),
-    path("v1/", include("workers.events.urls")),
-    path("v1/", include("workers.sync.urls")),
-    path("v1/", include("workers.live.urls")),
-    path("v1/", include("workers.listen.urls")),
+    path("v1/", include("workers.api.events.urls")),
+    path("v1/", include("workers.api.transcribe.urls")),
+    path("v1/", include("workers.api.live.urls")),
+    path("v1/", include("workers.api.listen.urls")),
     path("v1/", include("workers.webhooks.urls")),
     path("v1/openapi.json", openapi),
     path("", pages.front),
@@ -31,7 +32,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("metrics", metrics.metrics),
 ]
 
-handler400 = "transcribe_platform.problems.bad_request"
-handler403 = "transcribe_platform.problems.permission_denied"
-handler404 = "transcribe_platform.problems.not_found"
-handler500 = "transcribe_platform.problems.server_error"
+handler400 = "transcribe_platform.api_errors.problems.bad_request"
+handler403 = "transcribe_platform.api_errors.problems.permission_denied"
+handler404 = "transcribe_platform.api_errors.problems.not_found"
+handler500 = "transcribe_platform.api_errors.problems.server_error"

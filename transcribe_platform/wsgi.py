@@ -8,17 +8,17 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
 _django = get_wsgi_application()
 
 # Only now are the settings there that it reads.
-from jobs import probe  # noqa: E402
+from jobs.audio import probe  # noqa: E402
 from transcribe_platform import statement_timeouts  # noqa: E402
-from transcribe_platform.arriving_bodies import ArrivingBodies  # noqa: E402
-from transcribe_platform.head_limits import WsgiHeadLimits  # noqa: E402
-from workers import draining, garbage  # noqa: E402
+from transcribe_platform.middleware.arriving_bodies import ArrivingBodies  # noqa: E402
+from transcribe_platform.middleware.head_limits import WsgiHeadLimits  # noqa: E402
+from workers.liveness import graceful_shutdown, startup  # noqa: E402
 from workers.monitoring import exposition  # noqa: E402
 
 statement_timeouts.limit_statements()
-draining.hear_granian_first()
-garbage.settle(routes=True)
-garbage.switch_threads_often()
+graceful_shutdown.hear_granian_first()
+startup.settle(routes=True)
+startup.switch_threads_often()
 exposition.expose()
 probe.warn_if_unconfined()
 application = WsgiHeadLimits(ArrivingBodies(_django))

@@ -1,0 +1,1 @@
+"""Results: run a transcription, store it, format it, search it, export it."""

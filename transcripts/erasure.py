@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from jobs import stored_objects
 from jobs.models import Job
+from jobs.retention import stored_objects
 from transcripts.models import LiveFinal, SearchEntry, Transcript
 
 

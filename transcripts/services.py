@@ -20,11 +20,15 @@ from django.core.files.storage import default_storage
 from django.db import connection, transaction
 from django.utils import timezone
 
-from jobs import audit, backoff, log_context, quotas, regions, services, tracing
+from jobs import backoff, services
+from jobs.accounts import audit
 from jobs.errors import UpstreamError
 from jobs.models import Attempt, Job
+from jobs.quotas import quotas
+from jobs.routing import regions
 from jobs.state import JobStatus
-from transcripts import documents, indexing, links, persisting, prices
+from jobs.telemetry import log_context, tracing
+from transcripts import documents, links, persisting, prices
 from transcripts.backends import (
     StoredAudio,
     TranscriptionBackend,
@@ -33,6 +37,7 @@ from transcripts.backends import (
 )
 from transcripts.formats import Format, Source
 from transcripts.models import Transcript
+from transcripts.search import indexing
 
 logger = logging.getLogger(__name__)
 

@@ -2,8 +2,9 @@
 
 from django.urls import path
 
-from transcripts import search_views, views
+from transcripts.api import views
 from transcripts.results import views as results
+from transcripts.search.api import views as search_views
 
 urlpatterns = [
     path("batches/<uuid:batch_id>/results", results.BatchResults.as_view()),

@@ -1,0 +1,1 @@
+"""Everything that communicates with the outside."""

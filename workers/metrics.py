@@ -1,6 +1,6 @@
 """What the workers' side of this process did, counted for Prometheus.
 
-As in ``jobs.metrics``; what the live door counts is in ``workers.live.counters``.
+As in ``jobs.telemetry.metrics``; what the live door counts is in ``workers.api.live.counters``.
 """
 
 from datetime import datetime

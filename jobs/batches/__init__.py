@@ -1,4 +1,4 @@
-"""Batches: jobs submitted together, counted as they end, steered and told of as one.
+"""Batches: many jobs submitted, counted and controlled together.
 
 How one comes in: `views` takes the request; a manifest goes to disk (`manifest_upload`)
 and is read as lines (`manifest_lines`), and those as items (`manifests`); each item is

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from jobs.batches.intake import BatchSubmission
-from jobs.batches.spool import Checked
+from jobs.batches.item_file import Checked
+from jobs.batches.submission import BatchSubmission
 
 _SLICE = 500
 _TOLD = ("line", "pointer", "code", "detail")

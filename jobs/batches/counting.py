@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.db.models import Q, Sum
 
-from jobs.batches import figures
+from jobs.batches import statistics as batch_statistics
 from jobs.models import Attempt, Batch, Event
 from jobs.state import FINAL
 
@@ -101,6 +101,6 @@ def _tell(batch: Batch, *, at: datetime) -> None:
         tenant_id=batch.tenant_id,
         batch=batch,
         type=kind,
-        data=figures.describe(batch),
+        data=batch_statistics.describe(batch),
         created_at=at,
     )

@@ -4,8 +4,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from jobs.api.jobs.serializers import JobInput
 from jobs.errors import InvalidRequest
-from jobs.serializers import JobInput
 from jobs.strict_json import is_storable
 
 MAX_CUSTOM_ID = 128

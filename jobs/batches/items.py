@@ -14,13 +14,14 @@ from typing import Any
 
 from rest_framework.exceptions import ValidationError
 
-from jobs import options, regions, services
+from jobs import options, services
+from jobs.api.jobs.serializers import build_draft
 from jobs.batches.item_input import BatchItemInput
 from jobs.batches.job_rows import Row
 from jobs.errors import Fault, InvalidRequest
-from jobs.faults import faults_of
 from jobs.models import ApiKey, Tenant
-from jobs.serializers import build_draft
+from jobs.rest.field_errors import faults_of
+from jobs.routing import regions
 
 _OWN = ("audio_url", "custom_id", "metadata")
 _MAX_KINDS = 100  # whoever says something else in each line has each read in full

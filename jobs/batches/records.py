@@ -10,10 +10,12 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import QuerySet
 
-from jobs import audit, metrics, services, tracing
+from jobs import services
+from jobs.accounts import audit
 from jobs.errors import NotFound
 from jobs.models import ApiKey, Batch, BatchState, Job, Mode, Tenant
 from jobs.services import JobDraft
+from jobs.telemetry import metrics, tracing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,14 +8,17 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import QuerySet
 
-from jobs import dispatch, idempotency, services
-from jobs.batches import figures, records, writing
+from jobs import services
+from jobs.api.submission import Caller
+from jobs.batches import records, writing
+from jobs.batches import statistics as batch_statistics
 from jobs.batches.records import BatchDraft
 from jobs.errors import Conflict, Erased
-from jobs.idempotency import Answer, Once
-from jobs.intake import Caller
 from jobs.models import Batch, Job
-from jobs.quotas import reserve
+from jobs.quotas.quotas import reserve
+from jobs.rest import idempotency
+from jobs.rest.idempotency import Answer, Once
+from jobs.scheduling import dispatch
 from jobs.state import FINAL, JobStatus
 
 RETRIABLE = sorted(FINAL - {JobStatus.COMPLETED})
@@ -79,9 +82,7 @@ def _count(again: Again) -> int:
     if again.batch.erased_at:
         raise Erased
     if not again.batch.finished_at:
-        message = (
-            f"The batch is {figures.status_of(again.batch)}: it has not ended yet."
-        )
+        message = f"The batch is {batch_statistics.status_of(again.batch)}: it has not ended yet."
         raise Conflict(message, code="batch_state_conflict")
     number = _wanted(again).count()
     if not number:

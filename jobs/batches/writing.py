@@ -2,7 +2,7 @@
 
 A long transaction would hold up everybody's event streams, and vacuum. So a large batch
 is *preparing* while its jobs are written, held and hidden; one small transaction opens
-it. What never opens is dropped: ``jobs.batches.rounds`` deletes it.
+it. What never opens is dropped: ``jobs.batches.sweeper`` deletes it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,12 +13,13 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models.functions import Now
 
-from jobs import audit, quotas
+from jobs.accounts import audit
 from jobs.batches import job_rows, records
-from jobs.batches.spool import Checked, KeptFault
+from jobs.batches.item_file import Checked, KeptFault
 from jobs.errors import Conflict
-from jobs.idempotency import Answer, Once
 from jobs.models import Batch, BatchError, BatchState, Event, Job
+from jobs.quotas import quotas
+from jobs.rest.idempotency import Answer, Once
 from jobs.state import JobStatus
 
 SLICE = 1000

@@ -1,0 +1,1 @@
+"""Management commands for tenants, keys, regions and quotas."""

@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-import jobs.transaction_ids
+import jobs.models.transaction_ids
 
 
 class Migration(migrations.Migration):
@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
                 migrations.AddField(
                     model_name="event",
                     name="xid",
-                    field=jobs.transaction_ids.TransactionIdField(),
+                    field=jobs.models.transaction_ids.TransactionIdField(),
                 ),
             ],
         ),

@@ -1,4 +1,4 @@
-"""What work there is and in what state: one row for one thing.
+"""Database tables of tenants, jobs, attempts, events, batches and quotas.
 
 Fields, constraints and filters only. The one writer of ``Job.status`` is
 ``jobs.services.advance``; nothing here talks to a queue, a socket or a clock.

@@ -65,7 +65,7 @@ class Batch(models.Model):
     pace_at = models.DateTimeField(null=True, blank=True)
     pace_at_done = models.PositiveIntegerField(default=0, db_default=0)
 
-    # What somebody wants of all its jobs; ``jobs.batches.rounds`` does it in slices.
+    # What somebody wants of all its jobs; ``jobs.batches.sweeper`` does it in slices.
     is_paused = models.BooleanField(default=False, db_default=False)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     wanted_priority = models.PositiveSmallIntegerField(null=True, blank=True)
@@ -78,7 +78,7 @@ class Batch(models.Model):
     told_after = models.UUIDField(null=True, blank=True)
     # Since the last of its jobs was erased; what was said of it is gone, too.
     erased_at = models.DateTimeField(null=True, blank=True)
-    # The trace that its own events belong to: see jobs.tracing.
+    # The trace that its own events belong to: see jobs.telemetry.tracing.
     traceparent = models.CharField(max_length=55, blank=True, default="", db_default="")
 
     class Meta:

@@ -10,7 +10,7 @@ from jobs.models.batches import Batch
 from jobs.models.ids import new_id
 from jobs.models.jobs import Job
 from jobs.models.tenants import Tenant
-from jobs.transaction_ids import TransactionIdField
+from jobs.models.transaction_ids import TransactionIdField
 
 
 class Event(models.Model):
@@ -33,7 +33,7 @@ class Event(models.Model):
     created_at = models.DateTimeField()
     # Null only while somebody has still to be told.
     fanned_out_at = models.DateTimeField(null=True, blank=True)
-    # What event streams are ordered by: see jobs.event_stream.
+    # What event streams are ordered by: see jobs.api.event_stream.
     xid = TransactionIdField()
 
     class Meta:

@@ -106,7 +106,7 @@ class Job(models.Model):
         db_default=CallbackStyle.WEBHOOK,
     )
 
-    # Why it came to run the way it did (jobs.hybrid_router); empty if it had no choice.
+    # Why it came to run the way it did (jobs.routing.hybrid_router); empty if it had no choice.
     route = models.JSONField(
         default=dict, blank=True, db_default=Value({}, models.JSONField())
     )
@@ -119,7 +119,7 @@ class Job(models.Model):
     priority = models.PositiveSmallIntegerField(
         choices=Priority, default=Priority.NORMAL
     )
-    # The regions it may run in, and the narrow pools it needs: see jobs.lanes.
+    # The regions it may run in, and the narrow pools it needs: see jobs.routing.routing_keys.
     lane = models.CharField(max_length=300, default="*")
     ready = models.BooleanField(default=True)
     run_at = models.DateTimeField(null=True, blank=True)
@@ -139,7 +139,7 @@ class Job(models.Model):
     max_attempts = models.PositiveSmallIntegerField(default=5)
     crashes = models.PositiveSmallIntegerField(default=0)
 
-    # The trace it belongs to, W3C's way: see jobs.tracing.
+    # The trace it belongs to, W3C's way: see jobs.telemetry.tracing.
     traceparent = models.CharField(max_length=55, blank=True, default="", db_default="")
 
     # How it ended.
@@ -153,7 +153,7 @@ class Job(models.Model):
     erased_at = models.DateTimeField(null=True, blank=True)
 
     # Days that it asked for itself, which kinds of content are gone (bits of Content),
-    # and when the next of its own is due: see jobs.retention.
+    # and when the next of its own is due: see jobs.retention.retention.
     retention = models.JSONField(
         default=dict, blank=True, db_default=Value({}, models.JSONField())
     )

@@ -19,7 +19,7 @@ class Tenant(models.Model):
     max_in_flight = models.PositiveIntegerField(null=True, blank=True)
     # Null: as the settings say; 0: no limit.
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
-    # Quotas, checked at submit; null is no limit. See jobs.quotas.
+    # Quotas, checked at submit; null is no limit. See jobs.quotas.quotas.
     max_open_jobs = models.PositiveIntegerField(null=True, blank=True)
     audio_seconds_per_day = models.PositiveIntegerField(null=True, blank=True)
     audio_seconds_per_month = models.PositiveIntegerField(null=True, blank=True)
@@ -29,7 +29,7 @@ class Tenant(models.Model):
     is_paused = models.BooleanField(default=False)
     # Ended jobs are erased after so many days: null as the platform does, 0 never.
     retention_days = models.PositiveIntegerField(null=True, blank=True)
-    # These sooner; null: as long as their job. Jobs may ask for less: jobs.retention.
+    # These sooner; null: as long as their job. Jobs may ask for less: jobs.retention.retention.
     audio_days = models.PositiveSmallIntegerField(null=True, blank=True)
     transcript_days = models.PositiveSmallIntegerField(null=True, blank=True)
     payload_days = models.PositiveSmallIntegerField(null=True, blank=True)

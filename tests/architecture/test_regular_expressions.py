@@ -7,12 +7,12 @@ from functools import cache
 import pytest
 
 from tests import regular_expressions
-from transcripts import hits
+from transcripts.search import hits
 
 LIMIT_SECONDS = 0.01
 # These build a pattern from local variables. The first two keep it in a container or a
 # closure, where the walk finds it; one of the third's is built below.
-LOCAL = {"transcribe_platform.logs", "jobs.options", "transcripts.hits"}
+LOCAL = {"transcribe_platform.logs", "jobs.options", "transcripts.search.hits"}
 # As they were when one header stopped a process for 19 and for 5 seconds.
 OLD_PREFERENCE = (
     r"\s*(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*"
@@ -60,7 +60,7 @@ def test_every_place_that_compiles_a_pattern_is_found():
     places = {place.partition(":")[0] for place, _ in collected().patterns.values()}
 
     assert collected().unread == LOCAL
-    assert {"jobs.preferences", "jobs.byte_ranges", "jobs.options"} <= places
+    assert {"jobs.rest.preferences", "jobs.audio.byte_ranges", "jobs.options"} <= places
     assert {"transcribe_platform.logs", "a URL route"} <= places
     assert len(collected().patterns) > 120
 

@@ -1,5 +1,6 @@
 """The drift checks: what is written twice must agree."""
 
+import ast
 import inspect
 import os
 import re
@@ -48,7 +49,9 @@ def test_every_task_takes_fields_it_does_not_know():
 
 @pytest.mark.parametrize("path", ["transcribe_platform/__init__.py"])
 def test_nothing_runs_on_import_of_the_wiring(path):
-    assert (ROOT / path).read_text() == ""
+    (docstring,) = ast.parse((ROOT / path).read_text()).body
+
+    assert isinstance(docstring, ast.Expr)
 
 
 def test_a_missing_setting_fails_with_a_sentence_that_says_how_to_mend_it():

@@ -19,9 +19,9 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
-from jobs import claims, dispatch
-from jobs.claims import Permit
 from jobs.models import Job, Region, Tenant, Worker
+from jobs.scheduling import claims, dispatch
+from jobs.scheduling.claims import Permit
 from tests.bench.rows import Row, at_most, median
 from workers.ratelimit.permits import get_permits
 

@@ -21,8 +21,8 @@ from django.utils import timezone
 from jobs.models import Job, Region, Tenant, Worker
 from tests.bench.claim import shorten
 from tests.bench.rows import Row, at_most, median
+from workers.admin_site import statistics as admin_site_statistics
 from workers.monitoring import activity
-from workers.operators import figures
 from workers.webhooks.models import WebhookEndpoint
 
 JOBS, TENANTS, DELIVERIES, EVENTS = 1_000_000, 1_000, 200_000, 2_000_000
@@ -149,15 +149,15 @@ def _figures() -> Iterator[tuple[str, str, Any]]:
     now, today = "/admin/figures/now/", "/admin/figures/today/"
     yield "page, without figures", "/admin/", lambda: None
     yield "figures of now, cold", now, _forget_all
-    yield "figures of now", now, figures.read_now.forget
+    yield "figures of now", now, admin_site_statistics.read_now.forget
     yield "figures of today, cold", today, _forget_all
-    yield "figures of today", today, figures.read_today.forget
+    yield "figures of today", today, admin_site_statistics.read_today.forget
 
 
 def _forget_all() -> None:
     for each in (
-        figures.read_now,
-        figures.read_today,
+        admin_site_statistics.read_now,
+        admin_site_statistics.read_today,
         activity.minutes,
         activity.hours,
     ):

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 
-from jobs import authentication
+from jobs.accounts import authentication
 from jobs.models import Job, Region, Tenant
 from tests.bench.stage import Process, Stage
 from tests.bench.upstream import Emulator, free_port

@@ -19,11 +19,11 @@ from typing import Any
 from django.db import connection
 from django.test import Client
 
-from jobs import authentication
+from jobs.accounts import authentication
 from jobs.models import Tenant
 from tests.bench.claim import shorten
 from tests.bench.rows import Row, at_most, percentile
-from workers import garbage
+from workers.liveness import startup
 
 TRANSCRIPTS, ALIKE, OTHERS = 100_000, 20, 50
 ROUNDS = 40
@@ -90,7 +90,7 @@ JOIN bench_text t ON t.n = j.n %% %(texts)s
 def run() -> list[Row]:
     """Measure, and write the plans down."""
     client, key = Client(), fill()
-    garbage.settle(routes=True)  # as a web process does
+    startup.settle(routes=True)  # as a web process does
     rows = []
     for name, query in QUERIES.items():
         ask(client, key, query)

@@ -75,7 +75,7 @@ def emulator(stage: Stage, **settings: Any) -> Iterator[Emulator]:
     ]
     with stage.running(
         "emulator",
-        *("-m", "workers.deepgram.emulator", "--engine", "canned", "--port", "0"),
+        *("-m", "workers.emulator", "--engine", "canned", "--port", "0"),
         *("--fetch-cache-seconds", "3600", "--ready-file", str(ready_file), *words),
         ready=lambda _process: ready_file.exists(),
     ) as process:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jobs.state import FINAL, JobStatus
-from transcribe_platform.problem_table import PROBLEMS
+from transcribe_platform.api_errors.problem_table import PROBLEMS
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("jobs", "transcripts", "workers", "transcribe_platform")
@@ -122,7 +122,7 @@ def test_every_code_of_the_source_is_in_the_table():
     lacking = {code: it for code, it in all_codes().items() if code not in PROBLEMS}
 
     assert lacking == {}, (
-        "tell what they mean in transcribe_platform/request_problems.py or outcomes.py;"
+        "tell what they mean in transcribe_platform/api_errors/request_problems.py or outcomes.py;"
         " what is no code goes to NO_CODES here"
     )
 

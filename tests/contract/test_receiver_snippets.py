@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from workers.embedded.processes import free_port, wait_until
-from workers.webhooks import signing, transport
+from workers.webhooks.delivery import transport
+from workers.webhooks.messages import signing
 
 PAGE = Path(__file__).parents[2] / "docs" / "webhooks.md"
 SECRET, OTHER, THIRD = (signing.new_secret() for _ in range(3))

@@ -158,7 +158,7 @@ def test_every_process_finds_what_it_imports(image):
         ("granian", "--version"),
         ("celery", "--app=transcribe_platform.celery", "flower", "--help"),
         ("python", "manage.py", "run_dispatcher", "--help"),
-        ("python", "-m", "workers.deepgram.emulator", "--help"),
+        ("python", "-m", "workers.emulator", "--help"),
     ):
         say(image, *words)
 

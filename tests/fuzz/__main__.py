@@ -115,7 +115,7 @@ def main() -> int:
 def _fuzz(standing: stand.Stand, seed: int, numbers: list[int]) -> list[str]:
     from tests.fuzz import rows  # noqa: PLC0415  Django is set up by now
     from tests.fuzz.calls import read_templates  # noqa: PLC0415
-    from transcribe_platform.openapi import get_document  # noqa: PLC0415
+    from transcribe_platform.openapi.document import get_document  # noqa: PLC0415
 
     templates = read_templates(get_document())
     _tenant, keys, jobs = rows.make_rows()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from typing import Any
 
-from transcribe_platform.problem_table import PROBLEMS
+from transcribe_platform.api_errors.problem_table import PROBLEMS
 
 # A caller may ask to wait for a minute; only what never ends takes as long as this.
 DEADLINE_SECONDS = 100.0

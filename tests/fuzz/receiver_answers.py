@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from django.test import override_settings
 
 from tests.fuzz import http_mutations
-from workers.webhooks import schedule, transport
+from workers.webhooks.delivery import schedule, transport
 from workers.webhooks.models import WebhookDelivery
 
 # One round is mostly waiting for the other side; more threads only share the GIL.

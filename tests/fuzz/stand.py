@@ -118,7 +118,7 @@ def serving(stand: Stand, *interfaces: str) -> Iterator[None]:
 def emulating(stand: Stand) -> Iterator[str]:
     """Run the upstream's emulator, and give its address."""
     ready = stand.folder / "emulator.json"
-    words = ("-m", "workers.deepgram.emulator", "--engine", "canned", "--port", "0")
+    words = ("-m", "workers.emulator", "--engine", "canned", "--port", "0")
     process = subprocess.Popen(
         [sys.executable, *words, "--ready-file", str(ready)],
         cwd=ROOT,

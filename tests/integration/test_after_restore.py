@@ -7,8 +7,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
-from jobs import event_stream, restoring
+from jobs.api import event_stream
 from jobs.models import Beacon, Event, Worker
+from jobs.retention import restoring
 from tests.factories import make_job, make_tenant
 
 FUTURE = "4000000000"

@@ -16,13 +16,13 @@ import pytest
 from celery import Celery
 from kombu.utils import functional
 
-from jobs import dispatch
+from jobs.scheduling import dispatch
 from transcribe_platform.celery import app
 from workers.embedded import processes, services
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.processes import Command
 from workers.embedded.services import Server
-from workers.pulse import files
+from workers.liveness import liveness_files
 
 ROOT = Path(__file__).parents[2]
 SLOTS, BUSY = 20, 5
@@ -82,7 +82,7 @@ class Worker:
 
     def ages(self) -> dict[str, float]:
         """Return how long ago each of its parts got on, as it says itself."""
-        (beat,) = files.read_all(self.folder / "probes")
+        (beat,) = liveness_files.read_all(self.folder / "probes")
         return {part: beat.written_at - at for part, (at, _) in beat.parts.items()}
 
     def restart_redis(self) -> None:

@@ -14,11 +14,12 @@ from django.core.files.storage import default_storage
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from jobs import erasure, retention, services, stored_objects
+from jobs import services
 from jobs.models import Event, Job
+from jobs.retention import erasure, retention, stored_objects
 from tests.factories import make_job, make_key, make_tenant, make_transcript
 from transcripts.models import SearchEntry, Transcript
-from workers import tasks
+from workers.queue import tasks
 from workers.webhooks.models import WebhookDelivery
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -235,7 +236,7 @@ import os, signal, sys
 from datetime import datetime
 import django
 django.setup()
-from jobs import audit, retention
+from jobs.accounts import audit; from jobs.retention import retention
 record, told = audit.record, []
 def die_at_the_third(**facts):
     told.append(record(**facts))

@@ -14,7 +14,7 @@ from django.conf import settings
 from limits.storage import RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 
-from jobs.optional_redis import PAUSE_SECONDS, OptionalRedis, RedisAway
+from jobs.telemetry.optional_redis import PAUSE_SECONDS, OptionalRedis, RedisAway
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.services import start_valkey
 from workers.ratelimit.inbound import Inbound, Throttle

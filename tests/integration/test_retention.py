@@ -15,12 +15,12 @@ from django.core.files.storage import default_storage
 from django.core.management import call_command
 from django.db import connection
 
-from jobs import erasure, stored_objects
 from jobs.models import Event, Job, ObjectToErase
+from jobs.retention import erasure, stored_objects
 from tests.factories import make_job, make_tenant, make_transcript
 from transcribe_platform.celery import app
 from transcripts.models import Transcript
-from workers import storage, tasks
+from workers.queue import storage_sweep, tasks
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -104,7 +104,7 @@ import django
 django.setup()
 from django.core.files.storage import default_storage
 from django.utils import timezone
-from jobs import erasure
+from jobs.retention import erasure
 from jobs.models import Job
 kill = lambda _name: os.kill(os.getpid(), signal.SIGKILL)
 default_storage.delete = kill
@@ -151,11 +151,11 @@ def test_a_kill_between_commit_and_deletion_loses_nothing(job, record_is_lost):
     older_than = datetime.now(UTC) - DAY
     if record_is_lost:  # then they are objects without a row, which go after a day
         ObjectToErase.objects.all().delete()
-        storage.sweep(older_than=older_than)
+        storage_sweep.sweep(older_than=older_than)
         assert default_storage.exists(raw)
         older_than = datetime.now(UTC) + DAY
 
-    storage.sweep(older_than=older_than)
+    storage_sweep.sweep(older_than=older_than)
 
     assert [default_storage.exists(name) for name in (job.upload, raw)] == [
         False,

@@ -12,7 +12,8 @@ import pytest
 from django.conf import settings
 from django.db import OperationalError, connection, connections
 
-from jobs import statements, usage
+from jobs.concurrency import statement_limits
+from jobs.quotas import usage
 from tests.factories import make_key, make_tenant
 from transcribe_platform import statement_timeouts
 from transcribe_platform.statement_timeouts import LimitedConnection
@@ -121,12 +122,12 @@ def test_a_block_has_a_limit_of_its_own():
 
     with (
         pytest.raises(OperationalError) as caught,
-        statements.limited_to(0.01),
+        statement_limits.limited_to(0.01),
         connection.cursor() as cursor,
     ):
         cursor.execute("SELECT pg_sleep(30)")
 
-    assert statements.is_timeout(caught.value)
+    assert statement_limits.is_timeout(caught.value)
     assert shown() == before != "10ms"
 
 

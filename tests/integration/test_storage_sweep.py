@@ -6,7 +6,7 @@ from django.core.files.storage import default_storage
 
 from jobs.models import IdempotencyKey, Job
 from tests.factories import make_job, make_tenant
-from workers import storage
+from workers.queue import storage_sweep
 
 pytestmark = pytest.mark.django_db
 LATER = datetime.now(UTC) + timedelta(days=2)
@@ -26,10 +26,10 @@ def test_only_old_objects_without_a_row_are_erased():
         keep("incoming/half.upload"),
     ]
 
-    storage.sweep(older_than=datetime.now(UTC) - timedelta(days=1))
+    storage_sweep.sweep(older_than=datetime.now(UTC) - timedelta(days=1))
     assert all(default_storage.exists(name) for name in [kept, *orphans])
 
-    storage.sweep(older_than=LATER)
+    storage_sweep.sweep(older_than=LATER)
 
     assert default_storage.exists(kept)
     assert [name for name in orphans if default_storage.exists(name)] == []
@@ -48,6 +48,6 @@ def test_idempotency_keys_are_forgotten_after_their_time():
             created_at=now - timedelta(hours=age),
         )
 
-    storage.sweep(older_than=LATER)
+    storage_sweep.sweep(older_than=LATER)
 
     assert [each.key for each in IdempotencyKey.objects.all()] == ["1"]

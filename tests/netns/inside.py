@@ -80,7 +80,7 @@ def main() -> None:
 
 def run_cases() -> dict[str, object]:
     """Run one case after the other, so that every packet has a name."""
-    from workers.webhooks import transport  # noqa: PLC0415  needs Django set up
+    from workers.webhooks.delivery import transport  # noqa: PLC0415  needs Django set up
 
     # A new transport for every post would read the certificates 500 times.
     httpx.create_ssl_context = functools.cache(httpx.create_ssl_context)

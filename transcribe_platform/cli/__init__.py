@@ -1,4 +1,4 @@
-"""The command line ``transcribe``: a person's or a script's way to the platform.
+"""The command line `transcribe`.
 
 Built on ``transcribe_platform.client``; imports nothing else of the platform's.
 """

@@ -19,7 +19,8 @@ from zipfile import BadZipFile, ZipFile
 
 from rich.progress import Progress
 
-from transcribe_platform.cli import bars, outputs
+from transcribe_platform.cli import outputs
+from transcribe_platform.cli import progress as bars
 from transcribe_platform.cli.session import Session
 from transcribe_platform.client.errors import Erased, NotFound, Unreachable
 from transcribe_platform.client.shapes import BatchResult

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from transcribe_platform.cli import bars, tables
-from transcribe_platform.cli.exits import Exit
+from transcribe_platform.cli import progress as bars
+from transcribe_platform.cli import tables
+from transcribe_platform.cli.exit_codes import Exit
 from transcribe_platform.cli.journal import URL_SECONDS, Journal
 from transcribe_platform.cli.session import Session
 from transcribe_platform.cli.sources import Source

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from transcribe_platform.cli import batch_results, batch_run, tables
-from transcribe_platform.cli.asked import PRIORITIES
+from transcribe_platform.cli.job_options import PRIORITIES
 from transcribe_platform.cli.outputs import ENDINGS
 from transcribe_platform.cli.session import Session, common
 

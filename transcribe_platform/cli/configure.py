@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from transcribe_platform.cli import config, exits
+from transcribe_platform.cli import config, exit_codes
 from transcribe_platform.cli.session import end, fail
 from transcribe_platform.client import Client
 from transcribe_platform.client.errors import ClientError
@@ -33,5 +33,5 @@ def command(*, profile: str, url: str, key_from_stdin: bool) -> None:
     except ClientError as error:
         end(error, as_json=False)
     except (ValueError, OSError, config.ConfigError) as error:
-        fail(str(error), code=exits.Exit.USAGE, as_json=False, error_code="config")
+        fail(str(error), code=exit_codes.Exit.USAGE, as_json=False, error_code="config")
     click.echo(f"Written to {path}: you are {me['tenant']['name']}.")

@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from transcribe_platform.cli import asked, batch_command, config, sources
-from transcribe_platform.cli.bars import Bars, Silence
-from transcribe_platform.cli.exits import Exit
+from transcribe_platform.cli import batch_command, config, job_options, sources
+from transcribe_platform.cli.exit_codes import Exit
 from transcribe_platform.cli.journal import Journal
 from transcribe_platform.cli.outputs import ENDINGS
 from transcribe_platform.cli.pipeline import Pipeline, Plan
+from transcribe_platform.cli.progress import Bars, Silence
 from transcribe_platform.cli.report import Report, Result
 from transcribe_platform.cli.session import Session, common
 from transcribe_platform.cli.sources import Kind, Source
@@ -78,7 +78,7 @@ class _Told:
     show_default=True,
     help="Uploads and downloads at once.",
 )
-@asked.request_options
+@job_options.request_options
 @common
 def command(session: Session, *, words: tuple[str, ...], **named: Any) -> int:
     """Transcribe files, folders (audio in them), patterns, URLs.
@@ -124,7 +124,7 @@ def _build_plan(named: dict[str, Any]) -> Plan:
     if not waits and (out or formats):
         raise click.UsageError("Results are there at the end: leave --no-wait out.")
     return Plan(
-        request=asked.build_request(
+        request=job_options.build_request(
             named, nonce=secrets.token_hex(8) if named["again"] else ""
         ),
         formats=formats or ("text",),

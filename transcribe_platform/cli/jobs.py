@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from transcribe_platform.cli import tables
-from transcribe_platform.cli.asked import PRIORITIES, split_pairs
-from transcribe_platform.cli.exits import Exit
+from transcribe_platform.cli.exit_codes import Exit
+from transcribe_platform.cli.job_options import PRIORITIES, split_pairs
 from transcribe_platform.cli.session import Session, code_of, common
 from transcribe_platform.client.errors import Conflict, Erased, NotFound
 from transcribe_platform.client.shapes import Job

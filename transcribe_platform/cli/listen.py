@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from transcribe_platform.cli import asked, sounds
+from transcribe_platform.cli import audio_input, job_options
 from transcribe_platform.cli.captions import Captions
-from transcribe_platform.cli.exits import Exit
+from transcribe_platform.cli.exit_codes import Exit
 from transcribe_platform.cli.session import Session, common
 from transcribe_platform.client.live import LiveMessage, LiveSession
 
@@ -39,7 +39,7 @@ _EXIT_OF_CODE = {
 )
 @click.option("--endpointing", type=int, metavar="MS", help="A pause that ends speech.")
 @click.option("--interim/--no-interim", default=True, help="Show words as they come.")
-@asked.request_options
+@job_options.request_options
 @common
 def command(session: Session, *, file: Path | None, **named: Any) -> int:
     """Transcribe live what comes on stdin (raw 16 kHz mono PCM without options).
@@ -55,7 +55,7 @@ def command(session: Session, *, file: Path | None, **named: Any) -> int:
     if file is None and sys.stdin.isatty():
         raise click.UsageError("Pipe audio into this, or name a file: see --help.")
     sound = _find_sound(file, named)
-    request = asked.build_request(named)
+    request = job_options.build_request(named)
     options = {**request.options, **sound.options}
     options["interim_results"] = named["interim"]
     if named["endpointing"] is not None:
@@ -65,16 +65,16 @@ def command(session: Session, *, file: Path | None, **named: Any) -> int:
         return _Run(session, live, captions).run(sound.frames)
 
 
-def _find_sound(file: Path | None, named: Mapping[str, Any]) -> sounds.Sound:
+def _find_sound(file: Path | None, named: Mapping[str, Any]) -> audio_input.Sound:
     if file is not None and str(file) != "-":
         try:
-            return sounds.read_file(file)
+            return audio_input.read_file(file)
         except OSError as error:
             message = f"{file} cannot be read: {error.strerror}"
             raise click.UsageError(message) from error
     if named["container"]:
-        return sounds.read_container(sys.stdin.buffer)
-    return sounds.read_raw(
+        return audio_input.read_container(sys.stdin.buffer)
+    return audio_input.read_raw(
         sys.stdin.buffer,
         encoding=named["encoding"],
         sample_rate=named["sample_rate"],

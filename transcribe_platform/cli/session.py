@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from transcribe_platform.cli import config, exits
+from transcribe_platform.cli import config, exit_codes
 from transcribe_platform.cli.failure import Failure
 from transcribe_platform.client import Client
 from transcribe_platform.client.errors import ApiError, ClientError
@@ -45,7 +45,7 @@ class Session:
             )
         except (config.ConfigError, ValueError) as error:
             is_key = "key" in str(error)
-            code = exits.Exit.NOT_ALLOWED if is_key else exits.Exit.USAGE
+            code = exit_codes.Exit.NOT_ALLOWED if is_key else exit_codes.Exit.USAGE
             fail(str(error), code=code, as_json=as_json, error_code="not_configured")
         if self.connection.warning:
             self.say(self.connection.warning)
@@ -127,8 +127,8 @@ def common(function: Function) -> Function:
 def end(error: ClientError, *, as_json: bool) -> NoReturn:
     """End the command with what an error means."""
     fail(
-        "\n".join(exits.explain(error)),
-        code=exits.exit_of(error),
+        "\n".join(exit_codes.explain(error)),
+        code=exit_codes.exit_of(error),
         as_json=as_json,
         error_code=code_of(error),
         detail=error.detail if isinstance(error, ApiError) else "",

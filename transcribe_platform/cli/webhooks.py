@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from transcribe_platform.cli import tables
-from transcribe_platform.cli.exits import Exit
+from transcribe_platform.cli.exit_codes import Exit
 from transcribe_platform.cli.session import Session, common
 from transcribe_platform.client.errors import ApiError, Conflict, Erased, NotFound
 

@@ -1,4 +1,4 @@
-"""A client of the platform's API for Python programs; docs/client.md shows how.
+"""The Python client of the API; see docs/client.md.
 
 Imports nothing of the platform's, nor of Django: what is here can be copied elsewhere.
 """

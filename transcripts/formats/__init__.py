@@ -1,4 +1,4 @@
-"""The forms that a transcript can be had in: one module each, and one line here."""
+"""Output formats of a transcript, one module each."""
 
 from transcripts.formats import deepgram, ours, plain, srt, vtt
 from transcripts.formats.base import Format, Source

@@ -1,1 +1,1 @@
-"""What came of a batch: two manifests and an archive, made while they are sent."""
+"""Results of a batch: two manifests and a zip archive, streamed."""

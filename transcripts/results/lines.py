@@ -14,8 +14,8 @@ from rest_framework import serializers
 
 from jobs.models import Batch, BatchError, Job
 from jobs.state import JobStatus
+from transcripts.api.serializers import WarningOutput
 from transcripts.results import rows
-from transcripts.serializers import WarningOutput
 
 PIECE_BYTES = 64 * 1024
 REJECTED = "rejected"

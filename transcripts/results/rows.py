@@ -8,8 +8,8 @@ from decimal import Decimal
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery, Sum
 
-from jobs.downloads import borrowed
 from jobs.models import Attempt, Batch, BatchError, Job
+from jobs.rest.downloads import borrowed
 from jobs.state import FINAL, JobStatus
 from transcripts.models import Transcript
 

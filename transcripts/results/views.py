@@ -8,19 +8,20 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-from jobs import downloads
-from jobs.api import ApiView, refuse_parameter, tenant_of
 from jobs.batches import records
 from jobs.errors import Conflict
 from jobs.models import Batch, BatchState
+from jobs.rest import downloads
+from jobs.rest.views import ApiView, refuse_parameter, tenant_of
 from transcripts.formats import FORMATS, Format
-from transcripts.results import archive, lines, schema
+from transcripts.results import archive, lines
+from transcripts.results import openapi as results_openapi
 
 
 class LinesRenderer(BaseRenderer):
     """The form of a manifest, so that ``Accept`` is held against it."""
 
-    media_type = schema.LINES
+    media_type = results_openapi.LINES
     format = "jsonl"
 
     def render(self, *_answer: Any) -> bytes:
@@ -31,13 +32,13 @@ class LinesRenderer(BaseRenderer):
 class OtherLinesRenderer(LinesRenderer):
     """The same by its newer name."""
 
-    media_type = schema.OTHER_LINES
+    media_type = results_openapi.OTHER_LINES
 
 
 class ArchiveRenderer(LinesRenderer):
     """The form of an archive."""
 
-    media_type = schema.ZIP
+    media_type = results_openapi.ZIP
     format = "zip"
 
 
@@ -54,7 +55,7 @@ class ResultsView(ApiView):
 class BatchResults(ResultsView):
     """What was transcribed."""
 
-    @extend_schema(**schema.RESULTS)
+    @extend_schema(**results_openapi.RESULTS)
     def get(
         self, request: Request, batch_id: UUID
     ) -> HttpResponse | StreamingHttpResponse:
@@ -72,7 +73,7 @@ class BatchResults(ResultsView):
 class BatchErrors(ResultsView):
     """What was not transcribed, and why."""
 
-    @extend_schema(**schema.ERRORS)
+    @extend_schema(**results_openapi.ERRORS)
     def get(
         self, request: Request, batch_id: UUID
     ) -> HttpResponse | StreamingHttpResponse:
@@ -93,7 +94,7 @@ class BatchArchive(ResultsView):
     query_parameters = {"GET": ("format",)}
     renderer_classes = (ArchiveRenderer,)
 
-    @extend_schema(**schema.ARCHIVE)
+    @extend_schema(**results_openapi.ARCHIVE)
     def get(
         self, request: Request, batch_id: UUID
     ) -> HttpResponse | StreamingHttpResponse:
@@ -108,7 +109,7 @@ class BatchArchive(ResultsView):
             lambda: archive.write_archive(batch, chosen),
             tenant_id=batch.tenant_id,
             filename=f"{batch.pk}-{chosen.name}.zip",
-            content_type=schema.ZIP,
+            content_type=results_openapi.ZIP,
         )
 
 

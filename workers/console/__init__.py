@@ -1,0 +1,1 @@
+"""/console/: a web page for people, built on the public API."""

@@ -1,0 +1,1 @@
+"""The Deepgram backend: calls, errors, live connections, reconciliation."""

@@ -15,15 +15,16 @@ from deepgram.core.api_error import ApiError
 
 from jobs.backoff import Failure
 from jobs.bounded_json import check_depth
-from jobs.claims import Kind
 from jobs.errors import UpstreamError
+from jobs.scheduling.claims import Kind
 from transcripts.backends import (
     StoredAudio,
     TranscriptionRequest,
     TranscriptionResult,
 )
-from workers import metrics, network
+from workers import metrics
 from workers.deepgram import client, errors
+from workers.egress import network
 from workers.ratelimit.permits import get_permits
 
 UPLOAD_CHUNK_BYTES = 1024**2

@@ -14,7 +14,7 @@ from deepgram import DeepgramClient, DeepgramClientEnvironment
 from django.conf import settings
 
 from jobs.models import Region
-from workers import network
+from workers.egress import network
 
 MAX_CONNECTIONS = 200
 # Longer than this and the server may close a socket that we are about to use.

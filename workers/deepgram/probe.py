@@ -13,10 +13,10 @@ import h11
 import httpx
 from deepgram.core.api_error import ApiError
 
-from jobs import regions
 from jobs.models import Region
-from workers import network
+from jobs.routing import regions
 from workers.deepgram import client, errors
+from workers.egress import network
 from workers.ratelimit.permits import get_permits
 
 logger = logging.getLogger(__name__)

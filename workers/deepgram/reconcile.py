@@ -14,9 +14,9 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from jobs import quotas
 from jobs.bounded_json import check_depth
 from jobs.models import Attempt, Region
+from jobs.quotas import quotas
 from transcripts import prices
 from workers.deepgram import client
 

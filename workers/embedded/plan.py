@@ -222,7 +222,7 @@ def emulator(
     port = ("--engine", engine, "--port", str(plan.emulator_port))
     return Program(
         name=name,
-        command=python(plan, name, "-m", "workers.deepgram.emulator", *port, *words),
+        command=python(plan, name, "-m", "workers.emulator", *port, *words),
         ready=lambda _started: probes.http_answers(f"{plan.emulator}/v1/status"),
         address=plan.emulator,
         stage=UPSTREAM,
@@ -330,7 +330,7 @@ def worker(plan: Plan, name: str, *, queues: str, threads: int) -> Program:
         name=name,
         command=_celery(
             *(plan, name, "worker", "--loglevel=INFO", "-P", "threads"),
-            # One more than may be busy: see workers.tasks.
+            # One more than may be busy: see workers.queue.tasks.
             *("-c", str(threads + 1), "-Q", queues, "-n", f"{name}@%h"),
             *("--without-gossip", "--without-mingle"),
         ),

@@ -1,0 +1,1 @@
+"""Management commands that start processes or talk to Deepgram."""

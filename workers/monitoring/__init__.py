@@ -1,4 +1,4 @@
-"""How the platform does, in figures: for the dashboard and for metrics.
+"""Figures for the dashboard, /health and Prometheus.
 
 Each is one bounded look at rows or at the ledger in Redis; nothing here writes.
 """

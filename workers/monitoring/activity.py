@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import connection
 
 from jobs.models import Region, Tenant
-from workers.monitoring.slots import Slots
+from workers.monitoring.time_buckets import Slots
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 QUANTILES = (0.5, 0.95, 0.99)

@@ -11,8 +11,8 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from jobs.estimates import USUAL_SECONDS
 from jobs.models import Tenant
+from jobs.scheduling.queue_position import USUAL_SECONDS
 
 COUNTED = 10_000
 

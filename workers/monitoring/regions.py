@@ -10,8 +10,8 @@ from itertools import compress
 import redis
 from django.conf import settings
 
-from jobs.claims import Kind
 from jobs.models import Region
+from jobs.scheduling.claims import Kind
 from workers.ratelimit.permits import Look, RedisPermits
 
 STATES = (

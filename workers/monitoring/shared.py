@@ -18,12 +18,12 @@ from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from jobs.claims import Kind
-from jobs.in_hand import Snapshot, queue_of, take_snapshot
+from jobs.scheduling.capacity import Snapshot, queue_of, take_snapshot
+from jobs.scheduling.claims import Kind
 from workers.monitoring import backlog, deliveries, regions
 from workers.monitoring.regions import RegionFigures
 from workers.ratelimit.permits import get_lookout
-from workers.webhooks.dispatch import QUEUE as WEBHOOKS
+from workers.webhooks.delivery.dispatch import QUEUE as WEBHOOKS
 
 logger = logging.getLogger(__name__)
 

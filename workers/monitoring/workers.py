@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from jobs.in_hand import WORKER_SEEN_SECONDS
 from jobs.models import Worker
+from jobs.scheduling.capacity import WORKER_SEEN_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Permits, circuit breakers and inbound rate limits, kept in Redis."""

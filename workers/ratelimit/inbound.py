@@ -18,7 +18,7 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 
-from jobs.optional_redis import OptionalRedis, RedisAway
+from jobs.telemetry.optional_redis import OptionalRedis, RedisAway
 
 WINDOW_SECONDS = 60
 _SCRIPT = Path(__file__).with_name("inbound.lua").read_text()

@@ -27,9 +27,9 @@ from django.db.models.functions import Now
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from jobs import lanes
-from jobs.claims import TENANT_POOL, Kind, Permit, permit_of
 from jobs.models import Attempt, Job, Mode, Region
+from jobs.routing import routing_keys
+from jobs.scheduling.claims import TENANT_POOL, Kind, Permit, permit_of
 from jobs.state import JobStatus
 from workers.ratelimit.breaker import Breaker
 
@@ -44,7 +44,7 @@ WANT_MS = 2000
 # A refused stream: its caller comes again after a Retry-After of 5 s.
 REFUSED_MS = 15_000
 MINUTE = timedelta(seconds=61.5)  # as long as the script has it
-_POOLS = list(lanes.POOLS)
+_POOLS = list(routing_keys.POOLS)
 _NO_LIMIT = 1_000_000_000
 
 
@@ -58,7 +58,7 @@ class Look:
 
 
 class RedisPermits:
-    """The ledgers of all regions; implements ``jobs.claims.Permits``.
+    """The ledgers of all regions; implements ``jobs.scheduling.claims.Permits``.
 
     Permits that are handed over together are of one kind.
     """

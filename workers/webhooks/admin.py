@@ -10,9 +10,9 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from jobs.admin_base import ReadOnlyAdmin
-from jobs.admin_lists import CreatedFilter, named_by_id
-from jobs.serializers import without_query
+from jobs.admin.base import ReadOnlyAdmin
+from jobs.admin.lists import CreatedFilter, named_by_id
+from jobs.api.jobs.serializers import without_query
 from workers.webhooks import admin_steering
 from workers.webhooks.models import (
     DeliveryAttempt,

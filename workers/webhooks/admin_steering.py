@@ -7,15 +7,16 @@ from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from jobs.admin_actions import Action, confirmed
+from jobs.admin.actions import Action, confirmed
+from jobs.api.submission import Caller
 from jobs.errors import Conflict, NotFound, PlatformError
-from jobs.idempotency import Answer
-from jobs.intake import Caller
 from jobs.models import Job
-from workers.webhooks import endpoints, replay
+from jobs.rest.idempotency import Answer
+from workers.webhooks.delivery import replay
+from workers.webhooks.endpoints import services as endpoint_services
+from workers.webhooks.endpoints.answer_once import Once
+from workers.webhooks.messages.secrets import Rotation
 from workers.webhooks.models import WebhookDelivery, WebhookEndpoint
-from workers.webhooks.once import Once
-from workers.webhooks.secrets import Rotation
 
 # A job has a handful of messages for each endpoint.
 _MOST_OF_A_JOB = 100
@@ -74,7 +75,7 @@ def _switch(
 ) -> WebhookEndpoint:
     if endpoint.is_enabled == on and not endpoint.deleted_at:
         raise Conflict(f"It is {'on' if on else 'off'} already.")
-    return endpoints.update_endpoint(
+    return endpoint_services.update_endpoint(
         caller=Caller(tenant=endpoint.tenant, api_key=None, operator=actor),
         endpoint_id=endpoint.pk,
         fields={"is_enabled": on},
@@ -105,7 +106,7 @@ def _recover(
 def _rotate(
     endpoint: WebhookEndpoint, *, actor: str, now: datetime, grace_hours: int
 ) -> tuple[WebhookEndpoint, str]:
-    rotated = endpoints.rotate_endpoint_secret(
+    rotated = endpoint_services.rotate_endpoint_secret(
         once=Once(
             caller=Caller(tenant=endpoint.tenant, api_key=None, operator=actor),
             now=now,

@@ -6,8 +6,8 @@ from uuid import UUID
 from celery import shared_task
 from django.utils import timezone
 
-from workers.webhooks import services
-from workers.webhooks.dispatch import DELIVER_TASK
+from workers.webhooks.delivery import services
+from workers.webhooks.delivery.dispatch import DELIVER_TASK
 
 
 @shared_task(name=DELIVER_TASK)

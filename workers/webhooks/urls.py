@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from workers.webhooks import delivery_views, views
+from workers.webhooks.api import delivery_views, views
 
 _DELIVERY = "webhook-deliveries/<uuid:delivery_id>"
 _ENDPOINT = "webhook-endpoints/<uuid:endpoint_id>"

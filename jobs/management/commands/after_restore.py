@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from jobs import restoring
+from jobs.retention import restoring
 
 
 class Command(BaseCommand):

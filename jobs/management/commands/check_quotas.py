@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from jobs import quota_counts
+from jobs.quotas import counters as quota_counts
 
 
 class Command(BaseCommand):

@@ -9,10 +9,10 @@ from django.db import transaction
 from django.utils import timezone
 from rest_framework.serializers import ValidationError
 
-from jobs import audit, keys, tenants
-from jobs.authentication import ALL_SCOPES
+from jobs.accounts import audit, keys, tenants
+from jobs.accounts.authentication import ALL_SCOPES
+from jobs.api.keys.serializers import AllowedIpsField
 from jobs.errors import Conflict
-from jobs.key_serializers import AllowedIpsField
 from jobs.models import Tenant
 
 

@@ -6,9 +6,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from jobs import audit, regions
+from jobs.accounts import audit
 from jobs.errors import NotFound
 from jobs.models import Job, Mode, Region
+from jobs.routing import regions
 from jobs.state import JobStatus
 
 

@@ -8,12 +8,14 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from jobs import audit, quota_counts, services
+from jobs import services
+from jobs.accounts import audit
+from jobs.accounts.tenants import change_tenant
 from jobs.errors import InvalidRequest
 from jobs.models import Content, Tenant
-from jobs.retention import MAX_DAYS
+from jobs.quotas import counters as quota_counts
+from jobs.retention.retention import MAX_DAYS
 from jobs.state import JobStatus
-from jobs.tenants import change_tenant
 
 NO_LIMIT = "none"
 

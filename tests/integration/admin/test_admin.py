@@ -11,9 +11,9 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
-from jobs import regions
-from jobs.authentication import parse_public_id, verify_key
+from jobs.accounts.authentication import parse_public_id, verify_key
 from jobs.models import ApiKey, Event, Job, Region, Tenant
+from jobs.routing import regions
 from tests.factories import make_job, make_key, make_region, make_tenant
 
 PAGES = ["tenant", "apikey", "region", "job", "batch", "attempt", "event"]

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from jobs.claims import Kind, Permit
 from jobs.models import Event, Job, Worker
+from jobs.scheduling.claims import Kind, Permit
 from tests.factories import make_attempt, make_job, make_region, make_tenant
+from workers.admin_site import statistics as admin_site_statistics
 from workers.monitoring import activity, backlog
-from workers.operators import figures
 from workers.ratelimit.permits import get_lookout, get_permits
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
 
@@ -19,8 +19,8 @@ from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookEnd
 @pytest.fixture(autouse=True)
 def fresh(db):
     for kept in (
-        figures.read_now,
-        figures.read_today,
+        admin_site_statistics.read_now,
+        admin_site_statistics.read_today,
         activity.minutes,
         activity.hours,
     ):
@@ -46,7 +46,7 @@ def test_jobs_are_counted_by_the_minute_they_ended_in():
     end(tenant, "failed", minutes_ago=5, took=1)
     end(tenant, "canceled", minutes_ago=70, took=1)
 
-    minutes = figures.read_now()["minutes"]
+    minutes = admin_site_statistics.read_now()["minutes"]
 
     assert len(minutes) == 61
     busy = [each for each in minutes if each["ended"]]
@@ -67,7 +67,7 @@ def test_the_backlog_is_audio_by_tenant_and_priority(monkeypatch):
     held = make_job(other)
     Job.objects.filter(pk=held.pk).update(ready=False)
 
-    waiting = figures.read_now()["backlog"]
+    waiting = admin_site_statistics.read_now()["backlog"]
 
     assert (waiting["jobs"], waiting["later"], waiting["is_estimate"]) == (4, 1, False)
     assert waiting["audio_seconds"] == 330
@@ -90,24 +90,24 @@ def test_permits_and_breakers_are_looked_at_and_left_alone():
     permits.renew("eu", held)
     permits.renew("eu", [Permit(member="s:1", pools=(), kind=Kind.STREAM)])
 
-    (region,) = figures.read_now()["regions"]
+    (region,) = admin_site_statistics.read_now()["regions"]
     assert [each["used"] for each in region["limits"]] == [2, 1, 1]
     assert [each["limit"] for each in region["limits"]] == [2, 10, 50]
     assert (region["state"], region["breaker"]) == ("pinned", "closed")
-    texts = [each["text"] for each in figures.read_now()["troubles"]]
+    texts = [each["text"] for each in admin_site_statistics.read_now()["troubles"]]
     assert "Region eu: calls at the limit." in texts
 
     permits.cool_down("eu", seconds=30)
     for _ in range(10):
         permits.breaker.record("eu", well=False)
-    figures.read_now.forget()
-    (region,) = figures.read_now()["regions"]
+    admin_site_statistics.read_now.forget()
+    (region,) = admin_site_statistics.read_now()["regions"]
     assert (region["state"], region["breaker"]) == ("breaker open", "open")
     assert 29 <= region["cooldown_seconds"] <= 30
     state = "breaker:{eu}:state"
     permits._client.hset(state, "open_until", 1)
-    figures.read_now.forget()
-    assert figures.read_now()["regions"][0]["breaker"] == "trying"
+    admin_site_statistics.read_now.forget()
+    assert admin_site_statistics.read_now()["regions"][0]["breaker"] == "trying"
     assert permits._client.hget(state, "trial_until") is None
 
 
@@ -119,9 +119,9 @@ def test_without_redis_the_rest_is_there(monkeypatch, settings):
     with socket.create_server(("127.0.0.1", 0), backlog=1) as deaf:
         settings.REDIS_URL = f"redis://127.0.0.1:{deaf.getsockname()[1]}/0"
         away = get_lookout.__wrapped__()
-        monkeypatch.setattr(figures, "get_lookout", lambda: away)
+        monkeypatch.setattr(admin_site_statistics, "get_lookout", lambda: away)
         began = time.monotonic()
-        now = figures.read_now()
+        now = admin_site_statistics.read_now()
         took = time.monotonic() - began
 
     assert took < 1.5
@@ -143,7 +143,7 @@ def test_workers_that_fell_silent_are_told_from_the_living():
     Worker.objects.create(name="c", slots=0, busy=2, seen_at=now)
     Worker.objects.create(name="d", slots=0, seen_at=now - timedelta(minutes=1))
 
-    workers = figures.read_now()["workers"]
+    workers = admin_site_statistics.read_now()["workers"]
 
     assert (workers["alive"], workers["stale"]) == (1, 1)
     assert (workers["busy"], workers["slots"]) == (3, 4)
@@ -184,7 +184,7 @@ def test_webhooks_are_judged_by_their_last_hour_and_name_no_secret():
             duration_ms=ms,
         )
 
-    hooks = figures.read_now()["webhooks"]
+    hooks = admin_site_statistics.read_now()["webhooks"]
 
     assert (hooks["attempts"], hooks["succeeded"], hooks["targets"]) == (3, 2, 2)
     slowest, other = hooks["slowest"]
@@ -210,7 +210,7 @@ def test_today_is_summed_from_the_ledger(monkeypatch):
     make_attempt(other, at=now, outcome="error")
     make_attempt(other, at=midnight - timedelta(seconds=1), cost_estimate="9")
 
-    today = figures.read_today()
+    today = admin_site_statistics.read_today()
 
     assert (today["cost"], today["calls"], today["audio_seconds"]) == (0.75, 3, 3660)
     assert [(each["name"], each["cost"]) for each in today["top"]] == [
@@ -227,14 +227,14 @@ def test_a_long_day_is_summed_in_several_looks(monkeypatch):
         timezone, "now", lambda: datetime(2026, 11, 30, 9, 30, tzinfo=UTC)
     )
 
-    looks = [figures.read_today()["is_whole"] for _ in range(10)]
+    looks = [admin_site_statistics.read_today()["is_whole"] for _ in range(10)]
 
     # Two hours may still change, and each look takes one more of the other eight.
     assert looks == [False] * 7 + [True] * 3
 
 
 def test_one_look_serves_all_who_look_within_two_seconds():
-    assert figures.read_now() is figures.read_now()
-    before = figures.read_now()
-    figures.read_now.forget()
-    assert figures.read_now() is not before
+    assert admin_site_statistics.read_now() is admin_site_statistics.read_now()
+    before = admin_site_statistics.read_now()
+    admin_site_statistics.read_now.forget()
+    assert admin_site_statistics.read_now() is not before

@@ -12,7 +12,7 @@ from django.utils import timezone
 from jobs.models import Event
 from tests.factories import make_job
 from tests.integration.admin.rich_job import AUDIO, WORDS, make_rich_job
-from workers.job_page import chart, facts, looks
+from workers.admin_site.job_page import access_audit, chart, timeline
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def page_of(job, part="change"):
 
 
 def looked(job):
-    kinds = (looks.AUDIO, looks.TRANSCRIPT)
+    kinds = (access_audit.AUDIO, access_audit.TRANSCRIPT)
     rows = Event.objects.filter(job=job, type__in=kinds).order_by("pk")
     return list(rows.values_list("type", "actor"))
 
@@ -62,7 +62,7 @@ def test_it_shows_what_happened_and_leads_on(ada, job, settings):
 
 
 def test_its_picture_is_drawn_to_scale(job):
-    life, told = chart.build_charts(facts.gather(job), now=timezone.now())
+    life, told = chart.build_charts(timeline.gather(job), now=timezone.now())
 
     assert (life.length, told.length) == ("9.0 s", "6.0 s")
     moves, first, second = life.lanes
@@ -113,8 +113,8 @@ def test_the_audio_is_heard_in_parts_and_the_look_is_written_down_once(ada, job)
     assert "no-store" in part.headers["Cache-Control"]
     assert outside.status_code == 416
     assert looked(job) == [("job.audio_heard", "admin:ada")]
-    Event.objects.filter(type=looks.AUDIO).update(
-        created_at=timezone.now() - looks.ONE_LOOK - timedelta(seconds=1)
+    Event.objects.filter(type=access_audit.AUDIO).update(
+        created_at=timezone.now() - access_audit.ONE_LOOK - timedelta(seconds=1)
     )
     b"".join(ada.get(page_of(job, "audio")).streaming_content)
     assert len(looked(job)) == 2

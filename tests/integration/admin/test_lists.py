@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from jobs import admin_lists
+from jobs.admin import lists as admin_lists
 from jobs.models import Batch, Job
 from tests.factories import make_attempt, make_job, make_tenant
 
@@ -62,7 +62,7 @@ def test_a_day_is_a_stretch_of_ids(ada):
 
 
 def test_a_page_is_read_and_nothing_counted(ada, monkeypatch):
-    monkeypatch.setattr("jobs.admin.JobAdmin.list_per_page", 2)
+    monkeypatch.setattr("jobs.admin.pages.JobAdmin.list_per_page", 2)
     tenant = make_tenant()
     jobs = [make_job(tenant).pk for _ in range(5)][::-1]
     with connection.cursor() as cursor:

@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from jobs import audit
+from jobs.accounts import audit
 from jobs.models import AuditEntry, Event, Worker
 from tests.factories import make_attempt, make_job
 from tests.integration.admin.test_steering import make_delivery

@@ -10,8 +10,8 @@ from django.test import Client, RequestFactory
 
 from jobs.models import Event
 from tests.factories import make_job, make_key
-from workers.operators import roles
-from workers.operators.roles import Role
+from workers.admin_site import roles
+from workers.admin_site.roles import Role
 
 OURS = {
     kind: page

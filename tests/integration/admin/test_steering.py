@@ -10,10 +10,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from jobs import admin_actions
+from jobs.admin import actions as admin_actions
 from jobs.models import AuditEntry, Batch, Event, Job, Region
 from tests.factories import make_job, make_region, make_tenant
-from workers.operators import roles
+from workers.admin_site import roles
 from workers.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookSecret
 
 

@@ -9,7 +9,7 @@ from django.test import Client
 
 from jobs.models import Event, IdempotencyKey, Job
 from tests.factories import make_key, make_tenant
-from transcribe_platform.problem_table import PROBLEMS
+from transcribe_platform.api_errors.problem_table import PROBLEMS
 
 
 @pytest.fixture(autouse=True)

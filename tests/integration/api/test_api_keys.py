@@ -11,8 +11,8 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from jobs import keys
-from jobs.authentication import ALL_SCOPES, parse_public_id
+from jobs.accounts import keys
+from jobs.accounts.authentication import ALL_SCOPES, parse_public_id
 from jobs.models import ApiKey, Event, IdempotencyKey
 from tests.factories import make_key, make_tenant
 from tests.integration.api.conftest import Api, assert_problem
@@ -231,7 +231,7 @@ def test_both_keys_work_until_the_overlap_ends(api, monkeypatch):
     assert nearly(row.expires_at, timezone.now() + timedelta(hours=1))
     assert api.get(f"{KEYS}/{old['id']}").json()["replaced_by"] == new["id"]
     later = timezone.now() + timedelta(hours=1, seconds=1)
-    monkeypatch.setattr("jobs.authentication.timezone.now", lambda: later)
+    monkeypatch.setattr("jobs.accounts.authentication.timezone.now", lambda: later)
     assert (opens(old["key"]), opens(new["key"])) == (False, True)
 
 

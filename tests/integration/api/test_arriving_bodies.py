@@ -9,8 +9,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 
-from jobs import lent_threads
-from jobs.gate import Gate
+from jobs.concurrency import thread_limits
+from jobs.concurrency.fair_semaphore import Gate
 from jobs.models import Job
 from tests.factories import make_key, make_wav
 from tests.integration.api.conftest import assert_problem
@@ -23,7 +23,7 @@ BODY = json.dumps({"audio_url": "https://audio.example.com/a.wav"}).encode()
 @pytest.fixture
 def gate(monkeypatch):
     gate = Gate(4)
-    monkeypatch.setattr(lent_threads, "arriving_bodies", lambda: gate)
+    monkeypatch.setattr(thread_limits, "arriving_bodies", lambda: gate)
     return gate
 
 

@@ -8,7 +8,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
-from jobs import audit, services
+from jobs import services
+from jobs.accounts import audit
 from jobs.models import Event, Region
 from tests.factories import make_job, make_key, make_region, make_tenant
 from tests.integration.api.conftest import Api, assert_problem

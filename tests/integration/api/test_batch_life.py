@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from jobs import leases, quota_counts, services
-from jobs.batches import retry, rounds, writing
+from jobs import services
+from jobs.batches import retry, sweeper, writing
 from jobs.models import (
     Attempt,
     Batch,
@@ -19,13 +19,15 @@ from jobs.models import (
     Job,
     QuotaCounter,
 )
+from jobs.quotas import counters as quota_counts
+from jobs.scheduling import leases
 from jobs.state import JobStatus
 from tests.factories import make_attempt, make_region
 from tests.integration.api.conftest import Api, assert_problem
 from tests.integration.api.test_manifests import jsonl, line, send
-from workers.webhooks import fan_out as webhooks
+from workers.webhooks.delivery import fan_out as webhooks
 
-SLICES = (writing, rounds, retry)
+SLICES = (writing, sweeper, retry)
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +44,7 @@ def work(times=20):
     """Go on until nothing is left to do, as if the pauses were over."""
     for _ in range(times):
         Batch.objects.filter(work_at__isnull=False).update(work_at=timezone.now())
-        if not rounds.work(now=timezone.now()):
+        if not sweeper.work(now=timezone.now()):
             return
     raise AssertionError("it never ends")
 
@@ -98,7 +100,7 @@ def test_a_large_batch_opens_at_once_and_its_jobs_are_released_in_slices(api):
     listed = api.get(f"/v1/jobs?batch_id={batch.pk}").json()["data"]
     held = [(job.ready, job.run_at) for job in jobs_of(batch)]
     told_before = Event.objects.filter(type="job.queued").count()
-    rounds.work(now=timezone.now())
+    sweeper.work(now=timezone.now())
     after_one = [job.ready for job in jobs_of(batch)]
     work()
 
@@ -149,10 +151,10 @@ def test_nobody_sees_a_batch_that_is_half_written_and_a_sweeper_removes_it(
     )  # fmt: skip
     assert api.get("/v1/jobs").json()["data"] == []
     assert_problem(api.get(f"/v1/jobs/{job.pk}"), 404, "not_found")
-    assert rounds.work(now=timezone.now()) == 0  # it may still be at it
+    assert sweeper.work(now=timezone.now()) == 0  # it may still be at it
     for _ in range(3):
         later = timezone.now() + writing.ABANDONED_AFTER
-        assert rounds.work(now=later) == 1
+        assert sweeper.work(now=later) == 1
     assert (Batch.objects.count(), Job.objects.count()) == (0, 0)
     assert (Event.objects.count(), IdempotencyKey.objects.count()) == (0, 0)
     assert QuotaCounter.objects.get(period="open").reserved == 0
@@ -253,7 +255,9 @@ def test_of_two_that_write_the_same_at_once_one_is_dropped(api, media, monkeypat
         real(batch, checked)
         if not answers:
             answers.append(None)
-            monkeypatch.setattr("jobs.under_way._path_of", lambda _n: elsewhere)
+            monkeypatch.setattr(
+                "jobs.concurrency.upload_lock._path_of", lambda _n: elsewhere
+            )
             answers[0] = send(Api.of(api), body, **key)
 
     elsewhere = media / "other.key"
@@ -318,7 +322,7 @@ def test_a_paused_batch_starts_nothing_and_goes_on_where_it_was(api):
 
 def test_pausing_before_all_are_released_forgets_none(api):
     batch = submit(api, 5)
-    rounds.work(now=timezone.now())
+    sweeper.work(now=timezone.now())
 
     steer(api, batch, "pause")
     work()
@@ -366,12 +370,12 @@ def test_canceling_leaves_what_has_ended_and_lets_calls_go(api):
 def test_a_killed_keeper_goes_on_where_it_was(api, monkeypatch):
     batch = opened(api, 5)
     steer(api, batch, "cancel")
-    rounds.work(now=timezone.now())
+    sweeper.work(now=timezone.now())
     monkeypatch.setattr(
         services, "advance", lambda *_a, **_k: (_ for _ in ()).throw(Stop)
     )
     with pytest.raises(Stop):
-        rounds.work(now=timezone.now())
+        sweeper.work(now=timezone.now())
     monkeypatch.undo()
 
     work()
@@ -431,16 +435,16 @@ def test_a_batch_that_is_being_canceled_cannot_be_resumed(api):
 def test_the_wish_of_a_moment_before_is_not_lost(api, monkeypatch):
     batch = opened(api, 5)
     steer(api, batch, "pause")
-    real = rounds._apply
+    real = sweeper._apply
 
     def resume_meanwhile(found, jobs, now):
         real(found, jobs, now=now)
         if found.is_paused:
-            monkeypatch.setattr(rounds, "_apply", real)
+            monkeypatch.setattr(sweeper, "_apply", real)
             steer(Api.of(api), batch, "resume")
 
-    monkeypatch.setattr(rounds, "_apply", resume_meanwhile)
-    rounds.work(now=timezone.now())
+    monkeypatch.setattr(sweeper, "_apply", resume_meanwhile)
+    sweeper.work(now=timezone.now())
     work()
 
     assert [job.ready for job in jobs_of(batch)] == [True] * 5

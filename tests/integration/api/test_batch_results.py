@@ -11,8 +11,8 @@ from django.db.models import F
 from django.test import AsyncClient
 from django.utils import timezone
 
-from jobs import lent_threads
 from jobs.batches import records
+from jobs.concurrency import thread_limits
 from jobs.models import Batch, BatchError, BatchState, Job
 from jobs.services import JobDraft
 from jobs.state import JobStatus
@@ -269,14 +269,14 @@ def test_what_cannot_be_had_is_refused_before_a_byte_is_sent(api, batch, name):
         assert_problem(api.get(f"{path}?format=docx"), 400, "parameter_invalid")
     Batch.objects.filter(pk=batch.pk).update(state=BatchState.PREPARING)
     assert_problem(api.get(path), 409, "batch_state_conflict")
-    assert lent_threads.downloads()._inside.total() == 0
+    assert thread_limits.downloads()._inside.total() == 0
 
 
 @pytest.mark.django_db(transaction=True)
 def test_who_hangs_up_ends_it_and_makes_room(api, batch, settings, monkeypatch):
     monkeypatch.setattr(archive, "PIECE_BYTES", 1)
     settings.MAX_DOWNLOADS = 1
-    lent_threads.downloads.cache_clear()
+    thread_limits.downloads.cache_clear()
     path = f"/v1/batches/{batch.pk}/transcripts.zip"
     answer = api.get(path)
     assert next(iter(answer))
@@ -295,7 +295,7 @@ def test_who_hangs_up_ends_it_and_makes_room(api, batch, settings, monkeypatch):
     gc.collect()
     assert len(read_zip(api.get(path)).namelist()) == 4
     assert len(read) == 3
-    lent_threads.downloads.cache_clear()
+    thread_limits.downloads.cache_clear()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -315,11 +315,11 @@ def test_it_is_the_same_over_asgi_and_ends_with_its_client(api, monkeypatch):
         whole = await client.get(f"{path}/transcripts.zip", headers=api.headers())
         parts = [it async for it in whole]
         cut = await client.get(f"{path}/transcripts.zip", headers=api.headers())
-        inside.append(lent_threads.downloads()._inside.total())
+        inside.append(thread_limits.downloads()._inside.total())
         async for _part in cut:
             break
         cut.close()
-        inside.append(lent_threads.downloads()._inside.total())
+        inside.append(thread_limits.downloads()._inside.total())
         return told, parts
 
     told, parts = asyncio.run(look())

@@ -12,7 +12,7 @@ from jobs.state import JobStatus
 from tests.factories import make_key, make_region, make_tenant
 from tests.integration.api.conftest import Api, assert_problem
 from tests.integration.webhooks.conftest import in_parallel
-from workers.webhooks import fan_out as webhooks
+from workers.webhooks.delivery import fan_out as webhooks
 from workers.webhooks.models import WebhookDelivery
 
 URL = "https://audio.example.com/{}.wav"

@@ -6,8 +6,8 @@ import pytest
 from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 
-from jobs.api import ApiView
 from jobs.deprecation import Deprecation
+from jobs.rest.views import ApiView
 
 OLD = Deprecation(since=datetime(2026, 1, 1, tzinfo=UTC), link="https://x.example/old")
 GOING = Deprecation(

@@ -8,8 +8,8 @@ from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
-from jobs import erasure, stored_objects
 from jobs.models import Attempt, Batch, Event, IdempotencyKey, Job, ObjectToErase
+from jobs.retention import erasure, stored_objects
 from tests.factories import (
     make_job,
     make_key,
@@ -20,7 +20,7 @@ from tests.factories import (
 )
 from tests.integration.api.conftest import Api, assert_problem, files_in
 from transcripts.models import Transcript
-from workers.webhooks.fan_out import fan_out
+from workers.webhooks.delivery.fan_out import fan_out
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
 
 pytestmark = pytest.mark.django_db(transaction=True)

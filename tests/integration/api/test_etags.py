@@ -6,8 +6,8 @@ import re
 import pytest
 from django.utils import timezone
 
-from jobs import estimates
 from jobs.models import Job
+from jobs.scheduling import queue_position
 from jobs.state import JobStatus
 from tests.factories import make_job, make_transcript, move_job
 from tests.integration.api.conftest import Api
@@ -81,18 +81,18 @@ def test_the_tags_that_are_had_are_read_as_the_rfc_says(api, path, sent, status)
 def test_a_new_guess_of_the_time_it_takes_is_no_news(api, monkeypatch):
     path = f"/v1/jobs/{make_job(api.tenant).pk}"
     guesses = iter([10.0, 12.0])
-    find = estimates.find_standing
+    find = queue_position.find_standing
 
     def guess(job, *, now):
         found = find(job, now=now)
-        return estimates.Standing(
+        return queue_position.Standing(
             **{
                 **{name: getattr(found, name) for name in found.__dataclass_fields__},
                 "eta_seconds": next(guesses),
             }
         )
 
-    monkeypatch.setattr(estimates, "find_standing", guess)
+    monkeypatch.setattr(queue_position, "find_standing", guess)
 
     tag = api.get(path).headers["ETag"]
 

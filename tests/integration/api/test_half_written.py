@@ -4,8 +4,10 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import IntegrityError, OperationalError, connection
 
-from jobs import idempotency, services, uploads
+from jobs import services
+from jobs.audio import uploads
 from jobs.models import IdempotencyKey, Job
+from jobs.rest import idempotency
 from tests.factories import make_wav
 from tests.integration.api.conftest import (
     Api,

@@ -17,10 +17,10 @@ from django.utils import timezone
 from jobs.models import Beacon, Job, Worker
 from tests.factories import make_job, make_region
 from transcribe_platform import health
-from workers import beacons, draining
 from workers.embedded import processes
 from workers.embedded.processes import Command
-from workers.monitoring.parts import read_parts
+from workers.liveness import graceful_shutdown, process_rows
+from workers.monitoring.components import read_parts
 from workers.ratelimit import permits
 
 ROOT = Path(__file__).parents[3]
@@ -39,7 +39,7 @@ def fresh():
         health.check_migrated.cache_clear()
         health._redis.cache_clear()
         read_parts.forget()
-        draining._told.clear()
+        graceful_shutdown._told.clear()
 
     forget()
     yield
@@ -252,15 +252,15 @@ def test_a_beacon_is_renewed_and_taken_away(db):
     for name, ago in (("dead", 2.0), ("silent", 0.9)):
         seen_at = timezone.now() - timedelta(hours=ago)
         Worker.objects.create(name=name, slots=1, seen_at=seen_at)
-    beacons._not_before = 0.0
-    beacons.announce("beat")
-    beacons.announce("beat")
+    process_rows._not_before = 0.0
+    process_rows.announce("beat")
+    process_rows.announce("beat")
 
     (row,) = Beacon.objects.all()
     assert row.role == "beat"
     assert row.pk != old.pk
     assert [worker.name for worker in Worker.objects.all()] == ["silent"]
-    beacons.withdraw()
+    process_rows.withdraw()
     assert not Beacon.objects.exists()
 
 

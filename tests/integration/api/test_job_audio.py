@@ -9,8 +9,10 @@ from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import AsyncClient
 
-from jobs import audio, erasure, lent_threads
+from jobs.audio import stored_audio
+from jobs.concurrency import thread_limits
 from jobs.models import Job
+from jobs.retention import erasure
 from tests.factories import make_job, make_wav, move_job
 from tests.integration.api.conftest import Api, assert_problem
 
@@ -33,7 +35,7 @@ def body(answer: Any) -> bytes:
 
 
 def test_it_is_the_file_as_it_was_uploaded(api, path, monkeypatch):
-    monkeypatch.setattr(audio, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(stored_audio, "PIECE_BYTES", 1000)
 
     answer = api.get(path)
 
@@ -137,14 +139,14 @@ def test_only_its_own_tenant_hears_it(api, path):
 
 def test_who_reads_slowly_is_lent_a_thread_until_the_last_byte(api, path, settings):
     settings.MAX_WAITING_REQUESTS = 1
-    lent_threads.waiters.cache_clear()
+    thread_limits.waiters.cache_clear()
     first = api.get(path)
     assert_problem(api.get(path), 503, "service_unavailable")
 
     assert body(first) == SOUND
 
     assert body(api.get(path)) == SOUND
-    lent_threads.waiters.cache_clear()
+    thread_limits.waiters.cache_clear()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -152,14 +154,14 @@ def test_on_an_event_loop_no_thread_is_held(settings):
     customer = Api()
     where = f"/v1/jobs/{upload(customer).pk}/audio"
     settings.MAX_WAITING_REQUESTS = 0
-    lent_threads.waiters.cache_clear()
+    thread_limits.waiters.cache_clear()
 
     async def read() -> bytes:
         answer = await AsyncClient().get(where, headers=customer.headers())
         return b"".join([piece async for piece in answer.streaming_content])
 
     assert asyncio.run(read()) == SOUND
-    lent_threads.waiters.cache_clear()
+    thread_limits.waiters.cache_clear()
 
 
 def test_the_file_is_closed_with_the_answer(api, path, media: Path):

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from jobs import key_privileges, keys
+from jobs.accounts import key_privileges, keys
 from jobs.errors import Forbidden
 from jobs.models import ApiKey, Event
 from tests.factories import make_key

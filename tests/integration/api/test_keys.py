@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
-from jobs.authentication import ALL_SCOPES, _checksum, parse_public_id
+from jobs.accounts.authentication import ALL_SCOPES, _checksum, parse_public_id
 from jobs.models import ApiKey, Tenant
 from tests.factories import make_key, make_tenant
 from tests.integration.api.conftest import Api, assert_problem
@@ -166,7 +166,7 @@ def test_a_key_that_is_not_there_is_compared_as_well(api, monkeypatch):
         return original(one, other)
 
     original = hmac.compare_digest
-    monkeypatch.setattr("jobs.authentication.hmac.compare_digest", compare)
+    monkeypatch.setattr("jobs.accounts.authentication.hmac.compare_digest", compare)
     ask(f"Bearer {other_secret(api.text)}")
     ApiKey.objects.all().delete()
     ask(f"Bearer {api.text}")

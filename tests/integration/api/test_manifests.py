@@ -15,8 +15,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from jobs.batches import manifests, spool
+from jobs.batches import item_file
 from jobs.batches.item_input import BatchItemInput
+from jobs.batches.manifests import reader as manifests_reader
 from jobs.models import Batch, BatchError, Event, IdempotencyKey, Job
 from tests.factories import make_region
 from tests.integration.api.conftest import assert_nothing_written, assert_problem
@@ -259,7 +260,7 @@ def test_what_is_no_manifest_is_refused_whole(
 
 
 def test_one_line_more_than_we_take_is_too_many(api, media, monkeypatch):
-    monkeypatch.setattr("jobs.batches.manifests.MAX_LINES", 3)
+    monkeypatch.setattr("jobs.batches.manifests.reader.MAX_LINES", 3)
     rows = [["audio_url"], *([URL.format(n)] for n in range(4))]
 
     for body, kind in (
@@ -300,7 +301,7 @@ LIMITS = [
 def test_a_manifest_of_much_work_is_refused_after_little(
     api, media, monkeypatch, path, body, code
 ):
-    monkeypatch.setattr(manifests, "MAX_CELLS", 10_000)
+    monkeypatch.setattr(manifests_reader, "MAX_CELLS", 10_000)
     before = time.thread_time()
 
     answer = api.post(path, body=body, content_type="application/gzip")
@@ -311,8 +312,8 @@ def test_a_manifest_of_much_work_is_refused_after_little(
 
 
 def test_a_manifest_that_takes_too_long_to_read_is_refused(api, media, monkeypatch):
-    monkeypatch.setattr(spool, "MAX_CPU_SECONDS", -1.0)
-    monkeypatch.setattr(spool, "_WORK_SECONDS", 0.0)
+    monkeypatch.setattr(item_file, "MAX_CPU_SECONDS", -1.0)
+    monkeypatch.setattr(item_file, "_WORK_SECONDS", 0.0)
 
     answer = send(api, jsonl([line(1)]))
 
@@ -355,24 +356,24 @@ def test_a_fault_does_not_repeat_all_of_a_long_value(api):
 
     problem = assert_problem(send(api, jsonl([wrong])), 400, "field_invalid")
 
-    assert len(problem["errors"][0]["detail"]) == spool.MAX_DETAIL
+    assert len(problem["errors"][0]["detail"]) == item_file.MAX_DETAIL
 
 
 def test_one_tenants_manifests_leave_a_slot_to_the_others(api, media, monkeypatch):
-    monkeypatch.setattr(spool, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(item_file, "WAIT_SECONDS", 0.01)
     with ExitStack() as stack:
-        for _ in range(spool.MANIFESTS_AT_ONCE - 1):
-            slot = spool._slots.take(api.tenant.pk, timeout=0)
+        for _ in range(item_file.MANIFESTS_AT_ONCE - 1):
+            slot = item_file._slots.take(api.tenant.pk, timeout=0)
             assert stack.enter_context(slot)
 
         busy = send(api, jsonl([line(1)]))
         assert_problem(busy, 503, "service_unavailable")
         assert busy.headers["Retry-After"] == "5"
         assert_nothing_written(media)
-        assert stack.enter_context(spool._slots.take("other", timeout=0))
+        assert stack.enter_context(item_file._slots.take("other", timeout=0))
 
     assert send(api, jsonl([line(1)])).status_code == 202
-    assert not spool._slots._held
+    assert not item_file._slots._held
 
 
 def test_a_body_that_is_cut_off_makes_nothing(api, media):
@@ -494,8 +495,8 @@ def test_after_each_piece_of_work_the_other_threads_of_the_process_run(monkeypat
     fake = SimpleNamespace(
         perf_counter=lambda: next(clock), thread_time=lambda: 0.0, sleep=pauses.append
     )
-    monkeypatch.setattr(spool, "time", fake)
+    monkeypatch.setattr(item_file, "time", fake)
 
-    assert list(spool._in_turns("abc")) == ["a", "b", "c"]
+    assert list(item_file._in_turns("abc")) == ["a", "b", "c"]
 
     assert pauses == pytest.approx([0.003 / 6] * 3)

@@ -5,9 +5,10 @@ from django.test import Client
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
-from jobs import metrics, services
+from jobs import services
 from jobs.models import Attempt
 from jobs.state import JobStatus
+from jobs.telemetry import metrics
 from tests.factories import make_attempt, make_job
 
 

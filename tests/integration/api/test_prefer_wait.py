@@ -9,11 +9,12 @@ from types import SimpleNamespace
 import pytest
 from django.db import OperationalError, connection, connections
 
-from jobs import dispatch, lent_threads, waiting
-from jobs.gate import Gate
+from jobs.concurrency import thread_limits
+from jobs.concurrency.fair_semaphore import Gate
 from jobs.models import Job
-from jobs.optional_redis import OptionalRedis
+from jobs.scheduling import dispatch, long_poll
 from jobs.state import JobStatus
+from jobs.telemetry.optional_redis import OptionalRedis
 from tests.factories import move_job
 from tests.integration.api.conftest import Api, assert_problem
 from workers.embedded.processes import wait_until
@@ -30,8 +31,8 @@ def api():
 @pytest.fixture(autouse=True)
 def watch(monkeypatch):
     """Give the test a watch of its own, and see its thread end."""
-    own = waiting.Watch()
-    monkeypatch.setattr(waiting, "_watch", lambda: own)
+    own = long_poll.Watch()
+    monkeypatch.setattr(long_poll, "_watch", lambda: own)
     yield own
     assert wait_until(lambda: not own._is_looking, seconds=5)
 
@@ -59,7 +60,7 @@ def test_the_header_is_read_before_a_job_is_made(api, monkeypatch):
     def fail(_header):
         raise RuntimeError
 
-    monkeypatch.setattr("jobs.views.Preferences.parse", fail)
+    monkeypatch.setattr("jobs.api.jobs.views.Preferences.parse", fail)
 
     answer = api.post("/v1/jobs", BODY, {"Prefer": "wait=1"})
 
@@ -113,7 +114,7 @@ def test_a_job_that_does_not_is_followed_elsewhere(api):
 def test_without_a_wait_that_makes_sense_nobody_waits(
     api, prefer, applied, monkeypatch
 ):
-    monkeypatch.setattr(waiting, "wait_for_end", lambda *_args, **_named: 1 / 0)
+    monkeypatch.setattr(long_poll, "wait_for_end", lambda *_args, **_named: 1 / 0)
 
     answer = api.post("/v1/jobs", BODY, {"Prefer": prefer})
 
@@ -131,7 +132,7 @@ def test_nobody_waits_longer_than_a_minute(api, prefer, seconds, monkeypatch):
         asked.append(seconds)
         return True
 
-    monkeypatch.setattr(waiting, "wait_for_end", wait_for_end)
+    monkeypatch.setattr(long_poll, "wait_for_end", wait_for_end)
 
     answer = api.post("/v1/jobs", BODY, {"Prefer": prefer})
 
@@ -174,7 +175,7 @@ def test_a_refused_request_waits_for_nothing(api):
 
 def test_who_is_one_too_many_is_not_held(api, watch, monkeypatch):
     gate = Gate(1)
-    monkeypatch.setattr(lent_threads, "waiters", lambda: gate)
+    monkeypatch.setattr(thread_limits, "waiters", lambda: gate)
 
     with posting(api, "wait=30") as posted:
         assert wait_until(lambda: len(watch._waiting) == 1, seconds=10)
@@ -190,20 +191,20 @@ def test_who_is_one_too_many_is_not_held(api, watch, monkeypatch):
 
 def test_ten_who_wait_cost_one_look_at_a_time(api, watch, monkeypatch):
     looks, held = [], []
-    find_final = waiting._find_final
+    find_final = long_poll._find_final
 
     def count(job_ids):
         job_ids = list(job_ids)
         looks.append((time.monotonic(), len(job_ids)))
         return find_final(job_ids)
 
-    monkeypatch.setattr(waiting, "_find_final", count)
+    monkeypatch.setattr(long_poll, "_find_final", count)
 
     def wait(job_id, *, seconds):
         held.append(connection.connection)
         return watch.wait(job_id, seconds=seconds)
 
-    monkeypatch.setattr(waiting, "_watch", lambda: SimpleNamespace(wait=wait))
+    monkeypatch.setattr(long_poll, "_watch", lambda: SimpleNamespace(wait=wait))
 
     def post(_number):
         try:
@@ -218,13 +219,13 @@ def test_ten_who_wait_cost_one_look_at_a_time(api, watch, monkeypatch):
     assert held == [None] * 10  # each gave its connection back first
     assert max(number for _, number in looks) == 10
     spans = [later - sooner for (sooner, _), (later, _) in pairwise(looks)]
-    assert min(spans) >= waiting.SETTLE_SECONDS
-    assert len(looks) <= 2 / waiting.LOOK_SECONDS + 15
+    assert min(spans) >= long_poll.SETTLE_SECONDS
+    assert len(looks) <= 2 / long_poll.LOOK_SECONDS + 15
 
 
 def test_news_ends_the_wait_at_once(api, monkeypatch):
-    monkeypatch.setattr(waiting, "LOOK_SECONDS", 20.0)
-    monkeypatch.setattr(waiting, "SETTLE_SECONDS", 0.01)
+    monkeypatch.setattr(long_poll, "LOOK_SECONDS", 20.0)
+    monkeypatch.setattr(long_poll, "SETTLE_SECONDS", 0.01)
 
     with posting(api, "wait=30") as posted:
         end()
@@ -245,14 +246,14 @@ def test_without_redis_the_clock_ends_it(api, settings, monkeypatch):
 
 
 def test_a_database_that_is_away_for_a_moment_is_asked_again(api, monkeypatch):
-    find_final, away = waiting._find_final, [OperationalError("away")]
+    find_final, away = long_poll._find_final, [OperationalError("away")]
 
     def find(job_ids):
         if away:
             raise away.pop()
         return find_final(job_ids)
 
-    monkeypatch.setattr(waiting, "_find_final", find)
+    monkeypatch.setattr(long_poll, "_find_final", find)
 
     with posting(api, "wait=30") as posted:
         end()

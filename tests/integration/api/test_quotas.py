@@ -10,9 +10,11 @@ from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from jobs import quota_counts, quotas, services
+from jobs import services
+from jobs.accounts.tenants import change_tenant
 from jobs.models import Event, IdempotencyKey, Job, QuotaCounter, Tenant
-from jobs.tenants import change_tenant
+from jobs.quotas import counters as quota_counts
+from jobs.quotas import quotas
 from tests.factories import make_attempt, make_job, make_tenant, make_wav
 from tests.integration.api.conftest import Api, assert_nothing_written, assert_problem
 from workers.embedded.processes import wait_until

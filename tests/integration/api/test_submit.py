@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from jobs import dispatch
 from jobs.models import Event, Job
+from jobs.scheduling import dispatch
 from tests.factories import make_tenant, make_wav
 from tests.integration.api.conftest import Api, files_in
 

@@ -10,12 +10,13 @@ import pytest
 from django.db import connections
 from django.test import Client
 
-from jobs import dispatch, queries
+from jobs import queries
 from jobs.models import Job
-from jobs.optional_redis import OptionalRedis
+from jobs.scheduling import dispatch
+from jobs.telemetry.optional_redis import OptionalRedis
 from tests.factories import make_job, make_key, make_tenant
 from tests.integration.api.conftest import Api, assert_nothing_written, assert_problem
-from transcribe_platform import throttling
+from transcribe_platform.middleware import throttling
 from workers.ratelimit.inbound import Inbound
 
 BODY = {"audio_url": "https://audio.example.com/a.wav"}

@@ -7,8 +7,8 @@ import pytest
 import time_machine
 from django.test import Client
 
-from jobs import erasure
 from jobs.models import Event
+from jobs.retention import erasure
 from tests.factories import make_job, make_key, make_transcript
 from tests.integration.api.conftest import Api, assert_problem
 from tests.integration.api.test_transcripts import RAW

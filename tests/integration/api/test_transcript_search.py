@@ -9,13 +9,15 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from jobs import erasure
 from jobs.batches import records
+from jobs.retention import erasure
 from jobs.services import JobDraft
 from tests.factories import make_job, make_key, make_tenant, make_transcript
 from tests.fakes.backend import document
-from transcripts import hits, index_backlog, searching
 from transcripts.models import SearchEntry, Transcript
+from transcripts.search import backlog as index_backlog
+from transcripts.search import hits
+from transcripts.search import ranking as search_ranking
 
 pytestmark = pytest.mark.django_db
 
@@ -300,8 +302,8 @@ def test_no_tenant_finds_what_another_said(client, tenant, key):
 def test_of_a_frequent_word_the_newest_are_ranked(
     client, tenant, key, monkeypatch, recent
 ):
-    monkeypatch.setattr(searching, "RANKED", 3)
-    monkeypatch.setattr(searching, "_RECENT", recent)
+    monkeypatch.setattr(search_ranking, "RANKED", 3)
+    monkeypatch.setattr(search_ranking, "_RECENT", recent)
     old = say(tenant, "an old calm squall")
     week_ago = timezone.now() - timedelta(days=7)
     Transcript.objects.filter(pk=old).update(created_at=week_ago, is_indexed=False)
@@ -368,8 +370,8 @@ def test_as_much_as_a_query_may_have_is_searched_for(client, tenant, key):
 def test_a_search_that_takes_too_long_is_refused(client, tenant, key, monkeypatch):
     say(tenant, "the parcel was lost")
     slow = "SELECT count(*), NULL, NULL FROM pg_sleep(30)"
-    monkeypatch.setattr(searching, "_RANK", slow)
-    monkeypatch.setattr(searching, "STATEMENT_SECONDS", 0.01)
+    monkeypatch.setattr(search_ranking, "_RANK", slow)
+    monkeypatch.setattr(search_ranking, "STATEMENT_SECONDS", 0.01)
 
     answer = search(client, key, q="parcel")
 
@@ -384,7 +386,7 @@ def test_another_trouble_of_the_database_is_not_the_searchs(
     say(tenant, "the parcel was lost")
     client.raise_request_exception = False
     broken = OperationalError("the connection is lost")
-    monkeypatch.setattr(searching, "_find_best", Mock(side_effect=broken))
+    monkeypatch.setattr(search_ranking, "_find_best", Mock(side_effect=broken))
 
     assert search(client, key, q="parcel").status_code == 503
 

@@ -15,8 +15,9 @@ from types import SimpleNamespace
 import pytest
 from django.db import connection, connections, transaction
 
-from jobs import idempotency, services
+from jobs import services
 from jobs.models import IdempotencyKey, Job
+from jobs.rest import idempotency
 from tests.factories import make_wav
 from tests.integration.api.conftest import (
     Api,
@@ -136,7 +137,7 @@ import sys, time, types, pathlib
 from django.conf import settings
 settings.configure(INCOMING_ROOT=pathlib.Path(sys.argv[1]))
 sys.modules["jobs.models"] = types.SimpleNamespace(Tenant=object)
-from jobs.under_way import keep_repeats_out
+from jobs.concurrency.upload_lock import keep_repeats_out
 tenant = types.SimpleNamespace(pk=sys.argv[2])
 with keep_repeats_out(tenant=tenant, route="submit", key="k", is_upload=True):
     print("held", flush=True)

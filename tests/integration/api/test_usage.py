@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import time_machine
 
-from jobs import erasure
 from jobs.models import Batch, Job, QuotaCounter
-from jobs.usage import GROUPS
+from jobs.quotas.usage import GROUPS
+from jobs.retention import erasure
 from tests.factories import make_attempt, make_job, make_key, make_region, make_tenant
 from tests.integration.api.conftest import Api, assert_problem
 
@@ -206,7 +206,7 @@ def test_days_at_the_edges_are_taken(api, query):
 
 
 def test_more_rows_than_anybody_reads_are_refused(api, monkeypatch):
-    monkeypatch.setattr("jobs.usage.MAX_ROWS", 2)
+    monkeypatch.setattr("jobs.quotas.usage.MAX_ROWS", 2)
     for days in range(3):
         call(make_job(api.tenant), NOON - timedelta(days=days))
 

@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs import regions
 from jobs.models import Region
+from jobs.routing import regions
 from tests.integration.engine.conftest import broker  # noqa: F401
 from workers.deepgram import probe
 from workers.ratelimit.breaker import NO_LIMIT

@@ -4,8 +4,8 @@ import pytest
 
 from tests.fakes.certificates import Authority, new_authority
 from tests.fakes.webhook_receiver import Receiver, Reply
-from workers import network
-from workers.webhooks import transport
+from workers.egress import network
+from workers.webhooks.delivery import transport
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,8 @@ from django.core.management import CommandError, call_command
 
 from workers.embedded import run
 from workers.embedded.supervisor import StopAsked
-from workers.webhooks import signing, transport
+from workers.webhooks.delivery import transport
+from workers.webhooks.messages import signing
 
 SECRET = signing.new_secret()
 BODY = json.dumps({"type": "job.completed", "data": {"id": "1"}}).encode()

@@ -7,7 +7,7 @@ import pytest
 
 from tests.fakes.connect_proxy import proxying
 from tests.fakes.webhook_receiver import Reply
-from workers.webhooks import transport
+from workers.webhooks.delivery import transport
 
 REFUSED = transport.Answer(error="destination_not_allowed")
 

@@ -14,8 +14,8 @@ import pytest
 
 from tests.netns import cases
 from tests.netns.cases import Case
-from workers import network
-from workers.webhooks import transport
+from workers.egress import network
+from workers.webhooks.delivery import transport
 
 # Here nobody answers, so nobody redirects.
 CASES = [case for case in cases.CASES if case not in cases.REDIRECTS]

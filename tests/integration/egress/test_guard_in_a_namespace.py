@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.addresses import EgressAllow, check_url
+from jobs.egress.addresses import EgressAllow, check_url
 from jobs.errors import InvalidRequest
 from tests.netns import cases
 from tests.netns.cases import CASES, Case

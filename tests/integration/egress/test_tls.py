@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from tests.fakes.certificates import new_authority, self_signed
-from workers.webhooks import transport
+from workers.webhooks.delivery import transport
 
 
 @pytest.fixture(autouse=True)

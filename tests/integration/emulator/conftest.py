@@ -73,7 +73,7 @@ def launch(tmp_path_factory) -> Iterator[Callable[..., Process]]:
 
     def start(*arguments: str) -> Process:
         ready = tmp_path_factory.mktemp("emulator") / "ready.json"
-        command = [sys.executable, "-m", "workers.deepgram.emulator", "--port", "0"]
+        command = [sys.executable, "-m", "workers.emulator", "--port", "0"]
         popen = subprocess.Popen(
             [*command, "--ready-file", str(ready), *arguments], cwd=ROOT
         )

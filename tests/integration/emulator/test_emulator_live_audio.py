@@ -15,8 +15,8 @@ from tests.integration.emulator.live_calls import (
     read,
     truth,
 )
-from workers.deepgram.emulator.live import cells
 from workers.embedded.processes import wait_until
+from workers.emulator.live_engines import cells
 
 # Each build of a lossy codec makes other samples, and so other words: long enough for
 # some with any of them.

@@ -189,7 +189,7 @@ def test_only_the_listed_keys_and_public_places_are_accepted(launch, wav):
 
 def test_a_senseless_setting_is_refused():
     answer = subprocess.run(
-        [sys.executable, "-m", "workers.deepgram.emulator", "--concurrency", "-1"],
+        [sys.executable, "-m", "workers.emulator", "--concurrency", "-1"],
         cwd=ROOT,
         capture_output=True,
         text=True,

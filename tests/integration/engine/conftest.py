@@ -9,9 +9,10 @@ from django.conf import settings
 from django.db import connection
 from django.db.models.functions import Now
 
-from jobs import dispatch, services
-from jobs.claims import permit_of
+from jobs import services
 from jobs.models import Job, Region, Tenant, Worker
+from jobs.scheduling import dispatch
+from jobs.scheduling.claims import permit_of
 from transcripts.services import transcribe_job
 from workers.ratelimit.permits import RedisPermits
 

@@ -9,10 +9,10 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 from psycopg_pool import PoolTimeout
 
-from jobs import dispatch
 from jobs.models import Job, Worker
-from workers import dispatcher
-from workers.heartbeat import Heartbeat, leave_pool
+from jobs.scheduling import dispatch
+from workers.liveness.heartbeat import Heartbeat, leave_pool
+from workers.queue import dispatcher
 
 
 @pytest.fixture

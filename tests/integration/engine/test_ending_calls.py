@@ -7,8 +7,9 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from jobs import leases, services
+from jobs import services
 from jobs.models import Attempt, Job
+from jobs.scheduling import leases
 from jobs.state import JobStatus
 from tests.factories import make_attempt, make_job, move_job
 

@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs.estimates import find_standing
 from jobs.models import Attempt, Job
+from jobs.scheduling.queue_position import find_standing
 from tests.fakes.backend import FakeBackend, document
 
 

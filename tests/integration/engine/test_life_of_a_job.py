@@ -4,9 +4,10 @@ import pytest
 from django.core.files.storage import default_storage
 from django.db import OperationalError, connection
 
-from jobs import dispatch, services
+from jobs import services
 from jobs.errors import JobStateError, UpstreamError
 from jobs.models import Attempt, Event, Job, Worker
+from jobs.scheduling import dispatch
 from jobs.state import JobStatus
 from tests.fakes.backend import FakeBackend, document
 from transcripts import services as transcripts

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from jobs import erasure, quota_counts, services
+from jobs import services
 from jobs.errors import (
     JobStateError,
     LimitExceeded,
@@ -16,6 +16,8 @@ from jobs.errors import (
     UpstreamError,
 )
 from jobs.models import Attempt, Event, Job, Region
+from jobs.quotas import counters as quota_counts
+from jobs.retention import erasure
 from jobs.services import JobDraft
 from tests.factories import make_region
 from tests.integration.api.conftest import (
@@ -25,11 +27,12 @@ from tests.integration.api.conftest import (
 )
 from tests.integration.engine.test_cancel_race import is_somebody_blocked
 from tests.platform_run import wait_until
-from transcripts import live, live_ends
-from transcripts.live import Break, Ending, Final
+from transcripts.live import closing as live_ends
+from transcripts.live import sessions as live_sessions
+from transcripts.live.sessions import Break, Ending, Final
 from transcripts.models import LiveFinal, Transcript
 from transcripts.services import read_document
-from workers.heartbeat import Heartbeat
+from workers.liveness.heartbeat import Heartbeat
 
 BROKEN = UpstreamError("It broke.", code="upstream_connection_lost")
 HEARD = Ending(audio_seconds=6.0, seconds=6.0, request_id="dg-1")
@@ -37,7 +40,7 @@ HEARD = Ending(audio_seconds=6.0, seconds=6.0, request_id="dg-1")
 
 def store_finals(finals: list[Final]) -> set[tuple[UUID, int]]:
     with connection.cursor() as cursor:
-        cursor.execute(*live.build_store(finals))
+        cursor.execute(*live_sessions.build_store(finals))
         return set(cursor.fetchall())
 
 
@@ -46,7 +49,7 @@ def now() -> datetime:
 
 
 def open_session(engine, **draft):
-    return live.open_session(
+    return live_sessions.open_session(
         tenant=engine.tenant,
         api_key=None,
         draft=JobDraft(**draft),
@@ -81,7 +84,7 @@ def final(job, seq, *words, start=0.0, **fields) -> Final:
 
 
 def call_again(engine, job, attempt, **broken):
-    return live.next_attempt(
+    return live_sessions.next_attempt(
         job=job,
         attempt=attempt,
         broken=Break(error=BROKEN, seconds=2.5, **broken),
@@ -147,7 +150,7 @@ def test_an_ended_session_is_a_transcript_like_any_other(engine):
     second = final(job, 2, "all", "is", "well", start=3)
     stored = store_finals([second, final(job, 1, "hello", "there"), second])
 
-    ended = live.finish_session(job=job, attempt=attempt, ending=HEARD)
+    ended = live_sessions.finish_session(job=job, attempt=attempt, ending=HEARD)
 
     assert stored == {(job.pk, 1), (job.pk, 2)}
     assert (ended.status, ended.duration_seconds, ended.warnings) == (
@@ -170,7 +173,7 @@ def test_an_ended_session_is_a_transcript_like_any_other(engine):
 def test_what_comes_after_the_end_is_not_stored(engine):
     job, attempt = open_session(engine)
     other, _ = open_session(engine)
-    live.finish_session(job=job, attempt=attempt, ending=HEARD)
+    live_sessions.finish_session(job=job, attempt=attempt, ending=HEARD)
 
     stored = store_finals([final(job, 1, "late"), final(other, 1, "in", "time")])
 
@@ -190,7 +193,7 @@ def test_how_a_session_ends_is_told(engine, words, error, status, code, warnings
     job, attempt = open_session(engine)
     store_finals([final(job, 1, *words)])
 
-    ended = live.finish_session(
+    ended = live_sessions.finish_session(
         job=job,
         attempt=attempt,
         ending=Ending(audio_seconds=1.0, seconds=1.0, error=error),
@@ -218,7 +221,7 @@ def test_a_call_that_broke_is_followed_by_another_in_its_place(engine):
     assert engine.broker.zrange("permits:{local:stream}:held", 0, -1) == [
         f"{job.pk}.2".encode()
     ]
-    live.finish_session(job=again, attempt=second, ending=HEARD)
+    live_sessions.finish_session(job=again, attempt=second, ending=HEARD)
     calls = Attempt.objects.order_by("lease_token")
     assert [(each.outcome, each.error_code, each.audio_seconds) for each in calls] == [
         ("error", "upstream_connection_lost", 2.5),
@@ -267,7 +270,7 @@ def test_a_session_that_was_canceled_calls_nobody_again(engine):
 
     with pytest.raises(StaleJobState):
         call_again(engine, job, attempt)
-    ended = live.finish_session(job=job, attempt=attempt, ending=HEARD)
+    ended = live_sessions.finish_session(job=job, attempt=attempt, ending=HEARD)
 
     assert ended.status == "canceled"
     assert engine.broker.zscore("permits:{local:stream}:held", f"{job.pk}.2") is None
@@ -306,8 +309,8 @@ def test_a_session_whose_process_died_ends_with_what_was_said(engine):
     ticked = engine.tick()
 
     assert (ticked.taken_back, ticked.has_lost_live) == (0, True)
-    assert live.close_abandoned() == 2
-    assert live.close_abandoned() == 0
+    assert live_sessions.close_abandoned() == 2
+    assert live_sessions.close_abandoned() == 0
     for each in (job, silent, held):
         each.refresh_from_db()
     assert (job.status, silent.status, held.status) == (
@@ -333,9 +336,9 @@ def test_a_process_that_was_taken_for_lost_closes_its_call_and_no_more(engine):
     job, attempt = open_session(engine)
     store_finals([final(job, 1, "so", "far")])
     engine.lose_lease(job)
-    live.close_abandoned()
+    live_sessions.close_abandoned()
 
-    ended = live.finish_session(job=job, attempt=attempt, ending=HEARD)
+    ended = live_sessions.finish_session(job=job, attempt=attempt, ending=HEARD)
 
     assert [each["code"] for each in ended.warnings] == ["session_interrupted"]
     assert Transcript.objects.get().text == "so far"
@@ -356,7 +359,7 @@ def test_a_session_whose_process_comes_back_meanwhile_goes_on(engine, monkeypatc
 
     monkeypatch.setattr(live_ends, "store_raw", store_slowly)
 
-    assert live.close_abandoned() == 0
+    assert live_sessions.close_abandoned() == 0
 
     job.refresh_from_db()
     attempt.refresh_from_db()
@@ -378,7 +381,7 @@ def test_what_is_said_while_the_document_is_stored_is_in_it(engine, monkeypatch)
 
     monkeypatch.setattr(live_ends, "store_raw", store_slowly)
 
-    live.finish_session(job=job, attempt=attempt, ending=HEARD)
+    live_sessions.finish_session(job=job, attempt=attempt, ending=HEARD)
 
     transcript = Transcript.objects.get()
     assert transcript.text == "one two"
@@ -412,9 +415,9 @@ def test_of_all_who_end_a_session_at_once_one_does(committed, engine):
 
     def finish():
         for job, attempt in sessions:
-            live.finish_session(job=job, attempt=attempt, ending=HEARD)
+            live_sessions.finish_session(job=job, attempt=attempt, ending=HEARD)
 
-    run_at_once(finish, live.close_abandoned, live.close_abandoned)
+    run_at_once(finish, live_sessions.close_abandoned, live_sessions.close_abandoned)
 
     assert Transcript.objects.count() == 5
     assert Event.objects.filter(type="job.completed").count() == 5
@@ -442,7 +445,7 @@ def test_a_final_waits_for_the_end_that_is_being_committed(
 
     monkeypatch.setattr(live_ends, "complete", complete_slowly)
 
-    live.finish_session(job=job, attempt=attempt, ending=HEARD)
+    live_sessions.finish_session(job=job, attempt=attempt, ending=HEARD)
     late.join(10)
 
     assert stored == [set()]
@@ -461,7 +464,7 @@ def test_the_api_shows_a_session_as_it_shows_any_job(engine):
     assert_problem(api.get(f"/v1/transcripts/{job.pk}"), 409, "result_not_ready")
     store_finals([final(job, 1, "good", "day")])
 
-    live.finish_session(job=job, attempt=attempt, ending=HEARD)
+    live_sessions.finish_session(job=job, attempt=attempt, ending=HEARD)
 
     listed = api.get("/v1/jobs").json()["data"]
     assert [(each["id"], each["status"]) for each in listed] == [
@@ -501,7 +504,7 @@ def test_places_are_counted_from_the_rows_after_a_flush(engine):
 def test_a_session_is_not_tried_again_and_erased_like_any_job(engine):
     job, attempt = open_session(engine)
     store_finals([final(job, 1, "hello")])
-    live.finish_session(job=job, attempt=attempt, ending=HEARD)
+    live_sessions.finish_session(job=job, attempt=attempt, ending=HEARD)
     job.refresh_from_db()
 
     with pytest.raises(JobStateError) as refused:

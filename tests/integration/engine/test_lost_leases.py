@@ -3,9 +3,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import OperationalError
 
-from jobs import due, leases, services
-from jobs.in_hand import Snapshot
+from jobs import services
 from jobs.models import Attempt, Job
+from jobs.scheduling import leases, pending_work
+from jobs.scheduling.capacity import Snapshot
 from tests.fakes.backend import FakeBackend, document
 from transcripts import services as transcripts
 from transcripts.models import Transcript
@@ -205,7 +206,7 @@ def test_a_recall_that_comes_too_late_leaves_the_running_call_its_permit(
 ):
     job = engine.submit()
     engine.tick()
-    waited = datetime.now(UTC) + services.lease_time() - 1.2 * due.RECALL_AFTER
+    waited = datetime.now(UTC) + services.lease_time() - 1.2 * pending_work.RECALL_AFTER
     Job.objects.filter(pk=job.pk).update(lease_until=waited)
 
     def start_meanwhile(*_args: object) -> int:

@@ -3,9 +3,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs import regions, services
+from jobs import services
 from jobs.errors import InvalidRequest, JobStateError, NotFound, UpstreamError
 from jobs.models import Job, Region, Tenant, Worker
+from jobs.routing import regions
 from tests.fakes.backend import FakeBackend
 
 

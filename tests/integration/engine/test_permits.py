@@ -3,8 +3,8 @@ from datetime import UTC, datetime
 import pytest
 
 from jobs import services
-from jobs.claims import Permit
 from jobs.models import Region
+from jobs.scheduling.claims import Permit
 from workers.ratelimit import permits as module
 from workers.ratelimit.permits import RedisPermits
 

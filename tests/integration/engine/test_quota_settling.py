@@ -7,9 +7,11 @@ import pytest
 import time_machine
 from django.db import OperationalError
 
-from jobs import leases, quota_counts, services
+from jobs import services
 from jobs.errors import UpstreamError
 from jobs.models import Attempt, Job, QuotaCounter
+from jobs.quotas import counters as quota_counts
+from jobs.scheduling import leases
 from tests.fakes.backend import FakeBackend, document
 from transcripts import services as transcripts
 from workers.deepgram import reconcile

@@ -2,8 +2,8 @@
 
 import redis
 
-from jobs import dispatch
 from jobs.models import Region, Worker
+from jobs.scheduling import dispatch
 from workers.ratelimit.permits import RedisPermits
 
 

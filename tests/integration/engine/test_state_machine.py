@@ -24,10 +24,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from jobs import dispatch, due, leases, services
-from jobs.claims import Permit
+from jobs import services
 from jobs.errors import JobStateError, UpstreamError
 from jobs.models import Attempt, Event, Job, Region
+from jobs.scheduling import dispatch, leases, pending_work
+from jobs.scheduling.claims import Permit
 from jobs.state import ALLOWED_MOVES, FINAL, JobStatus
 from tests.fakes.backend import FakeBackend, document
 from tests.integration.engine.conftest import Engine
@@ -214,7 +215,7 @@ class EngineMachine(RuleBasedStateMachine):
     def workers_come_and_go(self, slots: int) -> None:
         self.engine.announce(slots=slots)
         waiting = Job.objects.filter(status="processing", started_at=None)
-        patience = services.lease_time() - 2 * due.RECALL_AFTER
+        patience = services.lease_time() - 2 * pending_work.RECALL_AFTER
         waiting.update(lease_until=datetime.now(UTC) + patience)
 
     @rule()

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from jobs import audit
+from jobs.accounts import audit
 from jobs.batches import records
 from jobs.models import Event, Job
 from jobs.services import JobDraft
@@ -17,7 +17,7 @@ from jobs.state import JobStatus
 from tests.factories import make_job, move_job
 from tests.integration.events.conftest import address_of, maintenance
 from workers.embedded.processes import wait_until
-from workers.webhooks.fan_out import fan_out
+from workers.webhooks.delivery.fan_out import fan_out
 
 INSERT = """
 INSERT INTO jobs_event

@@ -9,14 +9,14 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import OperationalError, connection
 
-from jobs import event_stream
-from jobs.event_stream import Wanted
+from jobs.api import event_stream
+from jobs.api.event_stream import Wanted
 from jobs.models import ApiKey, Tenant
 from tests.factories import make_job, make_key, make_tenant
 from tests.integration.events.conftest import Door, Follower, maintenance
-from workers.events import hub, listener, stream
-from workers.events.slots import Slots
-from workers.events.stream import Body, Opening
+from workers.api.events import hub, listener, stream
+from workers.api.events.slots import Slots
+from workers.api.events.stream import Body, Opening
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -201,7 +201,7 @@ def test_a_place_that_nobody_begins_to_use_is_given_to_another(tenant, monkeypat
     slots = Slots()
     late, begun = slots.take(tenant.pk), slots.take(tenant.pk)
     assert begun.begin()
-    monkeypatch.setattr("workers.events.slots.START_SECONDS", -1)
+    monkeypatch.setattr("workers.api.events.slots.START_SECONDS", -1)
 
     slots.take(tenant.pk)
 

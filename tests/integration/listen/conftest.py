@@ -9,7 +9,7 @@ import redis
 from deepgram import DeepgramClient, DeepgramClientEnvironment
 from django.conf import settings as django_settings
 
-from jobs.gate import Gate
+from jobs.concurrency.fair_semaphore import Gate
 from jobs.models import Region
 from tests.integration.api.conftest import Api, media  # noqa: F401
 from tests.integration.emulator.conftest import (  # noqa: F401
@@ -18,10 +18,10 @@ from tests.integration.emulator.conftest import (  # noqa: F401
     session_emulator,
     site,
 )
-from workers.heartbeat import Heartbeat
+from workers.api.transcribe import runner
+from workers.api.transcribe.runner import Runner
+from workers.liveness.heartbeat import Heartbeat
 from workers.ratelimit.permits import RedisPermits
-from workers.sync import runner
-from workers.sync.runner import Runner
 
 
 @dataclass

@@ -9,17 +9,17 @@ from deepgram.core.api_error import ApiError
 from deepgram.listen.v1.media.client import MediaClient
 from django.utils import timezone
 
-from jobs import door_claims
 from jobs import services as job_services
-from jobs.claims import Permit
 from jobs.models import Attempt, Event, Job, Worker
+from jobs.scheduling import direct_claims
+from jobs.scheduling.claims import Permit
 from jobs.state import JobStatus
 from tests.factories import make_key, make_wav, move_job
 from transcripts.backends import get_backend
 from transcripts.models import Transcript
 from transcripts.services import read_raw, run_call
-from workers.webhooks import dispatch, fan_out, services
-from workers.webhooks.schedule import Answer
+from workers.webhooks.delivery import dispatch, fan_out, services
+from workers.webhooks.delivery.schedule import Answer
 
 # What an SDK sends on its own account, and what we deliver ourselves.
 NOT_OPTIONS = {
@@ -150,7 +150,7 @@ def test_a_callback_gets_the_document_signed_under_the_id_that_was_answered(
 
 def run_queued(customer, job):
     job.refresh_from_db()
-    begun = door_claims.claim_at_door(
+    begun = direct_claims.claim_at_door(
         job, permits=customer.permits, worker="w", now=timezone.now()
     )
     run_call(*begun, holder=customer.runner.heartbeat, backend=get_backend())

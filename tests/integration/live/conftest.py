@@ -22,13 +22,13 @@ from django.utils import timezone
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from jobs import tickets
+from jobs.accounts import tickets
 from jobs.models import Job, Region
 from jobs.state import JobStatus
 from tests.factories import make_key, make_tenant
 from tests.integration.events.conftest import Door
-from workers.deepgram.emulator.live import cells
 from workers.embedded.processes import wait_until
+from workers.emulator.live_engines import cells
 
 ROOT = Path(__file__).parents[3]
 RATE = 16_000
@@ -212,7 +212,7 @@ class Customer:
 @pytest.fixture(scope="session")
 def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     ready = tmp_path_factory.mktemp("upstream") / "ready.json"
-    command = [sys.executable, "-m", "workers.deepgram.emulator", "--port", "0"]
+    command = [sys.executable, "-m", "workers.emulator", "--port", "0"]
     process = subprocess.Popen([*command, "--ready-file", str(ready)], cwd=ROOT)
     try:
         assert wait_until(ready.exists, seconds=30)

@@ -21,7 +21,7 @@ from tests.integration.live.conftest import (
     truth,
 )
 from tests.streams import make_speech, read_stored
-from transcripts import live
+from transcripts.live import sessions as live_sessions
 from workers.embedded.processes import free_port, port_is_open, wait_until
 
 pytestmark = pytest.mark.xdist_group("live")
@@ -85,7 +85,7 @@ def test_what_was_told_as_final_outlives_the_process(me, tmp_path):
 
     talk = asyncio.run(run())
 
-    assert wait_until(lambda: live.close_abandoned() == 1, seconds=5)
+    assert wait_until(lambda: live_sessions.close_abandoned() == 1, seconds=5)
     job = Job.objects.get()
     assert job.status == "completed"
     assert "session_interrupted" in [each["code"] for each in job.warnings]
@@ -102,7 +102,7 @@ class Mortal:
         self.start()
 
     def start(self) -> None:
-        words = ("-m", "workers.deepgram.emulator", "--port", str(self.port))
+        words = ("-m", "workers.emulator", "--port", str(self.port))
         self.process = subprocess.Popen([sys.executable, *words], cwd=ROOT)
         assert wait_until(lambda: port_is_open(self.port), seconds=30)
 

@@ -10,8 +10,9 @@ from django.test import Client
 from django.utils import timezone
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from jobs import erasure, tickets
+from jobs.accounts import tickets
 from jobs.models import Attempt, Job, StreamTicket
+from jobs.retention import erasure
 from tests.factories import make_key
 from tests.integration.live.conftest import RAW, make_ticket
 from workers.embedded.processes import wait_until

@@ -10,7 +10,8 @@ from django.utils import timezone
 from jobs.models import Job, Worker
 from tests.fakes.webhook_receiver import Receiver, listening
 from tests.integration.live.conftest import RAW, make_ticket, rounded, speech, truth
-from workers.webhooks import dispatch, fan_out, secrets, services, signing, transport
+from workers.webhooks.delivery import dispatch, fan_out, services, transport
+from workers.webhooks.messages import secrets, signing
 from workers.webhooks.models import WebhookEndpoint
 
 pytestmark = pytest.mark.xdist_group("live")

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from prometheus_client.metrics import MetricWrapperBase
 
-from jobs import metrics as of_jobs
+from jobs.telemetry import metrics as of_jobs
 from tests.factories import make_region
 from workers import metrics as of_workers
 from workers.monitoring import shared
-from workers.monitoring.live import LiveDoor
+from workers.monitoring.live_sessions import LiveDoor
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 _ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*?) ?\|", re.M)

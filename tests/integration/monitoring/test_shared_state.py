@@ -7,8 +7,8 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from jobs.claims import Kind, Permit
 from jobs.models import Event, Job, Worker
+from jobs.scheduling.claims import Kind, Permit
 from tests.factories import make_job, make_region
 from workers.monitoring import shared
 from workers.ratelimit.permits import get_permits

@@ -12,8 +12,9 @@ from playwright.sync_api import expect, sync_playwright
 from jobs.models import Tenant
 from tests.chromium import launch, needs_chromium, violations
 from tests.factories import make_job, make_region, make_tenant
+from workers.admin_site import roles
+from workers.admin_site import statistics as admin_site_statistics
 from workers.monitoring import activity
-from workers.operators import figures, roles
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 
@@ -40,8 +41,8 @@ def viewers_cookie(site) -> dict[str, str]:
 
 def look_anew() -> None:
     for kept in (
-        figures.read_now,
-        figures.read_today,
+        admin_site_statistics.read_now,
+        admin_site_statistics.read_today,
         activity.minutes,
         activity.hours,
     ):

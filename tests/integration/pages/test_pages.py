@@ -9,8 +9,8 @@ from django.contrib.staticfiles import finders
 from django.test import Client
 
 from tests.integration.api.conftest import assert_problem
-from transcribe_platform.problem_table import PROBLEMS
-from transcribe_platform.reading import format_text
+from transcribe_platform.api_errors.problem_table import PROBLEMS
+from transcribe_platform.openapi.docs_pages import format_text
 
 STRICT = "default-src 'none'; style-src 'self'; img-src 'self'"
 

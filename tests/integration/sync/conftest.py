@@ -6,14 +6,14 @@ import pytest
 import redis
 from django.conf import settings
 
-from jobs.gate import Gate
+from jobs.concurrency.fair_semaphore import Gate
 from jobs.models import Region
 from tests.fakes.backend import FakeBackend
 from tests.integration.api.conftest import Api, media  # noqa: F401
-from workers.heartbeat import Heartbeat
+from workers.api.transcribe import runner
+from workers.api.transcribe.runner import Runner
+from workers.liveness.heartbeat import Heartbeat
 from workers.ratelimit.permits import RedisPermits
-from workers.sync import runner
-from workers.sync.runner import Runner
 
 
 @dataclass

@@ -2,7 +2,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from jobs import tickets
+from jobs.accounts import tickets
 from jobs.models import Job, StreamTicket
 
 

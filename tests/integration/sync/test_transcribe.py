@@ -8,16 +8,18 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.utils import timezone
 
-from jobs import door_claims, leases, lent_threads, services, waiting
-from jobs.claims import Permit
+from jobs import services
+from jobs.concurrency import thread_limits
+from jobs.concurrency.fair_semaphore import Gate
 from jobs.errors import StaleJobState, UpstreamError
-from jobs.gate import Gate
 from jobs.models import Attempt, Event, IdempotencyKey, Job, Tenant
+from jobs.scheduling import direct_claims, leases, long_poll
+from jobs.scheduling.claims import Permit
 from tests.factories import make_job, make_tenant, make_wav
 from tests.fakes.backend import FakeBackend
 from tests.integration.api.conftest import Api, assert_problem, files_in
 from transcripts.models import Transcript
-from workers.sync import runner
+from workers.api.transcribe import runner
 
 
 def test_a_transcript_is_answered_at_once(door):
@@ -228,10 +230,10 @@ def test_a_job_whose_process_died_at_the_door_is_the_queues_after_the_wait(door)
 def test_the_queue_and_the_door_cannot_both_have_a_job(door):
     job = make_job(door.api.tenant)
     claim = {"permits": door.permits, "worker": "web", "now": timezone.now()}
-    assert door_claims.claim_at_door(job, **claim) is not None
+    assert direct_claims.claim_at_door(job, **claim) is not None
 
     with pytest.raises(StaleJobState):
-        door_claims.claim_at_door(job, **claim)
+        direct_claims.claim_at_door(job, **claim)
 
     assert (Attempt.objects.count(), door.places_held()) == (1, 1)
 
@@ -247,7 +249,7 @@ def test_a_tenant_leaves_room_at_the_gate_for_others(door):
 
 def test_the_doors_share_the_threads_that_they_lend(door, monkeypatch):
     waiters, go_on = Gate(3), threading.Event()
-    monkeypatch.setattr(lent_threads, "waiters", lambda: waiters)
+    monkeypatch.setattr(thread_limits, "waiters", lambda: waiters)
     door.backend.during = lambda: go_on.wait(30)
     by_prefer = [waiters.enter(tenant) for tenant in ("one", "two")]
 
@@ -260,7 +262,7 @@ def test_the_doors_share_the_threads_that_they_lend(door, monkeypatch):
     while not door.backend.requests:
         time.sleep(0.01)
     one_too_many = door.transcribe(mode="sync")
-    waits_no_more = waiting.wait_for_end(
+    waits_no_more = long_poll.wait_for_end(
         Job.objects.latest("pk").pk, tenant_id=make_tenant().pk, seconds=30
     )
     go_on.set()

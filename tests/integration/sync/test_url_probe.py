@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 
 from tests.factories import make_wav
+from workers.api.transcribe import url_probe
 from workers.demo import corpus
-from workers.sync import url_probe
 
 TENANT = uuid4()
 

@@ -9,7 +9,7 @@ from jobs.models import Event, Job, Tenant, Worker
 from jobs.state import JobStatus
 from tests.fakes.webhook_receiver import Receiver, Reply
 from transcripts.models import Transcript
-from workers.webhooks import circuits, dispatch, fan_out, services, transport
+from workers.webhooks.delivery import circuits, dispatch, fan_out, services, transport
 from workers.webhooks.models import WebhookDelivery, WebhookEndpoint
 
 START = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)

@@ -14,7 +14,8 @@ from tests.factories import make_key
 from tests.integration.api.conftest import Api, assert_problem
 from tests.integration.webhooks.conftest import in_parallel
 from tests.routes import send
-from workers.webhooks import fan_out, secrets
+from workers.webhooks.delivery import fan_out
+from workers.webhooks.messages import secrets
 from workers.webhooks.models import (
     DeliveryAttempt,
     WebhookDelivery,

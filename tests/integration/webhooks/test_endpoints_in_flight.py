@@ -5,16 +5,18 @@ from datetime import timedelta
 import pytest
 from django.db import transaction
 
-from jobs import idempotency
-from jobs.intake import Caller
+from jobs.api.submission import Caller
+from jobs.rest import idempotency
 from tests.factories import make_key
 from tests.fakes.webhook_receiver import Reply
 from tests.integration.webhooks.conftest import World, in_parallel
-from workers.webhooks import dispatch, endpoints, fan_out, health, secrets, signing
+from workers.webhooks.delivery import dispatch, endpoint_health, fan_out
+from workers.webhooks.delivery.schedule import Answer
+from workers.webhooks.endpoints import services as endpoint_services
+from workers.webhooks.endpoints.answer_once import Once
+from workers.webhooks.messages import secrets, signing
+from workers.webhooks.messages.secrets import Rotation
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
-from workers.webhooks.once import Once
-from workers.webhooks.schedule import Answer
-from workers.webhooks.secrets import Rotation
 
 Status = WebhookDelivery.Status
 
@@ -25,13 +27,13 @@ def caller(world):
 
 
 def change(world, caller, delivery, **fields):
-    endpoints.update_endpoint(
+    endpoint_services.update_endpoint(
         caller=caller, endpoint_id=delivery.endpoint_id, fields=fields, now=world.now
     )
 
 
 def delete(world, caller, delivery):
-    endpoints.delete_endpoint(
+    endpoint_services.delete_endpoint(
         caller=caller, endpoint_id=delivery.endpoint_id, now=world.now
     )
 
@@ -83,7 +85,7 @@ def test_what_waited_when_we_switched_it_off_does_not_come_later(world, listen, 
     receiver = listen(Reply(status=500))
     delivery = world.delivery(receiver.url)
     world.run()
-    health.disable_endpoint(delivery.endpoint, reason="failing", now=world.now)
+    endpoint_health.disable_endpoint(delivery.endpoint, reason="failing", now=world.now)
 
     change(world, caller, delivery, is_enabled=True)
 
@@ -260,7 +262,7 @@ def test_a_ping_arrives_signed_with_the_endpoints_secret(world, listen, caller):
         body={},
         answer=lambda _: idempotency.Answer(status_code=202, body={}),
     )
-    endpoints.ping_endpoint(once=once, endpoint_id=endpoint.pk)
+    endpoint_services.ping_endpoint(once=once, endpoint_id=endpoint.pk)
 
     world.run()
 

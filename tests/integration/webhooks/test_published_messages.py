@@ -9,17 +9,20 @@ from jsonschema.exceptions import ValidationError
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012 as DRAFT
 
-from jobs import idempotency, services
+from jobs import services
+from jobs.api.submission import Caller
 from jobs.batches.records import BatchDraft, submit_batch
-from jobs.intake import Caller
 from jobs.models import Job
+from jobs.rest import idempotency
 from jobs.services import JobDraft
 from jobs.state import FINAL, JobStatus
 from tests.factories import move_job
-from workers.webhooks import endpoints, fan_out, payloads
-from workers.webhooks.messages import build_example
-from workers.webhooks.once import Once
-from workers.webhooks.payloads import EventType
+from workers.webhooks.delivery import fan_out
+from workers.webhooks.endpoints import services as endpoint_services
+from workers.webhooks.endpoints.answer_once import Once
+from workers.webhooks.messages import payloads
+from workers.webhooks.messages.payloads import EventType
+from workers.webhooks.messages.published import build_example
 
 
 @pytest.fixture(scope="module")
@@ -139,4 +142,4 @@ def ping(world, endpoint):
         body={},
         answer=lambda _: idempotency.Answer(status_code=202, body={}),
     )
-    endpoints.ping_endpoint(once=once, endpoint_id=endpoint.pk)
+    endpoint_services.ping_endpoint(once=once, endpoint_id=endpoint.pk)

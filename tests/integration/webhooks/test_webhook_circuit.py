@@ -7,9 +7,15 @@ import pytest
 from tests.fakes.webhook_receiver import Reply
 from tests.integration.webhooks.conftest import START, World
 from tests.integration.webhooks.test_webhook_dispatch import make_due
-from workers.webhooks import circuits, dispatch, health, schedule, services
+from workers.webhooks.delivery import (
+    circuits,
+    dispatch,
+    endpoint_health,
+    schedule,
+    services,
+)
+from workers.webhooks.delivery.schedule import Answer
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
-from workers.webhooks.schedule import Answer
 
 Status = WebhookDelivery.Status
 
@@ -185,7 +191,7 @@ def test_a_failed_trial_does_not_open_what_a_success_closed_meanwhile(world):
 
     def closed_meanwhile(*_arguments, **_options) -> Answer:
         fresh = WebhookEndpoint.objects.get()
-        health.note_attempt(
+        endpoint_health.note_attempt(
             fresh,
             answer=Answer(status_code=200),
             trigger="manual",
@@ -203,7 +209,7 @@ def test_a_failed_trial_does_not_open_what_a_success_closed_meanwhile(world):
 def test_what_a_switched_off_endpoint_had_waiting_is_discarded(world):
     endpoint = open_circuit(world, number=4)
     world.claim()
-    health.disable_endpoint(endpoint, reason="gone", now=world.now)
+    endpoint_health.disable_endpoint(endpoint, reason="gone", now=world.now)
     world.pass_time(60)
 
     assert world.run() == 4

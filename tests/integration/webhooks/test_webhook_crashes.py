@@ -20,7 +20,7 @@ from django.db import connection
 from django.utils import timezone
 from psycopg.conninfo import make_conninfo
 
-from jobs import dispatch as jobs_dispatch
+from jobs.scheduling import dispatch as jobs_dispatch
 from tests.fakes.webhook_receiver import Receiver, Reply
 from tests.integration.webhooks.conftest import World
 from tests.integration.webhooks.test_webhook_circuit import answering
@@ -28,7 +28,7 @@ from tests.integration.webhooks.test_webhook_dispatch import make_due
 from transcribe_platform.celery import app
 from workers.embedded import processes
 from workers.embedded.processes import Command
-from workers.webhooks import dispatch, services
+from workers.webhooks.delivery import dispatch, services
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery
 
 ROOT = Path(__file__).parents[3]

@@ -11,18 +11,19 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.utils import timezone
 
-from jobs import tracing
 from jobs.models import Batch, Event
+from jobs.telemetry import tracing
 from tests.fakes.webhook_receiver import Reply
 from tests.integration.webhooks.conftest import START, World, in_parallel
-from workers.webhooks import health, secrets, services, signing, transport
+from workers.webhooks.delivery import endpoint_health, services, transport
+from workers.webhooks.delivery.schedule import Answer
+from workers.webhooks.messages import secrets, signing
 from workers.webhooks.models import (
     DeliveryAttempt,
     WebhookDelivery,
     WebhookEndpoint,
     WebhookSecret,
 )
-from workers.webhooks.schedule import Answer
 
 Status = WebhookDelivery.Status
 DELAYS = [5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]
@@ -219,7 +220,7 @@ def test_an_endpoint_is_switched_off_once(world):
     endpoint = world.endpoint()
 
     for reason in ("gone", "failing"):
-        health.disable_endpoint(endpoint, reason=reason, now=world.now)
+        endpoint_health.disable_endpoint(endpoint, reason=reason, now=world.now)
 
     endpoint.refresh_from_db()
     assert endpoint.disabled_reason == "gone"
@@ -230,7 +231,7 @@ def test_what_a_switched_off_endpoint_still_had_coming_is_discarded(world, liste
     receiver = listen(Reply(status=500))
     delivery = world.delivery(receiver.url)
     world.run()
-    health.disable_endpoint(delivery.endpoint, reason="gone", now=world.now)
+    endpoint_health.disable_endpoint(delivery.endpoint, reason="gone", now=world.now)
     world.pass_time(5)
 
     world.run()

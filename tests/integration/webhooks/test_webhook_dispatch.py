@@ -14,7 +14,8 @@ from kombu.exceptions import OperationalError
 from jobs.models import Event, Tenant, Worker
 from tests.integration.webhooks.conftest import START, World, in_parallel
 from transcribe_platform.celery import app
-from workers.webhooks import dispatch, services, shares, tasks
+from workers.webhooks import tasks
+from workers.webhooks.delivery import dispatch, services, shares
 from workers.webhooks.models import WebhookDelivery, WebhookEndpoint
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from jobs import erasure
 from jobs.models import Event, Job
+from jobs.retention import erasure
 from tests.fakes.webhook_receiver import Reply
 from tests.integration.webhooks.conftest import START
-from workers.webhooks import transport
-from workers.webhooks.erasure import erase_deliveries
+from workers.webhooks.delivery import transport
+from workers.webhooks.delivery.erasure import erase_deliveries
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery
 
 CALLBACK = "https://hooks.example/secret?token=secret"

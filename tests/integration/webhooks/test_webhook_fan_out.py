@@ -6,7 +6,7 @@ from django.test.utils import CaptureQueriesContext
 
 from jobs.models import Event, Job, Tenant
 from tests.integration.webhooks.conftest import START, World, in_parallel
-from workers.webhooks import fan_out as fanning
+from workers.webhooks.delivery import fan_out as fanning
 from workers.webhooks.models import WebhookDelivery
 
 

@@ -5,23 +5,24 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
-from jobs import erasure
 from jobs.errors import Conflict, Erased, InvalidRequest, NotFound
 from jobs.models import Event, Tenant
+from jobs.retention import erasure
 from tests.fakes.webhook_receiver import Reply
 from tests.integration.webhooks.conftest import START, World, in_parallel
 from tests.integration.webhooks.test_webhook_circuit import answering, open_circuit
 from tests.integration.webhooks.test_webhook_delivery import outcomes
 from tests.integration.webhooks.test_webhook_dispatch import make_due
-from workers.webhooks import health, replay, secrets, services, signing
+from workers.webhooks.delivery import endpoint_health, replay, services
+from workers.webhooks.delivery.replay import Range
+from workers.webhooks.delivery.schedule import Answer
+from workers.webhooks.messages import secrets, signing
 from workers.webhooks.models import (
     DeliveryAttempt,
     WebhookDelivery,
     WebhookEndpoint,
     WebhookRecovery,
 )
-from workers.webhooks.replay import Range
-from workers.webhooks.schedule import Answer
 
 Status = WebhookDelivery.Status
 DAY = timedelta(days=1)
@@ -234,7 +235,7 @@ def test_nothing_is_sent_again_to_an_endpoint_that_is_switched_off(world, listen
     receiver = listen()
     delivery = world.delivery(receiver.url)
     world.run()
-    health.disable_endpoint(delivery.endpoint, reason="gone", now=world.now)
+    endpoint_health.disable_endpoint(delivery.endpoint, reason="gone", now=world.now)
 
     with pytest.raises(Conflict) as refusal:
         redeliver(world, delivery)
@@ -248,7 +249,7 @@ def test_switched_off_after_it_was_asked_for_it_is_not_sent(world, listen):
     delivery = world.delivery(receiver.url)
     world.run()
     redeliver(world, delivery)
-    health.disable_endpoint(delivery.endpoint, reason="gone", now=world.now)
+    endpoint_health.disable_endpoint(delivery.endpoint, reason="gone", now=world.now)
 
     world.run()
 
@@ -261,7 +262,7 @@ def test_bytes_that_are_gone_cannot_be_sent_again(world, listen, how):
     receiver = listen()
     delivery = world.delivery(receiver.url)
     if how == "erased before it":
-        health.disable_endpoint(delivery.endpoint, reason="gone", now=START)
+        endpoint_health.disable_endpoint(delivery.endpoint, reason="gone", now=START)
     world.run()
     WebhookEndpoint.objects.update(
         is_enabled=True, disabled_reason="", disabled_at=None
@@ -421,7 +422,7 @@ def test_fourteen_days_back_are_just_taken(world):
 def test_nothing_is_recovered_for_an_endpoint_that_is_switched_off(world):
     endpoint = make_due(world, 1)
     finish(endpoint, Status.FAILED)
-    health.disable_endpoint(endpoint, reason="gone", now=world.now)
+    endpoint_health.disable_endpoint(endpoint, reason="gone", now=world.now)
 
     with pytest.raises(Conflict) as refusal:
         recover(world, endpoint)

@@ -5,8 +5,8 @@ from datetime import timedelta
 from jobs.models import new_id
 from tests.integration.webhooks.conftest import START
 from tests.integration.webhooks.test_webhook_dispatch import make_due
-from workers import tasks
-from workers.webhooks import retention
+from workers.queue import tasks
+from workers.webhooks.delivery import retention
 from workers.webhooks.models import (
     DeliveryAttempt,
     WebhookDelivery,

@@ -4,8 +4,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from workers.webhooks import secrets
-from workers.webhooks.schedule import Answer
+from workers.webhooks.delivery.schedule import Answer
+from workers.webhooks.messages import secrets
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
 
-from workers.webhooks import secrets
+from workers.webhooks.messages import secrets
 
 PAGES = "/admin/webhooks/webhookendpoint/"
 

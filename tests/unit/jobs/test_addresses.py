@@ -2,7 +2,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from jobs.addresses import EgressAllow, EgressProxy, Origin, check_url, is_public
+from jobs.egress.addresses import EgressAllow, EgressProxy, Origin, check_url, is_public
 from jobs.errors import InvalidRequest
 
 NOBODY = EgressAllow.parse([])

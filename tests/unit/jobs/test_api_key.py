@@ -3,7 +3,7 @@ import zlib
 
 import pytest
 
-from jobs.authentication import _checksum, parse_public_id
+from jobs.accounts.authentication import _checksum, parse_public_id
 
 BODY = "tp_live_" + "Ab3dEf9h" + "_" + "k" * 40
 KEY = BODY + _checksum(BODY)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import regions
 from jobs.batches.items import ItemReader, ItemRules
 from jobs.models import Tenant
+from jobs.routing import regions
 
 pytestmark = pytest.mark.usefixtures("no_regions")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.byte_ranges import Part
+from jobs.audio.byte_ranges import Part
 from jobs.errors import RangeNotSatisfiable
 
 

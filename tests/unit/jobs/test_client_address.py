@@ -4,7 +4,7 @@ import pytest
 from django.core.handlers.asgi import ASGIRequest
 from django.test import RequestFactory
 
-from jobs.client_address import client_address
+from jobs.accounts.client_address import client_address
 
 PROXIES = ["10.0.0.0/8", "2001:db8:ffff::/48"]
 

@@ -4,7 +4,7 @@ from threading import Thread
 
 import pytest
 
-from jobs.fair_slots import FairSlots
+from jobs.concurrency.fair_slots import FairSlots
 
 
 class Waiting:

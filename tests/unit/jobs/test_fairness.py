@@ -4,7 +4,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.fairness import MAX_REMEMBERED, Load, Rota, next_turns
+from jobs.scheduling.fairness import MAX_REMEMBERED, Load, Rota, next_turns
 
 A, B, C = (UUID(int=n) for n in (1, 2, 3))
 

@@ -1,6 +1,6 @@
 import pytest
 
-from jobs.gate import Gate
+from jobs.concurrency.fair_semaphore import Gate
 
 
 @pytest.mark.parametrize(

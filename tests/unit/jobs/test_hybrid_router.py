@@ -1,6 +1,13 @@
 import pytest
 
-from jobs.hybrid_router import Facts, Reason, Source, Thresholds, Way, choose_route
+from jobs.routing.hybrid_router import (
+    Facts,
+    Reason,
+    Source,
+    Thresholds,
+    Way,
+    choose_route,
+)
 
 SEEDS = Thresholds(sync_below=60, async_above=300)
 

@@ -1,7 +1,7 @@
 import pytest
 
 from jobs.errors import InvalidRequest
-from jobs.idempotency import digest_of, parse_key
+from jobs.rest.idempotency import digest_of, parse_key
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from jobs.lanes import build_lane, may_run, pools_of, regions_of
+from jobs.routing.routing_keys import build_lane, may_run, pools_of, regions_of
 
 
 @pytest.mark.parametrize(

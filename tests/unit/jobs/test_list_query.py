@@ -5,10 +5,10 @@ from uuid import UUID
 import pytest
 import uuid_utils.compat
 
+from jobs.api.jobs.filters import ListQuery
 from jobs.errors import InvalidRequest
-from jobs.list_query import ListQuery
-from jobs.pagination import PageQuery, Place, build_cursor, parse_cursor
 from jobs.queries import JobFilter
+from jobs.rest.pagination import PageQuery, Place, build_cursor, parse_cursor
 
 OWNER = UUID("0b7c2a9e-1f5d-7b7a-9c55-2f1f9e1f4a11")
 PLACE = Place(owner=OWNER, of="jobs")

@@ -1,6 +1,6 @@
 import pytest
 
-from jobs import metrics
+from jobs.telemetry import metrics
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from jobs.preferences import Preferences
+from jobs.rest.preferences import Preferences
 
 
 @pytest.mark.parametrize(

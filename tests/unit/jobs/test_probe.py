@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import pytest
 
-from jobs import probe, probe_child
+from jobs.audio import probe, probe_child
 from jobs.errors import ServiceUnavailable, UnsupportedAudio
 from tests.factories import make_audio, make_wav
 from workers import demo

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs import probe, sandbox
+from jobs.audio import probe, sandbox
 
 ROOT = Path(sandbox.__file__).parent.parent
 needs_seccomp = pytest.mark.skipif(

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from jobs import spool_room
+from jobs.audio import spool_space
+from jobs.audio.uploads import IncomingFile
 from jobs.errors import ServiceUnavailable
-from jobs.uploads import IncomingFile
 
 MIB = 1024**2
 
@@ -16,7 +16,7 @@ MIB = 1024**2
 def free(monkeypatch, tmp_path, settings):
     """Pretend that 100 MiB of the disk are free."""
     usage = SimpleNamespace(free=100 * MIB)
-    monkeypatch.setattr(spool_room.shutil, "disk_usage", lambda _folder: usage)
+    monkeypatch.setattr(spool_space.shutil, "disk_usage", lambda _folder: usage)
     settings.INCOMING_ROOT = tmp_path / "incoming"
     return usage
 
@@ -42,7 +42,7 @@ def test_a_tenant_may_take_half_of_the_free_space(free):
     other.close()
     second.close()
     second.close()
-    assert spool_room.held_bytes() == 0
+    assert spool_space.held_bytes() == 0
 
 
 def test_a_refused_upload_leaves_no_file(free, settings):
@@ -50,14 +50,14 @@ def test_a_refused_upload_leaves_no_file(free, settings):
         open_file("a", 51 * MIB)
 
     assert list(settings.INCOMING_ROOT.iterdir()) == []
-    assert spool_room.held_bytes() == 0
+    assert spool_space.held_bytes() == 0
 
 
 def test_space_is_released_with_a_file_that_nobody_closes(free):
     file = open_file("a", 30 * MIB)
-    assert spool_room.held_bytes() == 30 * MIB
+    assert spool_space.held_bytes() == 30 * MIB
 
     del file
     gc.collect()
 
-    assert spool_room.held_bytes() == 0
+    assert spool_space.held_bytes() == 0

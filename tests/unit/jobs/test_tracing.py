@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from jobs import log_context, tracing
+from jobs.telemetry import log_context, tracing
 from tests.platform_run import ROOT
 from transcribe_platform.logs import ConsoleFormatter, JsonFormatter, choose_format
 
@@ -100,7 +100,7 @@ def test_logs_are_for_people_only_on_a_terminal(monkeypatch):
 def test_without_a_collector_nothing_of_the_library_is_loaded():
     script = (
         "import sys, transcribe_platform.celery as c; c.app.loader.import_default_modules();"
-        "from jobs import tracing\n"
+        "from jobs.telemetry import tracing\n"
         "with tracing.span('x'): pass\n"
         "import transcribe_platform.wsgi\n"
         # redis-py loads what it finds of the API, and of metrics.

@@ -11,9 +11,9 @@ from django.core.files.storage import default_storage
 from django.db import IntegrityError, InterfaceError, OperationalError
 from rest_framework.exceptions import UnsupportedMediaType
 
-from jobs import uploads
+from jobs.audio import uploads
+from jobs.audio.uploads import CappedUploadHandler, IncomingFile
 from jobs.errors import InvalidRequest, ServiceUnavailable, UploadTooLarge
-from jobs.uploads import CappedUploadHandler, IncomingFile
 
 TENANT = UUID("0b7c2a9e-1f5d-7b7a-9c55-2f1f9e1f4a11")
 

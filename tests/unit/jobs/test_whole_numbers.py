@@ -4,14 +4,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jobs.event_stream import Position
-from jobs.parsers import content_length
+from jobs.api.event_stream import Position
+from jobs.rest.parsers import content_length
 from jobs.whole_numbers import parse_whole_number
-from transcribe_platform.arriving_bodies import ArrivingBody
 from transcribe_platform.client.calls import parse_retry_after as read_by_client
+from transcribe_platform.middleware.arriving_bodies import ArrivingBody
 from workers.deepgram.errors import MAX_RETRY_AFTER_SECONDS, parse_retry_after
 from workers.deepgram.reconcile import _number_of
-from workers.webhooks.schedule import parse_retry_after as read_by_schedule
+from workers.webhooks.delivery.schedule import parse_retry_after as read_by_schedule
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MANY = "9" * 5000  # int() refuses more than 4,300 digits

@@ -11,9 +11,10 @@ from django.test import Client
 from django.utils.http import parse_etags, parse_header_parameters
 
 from tests.factories import make_key
-from transcribe_platform import asgi, head_limits, wsgi
-from transcribe_platform.head_limits import MAX_PATH, MAX_QUERY, check_head
-from transcribe_platform.problem_table import PROBLEMS
+from transcribe_platform import asgi, wsgi
+from transcribe_platform.api_errors.problem_table import PROBLEMS
+from transcribe_platform.middleware import head_limits
+from transcribe_platform.middleware.head_limits import MAX_PATH, MAX_QUERY, check_head
 
 TOO_LARGE = [
     ("/" + "a" * MAX_PATH, "", {}, 414, "uri_too_long"),

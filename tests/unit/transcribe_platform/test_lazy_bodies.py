@@ -5,8 +5,12 @@ import asyncio
 import pytest
 from django.core.exceptions import RequestAborted
 
-from transcribe_platform import lazy_bodies
-from transcribe_platform.lazy_bodies import SMALL_BYTES, RequestBody, takes_body
+from transcribe_platform.middleware import lazy_bodies
+from transcribe_platform.middleware.lazy_bodies import (
+    SMALL_BYTES,
+    RequestBody,
+    takes_body,
+)
 
 
 def message(body, *, more=True):

@@ -1,7 +1,7 @@
 from datetime import UTC, datetime
 
 from transcripts.documents import parse_summary
-from transcripts.live_documents import Segment, build_document, has_words
+from transcripts.live.documents import Segment, build_document, has_words
 
 
 def word(text, start, **fields):

@@ -3,9 +3,9 @@ from uuid import UUID
 import pytest
 
 from jobs.models import Job
+from transcripts.api.serializers import TranscriptOutput
 from transcripts.formats.ours import present_transcript
 from transcripts.models import Transcript
-from transcripts.serializers import TranscriptOutput
 
 JOB = UUID("0b7c2a9e-1f5d-7b7a-9c55-2f1f9e1f4a11")
 WORD = {"word": "hello", "start": 0.1, "end": 0.4, "confidence": 0.9}

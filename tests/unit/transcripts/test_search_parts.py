@@ -5,8 +5,10 @@ import time
 
 import pytest
 
-from transcripts import search_languages, snippets, word_times
-from transcripts.search_words import Kind, NotSearchable, Term, parse_words
+from transcripts import word_times
+from transcripts.search import languages as search_languages
+from transcripts.search import snippets
+from transcripts.search.words import Kind, NotSearchable, Term, parse_words
 
 
 def word(text: str, start: object, **more: object) -> dict[str, object]:

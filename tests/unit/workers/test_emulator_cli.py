@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from django.core.management import base, load_command_class
 
-from workers.deepgram.emulator import cli, config
+from workers.emulator import cli, config
 
 EVERYTHING = (
     "--host 0.0.0.0 --port 0 --engine pocketsphinx --processes 3 --concurrency 100 "

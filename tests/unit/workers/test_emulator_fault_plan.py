@@ -1,6 +1,6 @@
 import pytest
 
-from workers.deepgram.emulator import faults
+from workers.emulator import faults
 
 
 def subject(*tags: str, content: str = "sha", url: str = "") -> faults.Subject:

@@ -5,17 +5,10 @@ import struct
 
 import pytest
 
-from workers.deepgram.emulator import faults, options, refusals
-from workers.deepgram.emulator.live import (
-    cells,
-    containers,
-    decoding,
-    events,
-    messages,
-    segments,
-    troubles,
-    wishes,
-)
+from workers.emulator import faults, options, refusals
+from workers.emulator.live import containers, decoding, live_options, messages
+from workers.emulator.live import faults as troubles
+from workers.emulator.live_engines import cells, events, segments
 
 RATE = 16_000
 CELL = RATE // 100 * 2
@@ -156,7 +149,7 @@ def test_faults_of_streams_do_not_strike_recordings():
     ],
 )
 def test_endpointing_is_a_switch_or_a_time(query, pause):
-    assert wishes.parse_wishes(options.split_query(query)).manner.pause == pause
+    assert live_options.parse_wishes(options.split_query(query)).manner.pause == pause
 
 
 @pytest.mark.parametrize(
@@ -165,7 +158,7 @@ def test_endpointing_is_a_switch_or_a_time(query, pause):
 )
 def test_wishes_that_make_no_sense_are_refused(query):
     with pytest.raises(refusals.Refused):
-        wishes.parse_wishes(options.split_query(query))
+        live_options.parse_wishes(options.split_query(query))
 
 
 def test_a_channel_is_a_number():

@@ -7,7 +7,7 @@ import wave
 
 import pytest
 
-from workers.deepgram.emulator import (
+from workers.emulator import (
     audio,
     chance,
     config,
@@ -22,7 +22,7 @@ from workers.deepgram.emulator import (
     passages,
     refusals,
 )
-from workers.deepgram.emulator.engines import canned, recogniser, sphinx
+from workers.emulator.engines import canned, recogniser, sphinx
 
 
 def spoken(*entries: tuple[str, float, float], speaker=None) -> list[engines.Word]:

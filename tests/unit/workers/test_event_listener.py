@@ -4,8 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from jobs.event_stream import Position, Told, Wanted
-from workers.events.listener import Listener
+from jobs.api.event_stream import Position, Told, Wanted
+from workers.api.events.listener import Listener
 
 ONE = UUID(int=1)
 

@@ -4,8 +4,8 @@ import asyncio
 from types import SimpleNamespace
 from unittest.mock import Mock
 
-from workers.events import hub, stream
-from workers.events.listener import CHUNK
+from workers.api.events import hub, stream
+from workers.api.events.listener import CHUNK
 
 
 class Turns:

@@ -3,8 +3,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from workers.garbage import SWITCH_SECONDS
-from workers.heartbeat import Heartbeat
+from workers.liveness.heartbeat import Heartbeat
+from workers.liveness.startup import SWITCH_SECONDS
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from workers.listen.live_dialect import DeepgramDialect
-from workers.live import ends
-from workers.live.dialect import Command, Kind, Told
+from workers.api.listen.deepgram_wire_format import DeepgramDialect
+from workers.api.live import close_reasons
+from workers.api.live.wire_format import Command, Kind, Told
 
 
 @pytest.fixture
@@ -104,24 +104,27 @@ def test_what_is_no_message_is_answered(dialect, text):
 @pytest.mark.parametrize(
     ("end", "code", "reason"),
     [
-        (ends.CLIENT_CLOSED, 1000, ""),
-        (ends.SHUTDOWN, 1001, "The server is going away."),
-        (ends.idle(10), 1011, "net0001"),
-        (ends.no_audio(60, is_contended=True), 1011, "net0001"),
-        (ends.SMALL_MESSAGES, 1008, "send 20 to 250 ms in each."),
-        (ends.text_too_large(5), 1009, "5 characters."),
-        (ends.FLOOD, 1008, "too many text messages."),
-        (ends.KEY_ENDED, 1008, "not be used any more."),
-        (ends.SLOW_READER, 1008, "what it is told."),
-        (ends.frame_too_large(5), 1009, "5 bytes."),
-        (ends.SERVER_ERROR, 1011, "on our side."),
-        (ends.unavailable("x"), 1013, "is said now."),
+        (close_reasons.CLIENT_CLOSED, 1000, ""),
+        (close_reasons.SHUTDOWN, 1001, "The server is going away."),
+        (close_reasons.idle(10), 1011, "net0001"),
+        (close_reasons.no_audio(60, is_contended=True), 1011, "net0001"),
+        (close_reasons.SMALL_MESSAGES, 1008, "send 20 to 250 ms in each."),
+        (close_reasons.text_too_large(5), 1009, "5 characters."),
+        (close_reasons.FLOOD, 1008, "too many text messages."),
+        (close_reasons.KEY_ENDED, 1008, "not be used any more."),
+        (close_reasons.SLOW_READER, 1008, "what it is told."),
+        (close_reasons.frame_too_large(5), 1009, "5 bytes."),
+        (close_reasons.SERVER_ERROR, 1011, "on our side."),
+        (close_reasons.unavailable("x"), 1013, "is said now."),
         (
-            *(ends.upstream_failed("audio_unreadable", "", is_clients=True), 1008),
+            *(
+                close_reasons.upstream_failed("audio_unreadable", "", is_clients=True),
+                1008,
+            ),
             "unsupported by Deepgram.",
         ),
-        (ends.upstream_failed("x", "No.", is_clients=True), 1008, "No."),
-        (ends.upstream_failed("x", "Away.", is_clients=False), 1011, "Away."),
+        (close_reasons.upstream_failed("x", "No.", is_clients=True), 1008, "No."),
+        (close_reasons.upstream_failed("x", "Away.", is_clients=False), 1011, "Away."),
     ],
 )
 def test_a_session_is_closed_by_deepgrams_codes(dialect, end, code, reason):

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from workers.live import endpoint
+from workers.api.live import endpoint
 
 
 def scope_of(caller: int) -> dict:

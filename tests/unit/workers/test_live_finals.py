@@ -6,9 +6,9 @@ from uuid import UUID
 
 import psycopg
 
-from transcripts.live import Final
-from workers.live import finals
-from workers.live.finals import FinalsWriter
+from transcripts.live.sessions import Final
+from workers.api.live import finals
+from workers.api.live.finals import FinalsWriter
 
 session = ContextVar("session", default="")
 

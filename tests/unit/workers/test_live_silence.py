@@ -7,10 +7,10 @@ from uuid import uuid4
 import pytest
 
 from jobs.errors import ServiceUnavailable
-from workers.live import registry, session
-from workers.live.dialect import OurDialect
-from workers.live.registry import Registry
-from workers.live.session import Session
+from workers.api.live import registry, session
+from workers.api.live.registry import Registry
+from workers.api.live.session import Session
+from workers.api.live.wire_format import OurDialect
 
 TENANT = SimpleNamespace(pk=uuid4(), max_in_flight=None)
 OTHER = SimpleNamespace(pk=uuid4(), max_in_flight=None)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from workers.live import threads
+from workers.api.live import threads
 
 pytestmark = pytest.mark.django_db  # a thread gives its connection back
 

@@ -6,10 +6,16 @@ import time
 import pytest
 
 from jobs.errors import InvalidRequest
-from workers.live import backlog, pieces
-from workers.live.backlog import Backlog
-from workers.live.pieces import Piece, TooMuchAudio, make_cutter
-from workers.live.wav import MAX_CHUNKS, MAX_HEADER_BYTES, State, WavHeader, read_rate
+from workers.api.live import chunks, replay_buffer
+from workers.api.live.chunks import Piece, TooMuchAudio, make_cutter
+from workers.api.live.replay_buffer import Backlog
+from workers.api.live.wav import (
+    MAX_CHUNKS,
+    MAX_HEADER_BYTES,
+    State,
+    WavHeader,
+    read_rate,
+)
 
 MIB = 1024**2
 RIFF = b"RIFF\xff\xff\xff\xffWAVE"
@@ -149,7 +155,7 @@ def test_audio_past_the_longest_session_is_not_cut(options, monkeypatch):
     cutter = make_cutter(options, max_seconds=2.0)
     begin = b"" if options else header(kind=7, sample_rate=8000, bits=8)
     cutter.cut(begin + bytes(16_000), at=0.0)
-    monkeypatch.setattr(pieces, "Piece", None)
+    monkeypatch.setattr(chunks, "Piece", None)
 
     with pytest.raises(TooMuchAudio):
         cutter.cut(b"x", at=0.0)
@@ -158,7 +164,7 @@ def test_audio_past_the_longest_session_is_not_cut(options, monkeypatch):
 
 
 def test_a_backlog_of_tiny_pieces_is_bounded(monkeypatch):
-    monkeypatch.setattr(backlog, "MAX_PIECES", 10)
+    monkeypatch.setattr(replay_buffer, "MAX_PIECES", 10)
     waiting = Backlog(30.0)
     for _ in range(9):
         waiting.push(Piece(data=b"x", start=0.0), end=0.0)

@@ -3,7 +3,7 @@
 import time
 from datetime import UTC, datetime, timedelta
 
-from workers.monitoring.slots import Slots
+from workers.monitoring.time_buckets import Slots
 
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -10,10 +10,10 @@ from ipaddress import ip_address
 import httpx
 import pytest
 
-from jobs.addresses import EgressAllow
+from jobs.egress.addresses import EgressAllow
 from tests.fakes.certificates import new_authority
 from tests.fakes.webhook_receiver import Reply, listening
-from workers import network
+from workers.egress import network
 
 ALLOW_LOOPBACK = EgressAllow.parse(["127.0.0.0/8"])
 ALLOW_NOTHING = EgressAllow()

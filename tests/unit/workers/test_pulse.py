@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from workers.pulse import files, probe
-from workers.pulse.worker import roles_of
-from workers.pulse.writer import Pulse
+from workers.liveness import liveness_files, probe
+from workers.liveness.liveness_writer import Pulse
+from workers.liveness.worker_checks import roles_of
 
 
 @pytest.fixture
@@ -21,9 +21,9 @@ def folder(tmp_path, monkeypatch):
 
 def write(folder, *, pid=None, ago=0.0, **parts):
     pid = pid or os.getpid()
-    beat = files.Beat(
+    beat = liveness_files.Beat(
         pid=pid,
-        started=files.started_of(os.getpid()),
+        started=liveness_files.started_of(os.getpid()),
         roles=["worker"],
         written_at=time.monotonic() - ago,
         parts={
@@ -31,7 +31,7 @@ def write(folder, *, pid=None, ago=0.0, **parts):
             for part, (age, limit) in parts.items()
         },
     )
-    files.write(folder, beat)
+    liveness_files.write(folder, beat)
 
 
 def test_all_parts_get_on(folder, capsys):
@@ -78,7 +78,7 @@ def test_files_of_the_dead_are_cleared_up(folder):
 def test_what_is_written_while_read_is_nobody(folder):
     (folder / "1.json").write_text("{")
 
-    assert files.read_all(folder) == []
+    assert liveness_files.read_all(folder) == []
 
 
 def test_a_server_that_does_not_answer(capsys):
@@ -94,10 +94,10 @@ def test_a_pulse_writes_marks_and_forgets_what_ends(folder):
     pulse.drop("consumer")
     pulse.write()
 
-    (beat,) = files.read_all(folder / "deep")
+    (beat,) = liveness_files.read_all(folder / "deep")
     assert list(beat.parts) == ["leases"]
     pulse.end()
-    assert files.read_all(folder / "deep") == []
+    assert liveness_files.read_all(folder / "deep") == []
 
 
 def test_a_folder_that_cannot_be_written_is_said_once(folder, caplog):
@@ -113,7 +113,7 @@ def test_a_folder_that_cannot_be_written_is_said_once(folder, caplog):
 
 def test_it_needs_no_settings_and_no_django(tmp_path):
     code = (
-        "import sys; from workers.pulse import probe; probe.main(['beat']);"
+        "import sys; from workers.liveness import probe; probe.main(['beat']);"
         "sys.exit('django' in sys.modules)"
     )
     ran = subprocess.run(

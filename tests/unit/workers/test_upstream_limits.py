@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from workers.api.live.alignment import Clock, read_seconds
 from workers.deepgram import errors, live
-from workers.live.alignment import Clock, read_seconds
 
 
 def result(**fields):

@@ -1,7 +1,7 @@
 import pytest
 
 from jobs.errors import InvalidRequest
-from workers.webhooks import headers
+from workers.webhooks.messages import custom_headers
 
 BANNED = [
     *("host", "Host", "HOST", "connection", "Keep-Alive", "TE", "trailer", "upgrade"),
@@ -16,7 +16,7 @@ BANNED = [
 @pytest.mark.parametrize("name", BANNED)
 def test_what_is_ours_to_set_is_refused(name):
     with pytest.raises(InvalidRequest) as caught:
-        headers.check_headers({"X-Fine": "1", name: "1"}, pointer="/headers")
+        custom_headers.check_headers({"X-Fine": "1", name: "1"}, pointer="/headers")
 
     assert (caught.value.code, caught.value.pointer) == (
         "header_not_allowed",
@@ -31,7 +31,7 @@ def test_what_is_ours_to_set_is_refused(name):
 def test_others_are_kept_as_they_are_written(name):
     given = {name: "Bearer a b!~"}
 
-    assert headers.check_headers(given, pointer="/headers") == given
+    assert custom_headers.check_headers(given, pointer="/headers") == given
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_others_are_kept_as_they_are_written(name):
 )
 def test_a_name_that_is_no_token_is_refused(name):
     with pytest.raises(InvalidRequest) as caught:
-        headers.check_headers({name: "1"}, pointer="/headers")
+        custom_headers.check_headers({name: "1"}, pointer="/headers")
 
     assert caught.value.code == "header_invalid"
 
@@ -50,7 +50,7 @@ def test_a_name_that_is_no_token_is_refused(name):
 )
 def test_a_value_that_readers_could_take_differently_is_refused(value):
     with pytest.raises(InvalidRequest) as caught:
-        headers.check_headers({"X-A": value}, pointer="/headers")
+        custom_headers.check_headers({"X-A": value}, pointer="/headers")
 
     assert (caught.value.code, caught.value.pointer) == (
         "header_invalid",
@@ -61,19 +61,21 @@ def test_a_value_that_readers_could_take_differently_is_refused(value):
 def test_ten_of_4096_bytes_are_taken_and_one_more_is_not():
     ten = {f"X-{number}": "x" * 4096 for number in range(10)}
 
-    assert headers.check_headers(ten, pointer="/headers") == ten
+    assert custom_headers.check_headers(ten, pointer="/headers") == ten
     with pytest.raises(InvalidRequest, match="at most 10"):
-        headers.check_headers({**ten, "X-A": "1"}, pointer="/headers")
+        custom_headers.check_headers({**ten, "X-A": "1"}, pointer="/headers")
 
 
 def test_the_same_name_in_two_cases_is_refused():
     with pytest.raises(InvalidRequest, match="given twice"):
-        headers.check_headers({"X-A": "1", "x-a": "2"}, pointer="/headers")
+        custom_headers.check_headers({"X-A": "1", "x-a": "2"}, pointer="/headers")
 
 
 def test_a_row_older_than_the_ban_list_overrides_nothing():
     ours = {"webhook-id": "msg_1"}
 
-    sent = headers.merge_headers({"Webhook-Id": "x", "Host": "y", "X-A": "1"}, ours)
+    sent = custom_headers.merge_headers(
+        {"Webhook-Id": "x", "Host": "y", "X-A": "1"}, ours
+    )
 
     assert sent == {"X-A": "1", "webhook-id": "msg_1"}

@@ -4,10 +4,10 @@ from uuid import UUID
 
 from django.conf import settings
 
+from jobs.api.jobs.serializers import JobOutput
 from jobs.models import Event, Job
-from jobs.serializers import JobOutput
 from transcripts.models import Transcript
-from workers.webhooks import payloads
+from workers.webhooks.messages import payloads
 
 JOB_ID = UUID("0199aaaa-0000-7000-8000-000000000001")
 EVENT_ID = UUID("0199aaaa-0000-7000-8000-000000000002")

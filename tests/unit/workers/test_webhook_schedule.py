@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from workers.webhooks import schedule
-from workers.webhooks.schedule import Answer, Plan, Status, Step
+from workers.webhooks.delivery import schedule
+from workers.webhooks.delivery.schedule import Answer, Plan, Status, Step
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 DELAYS = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)

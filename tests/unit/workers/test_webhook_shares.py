@@ -1,8 +1,8 @@
 from collections import Counter
 from uuid import UUID
 
-from workers.webhooks import shares
-from workers.webhooks.shares import Due, Held
+from workers.webhooks.delivery import shares
+from workers.webhooks.delivery.shares import Due, Held
 
 LOUD, QUIET = UUID(int=1), UUID(int=2)
 

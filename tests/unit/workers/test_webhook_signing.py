@@ -7,7 +7,7 @@ import pytest
 import standardwebhooks
 from django.core.management import CommandError, call_command
 
-from workers.webhooks import signing
+from workers.webhooks.messages import signing
 
 # The vector that Standard Webhooks' own libraries are tested with.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

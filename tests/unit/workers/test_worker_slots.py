@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from workers import tasks
+from workers.queue import tasks
 
 
 @pytest.mark.parametrize(("threads", "slots"), [(21, 20), (2, 1), (1, 1)])

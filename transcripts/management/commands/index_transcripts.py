@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from transcripts import index_backlog
+from transcripts.search import backlog as index_backlog
 
 
 class Command(BaseCommand):

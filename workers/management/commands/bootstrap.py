@@ -10,9 +10,10 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 
-from jobs import audit, authentication, keys, regions, tenants
+from jobs.accounts import audit, authentication, keys, tenants
 from jobs.models import Region, Tenant
-from workers.webhooks import secrets
+from jobs.routing import regions
+from workers.webhooks.messages import secrets
 
 
 class Command(BaseCommand):

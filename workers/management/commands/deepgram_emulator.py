@@ -1,11 +1,11 @@
-"""Run the Deepgram emulator; the same as `python -m workers.deepgram.emulator`."""
+"""Run the Deepgram emulator; the same as `python -m workers.emulator`."""
 
 import argparse
 from typing import Any
 
 from django.core.management import base
 
-from workers.deepgram.emulator import cli, config, server
+from workers.emulator import cli, config, server
 
 
 class Command(base.BaseCommand):

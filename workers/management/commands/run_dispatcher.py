@@ -7,9 +7,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from workers import dispatcher, garbage
+from workers.liveness import startup
 from workers.monitoring import exposition
 from workers.monitoring.shared import SharedState
+from workers.queue import dispatcher
 
 
 class Command(BaseCommand):
@@ -28,5 +29,5 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         exposition.expose(SharedState())
-        garbage.settle()
+        startup.settle()
         dispatcher.run(stop=stop, only_region=options["region"])

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from workers.webhooks import signing
+from workers.webhooks.messages import signing
 
 SECRET_VARIABLE = "WEBHOOK_SECRET"  # noqa: S105  the name, not a secret
 

@@ -1,0 +1,263 @@
+"""API keys: made once, stored as a digest, turned into a tenant on each request.
+
+``tp_live_<8 public id>_<40 secret><6 checksum>``, all base62: the prefix and the CRC32
+let secret scanners find a leaked key, and let a typo be told without a query.
+"""
+
+import hmac
+import re
+import secrets
+import string
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, ClassVar, NoReturn
+from uuid import UUID
+
+from django.db.models import Q
+from django.utils import timezone
+from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from jobs.accounts import tickets
+from jobs.accounts.client_address import client_address, is_in, parse_networks
+from jobs.egress.addresses import IPAddress, IPNetwork
+from jobs.models import ApiKey, Tenant
+from jobs.telemetry import log_context
+
+ALL_SCOPES = (
+    "jobs:read",
+    "jobs:write",
+    "webhooks:read",
+    "webhooks:write",
+    "keys:admin",
+    "usage:read",
+)
+# The query parameter that a ticket comes in.
+TICKET = "ticket"
+USE_RECORDED_EVERY = timedelta(minutes=1)
+
+_PREFIX = "tp_live_"
+_BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_PUBLIC_LENGTH = 8
+_SECRET_LENGTH = 40
+_CHECKSUM_LENGTH = 6
+_KEY = re.compile(
+    rf"{_PREFIX}(?P<public_id>[0-9A-Za-z]{{{_PUBLIC_LENGTH}}})_"
+    rf"[0-9A-Za-z]{{{_SECRET_LENGTH + _CHECKSUM_LENGTH}}}"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantPrincipal:
+    """Whoever the key belongs to; stands where Django expects a user."""
+
+    tenant: Tenant
+    is_authenticated: ClassVar[bool] = True
+    is_active: ClassVar[bool] = True
+
+    @property
+    def pk(self) -> Any:
+        """The tenant's id: throttles and logs tell callers apart by it."""
+        return self.tenant.pk
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """``Authorization: Bearer <key>``; never the query string, which gets logged.
+
+    A view may name other schemes, in ``auth_schemes``. One that opens a socket may take
+    tickets: a browser cannot send a header with it.
+    """
+
+    def authenticate(self, request: Request) -> tuple[TenantPrincipal, ApiKey] | None:
+        """Return the tenant and the key, or None when no credentials were sent."""
+        scheme, _, token = get_authorization_header(request).partition(b" ")
+        view = (getattr(request, "parser_context", None) or {}).get("view")
+        if not scheme:
+            return _use_ticket(request) if getattr(view, "takes_tickets", 0) else None
+        if scheme.decode("latin-1").lower() not in getattr(
+            view, "auth_schemes", ("bearer",)
+        ):
+            _refuse("key_malformed", "Send the key as 'Authorization: Bearer <key>'.")
+        key = verify_key(
+            token.strip().decode("latin-1"),
+            now=timezone.now(),
+            address=client_address(request),
+        )
+        log_context.add(tenant_id=key.tenant_id)
+        return TenantPrincipal(tenant=key.tenant), key
+
+    def authenticate_header(self, request: Request) -> str:  # noqa: ARG002
+        """Name the scheme, which makes DRF answer 401 and not 403."""
+        return "Bearer"
+
+
+def _use_ticket(request: Request) -> tuple[TenantPrincipal, ApiKey] | None:
+    """Return whose ticket it is, used up by now; None where none came.
+
+    It opens what its key may open at this moment, and from here.
+    """
+    text = request.query_params.get(TICKET)
+    if text is None:
+        return None
+    now = timezone.now()
+    ticket = tickets.redeem_ticket(text, now=now)
+    key = ticket.api_key if ticket else None
+    if key is None or not _is_usable(key, client_address(request), now=now):
+        message = "This ticket is not valid: it opens one socket, within its minute."
+        _refuse("ticket_invalid", message)
+    request.ticket = ticket  # type: ignore[attr-defined]
+    log_context.add(tenant_id=key.tenant_id)
+    return TenantPrincipal(tenant=key.tenant), key
+
+
+def _is_usable(key: ApiKey, address: IPAddress | None, *, now: datetime) -> bool:
+    return bool(find_usable([(key.pk, address)], scope="jobs:write", now=now))
+
+
+class HasTenant(BasePermission):
+    """Let only tenants in, and only with the scope that the view names."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """Return False without a tenant; raise PermissionDenied for a scope."""
+        if not isinstance(request.user, TenantPrincipal):
+            return False
+        wanted: Mapping[str, str] = getattr(view, "required_scopes", {})
+        scope = wanted.get(method_of(request))
+        if scope and scope not in request.auth.scopes:
+            message = f"This key lacks the scope {scope}."
+            raise PermissionDenied(message, code="scope_missing")
+        return True
+
+
+def method_of(request: Request) -> str:
+    """Return the method that decides: HEAD needs what GET needs."""
+    return "GET" if request.method == "HEAD" else request.method or ""
+
+
+def create_api_key(
+    *,
+    tenant: Tenant,
+    name: str = "",
+    scopes: tuple[str, ...] = ALL_SCOPES,
+    allowed_ips: Sequence[str] = (),
+    expires_at: datetime | None = None,
+    now: datetime | None = None,
+) -> tuple[ApiKey, str]:
+    """Write a key and return it with its text, which nobody can read again.
+
+    Bare: who may have it, and the audit, are the business of ``jobs.accounts.keys``.
+    """
+    public_id = _random(_PUBLIC_LENGTH)
+    body = f"{_PREFIX}{public_id}_{_random(_SECRET_LENGTH)}"
+    text = body + _checksum(body)
+    key = ApiKey.objects.create(
+        tenant=tenant,
+        name=name,
+        public_id=public_id,
+        digest=_digest(text),
+        scopes=list(scopes),
+        allowed_ips=list(allowed_ips),
+        expires_at=expires_at,
+        created_at=now or timezone.now(),
+    )
+    return key, text
+
+
+def parse_public_id(text: str) -> str | None:
+    """Return the public id of a well-formed key, else None; asks no database."""
+    match = _KEY.fullmatch(text)
+    body, checksum = text[:-_CHECKSUM_LENGTH], text[-_CHECKSUM_LENGTH:]
+    return match["public_id"] if match and checksum == _checksum(body) else None
+
+
+def verify_key(text: str, *, now: datetime, address: IPAddress | None) -> ApiKey:
+    """Return the key that this text is, tenant loaded, or raise AuthenticationFailed.
+
+    Unknown, revoked and disabled keys read the same; that a key has expired, or may
+    not come from this address (PermissionDenied), is told only to whoever holds it.
+    """
+    public_id = parse_public_id(text)
+    if public_id is None:
+        _refuse("key_malformed", "This is not an API key: check that it is complete.")
+    found = ApiKey.objects.select_related("tenant").filter(public_id=public_id)
+    key = next(iter(found), None)
+    # Compared also where there is none: an unknown id takes as long as a known one.
+    stored = bytes(key.digest) if key else _digest("")
+    is_it = hmac.compare_digest(stored, _digest(text))
+    if key is None or not is_it or key.revoked_at or not key.tenant.is_active:
+        _refuse("key_invalid", "This API key is not valid.")
+    if key.expires_at and key.expires_at <= now:
+        _refuse("key_expired", "This API key has expired.")
+    _check_address(key, address)
+    _record_use(key, now=now)
+    return key
+
+
+def find_usable(
+    uses: Collection[tuple[UUID, IPAddress | None]], *, scope: str, now: datetime
+) -> set[tuple[UUID, IPAddress | None]]:
+    """Return which keys, by their ids, may still be used from where they are used.
+
+    For those who hold a connection open for longer than a request.
+    """
+    rows = ApiKey.objects.filter(
+        Q(expires_at=None) | Q(expires_at__gt=now),
+        pk__in={key_id for key_id, _address in uses},
+        revoked_at=None,
+        tenant__is_active=True,
+        scopes__contains=scope,
+    )
+    allowed = {
+        key_id: parse_networks(tuple(allowed_ips))
+        for key_id, allowed_ips in rows.values_list("pk", "allowed_ips")
+    }
+    return {
+        (key_id, address)
+        for key_id, address in uses
+        if key_id in allowed and _may_come_from(address, allowed[key_id])
+    }
+
+
+def _may_come_from(address: IPAddress | None, allowed: Collection[IPNetwork]) -> bool:
+    return not allowed or (address is not None and is_in(address, allowed))
+
+
+def _check_address(key: ApiKey, address: IPAddress | None) -> None:
+    """Raise PermissionDenied unless the key may come from there."""
+    allowed = parse_networks(tuple(key.allowed_ips))
+    if not _may_come_from(address, allowed):
+        message = "This API key may not be used from this address."
+        raise PermissionDenied(message, code="address_not_allowed")
+
+
+def _record_use(key: ApiKey, *, now: datetime) -> None:
+    """Write ``last_used_at``, at most once a minute however many requests come."""
+    before = now - USE_RECORDED_EVERY
+    if key.last_used_at is None or key.last_used_at <= before:
+        stale = Q(last_used_at=None) | Q(last_used_at__lte=before)
+        ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
+
+
+def _refuse(code: str, message: str) -> NoReturn:
+    raise AuthenticationFailed(message, code=code)
+
+
+def _digest(text: str) -> bytes:
+    return sha256(text.encode()).digest()
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_BASE62) for _ in range(length))
+
+
+def _checksum(body: str) -> str:
+    number, digits = zlib.crc32(body.encode()), ""
+    while number:
+        number, digit = divmod(number, len(_BASE62))
+        digits = _BASE62[digit] + digits
+    return digits.rjust(_CHECKSUM_LENGTH, "0")

@@ -1,0 +1,64 @@
+"""The operator's hand on tenants: made, given their share, paused; each is audited."""
+
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from jobs.accounts import audit
+from jobs.errors import InvalidRequest
+from jobs.models import Region, Tenant
+from jobs.quotas import counters as quota_counts
+
+
+def get_or_create_tenant(*, name: str, actor: str, now: datetime) -> Tenant:
+    """Return the tenant of that name, made if it is not there."""
+    with transaction.atomic():
+        tenant, is_new = Tenant.objects.get_or_create(
+            name=name, defaults={"created_at": now}
+        )
+        if is_new:
+            record_created(tenant, actor=actor, now=now)
+    return tenant
+
+
+def record_created(tenant: Tenant, *, actor: str, now: datetime) -> None:
+    """Write down that a tenant was made."""
+    audit.record(
+        type="tenant.created", actor=actor, at=now, tenant=tenant, name=tenant.name
+    )
+
+
+def change_tenant(
+    *, tenant: Tenant, changes: dict[str, Any], actor: str, now: datetime
+) -> None:
+    """Set fields of the tenant, effective from the next tick on, quotas at once.
+
+    The audit has old and new values; what stays as it is leaves no trace. Raises
+    InvalidRequest for a region that does not exist: its jobs would wait for ever.
+    """
+    _check_regions(changes.get("allowed_regions", []))
+    with transaction.atomic():
+        current = Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
+        changed = audit.find_changes(current, changes)
+        if changed:
+            Tenant.objects.filter(pk=tenant.pk).update(
+                **{name: new for name, (_, new) in changed.items()}
+            )
+            audit.record(
+                type="tenant.changed",
+                actor=actor,
+                at=now,
+                tenant=tenant,
+                changes=changed,
+            )
+        if set(changed) & set(quota_counts.LIMITS):
+            current.refresh_from_db(fields=quota_counts.LIMITS)
+            quota_counts.begin_counting(current, now=now)
+
+
+def _check_regions(names: list[str]) -> None:
+    known = set(Region.objects.filter(pk__in=names).values_list("pk", flat=True))
+    if unknown := sorted(set(names) - known):
+        message = f"There is no region {unknown[0]!r}."
+        raise InvalidRequest(message, code="region_not_allowed")

@@ -1,0 +1,1 @@
+"""Customer endpoints for jobs, keys, usage, audio and the audit log."""

@@ -1,0 +1,45 @@
+"""What the OpenAPI document says of a job's audio."""
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter
+
+from jobs.api.jobs.openapi import problems
+
+_TYPE = "audio/*"
+
+
+def _header(name: str, description: str, **more: Any) -> OpenApiParameter:
+    return OpenApiParameter(
+        name,
+        OpenApiTypes.STR,
+        OpenApiParameter.HEADER,
+        description=description,
+        **more,
+    )
+
+
+AUDIO: dict[str, Any] = {
+    "operation_id": "get_job_audio",
+    "responses": {
+        (200, _TYPE): OpenApiTypes.BINARY,
+        (206, _TYPE): OpenApiTypes.BINARY,
+        **problems(404, 410, 416),
+    },
+    "parameters": [
+        _header("Range", "One range of bytes: `bytes=0-65535`, `bytes=65536-`."),
+        _header("If-Range", "Only a part of the audio with this `ETag`, else all."),
+        _header("Content-Range", "Which part this is.", response=[206, 416]),
+    ],
+    "examples": [
+        OpenApiExample(
+            name,
+            value="(the bytes of the file)",
+            media_type=_TYPE,
+            response_only=True,
+            status_codes=[code],
+        )
+        for name, code in (("Whole", "200"), ("Part", "206"))
+    ],
+}

@@ -1,0 +1,96 @@
+"""The audit API: who did what to a tenant's things. Only read, never changed."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from jobs.accounts import audit
+from jobs.api.examples import examples, page_of
+from jobs.api.jobs import filters as list_query
+from jobs.api.jobs import openapi as job_openapi
+from jobs.models import Event
+from jobs.rest import pagination
+from jobs.rest.pagination import PageQuery, respond_page
+from jobs.rest.views import ApiView, refuse_parameter, tenant_of
+
+PARAMETERS = (*pagination.PARAMETERS, "type", "created_after", "created_before")
+_TYPE = re.compile(r"[a-z_]{1,20}\.[a-z_]{1,19}")
+_EXAMPLE = {
+    "object": "audit_event",
+    "id": "019c13a0-9a70-7c3e-8f8e-3f4f5a6b7c8d",
+    "type": "api_key.revoked",
+    "actor": "key:5tXk0aQz",
+    "job_id": None,
+    "data": {"key": "Ab3dEf9h"},
+    "created_at": "2026-01-31T12:00:00Z",
+}
+
+
+class AuditEventOutput(serializers.ModelSerializer[Event]):
+    """Something that somebody did: a key (``key:<id>``), an operator, a command."""
+
+    object = serializers.SerializerMethodField()
+    job_id = serializers.UUIDField(allow_null=True)
+    data = serializers.DictField()  # type: ignore[assignment]  # a field of that name
+
+    class Meta:
+        model = Event
+        fields = ["object", "id", "type", "actor", "job_id", "data", "created_at"]
+        read_only_fields = fields
+
+    def get_object(self, _event: Event) -> str:
+        """Return the kind of thing this is."""
+        return "audit_event"
+
+
+class AuditEventPage(serializers.Serializer[Any]):
+    """One page of what was done, newest first."""
+
+    data = AuditEventOutput(many=True)  # type: ignore[assignment]
+    has_more = serializers.BooleanField()
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+class AuditEventList(ApiView):
+    """What was done, and by whom."""
+
+    required_scopes = {"GET": "keys:admin"}
+    query_parameters = {"GET": PARAMETERS}
+
+    @extend_schema(
+        operation_id="list_audit_events",
+        responses={(200, "application/json"): AuditEventPage, **job_openapi.problems()},
+        parameters=[
+            *job_openapi.PAGE_PARAMETERS,
+            job_openapi.query_parameter(
+                "type", description="Such as `api_key.revoked`."
+            ),
+            job_openapi.query_parameter("created_after", OpenApiTypes.DATETIME),
+            job_openapi.query_parameter("created_before", OpenApiTypes.DATETIME),
+        ],
+        examples=examples(answers={200: page_of(_EXAMPLE)}),
+    )
+    def get(self, request: Request) -> Response:
+        """List who did what, newest first; jobs submitted are in the list of jobs."""
+        tenant, params = tenant_of(request), request.query_params
+        page = PageQuery.parse(params, owner=tenant.pk, of="audit-events")
+        wanted = _wanted(params)
+        events = audit.find_events(tenant=tenant, wanted=wanted)
+        return respond_page(request, events, page, AuditEventOutput)
+
+
+def _wanted(params: Mapping[str, str]) -> audit.EventFilter:
+    kind = params.get("type", "")
+    if "type" in params and not _TYPE.fullmatch(kind):
+        refuse_parameter("type", "This is a type such as api_key.revoked.")
+    return audit.EventFilter(
+        type=kind,
+        created_after=list_query.parse_moment(params, "created_after"),
+        created_before=list_query.parse_moment(params, "created_before"),
+    )

@@ -1,0 +1,471 @@
+"""Shapes of the jobs API: what comes in, and what a job looks like from outside.
+
+Input serializers only check shape and never save; output ones read rows and ask the
+database nothing.
+"""
+
+import math
+from datetime import datetime, timedelta
+from functools import cache, cached_property
+from typing import Any, NoReturn
+from urllib.parse import urlsplit, urlunsplit
+
+from django.conf import settings
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.utils.serializer_helpers import BindingDict
+
+from jobs import options
+from jobs.api.submission import Submission
+from jobs.egress import policy as egress_policy
+from jobs.errors import InvalidRequest
+from jobs.models import Attempt, Content, Job, Mode, Priority
+from jobs.retention.retention import MAX_DAYS, MIN_DAYS
+from jobs.routing.hybrid_router import Reason, Source, Way
+from jobs.scheduling.queue_position import Standing
+from jobs.services import JobDraft
+from jobs.state import JobStatus
+from jobs.strict_json import is_storable, pointer_to
+
+METADATA_KEYS = 16
+METADATA_LENGTH = 512
+MAX_EXPIRY_SECONDS = 30 * 24 * 3600
+PRIORITIES = [priority.name.lower() for priority in Priority]
+JSON_OBJECT = {"type": "object", "additionalProperties": True}
+
+
+class SharedFields(serializers.Serializer[Any]):
+    """A serializer whose fields are made once a class: DRF copies all for each one.
+
+    For fields that ask nothing of their serializer, context and ``partial`` above all.
+    """
+
+    @cached_property
+    def fields(self) -> Any:
+        """Return the fields of the class, bound to one that has no data."""
+        return _make_fields(type(self))
+
+
+@cache
+def _make_fields(kind: type[SharedFields]) -> BindingDict:
+    owner = kind()
+    fields = BindingDict(owner)
+    for name, each in owner.get_fields().items():
+        fields[name] = each
+    return fields
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """A serializer that refuses fields it does not know."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Refuse unknown fields, then read the known ones."""
+        for name in data:
+            if name not in self.fields:
+                raise InvalidRequest(
+                    "There is no such field.",
+                    code="field_unknown",
+                    pointer=pointer_to(name),
+                )
+        return super().to_internal_value(data)
+
+
+@extend_schema_field(JSON_OBJECT)
+class OptionsField(serializers.Field[Any, Any, Any, Any]):
+    """Deepgram options, by name and type."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """Return them as they are stored."""
+        return options.check_options(_object(data, "options"))
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "maxProperties": METADATA_KEYS,
+        "additionalProperties": {
+            "anyOf": [
+                {"type": "string", "maxLength": METADATA_LENGTH},
+                {"type": "number"},
+                {"type": "boolean"},
+            ]
+        },
+    }
+)
+class MetadataField(serializers.Field[Any, Any, Any, Any]):
+    """The customer's own words for a job: flat, small, and never interpreted."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """Return them unchanged."""
+        metadata = _object(data, "metadata")
+        if len(metadata) > METADATA_KEYS:
+            _refuse_metadata(f"Metadata has at most {METADATA_KEYS} keys.")
+        for key, value in metadata.items():
+            if not 0 < len(key) <= METADATA_LENGTH or not is_storable(key):
+                _refuse_metadata(f"A key has 1 to {METADATA_LENGTH} characters.")
+            if not isinstance(value, str | int | float):
+                _refuse_metadata("A value is text, a number or a boolean.", key)
+            if isinstance(value, str) and len(value) > METADATA_LENGTH:
+                _refuse_metadata(f"Text has at most {METADATA_LENGTH} characters.", key)
+            if not is_storable(str(value)):
+                _refuse_metadata("Text must not hold NUL or lone surrogates.", key)
+        return metadata
+
+
+class BoundedListField(serializers.ListField):
+    """A list whose length is checked before its items, of which there may be many."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Refuse a list that is too long without a look at its items."""
+        if isinstance(data, list):
+            self.run_validators(data)
+        return super().to_internal_value(data)
+
+
+class TrueFalseField(serializers.BooleanField):
+    """A JSON boolean; neither 1 nor "yes" is one."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        """Refuse everything but true and false."""
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
+class WholeNumberField(serializers.IntegerField):
+    """A JSON integer; text that looks like one is not."""
+
+    def to_internal_value(self, data: Any) -> int:
+        """Refuse everything but an integer."""
+        if not isinstance(data, int) or isinstance(data, bool):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class RetentionInput(StrictSerializer):
+    """How many days after its end a job keeps what it holds; no more than its tenant.
+
+    Audio of 0 days goes as soon as the job has ended.
+    """
+
+    audio_days = WholeNumberField(
+        required=False, min_value=MIN_DAYS[Content.AUDIO], max_value=MAX_DAYS
+    )
+    transcript_days = WholeNumberField(
+        required=False, min_value=MIN_DAYS[Content.TRANSCRIPT], max_value=MAX_DAYS
+    )
+    payload_days = WholeNumberField(
+        required=False, min_value=MIN_DAYS[Content.PAYLOAD], max_value=MAX_DAYS
+    )
+
+
+class JobInput(SharedFields, StrictSerializer):
+    """A request for a job: audio by URL or as a file, and what to do with it."""
+
+    audio_url = serializers.CharField(
+        required=False, trim_whitespace=False, max_length=2048
+    )
+    file = serializers.FileField(required=False, allow_empty_file=True)
+    options = OptionsField(required=False)
+    priority = serializers.ChoiceField(choices=PRIORITIES, required=False)
+    callback_url = serializers.CharField(
+        required=False, trim_whitespace=False, max_length=2048
+    )
+    metadata = MetadataField(required=False)
+    allowed_regions = BoundedListField(
+        child=serializers.CharField(max_length=40), required=False, max_length=20
+    )
+    max_attempts = WholeNumberField(required=False, min_value=1, max_value=10)
+    expires_at = serializers.DateTimeField(required=False)
+    expires_in_seconds = WholeNumberField(
+        required=False, min_value=1, max_value=MAX_EXPIRY_SECONDS
+    )
+    retention = RetentionInput(required=False)
+
+    def validate_audio_url(self, url: str) -> str:
+        """Refuse a URL that Deepgram must not be sent to."""
+        egress_policy.check_audio_url(url, pointer="/audio_url")
+        return url
+
+    def validate_callback_url(self, url: str) -> str:
+        """Refuse a URL that we must not be sent to."""
+        egress_policy.check_webhook_url(url, pointer="/callback_url")
+        return url
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Check what fields say together."""
+        if ("audio_url" in attrs) == ("file" in attrs):
+            _refuse("Give either audio_url or a file.", "audio_url", "field_required")
+        if "expires_at" in attrs and "expires_in_seconds" in attrs:
+            message = "Give either expires_at or expires_in_seconds."
+            _refuse(message, "expires_at", "field_conflict")
+        return attrs
+
+    def submission(self, *, now: datetime) -> Submission:
+        """Return the checked request; deadlines count from ``now``."""
+        asked: dict[str, Any] = self.validated_data
+        sent = {name: self.initial_data[name] for name in asked if name != "file"}
+        return Submission(
+            draft=build_draft(asked, now=now), body=sent, file=asked.get("file")
+        )
+
+
+class ErrorOutput(serializers.Serializer[Any]):
+    """Why a job failed: a stable code and a sentence."""
+
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class ThresholdsOutput(serializers.Serializer[Any]):
+    """The lengths of audio between the ways."""
+
+    sync_below_seconds = serializers.FloatField()
+    async_above_seconds = serializers.FloatField()
+
+
+class RouteOutput(serializers.Serializer[Any]):
+    """Which way a request went, and why."""
+
+    mode = serializers.ChoiceField(choices=[str(way) for way in Way])
+    reason = serializers.ChoiceField(choices=[str(reason) for reason in Reason])
+    duration_seconds = serializers.FloatField(allow_null=True)
+    source = serializers.ChoiceField(  # type: ignore[assignment]  # a field's name
+        choices=[str(source) for source in Source]
+    )
+    thresholds = ThresholdsOutput()
+    region = serializers.CharField(allow_null=True)
+
+
+class RetentionOutput(serializers.Serializer[Any]):
+    """The days that a job asked for itself, and what of it is gone already."""
+
+    audio_days = serializers.IntegerField(allow_null=True)
+    transcript_days = serializers.IntegerField(allow_null=True)
+    payload_days = serializers.IntegerField(allow_null=True)
+    erased = serializers.ListField(
+        child=serializers.ChoiceField(choices=[c.name.lower() for c in Content])
+    )
+
+
+class JobOutput(SharedFields):
+    """A job as customers see it."""
+
+    id = serializers.UUIDField()
+    object = serializers.SerializerMethodField()
+    status = serializers.ChoiceField(choices=JobStatus.choices)
+    mode = serializers.CharField()
+    batch_id = serializers.UUIDField(allow_null=True)
+    custom_id = serializers.SerializerMethodField()
+    priority = serializers.SerializerMethodField()
+    audio = serializers.SerializerMethodField()
+    options = serializers.JSONField()
+    metadata = serializers.JSONField()
+    duration_seconds = serializers.FloatField(allow_null=True)
+    attempt = serializers.IntegerField()
+    max_attempts = serializers.IntegerField()
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    next_attempt_at = serializers.SerializerMethodField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+    erased_at = serializers.DateTimeField(allow_null=True)
+    retention = serializers.SerializerMethodField()
+    retry_of = serializers.UUIDField(source="retry_of_id", allow_null=True)
+    region = serializers.CharField(source="region_id", allow_null=True)
+    error = serializers.SerializerMethodField()
+    warnings = serializers.JSONField()
+    result_url = serializers.SerializerMethodField()
+    route = serializers.SerializerMethodField()
+
+    def get_object(self, _job: Job) -> str:
+        """Return the kind of thing this is."""
+        return "job"
+
+    @extend_schema_field(serializers.CharField(allow_null=True))
+    def get_custom_id(self, job: Job) -> str | None:
+        """Return what its batch calls it."""
+        return job.custom_id or None
+
+    @extend_schema_field({"type": "string", "enum": PRIORITIES})
+    def get_priority(self, job: Job) -> str:
+        """Return the priority's name."""
+        return Priority(job.priority).name.lower()
+
+    @extend_schema_field(JSON_OBJECT)
+    def get_audio(self, job: Job) -> dict[str, Any]:
+        """Return where the audio is from; a query string is a secret and stays."""
+        if job.erased_at:
+            return {}
+        if job.mode == Mode.LIVE:
+            return {"stream": True}
+        if job.audio_url:
+            return {"url": without_query(job.audio_url)}
+        if not (job.upload or job.filename):
+            return {}
+        return {"filename": job.filename, "size_bytes": job.size_bytes}
+
+    @extend_schema_field(serializers.DateTimeField(allow_null=True))
+    def get_next_attempt_at(self, job: Job) -> str | None:
+        """Return when a waiting job is tried again."""
+        if job.status != JobStatus.QUEUED or job.ready or job.run_at is None:
+            return None
+        return serializers.DateTimeField().to_representation(job.run_at)
+
+    @extend_schema_field(ErrorOutput(allow_null=True))
+    def get_error(self, job: Job) -> dict[str, str] | None:
+        """Return why it failed."""
+        if not job.error_code:
+            return None
+        return {"code": job.error_code, "detail": job.error_detail}
+
+    @extend_schema_field(RouteOutput(allow_null=True))
+    def get_route(self, job: Job) -> dict[str, Any] | None:
+        """Return why it ran the way it did, and where, if it had a choice."""
+        return {**job.route, "region": job.region_id} if job.route else None
+
+    @extend_schema_field(RetentionOutput)
+    def get_retention(self, job: Job) -> dict[str, Any]:
+        """Return how long it asked to be kept, and what of it is gone."""
+        days = {c.setting: job.retention.get(c.setting) for c in Content}
+        erased = [c.name.lower() for c in Content if job.has_erased(c)]
+        return {**days, "erased": erased}
+
+    def get_result_url(self, job: Job) -> str | None:
+        """Return where the transcript is, once there is one."""
+        if job.status != JobStatus.COMPLETED or job.erased_at:
+            return None
+        if job.has_erased(Content.TRANSCRIPT):
+            return None
+        return f"{settings.BASE_URL}/v1/transcripts/{job.pk}"
+
+
+class StandingOutput(serializers.Serializer[Standing]):
+    """Where a waiting job stands in its tenant's queue; 1 is next.
+
+    ``eta_seconds`` is measured on recent work, and null where there is none.
+    """
+
+    position = serializers.IntegerField()
+    is_capped = serializers.BooleanField()
+    audio_seconds_ahead = serializers.FloatField()
+    eta_seconds = serializers.FloatField(allow_null=True)
+
+
+class JobDetailOutput(JobOutput):
+    """One job, and where it stands while it waits for its turn."""
+
+    queue = StandingOutput(allow_null=True)
+
+
+def show_detail(job: Job, standing: Standing | None) -> dict[str, Any]:
+    """Return a job as ``JobDetailOutput`` says."""
+    queue = StandingOutput(standing).data if standing else None
+    return {**JobOutput(job).data, "queue": queue}
+
+
+class JobPage(serializers.Serializer[Any]):
+    """One page of a tenant's jobs, newest first."""
+
+    data = JobOutput(many=True)  # type: ignore[assignment]  # a field of that name
+    has_more = serializers.BooleanField()
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+class ErasureOutput(serializers.Serializer[Any]):
+    """The receipt of an erasure: how many of each kind are gone for good."""
+
+    job_id = serializers.UUIDField(source="job.pk")
+    object = serializers.SerializerMethodField()
+    erased_at = serializers.DateTimeField()
+    erased = serializers.DictField(child=serializers.IntegerField())
+
+    def get_object(self, _receipt: Any) -> str:
+        """Return the kind of thing this is."""
+        return "erasure"
+
+
+class AttemptOutput(serializers.ModelSerializer[Attempt]):
+    """One upstream call, as the ledger has it."""
+
+    region = serializers.CharField(source="region_id")
+
+    class Meta:
+        model = Attempt
+        fields = [
+            "id",
+            "outcome",
+            "region",
+            "request_id",
+            "trace_id",
+            "status_code",
+            "error_code",
+            "audio_seconds",
+            "cost_estimate",
+            "started_at",
+            "finished_at",
+        ]
+        read_only_fields = fields
+
+
+class AttemptPage(serializers.Serializer[Any]):
+    """Every upstream call of one job, oldest first."""
+
+    data = AttemptOutput(many=True)  # type: ignore[assignment]
+
+
+def without_query(url: str) -> str:
+    """Return the URL without its query string, which may be a signature."""
+    return urlunsplit(urlsplit(url)._replace(query=""))
+
+
+def seconds_to_wait(job: Job, *, now: datetime) -> int | None:
+    """Return when to ask for the job again, or None once it is final."""
+    if job.is_final:
+        return None
+    if job.run_at and job.status == JobStatus.QUEUED:
+        return max(1, min(60, math.ceil((job.run_at - now).total_seconds())))
+    return 2
+
+
+def build_draft(asked: dict[str, Any], *, now: datetime) -> JobDraft:
+    """Return the draft of checked fields; deadlines count from ``now``."""
+    return JobDraft(
+        audio_url=asked.get("audio_url", ""),
+        options=asked.get("options", {}),
+        metadata=asked.get("metadata", {}),
+        callback_url=asked.get("callback_url", ""),
+        priority=Priority[asked.get("priority", "normal").upper()],
+        allowed_regions=asked.get("allowed_regions", []),
+        max_attempts=asked.get("max_attempts"),
+        expires_at=read_expiry(asked, now=now),
+        retention=dict(asked.get("retention", {})),
+        custom_id=asked.get("custom_id", ""),
+    )
+
+
+def read_expiry(asked: dict[str, Any], *, now: datetime) -> datetime | None:
+    """Return the deadline that is asked for; InvalidRequest for one out of range."""
+    expires_at: datetime | None = asked.get("expires_at")
+    if seconds := asked.get("expires_in_seconds"):
+        expires_at = now + timedelta(seconds=seconds)
+    latest = now + timedelta(seconds=MAX_EXPIRY_SECONDS)
+    if expires_at and not now < expires_at <= latest:
+        message = "A deadline is in the future, within 30 days."
+        _refuse(message, "expires_at", "field_invalid")
+    return expires_at
+
+
+def _object(data: Any, name: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        _refuse("This must be a JSON object.", name, "field_invalid")
+    return data
+
+
+def _refuse_metadata(message: str, *key: str) -> NoReturn:
+    pointer = pointer_to("metadata", *key)
+    raise InvalidRequest(message, code="metadata_invalid", pointer=pointer)
+
+
+def _refuse(message: str, name: str, code: str) -> NoReturn:
+    raise InvalidRequest(message, code=code, pointer=pointer_to(name))

@@ -1,0 +1,210 @@
+"""The jobs API: submit, look, list, cancel, retry. Each view calls one service."""
+
+from dataclasses import replace
+from uuid import UUID
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from jobs import queries, services
+from jobs.accounts import audit
+from jobs.api import submission as api_submission
+from jobs.api.jobs import openapi as job_openapi
+from jobs.api.jobs import serializers
+from jobs.api.jobs.filters import PARAMETERS, ListQuery
+from jobs.api.keys import serializers as key_serializers
+from jobs.concurrency import upload_lock
+from jobs.models import Job
+from jobs.rest import etags, preferences
+from jobs.rest.idempotency import Answer
+from jobs.rest.pagination import respond_page
+from jobs.rest.parsers import StrictJSONParser, StrictMultiPartParser
+from jobs.rest.preferences import Preferences
+from jobs.rest.views import (
+    ApiView,
+    caller_of,
+    check_no_body,
+    is_upload,
+    key_of,
+    respond,
+    tenant_of,
+)
+from jobs.retention import erasure
+from jobs.scheduling import long_poll, queue_position
+
+SCOPES = {"GET": "jobs:read", "POST": "jobs:write", "DELETE": "jobs:write"}
+
+
+class JobList(ApiView):
+    """A tenant's jobs."""
+
+    required_scopes = SCOPES
+    query_parameters = {"GET": PARAMETERS}
+    parser_classes = (StrictJSONParser, StrictMultiPartParser)
+
+    @extend_schema(**job_openapi.SUBMIT)
+    def post(self, request: Request) -> Response:
+        """Submit a job: by URL as JSON, or with its file as multipart/form-data."""
+        now = timezone.now()
+        # Headers first: what they cost to read is not paid with a job each time.
+        caller, preferred = caller_of(request), _read_preferences(request)
+        with upload_lock.keep_repeats_out(
+            tenant=caller.tenant,
+            route="submit",
+            key=caller.key,
+            is_upload=is_upload(request),
+        ):
+            asked = serializers.JobInput(data=request.data)
+            asked.is_valid(raise_exception=True)
+            answer, replayed = api_submission.accept_job(
+                caller=caller,
+                submission=asked.submission(now=now),
+                answer=accepted,
+                now=now,
+            )
+        return _respond_when_preferred(
+            request, answer, preferred=preferred, replayed=replayed
+        )
+
+    @extend_schema(**job_openapi.LIST)
+    def get(self, request: Request) -> Response:
+        """List jobs, newest first."""
+        tenant = tenant_of(request)
+        query = ListQuery.parse(request.query_params, owner=tenant.pk)
+        jobs = queries.find_jobs(tenant=tenant, wanted=query.wanted)
+        return respond_page(request, jobs, query.page, serializers.JobOutput)
+
+
+class JobDetail(ApiView):
+    """One job."""
+
+    required_scopes = SCOPES
+
+    @extend_schema(**job_openapi.DETAIL)
+    def get(self, request: Request, job_id: UUID) -> Response:
+        """Show a job; ``Retry-After`` says when to look again."""
+        now = timezone.now()
+        job = queries.get_job(tenant=tenant_of(request), job_id=job_id)
+        wait = serializers.seconds_to_wait(job, now=now)
+        headers = {"Retry-After": str(wait)} if wait else {}
+        standing = queue_position.find_standing(job, now=now)
+        shown = serializers.show_detail(job, standing)
+        # The time it may take is measured anew each time, and is no news.
+        position = standing.position if standing else None
+        headers["ETag"] = etags.build_tag({**shown, "queue": position})
+        return Response(shown, headers=headers)
+
+    @extend_schema(**job_openapi.ERASE)
+    def delete(self, request: Request, job_id: UUID) -> Response:
+        """Erase what a final job holds; the answer is the receipt, also the next time.
+
+        Audio, transcript, Deepgram's document, webhook bodies and answers, stored
+        answers and what you called it are gone; what it cost and when stays.
+        """
+        check_no_body(request)
+        receipt = erasure.erase_job(
+            job=queries.get_job(tenant=tenant_of(request), job_id=job_id),
+            actor=audit.actor_of(key_of(request)),
+            now=timezone.now(),
+        )
+        return Response(serializers.ErasureOutput(receipt).data)
+
+
+class JobAttempts(ApiView):
+    """The upstream calls of one job."""
+
+    required_scopes = SCOPES
+
+    @extend_schema(**job_openapi.ATTEMPTS)
+    def get(self, request: Request, job_id: UUID) -> Response:
+        """List a job's attempts, oldest first."""
+        job = queries.get_job(tenant=tenant_of(request), job_id=job_id)
+        page = {"data": queries.list_attempts(job)}
+        return Response(serializers.AttemptPage(page).data)
+
+
+class JobCancel(ApiView):
+    """The end of a job that is not wanted any more."""
+
+    required_scopes = SCOPES
+
+    @extend_schema(**job_openapi.CANCEL)
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Cancel a job; a call under way is let go and its result dropped.
+
+        A live session ends within two seconds, and leaves no transcript.
+        """
+        check_no_body(request)
+        job = queries.get_job(tenant=tenant_of(request), job_id=job_id)
+        canceled = services.cancel_job(
+            job=job, now=timezone.now(), actor=audit.actor_of(key_of(request))
+        )
+        return Response(serializers.JobOutput(canceled).data)
+
+
+class JobRetry(ApiView):
+    """Another go for a job that has ended."""
+
+    required_scopes = SCOPES
+
+    @extend_schema(**job_openapi.RETRY)
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Submit a final job again, as a new job that names it in ``retry_of``.
+
+        Not a live session, whose audio is not kept.
+        """
+        check_no_body(request)
+        caller = caller_of(request)
+        job = queries.get_job(tenant=caller.tenant, job_id=job_id)
+        answer, replayed = api_submission.retry_job(
+            caller=caller, job=job, answer=accepted, now=timezone.now()
+        )
+        return respond(answer, replayed=replayed)
+
+
+class Me(ApiView):
+    """Whoever asks."""
+
+    @extend_schema(**job_openapi.ME)
+    def get(self, request: Request) -> Response:
+        """Show whose key this is and what it may do."""
+        me = {"tenant": tenant_of(request), "api_key": key_of(request)}
+        return Response(key_serializers.MeOutput(me).data)
+
+
+def accepted(job: Job) -> Answer:
+    """Return the 202 that a new job is answered with."""
+    return Answer(
+        status_code=status.HTTP_202_ACCEPTED,
+        body=serializers.JobOutput(job).data,
+        location=f"/v1/jobs/{job.pk}",
+    )
+
+
+def _read_preferences(request: Request) -> Preferences:
+    return Preferences.parse(request.headers.get(preferences.HEADER, ""))
+
+
+def _respond_when_preferred(
+    request: Request, answer: Answer, *, preferred: Preferences, replayed: bool
+) -> Response:
+    """Answer with the finished job if the caller waits for it and it ends in time."""
+    seconds, job_id = preferred.wait_seconds, UUID(answer.body["id"])
+    tenant = tenant_of(request)
+    if seconds and long_poll.wait_for_end(job_id, tenant_id=tenant.pk, seconds=seconds):
+        job = queries.get_job(tenant=tenant, job_id=job_id)
+        response = respond(finished(job), replayed=replayed, retry_after=0)
+        response.headers[preferences.APPLIED] = f"wait={seconds}"
+        return response
+    response = respond(answer, replayed=replayed)
+    if preferred.respond_async:
+        response.headers[preferences.APPLIED] = "respond-async"
+    return response
+
+
+def finished(job: Job) -> Answer:
+    """Return the 201 of a job that ended while its caller waited."""
+    return replace(accepted(job), status_code=status.HTTP_201_CREATED)

@@ -1,0 +1,1 @@
+"""/v1/usage: what a tenant has used and what its quotas leave."""

@@ -1,0 +1,73 @@
+"""Shapes of the usage API."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from jobs.quotas.usage import GROUPS, Usage
+
+
+class UsageTotals(serializers.Serializer[Any]):
+    """Sums over calls; what nobody knows the end of is among ``calls``, and apart."""
+
+    jobs = serializers.IntegerField()
+    calls = serializers.IntegerField()
+    failed_calls = serializers.IntegerField()
+    unknown_calls = serializers.IntegerField()
+    audio_seconds = serializers.FloatField()
+    cost_estimate = serializers.DecimalField(
+        max_digits=None, decimal_places=6, allow_null=True
+    )
+
+
+class UsageRow(UsageTotals):
+    """The sums of one group; only what was grouped by is there to name it."""
+
+    day = serializers.DateField(required=False)
+    model = serializers.CharField(required=False)
+    region = serializers.CharField(required=False)
+    key = serializers.CharField(required=False, allow_null=True)
+    batch = serializers.UUIDField(required=False, allow_null=True)
+
+    def to_representation(self, row: Any) -> dict[str, Any]:
+        """Leave out what the report is not grouped by; DRF would say null."""
+        shown = super().to_representation(row)
+        return {name: value for name, value in shown.items() if name in row}
+
+
+class UsageOutput(serializers.Serializer[Usage]):
+    """A usage report."""
+
+    object = serializers.SerializerMethodField()
+    group_by = serializers.ListField(child=serializers.ChoiceField(list(GROUPS)))
+    data = UsageRow(many=True, source="rows")  # type: ignore[assignment]
+    totals = UsageTotals()
+
+    def get_fields(self) -> dict[str, Any]:
+        """Add the two days, whose names Python does not take for attributes."""
+        return {
+            "from": serializers.DateField(source="since"),
+            "to": serializers.DateField(source="until"),
+            **super().get_fields(),
+        }
+
+    def get_object(self, _usage: Usage) -> str:
+        """Return the kind of thing this is."""
+        return "usage"
+
+
+class QuotaOutput(serializers.Serializer[Any]):
+    """One quota of the tenant; without a limit, nothing of it is counted."""
+
+    name = serializers.CharField()
+    limit = serializers.IntegerField(allow_null=True)
+    used = serializers.FloatField(allow_null=True)
+    reserved = serializers.FloatField(allow_null=True)
+    remaining = serializers.FloatField(allow_null=True)
+    resets_at = serializers.DateTimeField(allow_null=True)
+
+
+class QuotaPage(serializers.Serializer[Any]):
+    """All quotas there are."""
+
+    data = QuotaOutput(many=True)  # type: ignore[assignment]  # a field of that name

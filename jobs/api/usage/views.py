@@ -1,0 +1,66 @@
+"""The usage API: what was used, and what quotas leave. Each view calls one service."""
+
+from datetime import UTC
+from typing import Any
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from jobs.api.usage import openapi as usage_schema
+from jobs.api.usage.csv_report import format_csv
+from jobs.api.usage.query import PARAMETERS, parse_usage_query
+from jobs.api.usage.serializers import QuotaPage, UsageOutput
+from jobs.quotas import counters as quota_counts
+from jobs.quotas import usage
+from jobs.rest.negotiation import FormatNegotiation
+from jobs.rest.views import ApiView, tenant_of
+
+SCOPES = {"GET": "usage:read"}
+
+
+class CsvRenderer(BaseRenderer):
+    """Rows for a spreadsheet."""
+
+    media_type = usage_schema.CSV
+    format = "csv"
+
+    def render(self, data: Any, *_context: Any, **_more: Any) -> bytes:
+        """Encode the text."""
+        return str(data).encode()
+
+
+class UsageReport(ApiView):
+    """What a tenant has used."""
+
+    required_scopes = SCOPES
+    query_parameters = {"GET": PARAMETERS}
+    content_negotiation_class = FormatNegotiation
+    renderer_classes = (JSONRenderer, CsvRenderer)
+
+    @extend_schema(**usage_schema.REPORT)
+    def get(self, request: Request) -> Response:
+        """Sum up the upstream calls of some days, grouped; as JSON or CSV."""
+        today = timezone.now().astimezone(UTC).date()
+        query = parse_usage_query(request.query_params, today=today)
+        found = usage.find_usage(tenant=tenant_of(request), query=query)
+        if request.accepted_renderer.format == CsvRenderer.format:
+            columns = [*query.group_by, *usage.MEASURES]
+            name = f"usage-{query.since}-{query.until}.csv"
+            disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+            return Response(format_csv(columns, found.rows), headers=disposition)
+        return Response(UsageOutput(found).data)
+
+
+class Quotas(ApiView):
+    """What a tenant may still do."""
+
+    required_scopes = SCOPES
+
+    @extend_schema(**usage_schema.QUOTAS)
+    def get(self, request: Request) -> Response:
+        """List the quotas: what is used, what is reserved, what is left."""
+        found = quota_counts.read_quotas(tenant=tenant_of(request), now=timezone.now())
+        return Response(QuotaPage({"data": found}).data)

@@ -1,0 +1,1 @@
+"""Uploaded audio: receive it, probe its duration, read it back."""

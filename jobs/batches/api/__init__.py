@@ -1,0 +1,1 @@
+"""/v1/batches: submit, check, read and control batches."""

@@ -1,0 +1,171 @@
+"""What can be done with a batch: pause, resume, cancel, priority, again; check one."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from jobs.accounts import audit
+from jobs.api.examples import BATCH, BATCH_RETRY, CANCELING, PAUSED, examples
+from jobs.api.jobs import openapi as job_openapi
+from jobs.api.jobs.serializers import PRIORITIES, BoundedListField, StrictSerializer
+from jobs.batches import actions as batch_actions
+from jobs.batches import records, retry
+from jobs.batches.api.serializers import BatchOutput
+from jobs.batches.api.views import SCOPES, accepted
+from jobs.models import Batch, Priority
+from jobs.rest.views import (
+    ApiView,
+    caller_of,
+    check_no_body,
+    key_of,
+    respond,
+    tenant_of,
+)
+from jobs.scheduling import dispatch
+
+_ANSWERS: Any = {
+    (200, "application/json"): BatchOutput,
+    **job_openapi.problems(404, 409),
+}
+
+
+class BatchPriorityInput(StrictSerializer):
+    """The priority that all waiting jobs of a batch are to have."""
+
+    priority = serializers.ChoiceField(choices=PRIORITIES)
+
+
+class BatchRetryInput(StrictSerializer):
+    """Which of its jobs are to run again; those that failed, unless it is said."""
+
+    statuses = BoundedListField(
+        child=serializers.ChoiceField(choices=retry.RETRIABLE),
+        required=False,
+        min_length=1,
+        max_length=len(retry.RETRIABLE),
+    )
+
+
+class BatchPause(ApiView):
+    """A batch of which nothing more is to begin."""
+
+    required_scopes = SCOPES
+
+    @extend_schema(
+        operation_id="pause_batch",
+        request=None,
+        responses=_ANSWERS,
+        examples=examples(answers={200: PAUSED}),
+    )
+    def post(self, request: Request, batch_id: UUID) -> Response:
+        """Start no more jobs of a batch; those that run end."""
+        return _steer(request, batch_id, batch_actions.pause)
+
+
+class BatchResume(ApiView):
+    """A batch that is to go on."""
+
+    required_scopes = SCOPES
+
+    @extend_schema(
+        operation_id="resume_batch",
+        request=None,
+        responses=_ANSWERS,
+        examples=examples(answers={200: BATCH}),
+    )
+    def post(self, request: Request, batch_id: UUID) -> Response:
+        """Let a paused batch go on."""
+        return _steer(request, batch_id, batch_actions.resume)
+
+
+class BatchCancel(ApiView):
+    """The end of a batch that is not wanted any more."""
+
+    required_scopes = SCOPES
+
+    @extend_schema(
+        operation_id="cancel_batch",
+        request=None,
+        responses=_ANSWERS,
+        examples=examples(answers={200: CANCELING}),
+    )
+    def post(self, request: Request, batch_id: UUID) -> Response:
+        """Cancel what is left of a batch; calls under way are let go.
+
+        What has ended stays. The jobs follow within seconds, a thousand at a time.
+        """
+        return _steer(request, batch_id, batch_actions.cancel)
+
+
+class BatchPriority(ApiView):
+    """A batch that is to wait longer, or less long."""
+
+    required_scopes = SCOPES
+
+    @extend_schema(
+        operation_id="reprioritize_batch",
+        request=BatchPriorityInput,
+        responses=_ANSWERS,
+        examples=examples(sent={"priority": "low"}, answers={200: BATCH}),
+    )
+    def post(self, request: Request, batch_id: UUID) -> Response:
+        """Give all waiting jobs of a batch another priority."""
+        asked = BatchPriorityInput(data=request.data)
+        batch = records.get_batch(tenant=tenant_of(request), batch_id=batch_id)
+        asked.is_valid(raise_exception=True)
+        steered = batch_actions.reprioritize(
+            batch=batch,
+            priority=Priority[asked.validated_data["priority"].upper()],
+            actor=audit.actor_of(key_of(request)),
+            now=timezone.now(),
+        )
+        dispatch.wake()
+        return Response(BatchOutput(steered).data)
+
+
+class BatchRetry(ApiView):
+    """Another go for what did not come out."""
+
+    required_scopes = SCOPES
+
+    @extend_schema(
+        operation_id="retry_batch",
+        request=BatchRetryInput,
+        responses={
+            (202, "application/json"): BatchOutput,
+            **job_openapi.problems(404, 409, 410, 422),
+        },
+        parameters=[job_openapi.IDEMPOTENCY_PARAMETER, *job_openapi.ACCEPTED_HEADERS],
+        examples=examples(sent={"statuses": ["failed"]}, answers={202: BATCH_RETRY}),
+    )
+    def post(self, request: Request, batch_id: UUID) -> Response:
+        """Run the failed jobs of a batch again, as a batch that names it."""
+        caller = caller_of(request)
+        asked = BatchRetryInput(data=request.data)
+        batch = records.get_batch(tenant=caller.tenant, batch_id=batch_id)
+        asked.is_valid(raise_exception=True)
+        statuses = set(asked.validated_data.get("statuses", ["failed"]))
+        answer, replayed = retry.accept_retry(
+            caller=caller,
+            again=retry.Again(batch=batch, statuses=statuses),
+            answer=accepted,
+            now=timezone.now(),
+        )
+        return respond(answer, replayed=replayed)
+
+
+def _steer(request: Request, batch_id: UUID, steer: Callable[..., Batch]) -> Response:
+    check_no_body(request)
+    batch = steer(
+        batch=records.get_batch(tenant=tenant_of(request), batch_id=batch_id),
+        actor=audit.actor_of(key_of(request)),
+        now=timezone.now(),
+    )
+    dispatch.wake()
+    return Response(BatchOutput(batch).data)

@@ -1,0 +1,215 @@
+"""Shapes of the batches API: what comes in, and what a batch looks like outside."""
+
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from jobs.api.jobs.serializers import (
+    MAX_EXPIRY_SECONDS,
+    BoundedListField,
+    JobInput,
+    MetadataField,
+    StrictSerializer,
+    WholeNumberField,
+    read_expiry,
+)
+from jobs.api.submission import Caller
+from jobs.batches import item_file, records
+from jobs.batches import statistics as batch_statistics
+from jobs.batches.item_input import BatchItemInput
+from jobs.batches.items import ItemRules
+from jobs.batches.records import BatchDraft
+from jobs.batches.submission import BatchSubmission
+from jobs.errors import InvalidRequest, ManyFaults
+from jobs.models import Batch
+from jobs.rest import idempotency
+from jobs.rest.field_errors import faults_of
+from jobs.strict_json import pointer_to
+
+MAX_ITEMS = 1000
+
+
+class BatchSettingsInput(StrictSerializer):
+    """What is said of a batch as a whole, however its items come.
+
+    What ``defaults`` says holds unless an item does; options and metadata are laid over
+    each other name by name.
+    """
+
+    defaults = serializers.DictField(required=False)
+    metadata = MetadataField(required=False)
+    callback_url = serializers.CharField(
+        required=False, trim_whitespace=False, max_length=2048
+    )
+    expires_at = serializers.DateTimeField(required=False)
+    expires_in_seconds = WholeNumberField(
+        required=False, min_value=1, max_value=MAX_EXPIRY_SECONDS
+    )
+    on_error = serializers.ChoiceField(
+        choices=["reject", "skip"],
+        required=False,
+        help_text="`reject`: one bad item, and nothing is made. `skip`: they are left"
+        " out and listed.",
+    )
+
+    def validate_defaults(self, defaults: dict[str, Any]) -> dict[str, Any]:
+        """Refuse defaults that would make every item wrong."""
+        for name in ("audio_url", "custom_id"):
+            if name in defaults:
+                raise InvalidRequest(
+                    f"Each item has {name} of its own.",
+                    code="field_unknown",
+                    pointer=pointer_to("defaults", name),
+                )
+        try:
+            read = BatchItemInput(data=defaults, partial=True)
+            read.is_valid(raise_exception=True)
+        except (InvalidRequest, serializers.ValidationError) as error:
+            raise ManyFaults(faults_of(error, "defaults")) from None
+        return defaults
+
+    def validate_callback_url(self, url: str) -> str:
+        """Refuse a URL that we must not be sent to."""
+        return JobInput().validate_callback_url(url)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Check what fields say together."""
+        if "expires_at" in attrs and "expires_in_seconds" in attrs:
+            raise InvalidRequest(
+                "Give either expires_at or expires_in_seconds.",
+                code="field_conflict",
+                pointer="/expires_at",
+            )
+        return attrs
+
+    def rules(self, *, caller: Caller, now: datetime) -> ItemRules:
+        """Return what holds for each item; InvalidRequest for a deadline past."""
+        return ItemRules(
+            tenant=caller.tenant,
+            api_key=caller.api_key,
+            defaults=self.validated_data.get("defaults", {}),
+            expires_at=read_expiry(self.validated_data, now=now),
+            now=now,
+        )
+
+    @property
+    def skips_bad_items(self) -> bool:
+        """Whether those that are wrong are left out, and the others run."""
+        return bool(self.validated_data.get("on_error") == "skip")
+
+    def batch(self, rules: ItemRules) -> Batch:
+        """Return the batch that is asked for, not yet written and without its jobs."""
+        return records.build_batch(
+            tenant=rules.tenant,
+            api_key=rules.api_key,
+            draft=BatchDraft(
+                metadata=self.validated_data.get("metadata", {}),
+                callback_url=self.validated_data.get("callback_url", ""),
+                expires_at=rules.expires_at,
+            ),
+            now=rules.now,
+        )
+
+
+@extend_schema_field({"type": "object", "additionalProperties": {}})
+class ItemField(serializers.JSONField):
+    """An item as it came: what is wrong with it is told with the others' faults."""
+
+
+class BatchInput(BatchSettingsInput):
+    """Up to a thousand jobs at once."""
+
+    items = BoundedListField(child=ItemField(), min_length=1, max_length=MAX_ITEMS)
+
+    def submission(self, *, caller: Caller, now: datetime) -> BatchSubmission:
+        """Return the checked request; its items are not looked at yet."""
+        rules = self.rules(caller=caller, now=now)
+        return BatchSubmission(
+            batch=self.batch(rules),
+            rules=rules,
+            skips_bad_items=self.skips_bad_items,
+            digest=idempotency.digest_of(self.initial_data),
+            check=partial(item_file.check_list, self.validated_data["items"], rules),
+        )
+
+
+class BatchCountsOutput(serializers.Serializer[Any]):
+    """How many jobs a batch has, and how they ended so far."""
+
+    total = serializers.IntegerField()
+    open = serializers.IntegerField()
+    completed = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    canceled = serializers.IntegerField()
+    expired = serializers.IntegerField()
+
+
+class BatchOutput(serializers.Serializer[Batch]):
+    """A batch as customers see it."""
+
+    id = serializers.UUIDField()
+    object = serializers.SerializerMethodField()
+    status = serializers.SerializerMethodField()
+    counts = serializers.SerializerMethodField()
+    percent = serializers.SerializerMethodField()
+    skipped = serializers.IntegerField()
+    audio_seconds_done = serializers.SerializerMethodField()
+    audio_seconds_ahead = serializers.SerializerMethodField()
+    cost_estimate = serializers.DecimalField(max_digits=14, decimal_places=6)
+    eta_seconds = serializers.SerializerMethodField()
+    metadata = serializers.JSONField()
+    retry_of = serializers.UUIDField(source="retry_of_id", allow_null=True)
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    erased_at = serializers.DateTimeField(allow_null=True)
+    jobs_url = serializers.SerializerMethodField()
+
+    def get_object(self, _batch: Batch) -> str:
+        """Return the kind of thing this is."""
+        return "batch"
+
+    @extend_schema_field({"type": "string", "enum": list(batch_statistics.Status)})
+    def get_status(self, batch: Batch) -> str:
+        """Return what it does, or that all its jobs have ended."""
+        return batch_statistics.status_of(batch)
+
+    def get_percent(self, batch: Batch) -> int:
+        """Return how many in a hundred of its jobs have ended."""
+        return batch_statistics.percent_of(batch)
+
+    def get_audio_seconds_done(self, batch: Batch) -> float:
+        """Return how much audio was transcribed."""
+        return round(batch.audio_seconds, 3)
+
+    @extend_schema_field(serializers.FloatField(allow_null=True))
+    def get_audio_seconds_ahead(self, batch: Batch) -> float | None:
+        """Return how much audio is left, by the length of what is done."""
+        return batch_statistics.audio_seconds_ahead(batch)
+
+    @extend_schema_field(serializers.FloatField(allow_null=True))
+    def get_eta_seconds(self, batch: Batch) -> float | None:
+        """Return in how many seconds it may be done; null where nobody knows."""
+        now: datetime = self.context.get("now") or batch.created_at
+        return batch_statistics.eta_seconds(batch, now=now)
+
+    @extend_schema_field(BatchCountsOutput)
+    def get_counts(self, batch: Batch) -> dict[str, int]:
+        """Return its counters."""
+        return batch_statistics.counts_of(batch)
+
+    def get_jobs_url(self, batch: Batch) -> str:
+        """Return where its jobs are listed."""
+        return f"{settings.BASE_URL}/v1/jobs?batch_id={batch.pk}"
+
+
+class BatchPage(serializers.Serializer[Any]):
+    """One page of a tenant's batches, newest first."""
+
+    data = BatchOutput(many=True)  # type: ignore[assignment]  # a field of that name
+    has_more = serializers.BooleanField()
+    next_cursor = serializers.CharField(allow_null=True)

@@ -1,0 +1,137 @@
+"""The batches API: submit many jobs at once, look, list."""
+
+from uuid import UUID
+
+from django.conf import settings
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from jobs.api.examples import (
+    BATCH,
+    BATCH_SUBMISSION,
+    MANIFEST_FORM,
+    MANIFESTS,
+    MOVING_BATCH,
+    examples,
+    page_of,
+)
+from jobs.api.jobs import openapi as job_openapi
+from jobs.batches import records
+from jobs.batches import submission as batch_submission
+from jobs.batches.api import requests
+from jobs.batches.api.requests import ManifestInput
+from jobs.batches.api.serializers import BatchInput, BatchOutput, BatchPage
+from jobs.batches.manifests import upload as manifest_upload
+from jobs.batches.manifests.upload import MANIFEST_PARSERS, ManifestFormParser
+from jobs.concurrency import upload_lock
+from jobs.models import Batch
+from jobs.rest import etags, pagination
+from jobs.rest.idempotency import Answer
+from jobs.rest.pagination import PageQuery, respond_page
+from jobs.rest.parsers import StrictJSONParser
+from jobs.rest.views import ApiView, caller_of, respond, tenant_of
+
+SCOPES = {"GET": "jobs:read", "POST": "jobs:write"}
+
+
+class BatchList(ApiView):
+    """A tenant's batches."""
+
+    required_scopes = SCOPES
+    query_parameters = {
+        "GET": pagination.PARAMETERS,
+        "POST": requests.PARAMETERS,
+    }
+    parser_classes = (StrictJSONParser, ManifestFormParser, *MANIFEST_PARSERS)
+    raw_types = manifest_upload.KINDS
+    raw_max_bytes = settings.MANIFEST_MAX_BYTES
+
+    @extend_schema(
+        operation_id="submit_batch",
+        request={
+            "application/json": BatchInput,
+            "multipart/form-data": ManifestInput,
+            **dict.fromkeys(manifest_upload.KINDS, OpenApiTypes.BINARY),
+        },
+        responses={
+            (202, "application/json"): BatchOutput,
+            **job_openapi.problems(410, 413, 415, 422),
+        },
+        parameters=[
+            job_openapi.IDEMPOTENCY_PARAMETER,
+            *job_openapi.ACCEPTED_HEADERS,
+            *requests.QUERY,
+        ],
+        examples=examples(
+            sent=BATCH_SUBMISSION,
+            form=MANIFEST_FORM,
+            raw=MANIFESTS,
+            answers={202: BATCH},
+        ),
+    )
+    def post(self, request: Request) -> Response:
+        """Submit a thousand jobs as JSON, or a hundred thousand lines of a manifest.
+
+        All of them or none if one is wrong; `on_error=skip` leaves out those that are.
+        """
+        now = timezone.now()
+        caller = caller_of(request)
+        with (
+            upload_lock.keep_repeats_out(
+                tenant=caller.tenant,
+                route=batch_submission.ROUTE,
+                key=caller.key,
+                is_upload=requests.is_manifest(request),
+            ),
+            requests.reading(request, caller=caller, now=now) as submission,
+        ):
+            answer, replayed = batch_submission.accept_batch(
+                caller=caller, submission=submission, answer=accepted
+            )
+        return respond(answer, replayed=replayed)
+
+    @extend_schema(
+        operation_id="list_batches",
+        responses={(200, "application/json"): BatchPage, **job_openapi.problems()},
+        parameters=job_openapi.PAGE_PARAMETERS,
+        examples=examples(answers={200: page_of(BATCH)}),
+    )
+    def get(self, request: Request) -> Response:
+        """List batches, newest first."""
+        tenant = tenant_of(request)
+        page = PageQuery.parse(request.query_params, owner=tenant.pk, of="batches")
+        rows = records.find_batches(tenant=tenant)
+        return respond_page(request, rows, page, BatchOutput)
+
+
+class BatchDetail(ApiView):
+    """One batch."""
+
+    required_scopes = SCOPES
+
+    @extend_schema(
+        operation_id="get_batch",
+        responses={(200, "application/json"): BatchOutput, **job_openapi.problems(404)},
+        examples=examples(answers={200: MOVING_BATCH}),
+    )
+    def get(self, request: Request, batch_id: UUID) -> Response:
+        """Show a batch and how far it is."""
+        batch = records.get_batch(tenant=tenant_of(request), batch_id=batch_id)
+        shown = BatchOutput(batch, context={"now": timezone.now()}).data
+        headers = {} if batch.finished_at else {"Retry-After": "5"}
+        # The time it may take is measured anew each time, and is no news.
+        headers["ETag"] = etags.build_tag({**shown, "eta_seconds": None})
+        return Response(shown, headers=headers)
+
+
+def accepted(batch: Batch) -> Answer:
+    """Return the 202 that a new batch is answered with."""
+    return Answer(
+        status_code=status.HTTP_202_ACCEPTED,
+        body=BatchOutput(batch).data,
+        location=f"/v1/batches/{batch.pk}",
+    )

@@ -1,0 +1,1 @@
+"""Manifest files (JSONL or CSV, optionally gzip): upload and parse."""

@@ -1,0 +1,276 @@
+"""Read a manifest as items: JSONL, an object a line, or CSV, with a row of names.
+
+Knows nothing of what an item may say; that is ``jobs.batches.items``'.
+"""
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import chain
+from typing import IO, Any, NoReturn
+
+from jobs import options
+from jobs.batches.manifests.lines import (
+    MAX_LINES,
+    Line,
+    read_lines,
+    refuse_length,
+    refuse_work,
+)
+from jobs.errors import InvalidRequest
+from jobs.strict_json import is_storable, loads_strictly, pointer_to
+
+EXCERPT = 200
+# Of a table: the fields, the options, lists of a hundred, and sixteen of metadata.
+MAX_COLUMNS = 250
+# Of one row, however many lines it has.
+MAX_ROW_BYTES = 256 * 1024
+# Of a line of JSON, by its commas. Full lists of every option come to a third of it.
+MAX_VALUES = 3_000
+# Of the whole: a hundred thousand lines of two hundred cells.
+MAX_CELLS = 20_000_000
+# Of more than one value in a cell, as in ``eu-west-1;us-east-1``.
+SEPARATOR = ";"
+COLUMNS = (
+    *("audio_url", "custom_id", "priority", "callback_url", "allowed_regions"),
+    *("max_attempts", "expires_at", "expires_in_seconds"),
+)
+_NUMBERS = {"max_attempts", "expires_in_seconds"}
+_NESTED = ("options.", "metadata.")
+_WHOLE = re.compile(r"-?[0-9]{1,9}")
+
+
+class Kind(StrEnum):
+    """What a manifest is written in."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one line says, or what keeps it from saying anything."""
+
+    line: int
+    excerpt: bytes
+    fields: Any = None
+    error: InvalidRequest | None = None
+
+
+def read_entries(
+    file: IO[bytes], *, kind: Kind | None, max_bytes: int
+) -> Iterator[Entry]:
+    """Yield what each line says; without a kind, by how the first one begins.
+
+    Raises InvalidRequest or UploadTooLarge for what is wrong with the whole.
+    """
+    lines = read_lines(file, max_bytes=max_bytes)
+    first = next((line for line in lines if line.body.strip()), None)
+    if first is None:
+        refuse_emptiness()
+    if kind is None:
+        is_object = first.body.lstrip().startswith(b"{")
+        kind = Kind.JSONL if is_object else Kind.CSV
+    if kind is Kind.JSONL:
+        entries = _read_objects(chain([first], lines))
+    else:
+        entries = _read_table(first, lines)
+    number = 0
+    for number, entry in enumerate(entries, start=1):
+        if number > MAX_LINES:
+            refuse_length()
+        yield entry
+    if not number:
+        refuse_emptiness()
+
+
+def refuse_emptiness() -> NoReturn:
+    """Say that there is nothing to do."""
+    message = "There is no line in the manifest, or none after its header."
+    raise InvalidRequest(message, code="manifest_empty")
+
+
+def _read_objects(lines: Iterable[Line]) -> Iterator[Entry]:
+    values = 0
+    for line in lines:
+        excerpt, commas = line.body[:EXCERPT], line.body.count(b",")
+        values += commas
+        _check_total(values)
+        try:
+            _check_line(line)
+            _check_values(commas)
+            if line.body.strip():
+                yield Entry(line.number, excerpt, loads_strictly(line.body))
+        except InvalidRequest as error:
+            yield Entry(line.number, excerpt, error=error)
+
+
+def _check_total(number: int) -> None:
+    if number > MAX_CELLS:
+        refuse_work(f"The manifest has more than {MAX_CELLS:,} cells or values.")
+
+
+def _check_values(number: int) -> None:
+    if number > MAX_VALUES:
+        message = f"The line has more than {MAX_VALUES:,} values."
+        raise InvalidRequest(message, code="json_invalid")
+
+
+def _check_line(line: Line) -> None:
+    if line.is_too_long:
+        message = "The line is longer than 65,536 bytes."
+        raise InvalidRequest(message, code="line_too_long")
+    try:
+        line.body.decode()
+    except UnicodeDecodeError:
+        message = "The line is not UTF-8."
+        raise InvalidRequest(message, code="text_invalid") from None
+
+
+class _RowTooLong(InvalidRequest):
+    """A row of many lines is longer than one may be."""
+
+    code = "line_too_long"
+
+
+@dataclass(slots=True)
+class _Taken:
+    """Lines on their way to the CSV reader, and what became of them."""
+
+    lines: Iterator[Line]
+    # As they came, from where the present row begins.
+    row: list[Line] = field(default_factory=list)
+    row_bytes: int = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if self.row_bytes > MAX_ROW_BYTES:
+            raise _RowTooLong(f"The row is longer than {MAX_ROW_BYTES:,} bytes.")
+        line = next(self.lines)
+        self.row.append(line)
+        self.row_bytes += len(line.body)
+        # What cannot be decoded is refused below, with the row that it is in.
+        return line.body.decode(errors="replace") + "\n"
+
+    def begin_row(self) -> None:
+        """Forget the lines of the row before."""
+        self.row.clear()
+        self.row_bytes = 0
+
+
+def _read_table(first: Line, lines: Iterator[Line]) -> Iterator[Entry]:
+    taken = _Taken(chain([first], lines))
+    rows = csv.reader(taken, strict=True)
+    columns: list[str] | None = None
+    number = 0
+    while True:
+        taken.begin_row()
+        error, cells = None, list[str]()
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as broken:
+            message = f"This is not CSV: {broken}."
+            error = InvalidRequest(message, code="csv_invalid")
+        except _RowTooLong as too_long:
+            error = too_long
+        number += len(cells)
+        _check_total(number)
+        if columns is None:
+            columns = _check_header(cells, error)
+        elif cells or error:
+            yield _read_row(columns, cells, taken.row, error)
+
+
+def _check_header(cells: Sequence[str], error: InvalidRequest | None) -> list[str]:
+    if error:
+        raise error
+    if len(cells) > MAX_COLUMNS:
+        message = f"A manifest has at most {MAX_COLUMNS} columns."
+        raise InvalidRequest(message, code="manifest_header_invalid")
+    names = [cell.strip() for cell in cells]
+    for name in names:
+        prefix = next((each for each in _NESTED if name.startswith(each)), "")
+        is_known = name in COLUMNS or (prefix and name != prefix)
+        is_doubled = names.count(name) > 1 and prefix != "options."
+        if not is_known or is_doubled:
+            shown = f"The column '{name[:60] if is_storable(name) else '?'}'"
+            message = (
+                f"{shown} is there twice."
+                if is_known
+                else f"{shown} is none of ours; cells are separated by commas, and"
+                f" columns are {', '.join(COLUMNS)}, options.… and metadata.…"
+            )
+            raise InvalidRequest(message, code="manifest_header_invalid")
+    return names
+
+
+def _read_row(
+    columns: Sequence[str],
+    cells: Sequence[str],
+    lines: Sequence[Line],
+    error: InvalidRequest | None,
+) -> Entry:
+    number, excerpt = lines[0].number, lines[0].body[:EXCERPT]
+    try:
+        _check_row(columns, cells, lines, error)
+        return Entry(number, excerpt, _build_item(columns, cells))
+    except InvalidRequest as wrong:
+        return Entry(number, excerpt, error=wrong)
+
+
+def _check_row(
+    columns: Sequence[str],
+    cells: Sequence[str],
+    lines: Sequence[Line],
+    error: InvalidRequest | None,
+) -> None:
+    for line in lines:
+        _check_line(line)
+    if error:
+        raise error
+    if len(cells) != len(columns):
+        message = f"The row has {len(cells)} cells, the header {len(columns)}."
+        raise InvalidRequest(message, code="csv_invalid")
+
+
+def _build_item(columns: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
+    item: dict[str, Any] = {}
+    asked: dict[str, list[str]] = {}
+    for name, cell in zip(columns, cells, strict=True):
+        if not cell:
+            continue
+        if not is_storable(cell):
+            message = "Text must not hold NUL."
+            raise InvalidRequest(message, code="text_invalid", pointer=_pointer(name))
+        outer, _, inner = name.partition(".")
+        if outer == "options":
+            asked.setdefault(inner, []).append(cell)
+        elif outer == "metadata":
+            item.setdefault("metadata", {})[inner] = cell
+        else:
+            item[name] = _read_cell(name, cell)
+    if asked:
+        item["options"] = _read_options(asked)
+    return item
+
+
+def _read_options(asked: Mapping[str, list[str]]) -> dict[str, Any]:
+    return {name: options.read_text(name, values) for name, values in asked.items()}
+
+
+def _read_cell(name: str, cell: str) -> Any:
+    if name in _NUMBERS and _WHOLE.fullmatch(cell):
+        return int(cell)
+    if name == "allowed_regions":
+        return [each.strip() for each in cell.split(SEPARATOR)]
+    return cell
+
+
+def _pointer(name: str) -> str:
+    return pointer_to(*name.split(".", 1))

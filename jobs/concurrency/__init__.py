@@ -1,0 +1,1 @@
+"""Limits on threads and slots, fair between tenants, within one process."""

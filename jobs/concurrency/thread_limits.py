@@ -1,0 +1,63 @@
+"""The threads that a web process lends to whoever keeps it waiting.
+
+A WSGI server has so many threads and no more. Those who wait for a job's end share one
+gate, whichever door they came by; bodies that are slow to arrive, and those that are
+being examined, share another, and long downloads a third. What is left is for ordinary
+requests, which therefore always find a thread.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from uuid import UUID
+
+from django.conf import settings
+
+from jobs.concurrency.fair_semaphore import Gate
+from jobs.errors import ServiceUnavailable
+
+
+@contextmanager
+def lend_to_waiter(tenant_id: UUID) -> Iterator[bool]:
+    """Tell whether this thread may wait, for the tenant, while the block runs."""
+    gate = waiters()
+    is_lent = gate.enter(tenant_id)
+    try:
+        yield is_lent
+    finally:
+        if is_lent:
+            gate.leave(tenant_id)
+
+
+@contextmanager
+def lend_to_examination(tenant_id: UUID) -> Iterator[None]:
+    """Examine audio while the block runs; raise ServiceUnavailable for one too many.
+
+    Few are examined at a time, and a hostile file takes long: the others wait for it.
+    """
+    gate = arriving_bodies()
+    if not gate.enter(tenant_id):
+        message = "Too many uploads are being examined; send this again shortly."
+        raise ServiceUnavailable(message)
+    try:
+        yield
+    finally:
+        gate.leave(tenant_id)
+
+
+@cache
+def waiters() -> Gate:
+    """Return the gate of those who wait for a job to end."""
+    return Gate(settings.MAX_WAITING_REQUESTS)
+
+
+@cache
+def arriving_bodies() -> Gate:
+    """Return the gate of bodies that are still arriving."""
+    return Gate(settings.MAX_ARRIVING_BODIES)
+
+
+@cache
+def downloads() -> Gate:
+    """Return the gate of answers that are made while they are sent."""
+    return Gate(settings.MAX_DOWNLOADS)

@@ -1,0 +1,1 @@
+"""Which customer URLs the platform may connect to. Rules only, no network."""

@@ -1,0 +1,1 @@
+"""Quotas on open jobs and audio, and usage reports from the ledger."""

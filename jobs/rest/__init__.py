@@ -1,0 +1,1 @@
+"""REST toolkit for all endpoints: base view, parsers, pagination, idempotency."""

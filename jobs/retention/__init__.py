@@ -1,0 +1,1 @@
+"""Retention periods, erasure with receipts, deletion of stored objects."""

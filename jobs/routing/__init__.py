@@ -1,0 +1,1 @@
+"""Which mode (sync, async, stream) and which regions a request may use."""

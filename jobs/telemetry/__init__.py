@@ -1,0 +1,1 @@
+"""Tracing, log context and metrics of jobs."""

@@ -1,0 +1,1 @@
+"""RFC 9457 problem responses and the table of error codes."""

@@ -1,0 +1,134 @@
+"""Say every error as RFC 9457 problem+json, and answer for Django's own errors so.
+
+Knows how a problem looks; which error is which status, ``exception_handler`` knows.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.views import csrf, defaults
+from django.views.decorators.csrf import csrf_exempt
+
+from jobs.errors import ServiceUnavailable
+from jobs.telemetry import tracing
+from transcribe_platform.api_errors.problem_table import title_of
+
+CONTENT_TYPE = "application/problem+json"
+RETRY_SECONDS = {
+    "service_unavailable": 5,
+    "event_streams_full": 5,
+    "live_sessions_full": 5,
+    "result_not_ready": 2,
+    "request_in_flight": 1,
+}
+UNAVAILABLE = (OperationalError, InterfaceError, ServiceUnavailable)
+_HTML_ROOT = "/admin/"
+_SAFE = ("GET", "HEAD")
+
+
+def problem_response(
+    request: HttpRequest,
+    *,
+    status: int,
+    code: str,
+    detail: str,
+    errors: Sequence[Mapping[str, str | int]] = (),
+    error_count: int | None = None,
+) -> HttpResponse:
+    """Build the response; its ``code`` is stable, its ``detail`` a sentence."""
+    problem: dict[str, Any] = {
+        "type": f"{settings.BASE_URL}/problems/{code}",
+        "title": title_of(code),
+        "status": status,
+        "detail": detail,
+        "instance": request.path,
+        "code": code,
+        "request_id": request.META.get("REQUEST_ID", ""),
+        "trace_id": _trace_id_of(request),
+    }
+    if errors:
+        problem["errors"] = list(errors)
+    if error_count is not None:
+        problem["error_count"] = error_count
+    response = HttpResponse(json.dumps(problem), status=status)
+    response.headers["Content-Type"] = CONTENT_TYPE
+    if code in RETRY_SECONDS:
+        response.headers["Retry-After"] = str(RETRY_SECONDS[code])
+    return response
+
+
+def _trace_id_of(request: HttpRequest) -> str:
+    """Return the trace; before our middleware there is only what the caller says."""
+    given = request.headers.get("traceparent", "")
+    return (tracing.current() or tracing.parse(given) or tracing.make()).trace_id
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer what Django finds wrong before a view is called."""
+    if request.path.startswith(_HTML_ROOT):
+        return defaults.bad_request(request, exception)
+    status, code = 400, "bad_request"
+    if isinstance(exception, RequestDataTooBig):
+        status, code = 413, "body_too_large"
+    detail = "The request cannot be read."
+    return problem_response(request, status=status, code=code, detail=detail)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer a request that Django does not permit."""
+    if request.path.startswith(_HTML_ROOT):
+        return defaults.permission_denied(request, exception)
+    detail = "This is not permitted."
+    return problem_response(request, status=403, code="forbidden", detail=detail)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Answer a form that did not come from a page of ours."""
+    if request.path.startswith(_HTML_ROOT):
+        return csrf.csrf_failure(request, reason=reason)
+    return permission_denied(request, PermissionDenied())
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer a path that leads nowhere."""
+    if request.path.startswith(_HTML_ROOT):
+        return defaults.page_not_found(request, exception)
+    detail = "There is nothing at this address."
+    return problem_response(request, status=404, code="not_found", detail=detail)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer an error of ours without a word of what it was."""
+    if isinstance(sys.exception(), UNAVAILABLE):
+        status, code = 503, "service_unavailable"
+        detail = "The platform cannot take this now; try again shortly."
+        return problem_response(request, status=status, code=code, detail=detail)
+    if request.path.startswith(_HTML_ROOT):
+        return defaults.server_error(request)
+    detail = "Something went wrong on our side; the request id helps us find it."
+    return problem_response(request, status=500, code="server_error", detail=detail)
+
+
+def read_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Let GET and HEAD reach a plain view; answer any other method with a problem."""
+
+    @csrf_exempt
+    @wraps(view)
+    def checked(request: HttpRequest, **named: Any) -> HttpResponse:
+        if request.method in _SAFE:
+            return view(request, **named)
+        detail = f'Method "{request.method}" not allowed.'
+        refused = problem_response(
+            request, status=405, code="method_not_allowed", detail=detail
+        )
+        refused.headers["Allow"] = ", ".join(_SAFE)
+        return refused
+
+    return checked

@@ -1,0 +1,1 @@
+"""Request ids, throttling, body limits and static files."""

@@ -1,0 +1,42 @@
+"""Refuse by its head a form that is too large for a page, before anything reads it.
+
+Django's CSRF check reads the whole form to find its token, before the view is called.
+Views of the API and read-only pages are exempt from that check and need no limit here.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from jobs.whole_numbers import parse_whole_number
+from transcribe_platform.api_errors.problems import problem_response
+
+# Larger than any login; also what an operator whose session has expired may send.
+ANONYMOUS_FORM_BYTES = 64 * 1024
+
+
+class FormBodyMiddleware:
+    """Limit the forms of pages: ``JSON_MAX_BYTES``, less without a session."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer."""
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Any, _args: Any, _named: Any
+    ) -> HttpResponse | None:
+        """Return the refusal of a form that is too large, before the CSRF check."""
+        length = parse_whole_number(request.META.get("CONTENT_LENGTH") or "") or 0
+        if length <= ANONYMOUS_FORM_BYTES or getattr(view, "csrf_exempt", False):
+            return None
+        if length <= settings.JSON_MAX_BYTES and request.user.is_authenticated:
+            return None
+        detail = "The form is too large for this page."
+        return problem_response(
+            request, status=413, code="body_too_large", detail=detail
+        )

@@ -1,0 +1,1 @@
+"""/v1/transcripts/{id}: read one transcript in any format, or share a link."""

@@ -1,0 +1,1 @@
+"""Live sessions as jobs: open, store final results, close."""

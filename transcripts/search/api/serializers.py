@@ -1,0 +1,86 @@
+"""The shape of search from outside."""
+
+from typing import Any
+
+from django.conf import settings
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from jobs.models import Mode
+from transcripts.search.hits import ShownHit
+
+
+class PartOutput(serializers.Serializer[Any]):
+    """A piece of a snippet: what was looked for, or what stands around it."""
+
+    text = serializers.CharField()
+    is_match = serializers.BooleanField()
+    start_seconds = serializers.FloatField(allow_null=True)
+
+
+class SnippetOutput(serializers.Serializer[Any]):
+    """A place in a transcript where it was hit, and when that is heard."""
+
+    start_seconds = serializers.FloatField(allow_null=True)
+    parts = PartOutput(many=True)
+
+
+class HitOutput(serializers.Serializer[ShownHit]):
+    """A transcript that was found; ``rank`` is null where no words were asked for."""
+
+    job_id = serializers.UUIDField(source="transcript.pk")
+    object = serializers.SerializerMethodField()
+    rank = serializers.FloatField(allow_null=True)
+    snippets = serializers.SerializerMethodField()
+    language = serializers.CharField()
+    confidence = serializers.FloatField(source="transcript.confidence", allow_null=True)
+    duration_seconds = serializers.FloatField(source="transcript.duration_seconds")
+    words = serializers.IntegerField(source="transcript.words")
+    mode = serializers.ChoiceField(choices=Mode.choices, source="transcript.job.mode")
+    batch_id = serializers.UUIDField(source="transcript.job.batch_id", allow_null=True)
+    custom_id = serializers.SerializerMethodField()
+    filename = serializers.CharField(source="transcript.job.filename")
+    metadata = serializers.JSONField(source="transcript.job.metadata")
+    created_at = serializers.DateTimeField(source="transcript.created_at")
+    transcript_url = serializers.SerializerMethodField()
+
+    def get_object(self, _hit: ShownHit) -> str:
+        """Return the kind of thing this is."""
+        return "transcript_hit"
+
+    @extend_schema_field(SnippetOutput(many=True))
+    def get_snippets(self, hit: ShownHit) -> list[dict[str, Any]]:
+        """Return its places; a page has hundreds of parts, too many for fields."""
+        return [
+            {
+                "start_seconds": each.start_seconds,
+                "parts": [
+                    {
+                        "text": part.text,
+                        "is_match": part.is_match,
+                        "start_seconds": part.start_seconds,
+                    }
+                    for part in each.parts
+                ],
+            }
+            for each in hit.snippets
+        ]
+
+    @extend_schema_field(serializers.CharField(allow_null=True))
+    def get_custom_id(self, hit: ShownHit) -> str | None:
+        """Return what its batch calls it."""
+        return hit.transcript.job.custom_id or None
+
+    @extend_schema_field({"type": "string", "format": "uri"})
+    def get_transcript_url(self, hit: ShownHit) -> str:
+        """Return where the transcript is."""
+        return f"{settings.BASE_URL}/v1/transcripts/{hit.transcript.pk}"
+
+
+class HitPage(serializers.Serializer[Any]):
+    """One page of hits, best first; ``is_capped`` if older ones were not looked at."""
+
+    data = HitOutput(many=True)  # type: ignore[assignment]  # a field of that name
+    has_more = serializers.BooleanField()
+    next_cursor = serializers.CharField(allow_null=True)
+    is_capped = serializers.BooleanField()

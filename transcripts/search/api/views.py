@@ -1,0 +1,43 @@
+"""Search: a tenant's transcripts by what was said in them."""
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from jobs.rest.pagination import respond_rows, show_rows
+from jobs.rest.views import ApiView, tenant_of
+from transcripts.search import hits
+from transcripts.search import ranking as search_ranking
+from transcripts.search.api import openapi as search_schema
+from transcripts.search.api.serializers import HitOutput
+from transcripts.search.query import PARAMETERS, SearchQuery
+
+
+class TranscriptList(ApiView):
+    """A tenant's transcripts."""
+
+    required_scopes = {"GET": "jobs:read"}
+    query_parameters = {"GET": PARAMETERS}
+
+    @extend_schema(**search_schema.SEARCH)
+    def get(self, request: Request) -> Response:
+        """Search transcripts, best first; without `q` list them, newest first.
+
+        `q` takes words (all of them), `"phrases"`, `-exclusions`, `OR`, and `begin*`.
+        Words are compared by the rules of each transcript's language.
+        """
+        tenant = tenant_of(request)
+        query = SearchQuery.parse(
+            request.query_params, owner=tenant.pk, now=timezone.now()
+        )
+        page = search_ranking.find_page(
+            tenant=tenant,
+            wanted=query.wanted,
+            position=query.position,
+            limit=query.limit,
+        )
+        shown = hits.show_hits(page, words=bool(query.wanted.words))
+        rows = show_rows(shown, HitOutput)
+        cursor = query.cursor_after(page.hits[-1]) if page.has_more else None
+        return respond_rows(request, rows, cursor, is_capped=page.is_capped)

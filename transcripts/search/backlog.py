@@ -1,0 +1,52 @@
+"""Index what was stored without: by code that knew nothing of search, or by hand."""
+
+import logging
+
+from django.db import transaction
+
+from transcripts import documents, services
+from transcripts.models import Transcript
+from transcripts.search import indexing
+
+logger = logging.getLogger(__name__)
+
+_SLICE = 50
+
+
+def index_left_over(*, limit: int) -> int:
+    """Index up to ``limit`` transcripts that were stored without; return how many.
+
+    In slices of their own transactions; whoever is killed has done the ones before.
+    """
+    done = 0
+    while done < limit:
+        indexed = _index_slice(min(_SLICE, limit - done))
+        done += indexed
+        if indexed < _SLICE:
+            break
+    if done:
+        logger.info("transcripts indexed", extra={"indexed": done})
+    return done
+
+
+def _index_slice(most: int) -> int:
+    with transaction.atomic():
+        rows = Transcript.objects.filter(is_indexed=False).order_by("pk")
+        locked = rows.select_for_update(skip_locked=True, of=("self",))
+        transcripts = list(locked.select_related("job")[:most])
+        for transcript in transcripts:
+            transcript.starts = transcript.starts or _read_starts(transcript)
+            transcript.is_indexed = True
+            transcript.save(update_fields=["starts", "is_indexed"])
+            indexing.index_transcript(transcript, transcript.job)
+    return len(transcripts)
+
+
+def _read_starts(transcript: Transcript) -> bytes:
+    """Return the times from the document, or none: the words can be found without."""
+    try:
+        summary = documents.parse_summary(services.read_document(transcript))
+    except (OSError, EOFError, ValueError):
+        logger.warning("no times", extra={"job_id": transcript.pk}, exc_info=True)
+        return b""
+    return summary.starts if summary else b""

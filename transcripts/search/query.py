@@ -1,0 +1,120 @@
+"""Read the query string of a search, strictly: what is not understood is refused."""
+
+import hashlib
+import json
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Self
+from uuid import UUID
+
+from jobs.api.jobs.filters import (
+    METADATA_PREFIX,
+    parse_choice,
+    parse_id,
+    parse_metadata,
+    parse_moment,
+)
+from jobs.models import Mode
+from jobs.rest import pagination
+from jobs.rest.pagination import Place
+from jobs.rest.views import refuse_parameter
+from jobs.strict_json import is_storable
+from transcripts.search import words as search_words
+from transcripts.search.languages import LANGUAGE
+from transcripts.search.ranking import Hit, Position, Wanted
+
+PARAMETERS = (
+    *pagination.PARAMETERS,
+    "q",
+    "batch_id",
+    "mode",
+    "language",
+    "created_after",
+    "created_before",
+    "min_confidence",
+    METADATA_PREFIX,
+)
+_SHARE = re.compile(r"0(?:\.[0-9]{1,6})?|1(?:\.0{1,6})?")
+# When the first page was asked for, the last hit's rank, and which it was.
+_POSITION = struct.Struct(">qd16s")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchQuery:
+    """Which page of which transcripts is asked for.
+
+    A cursor is good for the very same words and filters: ranks of others say nothing.
+    """
+
+    wanted: Wanted
+    place: Place
+    position: Position
+    limit: int
+
+    @classmethod
+    def parse(cls, params: Mapping[str, str], *, owner: UUID, now: datetime) -> Self:
+        """Read the parameters; raises InvalidRequest naming the one it cannot read."""
+        wanted = Wanted(
+            words=_words(params),
+            batch_id=parse_id(params, "batch_id"),
+            mode=parse_choice(params, "mode", list(Mode)) or "",
+            language=_language(params),
+            created_after=parse_moment(params, "created_after"),
+            created_before=parse_moment(params, "created_before"),
+            min_confidence=_confidence(params),
+            metadata=parse_metadata(params),
+        )
+        place = Place(owner=owner, of=f"transcripts {_digest(params)}")
+        position = Position(as_of=now)
+        if (cursor := params.get("cursor")) is not None:
+            position = _parse_position(cursor, place)
+        limit = pagination.parse_limit(params)
+        return cls(wanted=wanted, place=place, position=position, limit=limit)
+
+    def cursor_after(self, last: Hit) -> str:
+        """Return the cursor that continues after this hit."""
+        since = (self.position.as_of - _EPOCH) // timedelta(microseconds=1)
+        content = _POSITION.pack(since, last.rank, last.transcript_id.bytes)
+        return pagination.seal(content, place=self.place)
+
+
+def _parse_position(cursor: str, place: Place) -> Position:
+    content = pagination.unseal(cursor, _POSITION.size, place=place)
+    since, rank, last = _POSITION.unpack(content)
+    return Position(
+        as_of=_EPOCH + timedelta(microseconds=since), rank=rank, after=UUID(bytes=last)
+    )
+
+
+def _words(params: Mapping[str, str]) -> search_words.Groups:
+    text = params.get("q")
+    if text is None:
+        return []
+    if not is_storable(text):
+        refuse_parameter("q", "Text must not hold NUL or lone surrogates.")
+    return search_words.parse_words(text)
+
+
+def _language(params: Mapping[str, str]) -> str:
+    text = params.get("language", "").lower()
+    if "language" in params and not LANGUAGE.fullmatch(text):
+        refuse_parameter("language", "This is a language such as en or pt-BR.")
+    return text
+
+
+def _confidence(params: Mapping[str, str]) -> float | None:
+    text = params.get("min_confidence")
+    if text is None:
+        return None
+    if not _SHARE.fullmatch(text):
+        refuse_parameter("min_confidence", "This is a number from 0 to 1.")
+    return float(text)
+
+
+def _digest(params: Mapping[str, str]) -> str:
+    asked = {k: v for k, v in params.items() if k not in pagination.PARAMETERS}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

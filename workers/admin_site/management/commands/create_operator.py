@@ -1,0 +1,60 @@
+"""`manage.py create_operator NAME --role ROLE`: who may come into the admin pages."""
+
+import secrets
+from argparse import ArgumentParser
+from typing import Any
+
+from django.contrib.auth.models import Group, User
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+from django.utils import timezone
+
+from jobs.accounts import audit
+from workers.admin_site import roles
+from workers.admin_site.roles import Role
+
+PASSWORD_BYTES = 18
+
+
+class Command(BaseCommand):
+    """The password is printed to stdout, once, and nothing else is."""
+
+    help = (
+        "Make a user of the admin pages with a role, or give one another role; prints"
+        " the password of a new one (or with --reset-password)."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare name and role."""
+        parser.add_argument("name")
+        parser.add_argument("--role", required=True, choices=[*Role])
+        parser.add_argument("--reset-password", action="store_true")
+
+    @transaction.atomic
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Make or change the user; raises CommandError for a superuser."""
+        roles.make_roles()
+        user, is_new = User.objects.get_or_create(username=options["name"])
+        if user.is_superuser:
+            raise CommandError(f"{user} is a superuser, who may do everything anyway.")
+        user.is_staff = True
+        user.groups.set(Group.objects.filter(name=options["role"]))
+        password = ""
+        if is_new or options["reset_password"]:
+            password = secrets.token_urlsafe(PASSWORD_BYTES)
+            user.set_password(password)
+        user.save()
+        audit.record(
+            type="operator.created" if is_new else "operator.changed",
+            actor=audit.COMMAND,
+            at=timezone.now(),
+            name=user.username,
+            role=options["role"],
+        )
+        if password:
+            self.stdout.write(password)
+        else:
+            self.stderr.write(
+                f"{user} is {options['role']} now and keeps the password;"
+                " --reset-password makes another."
+            )

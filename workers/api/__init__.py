@@ -1,0 +1,1 @@
+"""Customer endpoints that call upstream or hold a connection open."""

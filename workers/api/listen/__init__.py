@@ -1,0 +1,1 @@
+"""/v1/listen: Deepgram's own API, compatible with its SDKs."""

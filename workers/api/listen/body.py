@@ -1,0 +1,46 @@
+"""Read the body of ``/v1/listen``: audio as it is, streamed to disk."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import IO, Any
+
+from rest_framework.parsers import BaseParser
+
+from jobs.audio import uploads
+from jobs.rest.parsers import content_length, refuse_cut_body
+
+FILE = "file"
+_PIECE_BYTES = 1024**2
+
+
+class RawAudioParser(BaseParser):
+    """Take any content type but JSON for audio, as Deepgram does."""
+
+    media_type = "*/*"
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Return the file; raises InvalidRequest or UploadTooLarge."""
+        expected = content_length(parser_context)
+        uploads.check_size(expected)
+        file = uploads.IncomingFile(
+            "audio",
+            media_type or "",
+            request=(parser_context or {}).get("request"),
+            announced=expected,
+        )
+        try:
+            while chunk := stream.read(min(_PIECE_BYTES, expected - (file.size or 0))):
+                file.append(chunk)
+            if (file.size or 0) < expected:
+                refuse_cut_body()
+            file.settle()
+        except BaseException:
+            with suppress(OSError):
+                file.close()
+            raise
+        return {FILE: file} if expected else {}

@@ -1,0 +1,234 @@
+"""``/v1/listen`` as Deepgram answers it, by a job like any other.
+
+Errors come in Deepgram's envelope. Over the limit a call waits for its turn, for as
+long as the operator lets it, instead of being answered 429; a socket does not wait.
+"""
+
+import time
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpResponse, JsonResponse
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+
+from jobs import services
+from jobs.api import submission as api_submission
+from jobs.api.submission import Caller, Submission
+from jobs.egress import policy as egress_policy
+from jobs.errors import InvalidRequest, JobStateError, NotFound
+from jobs.models import CallbackStyle, Job, Tenant
+from jobs.rest.parsers import StrictJSONParser
+from jobs.rest.views import ApiView, caller_of, tenant_of
+from jobs.routing.hybrid_router import (
+    Facts,
+    Route,
+    Source,
+    Thresholds,
+    Way,
+    choose_route,
+)
+from jobs.scheduling import long_poll
+from jobs.services import JobDraft
+from jobs.state import JobStatus
+from transcripts import queries
+from transcripts.formats import deepgram_response
+from transcripts.services import read_raw
+from workers.api.listen import deepgram_errors, socket
+from workers.api.listen.body import FILE, RawAudioParser
+from workers.api.listen.query import ListenQuery, parse_query
+from workers.api.live import handshake
+from workers.api.transcribe import sync_jobs
+
+RETRY_SECONDS = 5
+
+
+class DeepgramView(ApiView):
+    """A view that is spoken to, and answers, in Deepgram's way."""
+
+    auth_schemes = ("token", "bearer")
+    # Neither in our OpenAPI document nor held to its manners.
+    speaks_deepgram = True
+    translate = staticmethod(deepgram_errors.translate)
+
+    def handle_exception(self, exc: Exception) -> Any:
+        """Answer every error in Deepgram's envelope."""
+        return deepgram_errors.translate(super().handle_exception(exc))
+
+
+@extend_schema(exclude=True)
+class Listen(DeepgramView):
+    """Transcribe audio: recorded by POST, live by the socket that a GET opens."""
+
+    required_scopes = {"GET": "jobs:write", "POST": "jobs:write"}
+    parser_classes = (StrictJSONParser, RawAudioParser)
+    takes_raw_audio = True
+    is_socket = True
+
+    def initialize_request(self, request: Any, *args: Any, **kwargs: Any) -> Request:
+        """Take the key of whoever cannot send a header with a socket."""
+        if request.method == "GET":
+            socket.adopt_key(request)
+        return super().initialize_request(request, *args, **kwargs)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Ask a GET first whether it is a socket, and whose page opens it."""
+        if request.method == "GET":
+            handshake.check_origin(request, tells_pages=False)
+        super().initial(request, *args, **kwargs)
+
+    def _check_query(self, request: Request) -> None:
+        """Leave it to ``parse_query``: Deepgram's parameters may be repeated."""
+
+    def get(self, request: Request) -> HttpResponse:
+        """Open a live session."""
+        return socket.open_session(request, now=timezone.now())
+
+    def post(self, request: Request) -> HttpResponse:
+        """Answer Deepgram's document, or its request id where a callback is named."""
+        now, caller = timezone.now(), caller_of(request)
+        query = parse_query(request.query_params)
+        submission = _read_body(request, query)
+        with api_submission.holding(submission):
+            submission = api_submission.examine(
+                tenant=caller.tenant, submission=submission
+            )
+            if query.has_callback:
+                return _queue(caller, submission, now=now)
+            outcome = sync_jobs.accept(
+                caller=caller,
+                submission=submission,
+                route=_route(submission, Way.SYNC),
+                now=now,
+            )
+        give_up = time.monotonic() + settings.LISTEN_WAIT_SECONDS
+        job = outcome.wait(seconds=settings.LISTEN_WAIT_SECONDS)
+        while not job.is_final and time.monotonic() < give_up:
+            left = give_up - time.monotonic()
+            if not long_poll.wait_for_end(
+                job.pk, tenant_id=job.tenant_id, seconds=left
+            ):
+                break
+            job.refresh_from_db()
+        return _answer(job) if job.is_final else _give_up(job)
+
+
+class Projects(DeepgramView):
+    """The one project of a key: its tenant. SDKs probe a key with this."""
+
+    required_scopes = {"GET": "jobs:read"}
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request) -> HttpResponse:
+        """List it."""
+        return JsonResponse({"projects": [_project(tenant_of(request))]})
+
+
+class Project(DeepgramView):
+    """One project."""
+
+    required_scopes = {"GET": "jobs:read"}
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request, project_id: UUID) -> HttpResponse:
+        """Show it."""
+        tenant = tenant_of(request)
+        if tenant.pk != project_id:
+            raise NotFound("Project not found.")
+        return JsonResponse(_project(tenant))
+
+
+def _project(tenant: Tenant) -> dict[str, str]:
+    return {"project_id": str(tenant.pk), "name": tenant.name}
+
+
+def _read_body(request: Request, query: ListenQuery) -> Submission:
+    """Return what was sent: a file, or the URL of one."""
+    sent = cast("dict[str, Any]", request.data)
+    is_json = (request.content_type or "").startswith("application/json")
+    url = _read_url(sent) if is_json else ""
+    file = None if is_json else sent.get(FILE)
+    if not is_json and file is None:
+        raise InvalidRequest("The body holds no audio.", code="field_required")
+    draft = JobDraft(
+        audio_url=url,
+        options=dict(query.options),
+        callback_url=query.callback_url,
+        callback_style=(
+            query.callback_style if query.has_callback else CallbackStyle.WEBHOOK
+        ),
+    )
+    asked = {"url": url, "query": dict(request.query_params.lists())}
+    return Submission(draft=draft, body=asked, file=file, door="listen")
+
+
+def _read_url(sent: dict[str, Any]) -> str:
+    url = sent.get("url")
+    if not isinstance(url, str) or set(sent) != {"url"}:
+        message = "A JSON body is an object with one text in it, 'url'."
+        raise InvalidRequest(message, code="field_required", pointer="/url")
+    egress_policy.check_audio_url(url, pointer="/url")
+    return url
+
+
+def _route(submission: Submission, way: Way) -> Route:
+    """Say on the job that its caller chose the way, by this door."""
+    seconds = submission.draft.duration_seconds
+    source = Source.NOBODY if seconds is None else Source.UPLOAD
+    return choose_route(
+        Facts(asked=way, duration_seconds=seconds, source=source),
+        Thresholds(
+            sync_below=settings.SYNC_BELOW_SECONDS,
+            async_above=settings.ASYNC_ABOVE_SECONDS,
+        ),
+    )
+
+
+def _queue(caller: Caller, submission: Submission, *, now: datetime) -> HttpResponse:
+    """Queue the job; its id is the request id that the callback's document has."""
+    route = _route(submission, Way.ASYNC).describe()
+    draft = replace(submission.draft, route=route)
+    answer, _ = api_submission.accept_examined(
+        caller=caller,
+        submission=replace(submission, draft=draft),
+        answer=sync_jobs.unfinished,
+        now=now,
+    )
+    request_id = str(answer.body["id"])
+    response = JsonResponse({"request_id": request_id})
+    response.headers["dg-request-id"] = request_id
+    return response
+
+
+def _answer(job: Job) -> HttpResponse:
+    """Answer what became of a job: the document byte for byte, or the error."""
+    if job.status != JobStatus.COMPLETED:
+        refusal = deepgram_response.refusal_of(job)
+        return deepgram_errors.refuse(
+            refusal.status, refusal.code, refusal.message, request_id=str(job.pk)
+        )
+    transcript = queries.get_transcript(tenant=job.tenant, job_id=job.pk)
+    response = HttpResponse(read_raw(transcript), content_type="application/json")
+    response.headers["dg-request-id"] = transcript.request_id
+    response.headers["Location"] = f"/v1/jobs/{job.pk}"
+    return response
+
+
+def _give_up(job: Job) -> HttpResponse:
+    """Cancel what nobody waits for any more: its caller will send it again."""
+    try:
+        canceled = services.cancel_job(job=job, now=timezone.now(), actor="platform")
+    except JobStateError:  # it ended at this very moment
+        job.refresh_from_db()
+        return _answer(job)
+    status, code = (504, "GATEWAY_TIMEOUT")
+    if not canceled.attempt:
+        status, code = (429, "TOO_MANY_REQUESTS")
+    message = "Too many requests. Please try again later"
+    answer = deepgram_errors.refuse(status, code, message, request_id=str(job.pk))
+    answer.headers["Retry-After"] = str(RETRY_SECONDS)
+    return answer

@@ -1,0 +1,1 @@
+"""/v1/live: WebSocket sessions between a customer and Deepgram."""

@@ -1,0 +1,207 @@
+"""The ASGI end of the live doors: a handshake through Django, then a session.
+
+A refusal is answered as HTTP, with the problem that any request would get. A page's
+script is shown nothing of that, so a page is let in to be told: one error, and a code.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakValueDictionary
+
+from django.urls import Resolver404, resolve
+
+from jobs.telemetry import log_context, tracing
+from workers.api.live.counters import COUNTERS
+from workers.api.live.handshake import SCOPE, Handshake, Opened
+from workers.api.live.registry import get_registry
+from workers.api.live.session import GOODBYE_SECONDS, Session
+from workers.api.live.socket import ClientSocket, Gone, Message, Receive, Send
+from workers.api.live.wire_format import Kind, OurDialect, Told
+
+logger = logging.getLogger(__name__)
+
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+DENIAL = "websocket.http.response"
+# By the status that the problem would have had.
+CLOSE_CODES = {400: 4400, 401: 4401, 403: 4403, 410: 4403, 429: 4429, 503: 4503}
+# At once, as each takes a thread and a connection of the pool: when all who were
+# elsewhere come here, the others wait instead of being refused for want of one.
+HANDSHAKES = 8
+HANDSHAKES_PER_CALLER = 4
+_SERVER_ERROR = 1011
+_SCHEMES = {"ws": "http", "wss": "https"}
+_HOP_BY_HOP = {b"content-length", b"content-type", b"connection"}
+
+
+@dataclass(slots=True)
+class Answer:
+    """What Django said."""
+
+    status: int = 500
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    body: bytes = b""
+
+
+class HandshakeQueue:
+    """Limits how many handshakes run at once, in all and for one caller.
+
+    A caller is whoever sends the same credentials: these are not verified yet, so the
+    header or ticket itself is compared.
+    """
+
+    def __init__(self) -> None:
+        self._all = asyncio.Semaphore(HANDSHAKES)
+        self._callers: WeakValueDictionary[bytes, asyncio.Semaphore]
+        self._callers = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def enter(self, scope: Message) -> AsyncIterator[None]:
+        """Wait for a place."""
+        caller = _credentials(scope)
+        own = self._callers.get(caller)
+        if own is None:
+            own = self._callers[caller] = asyncio.Semaphore(HANDSHAKES_PER_CALLER)
+        async with own, self._all:
+            yield
+
+
+def _credentials(scope: Message) -> bytes:
+    """Return what the caller presents: a key in a header, or a query with a ticket."""
+    for name, value in scope.get("headers", ()):
+        if name in {b"authorization", b"sec-websocket-protocol"}:
+            return bytes(value)
+    return bytes(scope.get("query_string", b""))
+
+
+_handshakes = HandshakeQueue()
+
+
+async def serve(scope: Message, receive: Receive, send: Send, *, django: App) -> None:
+    """Let a socket in and run its session, or refuse it."""
+    if (await receive())["type"] != "websocket.connect":
+        return
+    shake, answer = Handshake(), Answer(status=404)
+    if _leads_to_socket(scope["path"]):
+        try:
+            async with _handshakes.enter(scope):
+                answer = await _ask(django, scope, shake)
+        except Exception:
+            logger.exception("handshake failed")
+            answer = Answer()
+    if shake.opened is None:
+        COUNTERS.refused += 1
+        await _refuse(scope, ClientSocket(receive, send), send, shake, answer)
+        return
+    await _run(shake.opened, ClientSocket(receive, send), answer)
+
+
+async def _run(opened: Opened, socket: ClientSocket, answer: Answer) -> None:
+    registry = get_registry()
+    session = Session(opened, socket)
+    registry.enter(opened.job.pk, session)
+    COUNTERS.sessions += 1
+    COUNTERS.opened += 1
+    try:
+        headers = [pair for pair in answer.headers if pair[0] not in _HOP_BY_HOP]
+        try:
+            await socket.accept(opened.subprotocol, headers)
+        except Gone:
+            logger.info("client gone in its handshake")
+        with _traced(opened):
+            await session.run()
+    finally:
+        COUNTERS.sessions -= 1
+        registry.leave(opened.job.tenant_id, opened.job.pk)
+
+
+@contextmanager
+def _traced(opened: Opened) -> Iterator[None]:
+    """Work for the job's trace; the session's tasks inherit it."""
+    job = opened.job
+    with (
+        log_context.adding(**log_context.fields_of(job)),
+        tracing.joined(job.traceparent),
+        tracing.span(
+            "live session",
+            kind=tracing.Kind.SERVER,
+            transcription__job_id=str(job.pk),
+            transcription__mode=job.mode,
+        ),
+    ):
+        yield
+
+
+def _leads_to_socket(path: str) -> bool:
+    """Tell whether a view there opens sockets: others are not for asking by one."""
+    try:
+        view = getattr(resolve(path).func, "view_class", None)
+    except Resolver404:
+        return False
+    return bool(getattr(view, "is_socket", False))
+
+
+async def _ask(django: App, scope: Message, shake: Handshake) -> Answer:
+    """Have Django answer the request that a handshake is."""
+    answer, was_read = Answer(), False
+
+    async def receive() -> Message:
+        nonlocal was_read
+        if was_read:
+            await asyncio.Event().wait()
+        was_read = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            answer.status = message["status"]
+            answer.headers = [
+                (bytes(name).lower(), bytes(value))
+                for name, value in message.get("headers", ())
+            ]
+        else:
+            answer.body += message.get("body", b"")
+
+    request: dict[str, Any] = {
+        **scope,
+        "type": "http",
+        "method": "GET",
+        "scheme": _SCHEMES.get(scope.get("scheme", "ws"), "http"),
+        SCOPE: shake,
+    }
+    await django(request, receive, send)
+    return answer
+
+
+async def _refuse(
+    scope: Message, socket: ClientSocket, send: Send, shake: Handshake, answer: Answer
+) -> None:
+    if shake.is_page:
+        await _tell_page(socket, answer)
+    elif DENIAL in (scope.get("extensions") or {}):
+        start = {"type": f"{DENIAL}.start", "status": answer.status}
+        headers = [pair for pair in answer.headers if pair[0] != b"content-length"]
+        await send({**start, "headers": headers})
+        await send({"type": f"{DENIAL}.body", "body": answer.body})
+    else:
+        await send({"type": "websocket.close"})
+
+
+async def _tell_page(socket: ClientSocket, answer: Answer) -> None:
+    code = CLOSE_CODES.get(answer.status, _SERVER_ERROR)
+    try:
+        problem = json.loads(answer.body)
+        error = {"code": problem["code"], "detail": problem["detail"]}
+    except (ValueError, KeyError):
+        error = {"code": "server_error", "detail": ""}
+    told = OurDialect().encode(Told(kind=Kind.ERROR, fields=error))
+    try:
+        await socket.accept(None)
+        await socket.send(told or "")
+    except Gone:
+        return
+    await socket.close(code, error["code"], within=GOODBYE_SECONDS)

@@ -1,0 +1,7 @@
+"""The route of the live door."""
+
+from django.urls import path
+
+from workers.api.live import views
+
+urlpatterns = [path("live", views.Live.as_view())]

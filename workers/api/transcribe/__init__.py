@@ -1,0 +1,1 @@
+"""POST /v1/transcribe: the synchronous API and the hybrid router."""

@@ -1,0 +1,7 @@
+"""The route of the one front door."""
+
+from django.urls import path
+
+from workers.api.transcribe import views
+
+urlpatterns = [path("transcribe", views.Transcribe.as_view())]

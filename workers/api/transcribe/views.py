@@ -1,0 +1,180 @@
+"""``POST /v1/transcribe``: one front for every way a transcript can be had."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from jobs.accounts import tickets
+from jobs.api import submission as api_submission
+from jobs.api.jobs import openapi as job_openapi
+from jobs.api.jobs.serializers import JobOutput
+from jobs.api.submission import Caller, Submission
+from jobs.concurrency import thread_limits
+from jobs.models import Tenant
+from jobs.rest.parsers import StrictJSONParser, StrictMultiPartParser
+from jobs.rest.views import ApiView, caller_of, refuse_parameter, respond
+from jobs.routing import hybrid_router
+from jobs.routing.hybrid_router import Facts, Route, Thresholds, Way
+from workers.api.transcribe import sync_jobs, url_probe
+from workers.api.transcribe.examples import EXAMPLES
+from workers.api.transcribe.serializers import (
+    ExplainedOutput,
+    TicketOutput,
+    TranscribedOutput,
+    TranscribeInput,
+)
+
+
+class TranscribeForm(StrictMultiPartParser):
+    """A form with a file, as for jobs."""
+
+    json_fields = StrictMultiPartParser.json_fields | {
+        "duration_seconds",
+        "probe_url",
+        "wait",
+    }
+
+
+class Transcribe(ApiView):
+    """The front of the hybrid router."""
+
+    required_scopes = {"POST": "jobs:write"}
+    query_parameters = {"POST": ("explain",)}
+    parser_classes = (StrictJSONParser, TranscribeForm)
+
+    @extend_schema(
+        operation_id="transcribe",
+        request={
+            "application/json": TranscribeInput,
+            "multipart/form-data": TranscribeInput,
+        },
+        responses={
+            (200, "application/json"): PolymorphicProxySerializer(
+                component_name="Transcribed",
+                serializers=[TranscribedOutput, ExplainedOutput],
+                resource_type_field_name=None,
+            ),
+            (201, "application/json"): TicketOutput,
+            (202, "application/json"): JobOutput,
+            **job_openapi.problems(409, 411, 413, 415, 422, 502),
+        },
+        parameters=[
+            job_openapi.query_parameter(
+                "explain",
+                OpenApiTypes.BOOL,
+                description="Only say which way it would go; nothing is run.",
+            ),
+            job_openapi.IDEMPOTENCY_PARAMETER,
+            *job_openapi.ACCEPTED_HEADERS,
+        ],
+        examples=EXAMPLES,
+    )
+    def post(self, request: Request) -> Response:
+        """Transcribe audio: at once if it is short, queued if it is long, or streamed.
+
+        A transcript that is not there in time is not lost: the answer is then 202, and
+        the same job goes on.
+        """
+        now, caller = timezone.now(), caller_of(request)
+        explain = _wants_explanation(request)
+        asked = TranscribeInput(data=request.data)
+        asked.is_valid(raise_exception=True)
+        submission = asked.submission(now=now)
+        with api_submission.holding(submission):
+            submission = api_submission.examine(
+                tenant=caller.tenant, submission=submission
+            )
+            route = _choose_route(asked, submission, caller.tenant)
+            if explain:
+                return Response(ExplainedOutput({"route": _told(route)}).data)
+            if route.way == Way.STREAM:
+                return _give_ticket(caller, submission, route=route, now=now)
+            if route.way == Way.ASYNC:
+                return _queue(caller, submission, route=route, now=now)
+            outcome = sync_jobs.accept(
+                caller=caller,
+                submission=submission,
+                route=route,
+                now=now,
+            )
+        job = outcome.wait(seconds=asked.wait_seconds)
+        if not job.is_final:
+            return respond(sync_jobs.unfinished(job), replayed=outcome.replayed)
+        shown = TranscribedOutput(sync_jobs.present(job)).data
+        replayed = {"Idempotency-Replayed": "true"} if outcome.replayed else {}
+        return Response(shown, headers={"Location": f"/v1/jobs/{job.pk}", **replayed})
+
+
+def _wants_explanation(request: Request) -> bool:
+    value = request.query_params.get("explain", "false")
+    if value not in {"true", "false"}:
+        refuse_parameter("explain", "This is true or false.")
+    return value == "true"
+
+
+def _choose_route(
+    asked: TranscribeInput, submission: Submission, tenant: Tenant
+) -> Route:
+    facts = asked.facts_of(submission.draft)
+    thresholds = Thresholds(
+        sync_below=settings.SYNC_BELOW_SECONDS,
+        async_above=settings.ASYNC_ABOVE_SECONDS,
+    )
+    url = submission.draft.audio_url
+    if asked.wants_probe and url and facts.duration_seconds is None:
+        with thread_limits.lend_to_examination(tenant.pk):
+            found = url_probe.find_duration(url, tenant_id=tenant.pk)
+        source = hybrid_router.Source.URL if found is not None else facts.source
+        facts = Facts(asked=facts.asked, duration_seconds=found, source=source)
+    return hybrid_router.choose_route(facts, thresholds)
+
+
+def _queue(
+    caller: Caller, submission: Submission, *, route: Route, now: datetime
+) -> Response:
+    draft = replace(submission.draft, route=route.describe())
+    answer, replayed = api_submission.accept_examined(
+        caller=caller,
+        submission=replace(submission, draft=draft),
+        answer=sync_jobs.unfinished,
+        now=now,
+    )
+    return respond(answer, replayed=replayed)
+
+
+def _give_ticket(
+    caller: Caller,
+    submission: Submission,
+    *,
+    route: Route,
+    now: datetime,
+) -> Response:
+    ticket, text = tickets.create_ticket(
+        tenant=caller.tenant,
+        api_key=caller.api_key,
+        draft={**submission.body, "mode": "live"},
+        now=now,
+    )
+    address = settings.BASE_URL.replace("http", "ws", 1)
+    shown = TicketOutput(
+        {
+            "url": f"{address}/v1/live?{urlencode({'ticket': text})}",
+            "ticket": text,
+            "expires_at": ticket.expires_at,
+            "route": _told(route),
+        }
+    )
+    return Response(shown.data, status=status.HTTP_201_CREATED)
+
+
+def _told(route: Route) -> dict[str, Any]:
+    return {**route.describe(), "region": None}

@@ -1,7 +1,0 @@
-"""`python -m workers.deepgram.emulator`: the server without Django."""
-
-if __name__ == "__main__":
-    # Child processes load this module too, under another name, and need none of it.
-    from workers.deepgram.emulator import cli
-
-    cli.main()

@@ -1,5 +1,0 @@
-"""Live transcription over a WebSocket: `GET /v1/listen` with an upgrade.
-
-`door` decides about the handshake, `session` speaks with the client, `decoding` turns
-what arrives into samples, an `Ear` turns samples into events, `messages` writes them.
-"""

@@ -1,0 +1,1 @@
+"""Outgoing HTTP: total deadlines, address checks, egress proxy."""

@@ -1,0 +1,133 @@
+"""Words made from the hash of the audio: the same bytes always say the same.
+
+For tests and load. Nothing is heard: only the duration is real. Speakers are made up
+when asked for, also from the hash.
+"""
+
+import asyncio
+import random
+
+from workers.emulator import config, engines
+
+NAME = "canned"
+WORDS_PER_SECOND = 2.5
+# Beyond this the words are spread thinner, so that a day of audio stays one answer.
+MOST_WORDS = 20_000
+# From here on a document takes long enough to hold up the other calls.
+_INLINE_WORDS = 3_000
+_PAUSE = 1.6  # in words: the silence after a sentence
+_LEAD = 0.1
+
+_SPOKEN = (
+    "about account after again agent all also answer any appointment are ask back "
+    "because before billing book call can cancel change charge check clear close "
+    "confirm correct cost could country customer date day delivery detail did does "
+    "done each early email end every family feel find first for friday friend from "
+    "full get give good great had happy has have hear help here high home hour house "
+    "how idea in information is issue it just keep kind know last late later leave "
+    "letter like line list little long look lost make many market may meeting message "
+    "minute monday money month more morning most move much name near need never new "
+    "next nice night not note now number of office often old on one only open order "
+    "other our out over package paid part pay people phone place plan please point "
+    "possible price problem product question quick ready really reason receive record "
+    "refund report request right room same save schedule see send service short should "
+    "since small some soon sorry start still stop store street subscription sure "
+    "system take talk team tell thank that the their them there they thing think this "
+    "time today together tomorrow too town travel try under until update use very wait "
+    "want was way we week welcome well were what when where which while will with word "
+    "work world would write year yes yesterday yet you your"
+)
+VOCABULARY = _SPOKEN.split()
+
+
+class CannedEngine:
+    """Answer at once with made-up words."""
+
+    name = NAME
+    is_inventive = True
+
+    async def start(self) -> None:
+        """Do nothing: there is nothing to load."""
+
+    async def recognise(self, assignment: engines.Assignment) -> engines.Channels:
+        """Return words that fill the measured duration."""
+        if count_words(assignment) * assignment.channels > _INLINE_WORDS:
+            return await asyncio.to_thread(invent, assignment)
+        return invent(assignment)
+
+    async def close(self) -> None:
+        """Do nothing: there is nothing to let go."""
+
+
+def build(_settings: config.Config) -> CannedEngine:
+    """Return the engine; it has no settings of its own."""
+    return CannedEngine()
+
+
+def count_words(assignment: engines.Assignment) -> int:
+    """Return how many words a channel gets."""
+    if assignment.words is not None:
+        return min(assignment.words, MOST_WORDS)
+    return min(int(assignment.measure.duration * WORDS_PER_SECOND), MOST_WORDS)
+
+
+def invent(assignment: engines.Assignment) -> engines.Channels:
+    """Return the words of every channel."""
+    seed = int(assignment.sound.sha256[:16], 16)
+    return tuple(
+        _invent_channel(
+            random.Random(seed + channel),  # noqa: S311 - repeatable, not secret
+            count=count_words(assignment),
+            duration=assignment.measure.duration,
+            has_speakers="diarize" in assignment.shape.flags,
+        )
+        for channel in range(assignment.channels)
+    )
+
+
+def _invent_channel(
+    rng: random.Random, *, count: int, duration: float, has_speakers: bool
+) -> tuple[engines.Word, ...]:
+    texts = rng.choices(VOCABULARY, k=count)
+    sentences = _cut_sentences(rng, count)
+    units = count + _PAUSE * len(sentences)
+    step = max(duration - 2 * _LEAD, 0.0) / units if units else 0.0
+    words: list[engines.Word] = []
+    at = min(_LEAD, duration)
+    speaker = 0
+    for length in sentences:
+        question = rng.random() < 0.2  # noqa: PLR2004 - one sentence in five
+        for place in range(length):
+            text = texts[len(words)]
+            words.append(
+                engines.Word(
+                    text=text,
+                    written=_write(text, place, length, is_question=question),
+                    start=round(at, 3),
+                    end=round(at + step * 0.9, 3),
+                    confidence=round(0.85 + 0.149 * rng.random(), 4),
+                    speaker=speaker if has_speakers else None,
+                )
+            )
+            at += step
+        at += step * _PAUSE
+        speaker = (speaker + 1) % 2 if rng.random() < 0.4 else speaker  # noqa: PLR2004
+    return tuple(words)
+
+
+def _cut_sentences(rng: random.Random, count: int) -> list[int]:
+    """Return sentence lengths that add up to the count."""
+    lengths = []
+    left = count
+    while left:
+        length = min(left, rng.randint(5, 12))
+        lengths.append(length)
+        left -= length
+    return lengths
+
+
+def _write(text: str, place: int, length: int, *, is_question: bool) -> str:
+    written = text.capitalize() if place == 0 else text
+    if place == length - 1:
+        return written + ("?" if is_question else ".")
+    return written

@@ -1,0 +1,207 @@
+"""Deepgram's live messages, word for word where they are known. Pure."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from workers.emulator import documents, engines, options, passages
+from workers.emulator.live_engines import events
+
+# The characters of a text message.
+MAX_TEXT = 64 * 1024
+Json = dict[str, Any]
+
+IDLE_REASON = (
+    "Deepgram did not receive audio data or a text message within the timeout window. "
+    "See https://dpgr.am/net0001"
+)
+UNDECODABLE_REASON = (
+    "DATA-0000: The payload cannot be decoded as audio. "
+    "It is either not audio data or is a codec unsupported by Deepgram."
+)
+NO_TEXT_REASON = (
+    "NET-0000: The service has not transmitted a Text frame to the client "
+    "within the timeout window."
+)
+MOST_KEYTERMS = 500
+
+_CONTROLS = ("KeepAlive", "Finalize", "CloseStream", "Configure")
+
+
+class SchemaError(ValueError):
+    """A text frame is no message that Deepgram knows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """What a client asks for in a text frame."""
+
+    kind: str
+    channel: int | None = None
+    keyterms: tuple[str, ...] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Writer:
+    """Write the messages of one stream."""
+
+    request_id: str
+    created: str
+    engine: str
+    shape: options.Shape
+    channels: int
+    _model: tuple[str, Json] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._model = documents.describe_model(self.engine, self.shape)
+
+    def write(self, event: events.Event) -> str:
+        """Return the message that tells of an event."""
+        match event:
+            case events.Heard():
+                form = self._results(event)
+            case events.SpeechStarted():
+                form = {
+                    "type": "SpeechStarted",
+                    "channel": [event.channel],
+                    "timestamp": event.at,
+                }
+            case events.UtteranceEnd():
+                form = {
+                    "type": "UtteranceEnd",
+                    "channel": [event.channel, self.channels],
+                    "last_word_end": event.last_word_end,
+                }
+        return _dump(form)
+
+    def metadata(self, *, seconds: float) -> str:
+        """Return the last message; without audio it names no model."""
+        form: Json = {
+            "type": "Metadata",
+            "transaction_key": "deprecated",
+            "request_id": self.request_id,
+            "sha256": "incomplete",
+            "created": self.created,
+            "duration": round(seconds, 6),
+            "channels": self.channels if seconds else 0,
+        }
+        if seconds:
+            uuid, info = self._model
+            form |= {"models": [uuid], "model_info": {uuid: info}}
+        return _dump(form)
+
+    def configured(self, keyterms: tuple[str, ...] | None) -> str:
+        """Return the answer to `Configure`."""
+        form: Json = {"type": "ConfigureSuccess", "request_id": self.request_id}
+        if keyterms is None:
+            return _dump(form)
+        if self.shape.family != "nova-3":
+            return self._not_configured(
+                "CONFIGURE_KEYTERMS_NOT_SUPPORTED",
+                "The stream's model does not support keyterm updates.",
+            )
+        if sum(len(term.split()) for term in keyterms) > MOST_KEYTERMS:
+            return self._not_configured(
+                "CONFIGURE_KEYTERM_LIMIT_EXCEEDED",
+                f"The keyterms exceed the limit of {MOST_KEYTERMS} tokens.",
+            )
+        return _dump(form | {"keyterms": list(keyterms)})
+
+    def _not_configured(self, code: str, description: str) -> str:
+        return _dump(
+            {
+                "type": "ConfigureFailure",
+                "request_id": self.request_id,
+                "code": code,
+                "description": description,
+            }
+        )
+
+    def _results(self, heard: events.Heard) -> Json:
+        uuid, info = self._model
+        return {
+            "type": "Results",
+            "channel_index": [heard.channel, self.channels],
+            "duration": round(heard.end - heard.start, 6),
+            "start": round(heard.start, 6),
+            "is_final": heard.is_final,
+            "speech_final": heard.speech_final,
+            "channel": {"alternatives": [self._alternative(heard.words)]},
+            "metadata": {
+                "request_id": self.request_id,
+                "model_info": info,
+                "model_uuid": uuid,
+            },
+            "from_finalize": heard.from_finalize,
+        }
+
+    def _alternative(self, words: passages.Words) -> Json:
+        shape = self.shape
+        alternative: Json = {
+            "transcript": passages.join_text(words, is_written=shape.is_punctuated),
+            "confidence": passages.mean_confidence(words),
+        }
+        if shape.language == "multi":
+            alternative["languages"] = ["en"] if words else []
+        alternative["words"] = [_write_word(word, shape) for word in words]
+        return alternative
+
+
+def schema_error(text: str, error: SchemaError) -> str:
+    """Return the answer to a text frame that could not be read."""
+    return _dump(
+        {
+            "type": "Error",
+            "variant": "SchemaError",
+            "description": f"Could not deserialize last text message: {error}",
+            "message": text[:MAX_TEXT],
+        }
+    )
+
+
+def read_control(text: str) -> Control:
+    """Return what a text frame asks for, or raise SchemaError."""
+    if len(text) > MAX_TEXT:
+        raise SchemaError(f"a message has at most {MAX_TEXT} characters")
+    try:
+        form = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SchemaError(f"JSON error: {error}") from error
+    kind = form.get("type") if isinstance(form, dict) else None
+    if kind not in _CONTROLS:
+        names = ", ".join(f"`{name}`" for name in _CONTROLS)
+        raise SchemaError(f"unknown variant `{kind}`, expected one of {names}")
+    channel, keyterms = form.get("channel"), form.get("keyterms")
+    if isinstance(channel, bool) or not isinstance(channel, int | None):
+        raise SchemaError("invalid type: `channel` is a number")
+    if keyterms is not None and not _is_texts(keyterms):
+        raise SchemaError("invalid type: `keyterms` is a sequence of strings")
+    return Control(
+        kind=kind,
+        channel=channel,
+        keyterms=None if keyterms is None else tuple(keyterms),
+    )
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _write_word(word: engines.Word, shape: options.Shape) -> Json:
+    form: Json = {
+        "word": word.text,
+        "start": word.start,
+        "end": word.end,
+        "confidence": word.confidence,
+    }
+    if "diarize" in shape.flags and word.speaker is not None:
+        form["speaker"] = word.speaker
+    if shape.is_punctuated:
+        form["punctuated_word"] = word.written
+    if shape.language == "multi":
+        form["language"] = "en"
+    return form
+
+
+def _dump(form: Json) -> str:
+    return json.dumps(form, separators=(",", ":"))

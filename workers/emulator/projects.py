@@ -1,0 +1,244 @@
+"""The part of the management API that a platform reads: its project and its calls.
+
+The request list is the emulator's own journal, so a ledger can be reconciled against
+it by tag. Filters are those Deepgram has; there is none by tag, here as there.
+"""
+
+import datetime
+import itertools
+import json
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from workers.emulator import calls, journal, keys, options, refusals, state
+
+Json = dict[str, Any]
+Answer = Callable[[state.Emulator, keys.Caller, web.Request], Json]
+
+LISTEN_PATH = "/v1/listen"
+USD_PER_SECOND = 0.0043 / 60
+BALANCE_USD = 200.0
+
+_DEFAULT_LIMIT = 10
+_HIGHEST_LIMIT = 1000
+_FIRST_FAILURE = 400
+_BALANCE = uuid.uuid5(uuid.NAMESPACE_URL, "https://emulator.invalid/balance")
+
+
+def guarded(answer: Answer) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Wrap a reader in what all have: key, project, journal entry, error form."""
+
+    async def handle(request: web.Request) -> web.Response:
+        emulator = request.app[state.EMULATOR]
+        pairs = options.split_query(request.rel_url.raw_query_string)
+        entry = calls.open_entry(emulator, request, pairs)
+        status, outcome = 200, journal.Outcome.OK
+        try:
+            caller = emulator.keyring.identify(request.headers.get("authorization"))
+            entry.key, entry.project = caller.shown_key, caller.project
+            _check_project(caller, request.match_info.get("project"))
+            body = json.dumps(answer(emulator, caller, request)).encode()
+        except refusals.Refused as refused:
+            status, outcome = refused.refusal.status, journal.Outcome.ERROR
+            return refused.refusal.response(entry.request_id)
+        finally:
+            emulator.journal.close(
+                entry, status=status, outcome=outcome, now=time.time()
+            )
+        return web.Response(
+            body=body,
+            content_type="application/json",
+            headers={"dg-request-id": entry.request_id},
+        )
+
+    return handle
+
+
+def list_projects(
+    _emulator: state.Emulator, caller: keys.Caller, _request: web.Request
+) -> Json:
+    """Return the one project the key belongs to."""
+    return {"projects": [_describe_project(caller)]}
+
+
+def get_project(
+    _emulator: state.Emulator, caller: keys.Caller, _request: web.Request
+) -> Json:
+    """Return the project itself."""
+    return {**_describe_project(caller), "mip_opt_out": False}
+
+
+def list_requests(
+    emulator: state.Emulator, caller: keys.Caller, request: web.Request
+) -> Json:
+    """Return a page of the project's calls, the newest first."""
+    query = request.query
+    limit = min(_read_whole(query.get("limit"), _DEFAULT_LIMIT), _HIGHEST_LIMIT)
+    page = _read_whole(query.get("page"), 0)
+    found = (entry for entry in _finished(emulator, caller) if _is_wanted(entry, query))
+    chosen = itertools.islice(found, page * limit, (page + 1) * limit)
+    return {
+        "page": page,
+        "limit": limit,
+        "requests": [_describe_request(entry, caller) for entry in chosen],
+    }
+
+
+def get_request(
+    emulator: state.Emulator, caller: keys.Caller, request: web.Request
+) -> Json:
+    """Return one call of the project."""
+    wanted = request.match_info["request"]
+    for entry in _finished(emulator, caller):
+        if entry.request_id == wanted:
+            return {"request": _describe_request(entry, caller)}
+    raise refusals.Refused(refusals.REQUEST_NOT_FOUND)
+
+
+def list_balances(
+    emulator: state.Emulator, caller: keys.Caller, _request: web.Request
+) -> Json:
+    """Return what is left of a sum that every audio second diminishes."""
+    spent = sum(_price(entry) for entry in _finished(emulator, caller))
+    balance = {
+        "balance_id": str(_BALANCE),
+        "amount": round(BALANCE_USD - spent, 6),
+        "units": "usd",
+        "purchase_order_id": "",
+    }
+    return {"balances": [balance]}
+
+
+def get_usage(
+    emulator: state.Emulator, caller: keys.Caller, request: web.Request
+) -> Json:
+    """Return one sum over all the project's calls that are still in the journal."""
+    done = [entry for entry in _finished(emulator, caller) if entry.duration]
+    hours = sum(entry.duration or 0.0 for entry in done) / 3600
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    start = request.query.get("start", today)
+    end = request.query.get("end", today)
+    return {
+        "start": start,
+        "end": end,
+        "resolution": {"units": "day", "amount": 1},
+        "results": [
+            {
+                "start": start,
+                "end": end,
+                "hours": hours,
+                "total_hours": hours,
+                "requests": len(done),
+            }
+        ],
+    }
+
+
+def _check_project(caller: keys.Caller, asked: str | None) -> None:
+    """Refuse the projects of others as unknown."""
+    if asked is None:
+        return
+    try:
+        wanted = str(uuid.UUID(asked))
+    except ValueError:
+        raise refusals.Refused(refusals.invalid_uuid(asked)) from None
+    if wanted != caller.project_id:
+        raise refusals.Refused(refusals.PROJECT_NOT_FOUND)
+
+
+def _describe_project(caller: keys.Caller) -> Json:
+    return {"project_id": caller.project_id, "name": caller.project}
+
+
+def _finished(emulator: state.Emulator, caller: keys.Caller) -> Iterator[journal.Entry]:
+    for entry in emulator.journal.newest_first():
+        if (
+            entry.path == LISTEN_PATH
+            and entry.project == caller.project
+            and entry.finished_at is not None
+        ):
+            yield entry
+
+
+def _is_wanted(entry: journal.Entry, query: Mapping[str, str]) -> bool:
+    """Apply Deepgram's filters; unknown parameters are ignored."""
+    status = entry.status or 0
+    facts = {
+        "request_id": entry.request_id,
+        "status": "failed" if status >= _FIRST_FAILURE else "succeeded",
+        "method": _method(entry),
+        "endpoint": "listen",
+        "accessor": keys.key_id(entry.key),
+    }
+    return (
+        all(query.get(name, fact) == fact for name, fact in facts.items())
+        and ("start" not in query or _read_time(query["start"]) <= entry.started_at)
+        and (
+            "end" not in query
+            or _read_time(query["end"], is_end=True) >= entry.started_at
+        )
+    )
+
+
+def _describe_request(entry: journal.Entry, caller: keys.Caller) -> Json:
+    return {
+        "request_id": entry.request_id,
+        "project_uuid": caller.project_id,
+        "created": journal.format_time(entry.started_at),
+        "path": f"{entry.path}?{entry.query}" if entry.query else entry.path,
+        "api_key_id": keys.key_id(entry.key),
+        "response": {
+            "code": entry.status,
+            "completed": journal.format_time(entry.finished_at),
+            "details": {
+                "usd": _price(entry),
+                "duration": entry.duration or 0.0,
+                "method": _method(entry),
+                "tags": list(entry.tags),
+                "features": list(entry.features),
+                "models": [entry.model],
+            },
+        },
+        "code": entry.status,
+        "deployment": "hosted",
+        "callback": entry.callback or None,
+    }
+
+
+def _method(entry: journal.Entry) -> str:
+    return "async" if entry.callback else "sync"
+
+
+def _price(entry: journal.Entry) -> float:
+    is_paid = entry.status is not None and entry.status < _FIRST_FAILURE
+    return round((entry.duration or 0.0) * USD_PER_SECOND, 8) if is_paid else 0.0
+
+
+def _read_whole(text: str | None, default: int) -> int:
+    """Return a count; the SDK writes whole numbers as 10.0."""
+    if text is None:
+        return default
+    try:
+        return max(0, int(float(text)))
+    except (ValueError, OverflowError):
+        raise refusals.Refused(
+            refusals.invalid_query("invalid digit found in string")
+        ) from None
+
+
+def _read_time(text: str, *, is_end: bool = False) -> float:
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise refusals.Refused(
+            refusals.invalid_query("input contains invalid characters")
+        ) from None
+    if is_end and "T" not in text:
+        moment += datetime.timedelta(days=1)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return moment.timestamp()

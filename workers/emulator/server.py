@@ -1,0 +1,133 @@
+"""The process: routes, socket, readiness, and an end within a second of SIGTERM."""
+
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import signal
+import sys
+import uuid
+from pathlib import Path
+
+from aiohttp import web
+
+from workers.emulator import config, control, listen, projects, state
+from workers.emulator.live import handshake
+
+# Longer than any client keeps an idle connection, so that it is never the server
+# which closes one just as the next call is sent.
+_KEEPALIVE_SECONDS = 75.0
+_SHUTDOWN_SECONDS = 0.3
+# Key terms make for long addresses.
+_LINE_BYTES = 64 * 1024
+
+
+def build_app(emulator: state.Emulator) -> web.Application:
+    """Return the application; the emulator behind it is started apart."""
+    app = web.Application()
+    app[state.EMULATOR] = emulator
+    project = "/v1/projects/{project}"
+    app.router.add_post("/v1/listen", listen.listen)
+    app.router.add_get("/v1/listen", handshake.listen, allow_head=False)
+    app.router.add_routes(
+        [
+            web.get("/v1/projects", projects.guarded(projects.list_projects)),
+            web.get(project, projects.guarded(projects.get_project)),
+            web.get(f"{project}/requests", projects.guarded(projects.list_requests)),
+            web.get(
+                f"{project}/requests/{{request}}",
+                projects.guarded(projects.get_request),
+            ),
+            web.get(f"{project}/balances", projects.guarded(projects.list_balances)),
+            web.get(f"{project}/usage", projects.guarded(projects.get_usage)),
+            web.get("/v1/status", control.show_status),
+            web.get("/v1/status/engine", control.show_engine),
+            web.get("/__emu__/faults", control.show_faults),
+            web.post("/__emu__/faults", control.add_faults),
+            web.delete("/__emu__/faults", control.clear_faults),
+            web.get("/__emu__/log", control.show_log),
+            web.delete("/__emu__/log", control.clear_log),
+            web.get("/__emu__/stats", control.show_statistics),
+            web.get("/__emu__/streams", control.show_streams),
+            web.delete("/__emu__/streams", control.cut_streams),
+        ]
+    )
+    app.on_response_prepare.append(_name_response)
+    app.on_shutdown.append(_cut_streams)
+    return app
+
+
+def run(settings: config.Config) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(_serve(settings))
+
+
+async def _serve(settings: config.Config) -> None:
+    _stop_on_signals()
+    emulator = state.build_emulator(settings)
+    runner = web.AppRunner(
+        build_app(emulator),
+        access_log=None,
+        handler_cancellation=True,
+        keepalive_timeout=_KEEPALIVE_SECONDS,
+        shutdown_timeout=_SHUTDOWN_SECONDS,
+        max_line_size=_LINE_BYTES,
+        max_field_size=_LINE_BYTES,
+    )
+    try:
+        await emulator.start()
+        await runner.setup()
+        await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
+        _announce(_address(runner), settings.ready_file)
+        # What is there now stays: no use in looking through it again and again.
+        gc.collect()
+        gc.freeze()
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+        await emulator.close()
+
+
+def _stop_on_signals() -> None:
+    """End the serving task at the first signal; later ones change nothing."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task(loop)
+    stopping = False
+
+    def stop() -> None:
+        nonlocal stopping
+        if task is not None and not stopping:
+            stopping = True
+            task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+
+
+def _address(runner: web.AppRunner) -> str:
+    host, port = runner.addresses[0][:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _announce(url: str, ready_file: Path | None) -> None:
+    """Say where the server is; whoever sees the file sees all of it."""
+    sys.stdout.write(f"listening on {url}\n")
+    sys.stdout.flush()
+    if ready_file is not None:
+        draft = ready_file.with_name(f"{ready_file.name}.{os.getpid()}")
+        draft.write_text(json.dumps({"url": url, "pid": os.getpid()}))
+        draft.replace(ready_file)
+
+
+async def _cut_streams(app: web.Application) -> None:
+    """Tell the clients of live streams, rather than vanish."""
+    for stream in list(app[state.EMULATOR].streams):
+        stream.cut(is_reset=False)
+
+
+async def _name_response(_request: web.Request, response: web.StreamResponse) -> None:
+    """Give every answer a request id, also those no handler of ours wrote."""
+    if "dg-request-id" not in response.headers:
+        response.headers["dg-request-id"] = str(uuid.uuid4())

@@ -1,1 +1,0 @@
-"""Event streams: what happens to jobs and batches, told as it is committed."""

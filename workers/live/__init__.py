@@ -1,1 +1,0 @@
-"""Live streaming: a customer's socket on one side, the upstream's on the other."""

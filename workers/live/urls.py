@@ -1,7 +1,0 @@
-"""The route of the live door."""
-
-from django.urls import path
-
-from workers.live import views
-
-urlpatterns = [path("live", views.Live.as_view())]

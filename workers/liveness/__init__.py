@@ -1,0 +1,1 @@
+"""Proof that a process is alive: heartbeats, liveness files, shutdown."""

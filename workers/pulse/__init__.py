@@ -1,1 +1,0 @@
-"""What a process says of itself to a probe beside it: that each part of it works."""

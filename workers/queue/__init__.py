@@ -1,0 +1,1 @@
+"""Dispatcher, Celery tasks and periodic housekeeping."""

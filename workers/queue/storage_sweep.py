@@ -1,0 +1,58 @@
+"""Keep storage and rows in step: objects without a row are erased after a day."""
+
+import logging
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import chain, islice
+
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.utils import timezone
+
+from jobs.models import IdempotencyKey, Job
+from jobs.retention import stored_objects
+from transcripts.models import Transcript
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 500
+
+
+def sweep(*, older_than: datetime) -> int:
+    """Erase objects that no row names, if older; return how many went.
+
+    Those of erased jobs whose deletion was cut short go whatever their age.
+    """
+    erased = stored_objects.erase_left_over()
+    # "incoming" holds what a server that was killed left of an upload.
+    names = chain(_walk("audio"), _walk("raw"), _walk("incoming"))
+    while batch := list(islice(names, _BATCH)):
+        erased += _erase_unknown(batch, older_than=older_than)
+    forgotten = timezone.now() - timedelta(hours=settings.IDEMPOTENCY_HOURS)
+    IdempotencyKey.objects.filter(created_at__lt=forgotten).delete()
+    logger.info("storage swept", extra={"erased": erased})
+    return erased
+
+
+def _walk(folder: str) -> Iterator[str]:
+    try:
+        folders, files = default_storage.listdir(folder)
+    except FileNotFoundError:
+        return
+    for file in files:
+        yield f"{folder}/{file}"
+    for inner in folders:
+        yield from _walk(f"{folder}/{inner}")
+
+
+def _erase_unknown(names: list[str], *, older_than: datetime) -> int:
+    jobs = Job.objects.filter(upload__in=names).exclude(upload="")
+    known = set(jobs.values_list("upload", flat=True))
+    known |= set(Transcript.objects.filter(raw__in=names).values_list("raw", flat=True))
+    erased = 0
+    for name in names:
+        if name in known or default_storage.get_modified_time(name) > older_than:
+            continue
+        default_storage.delete(name)
+        erased += 1
+    return erased

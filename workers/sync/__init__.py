@@ -1,1 +1,0 @@
-"""Calls that their customers wait for, run by the web process itself."""

@@ -1,0 +1,220 @@
+"""The deliveries API: what was sent, what was answered, and sending it again."""
+
+from uuid import UUID
+
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from jobs.accounts import audit
+from jobs.api.examples import examples, page_of
+from jobs.api.jobs.openapi import PAGE_PARAMETERS, problems, query_parameter
+from jobs.rest.pagination import respond_page
+from jobs.rest.views import ApiView, check_no_body, key_of, tenant_of
+from workers.webhooks.api.delivery_examples import (
+    ATTEMPT,
+    DELIVERY,
+    FAILED_ATTEMPT,
+    RECOVER,
+    RECOVERY,
+)
+from workers.webhooks.api.delivery_serializers import (
+    DeliveryAttemptPage,
+    DeliveryOutput,
+    DeliveryPage,
+    RecoverInput,
+    RecoveryOutput,
+)
+from workers.webhooks.delivery import queries as delivery_queries
+from workers.webhooks.delivery import replay
+from workers.webhooks.delivery.queries import DeliveryQuery
+from workers.webhooks.models import WebhookDelivery
+
+SCOPES = {"GET": "webhooks:read", "POST": "webhooks:write", "DELETE": "webhooks:write"}
+_LOCATION = OpenApiParameter(
+    "Location",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    response=[202],
+    description="Where to see how it goes.",
+)
+
+
+class DeliveryList(ApiView):
+    """A tenant's deliveries."""
+
+    required_scopes = SCOPES
+    query_parameters = {"GET": delivery_queries.PARAMETERS}
+
+    @extend_schema(
+        operation_id="list_webhook_deliveries",
+        responses={(200, "application/json"): DeliveryPage, **problems()},
+        parameters=[
+            *PAGE_PARAMETERS,
+            query_parameter("status", enum=WebhookDelivery.Status.values),
+            query_parameter("type", description="An event type: job.completed."),
+            query_parameter("endpoint_id", OpenApiTypes.UUID),
+            query_parameter("job_id", OpenApiTypes.UUID),
+            query_parameter("created_after", OpenApiTypes.DATETIME),
+            query_parameter("created_before", OpenApiTypes.DATETIME),
+        ],
+        examples=examples(answers={200: page_of(DELIVERY)}),
+    )
+    def get(self, request: Request) -> Response:
+        """List deliveries, newest first; they are kept for thirty days."""
+        tenant = tenant_of(request)
+        query = DeliveryQuery.parse(request.query_params, owner=tenant.pk)
+        rows = delivery_queries.find_deliveries(
+            tenant=tenant, conditions=query.conditions
+        )
+        return respond_page(request, rows, query.page, DeliveryOutput)
+
+
+class DeliveryDetail(ApiView):
+    """One delivery."""
+
+    required_scopes = SCOPES
+
+    @extend_schema(
+        operation_id="get_webhook_delivery",
+        responses={(200, "application/json"): DeliveryOutput, **problems(404)},
+        examples=examples(answers={200: DELIVERY}),
+    )
+    def get(self, request: Request, delivery_id: UUID) -> Response:
+        """Show a delivery."""
+        delivery = delivery_queries.get_delivery(
+            tenant=tenant_of(request), delivery_id=delivery_id
+        )
+        return Response(DeliveryOutput(delivery).data)
+
+
+class DeliveryAttempts(ApiView):
+    """The log of one delivery."""
+
+    required_scopes = SCOPES
+
+    @extend_schema(
+        operation_id="list_webhook_attempts",
+        responses={(200, "application/json"): DeliveryAttemptPage, **problems(404)},
+        examples=examples(answers={200: {"data": [FAILED_ATTEMPT, ATTEMPT]}}),
+    )
+    def get(self, request: Request, delivery_id: UUID) -> Response:
+        """List the attempts at a delivery, oldest first, with what was answered."""
+        delivery = delivery_queries.get_delivery(
+            tenant=tenant_of(request), delivery_id=delivery_id
+        )
+        attempts = delivery_queries.list_attempts(delivery)
+        return Response(DeliveryAttemptPage({"data": attempts}).data)
+
+
+class DeliveryRedeliver(ApiView):
+    """One delivery once more."""
+
+    required_scopes = SCOPES
+
+    @extend_schema(
+        operation_id="redeliver_webhook",
+        request=None,
+        responses={
+            (202, "application/json"): DeliveryOutput,
+            **problems(404, 409, 410),
+        },
+        parameters=[_LOCATION],
+        examples=examples(answers={202: {**DELIVERY, "is_redelivering": True}}),
+    )
+    def post(self, request: Request, delivery_id: UUID) -> Response:
+        """Send a message again, delivered or not: same id, same bytes, signed anew.
+
+        One attempt is made, soon; the schedule goes on as it was if it fails.
+        """
+        check_no_body(request)
+        delivery = replay.redeliver(
+            tenant=tenant_of(request),
+            actor=audit.actor_of(key_of(request)),
+            delivery_id=delivery_id,
+            now=timezone.now(),
+        )
+        return Response(
+            DeliveryOutput(delivery).data,
+            status=status.HTTP_202_ACCEPTED,
+            headers={"Location": f"/v1/webhook-deliveries/{delivery.pk}"},
+        )
+
+
+class AttemptResponseBody(ApiView):
+    """What a receiver answered to one attempt."""
+
+    required_scopes = SCOPES
+
+    @extend_schema(
+        operation_id="expunge_webhook_response",
+        request=None,
+        responses={204: None, **problems(404)},
+    )
+    def delete(self, request: Request, delivery_id: UUID, number: int) -> Response:
+        """Erase the kept part of an answer; the attempt itself stays in the log."""
+        check_no_body(request)
+        replay.expunge_response(
+            tenant=tenant_of(request),
+            actor=audit.actor_of(key_of(request)),
+            delivery_id=delivery_id,
+            number=number,
+            now=timezone.now(),
+        )
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class EndpointRecover(ApiView):
+    """What an endpoint missed, once more."""
+
+    required_scopes = SCOPES
+
+    @extend_schema(
+        operation_id="recover_webhook_endpoint",
+        request=RecoverInput,
+        responses={(202, "application/json"): RecoveryOutput, **problems(404, 409)},
+        parameters=[_LOCATION],
+        examples=examples(sent=RECOVER, answers={202: RECOVERY}),
+    )
+    def post(self, request: Request, endpoint_id: UUID) -> Response:
+        """Send again what the endpoint did not take, each on a schedule of its own.
+
+        Up to 14 days back and 10,000 deliveries; only those without a success.
+        """
+        now = timezone.now()
+        asked = RecoverInput(data=request.data)
+        asked.is_valid(raise_exception=True)
+        recovery = replay.recover(
+            tenant=tenant_of(request),
+            actor=audit.actor_of(key_of(request)),
+            endpoint_id=endpoint_id,
+            span=asked.span(now=now),
+            now=now,
+        )
+        place = f"/v1/webhook-endpoints/{endpoint_id}/recoveries/{recovery.pk}"
+        return Response(
+            RecoveryOutput(recovery).data,
+            status=status.HTTP_202_ACCEPTED,
+            headers={"Location": place},
+        )
+
+
+class EndpointRecovery(ApiView):
+    """How far a recovery is."""
+
+    required_scopes = SCOPES
+
+    @extend_schema(
+        operation_id="get_webhook_recovery",
+        responses={(200, "application/json"): RecoveryOutput, **problems(404)},
+        examples=examples(answers={200: RECOVERY}),
+    )
+    def get(self, request: Request, endpoint_id: UUID, recovery_id: UUID) -> Response:
+        """Show what became of the deliveries that a recovery took up."""
+        recovery = replay.get_recovery(
+            tenant=tenant_of(request), endpoint_id=endpoint_id, recovery_id=recovery_id
+        )
+        return Response(RecoveryOutput(recovery).data)

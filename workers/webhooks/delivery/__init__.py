@@ -1,0 +1,1 @@
+"""Delivers events to targets: fan-out, claims, attempts, retries, replay."""

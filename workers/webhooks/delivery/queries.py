@@ -1,0 +1,105 @@
+"""Read a tenant's deliveries and their log. Nothing here writes.
+
+Every queryset starts from the tenant, so a foreign id is simply not there. Bodies stay
+in the database: a list would carry megabytes nobody sees.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+from uuid import UUID
+
+from django.db.models import QuerySet, Window
+from django.db.models.functions import RowNumber
+
+from jobs.api.jobs import filters as list_query
+from jobs.errors import NotFound
+from jobs.models import Tenant
+from jobs.rest import pagination
+from jobs.rest.pagination import PageQuery
+from jobs.rest.views import refuse_parameter
+from jobs.strict_json import is_storable
+from workers.webhooks.models import DeliveryAttempt, WebhookDelivery
+
+PARAMETERS = (
+    *pagination.PARAMETERS,
+    "status",
+    "type",
+    "endpoint_id",
+    "job_id",
+    "created_after",
+    "created_before",
+)
+# More than anybody asks for; an offset past PostgreSQL's own limit is an error there.
+_MAX_NUMBER = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryQuery:
+    """Which page of which deliveries is asked for."""
+
+    conditions: Mapping[str, str | UUID | datetime]
+    page: PageQuery
+
+    @classmethod
+    def parse(cls, params: Mapping[str, str], *, owner: UUID) -> Self:
+        """Read the parameters; raises InvalidRequest naming the one it cannot read."""
+        asked = {
+            "status": list_query.parse_choice(
+                params, "status", WebhookDelivery.Status.values
+            ),
+            "event__type": _parse_type(params),
+            "endpoint_id": list_query.parse_id(params, "endpoint_id"),
+            "job_id": list_query.parse_id(params, "job_id"),
+            "created_at__gte": list_query.parse_moment(params, "created_after"),
+            "created_at__lt": list_query.parse_moment(params, "created_before"),
+        }
+        return cls(
+            conditions={n: value for n, value in asked.items() if value is not None},
+            page=PageQuery.parse(params, owner=owner, of="webhook-deliveries"),
+        )
+
+
+def find_deliveries(
+    *, tenant: Tenant, conditions: Mapping[str, str | UUID | datetime]
+) -> QuerySet[WebhookDelivery]:
+    """Return the tenant's deliveries that are wanted."""
+    rows = WebhookDelivery.objects.filter(tenant=tenant, **conditions)
+    return rows.select_related("event").defer("body")
+
+
+def get_delivery(*, tenant: Tenant, delivery_id: UUID) -> WebhookDelivery:
+    """Return a delivery of this tenant, or raise NotFound."""
+    rows = find_deliveries(tenant=tenant, conditions={"pk": delivery_id})
+    delivery = rows.first()
+    if delivery is None:
+        raise NotFound
+    return delivery
+
+
+def list_attempts(delivery: WebhookDelivery) -> list[DeliveryAttempt]:
+    """Return the attempts at a delivery, oldest first, numbered as ``n`` from 1."""
+    return list(_in_order(delivery))
+
+
+def get_attempt(delivery: WebhookDelivery, *, number: int) -> DeliveryAttempt:
+    """Return the attempt of that number, counted from 1, or raise NotFound."""
+    if not 1 <= number <= _MAX_NUMBER:
+        raise NotFound
+    found = _in_order(delivery)[number - 1 : number]
+    if not found:
+        raise NotFound
+    return found[0]
+
+
+def _in_order(delivery: WebhookDelivery) -> QuerySet[DeliveryAttempt]:
+    number = Window(RowNumber(), order_by="claim_token")
+    return delivery.log.annotate(n=number).order_by("claim_token")
+
+
+def _parse_type(params: Mapping[str, str]) -> str | None:
+    kind = params.get("type")
+    if kind is not None and not is_storable(kind):
+        refuse_parameter("type", "This is an event type: job.completed.")
+    return kind

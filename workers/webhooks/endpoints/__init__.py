@@ -1,0 +1,1 @@
+"""Endpoints of a tenant: create, change, rotate secrets, ping."""

@@ -1,0 +1,1 @@
+"""What a receiver gets: payloads, signatures, secrets, custom headers."""
