@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class FieldError:
     """One thing that is wrong with a request, and where.
 
     ``/x`` points into the body (RFC 6901), ``?x`` is a parameter, else a header.
@@ -44,17 +44,19 @@ class InvalidRequest(PlatformError):
         self.pointer = pointer
 
     @property
-    def faults(self) -> Sequence[Fault]:
+    def faults(self) -> Sequence[FieldError]:
         """Each thing that is wrong; none where it is no single place's fault."""
         if not self.pointer:
             return ()
-        return (Fault(pointer=self.pointer, code=self.code, detail=self.message),)
+        return (FieldError(pointer=self.pointer, code=self.code, detail=self.message),)
 
 
-class ManyFaults(InvalidRequest):
+class ValidationErrors(InvalidRequest):
     """Some of the request is not as it should be."""
 
-    def __init__(self, found: Sequence[Fault], *, count: int | None = None) -> None:
+    def __init__(
+        self, found: Sequence[FieldError], *, count: int | None = None
+    ) -> None:
         only = found[0] if len(found) == 1 else None
         super().__init__(only.detail if only else "", code=only.code if only else "")
         self.found = found
@@ -62,7 +64,7 @@ class ManyFaults(InvalidRequest):
         self.count = len(found) if count is None else count
 
     @property
-    def faults(self) -> Sequence[Fault]:
+    def faults(self) -> Sequence[FieldError]:
         """All that was found wrong."""
         return self.found
 

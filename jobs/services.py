@@ -102,7 +102,7 @@ def submit_job(
     Raises InvalidRequest for a priority or a region that the tenant may not use.
     """
     job = build_job(tenant=tenant, api_key=api_key, draft=draft, now=now)
-    write_jobs([job], api_key=api_key, now=now)
+    insert_jobs([job], api_key=api_key, now=now)
     logger.info("job %s", job.status, extra=log_context.fields_of(job))
     return job
 
@@ -148,7 +148,7 @@ def _check_priority(tenant: Tenant, priority: int) -> None:
         raise InvalidRequest(message, code="priority_not_allowed", pointer="/priority")
 
 
-def write_jobs(jobs: Sequence[Job], *, api_key: ApiKey | None, now: datetime) -> None:
+def insert_jobs(jobs: Sequence[Job], *, api_key: ApiKey | None, now: datetime) -> None:
     """Write new jobs of one tenant, created at ``now``, and the first event of each.
 
     Raises LimitExceeded, with nothing written.
@@ -184,14 +184,14 @@ def retry_job(*, job: Job, api_key: ApiKey | None, now: datetime) -> Job:
         if current.mode == Mode.LIVE:
             raise JobStateError(_NO_AUDIO, code="live_not_retryable")
         again = submit_job(
-            tenant=job.tenant, api_key=api_key, draft=draft_again(current), now=now
+            tenant=job.tenant, api_key=api_key, draft=draft_retry(current), now=now
         )
         Job.objects.filter(pk=again.pk).update(retry_of=job)
     again.retry_of = job
     return again
 
 
-def draft_again(job: Job) -> JobDraft:
+def draft_retry(job: Job) -> JobDraft:
     """Return what to submit to have the job run again, as a new one."""
     return JobDraft(
         **{

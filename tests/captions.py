@@ -8,7 +8,7 @@ import srt
 import webvtt
 
 from jobs.models import Job
-from transcripts.formats import FORMATS, Source
+from transcripts.formats import FORMATS, FormatSource
 from transcripts.models import Transcript
 
 
@@ -51,7 +51,7 @@ def document_of(*channels, duration=None, paragraphs=()):
 
 def build(name, document, *, text=""):
     """Return the document in a format, as text."""
-    source = Source(Transcript(text=text, job=Job(warnings=[])), b"")
+    source = FormatSource(Transcript(text=text, job=Job(warnings=[])), b"")
     source.document = document
     return FORMATS[name].build(source).decode()
 

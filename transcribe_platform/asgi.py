@@ -20,13 +20,13 @@ from workers.api.live import endpoint  # noqa: E402
 from workers.api.live.registry import get_registry  # noqa: E402
 from workers.liveness import startup  # noqa: E402
 from workers.monitoring import exposition  # noqa: E402
-from workers.monitoring.live_sessions import LiveDoor  # noqa: E402
+from workers.monitoring.live_sessions import LiveSessionCollector  # noqa: E402
 
 _django: Any = LazyBodyHandler()
 statement_timeouts.limit_statements()
-startup.settle(routes=True)
+startup.freeze_startup_objects(routes=True)
 startup.switch_threads_often()
-exposition.expose(LiveDoor())
+exposition.expose(LiveSessionCollector())
 probe.warn_if_unconfined()
 
 

@@ -13,16 +13,16 @@ from kombu import Queue
 
 from jobs.telemetry import log_context, tracing
 from workers.liveness import startup
-from workers.liveness.consumer_check import ConsumerPulse
+from workers.liveness.consumer_check import ConsumerCheck
 from workers.monitoring import exposition
-from workers.queue.broker import mend_reconnect
+from workers.queue.broker import patch_reconnect
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
 # Django's review of the code would load every route and page in each worker, and is for
 # `make check`.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
-mend_reconnect()
+patch_reconnect()
 app = Celery("transcribe_platform")
 app.conf.update(
     broker_url=settings.REDIS_URL,
@@ -85,7 +85,7 @@ app.conf.update(
         },
     },
 )
-app.steps["consumer"].add(ConsumerPulse)
+app.steps["consumer"].add(ConsumerCheck)
 app.autodiscover_tasks(["workers.queue", "workers.webhooks"])
 
 
@@ -104,7 +104,7 @@ def show_metrics(**_kwargs: Any) -> None:
 @signals.worker_ready.connect
 def settle(**_kwargs: Any) -> None:
     """Spare the collector what is loaded by now."""
-    startup.settle()
+    startup.freeze_startup_objects()
 
 
 @signals.task_prerun.connect

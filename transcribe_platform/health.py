@@ -18,7 +18,7 @@ from django.utils import timezone
 from jobs.models import Region
 from transcribe_platform.api_errors.problems import read_only
 from workers.liveness import graceful_shutdown
-from workers.monitoring.components import Part, State, read_parts
+from workers.monitoring.components import Component, ComponentState, read_components
 
 logger = logging.getLogger(__name__)
 
@@ -59,15 +59,22 @@ def overview(request: HttpRequest) -> HttpResponse:
 
     200 while it takes requests, degraded or not; 503 once it does not.
     """
-    parts = [_process(), Part(name="database", state=State.AWAY, says=_database())]
+    parts = [
+        _process(),
+        Component(name="database", state=ComponentState.AWAY, says=_database()),
+    ]
     if parts[1].says == "ok":
-        parts[1:] = [Part(name="database", state=State.OK, says="answers")]
+        parts[1:] = [
+            Component(name="database", state=ComponentState.OK, says="answers")
+        ]
         try:
-            parts += read_parts()
+            parts += read_components()
         except (DatabaseError, InterfaceError):  # it went in between
             logger.warning("database away", exc_info=True)
-    is_up = parts[0].state == parts[1].state == State.OK
-    status = "ok" if all(part.state == State.OK for part in parts) else "degraded"
+    is_up = parts[0].state == parts[1].state == ComponentState.OK
+    status = (
+        "ok" if all(part.state == ComponentState.OK for part in parts) else "degraded"
+    )
     body = {
         "status": status if is_up else "down",
         "at": timezone.now().isoformat(timespec="seconds"),
@@ -86,10 +93,12 @@ def overview(request: HttpRequest) -> HttpResponse:
     return answer
 
 
-def _process() -> Part:
+def _process() -> Component:
     is_draining = graceful_shutdown.is_draining()
-    state = State.DEGRADED if is_draining else State.OK
-    return Part(name="web", state=state, says="stops" if is_draining else "answers")
+    state = ComponentState.DEGRADED if is_draining else ComponentState.OK
+    return Component(
+        name="web", state=state, says="stops" if is_draining else "answers"
+    )
 
 
 def _is_operator(request: HttpRequest) -> bool:

@@ -26,7 +26,7 @@ _READ_AHEAD_BYTES = 256 * 1024
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
-class StorageAway(ServiceUnavailable, OSError):
+class StorageUnavailable(ServiceUnavailable, OSError):
     """The file storage does not answer now."""
 
 
@@ -36,7 +36,7 @@ def _telling(method: _Method) -> _Method:
         try:
             return method(*args, **kwargs)
         except _TROUBLE as error:
-            raise StorageAway from error
+            raise StorageUnavailable from error
 
     return told  # type: ignore[return-value]
 

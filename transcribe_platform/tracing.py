@@ -12,7 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from jobs.telemetry.tracing import Kind, Span, TraceContext, Value
+from jobs.telemetry.tracing import Span, SpanRole, TraceContext, Value
 
 FLUSH_MS = 2000
 
@@ -33,7 +33,7 @@ class OpenTelemetry:
         self,
         name: str,
         *,
-        kind: Kind,
+        kind: SpanRole,
         parent: TraceContext | None,
         attributes: dict[str, Value],
     ) -> Span:

@@ -17,7 +17,7 @@ from workers.monitoring import exposition  # noqa: E402
 
 statement_timeouts.limit_statements()
 graceful_shutdown.hear_granian_first()
-startup.settle(routes=True)
+startup.freeze_startup_objects(routes=True)
 startup.switch_threads_often()
 exposition.expose()
 probe.warn_if_unconfined()

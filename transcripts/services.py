@@ -35,7 +35,7 @@ from transcripts.backends import (
     TranscriptionRequest,
     TranscriptionResult,
 )
-from transcripts.formats import Format, Source
+from transcripts.formats import Format, FormatSource
 from transcripts.models import Transcript
 from transcripts.search import indexing
 
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 SUSPECT = "suspect_result"
 
 
-class Holder(Protocol):
+class ClaimHolder(Protocol):
     """Whoever runs a call and keeps its lease and permit alive meanwhile."""
 
     name: str
@@ -54,7 +54,11 @@ class Holder(Protocol):
 
 
 def transcribe_job(
-    *, job_id: UUID, lease_token: int, holder: Holder, backend: TranscriptionBackend
+    *,
+    job_id: UUID,
+    lease_token: int,
+    holder: ClaimHolder,
+    backend: TranscriptionBackend,
 ) -> bool:
     """Run one claim to its end; return False when the claim was stale.
 
@@ -71,7 +75,7 @@ def transcribe_job(
 
 
 def run_call(
-    job: Job, attempt: Attempt, *, holder: Holder, backend: TranscriptionBackend
+    job: Job, attempt: Attempt, *, holder: ClaimHolder, backend: TranscriptionBackend
 ) -> None:
     """Make the call that was begun and commit what comes of it."""
     facts: dict[str, tracing.Value] = {
@@ -83,7 +87,7 @@ def run_call(
     with (
         log_context.adding(**log_context.fields_of(job)),
         tracing.joined(job.traceparent),
-        tracing.span("transcribe", kind=tracing.Kind.CONSUMER, **facts),
+        tracing.span("transcribe", kind=tracing.SpanRole.CONSUMER, **facts),
         holder.hold(job),
     ):
         _call(job, attempt, backend=backend)
@@ -120,7 +124,7 @@ def _ask(
 ) -> TranscriptionResult:
     with tracing.span(
         "upstream call",
-        kind=tracing.Kind.CLIENT,
+        kind=tracing.SpanRole.CLIENT,
         transcription__region=request.region.name,
         transcription__model=str(request.options.get("model", "")),
     ) as span:
@@ -397,7 +401,7 @@ def make_link(
 
 def build_format(transcript: Transcript, chosen: Format) -> bytes:
     """Return the transcript in one of its forms."""
-    return chosen.build(Source(transcript, read_raw(transcript)))
+    return chosen.build(FormatSource(transcript, read_raw(transcript)))
 
 
 def read_raw(transcript: Transcript) -> bytes:

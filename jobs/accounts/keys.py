@@ -34,7 +34,7 @@ class KeyDraft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rotation:
+class KeyRotationRequest:
     """How a key hands over; without ``expires_at`` the new one lives as long again."""
 
     overlap: timedelta
@@ -115,7 +115,7 @@ def change_key(
 def rotate_key(
     *,
     key: ApiKey,
-    rotation: Rotation,
+    rotation: KeyRotationRequest,
     actor: str,
     now: datetime,
     holder: ApiKey | None = None,

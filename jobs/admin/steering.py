@@ -20,7 +20,7 @@ from jobs.api.submission import Caller
 from jobs.batches import actions as batch_actions
 from jobs.batches import retry
 from jobs.models import ApiKey, Batch, Job, Priority, Region, Tenant
-from jobs.rest.idempotency import Answer
+from jobs.rest.idempotency import StoredResponse
 from jobs.retention import erasure
 from jobs.routing import regions
 from jobs.scheduling import dispatch
@@ -109,7 +109,7 @@ def _reprioritize_batch(
 
 
 def _retry_batch(batch: Batch, *, actor: str, now: datetime) -> None:
-    def answer(child: Batch) -> Answer:
+    def answer(child: Batch) -> StoredResponse:
         # In the transaction that writes the batch.
         audit.record(
             type="batch.retried",
@@ -119,11 +119,11 @@ def _retry_batch(batch: Batch, *, actor: str, now: datetime) -> None:
             batch_id=str(child.pk),
             retry_of=str(batch.pk),
         )
-        return Answer(status_code=202, body={})
+        return StoredResponse(status_code=202, body={})
 
     retry.accept_retry(
         caller=Caller(tenant=batch.tenant, api_key=None),
-        again=retry.Again(batch=batch, statuses={JobStatus.FAILED}),
+        again=retry.RetryRequest(batch=batch, statuses={JobStatus.FAILED}),
         answer=answer,
         now=now,
     )
@@ -134,7 +134,9 @@ def _revoke_key(key: ApiKey, *, actor: str, now: datetime) -> None:
 
 
 def _rotate_key(key: ApiKey, *, actor: str, now: datetime) -> tuple[ApiKey, str]:
-    rotation = keys.Rotation(overlap=timedelta(seconds=DEFAULT_OVERLAP_SECONDS))
+    rotation = keys.KeyRotationRequest(
+        overlap=timedelta(seconds=DEFAULT_OVERLAP_SECONDS)
+    )
     return keys.rotate_key(key=key, rotation=rotation, actor=actor, now=now)
 
 

@@ -66,7 +66,7 @@ _MORE_OF_BATCH = _MORE_OF_JOB.replace("job_id", "batch_id")
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Position:
+class EventPosition:
     """A place in the order of events: all up to it has been read."""
 
     xid: int
@@ -85,7 +85,7 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class EventFilters:
     """Which events of a tenant somebody follows; what is empty does not restrict."""
 
     tenant_id: UUID
@@ -95,7 +95,7 @@ class Wanted:
     # A job's or a batch's stream ends with its last event.
     ends_with: frozenset[str] = frozenset()
 
-    def has(self, told: "Told") -> bool:
+    def has(self, told: "StreamedEvent") -> bool:
         """Tell whether the event is one of them."""
         return (
             told.tenant_id == self.tenant_id
@@ -106,10 +106,10 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class StreamedEvent:
     """One event as customers are told of it."""
 
-    position: Position
+    position: EventPosition
     tenant_id: UUID
     type: str
     job_id: UUID | None
@@ -136,21 +136,21 @@ class Told:
 class Page:
     """Events in order, and up to where that is all there is."""
 
-    told: list[Told]
-    upto: Position
+    told: list[StreamedEvent]
+    upto: EventPosition
     is_full: bool
 
 
-def read_horizon() -> Position:
+def read_horizon() -> EventPosition:
     """Return the position of now: before it nothing more will come.
 
     A later call may return an earlier one, when another database's transaction ends
     just then; what was true of the first stays true.
     """
-    return Position(_ask_number(_NOW))
+    return EventPosition(_ask_number(_NOW))
 
 
-def has_been(position: Position) -> bool:
+def has_been(position: EventPosition) -> bool:
     """Tell whether there can be such a position yet: if not, it is of another life."""
     return position.xid <= _ask_number(_NEXT)
 
@@ -165,7 +165,7 @@ def _ask_number(statement: str) -> int:
 def read_page(
     *,
     tenants: Collection[UUID],
-    after: Position,
+    after: EventPosition,
     limit: int,
     job_id: UUID | None = None,
 ) -> Page:
@@ -191,19 +191,19 @@ def read_page(
         rows = cursor.fetchall()
     found = [row[1:] for row in rows if row[1] is not None]
     is_full = len(found) == limit
-    last = Position(int(found[-1][0]), found[-1][1]) if is_full else None
+    last = EventPosition(int(found[-1][0]), found[-1][1]) if is_full else None
     return Page(
         told=list(_read(found)),
-        upto=last or max(after, Position(int(rows[0][0]))),
+        upto=last or max(after, EventPosition(int(rows[0][0]))),
         is_full=is_full,
     )
 
 
-def _read(rows: Iterable[tuple[Any, ...]]) -> Iterator[Told]:
+def _read(rows: Iterable[tuple[Any, ...]]) -> Iterator[StreamedEvent]:
     for xid, event_id, tenant_id, kind, job_id, batch_id, data, at in rows:
         if kind in TYPES:
-            yield Told(
-                position=Position(int(xid), event_id),
+            yield StreamedEvent(
+                position=EventPosition(int(xid), event_id),
                 tenant_id=tenant_id,
                 type=kind,
                 job_id=job_id,
@@ -213,7 +213,7 @@ def _read(rows: Iterable[tuple[Any, ...]]) -> Iterator[Told]:
             )
 
 
-def is_more_to_come(subject: Job | Batch, *, after: Position) -> bool:
+def is_more_to_come(subject: Job | Batch, *, after: EventPosition) -> bool:
     """Tell whether a final job or batch has events after this, seen or still hidden."""
     with connection.cursor() as cursor:
         cursor.execute(

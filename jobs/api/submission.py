@@ -20,7 +20,7 @@ from jobs.audio.uploads import IncomingFile
 from jobs.concurrency import thread_limits
 from jobs.models import ApiKey, Job, Tenant
 from jobs.rest import idempotency
-from jobs.rest.idempotency import Answer
+from jobs.rest.idempotency import StoredResponse
 from jobs.scheduling import dispatch
 from jobs.services import JobDraft
 
@@ -58,9 +58,9 @@ def accept_job(
     *,
     caller: Caller,
     submission: Submission,
-    answer: Callable[[Job], Answer],
+    answer: Callable[[Job], StoredResponse],
     now: datetime,
-) -> tuple[Answer, bool]:
+) -> tuple[StoredResponse, bool]:
     """Accept a job and return its answer, and whether that is a repeated one.
 
     Raises UnsupportedAudio, IdempotencyConflict, or InvalidRequest for options that
@@ -90,17 +90,17 @@ def examine(*, tenant: Tenant, submission: Submission) -> Submission:
     options.check_combination(effective)
     if submission.file is None:
         return submission
-    with thread_limits.lend_to_examination(tenant.pk):
+    with thread_limits.borrow_probing_thread(tenant.pk):
         draft = _describe(submission.draft, submission.file, effective, tenant)
     return replace(submission, draft=draft)
 
 
 def retry_job(
-    *, caller: Caller, job: Job, answer: Callable[[Job], Answer], now: datetime
-) -> tuple[Answer, bool]:
+    *, caller: Caller, job: Job, answer: Callable[[Job], StoredResponse], now: datetime
+) -> tuple[StoredResponse, bool]:
     """Submit a final job again and return the answer, once per Idempotency-Key."""
 
-    def make() -> Answer:
+    def make() -> StoredResponse:
         again = services.retry_job(job=job, api_key=caller.api_key, now=now)
         transaction.on_commit(dispatch.wake)
         return answer(again)
@@ -140,16 +140,16 @@ def accept_examined(
     *,
     caller: Caller,
     submission: Submission,
-    answer: Callable[[Job], Answer],
+    answer: Callable[[Job], StoredResponse],
     now: datetime,
-) -> tuple[Answer, bool]:
+) -> tuple[StoredResponse, bool]:
     """Keep the file, write the job and its answer; closing the file is the caller's.
 
     Raises IdempotencyConflict; then neither row nor object is left.
     """
     file, kept = submission.file, ""
 
-    def make() -> Answer:
+    def make() -> StoredResponse:
         nonlocal kept
         if file:
             kept = uploads.keep_upload(file, tenant_id=caller.tenant.pk)

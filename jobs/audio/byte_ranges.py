@@ -14,7 +14,7 @@ _RANGE = re.compile(r"bytes\s*+=\s*+(\d{0,18}+)\s*+-\s*+(\d{0,18}+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class ByteRange:
     """Some bytes of an object, or all of them."""
 
     start: int

@@ -55,7 +55,7 @@ _RIFF_UNKNOWN = 0x7FFF0000
 
 
 @dataclass(slots=True, kw_only=True)
-class Heard:
+class PacketScan:
     """What reading the packets has shown so far."""
 
     decoded: int = 0
@@ -162,9 +162,9 @@ def _examine(container: Any, *, has_length_tag: bool) -> dict[str, Any]:
     }
 
 
-def _listen(container: Any, stream: Any) -> Heard:
+def _listen(container: Any, stream: Any) -> PacketScan:
     """Read the packets to the end or for as long as is worth it; decode the first."""
-    heard = Heard()
+    heard = PacketScan()
     stream.codec_context.thread_count = 1
     to_samples = av.AudioResampler(format="s16", layout="mono")
     own_length = stream.duration is not None
@@ -190,7 +190,7 @@ def _listen(container: Any, stream: Any) -> Heard:
     return heard
 
 
-def _decode(packet: Any, heard: Heard, to_samples: Any) -> None:
+def _decode(packet: Any, heard: PacketScan, to_samples: Any) -> None:
     try:
         frames = packet.decode()
         heard.decoded += any(frame.samples for frame in frames)

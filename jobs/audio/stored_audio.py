@@ -7,7 +7,7 @@ from weakref import finalize
 from asgiref.sync import sync_to_async
 from django.core.files.storage import default_storage
 
-from jobs.audio.byte_ranges import Part
+from jobs.audio.byte_ranges import ByteRange
 from jobs.errors import Erased, NotFound
 from jobs.models import Job
 
@@ -41,10 +41,10 @@ def media_type_of(job: Job) -> str:
     return kind if kind.startswith(_PLAYED) else UNKNOWN_TYPE
 
 
-class _Pieces:
+class _AudioChunks:
     """Part of an open file; closes it, and says so, when it ends or is let go."""
 
-    def __init__(self, file: Any, part: Part, *, then: Callable[[], None]) -> None:
+    def __init__(self, file: Any, part: ByteRange, *, then: Callable[[], None]) -> None:
         self._file, self._left = file, part.length
         file.seek(part.start)
         self._close = finalize(self, _end, file, then)
@@ -59,7 +59,7 @@ class _Pieces:
         return piece
 
 
-class Pieces(_Pieces):
+class AudioChunks(_AudioChunks):
     """The body of an answer over WSGI."""
 
     def __iter__(self) -> Iterator[bytes]:
@@ -68,7 +68,7 @@ class Pieces(_Pieces):
             yield piece
 
 
-class AsyncPieces(_Pieces):
+class AsyncAudioChunks(_AudioChunks):
     """The body of an answer over ASGI: the event loop never waits for a disk.
 
     Django takes what has ``__iter__`` for the other kind.

@@ -48,7 +48,7 @@ class IncomingFile(UploadedFile):  # type: ignore[type-arg]  # in stubs only
         self, name: str, content_type: str, *, request: Any = None, announced: int = 0
     ) -> None:
         settings.INCOMING_ROOT.mkdir(mode=0o750, parents=True, exist_ok=True)
-        sweep_left_over(settings.INCOMING_ROOT)
+        purge_abandoned_uploads(settings.INCOMING_ROOT)
         owner = getattr(getattr(request, "user", None), "pk", None)
         release = spool_space.reserve(owner, announced, settings.INCOMING_ROOT)
         self._release = weakref.finalize(self, release)
@@ -96,7 +96,7 @@ class IncomingFile(UploadedFile):  # type: ignore[type-arg]  # in stubs only
 
 
 @cache
-def sweep_left_over(folder: Path) -> None:
+def purge_abandoned_uploads(folder: Path) -> None:
     """Remove what processes that were killed left of uploads, once a process.
 
     Whoever still writes one holds its lock, on whatever machine.

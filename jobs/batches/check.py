@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from jobs.batches.item_file import Checked
+from jobs.batches.item_file import CheckResult
 from jobs.batches.submission import BatchSubmission
 
 _SLICE = 500
@@ -22,7 +22,7 @@ def check_batch(submission: BatchSubmission) -> Iterator[bytes]:
         return _tell(checked, stack.pop_all())
 
 
-def _tell(checked: Checked, stack: ExitStack) -> Iterator[bytes]:
+def _tell(checked: CheckResult, stack: ExitStack) -> Iterator[bytes]:
     with stack:
         for kept in checked.read_faults(_SLICE):
             faults = map(checked.place, kept)

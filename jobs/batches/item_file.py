@@ -23,14 +23,14 @@ from django.db import connection
 
 from jobs.audio.uploads import IncomingFile
 from jobs.batches.items import ItemReader, ItemRules
-from jobs.batches.job_rows import Row
+from jobs.batches.job_rows import JobRow
 from jobs.batches.manifests import reader as manifests_reader
 from jobs.batches.manifests import upload as manifest_upload
 from jobs.batches.manifests.lines import refuse_work
-from jobs.batches.manifests.reader import EXCERPT, Entry
+from jobs.batches.manifests.reader import EXCERPT, ManifestEntry
 from jobs.concurrency.fair_slots import FairSlots
-from jobs.errors import Fault, ManyFaults, ServiceUnavailable
-from jobs.rest.field_errors import faults_of
+from jobs.errors import FieldError, ServiceUnavailable, ValidationErrors
+from jobs.rest.field_errors import to_field_errors
 from jobs.strict_json import pointer_to
 
 MAX_FAULTS = 100
@@ -50,7 +50,7 @@ _slots = FairSlots(MANIFESTS_AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True)
-class KeptFault:
+class StoredFieldError:
     """What is wrong with an item: its line or number from 1, and how it begins."""
 
     line: int
@@ -70,7 +70,7 @@ class KeptFault:
 
 
 @dataclass(slots=True)
-class Checked:
+class CheckResult:
     """What the lines of a manifest, or a list's items, came to."""
 
     rows: IO[str]
@@ -79,21 +79,21 @@ class Checked:
     good: int = 0
     bad: int = 0
     fault_count: int = 0
-    first: list[KeptFault] = field(default_factory=list)
+    first: list[StoredFieldError] = field(default_factory=list)
 
     def check_all_good(self) -> None:
         """Raise ManyFaults if any item is bad; the first hundred faults are told."""
         if self.fault_count:
             found = [self.place(kept) for kept in self.first]
-            raise ManyFaults(found, count=self.fault_count)
+            raise ValidationErrors(found, count=self.fault_count)
 
-    def place(self, kept: KeptFault) -> Fault:
+    def place(self, kept: StoredFieldError) -> FieldError:
         """Return a fault as its sender is told of it: a list's items have no lines."""
         line: int | None = kept.line
         within = ""
         if self.is_list:
             line, within = None, pointer_to("items", kept.line - 1)
-        return Fault(
+        return FieldError(
             line=line,
             pointer=within + kept.pointer,
             code=kept.code,
@@ -104,10 +104,10 @@ class Checked:
         """Yield the good items' rows as they were dumped, so many at a time."""
         return _in_slices(self.rows, size)
 
-    def read_faults(self, size: int) -> Iterator[list[KeptFault]]:
+    def read_faults(self, size: int) -> Iterator[list[StoredFieldError]]:
         """Yield what is wrong with the bad items, so many faults at a time."""
         for lines in _in_slices(self.faults, size):
-            yield [KeptFault.loads(line) for line in lines]
+            yield [StoredFieldError.loads(line) for line in lines]
 
 
 def _in_slices(file: IO[str], size: int) -> Iterator[list[str]]:
@@ -117,7 +117,7 @@ def _in_slices(file: IO[str], size: int) -> Iterator[list[str]]:
 
 
 @contextmanager
-def check_manifest(file: IncomingFile, rules: ItemRules) -> Iterator[Checked]:
+def check_manifest(file: IncomingFile, rules: ItemRules) -> Iterator[CheckResult]:
     """Check every line; the result is there while the block runs.
 
     Raises InvalidRequest or UploadTooLarge for what is wrong with the whole, and
@@ -136,10 +136,12 @@ def check_manifest(file: IncomingFile, rules: ItemRules) -> Iterator[Checked]:
 
 
 @contextmanager
-def check_list(items: Sequence[Any], rules: ItemRules) -> Iterator[Checked]:
+def check_list(items: Sequence[Any], rules: ItemRules) -> Iterator[CheckResult]:
     """Check every item, counted from 1; the result is there while the block runs."""
     entries = (
-        Entry(number, json.dumps(item, ensure_ascii=False).encode()[:EXCERPT], item)
+        ManifestEntry(
+            number, json.dumps(item, ensure_ascii=False).encode()[:EXCERPT], item
+        )
         for number, item in enumerate(items, start=1)
     )
     with _check(
@@ -150,12 +152,12 @@ def check_list(items: Sequence[Any], rules: ItemRules) -> Iterator[Checked]:
 
 @contextmanager
 def _check(
-    entries: Iterable[Entry],
+    entries: Iterable[ManifestEntry],
     rules: ItemRules,
     *,
     slot: AbstractContextManager[bool],
     is_list: bool,
-) -> Iterator[Checked]:
+) -> Iterator[CheckResult]:
     folder = settings.INCOMING_ROOT
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -167,7 +169,7 @@ def _check(
             )
             for _ in range(2)
         )
-        checked, reader = Checked(rows, faults, is_list), ItemReader(rules)
+        checked, reader = CheckResult(rows, faults, is_list), ItemReader(rules)
         with slot as is_free:
             if not is_free:
                 message = "Too many manifests are being read; send this again shortly."
@@ -177,7 +179,7 @@ def _check(
         yield checked
 
 
-def _in_turns(entries: Iterable[Entry]) -> Iterator[Entry]:
+def _in_turns(entries: Iterable[ManifestEntry]) -> Iterator[ManifestEntry]:
     """Yield the entries with pauses; refuse a manifest that takes too long to read."""
     started, turn_began = time.thread_time(), time.perf_counter()
     for entry in entries:
@@ -191,11 +193,13 @@ def _in_turns(entries: Iterable[Entry]) -> Iterator[Entry]:
         turn_began = time.perf_counter()
 
 
-def _check_entry(checked: Checked, entry: Entry, reader: ItemReader) -> None:
-    row: Row | None = None
+def _check_entry(
+    checked: CheckResult, entry: ManifestEntry, reader: ItemReader
+) -> None:
+    row: JobRow | None = None
     if entry.error:
-        found = faults_of(entry.error) or [
-            Fault(pointer="", code=entry.error.code, detail=entry.error.message)
+        found = to_field_errors(entry.error) or [
+            FieldError(pointer="", code=entry.error.code, detail=entry.error.message)
         ]
     else:
         row, found = reader.read(entry.fields)
@@ -208,7 +212,7 @@ def _check_entry(checked: Checked, entry: Entry, reader: ItemReader) -> None:
     excerpt = entry.excerpt.decode(errors="replace").replace("\0", "�")
     for fault in found:
         detail = fault.detail[:MAX_DETAIL]
-        kept = KeptFault(entry.line, fault.pointer, fault.code, detail, excerpt)
+        kept = StoredFieldError(entry.line, fault.pointer, fault.code, detail, excerpt)
         if len(checked.first) < MAX_FAULTS:
             checked.first.append(kept)
         checked.faults.write(kept.dumps() + "\n")

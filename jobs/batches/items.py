@@ -17,10 +17,10 @@ from rest_framework.exceptions import ValidationError
 from jobs import options, services
 from jobs.api.jobs.serializers import build_draft
 from jobs.batches.item_input import BatchItemInput
-from jobs.batches.job_rows import Row
-from jobs.errors import Fault, InvalidRequest
+from jobs.batches.job_rows import JobRow
+from jobs.errors import FieldError, InvalidRequest
 from jobs.models import ApiKey, Tenant
-from jobs.rest.field_errors import faults_of
+from jobs.rest.field_errors import to_field_errors
 from jobs.routing import regions
 
 _OWN = ("audio_url", "custom_id", "metadata")
@@ -46,17 +46,17 @@ class ItemReader:
         self._input = BatchItemInput()
         self._known = cache(regions.read_pools)  # once for all of them
         self._seen: set[bytes] = set()
-        self._kinds: dict[str, Row] = {}
+        self._kinds: dict[str, JobRow] = {}
 
-    def read(self, item: Any) -> tuple[Row | None, list[Fault]]:
+    def read(self, item: Any) -> tuple[JobRow | None, list[FieldError]]:
         """Return the item's row, which knows no line, or else its faults."""
         try:
             return self._build(item), []
         except (InvalidRequest, ValidationError) as error:
             # Without a place of its own it is the whole item's fault.
-            return None, faults_of(error) or [_whole(error)]
+            return None, to_field_errors(error) or [_whole(error)]
 
-    def _build(self, item: Any) -> Row:
+    def _build(self, item: Any) -> JobRow:
         if not isinstance(item, dict):
             raise InvalidRequest("This must be a JSON object.", code="field_invalid")
         laid = lay_over(self._rules.defaults, item)
@@ -71,7 +71,7 @@ class ItemReader:
         self._check_alone(row.custom_id)
         return row
 
-    def _like(self, row: Row, laid: Mapping[str, Any]) -> Row | None:
+    def _like(self, row: JobRow, laid: Mapping[str, Any]) -> JobRow | None:
         """Return the row with what the item has of its own; None if that is wrong."""
         try:
             own = {
@@ -89,7 +89,7 @@ class ItemReader:
             metadata=json.dumps(own.get("metadata", {})),
         )
 
-    def _read_whole(self, laid: Mapping[str, Any]) -> Row:
+    def _read_whole(self, laid: Mapping[str, Any]) -> JobRow:
         rules = self._rules
         read = self._input.run_validation(laid)
         draft = build_draft(read, now=rules.now)
@@ -105,7 +105,7 @@ class ItemReader:
             job.expires_at and job.expires_at < rules.expires_at
         ):
             job.expires_at = rules.expires_at
-        return Row.of(job)
+        return JobRow.of(job)
 
     def _check_alone(self, custom_id: str) -> None:
         if not custom_id:
@@ -131,6 +131,6 @@ def lay_over(defaults: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, 
     return laid
 
 
-def _whole(error: InvalidRequest | ValidationError) -> Fault:
+def _whole(error: InvalidRequest | ValidationError) -> FieldError:
     code = getattr(error, "code", "field_invalid")
-    return Fault(pointer="", code=code, detail=str(error))
+    return FieldError(pointer="", code=code, detail=str(error))

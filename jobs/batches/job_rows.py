@@ -29,7 +29,7 @@ _VARYING = {
 }
 
 
-class Row(NamedTuple):
+class JobRow(NamedTuple):
     """What a job of a batch has to itself, in the order of the columns."""
 
     audio_url: str
@@ -81,7 +81,7 @@ def insert_rows(common: Job, rows: Sequence[str]) -> list[UUID]:
         if field.name == "id":
             placeholders.append("v.id")
         elif field.name in _VARYING:
-            place = Row._fields.index(field.name)
+            place = JobRow._fields.index(field.name)
             placeholders.append(f"(v.said ->> {place})::{_VARYING[field.name]}")
         else:
             placeholders.append(f"%s::{field.db_type(connection)}")

@@ -47,7 +47,7 @@ def write_batch(batch: Batch, jobs: Sequence[Job]) -> Batch:
         job.batch = batch
     with transaction.atomic():
         batch.save(force_insert=True)
-        services.write_jobs(jobs, api_key=batch.api_key, now=batch.created_at)
+        services.insert_jobs(jobs, api_key=batch.api_key, now=batch.created_at)
         record_submit(batch)
     return batch
 

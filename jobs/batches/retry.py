@@ -17,7 +17,7 @@ from jobs.errors import Conflict, Erased
 from jobs.models import Batch, Job
 from jobs.quotas.quotas import reserve
 from jobs.rest import idempotency
-from jobs.rest.idempotency import Answer, Once
+from jobs.rest.idempotency import IdempotentRequest, StoredResponse
 from jobs.scheduling import dispatch
 from jobs.state import FINAL, JobStatus
 
@@ -26,7 +26,7 @@ SLICE = writing.SLICE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Again:
+class RetryRequest:
     """Which jobs of which batch are wanted again."""
 
     batch: Batch
@@ -34,13 +34,17 @@ class Again:
 
 
 def accept_retry(
-    *, caller: Caller, again: Again, answer: Callable[[Batch], Answer], now: datetime
-) -> tuple[Answer, bool]:
+    *,
+    caller: Caller,
+    again: RetryRequest,
+    answer: Callable[[Batch], StoredResponse],
+    now: datetime,
+) -> tuple[StoredResponse, bool]:
     """Write the new batch and return the answer, once per Idempotency-Key.
 
     Raises Conflict while the first one is not done or has no such job, and Erased.
     """
-    once = Once(
+    once = IdempotentRequest(
         tenant=caller.tenant,
         route=f"retry batch {again.batch.pk}",
         key=caller.key,
@@ -62,7 +66,7 @@ def accept_retry(
     child.retry_of = again.batch
     child.total = number
 
-    def make() -> Answer:
+    def make() -> StoredResponse:
         if number <= SLICE:
             records.write_batch(child, _build(child, _next(again, after=None)))
         else:
@@ -78,7 +82,7 @@ def accept_retry(
     )
 
 
-def _count(again: Again) -> int:
+def _count(again: RetryRequest) -> int:
     if again.batch.erased_at:
         raise Erased
     if not again.batch.finished_at:
@@ -91,13 +95,13 @@ def _count(again: Again) -> int:
     return number
 
 
-def _wanted(again: Again) -> QuerySet[Job]:
+def _wanted(again: RetryRequest) -> QuerySet[Job]:
     return Job.objects.filter(
         batch=again.batch, status__in=again.statuses, erased_at=None
     )
 
 
-def _next(again: Again, *, after: UUID | None) -> list[Job]:
+def _next(again: RetryRequest, *, after: UUID | None) -> list[Job]:
     """Return the next slice, locked: it shares its audio, which must not go."""
     rows = _wanted(again)
     if after:
@@ -111,7 +115,7 @@ def _build(child: Batch, originals: Iterable[Job]) -> list[Job]:
         job = services.build_job(
             tenant=child.tenant,
             api_key=child.api_key,
-            draft=services.draft_again(original),
+            draft=services.draft_retry(original),
             now=child.created_at,
         )
         job.batch, job.retry_of, job.line = child, original, original.line
@@ -119,7 +123,7 @@ def _build(child: Batch, originals: Iterable[Job]) -> list[Job]:
     return jobs
 
 
-def _prepare(child: Batch, again: Again) -> None:
+def _prepare(child: Batch, again: RetryRequest) -> None:
     writing.begin(child)
     written, after = 0, None
     while True:

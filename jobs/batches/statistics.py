@@ -11,7 +11,7 @@ from jobs.state import FINAL
 PACE_STALE = timedelta(minutes=5)
 
 
-class Status(StrEnum):
+class BatchStatus(StrEnum):
     """What customers are told a batch does."""
 
     PREPARING = "preparing"
@@ -40,15 +40,15 @@ def describe(batch: Batch) -> dict[str, Any]:
     }
 
 
-def status_of(batch: Batch) -> Status:
+def status_of(batch: Batch) -> BatchStatus:
     """Return what it does, or ``completed`` once its last job has ended."""
     if batch.finished_at:
-        return Status.COMPLETED
+        return BatchStatus.COMPLETED
     if batch.cancel_requested_at:
-        return Status.CANCELING
+        return BatchStatus.CANCELING
     if batch.state == BatchState.PREPARING:
-        return Status.PREPARING
-    return Status.PAUSED if batch.is_paused else Status.PROCESSING
+        return BatchStatus.PREPARING
+    return BatchStatus.PAUSED if batch.is_paused else BatchStatus.PROCESSING
 
 
 def percent_of(batch: Batch) -> int:
@@ -68,7 +68,7 @@ def audio_seconds_ahead(batch: Batch) -> float | None:
 
 def eta_seconds(batch: Batch, *, now: datetime) -> float | None:
     """Return when its last job ends, at the pace of late; None where there is none."""
-    is_moving = status_of(batch) in {Status.PROCESSING, Status.CANCELING}
+    is_moving = status_of(batch) in {BatchStatus.PROCESSING, BatchStatus.CANCELING}
     if not is_moving or not batch.pace_from or not batch.pace_at:
         return None
     done = batch.done - batch.pace_from_done

@@ -8,11 +8,11 @@ from django.db import transaction
 
 from jobs.api.submission import Caller
 from jobs.batches import writing
-from jobs.batches.item_file import Checked
+from jobs.batches.item_file import CheckResult
 from jobs.batches.items import ItemRules
 from jobs.errors import InvalidRequest
 from jobs.models import Batch
-from jobs.rest.idempotency import Answer, Once
+from jobs.rest.idempotency import IdempotentRequest, StoredResponse
 from jobs.scheduling import dispatch
 
 # Of Idempotency-Keys: however its items come.
@@ -31,21 +31,21 @@ class BatchSubmission:
     rules: ItemRules
     skips_bad_items: bool
     digest: bytes
-    check: Callable[[], AbstractContextManager[Checked]]
+    check: Callable[[], AbstractContextManager[CheckResult]]
 
 
 def accept_batch(
     *,
     caller: Caller,
     submission: BatchSubmission,
-    answer: Callable[[Batch], Answer],
-) -> tuple[Answer, bool]:
+    answer: Callable[[Batch], StoredResponse],
+) -> tuple[StoredResponse, bool]:
     """Accept a batch, all of it or nothing, and return the answer, once per key.
 
     Raises InvalidRequest (ManyFaults above all), UploadTooLarge, IdempotencyConflict,
     LimitExceeded or ServiceUnavailable; then nothing of it is to be seen.
     """
-    once = Once(
+    once = IdempotentRequest(
         tenant=caller.tenant,
         route=ROUTE,
         key=caller.key,
@@ -60,7 +60,7 @@ def accept_batch(
         return _write(submission.batch, checked, once=once, answer=answer)
 
 
-def _check_worth_it(checked: Checked, *, skips: bool) -> None:
+def _check_worth_it(checked: CheckResult, *, skips: bool) -> None:
     if not skips or not checked.good:
         checked.check_all_good()
     if not checked.good:
@@ -69,11 +69,15 @@ def _check_worth_it(checked: Checked, *, skips: bool) -> None:
 
 
 def _write(
-    batch: Batch, checked: Checked, *, once: Once, answer: Callable[[Batch], Answer]
-) -> tuple[Answer, bool]:
+    batch: Batch,
+    checked: CheckResult,
+    *,
+    once: IdempotentRequest,
+    answer: Callable[[Batch], StoredResponse],
+) -> tuple[StoredResponse, bool]:
     is_small = writing.is_small(checked)
 
-    def make() -> Answer:
+    def make() -> StoredResponse:
         if is_small:
             writing.write_small(batch, checked)
         else:

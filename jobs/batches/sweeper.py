@@ -25,7 +25,7 @@ AGAIN_AFTER = timedelta(seconds=2)
 _LOCK = 0x62617463 << 32  # any constant, for advisory locks
 
 
-def work(*, now: datetime, until: Callable[[], bool] = lambda: False) -> int:
+def sweep(*, now: datetime, until: Callable[[], bool] = lambda: False) -> int:
     """Do one slice of each batch that has something to do; return how many had."""
     worked = 0
     due = Batch.objects.filter(work_at__lte=now).order_by("work_at")

@@ -15,11 +15,11 @@ from django.db.models.functions import Now
 
 from jobs.accounts import audit
 from jobs.batches import job_rows, records
-from jobs.batches.item_file import Checked, KeptFault
+from jobs.batches.item_file import CheckResult, StoredFieldError
 from jobs.errors import Conflict
 from jobs.models import Batch, BatchError, BatchState, Event, Job
 from jobs.quotas import quotas
-from jobs.rest.idempotency import Answer, Once
+from jobs.rest.idempotency import IdempotentRequest, StoredResponse
 from jobs.state import JobStatus
 
 SLICE = 1000
@@ -28,12 +28,12 @@ ABANDONED_AFTER = timedelta(minutes=10)
 NO_JOB = UUID(int=0)  # stands before every other in order
 
 
-def is_small(checked: Checked) -> bool:
+def is_small(checked: CheckResult) -> bool:
     """Tell whether all of it fits into one transaction."""
     return max(checked.good, checked.fault_count) <= SLICE
 
 
-def write_small(batch: Batch, checked: Checked) -> None:
+def write_small(batch: Batch, checked: CheckResult) -> None:
     """Write the batch, its jobs and what was left out; to be called in a transaction.
 
     Raises LimitExceeded.
@@ -47,7 +47,7 @@ def write_small(batch: Batch, checked: Checked) -> None:
     records.record_submit(batch)
 
 
-def prepare(batch: Batch, checked: Checked) -> None:
+def prepare(batch: Batch, checked: CheckResult) -> None:
     """Write all of a large batch, unseen; whoever gets an error drops it.
 
     Raises LimitExceeded, or Conflict when somebody canceled it meanwhile.
@@ -80,9 +80,9 @@ def write_once(
     batch: Batch,
     *,
     prepare: Callable[[], None] | None,
-    once: Once,
-    make: Callable[[], Answer],
-) -> tuple[Answer, bool]:
+    once: IdempotentRequest,
+    make: Callable[[], StoredResponse],
+) -> tuple[StoredResponse, bool]:
     """Prepare a large batch, then answer; what comes to nothing is dropped."""
     try:
         if prepare:
@@ -139,7 +139,7 @@ def tell_submitted(batch: Batch, jobs: Iterable[UUID]) -> None:
     )
 
 
-def _count(batch: Batch, checked: Checked) -> None:
+def _count(batch: Batch, checked: CheckResult) -> None:
     batch.total, batch.skipped = checked.good, checked.bad
 
 
@@ -160,7 +160,7 @@ def _insert(batch: Batch, rows: Sequence[str], *, ready: bool) -> list[UUID]:
     return job_rows.insert_rows(common, rows)
 
 
-def _insert_faults(batch: Batch, faults: Iterable[KeptFault]) -> None:
+def _insert_faults(batch: Batch, faults: Iterable[StoredFieldError]) -> None:
     BatchError.objects.bulk_create(
         BatchError(
             batch=batch,

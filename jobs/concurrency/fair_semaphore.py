@@ -11,7 +11,7 @@ from threading import Lock
 MULTIPLE = 4
 
 
-class Gate:
+class FairSemaphore:
     """Counts who is inside."""
 
     def __init__(self, places: int) -> None:

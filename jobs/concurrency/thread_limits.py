@@ -13,12 +13,12 @@ from uuid import UUID
 
 from django.conf import settings
 
-from jobs.concurrency.fair_semaphore import Gate
+from jobs.concurrency.fair_semaphore import FairSemaphore
 from jobs.errors import ServiceUnavailable
 
 
 @contextmanager
-def lend_to_waiter(tenant_id: UUID) -> Iterator[bool]:
+def borrow_waiting_thread(tenant_id: UUID) -> Iterator[bool]:
     """Tell whether this thread may wait, for the tenant, while the block runs."""
     gate = waiters()
     is_lent = gate.enter(tenant_id)
@@ -30,7 +30,7 @@ def lend_to_waiter(tenant_id: UUID) -> Iterator[bool]:
 
 
 @contextmanager
-def lend_to_examination(tenant_id: UUID) -> Iterator[None]:
+def borrow_probing_thread(tenant_id: UUID) -> Iterator[None]:
     """Examine audio while the block runs; raise ServiceUnavailable for one too many.
 
     Few are examined at a time, and a hostile file takes long: the others wait for it.
@@ -46,18 +46,18 @@ def lend_to_examination(tenant_id: UUID) -> Iterator[None]:
 
 
 @cache
-def waiters() -> Gate:
+def waiters() -> FairSemaphore:
     """Return the gate of those who wait for a job to end."""
-    return Gate(settings.MAX_WAITING_REQUESTS)
+    return FairSemaphore(settings.MAX_WAITING_REQUESTS)
 
 
 @cache
-def arriving_bodies() -> Gate:
+def arriving_bodies() -> FairSemaphore:
     """Return the gate of bodies that are still arriving."""
-    return Gate(settings.MAX_ARRIVING_BODIES)
+    return FairSemaphore(settings.MAX_ARRIVING_BODIES)
 
 
 @cache
-def downloads() -> Gate:
+def downloads() -> FairSemaphore:
     """Return the gate of answers that are made while they are sent."""
-    return Gate(settings.MAX_DOWNLOADS)
+    return FairSemaphore(settings.MAX_DOWNLOADS)

@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from django.db.models import Case, DecimalField, F, Func, Q, Value, When
 
 from jobs.models import Job, QuotaCounter, Tenant
-from jobs.quotas.periods import Period, periods_at
+from jobs.quotas.periods import QuotaPeriod, periods_at
 from jobs.state import OPEN
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class LedgerSeconds(Func):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Count:
+class CounterDrift:
     """What a counter says and what the rows say; no counter says None."""
 
     period: str
@@ -107,10 +107,10 @@ def begin_counting(tenant: Tenant, *, now: datetime) -> None:
     with transaction.atomic():
         _adopt(tenant)
         open_counters(tenant, periods=periods_at(now))
-        mend(tenant, now=now)
+        repair(tenant, now=now)
 
 
-def open_counters(tenant: Tenant, *, periods: Sequence[Period]) -> None:
+def open_counters(tenant: Tenant, *, periods: Sequence[QuotaPeriod]) -> None:
     """Make the counters that are not there, from the rows; others make them too."""
     there = set(QuotaCounter.objects.filter(tenant=tenant).values_list("period"))
     missing = [each for each in periods if (each.name,) not in there]
@@ -150,7 +150,7 @@ def read_quotas(*, tenant: Tenant, now: datetime) -> list[QuotaState]:
 
 
 def _state_of(
-    tenant: Tenant, period: Period, count: tuple[Decimal, Decimal] | None
+    tenant: Tenant, period: QuotaPeriod, count: tuple[Decimal, Decimal] | None
 ) -> QuotaState:
     limit: int | None = getattr(tenant, period.limit_field)
     if limit is None or count is None:
@@ -166,7 +166,7 @@ def _state_of(
     )
 
 
-def compare(tenant: Tenant, *, periods: Iterable[Period]) -> list[Count]:
+def compare(tenant: Tenant, *, periods: Iterable[QuotaPeriod]) -> list[CounterDrift]:
     """Read the counters and what they should say, as of one moment."""
     spans: Any = list(periods)
     with connection.cursor() as cursor:
@@ -180,7 +180,7 @@ def compare(tenant: Tenant, *, periods: Iterable[Period]) -> list[Count]:
             },
         )
         return [
-            Count(
+            CounterDrift(
                 period=name,
                 counter=None if used is None else (used, reserved),
                 used=Decimal(counted_used),
@@ -190,7 +190,7 @@ def compare(tenant: Tenant, *, periods: Iterable[Period]) -> list[Count]:
         ]
 
 
-def find_drift(tenant: Tenant, *, now: datetime) -> list[Count]:
+def find_drift(tenant: Tenant, *, now: datetime) -> list[CounterDrift]:
     """Return the present counters that do not say what the rows say."""
     return [
         count
@@ -199,7 +199,7 @@ def find_drift(tenant: Tenant, *, now: datetime) -> list[Count]:
     ]
 
 
-def mend(tenant: Tenant, *, now: datetime) -> list[Count]:
+def repair(tenant: Tenant, *, now: datetime) -> list[CounterDrift]:
     """Add what is missing to the tenant's counters; return what was wrong."""
     with transaction.atomic():
         # One at a time, or the same difference would be added twice.
@@ -217,17 +217,17 @@ def mend(tenant: Tenant, *, now: datetime) -> list[Count]:
     return drifted
 
 
-def find_all(*, now: datetime) -> Iterator[tuple[Tenant, Count]]:
+def find_all(*, now: datetime) -> Iterator[tuple[Tenant, CounterDrift]]:
     """Find drift in every tenant's counters."""
     for tenant in Tenant.objects.filter(_limited()).order_by("pk"):
         for count in find_drift(tenant, now=now):
             yield tenant, count
 
 
-def mend_all(*, now: datetime) -> Iterator[tuple[Tenant, Count]]:
+def repair_all(*, now: datetime) -> Iterator[tuple[Tenant, CounterDrift]]:
     """Mend every tenant's counters, and tell what was wrong."""
     for tenant in Tenant.objects.filter(_limited()).order_by("pk"):
-        for count in mend(tenant, now=now):
+        for count in repair(tenant, now=now):
             logger.warning(
                 "quota counter mended",
                 extra={"tenant_id": tenant.pk, "period": count.period},
@@ -237,7 +237,7 @@ def mend_all(*, now: datetime) -> Iterator[tuple[Tenant, Count]]:
 
 def sweep(*, now: datetime) -> int:
     """Mend every counter and drop old and needless ones; return how many were wrong."""
-    mended = sum(1 for _ in mend_all(now=now))
+    mended = sum(1 for _ in repair_all(now=now))
     unlimited = Tenant.objects.exclude(_limited())
     QuotaCounter.objects.filter(tenant__in=unlimited).delete()
     month, _, _ = periods_at(now - _MONTHS_KEPT)

@@ -13,7 +13,7 @@ OPEN_RETRY_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Period:
+class QuotaPeriod:
     """A span that has a counter; without an end it stands for what is open now."""
 
     name: str
@@ -33,23 +33,23 @@ class Period:
         return max(1, math.ceil((self.until - now).total_seconds()))
 
 
-OPEN_JOBS = Period(name=OPEN_NAME, limit_field="max_open_jobs")
+OPEN_JOBS = QuotaPeriod(name=OPEN_NAME, limit_field="max_open_jobs")
 
 
-def periods_at(moment: datetime) -> tuple[Period, Period, Period]:
+def periods_at(moment: datetime) -> tuple[QuotaPeriod, QuotaPeriod, QuotaPeriod]:
     """Return the month and the day of a moment, and the open jobs."""
     day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     month = day.replace(day=1)
     # The 28th and four days are always in the next month.
     next_month = (month.replace(day=28) + timedelta(days=4)).replace(day=1)
     return (
-        Period(
+        QuotaPeriod(
             name=f"month:{month:%Y-%m}",
             limit_field="audio_seconds_per_month",
             since=month,
             until=next_month,
         ),
-        Period(
+        QuotaPeriod(
             name=f"day:{day:%Y-%m-%d}",
             limit_field="audio_seconds_per_day",
             since=day,

@@ -21,7 +21,7 @@ from jobs.errors import LimitExceeded
 from jobs.models import Attempt, Job, QuotaCounter, Tenant
 from jobs.quotas import counters as quota_counts
 from jobs.quotas.counters import LedgerSeconds
-from jobs.quotas.periods import OPEN_NAME, Period, periods_at
+from jobs.quotas.periods import OPEN_NAME, QuotaPeriod, periods_at
 
 _LONGEST = Decimal(100_000_000)  # three years: what no audio is, and a column holds
 _MILLISECOND = Decimal("0.001")
@@ -145,7 +145,7 @@ def count_late(attempt: Attempt) -> None:
     )
 
 
-def _lock(tenant: Tenant, periods: Sequence[Period]) -> dict[str, QuotaCounter]:
+def _lock(tenant: Tenant, periods: Sequence[QuotaPeriod]) -> dict[str, QuotaCounter]:
     """Lock the tenant's counters, made from the rows where there is none yet."""
     counters = QuotaCounter.objects.select_for_update(no_key=True).filter(
         tenant=tenant, period__in=[period.name for period in periods]
@@ -159,7 +159,7 @@ def _lock(tenant: Tenant, periods: Sequence[Period]) -> dict[str, QuotaCounter]:
 
 def _check(
     tenant: Tenant,
-    period: Period,
+    period: QuotaPeriod,
     counter: QuotaCounter,
     *,
     asked: Decimal,

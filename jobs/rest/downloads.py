@@ -47,7 +47,7 @@ def respond(
         message = "Too many downloads are under way; ask again shortly."
         raise ServiceUnavailable(message)
     inner = request._request  # noqa: SLF001  DRF offers no other way
-    kind = AsyncBody if isinstance(inner, ASGIRequest) else Body
+    kind = AsyncStreamedBody if isinstance(inner, ASGIRequest) else StreamedBody
     body = kind(pieces(), then=lambda: gate.leave(tenant_id))
     # Django would give it back when the last byte is sent.
     give_back()
@@ -71,7 +71,7 @@ def borrowed() -> Iterator[None]:
         give_back()
 
 
-class _Body:
+class _StreamedBody:
     """Pieces in the making; ends it, and says so, when it ends or is let go."""
 
     def __init__(self, pieces: Iterator[bytes], *, then: Callable[[], None]) -> None:
@@ -88,7 +88,7 @@ class _Body:
             return next(self._pieces, b"") if self._then.alive else b""
 
 
-class Body(_Body):
+class StreamedBody(_StreamedBody):
     """Over WSGI: each piece is made by the thread that sends it."""
 
     def __iter__(self) -> Iterator[bytes]:
@@ -97,7 +97,7 @@ class Body(_Body):
             yield piece
 
 
-class AsyncBody(_Body):
+class AsyncStreamedBody(_StreamedBody):
     """Over ASGI: the event loop never waits for one.
 
     Django takes what has ``__iter__`` for the other kind.

@@ -5,13 +5,13 @@ from typing import Any
 
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from jobs.errors import Fault, InvalidRequest
+from jobs.errors import FieldError, InvalidRequest
 from jobs.strict_json import pointer_to
 
 
-def faults_of(
+def to_field_errors(
     error: InvalidRequest | ValidationError, *within: str | int
-) -> list[Fault]:
+) -> list[FieldError]:
     """Return what is wrong, ours and DRF's alike; ``within`` is where in the body."""
     outer = pointer_to(*within)
     if isinstance(error, ValidationError):
@@ -19,14 +19,16 @@ def faults_of(
     if not within:
         return list(error.faults)
     # Without a place of its own it is the whole's fault.
-    found = error.faults or [Fault(pointer="", code=error.code, detail=error.message)]
+    found = error.faults or [
+        FieldError(pointer="", code=error.code, detail=error.message)
+    ]
     return [
-        Fault(pointer=outer + fault.pointer, code=fault.code, detail=fault.detail)
+        FieldError(pointer=outer + fault.pointer, code=fault.code, detail=fault.detail)
         for fault in found
     ]
 
 
-def _flatten(detail: Any, pointer: str) -> Iterator[Fault]:
+def _flatten(detail: Any, pointer: str) -> Iterator[FieldError]:
     if isinstance(detail, dict):
         for name, inner in detail.items():
             is_whole = name == "non_field_errors"
@@ -36,4 +38,4 @@ def _flatten(detail: Any, pointer: str) -> Iterator[Fault]:
             yield from _flatten(inner, pointer)
     elif isinstance(detail, ErrorDetail):
         code = "field_required" if detail.code == "required" else "field_invalid"
-        yield Fault(pointer=pointer, code=code, detail=str(detail))
+        yield FieldError(pointer=pointer, code=code, detail=str(detail))

@@ -32,7 +32,7 @@ _VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class StoredResponse:
     """What was answered: enough to answer it again."""
 
     status_code: int
@@ -62,7 +62,7 @@ def digest_of(request: Any) -> bytes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Once:
+class IdempotentRequest:
     """A request that is to be answered once; see ``answer_once``."""
 
     tenant: Tenant
@@ -71,7 +71,7 @@ class Once:
     digest: bytes
     now: datetime
 
-    def find(self) -> Answer | None:
+    def find(self) -> StoredResponse | None:
         """Return the old answer, if there is one, and wait for nobody.
 
         It spares work and decides nothing. Raises IdempotencyConflict or Erased.
@@ -87,7 +87,7 @@ class Once:
         ).first()
         return _replay(known, self.digest) if known else None
 
-    def answer(self, make: Callable[[], Answer]) -> tuple[Answer, bool]:
+    def answer(self, make: Callable[[], StoredResponse]) -> tuple[StoredResponse, bool]:
         """Answer the request."""
         return answer_once(
             tenant=self.tenant,
@@ -106,8 +106,8 @@ def answer_once(
     key: str,
     digest: bytes,
     now: datetime,
-    make: Callable[[], Answer],
-) -> tuple[Answer, bool]:
+    make: Callable[[], StoredResponse],
+) -> tuple[StoredResponse, bool]:
     """Return the answer and whether it is an old one; ``make`` runs at most once.
 
     Everything ``make`` writes commits with the record. A second request with the key
@@ -139,12 +139,12 @@ def answer_once(
         return answer, False
 
 
-def _replay(known: IdempotencyKey, digest: bytes) -> Answer:
+def _replay(known: IdempotencyKey, digest: bytes) -> StoredResponse:
     if bytes(known.digest) != digest:
         raise IdempotencyConflict
     if known.erased_at:
         raise Erased("This request was answered with a job that is erased since.")
-    return Answer(
+    return StoredResponse(
         status_code=known.status_code, body=known.body, location=known.location
     )
 

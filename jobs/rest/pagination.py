@@ -35,7 +35,7 @@ Row = TypeVar("Row", bound=Model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ListScope:
     """Which list it is: of whom and of what."""
 
     owner: UUID
@@ -46,14 +46,14 @@ class Place:
 class PageQuery:
     """Which page of a list is asked for."""
 
-    place: Place
+    place: ListScope
     after: UUID | None
     limit: int
 
     @classmethod
     def parse(cls, params: Mapping[str, str], *, owner: UUID, of: str) -> Self:
         """Read ``cursor`` and ``limit``; raises InvalidRequest naming the bad one."""
-        place, cursor = Place(owner=owner, of=of), params.get("cursor")
+        place, cursor = ListScope(owner=owner, of=of), params.get("cursor")
         return cls(
             place=place,
             after=None if cursor is None else parse_cursor(cursor, place=place),
@@ -100,22 +100,22 @@ def respond_rows(
     return Response({**shown, **more}, headers=headers)
 
 
-def build_cursor(last: UUID, *, place: Place) -> str:
+def build_cursor(last: UUID, *, place: ListScope) -> str:
     """Return the cursor that continues after ``last``."""
     return seal(last.bytes, place=place)
 
 
-def parse_cursor(cursor: str, *, place: Place) -> UUID:
+def parse_cursor(cursor: str, *, place: ListScope) -> UUID:
     """Return the id to continue after, or raise InvalidRequest."""
     return UUID(bytes=unseal(cursor, _UUID_LENGTH, place=place))
 
 
-def seal(content: bytes, *, place: Place) -> str:
+def seal(content: bytes, *, place: ListScope) -> str:
     """Return a cursor that holds the content, good for this list alone."""
     return base64.urlsafe_b64encode(content + _signature(content, place)).decode()
 
 
-def unseal(cursor: str, length: int, *, place: Place) -> bytes:
+def unseal(cursor: str, length: int, *, place: ListScope) -> bytes:
     """Return what a cursor of this list holds, or raise InvalidRequest."""
     try:
         signed = base64.b64decode(cursor, altchars=b"-_", validate=True)
@@ -141,7 +141,7 @@ def _link(request: Request, cursor: str) -> dict[str, str]:
     return {"Link": f'<{request.path}?{query}>; rel="next"'}
 
 
-def _signature(content: bytes, place: Place) -> bytes:
+def _signature(content: bytes, place: ListScope) -> bytes:
     value = content + place.owner.bytes + place.of.encode()
     whole = salted_hmac("jobs.cursor", value, algorithm="sha256").digest()
     return whole[:_SIGNATURE_LENGTH]

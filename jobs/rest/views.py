@@ -22,7 +22,7 @@ from jobs.deprecation import Deprecation, find_used
 from jobs.errors import InvalidRequest
 from jobs.models import ApiKey, Tenant
 from jobs.rest import etags
-from jobs.rest.idempotency import HEADER, Answer, parse_key
+from jobs.rest.idempotency import HEADER, StoredResponse, parse_key
 from jobs.strict_json import pointer_to
 
 OK = status.HTTP_200_OK
@@ -157,7 +157,9 @@ def caller_of(request: Request) -> Caller:
     return Caller(tenant=tenant_of(request), api_key=key_of(request), key=key)
 
 
-def respond(answer: Answer, *, replayed: bool, retry_after: int = 2) -> Response:
+def respond(
+    answer: StoredResponse, *, replayed: bool, retry_after: int = 2
+) -> Response:
     """Turn an answer into a response, saying if it is a repeated one.
 
     ``retry_after`` 0 says that there is nothing to come back for.

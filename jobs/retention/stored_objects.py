@@ -1,7 +1,7 @@
 """Delete stored objects whose rows are erased: after the commit, and surely.
 
 The names are committed with the erasure. Whoever dies between the commit and the
-deletion leaves them to ``erase_left_over``, which beat runs every hour.
+deletion leaves them to ``purge_left_over``, which beat runs every hour.
 """
 
 import logging
@@ -29,7 +29,7 @@ def erase_after_commit(names: Collection[str], *, now: datetime) -> None:
     transaction.on_commit(partial(_erase, names))
 
 
-def erase_left_over() -> int:
+def purge_left_over() -> int:
     """Delete what an earlier run did not come to; return how many objects went."""
     left = ObjectToErase.objects.order_by("pk").values_list("name", flat=True)
     return _erase(left[:_MOST])

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 
-class Way(StrEnum):
+class RouteMode(StrEnum):
     """The ways there are."""
 
     SYNC = "sync"
@@ -17,7 +17,7 @@ class Way(StrEnum):
     STREAM = "stream"
 
 
-class Reason(StrEnum):
+class RouteReason(StrEnum):
     """Why a request goes its way."""
 
     ASKED = "asked"
@@ -27,7 +27,7 @@ class Reason(StrEnum):
     UNKNOWN = "unknown_length"
 
 
-class Source(StrEnum):
+class DurationSource(StrEnum):
     """Who says how long the audio is."""
 
     REQUEST = "request"
@@ -45,21 +45,21 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class RequestFacts:
     """What is known of a request; ``asked`` is its explicit mode, if it has one."""
 
-    asked: Way | None = None
+    asked: RouteMode | None = None
     duration_seconds: float | None = None
-    source: Source = Source.NOBODY
+    source: DurationSource = DurationSource.NOBODY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """The decision, and what it was made on."""
 
-    way: Way
-    reason: Reason
-    facts: Facts
+    way: RouteMode
+    reason: RouteReason
+    facts: RequestFacts
     thresholds: Thresholds
 
     def describe(self) -> dict[str, Any]:
@@ -76,20 +76,22 @@ class Route:
         }
 
 
-def choose_route(facts: Facts, thresholds: Thresholds) -> Route:
+def choose_route(facts: RequestFacts, thresholds: Thresholds) -> Route:
     """Return the way for these facts."""
     way, reason = _choose(facts, thresholds)
     return Route(way=way, reason=reason, facts=facts, thresholds=thresholds)
 
 
-def _choose(facts: Facts, thresholds: Thresholds) -> tuple[Way, Reason]:
+def _choose(
+    facts: RequestFacts, thresholds: Thresholds
+) -> tuple[RouteMode, RouteReason]:
     seconds = facts.duration_seconds
     if facts.asked:
-        return facts.asked, Reason.ASKED
+        return facts.asked, RouteReason.ASKED
     if seconds is None:
-        return Way.SYNC, Reason.UNKNOWN
+        return RouteMode.SYNC, RouteReason.UNKNOWN
     if seconds < thresholds.sync_below:
-        return Way.SYNC, Reason.SHORT
+        return RouteMode.SYNC, RouteReason.SHORT
     if seconds > thresholds.async_above:
-        return Way.ASYNC, Reason.LONG
-    return Way.SYNC, Reason.MEDIUM
+        return RouteMode.ASYNC, RouteReason.LONG
+    return RouteMode.SYNC, RouteReason.MEDIUM

@@ -26,7 +26,7 @@ def queue_of(region: str) -> str:
 
 
 @dataclass(slots=True, kw_only=True)
-class Snapshot:
+class CapacitySnapshot:
     """Jobs in hand by region, tenant and worker ("" waits in the broker).
 
     Live sessions are apart: the upstream has other places for them, and no worker of
@@ -80,7 +80,7 @@ class Snapshot:
             self.held[job.region_id or "", job.tenant_id, ""] += 1
 
 
-def take_snapshot(*, now: datetime) -> Snapshot:
+def read_capacity(*, now: datetime) -> CapacitySnapshot:
     """Read the rows: two small statements."""
     held: Counter[tuple[str, UUID, str]] = Counter()
     streams: Counter[tuple[str, UUID, str]] = Counter()
@@ -90,4 +90,4 @@ def take_snapshot(*, now: datetime) -> Snapshot:
             (streams if is_live else held)[region, tenant, name] = number
     seen_since = now - timedelta(seconds=WORKER_SEEN_SECONDS)
     workers = list(Worker.objects.filter(seen_at__gte=seen_since))
-    return Snapshot(held=held, streams=streams, workers=workers)
+    return CapacitySnapshot(held=held, streams=streams, workers=workers)

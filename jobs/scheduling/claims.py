@@ -20,14 +20,14 @@ from django.db.models import F, Q
 from jobs import services
 from jobs.models import Job, Mode, Region
 from jobs.routing import routing_keys
-from jobs.scheduling.capacity import Snapshot, take_snapshot
-from jobs.scheduling.fairness import Load, Rota, next_turns
+from jobs.scheduling.capacity import CapacitySnapshot, read_capacity
+from jobs.scheduling.fairness import RoundRobin, TenantLoad, next_tenants
 from jobs.state import JobStatus
 
 # Before a tenant's id: the pool of its streams in a region.
 TENANT_POOL = "tenant:"
 MAX_CLAIM = 500  # a tick stays short however much room there is
-_rota = Rota()
+_rota = RoundRobin()
 
 # A loose index scan: as many index probes as there are lanes with work.
 _LANES = """
@@ -74,7 +74,7 @@ ORDER BY head.priority, head.id
 """
 
 
-class Kind(StrEnum):
+class PermitKind(StrEnum):
     """Which of the upstream's limits a call counts against."""
 
     PRERECORDED = "prerecorded"
@@ -87,7 +87,7 @@ class Permit:
 
     member: str
     pools: tuple[str, ...] = ()
-    kind: Kind = Kind.PRERECORDED
+    kind: PermitKind = PermitKind.PRERECORDED
     # Of a stream that is asked for: whose it is, and how many of the region's places
     # that tenant may hold. Its pool is its tenant's.
     tenant: UUID | None = field(default=None, compare=False)
@@ -154,7 +154,7 @@ def _permit_of_claim(job: Job, lease_token: int) -> Permit:
         return Permit(
             member=f"{job.pk}.{lease_token}",
             pools=(f"{TENANT_POOL}{job.tenant_id}",),
-            kind=Kind.STREAM,
+            kind=PermitKind.STREAM,
         )
     return build_permit(job.pk, lease_token, job.lane)
 
@@ -173,7 +173,7 @@ def claim_all(
     *, permits: Permits, now: datetime, only_region: str | None = None
 ) -> Iterator[list[Job]]:
     """Claim what can run now, region by region, the least loaded first."""
-    snapshot = take_snapshot(now=now)
+    snapshot = read_capacity(now=now)
     regions = find_open_regions(snapshot, now=now)
     pinned = [region.name for region in regions if region.is_pinned]
     for region in regions:
@@ -190,7 +190,7 @@ def claim_all(
 
 
 def find_open_regions(
-    snapshot: Snapshot, *, now: datetime, live: bool = False
+    snapshot: CapacitySnapshot, *, now: datetime, live: bool = False
 ) -> list[Region]:
     """Return the regions open for work, the least loaded for its weight first."""
     rows = Region.objects.filter(is_enabled=True, is_drained=False)
@@ -204,7 +204,7 @@ def claim(
     *,
     region: Region,
     pinned: Collection[str],
-    snapshot: Snapshot,
+    snapshot: CapacitySnapshot,
     permits: Permits,
     now: datetime,
 ) -> list[Job]:
@@ -240,7 +240,9 @@ def _pick(
     served: list[str], *, places: int, in_flight: Mapping[UUID, int]
 ) -> list[Candidate]:
     """Lock the jobs whose turn it is; return them in the order of the turns."""
-    turns = next_turns(_find_loads(served, in_flight), places=places) if served else []
+    turns = (
+        next_tenants(_find_loads(served, in_flight), places=places) if served else []
+    )
     if not turns:
         return []
     wanted = Counter(turns)
@@ -253,12 +255,12 @@ def _pick(
     return [heads[tenant].popleft() for tenant in turns if heads[tenant]]
 
 
-def _find_loads(served: list[str], in_flight: Mapping[UUID, int]) -> list[Load]:
+def _find_loads(served: list[str], in_flight: Mapping[UUID, int]) -> list[TenantLoad]:
     """Return the tenants with work in these lanes and what they have in flight."""
     with connection.cursor() as cursor:
         cursor.execute(_TENANTS, [served])
         return [
-            Load(
+            TenantLoad(
                 tenant=tenant,
                 weight=weight,
                 in_flight=in_flight.get(tenant, 0),

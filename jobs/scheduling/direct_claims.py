@@ -16,10 +16,10 @@ from jobs import services
 from jobs.errors import StaleJobState
 from jobs.models import Attempt, Job, Mode, Region, Tenant
 from jobs.routing import routing_keys
-from jobs.scheduling.capacity import Snapshot, take_snapshot
+from jobs.scheduling.capacity import CapacitySnapshot, read_capacity
 from jobs.scheduling.claims import (
-    Kind,
     Permit,
+    PermitKind,
     Permits,
     find_open_regions,
     next_permit_of,
@@ -36,11 +36,11 @@ class ShareTaken(Exception):
         self.share = share
 
 
-class NoUseWaiting(Exception):
+class NoCapacitySoon(Exception):
     """No place will come soon for this job, however long somebody waits for it."""
 
 
-def claim_at_door(
+def claim_directly(
     job: Job, *, permits: Permits, worker: str, now: datetime
 ) -> tuple[Job, Attempt] | None:
     """Claim a job that waits at a door and begin its call, in one commit.
@@ -48,13 +48,13 @@ def claim_at_door(
     None when no place is free: a later look may find one. Raises NoUseWaiting when
     none will come soon, StaleJobState when somebody else has the job by now.
     """
-    region = take_place(job, permits=permits, now=now)
+    region = acquire_permit(job, permits=permits, now=now)
     if region is None:
         return None
-    return begin_at_door(job, region=region, permits=permits, worker=worker)
+    return start_directly(job, region=region, permits=permits, worker=worker)
 
 
-def take_place(
+def acquire_permit(
     job: Job, *, permits: Permits, now: datetime, but_in: str = ""
 ) -> Region | None:
     """Take the place that the job's next claim needs; return where, or None.
@@ -62,7 +62,7 @@ def take_place(
     ``but_in`` is a region to leave out. Raises NoUseWaiting, and for a stream
     ShareTaken.
     """
-    snapshot = take_snapshot(now=now)
+    snapshot = read_capacity(now=now)
     tenant = _check_may_have_one_more(job, snapshot)
     asked = {}
     rooms: list[Mapping[str, int]] = []
@@ -76,7 +76,7 @@ def take_place(
         if permits.acquire(region, [permit], at_door=True)[0]:
             return region
     if not any(rooms):  # no region is open to it, or no ledger answers
-        raise NoUseWaiting
+        raise NoCapacitySoon
     if job.mode == Mode.LIVE:
         _note_refusal(asked, snapshot, permits=permits, moves=bool(but_in))
         return None
@@ -86,7 +86,11 @@ def take_place(
 
 
 def _note_refusal(
-    asked: Mapping[Region, Permit], snapshot: Snapshot, *, permits: Permits, moves: bool
+    asked: Mapping[Region, Permit],
+    snapshot: CapacitySnapshot,
+    *,
+    permits: Permits,
+    moves: bool,
 ) -> None:
     """Say where a stream was refused; raise ShareTaken if others would have a place.
 
@@ -106,7 +110,9 @@ def _note_refusal(
         raise ShareTaken(max(shares))
 
 
-def find_regions_for(job: Job, snapshot: Snapshot, *, now: datetime) -> list[Region]:
+def find_regions_for(
+    job: Job, snapshot: CapacitySnapshot, *, now: datetime
+) -> list[Region]:
     """Return the open regions that the job may run in, the least loaded first."""
     regions = find_open_regions(snapshot, now=now, live=job.mode == Mode.LIVE)
     pinned = [region.name for region in regions if region.is_pinned]
@@ -120,14 +126,14 @@ def find_regions_for(job: Job, snapshot: Snapshot, *, now: datetime) -> list[Reg
 def _permit_in(region: Region, job: Job, tenant: Tenant) -> Permit:
     """Return the permit of the job's next claim; a stream's with its tenant's share."""
     permit = next_permit_of(job)
-    if permit.kind != Kind.STREAM:
+    if permit.kind != PermitKind.STREAM:
         return permit
     share = share_of(region.max_streams, max_in_flight=tenant.max_in_flight)
     return replace(permit, tenant=tenant.pk, share=share)
 
 
 def _has_its_share(
-    region: Region, snapshot: Snapshot, permit: Permit, room: Mapping[str, int]
+    region: Region, snapshot: CapacitySnapshot, permit: Permit, room: Mapping[str, int]
 ) -> bool:
     """Tell whether a tenant has all streams of a region that it may have.
 
@@ -138,20 +144,20 @@ def _has_its_share(
     return by_rows or any(room.get(pool, 1) <= 0 for pool in permit.pools)
 
 
-def _check_may_have_one_more(job: Job, snapshot: Snapshot) -> Tenant:
+def _check_may_have_one_more(job: Job, snapshot: CapacitySnapshot) -> Tenant:
     tenant = Tenant.objects.get(pk=job.tenant_id)
     limit = tenant.max_in_flight
     in_hand = snapshot.by_tenant(live=job.mode == Mode.LIVE)[tenant.pk]
     is_one_of_them = job.status == JobStatus.PROCESSING
     has_all = limit is not None and in_hand - is_one_of_them >= limit
     if (tenant.is_paused and not is_one_of_them) or has_all:
-        raise NoUseWaiting
+        raise NoCapacitySoon
     return tenant
 
 
-def _is_full(region: Region, snapshot: Snapshot, permit: Permit) -> bool:
+def _is_full(region: Region, snapshot: CapacitySnapshot, permit: Permit) -> bool:
     """Tell by the rows whether a region is full: Redis may have forgotten places."""
-    if permit.kind == Kind.STREAM:
+    if permit.kind == PermitKind.STREAM:
         is_full = snapshot.count_in(region, live=True) >= region.max_streams
         return is_full or _has_its_share(region, snapshot, permit, {})
     return snapshot.count_in(region) >= region.max_concurrent
@@ -162,7 +168,7 @@ def _has_room(room: Mapping[str, int], permit: Permit) -> bool:
     return room.get("", 0) > 0 and all(room.get(pool, 1) > 0 for pool in permit.pools)
 
 
-def begin_at_door(
+def start_directly(
     job: Job,
     *,
     region: Region,

@@ -26,10 +26,10 @@ from jobs.models import Job
 from jobs.scheduling import claims, leases, pending_work
 from jobs.scheduling.capacity import queue_of
 from jobs.scheduling.claims import Permit, Permits
-from jobs.scheduling.pending_work import Due
+from jobs.scheduling.pending_work import PendingWork
 from jobs.state import JobStatus
 from jobs.telemetry import tracing
-from jobs.telemetry.optional_redis import OptionalRedis, RedisAway
+from jobs.telemetry.optional_redis import OptionalRedis, RedisUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ _redis = OptionalRedis(settings.REDIS_URL)
 
 
 @dataclass(slots=True, kw_only=True)
-class Ticked:
+class TickResult:
     """What one tick did."""
 
     is_crowded: bool = False
@@ -58,13 +58,13 @@ def wake() -> None:
     """Wake the dispatcher now; a lost wake-up costs one tick and nothing else."""
     try:
         _redis.ask(lambda: _redis.client.publish(WAKE_CHANNEL, ""))
-    except RedisAway:
+    except RedisUnavailable:
         logger.debug("wake-up lost")
 
 
 def tick(
     *, permits: Permits, only_region: str | None = None, up_since: datetime
-) -> Ticked:
+) -> TickResult:
     """Run one round, by the database's clock.
 
     A second dispatcher finds the lock taken and leaves the round to the first.
@@ -72,7 +72,7 @@ def tick(
     ``up_since`` is when this dispatcher began: leases that ran out while it (or the
     database) was away get a full lease to be renewed before they are taken back.
     """
-    found, ticked = pending_work.find_due(), Ticked()
+    found, ticked = pending_work.find_pending_work(), TickResult()
     if not found.is_anything:
         return ticked
     try:
@@ -93,7 +93,7 @@ def tick(
     return ticked
 
 
-def _mend(found: Due, ticked: Ticked, *, up_since: datetime) -> list[Job]:
+def _mend(found: PendingWork, ticked: TickResult, *, up_since: datetime) -> list[Job]:
     """Do what time asks for; return the claims recalled from the broker.
 
     Lost leases are taken back unless something was away for most of one.
@@ -107,7 +107,7 @@ def _mend(found: Due, ticked: Ticked, *, up_since: datetime) -> list[Job]:
         ticked.expired = leases.expire(now=now)
     if found.waiting:
         leases.make_ready(now=now)
-    return leases.recall(now=now) if found.stuck else []
+    return leases.recall_unsent_claims(now=now) if found.stuck else []
 
 
 def _lock_of(only_region: str | None) -> int:
@@ -168,7 +168,7 @@ def _send_one(job: Job) -> None:
     }
     with (
         tracing.joined(job.traceparent),
-        tracing.span("claim", kind=tracing.Kind.PRODUCER, **facts),
+        tracing.span("claim", kind=tracing.SpanRole.PRODUCER, **facts),
     ):
         publish(
             TRANSCRIBE_TASK,

@@ -14,7 +14,7 @@ MAX_REMEMBERED = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class TenantLoad:
     """A tenant with work that could run: what it has in flight and may have."""
 
     tenant: UUID
@@ -25,7 +25,7 @@ class Load:
     last_turn: int = 0
 
 
-class Rota:
+class RoundRobin:
     """Remembers who had the last turns, so that equals take turns from tick to tick.
 
     Without it, where there are more tenants than places, whoever a tie puts first would
@@ -51,7 +51,7 @@ class Rota:
             del self._last[next(iter(self._last))]
 
 
-def next_turns(loads: Iterable[Load], *, places: int) -> list[UUID]:
+def next_tenants(loads: Iterable[TenantLoad], *, places: int) -> list[UUID]:
     """Return the tenants whose turns the next places are, in order.
 
     Every tenant is taken to have enough work; ties go to whoever waited longest.
@@ -74,10 +74,12 @@ def next_turns(loads: Iterable[Load], *, places: int) -> list[UUID]:
     return turns
 
 
-def _place(load: Load, held: int, last_turn: int) -> tuple[float, int, UUID, int, Load]:
+def _place(
+    load: TenantLoad, held: int, last_turn: int
+) -> tuple[float, int, UUID, int, TenantLoad]:
     return ((held + 1) / load.weight, last_turn, load.tenant, held, load)
 
 
-def _has_room(load: Load, granted: int) -> bool:
+def _has_room(load: TenantLoad, granted: int) -> bool:
     limit = load.max_in_flight
     return limit is None or load.in_flight + granted < limit

@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from jobs import services
 from jobs.models import Attempt, Batch, BatchState, Job, Mode, Region
 from jobs.scheduling import pending_work
-from jobs.scheduling.capacity import take_snapshot
+from jobs.scheduling.capacity import read_capacity
 from jobs.state import OPEN, JobStatus
 from jobs.telemetry import metrics
 
@@ -73,7 +73,7 @@ def _hand_back_lost(jobs: list[Job], *, crashes: int, now: datetime) -> None:
     )
 
 
-def recall(*, now: datetime) -> list[Job]:
+def recall_unsent_claims(*, now: datetime) -> list[Job]:
     """Requeue claims that wait for threads no live worker has; return them.
 
     That is what a worker that stops, or dies, leaves in the broker. The messages stay
@@ -87,7 +87,7 @@ def recall(*, now: datetime) -> list[Job]:
     for job in waiting.order_by("-priority", "-id"):
         if job.region:
             by_region[job.region].append(job)
-    snapshot = take_snapshot(now=now)
+    snapshot = read_capacity(now=now)
     recalled: list[Job] = []
     for region, jobs in by_region.items():
         recalled += jobs[: max(0, -snapshot.free_threads(region))]

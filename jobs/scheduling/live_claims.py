@@ -15,7 +15,7 @@ from jobs.errors import LimitExceeded, ServiceUnavailable, StaleJobState
 from jobs.models import ApiKey, Attempt, Job, Mode, Region, Tenant
 from jobs.scheduling import capacity, direct_claims
 from jobs.scheduling.claims import Permits, next_permit_of
-from jobs.scheduling.direct_claims import NoUseWaiting, ShareTaken
+from jobs.scheduling.direct_claims import NoCapacitySoon, ShareTaken
 from jobs.services import JobDraft
 from jobs.state import JobStatus
 from jobs.telemetry import tracing
@@ -40,8 +40,8 @@ def begin_stream(
     job = services.build_job(tenant=tenant, api_key=api_key, draft=draft, now=now)
     job.mode, job.ready = Mode.LIVE, False
     try:
-        region = direct_claims.take_place(job, permits=permits, now=now)
-    except NoUseWaiting as error:
+        region = direct_claims.acquire_permit(job, permits=permits, now=now)
+    except NoCapacitySoon as error:
         raise _explain(job, now=now) from error
     except ShareTaken as error:
         raise _share_taken(error.share) from error
@@ -50,12 +50,12 @@ def begin_stream(
         raise LimitExceeded(
             message, code="no_stream_place", retry_after=RETRY_AFTER_SECONDS
         )
-    return direct_claims.begin_at_door(
+    return direct_claims.start_directly(
         job,
         region=region,
         permits=permits,
         worker=worker,
-        write=lambda: services.write_jobs([job], api_key=api_key, now=now),
+        write=lambda: services.insert_jobs([job], api_key=api_key, now=now),
     )
 
 
@@ -81,7 +81,7 @@ def begin_next_call(
 def _choose_region(
     job: Job, *, elsewhere: bool, permits: Permits, now: datetime
 ) -> Region | None:
-    snapshot = capacity.take_snapshot(now=now)
+    snapshot = capacity.read_capacity(now=now)
     open_to_it = direct_claims.find_regions_for(job, snapshot, now=now)
     here = next((each for each in open_to_it if each.name == job.region_id), None)
     if here is None or elsewhere:
@@ -95,10 +95,10 @@ def _choose_region(
 
 def _take_elsewhere(job: Job, *, permits: Permits, now: datetime) -> Region | None:
     try:
-        return direct_claims.take_place(
+        return direct_claims.acquire_permit(
             job, permits=permits, now=now, but_in=job.region_id or ""
         )
-    except (NoUseWaiting, ShareTaken):
+    except (NoCapacitySoon, ShareTaken):
         return None
 
 
@@ -137,7 +137,7 @@ def _explain(job: Job, *, now: datetime) -> LimitExceeded | ServiceUnavailable:
     if tenant.is_paused:
         return LimitExceeded("Your account is paused.", code="account_paused")
     if tenant.max_in_flight is not None:
-        taken = capacity.take_snapshot(now=now).by_tenant(live=True)[tenant.pk]
+        taken = capacity.read_capacity(now=now).by_tenant(live=True)[tenant.pk]
         if taken >= tenant.max_in_flight:
             return _share_taken(tenant.max_in_flight)
     return ServiceUnavailable("No region can take a live session now.")

@@ -20,7 +20,7 @@ from jobs.concurrency import thread_limits
 from jobs.models import Job
 from jobs.scheduling import dispatch
 from jobs.state import FINAL
-from jobs.telemetry.optional_redis import OptionalRedis, RedisAway
+from jobs.telemetry.optional_redis import OptionalRedis, RedisUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +36,11 @@ def wait_for_end(job_id: UUID, *, tenant_id: UUID, seconds: float) -> bool:
     """
     if not connection.in_atomic_block:
         connection.close()  # back to the pool
-    with thread_limits.lend_to_waiter(tenant_id) as may_wait:
+    with thread_limits.borrow_waiting_thread(tenant_id) as may_wait:
         return may_wait and _watch().wait(job_id, seconds=seconds)
 
 
-class Watch:
+class JobWatcher:
     """Those who wait in this process, and the thread that looks for them."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Watch:
 
     def _look(self) -> None:
         """Look until nobody waits; a database that is away is asked again later."""
-        news = News()
+        news = WakeUpListener()
         try:
             while self._has_anybody():
                 try:
@@ -91,7 +91,7 @@ class Watch:
                 ended.set()
 
 
-class News:
+class WakeUpListener:
     """The dispatcher's wake-ups: a worker that is done sends one."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class News:
             self._redis.ask(lambda: self._listen(until))
             time.sleep(SETTLE_SECONDS)
             self._redis.ask(self._drain)
-        except RedisAway:
+        except RedisUnavailable:
             time.sleep(max(0.0, until - time.monotonic()))
 
     def close(self) -> None:
@@ -133,5 +133,5 @@ def _find_final(job_ids: Iterable[UUID]) -> set[UUID]:
 
 
 @cache
-def _watch() -> Watch:
-    return Watch()
+def _watch() -> JobWatcher:
+    return JobWatcher()

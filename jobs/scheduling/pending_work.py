@@ -34,7 +34,7 @@ SELECT statement_timestamp(), pg_postmaster_start_time(),
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Due:
+class PendingWork:
     """What a tick has to do, by the database's clock."""
 
     at: datetime
@@ -52,14 +52,14 @@ class Due:
         return self.lost or self.late or self.waiting or self.stuck or self.ready
 
 
-def find_due() -> Due:
+def find_pending_work() -> PendingWork:
     """Ask the database, whose clock all leases go by."""
     patience = services.lease_time() - RECALL_AFTER
     with connection.cursor() as cursor:
         cursor.execute(_QUESTIONS, [patience.total_seconds()])
         at, up_since, *answers = cursor.fetchone()
     lost, lost_live, late, waiting, stuck, ready = answers
-    return Due(
+    return PendingWork(
         at=at,
         server_up_since=up_since,
         lost=bool(lost),  # null where there is no row at all

@@ -21,7 +21,7 @@ USUAL_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class QueuePosition:
     """``position`` 1 is next; ``is_capped`` when more stand ahead than are counted."""
 
     position: int
@@ -30,7 +30,7 @@ class Standing:
     eta_seconds: float | None
 
 
-def find_standing(job: Job, *, now: datetime) -> Standing | None:
+def find_queue_position(job: Job, *, now: datetime) -> QueuePosition | None:
     """Return where a job stands; None when it does not wait for its turn."""
     if job.status != JobStatus.QUEUED or not job.ready:
         return None
@@ -50,7 +50,7 @@ def find_standing(job: Job, *, now: datetime) -> Standing | None:
     count = counted["jobs"]
     seconds = known + usual * (count - counted["known"])
     speed = _measure_speed(job, now=now)
-    return Standing(
+    return QueuePosition(
         position=count + 1,
         is_capped=count == MAX_COUNTED,
         audio_seconds_ahead=seconds,

@@ -18,7 +18,7 @@ PAUSE_SECONDS = 5.0
 Answer = TypeVar("Answer")
 
 
-class RedisAway(Exception):
+class RedisUnavailable(Exception):
     """Redis did not answer, now or a moment ago."""
 
 
@@ -47,7 +47,7 @@ class OptionalRedis:
         if self._is_away:
             now = self._clock()
             if now < self._ask_again_at:
-                raise RedisAway
+                raise RedisUnavailable
             self._ask_again_at = now + PAUSE_SECONDS  # this one tries for all
         try:
             answer = question()
@@ -56,7 +56,7 @@ class OptionalRedis:
                 logger.warning("redis away", extra={"error": type(error).__name__})
             self._ask_again_at = self._clock() + PAUSE_SECONDS
             self._is_away = True
-            raise RedisAway from error
+            raise RedisUnavailable from error
         if self._is_away:
             logger.warning("redis back")
             self._is_away = False

@@ -36,7 +36,7 @@ _SAMPLED = 0x01
 Value = str | int | float | bool
 
 
-class Kind(StrEnum):
+class SpanRole(StrEnum):
     """Which side of a call a span is; values are OpenTelemetry's names."""
 
     SERVER = "SERVER"
@@ -85,7 +85,7 @@ class Tracer(Protocol):
         self,
         name: str,
         *,
-        kind: Kind,
+        kind: SpanRole,
         parent: TraceContext | None,
         attributes: dict[str, Value],
     ) -> Span:
@@ -190,12 +190,12 @@ def served(traceparent: str, name: str, **attributes: Value) -> Iterator[Span]:
     tracer, parent = get_tracer(), parse(traceparent)
     if tracer is None:
         parent = parent or make()
-    with within(parent), span(name, kind=Kind.SERVER, **attributes) as made:
+    with within(parent), span(name, kind=SpanRole.SERVER, **attributes) as made:
         yield made
 
 
 def span(
-    name: str, *, kind: Kind = Kind.INTERNAL, **attributes: Value
+    name: str, *, kind: SpanRole = SpanRole.INTERNAL, **attributes: Value
 ) -> AbstractContextManager[Span]:
     """Time the block as a span of the trace that it works for.
 
@@ -207,7 +207,7 @@ def span(
 
 @contextmanager
 def _spanning(
-    tracer: Tracer, name: str, kind: Kind, attributes: dict[str, Value]
+    tracer: Tracer, name: str, kind: SpanRole, attributes: dict[str, Value]
 ) -> Iterator[Span]:
     made = tracer.start(
         name, kind=kind, parent=_current.get(), attributes=_named(attributes)

@@ -90,7 +90,7 @@ JOIN bench_text t ON t.n = j.n %% %(texts)s
 def run() -> list[Row]:
     """Measure, and write the plans down."""
     client, key = Client(), fill()
-    startup.settle(routes=True)  # as a web process does
+    startup.freeze_startup_objects(routes=True)  # as a web process does
     rows = []
     for name, query in QUERIES.items():
         ask(client, key, query)

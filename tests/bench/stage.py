@@ -23,7 +23,7 @@ import psycopg
 
 from workers.embedded import processes
 from workers.embedded.binaries import scratch_folder
-from workers.embedded.processes import Command
+from workers.embedded.processes import ProcessCommand
 from workers.embedded.services import start_postgres, start_valkey
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +81,7 @@ class Stage:
         """Run a Python program for the block, once it is ready."""
         self._started += 1
         log = self.folder / "log" / f"{self._started:02}-{name}.log"
-        command = Command(
+        command = ProcessCommand(
             argv=(sys.executable, *words),
             log=log,
             env={**self.environment, "PGAPPNAME": name, **(environment or {})},

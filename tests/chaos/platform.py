@@ -21,8 +21,8 @@ from tests.chaos.receiver import Inbox, listening
 from tests.chaos.upstream import Upstream, Upstreams
 from workers.embedded import plan as plans
 from workers.embedded import postgres, valkey
-from workers.embedded.plan import Options, Plan
-from workers.embedded.supervisor import Child, Program, State, Supervisor
+from workers.embedded.plan import Options, RunPlan
+from workers.embedded.supervisor import Child, ChildState, Program, Supervisor
 
 START_SECONDS = 90.0
 STEP_SECONDS = 0.05
@@ -72,7 +72,7 @@ class Platform:
     """The running platform, and the hands that break it."""
 
     setup: Setup
-    plan: Plan
+    plan: RunPlan
     supervisor: Supervisor
     inbox: Inbox
     upstream: Upstream | Upstreams
@@ -97,7 +97,7 @@ class Platform:
         """Let the supervisor work; a new emulator hears what shall go wrong."""
         self.supervisor.tick()
         emulator = self.child("emulator")
-        if emulator.state is State.READY and emulator.process.pid != self._told:
+        if emulator.state is ChildState.READY and emulator.process.pid != self._told:
             self.upstream.inject()
             self._told = emulator.process.pid
 
@@ -116,7 +116,7 @@ class Platform:
 
     def is_whole(self) -> bool:
         children = self.supervisor.children
-        return all(child.state is State.READY for child in children)
+        return all(child.state is ChildState.READY for child in children)
 
     def kill(self, *names: str, away_seconds: float = 0.0) -> None:
         """Kill -9 processes; the supervisor restarts them, not before the time is over."""
@@ -131,7 +131,7 @@ class Platform:
             each.mourn()
         dead = [self.child(name) for name in names]
         self.wait(
-            lambda: all(child.state is State.RESTARTING for child in dead),
+            lambda: all(child.state is ChildState.RESTARTING for child in dead),
             seconds=10,
             what=f"the supervisor notices that {', '.join(names)} are dead",
         )
@@ -149,7 +149,7 @@ class Platform:
             upstream.read()
         old.send_signal(child.program.command.stop_signal)
         self.wait(
-            lambda: child.process is not old and child.state is State.READY,
+            lambda: child.process is not old and child.state is ChildState.READY,
             seconds=seconds,
             what=f"{name} ends and comes back",
         )
@@ -255,7 +255,7 @@ def _launch_servers(options: Options, supervisor: Supervisor) -> dict[str, str]:
     }
 
 
-def _bootstrap(plan: Plan, setup: Setup) -> plans.Command:
+def _bootstrap(plan: RunPlan, setup: Setup) -> plans.Command:
     """Make tenant, key and region; the region stays a little under the true limits."""
     return plans.manage(
         *(plan, "bootstrap", "--json"),
@@ -264,7 +264,7 @@ def _bootstrap(plan: Plan, setup: Setup) -> plans.Command:
     )
 
 
-def _emulator(plan: Plan, setup: Setup) -> Program:
+def _emulator(plan: RunPlan, setup: Setup) -> Program:
     words = (
         *("--seed", str(setup.seed), "--concurrency", str(setup.concurrency)),
         *("--rate-per-minute", str(setup.per_minute)),
@@ -274,7 +274,7 @@ def _emulator(plan: Plan, setup: Setup) -> Program:
     return plans.emulator(plan, "emulator", *words, engine="canned")
 
 
-def _programs(plan: Plan, setup: Setup) -> Iterator[Program]:
+def _programs(plan: RunPlan, setup: Setup) -> Iterator[Program]:
     for number in (1, 2):
         yield plans.dispatcher(plan, f"dispatcher-{number}")
         yield plans.worker(

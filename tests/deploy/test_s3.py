@@ -10,7 +10,7 @@ import pytest
 from django.core.files.base import ContentFile
 
 from tests.deploy import weed
-from transcribe_platform.s3 import S3Storage, StorageAway
+from transcribe_platform.s3 import S3Storage, StorageUnavailable
 
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret-of-a-test"}
 BIG = bytes(range(256)) * 80_000  # 20 MB: three parts
@@ -109,7 +109,7 @@ def test_trouble_is_one_error_for_doors_and_workers(url, trouble):
         lambda: storage.exists("audio/t/x"),
         lambda: storage.listdir("audio"),
     ):
-        with pytest.raises(StorageAway) as caught:
+        with pytest.raises(StorageUnavailable) as caught:
             attempt()
         assert isinstance(caught.value, OSError)
         assert caught.value.code == "service_unavailable"

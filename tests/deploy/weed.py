@@ -8,7 +8,13 @@ from pathlib import Path
 
 from workers.embedded.one_machine import store_words
 from workers.embedded.probes import http_answers
-from workers.embedded.processes import Command, free_port, spawn, stop, wait_until
+from workers.embedded.processes import (
+    ProcessCommand,
+    free_port,
+    spawn,
+    stop,
+    wait_until,
+)
 
 
 @contextmanager
@@ -19,7 +25,7 @@ def running(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
     program = str(Path(sys.executable).with_name("weed"))
     log = folder / "weed.log"
     process = spawn(
-        Command(
+        ProcessCommand(
             argv=(program, *store_words(folder, port)),
             log=log,
             env={"PATH": "/usr/bin:/bin", "HOME": str(folder), **environment},

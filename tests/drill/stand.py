@@ -14,7 +14,7 @@ from tests.chaos.receiver import listening
 from tests.chaos.upstream import Upstream, Upstreams
 from workers.embedded import haproxy, regions
 from workers.embedded.plan import Options
-from workers.embedded.regions import Shape, Stand
+from workers.embedded.regions import RegionsShape, Stand
 
 HELD = "permits:{{{}:prerecorded}}:held"
 
@@ -68,7 +68,7 @@ class Drill(Platform):
 
 
 @contextmanager
-def running(folder: Path, setup: Setup, shape: Shape) -> Iterator[Drill]:
+def running(folder: Path, setup: Setup, shape: RegionsShape) -> Iterator[Drill]:
     """Yield the regions once all of them answer; stop all of it afterwards."""
     with listening() as inbox:
         settings = setup.settings(inbox)
@@ -99,7 +99,7 @@ def running(folder: Path, setup: Setup, shape: Shape) -> Iterator[Drill]:
             yield drill
 
 
-def shape_of(setup: Setup, *, lean: bool = False, count: int = 3) -> Shape:
+def shape_of(setup: Setup, *, lean: bool = False, count: int = 3) -> RegionsShape:
     """Return regions whose upstreams enforce a little more than they are told."""
     words = (
         *("--seed", str(setup.seed), "--concurrency", str(setup.concurrency)),
@@ -107,7 +107,7 @@ def shape_of(setup: Setup, *, lean: bool = False, count: int = 3) -> Shape:
         *("--latency-min", "0.1", "--latency-max", str(setup.longest_call_seconds)),
         *("--fetch-cache-seconds", "3600", "--words", "20"),
     )
-    return Shape(
+    return RegionsShape(
         regions=regions.REGIONS[:count],
         threads=setup.threads,
         max_concurrent=setup.concurrency - 2,

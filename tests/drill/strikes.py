@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tests.chaos.platform import Mark
 from tests.drill.stand import Drill
-from workers.embedded.supervisor import State
+from workers.embedded.supervisor import ChildState
 
 RECOVER_SECONDS = 90.0
 DOORS = ("web", "live")
@@ -65,7 +65,9 @@ def _recover(
 def is_whole(drill: Drill, region: str) -> bool:
     """Tell whether every process of the region is there, and HAProxy knows it."""
     states = [drill.child(name).state for name in drill.of_region(region)]
-    return all(state is State.READY for state in states) and drill.servers_up(region)
+    return all(state is ChildState.READY for state in states) and drill.servers_up(
+        region
+    )
 
 
 def all_doors_down(drill: Drill, *, away: float) -> Recovery:

@@ -30,7 +30,7 @@ LIMIT_SECONDS = 0.25
 # What a loaded machine may add to the limit before it counts as a hang.
 PATIENCE_SECONDS = 10.0
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-PLAN = schedule.Plan(delays=(5, 300, 86400), throttled_seconds=60)
+PLAN = schedule.RetrySchedule(delays=(5, 300, 86400), throttled_seconds=60)
 LONGEST_DELAY = 2 * 1.2 * 86400 + 1
 
 
@@ -91,7 +91,7 @@ def _round(url: str, seed: int, number: int) -> str:
     return answer.error or f"{answer.status_code // 100}xx"
 
 
-def _check(answer: schedule.Answer, number: int) -> None:
+def _check(answer: schedule.PostResult, number: int) -> None:
     assert (answer.status_code is None) == bool(answer.error)
     assert answer.status_code is None or 200 <= answer.status_code <= 999
     assert len(answer.error) <= 60

@@ -20,7 +20,7 @@ from jobs.scheduling import dispatch
 from transcribe_platform.celery import app
 from workers.embedded import processes, services
 from workers.embedded.binaries import scratch_folder
-from workers.embedded.processes import Command
+from workers.embedded.processes import ProcessCommand
 from workers.embedded.services import Server
 from workers.liveness import liveness_files
 
@@ -37,7 +37,7 @@ class Worker:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.redis = self._start_redis()
-        self.command = Command(
+        self.command = ProcessCommand(
             argv=(
                 *(sys.executable, "-m", "celery", "-A", "transcribe_platform.celery"),
                 *("worker", "--include", "tests.fakes.naps", "--loglevel", "INFO"),

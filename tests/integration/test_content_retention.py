@@ -93,7 +93,7 @@ def test_what_a_job_asked_for_goes_kind_by_kind_and_leaves_receipts():
     ]
     assert held(other) == holds("audio", "transcript", "payload", "job")
     # What a commit leaves to be done, the sweep does: here there is no commit.
-    stored_objects.erase_left_over()
+    stored_objects.purge_left_over()
     assert not default_storage.exists(first.upload)
     assert not SearchEntry.objects.filter(pk=job.pk).exists()
     receipts = Event.objects.filter(job=job, type="job.content_erased").order_by("pk")
@@ -210,7 +210,7 @@ def test_a_retry_keeps_shared_audio_and_no_more_days_than_are_allowed_now():
     sweep(9.1)
 
     assert held(job)["audio"] is False
-    stored_objects.erase_left_over()
+    stored_objects.purge_left_over()
     assert default_storage.exists(again.upload)
 
 

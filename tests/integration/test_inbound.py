@@ -14,20 +14,20 @@ from django.conf import settings
 from limits.storage import RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 
-from jobs.telemetry.optional_redis import PAUSE_SECONDS, OptionalRedis, RedisAway
+from jobs.telemetry.optional_redis import PAUSE_SECONDS, OptionalRedis, RedisUnavailable
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.services import start_valkey
-from workers.ratelimit.inbound import Inbound, Throttle
+from workers.ratelimit.inbound import InboundLimiter, ThrottlePolicy
 
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
 def throttle(per_minute, policy="default"):
-    return Throttle(policy=policy, who=str(uuid4()), per_minute=per_minute)
+    return ThrottlePolicy(policy=policy, who=str(uuid4()), per_minute=per_minute)
 
 
 def inbound(url=None, **more):
-    return Inbound(OptionalRedis(url or settings.REDIS_URL, **more))
+    return InboundLimiter(OptionalRedis(url or settings.REDIS_URL, **more))
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_the_windows_are_the_librarys_own():
 
 def test_a_window_ends_a_minute_after_its_first_request():
     link, asked = OptionalRedis(settings.REDIS_URL), throttle(1)
-    counted = Inbound(link)
+    counted = InboundLimiter(link)
     counted.take([asked])
     assert not counted.take([asked]).granted
     (name,) = link.client.keys(f"*{asked.who}*")
@@ -150,7 +150,7 @@ def test_while_redis_is_away_one_tries_again_now_and_then():
 
     for moment in (100.0, 100.1, 104.9, 105.1, 105.2, 110.2):
         now = moment
-        with pytest.raises(RedisAway):
+        with pytest.raises(RedisUnavailable):
             link.ask(ask)
 
     assert tries == [100.0, 105.1, 110.2]
@@ -160,7 +160,7 @@ def test_while_redis_is_away_one_tries_again_now_and_then():
 def test_when_redis_is_back_it_counts_again(caplog, own_redis):
     now = 0.0
     server = own_redis()
-    counted = Inbound(OptionalRedis(server.url, clock=lambda: now))
+    counted = InboundLimiter(OptionalRedis(server.url, clock=lambda: now))
     asked = throttle(9)
 
     def ask():

@@ -178,7 +178,7 @@ def test_an_object_that_cannot_be_deleted_does_not_hold_up_the_others(
 
     monkeypatch.setattr(default_storage, "delete", delete)
 
-    assert stored_objects.erase_left_over() == 1
+    assert stored_objects.purge_left_over() == 1
 
     assert [each.name for each in ObjectToErase.objects.all()] == [job.upload]
     assert [record.levelname for record in caplog.records] == ["ERROR"]

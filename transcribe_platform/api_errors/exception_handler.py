@@ -15,7 +15,7 @@ from rest_framework import exceptions
 from rest_framework.exceptions import APIException, ValidationError
 
 from jobs import errors
-from jobs.rest.field_errors import faults_of
+from jobs.rest.field_errors import to_field_errors
 from transcribe_platform.api_errors.problems import problem_response
 from transcripts import links
 
@@ -61,7 +61,7 @@ def _ours(request: Any, error: errors.PlatformError) -> HttpResponse | None:
     status = next((code for kind, code in STATUSES if isinstance(error, kind)), None)
     if status is None:
         return None
-    faults = faults_of(error) if isinstance(error, errors.InvalidRequest) else []
+    faults = to_field_errors(error) if isinstance(error, errors.InvalidRequest) else []
     entries = [_entry(fault) for fault in faults]
     response = problem_response(
         request,
@@ -69,7 +69,7 @@ def _ours(request: Any, error: errors.PlatformError) -> HttpResponse | None:
         code=error.code,
         detail=error.message,
         errors=entries,
-        error_count=error.count if isinstance(error, errors.ManyFaults) else None,
+        error_count=error.count if isinstance(error, errors.ValidationErrors) else None,
     )
     if isinstance(error, errors.UpgradeRequired):
         response.headers["Upgrade"] = "websocket"
@@ -101,7 +101,7 @@ def _theirs(request: Any, error: Exception) -> HttpResponse | None:
     if not isinstance(error, APIException):
         return None
     if isinstance(error, ValidationError):
-        faults = faults_of(error)
+        faults = to_field_errors(error)
         entries = [_entry(fault) for fault in faults]
         one = faults[0] if len(faults) == 1 else None
         code = one.code if one else "invalid_request"
@@ -121,7 +121,7 @@ def _theirs(request: Any, error: Exception) -> HttpResponse | None:
     return response
 
 
-def _entry(fault: errors.Fault) -> dict[str, str | int]:
+def _entry(fault: errors.FieldError) -> dict[str, str | int]:
     place = fault.pointer
     if place.startswith("?"):
         where = {"parameter": place[1:]}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable
 _MOST = 10_000
 
 
-class Recently:
+class RecentMarks:
     """Marks that last some seconds; the oldest give way to new ones."""
 
     def __init__(

@@ -21,16 +21,21 @@ from jobs.errors import LimitExceeded
 from jobs.models import ApiKey
 from transcribe_platform.api_errors.problems import problem_response
 from transcribe_platform.middleware.arriving_bodies import TENANT
-from transcribe_platform.middleware.recent_marks import Recently
-from workers.ratelimit.inbound import WINDOW_SECONDS, Taken, Throttle, get_inbound
+from transcribe_platform.middleware.recent_marks import RecentMarks
+from workers.ratelimit.inbound import (
+    WINDOW_SECONDS,
+    ThrottlePolicy,
+    ThrottleResult,
+    get_inbound_limiter,
+)
 
 _ATTRIBUTE = "_throttles_taken"
 _LOGIN_PATH = "/admin/login/"
 # More than anybody mistypes a password, and far too few to guess one.
 LOGINS_PER_MINUTE = 10
 # Where bad keys came from lately, and which keys worked.
-_suspects = Recently()
-_working = Recently()
+_suspects = RecentMarks()
+_working = RecentMarks()
 _WORKED_SECONDS = 24 * 3600
 
 
@@ -66,7 +71,7 @@ class ThrottledAuthentication(GuardedAuthentication):
         """Return the tenant and the key; raises LimitExceeded when one is spent."""
         found = super().authenticate(request)
         if found:
-            taken = get_inbound().take(throttles_of(found[1]))
+            taken = get_inbound_limiter().take(throttles_of(found[1]))
             setattr(request._request, _ATTRIBUTE, taken)  # noqa: SLF001  for the headers
             if not taken.granted:
                 raise LimitExceeded(
@@ -86,7 +91,7 @@ class RateLimitHeadersMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer, and add ``RateLimit-Policy`` and ``RateLimit``."""
         response = self.get_response(request)
-        taken: Taken | None = getattr(request, _ATTRIBUTE, None)
+        taken: ThrottleResult | None = getattr(request, _ATTRIBUTE, None)
         if taken and taken.standings:
             response.headers["RateLimit-Policy"] = ", ".join(
                 f'"{each.throttle.policy}";q={each.throttle.per_minute};w={WINDOW_SECONDS}'
@@ -110,8 +115,8 @@ class LoginThrottleMiddleware:
         if request.method != "POST" or request.path != _LOGIN_PATH:
             return self.get_response(request)
         who = _neighbourhood(request)
-        throttle = Throttle(policy="login", who=who, per_minute=LOGINS_PER_MINUTE)
-        taken = get_inbound().take([throttle])
+        throttle = ThrottlePolicy(policy="login", who=who, per_minute=LOGINS_PER_MINUTE)
+        taken = get_inbound_limiter().take([throttle])
         if taken.granted:
             return self.get_response(request)
         detail = "There were too many logins from this address within a minute."
@@ -122,7 +127,7 @@ class LoginThrottleMiddleware:
         return response
 
 
-def throttles_of(key: ApiKey) -> list[Throttle]:
+def throttles_of(key: ApiKey) -> list[ThrottlePolicy]:
     """Return what a request with this key counts against.
 
     A tenant's own number holds for each of its keys too.
@@ -131,8 +136,8 @@ def throttles_of(key: ApiKey) -> list[Throttle]:
     of_key = settings.REQUESTS_PER_MINUTE_PER_KEY if own is None else own
     of_tenant = settings.REQUESTS_PER_MINUTE if own is None else own
     throttles = (
-        Throttle(policy="default", who=key.public_id, per_minute=of_key),
-        Throttle(policy="tenant", who=str(key.tenant_id), per_minute=of_tenant),
+        ThrottlePolicy(policy="default", who=key.public_id, per_minute=of_key),
+        ThrottlePolicy(policy="tenant", who=str(key.tenant_id), per_minute=of_tenant),
     )
     return [each for each in throttles if each.per_minute]
 
@@ -156,8 +161,8 @@ def _count_failure(address: str) -> None:
     limit = settings.FAILED_KEYS_PER_MINUTE
     if not limit:
         return
-    throttle = Throttle(policy="failed", who=address, per_minute=limit)
-    taken = get_inbound().take([throttle])
+    throttle = ThrottlePolicy(policy="failed", who=address, per_minute=limit)
+    taken = get_inbound_limiter().take([throttle])
     if not taken.granted:
         _suspects.add(address, seconds=taken.retry_after)
         _refuse_guess(taken.retry_after)

@@ -9,7 +9,7 @@ from typing import Any
 from transcripts.models import Transcript
 
 
-class Source:
+class FormatSource:
     """A transcript's row with its job loaded, and the upstream's document."""
 
     def __init__(self, transcript: Transcript, raw: bytes) -> None:
@@ -30,7 +30,7 @@ class Format:
     name: str
     media_type: str
     extension: str
-    build: Callable[[Source], bytes]
+    build: Callable[[FormatSource], bytes]
     # What the answer says of its bytes beside the type; None for what is no text.
     charset: str | None = "utf-8"
 

@@ -1,9 +1,9 @@
 """Deepgram's own document, byte for byte as it came."""
 
-from transcripts.formats.base import Format, Source
+from transcripts.formats.base import Format, FormatSource
 
 
-def _build(source: Source) -> bytes:
+def _build(source: FormatSource) -> bytes:
     return source.raw
 
 

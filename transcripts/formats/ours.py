@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from transcripts.documents import best_alternative
-from transcripts.formats.base import Format, Source, encode
+from transcripts.formats.base import Format, FormatSource, encode
 from transcripts.models import Transcript
 
 _WORD = ("word", "start", "end", "confidence", "punctuated_word", "speaker")
@@ -49,7 +49,7 @@ def _chosen(entries: object, names: tuple[str, ...]) -> list[dict[str, Any]]:
     ]
 
 
-def _build(source: Source) -> bytes:
+def _build(source: FormatSource) -> bytes:
     shown = present_transcript(source.transcript, source.document)
     return encode(json.dumps(shown, ensure_ascii=False, separators=(",", ":")))
 

@@ -5,12 +5,12 @@ Turns of several channels stand in the order of time.
 
 from collections.abc import Iterable, Iterator
 
-from transcripts.formats.base import Format, Source, encode
+from transcripts.formats.base import Format, FormatSource, encode
 from transcripts.formats.captions import PAUSE_MS, label_of
 from transcripts.formats.words import Voice, Word, join, read_channels
 
 
-def _build(source: Source) -> bytes:
+def _build(source: FormatSource) -> bytes:
     channels = read_channels(source.document)
     words = [word for channel in channels for word in channel]
     has_voices = len({word.voice for word in words}) > 1

@@ -5,13 +5,13 @@ There is no standard and no escaping: https://www.matroska.org/technical/subtitl
 voice is named in the text, where it changes.
 """
 
-from transcripts.formats.base import Format, Source, encode
+from transcripts.formats.base import Format, FormatSource, encode
 from transcripts.formats.captions import build_captions, label_of
 
 _ALIKE = str.maketrans("<>{}", "\u2039\u203a()")
 
 
-def _build(source: Source) -> bytes:
+def _build(source: FormatSource) -> bytes:
     captions = build_captions(source.document, has_labels=True)
     has_voices = len({caption.voice for caption in captions}) > 1
     blocks, before = [], None

@@ -5,13 +5,13 @@ digits), 4.2.2 cue text and its escapes, 4.2.2 the voice span ``<v Speaker 0>``,
 end may be left out where it is all of the cue.
 """
 
-from transcripts.formats.base import Format, Source, encode
+from transcripts.formats.base import Format, FormatSource, encode
 from transcripts.formats.captions import Caption, build_captions
 
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
-def _build(source: Source) -> bytes:
+def _build(source: FormatSource) -> bytes:
     blocks = [_format_caption(each) for each in build_captions(source.document)]
     return encode("\n".join(["WEBVTT\n", *blocks]))
 

@@ -31,7 +31,7 @@ INTERRUPTED = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class EndOfSession:
     """How a session ended.
 
     ``audio_seconds`` is all of it, ``seconds`` what its last call heard. Without an
@@ -59,7 +59,7 @@ class SessionEnd:
 
     job: Job
     attempt: Attempt
-    ending: Ending | None
+    ending: EndOfSession | None
     # The document of so many finals, stored once however often the commit is tried.
     raws: dict[int, str] = field(default_factory=dict)
 
@@ -102,7 +102,7 @@ class SessionEnd:
         return is_open
 
     def _build_document(
-        self, said: Sequence[Segment], ending: Ending
+        self, said: Sequence[Segment], ending: EndOfSession
     ) -> dict[str, Any]:
         return live_documents.build_document(
             said,
@@ -136,7 +136,7 @@ class SessionEnd:
         )
         return lost.exists()
 
-    def _close_attempt(self, ending: Ending, *, now: datetime) -> bool:
+    def _close_attempt(self, ending: EndOfSession, *, now: datetime) -> bool:
         if self.ending is None:
             # How much of it was heard is for the upstream's own log to say.
             opened = Attempt.objects.filter(
@@ -166,7 +166,12 @@ class SessionEnd:
         )
 
     def _complete(
-        self, document: dict[str, Any], ending: Ending, *, number: int, now: datetime
+        self,
+        document: dict[str, Any],
+        ending: EndOfSession,
+        *,
+        number: int,
+        now: datetime,
     ) -> None:
         summary = documents.parse_summary(document)
         if summary is None:
@@ -214,8 +219,8 @@ def spent_on(job: Job, *, seconds: float, channels: int) -> dict[str, Any]:
     }
 
 
-def _end_of_lost(job: Job, said: Sequence[Segment]) -> Ending:
-    return Ending(
+def _end_of_lost(job: Job, said: Sequence[Segment]) -> EndOfSession:
+    return EndOfSession(
         audio_seconds=max((each.end for each in said), default=0.0),
         seconds=0.0,
         channels=job.channels or 1,

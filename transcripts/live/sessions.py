@@ -24,11 +24,11 @@ from jobs.services import JobDraft
 from jobs.state import JobStatus
 from jobs.telemetry import metrics
 from transcripts import persisting
-from transcripts.live.closing import Ending, SessionEnd, spent_on
+from transcripts.live.closing import EndOfSession, SessionEnd, spent_on
 from transcripts.live.documents import Segment
 from transcripts.models import LiveFinal
 
-__all__ = ["Ending"]  # callers say live.Ending
+__all__ = ["EndOfSession"]  # callers say live.Ending
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ RETURNING job_id, seq
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Final(Segment):
+class FinalResult(Segment):
     """A final result to store: the ``seq``-th of its session."""
 
     job_id: UUID
@@ -58,7 +58,7 @@ class Final(Segment):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Break:
+class CallFailure:
     """How a call broke, and what it had heard; ``elsewhere`` prefers another region."""
 
     error: UpstreamError
@@ -91,7 +91,7 @@ def open_session(
     )
 
 
-def build_store(finals: Sequence[Final]) -> tuple[LiteralString, list[str]]:
+def build_store(finals: Sequence[FinalResult]) -> tuple[LiteralString, list[str]]:
     """Return the statement, with its values, that stores finals of many sessions.
 
     Its rows are job and number of what is stored then; what is missing belongs to a
@@ -119,7 +119,7 @@ def next_attempt(
     *,
     job: Job,
     attempt: Attempt,
-    broken: Break,
+    broken: CallFailure,
     permits: Permits,
     worker: str,
     now: datetime,
@@ -143,7 +143,7 @@ def next_attempt(
     )
 
 
-def finish_session(*, job: Job, attempt: Attempt, ending: Ending) -> Job:
+def finish_session(*, job: Job, attempt: Attempt, ending: EndOfSession) -> Job:
     """Commit the session's end with what was said in it; return the job as it is then.
 
     A session that somebody else ended (a cancel, above all) only has its last call

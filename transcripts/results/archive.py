@@ -21,7 +21,7 @@ from transcripts import services
 from transcripts.formats import Format
 from transcripts.results import rows
 from transcripts.results.lines import PIECE_BYTES, encode_line
-from transcripts.results.names import Names, wish_of
+from transcripts.results.names import FileNames, wish_of
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +32,11 @@ _READABLE = 0o644 << 16
 _UNREADABLE = (BadGzipFile, EOFError, zlib.error, ValueError)
 
 
-class LeftOut(Exception):
+class NotArchived(Exception):
     """There is no file for this job; the argument says why."""
 
 
-class Sink:
+class ZipBuffer:
     """What zipfile writes to: kept until it is taken."""
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ def write_archive(batch: Batch, chosen: Format) -> Iterator[bytes]:
 
     What was erased has no file, and the manifest says so.
     """
-    sink, names = Sink(), Names(chosen.extension)
+    sink, names = ZipBuffer(), FileNames(chosen.extension)
     folder = settings.INCOMING_ROOT
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     with SpooledTemporaryFile(_SPOOL_BYTES, dir=str(folder)) as manifest:
@@ -80,12 +80,12 @@ def write_archive(batch: Batch, chosen: Format) -> Iterator[bytes]:
         yield sink.take()
 
 
-def _add(archive: ZipFile, names: Names, job: Job, chosen: Format) -> bytes:
+def _add(archive: ZipFile, names: FileNames, job: Job, chosen: Format) -> bytes:
     """Add the job's file; return its line of the manifest."""
     name, reason = None, None
     try:
         content = _build(job, chosen)
-    except LeftOut as left_out:
+    except NotArchived as left_out:
         reason = str(left_out)
     else:
         wish = wish_of(
@@ -105,17 +105,17 @@ def _add(archive: ZipFile, names: Names, job: Job, chosen: Format) -> bytes:
 
 def _build(job: Job, chosen: Format) -> bytes:
     if job.erased_at:
-        raise LeftOut("erased")
+        raise NotArchived("erased")
     transcript = rows.transcript_of(job)
     if transcript is None:
-        raise LeftOut("missing")
+        raise NotArchived("missing")
     try:
         return services.build_format(transcript, chosen)
     except FileNotFoundError as error:  # erased since the page was read, perhaps
-        raise LeftOut("missing") from error
+        raise NotArchived("missing") from error
     except _UNREADABLE as error:
         logger.exception("document unreadable", extra={"job_id": job.pk})
-        raise LeftOut("unreadable") from error
+        raise NotArchived("unreadable") from error
 
 
 def _entry(name: str, job: Job | None) -> ZipInfo:

@@ -13,7 +13,7 @@ _UNSAFE = re.compile(r"[^\w.@+=-]+")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
 
-class Names:
+class FileNames:
     """Gives each file a name of its own, also where upper and lower case are one."""
 
     def __init__(self, extension: str) -> None:

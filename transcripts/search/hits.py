@@ -17,8 +17,8 @@ from transcripts import word_times
 from transcripts.models import Transcript
 from transcripts.search import languages as search_languages
 from transcripts.search import snippets
-from transcripts.search.ranking import Found
-from transcripts.search.rules import Lexeme, Query
+from transcripts.search.ranking import SearchPage
+from transcripts.search.rules import ConfigQuery, Lexeme
 from transcripts.search.snippets import Snippet
 
 # What is more than one word for PostgreSQL.
@@ -49,7 +49,7 @@ class ShownHit:
     snippets: list[Snippet] = field(default_factory=list)
 
 
-def show_hits(found: Found, *, words: bool) -> list[ShownHit]:
+def show_hits(found: SearchPage, *, words: bool) -> list[ShownHit]:
     """Return what is shown of the hits, in their order; erased ones are gone."""
     rows = Transcript.objects.filter(pk__in=[hit.transcript_id for hit in found.hits])
     rows = rows.select_related("job").only(*_SHOWN, *(["text"] if words else []))
@@ -107,7 +107,7 @@ class _Text:
 
 
 def _find_places(
-    transcripts: Iterable[Transcript], queries: Iterable[Query]
+    transcripts: Iterable[Transcript], queries: Iterable[ConfigQuery]
 ) -> dict[UUID, list[Snippet]]:
     """Return the best places of each transcript.
 

@@ -19,12 +19,12 @@ from jobs.api.jobs.filters import (
 )
 from jobs.models import Mode
 from jobs.rest import pagination
-from jobs.rest.pagination import Place
+from jobs.rest.pagination import ListScope
 from jobs.rest.views import refuse_parameter
 from jobs.strict_json import is_storable
 from transcripts.search import words as search_words
 from transcripts.search.languages import LANGUAGE
-from transcripts.search.ranking import Hit, Position, Wanted
+from transcripts.search.ranking import Hit, SearchFilters, SearchPosition
 
 PARAMETERS = (
     *pagination.PARAMETERS,
@@ -50,15 +50,15 @@ class SearchQuery:
     A cursor is good for the very same words and filters: ranks of others say nothing.
     """
 
-    wanted: Wanted
-    place: Place
-    position: Position
+    wanted: SearchFilters
+    place: ListScope
+    position: SearchPosition
     limit: int
 
     @classmethod
     def parse(cls, params: Mapping[str, str], *, owner: UUID, now: datetime) -> Self:
         """Read the parameters; raises InvalidRequest naming the one it cannot read."""
-        wanted = Wanted(
+        wanted = SearchFilters(
             words=_words(params),
             batch_id=parse_id(params, "batch_id"),
             mode=parse_choice(params, "mode", list(Mode)) or "",
@@ -68,8 +68,8 @@ class SearchQuery:
             min_confidence=_confidence(params),
             metadata=parse_metadata(params),
         )
-        place = Place(owner=owner, of=f"transcripts {_digest(params)}")
-        position = Position(as_of=now)
+        place = ListScope(owner=owner, of=f"transcripts {_digest(params)}")
+        position = SearchPosition(as_of=now)
         if (cursor := params.get("cursor")) is not None:
             position = _parse_position(cursor, place)
         limit = pagination.parse_limit(params)
@@ -82,10 +82,10 @@ class SearchQuery:
         return pagination.seal(content, place=self.place)
 
 
-def _parse_position(cursor: str, place: Place) -> Position:
+def _parse_position(cursor: str, place: ListScope) -> SearchPosition:
     content = pagination.unseal(cursor, _POSITION.size, place=place)
     since, rank, last = _POSITION.unpack(content)
-    return Position(
+    return SearchPosition(
         as_of=_EPOCH + timedelta(microseconds=since), rank=rank, after=UUID(bytes=last)
     )
 

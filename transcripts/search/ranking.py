@@ -22,7 +22,7 @@ from jobs.concurrency import statement_limits
 from jobs.models import Tenant
 from transcripts.search import indexing
 from transcripts.search import rules as search_rules
-from transcripts.search.rules import Query
+from transcripts.search.rules import ConfigQuery
 from transcripts.search.words import Groups, NotSearchable
 
 RANKED = 500
@@ -84,7 +84,7 @@ ORDER BY transcript_id DESC LIMIT %(limit)s + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class SearchFilters:
     """Which transcripts are wanted; what is empty does not restrict."""
 
     words: Groups = field(default_factory=list)
@@ -110,7 +110,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
+class SearchPosition:
     """Where a page begins: after this hit, among what was there at that time."""
 
     as_of: datetime
@@ -127,18 +127,18 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class SearchPage:
     """A page of hits; ``is_capped`` where there may be older ones nobody looked at."""
 
     hits: list[Hit]
     has_more: bool
     is_capped: bool = False
-    queries: list[Query] = field(default_factory=list)
+    queries: list[ConfigQuery] = field(default_factory=list)
 
 
 def find_page(
-    *, tenant: Tenant, wanted: Wanted, position: Position, limit: int
-) -> Found:
+    *, tenant: Tenant, wanted: SearchFilters, position: SearchPosition, limit: int
+) -> SearchPage:
     """Return a page of the tenant's transcripts: best first, or newest without words.
 
     Raises NotSearchable where no word is left to look for, or it would take too long.
@@ -154,8 +154,8 @@ def find_page(
 
 
 def _find_best(
-    *, tenant: Tenant, wanted: Wanted, position: Position, limit: int
-) -> Found:
+    *, tenant: Tenant, wanted: SearchFilters, position: SearchPosition, limit: int
+) -> SearchPage:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_CONFIGS, {"tenant": tenant.pk})
         configs = [row[0] for row in cursor.fetchall()]
@@ -164,7 +164,7 @@ def _find_best(
         )
         days = _recent_days(tenant, wanted, position)
         if not queries:
-            return Found(hits=[], has_more=False)
+            return SearchPage(hits=[], has_more=False)
         ranges, values = _ranges(wanted)
         query, exact = _by_config(queries)
         values |= exact | {
@@ -186,7 +186,7 @@ def _find_best(
             number, rows = found[0][0], [row[1:] for row in found if row[1]]
             if number > RANKED:
                 break
-    return Found(
+    return SearchPage(
         hits=[Hit(transcript_id=row[0], rank=row[1]) for row in rows[:limit]],
         has_more=len(rows) > limit,
         is_capped=number > RANKED,
@@ -195,8 +195,8 @@ def _find_best(
 
 
 def _find_newest(
-    *, tenant: Tenant, wanted: Wanted, position: Position, limit: int
-) -> Found:
+    *, tenant: Tenant, wanted: SearchFilters, position: SearchPosition, limit: int
+) -> SearchPage:
     ranges, values = _ranges(wanted)
     values |= {"tenant": tenant.pk, "after": position.after, "limit": limit}
     if wanted.facts:
@@ -208,7 +208,7 @@ def _find_newest(
         cursor.execute(_NEWEST.format(ranges=ranges), values)
         rows = cursor.fetchall()
     hits = [Hit(transcript_id=row[0]) for row in rows[:limit]]
-    return Found(hits=hits, has_more=len(rows) > limit)
+    return SearchPage(hits=hits, has_more=len(rows) > limit)
 
 
 @lru_cache(maxsize=1000)
@@ -225,7 +225,9 @@ def _find_boundary(
     return found[0] if found else None
 
 
-def _recent_days(tenant: Tenant, wanted: Wanted, position: Position) -> list[str]:
+def _recent_days(
+    tenant: Tenant, wanted: SearchFilters, position: SearchPosition
+) -> list[str]:
     """Return the days of the tenant's newest transcripts, or none: look at all.
 
     All is little where there are few, or where they are spread over many days.
@@ -244,8 +246,8 @@ def _recent_days(tenant: Tenant, wanted: Wanted, position: Position) -> list[str
 
 def _condition(
     tenant: Tenant,
-    wanted: Wanted,
-    queries: Sequence[Query],
+    wanted: SearchFilters,
+    queries: Sequence[ConfigQuery],
     days: Sequence[str] = (),
 ) -> str:
     """Return what the index is asked: whose, which facts, which words."""
@@ -256,7 +258,7 @@ def _condition(
     return " & ".join(facts + either)
 
 
-def _by_config(queries: Sequence[Query]) -> tuple[str, dict[str, str]]:
+def _by_config(queries: Sequence[ConfigQuery]) -> tuple[str, dict[str, str]]:
     """Return an expression for the query that an entry is held against."""
     values: dict[str, str] = {}
     cases = []
@@ -266,7 +268,7 @@ def _by_config(queries: Sequence[Query]) -> tuple[str, dict[str, str]]:
     return f"(CASE config {' '.join(cases)} END)", values
 
 
-def _ranges(wanted: Wanted) -> tuple[str, dict[str, Any]]:
+def _ranges(wanted: SearchFilters) -> tuple[str, dict[str, Any]]:
     bounds = {
         "created_at >= %(created_after)s": wanted.created_after,
         "created_at < %(created_before)s": wanted.created_before,

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from transcripts.search.words import Groups, Kind, NotSearchable, Term
+from transcripts.search.words import Groups, NotSearchable, Term, TermKind
 
 _LEXEME = re.compile(r"'((?:[^']|'')+)'(:\*)?")
 _SELECT = """
@@ -31,7 +31,7 @@ class Lexeme:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
+class ConfigQuery:
     """The words by the rules of one configuration, in PostgreSQL's own writing.
 
     ``loose`` holds wherever ``exact`` does, and is all that an index can answer:
@@ -44,7 +44,9 @@ class Query:
     lexemes: tuple[Lexeme, ...]
 
 
-def write_queries(cursor: Any, *, words: Groups, configs: Sequence[str]) -> list[Query]:
+def write_queries(
+    cursor: Any, *, words: Groups, configs: Sequence[str]
+) -> list[ConfigQuery]:
     """Return the query by each configuration that leaves something to look for.
 
     Raises NotSearchable where none does: there are only words that every text has.
@@ -74,13 +76,13 @@ def write_queries(cursor: Any, *, words: Groups, configs: Sequence[str]) -> list
 
 def _read(
     config: str, exact: list[str], loose: list[str], sought: list[str]
-) -> Query | None:
+) -> ConfigQuery | None:
     """Return the query, without the alternatives that look for nothing."""
     kept = [number for number, text in enumerate(sought) if text]
     if not kept:
         return None
     lexemes = {pair for number in kept for pair in _LEXEME.findall(sought[number])}
-    return Query(
+    return ConfigQuery(
         config=config,
         exact=" | ".join(f"({exact[number]})" for number in kept),
         loose=" | ".join(f"({loose[number]})" for number in kept),
@@ -92,12 +94,12 @@ def _read(
 
 
 def _written(term: Term) -> str:
-    return f"'{term.text}':*" if term.kind is Kind.PREFIX else term.text
+    return f"'{term.text}':*" if term.kind is TermKind.PREFIX else term.text
 
 
 def _exact(term: Term, name: str) -> str:
     """Return the SQL of a term as it is meant."""
-    if term.kind is Kind.PREFIX:
+    if term.kind is TermKind.PREFIX:
         sql = f"(to_tsquery(rules, %({name})s) || to_tsquery('simple', %({name})s))"
     else:
         sql = f"phraseto_tsquery(rules, %({name})s)"
@@ -117,7 +119,7 @@ def _loose(term: Term, name: str) -> str:
 
 def _apart(term: Term, name: str) -> str:
     """Return the SQL of a term's words, wherever they stand."""
-    if term.kind is Kind.PREFIX:
+    if term.kind is TermKind.PREFIX:
         return _exact(term, name)
     return f"plainto_tsquery(rules, %({name})s)"
 

@@ -17,7 +17,7 @@ _WORD_CHARACTER = re.compile(r"\w")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class SnippetPart:
     """A piece of a snippet: what was looked for, or what stands around it."""
 
     text: str
@@ -30,7 +30,7 @@ class Snippet:
     """A place in a transcript, in pieces, and when its first match is heard."""
 
     start_seconds: float | None
-    parts: list[Part]
+    parts: list[SnippetPart]
 
 
 def cut_snippets(
@@ -90,7 +90,7 @@ def _parts(
     shown: range,
     hits: Collection[int],
     starts: bytes,
-) -> Iterator[Part]:
+) -> Iterator[SnippetPart]:
     """Yield the pieces; punctuation around a match belongs to what surrounds it."""
     around = ""
     for is_hit, run in groupby(shown, key=lambda index: index in hits):
@@ -102,12 +102,12 @@ def _parts(
             continue
         before, match, after = _split_punctuation(text)
         if around + before:
-            yield Part(text=around + before)
+            yield SnippetPart(text=around + before)
         start = word_times.start_of(starts, indexes[0])
-        yield Part(text=match, is_match=True, start_seconds=start)
+        yield SnippetPart(text=match, is_match=True, start_seconds=start)
         around = after
     if around:
-        yield Part(text=around)
+        yield SnippetPart(text=around)
 
 
 def _split_punctuation(text: str) -> tuple[str, str, str]:

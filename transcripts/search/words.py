@@ -32,7 +32,7 @@ class NotSearchable(InvalidRequest):
     code = "query_not_searchable"
 
 
-class Kind(StrEnum):
+class TermKind(StrEnum):
     """How a term is matched."""
 
     PHRASE = "phrase"
@@ -44,7 +44,7 @@ class Term:
     """A word or phrase to be found, or not to be there."""
 
     text: str
-    kind: Kind = Kind.PHRASE
+    kind: TermKind = TermKind.PHRASE
     is_excluded: bool = False
 
 
@@ -75,7 +75,7 @@ def parse_words(text: str) -> Groups:
 
 def _check_amount(terms: Sequence[Term]) -> None:
     words = [len(_WORD.findall(term.text)) for term in terms]
-    prefixes = [term for term in terms if term.kind is Kind.PREFIX]
+    prefixes = [term for term in terms if term.kind is TermKind.PREFIX]
     if len(terms) > MAX_TERMS:
         _refuse(f"A query has at most {MAX_TERMS} words and phrases.")
     if any(number > MAX_PHRASE_WORDS for number in words):
@@ -91,21 +91,21 @@ def _check_amount(terms: Sequence[Term]) -> None:
 def _read(found: re.Match[str]) -> Term | None:
     if found["phrase"] is not None:
         text = found["phrase"]
-        return _term(text, Kind.PHRASE, is_excluded=bool(found["no"]))
+        return _term(text, TermKind.PHRASE, is_excluded=bool(found["no"]))
     word = found["word"]
     text = word.lstrip("-")
     stem = text.rstrip("*")
     is_prefix = stem != text and stem.isalnum() and len(stem) >= MIN_PREFIX
-    kind = Kind.PREFIX if is_prefix else Kind.PHRASE
+    kind = TermKind.PREFIX if is_prefix else TermKind.PHRASE
     return _term(stem, kind, is_excluded=word.startswith("-"))
 
 
-def _term(text: str, kind: Kind, *, is_excluded: bool) -> Term | None:
+def _term(text: str, kind: TermKind, *, is_excluded: bool) -> Term | None:
     if not any(character.isalnum() for character in text):
         return None
     prepared = search_languages.prepare(text).strip()
-    if kind is Kind.PREFIX and len(prepared) < MIN_PREFIX:
-        kind = Kind.PHRASE  # characters that are one when they are normalized
+    if kind is TermKind.PREFIX and len(prepared) < MIN_PREFIX:
+        kind = TermKind.PHRASE  # characters that are one when they are normalized
     return Term(text=prepared, kind=kind, is_excluded=is_excluded)
 
 

@@ -25,7 +25,7 @@ _OF_ENDED = frozenset({"retry", "erase"})
 
 
 @admin.register(Job)
-class JobPage(JobAdmin):
+class JobPageAdmin(JobAdmin):
     """Jobs, and the page of one."""
 
     actions = (*admin_steering.OF_JOBS, confirmed(REPLAY_JOB))
@@ -36,7 +36,7 @@ class JobPage(JobAdmin):
         return [
             path(
                 "<uuid:job_id>/audio/",
-                self._let_in(views.JobAudio.as_view()),
+                self._let_in(views.JobPageAudio.as_view()),
                 name="jobs_job_audio",
             ),
             path(

@@ -24,7 +24,7 @@ ERASED = ("job",)
 CHANGED = ("tenant", "region", "apikey", "webhookendpoint")
 
 
-class Role(StrEnum):
+class OperatorRole(StrEnum):
     """The groups, weakest first; each may what those before it may."""
 
     VIEWER = "viewer"
@@ -37,14 +37,14 @@ def name_role_of(user: Any) -> str:
     if user.is_superuser:
         return "superuser"
     names = set(user.groups.values_list("name", flat=True))
-    return next((role for role in reversed(Role) if role in names), "")
+    return next((role for role in reversed(OperatorRole) if role in names), "")
 
 
 @transaction.atomic
 def make_roles() -> None:
     """Make the groups and give them exactly their permissions, however often."""
     _make_own_permissions()
-    for role in Role:
+    for role in OperatorRole:
         group, _ = Group.objects.get_or_create(name=role)
         group.permissions.set(_permissions_of(role))
 
@@ -76,11 +76,11 @@ def _make_own_permissions() -> None:
     )
 
 
-def _permissions_of(role: Role) -> list[Permission]:
+def _permissions_of(role: OperatorRole) -> list[Permission]:
     may = Q(codename__startswith="view_")
-    if role != Role.VIEWER:
+    if role != OperatorRole.VIEWER:
         may |= Q(codename__startswith="steer_")
-    if role == Role.ADMINISTRATOR:
+    if role == OperatorRole.ADMINISTRATOR:
         changed = [f"{verb}_{name}" for verb in ("add", "change") for name in CHANGED]
         may |= Q(codename__startswith="erase_") | Q(codename__in=changed)
     return list(Permission.objects.filter(may, content_type__app_label__in=APPS))

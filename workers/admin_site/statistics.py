@@ -8,7 +8,7 @@ from django.utils import timezone
 from jobs.models import Priority
 from workers.admin_site.attention import find_troubles
 from workers.monitoring import activity, backlog, deliveries, regions, workers
-from workers.monitoring.activity import Minute
+from workers.monitoring.activity import MinuteActivity
 from workers.monitoring.cached_reads import kept
 from workers.ratelimit.permits import get_lookout
 
@@ -60,7 +60,7 @@ def read_today() -> dict[str, Any]:
 
 
 def _minutes(now: datetime) -> list[dict[str, Any]]:
-    nothing = Minute(ended={})
+    nothing = MinuteActivity(ended={})
     return [
         {
             "at": at,
@@ -95,7 +95,7 @@ def _backlog(now: datetime) -> dict[str, Any]:
     }
 
 
-def _region(each: regions.RegionFigures, now: datetime) -> dict[str, Any]:
+def _region(each: regions.RegionStatistics, now: datetime) -> dict[str, Any]:
     row, calls, streams = each.region, each.prerecorded, each.streams
     return {
         "name": row.name,

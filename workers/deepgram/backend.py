@@ -16,7 +16,7 @@ from deepgram.core.api_error import ApiError
 from jobs.backoff import Failure
 from jobs.bounded_json import check_depth
 from jobs.errors import UpstreamError
-from jobs.scheduling.claims import Kind
+from jobs.scheduling.claims import PermitKind
 from transcripts.backends import (
     StoredAudio,
     TranscriptionRequest,
@@ -48,7 +48,7 @@ class DeepgramBackend:
         Raises UpstreamError for anything but a JSON answer.
         """
         region = request.region.name
-        connections = metrics.CONNECTIONS.labels(region, Kind.PRERECORDED)
+        connections = metrics.CONNECTIONS.labels(region, PermitKind.PRERECORDED)
         try:
             with connections.track_inprogress():
                 result = self._transcribe(request)

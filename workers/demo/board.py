@@ -11,13 +11,13 @@ from rich.table import Table
 
 from workers.demo import submission as submissions
 from workers.demo.receiver import Received
-from workers.demo.submission import Submission
+from workers.demo.submission import DemoSubmission
 
 
 class Board:
     """Draws the same submissions again and again as they move."""
 
-    def __init__(self, console: Console, sent: list[Submission]) -> None:
+    def __init__(self, console: Console, sent: list[DemoSubmission]) -> None:
         self._console = console
         self._sent = sent
         self._shown: dict[str, str] = {}

@@ -7,7 +7,7 @@ from typing import Any, Self
 import httpx
 
 from workers.demo import corpus
-from workers.demo.submission import Submission
+from workers.demo.submission import DemoSubmission
 
 
 class UnexpectedAnswer(Exception):
@@ -37,7 +37,7 @@ class Client:
     ) -> None:
         self._http.close()
 
-    def submit(self, submission: Submission) -> None:
+    def submit(self, submission: DemoSubmission) -> None:
         """Submit a recording, note its job; raise UnexpectedAnswer if refused."""
         fields = {
             "options": submission.options(),
@@ -62,7 +62,7 @@ class Client:
         submission.job_id = _accepted(answer)["id"]
         self.refresh(submission)
 
-    def refresh(self, submission: Submission) -> None:
+    def refresh(self, submission: DemoSubmission) -> None:
         """Read the job's status and attempts."""
         job = _accepted(self._http.get(f"/v1/jobs/{submission.job_id}"))
         submission.status = job["status"]

@@ -6,7 +6,7 @@ from workers.demo import submission as submissions
 from workers.demo.board import Board
 from workers.demo.client import Client
 from workers.demo.receiver import Inbox
-from workers.demo.submission import Submission
+from workers.demo.submission import DemoSubmission
 from workers.embedded.supervisor import Supervisor
 
 LONGEST_SECONDS = 150.0
@@ -16,7 +16,7 @@ POLL_SECONDS = 0.4
 def play(
     client: Client,
     *,
-    sent: list[Submission],
+    sent: list[DemoSubmission],
     inbox: Inbox,
     board: Board,
     supervisor: Supervisor,
@@ -46,7 +46,7 @@ def play(
 
 
 def _take_webhooks(
-    sent: list[Submission], *, inbox: Inbox, board: Board, taken: int
+    sent: list[DemoSubmission], *, inbox: Inbox, board: Board, taken: int
 ) -> int:
     """Note the webhooks that came since the last time; return how many there are."""
     by_job = {each.job_id: each for each in sent}

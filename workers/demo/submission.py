@@ -16,7 +16,7 @@ _REFUSED_TWICE = "health.wav"
 
 
 @dataclass(slots=True, kw_only=True)
-class Submission:
+class DemoSubmission:
     """One recording on its way, and how far it has come."""
 
     recording: Recording
@@ -63,10 +63,10 @@ class Submission:
         self.heard = [*lines, *[""] * missing]
 
 
-def submissions() -> list[Submission]:
+def submissions() -> list[DemoSubmission]:
     """Return one submission a recording, every priority among them."""
     return [
-        Submission(
+        DemoSubmission(
             recording=recording,
             priority=_PRIORITIES[index % len(_PRIORITIES)],
             by_url=recording.path.name == _BY_URL,
@@ -76,7 +76,7 @@ def submissions() -> list[Submission]:
     ]
 
 
-def pooled_word_error_rate(sent: list[Submission]) -> float:
+def pooled_word_error_rate(sent: list[DemoSubmission]) -> float:
     """Return all errors over all words; what was never heard is all errors."""
     truths = [text for each in sent for text in each.recording.texts]
     heard = [
@@ -85,7 +85,9 @@ def pooled_word_error_rate(sent: list[Submission]) -> float:
     return corpus.word_error_rate(truths, heard)
 
 
-def find_broken_promises(sent: list[Submission], *, broken_answer: str) -> list[str]:
+def find_broken_promises(
+    sent: list[DemoSubmission], *, broken_answer: str
+) -> list[str]:
     """Return a sentence for each promise that did not hold; none means all held.
 
     `broken_answer` is the error code with which the broken file was refused.

@@ -26,7 +26,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
+class ComposeService:
     """A process of ours as the compose file has it; ``grace`` in seconds."""
 
     name: str
@@ -36,7 +36,9 @@ class Service:
     grace: float
 
 
-def read_services(values: Mapping[str, str], path: Path = COMPOSE) -> list[Service]:
+def read_services(
+    values: Mapping[str, str], path: Path = COMPOSE
+) -> list[ComposeService]:
     """Return the services of our image, in their order, variables filled in.
 
     Raises EmbeddedError for a variable that must be set and is not.
@@ -84,9 +86,11 @@ def _load(path: Path) -> dict[str, Any]:
     return services
 
 
-def _read(name: str, service: Mapping[str, Any], values: Mapping[str, str]) -> Service:
+def _read(
+    name: str, service: Mapping[str, Any], values: Mapping[str, str]
+) -> ComposeService:
     grace = str(service.get("stop_grace_period", "10s"))
-    return Service(
+    return ComposeService(
         name=name,
         command=tuple(fill_in(str(word), values) for word in service["command"]),
         environment={

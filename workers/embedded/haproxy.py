@@ -8,8 +8,8 @@ from pathlib import Path
 from signal import Signals
 
 from workers.embedded.processes import (
-    Command,
     EmbeddedError,
+    ProcessCommand,
     port_is_open,
     wait_until,
 )
@@ -34,7 +34,7 @@ def program(
     """Return it as a program; the configuration reads the environment."""
     return Program(
         name="haproxy",
-        command=Command(
+        command=ProcessCommand(
             # A master and a worker: `reload` changes the worker under the same sockets.
             argv=(find(), "-W", "-db", "-f", str(config)),
             log=log,

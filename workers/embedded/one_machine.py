@@ -15,9 +15,9 @@ from pathlib import Path
 
 from workers.embedded import compose, folders, haproxy, probes, processes, run
 from workers.embedded import plan as plans
-from workers.embedded.compose import Service
-from workers.embedded.plan import HOST, Options, Plan
-from workers.embedded.processes import Command, free_port
+from workers.embedded.compose import ComposeService
+from workers.embedded.plan import HOST, Options, RunPlan
+from workers.embedded.processes import ProcessCommand, free_port
 from workers.embedded.supervisor import Program, Started, Supervisor
 from workers.embedded.view import View
 
@@ -32,12 +32,12 @@ _UNUSED = dict.fromkeys(("POSTGRES_PASSWORD", "REDIS_PASSWORD"), "unused")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
+class MachineShape:
     """How many of a service, where not as many as the compose file says; 0 is none."""
 
     scale: Mapping[str, int] = field(default_factory=dict)
 
-    def count(self, service: Service) -> int:
+    def count(self, service: ComposeService) -> int:
         """Return how many run."""
         return self.scale.get(service.name, service.replicas)
 
@@ -46,7 +46,7 @@ class Shape:
 class Machine:
     """The running platform."""
 
-    plan: Plan
+    plan: RunPlan
     supervisor: Supervisor
     about_port: int
     store: Mapping[str, str]
@@ -74,7 +74,7 @@ class Machine:
 
 
 @contextmanager
-def running(options: Options, view: View, shape: Shape) -> Iterator[Machine]:
+def running(options: Options, view: View, shape: MachineShape) -> Iterator[Machine]:
     """Yield the platform once all of it answers; stop all of it afterwards.
 
     Raises EmbeddedError when a process does not come up, StopAsked on Ctrl-C.
@@ -121,11 +121,11 @@ def running(options: Options, view: View, shape: Shape) -> Iterator[Machine]:
 class _Starter:
     """Makes programs of services; ``doors`` are the addresses of those made so far."""
 
-    plan: Plan
+    plan: RunPlan
     store: Mapping[str, str]
     doors: dict[str, list[str]] = field(default_factory=dict)
 
-    def program(self, service: Service, number: int) -> Program:
+    def program(self, service: ComposeService, number: int) -> Program:
         """Return one of a service's processes."""
         name = f"{service.name}-{number}" if service.replicas > 1 else service.name
         port = self._port_of(service)
@@ -139,14 +139,14 @@ class _Starter:
             grace=min(service.grace, LONGEST_GRACE_SECONDS),
         )
 
-    def _port_of(self, service: Service) -> int:
+    def _port_of(self, service: ComposeService) -> int:
         if service.name == "emulator":
             return self.plan.emulator_port or 0
         if service.name == "flower":
             return self.plan.flower_port
         return free_port() if service.name in DOORS else 0
 
-    def _command(self, service: Service, name: str, port: int) -> Command:
+    def _command(self, service: ComposeService, name: str, port: int) -> ProcessCommand:
         """Return the compose file's command at this machine's addresses."""
         at_home = {
             "/tmp/": f"{self.plan.options.data_dir}/",  # noqa: S108  in containers
@@ -160,7 +160,7 @@ class _Starter:
             for there, here in at_home.items():
                 word = word.replace(there, here)  # noqa: PLW2901
             words.append(word)
-        return Command(
+        return ProcessCommand(
             argv=tuple(words),
             log=self.plan.options.logs / f"{name}.log",
             env={
@@ -190,7 +190,7 @@ class _Starter:
         }
 
     def _readiness(
-        self, service: Service, name: str, port: int
+        self, service: ComposeService, name: str, port: int
     ) -> Callable[[Started], bool]:
         database = self.plan.environment["DATABASE_URL"]
         address = f"http://{HOST}:{port}"
@@ -208,7 +208,7 @@ class _Starter:
         return lambda _: probes.has_connected(database, name)
 
 
-def _launch_store(plan: Plan, supervisor: Supervisor) -> dict[str, str]:
+def _launch_store(plan: RunPlan, supervisor: Supervisor) -> dict[str, str]:
     """Start the S3 server if it is installed; return the settings of file storage."""
     program = BIN / "weed"
     if not program.exists():
@@ -226,7 +226,7 @@ def _launch_store(plan: Plan, supervisor: Supervisor) -> dict[str, str]:
     supervisor.launch(
         Program(
             name="s3",
-            command=Command(
+            command=ProcessCommand(
                 argv=(str(program), *store_words(folder, port)),
                 log=plan.options.logs / "s3.log",
                 env={
@@ -259,7 +259,7 @@ def store_words(folder: Path, port: int) -> list[str]:
     return [*here, *(f"-{name}={number}" for name, number in taken.items())]
 
 
-def _front(plan: Plan, doors: Mapping[str, list[str]], about_port: int) -> Program:
+def _front(plan: RunPlan, doors: Mapping[str, list[str]], about_port: int) -> Program:
     written = plan.options.data_dir / "haproxy.cfg"
     written.write_text(compose.name_servers(compose.HAPROXY.read_text(), doors))
     return haproxy.program(
@@ -277,10 +277,10 @@ def _front(plan: Plan, doors: Mapping[str, list[str]], about_port: int) -> Progr
     )
 
 
-def _region_of(worker: Service) -> str:
+def _region_of(worker: ComposeService) -> str:
     queue = next(w for w in worker.command if w.startswith("--queues="))
     return queue.removeprefix("--queues=transcribe.")
 
 
-def _bootstrap(plan: Plan, region: str) -> Command:
+def _bootstrap(plan: RunPlan, region: str) -> ProcessCommand:
     return plans.manage(plan, "bootstrap", "--json", "--region", region)

@@ -17,7 +17,7 @@ from pathlib import Path
 from signal import Signals
 
 from workers.embedded import folders, probes, processes
-from workers.embedded.processes import Command, Service
+from workers.embedded.processes import ProcessCommand, ServerProgram
 from workers.embedded.supervisor import Program
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +53,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class RunPlan:
     """Addresses and environment of one run."""
 
     options: Options
@@ -85,7 +85,7 @@ def make_plan(
     *,
     urls: Mapping[str, str],
     inherited: Mapping[str, str] = os.environ,
-) -> Plan:
+) -> RunPlan:
     """Choose ports and write the environment; what the operator set there wins."""
     kept = load_secrets(options.data_dir / "secrets.json")
     web_port = free_or(options.port)
@@ -121,7 +121,7 @@ def make_plan(
     if environment.pop("PYTHONDONTWRITEBYTECODE", ""):
         # Leave no traces beside the sources, but do not compile Django nine times.
         environment.setdefault("PYTHONPYCACHEPREFIX", str(options.data_dir / "pycache"))
-    return Plan(
+    return RunPlan(
         options=options,
         environment=environment,
         web_port=web_port,
@@ -203,7 +203,7 @@ def keep_api_key(data_dir: Path, key: str) -> None:
         folders.write_private(path, json.dumps(kept, indent=2) + "\n", None)
 
 
-def server(service: Service, name: str) -> Program:
+def server(service: ServerProgram, name: str) -> Program:
     """Return PostgreSQL or Valkey as a program of the supervisor."""
     return Program(
         name=name,
@@ -216,7 +216,7 @@ def server(service: Service, name: str) -> Program:
 
 
 def emulator(
-    plan: Plan, name: str = "emulator", *words: str, engine: str = "pocketsphinx"
+    plan: RunPlan, name: str = "emulator", *words: str, engine: str = "pocketsphinx"
 ) -> Program:
     """Return the stand-in for Deepgram."""
     port = ("--engine", engine, "--port", str(plan.emulator_port))
@@ -230,7 +230,7 @@ def emulator(
     )
 
 
-def engine(plan: Plan) -> list[Program]:
+def engine(plan: RunPlan) -> list[Program]:
     """Return the processes that move jobs."""
     return [
         dispatcher(plan),
@@ -250,7 +250,7 @@ def engine(plan: Plan) -> list[Program]:
     ]
 
 
-def dispatcher(plan: Plan, name: str = "dispatcher", *words: str) -> Program:
+def dispatcher(plan: RunPlan, name: str = "dispatcher", *words: str) -> Program:
     """Return a dispatcher."""
     database = plan.environment["DATABASE_URL"]
     return Program(
@@ -261,7 +261,7 @@ def dispatcher(plan: Plan, name: str = "dispatcher", *words: str) -> Program:
     )
 
 
-def beat(plan: Plan, name: str = "beat") -> Program:
+def beat(plan: RunPlan, name: str = "beat") -> Program:
     """Return the one process that calls the others by the clock."""
     schedule = str(plan.options.data_dir / "beat-schedule")
     return Program(
@@ -275,13 +275,18 @@ def beat(plan: Plan, name: str = "beat") -> Program:
     )
 
 
-def web(plan: Plan) -> Program:
+def web(plan: RunPlan) -> Program:
     """Return the one web process: REST, pages and sockets on one port."""
     return door(plan, "web", "asgi", port=plan.web_port)
 
 
 def door(
-    plan: Plan, name: str, interface: str, *words: str, port: int, grace: float = 10.0
+    plan: RunPlan,
+    name: str,
+    interface: str,
+    *words: str,
+    port: int,
+    grace: float = 10.0,
 ) -> Program:
     """Return a web process: REST by "wsgi", all of it by "asgi"."""
     url = f"http://{HOST}:{port}"
@@ -302,14 +307,14 @@ def door(
     )
 
 
-def manage(plan: Plan, *words: str) -> Command:
+def manage(plan: RunPlan, *words: str) -> ProcessCommand:
     """Return a short management command; its errors go to the log `manage`."""
     return python(plan, "manage", "manage.py", *words)
 
 
-def python(plan: Plan, name: str, *words: str) -> Command:
+def python(plan: RunPlan, name: str, *words: str) -> ProcessCommand:
     """Return a command of this interpreter, known to PostgreSQL by its name."""
-    return Command(
+    return ProcessCommand(
         argv=(sys.executable, *words),
         log=plan.options.logs / f"{name}.log",
         env={
@@ -323,7 +328,7 @@ def python(plan: Plan, name: str, *words: str) -> Command:
     )
 
 
-def worker(plan: Plan, name: str, *, queues: str, threads: int) -> Program:
+def worker(plan: RunPlan, name: str, *, queues: str, threads: int) -> Program:
     """Return a worker of so many threads on these queues."""
     database = plan.environment["DATABASE_URL"]
     return Program(
@@ -339,7 +344,7 @@ def worker(plan: Plan, name: str, *, queues: str, threads: int) -> Program:
     )
 
 
-def _celery(plan: Plan, name: str, *words: str) -> Command:
+def _celery(plan: RunPlan, name: str, *words: str) -> ProcessCommand:
     app = ("-A", "transcribe_platform.celery")
     return python(plan, name, "-m", "celery", *app, *words)
 

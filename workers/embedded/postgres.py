@@ -9,7 +9,12 @@ from signal import Signals
 import psycopg
 
 from workers.embedded import binaries, folders, processes
-from workers.embedded.processes import Account, Command, EmbeddedError, Service
+from workers.embedded.processes import (
+    Account,
+    EmbeddedError,
+    ProcessCommand,
+    ServerProgram,
+)
 
 DATABASE = "transcribe"
 BUILTIN_LOCALES_SINCE = 17
@@ -29,7 +34,7 @@ def prepare(
     port: int | None = None,
     log: Path | None = None,
     programs: Path | None = None,
-) -> Service:
+) -> ServerProgram:
     """Make the cluster if there is none, and return what starts it.
 
     Waits for a server of an earlier run that still uses the folder; raises
@@ -48,11 +53,11 @@ def prepare(
         _make_cluster(cluster, programs, password, log, durable=durable)
     port = port or processes.free_port()
     url = f"postgresql://postgres:{password}@127.0.0.1:{port}/{DATABASE}"
-    return Service(
+    return ServerProgram(
         name="PostgreSQL",
         url=url,
         port=port,
-        command=Command(
+        command=ProcessCommand(
             argv=(
                 *(str(programs / "postgres"), "-D", str(cluster)),
                 *_options(port, durable=durable),

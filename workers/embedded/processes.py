@@ -42,7 +42,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class ProcessCommand:
     """How to start one process, and which signal ends it well.
 
     `stop_signal` is sent when we stop it; `death_signal` is sent by the kernel when
@@ -59,13 +59,13 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
+class ServerProgram:
     """A server that is prepared and can be started, any number of times."""
 
     name: str
     url: str
     port: int
-    command: Command
+    command: ProcessCommand
     ready: Callable[[], bool]
 
 
@@ -82,7 +82,9 @@ def server_environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
 
-def spawn(command: Command, *, stdout: int | None = None) -> subprocess.Popen[bytes]:
+def spawn(
+    command: ProcessCommand, *, stdout: int | None = None
+) -> subprocess.Popen[bytes]:
     """Start a process in its own session, its output appended to its log.
 
     `stdout` may be subprocess.PIPE, to read what a short command prints.

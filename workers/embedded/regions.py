@@ -13,8 +13,8 @@ from pathlib import Path
 
 from workers.embedded import folders, haproxy, postgres, processes, run, valkey
 from workers.embedded import plan as plans
-from workers.embedded.plan import HOST, Options, Plan
-from workers.embedded.processes import Command
+from workers.embedded.plan import HOST, Options, RunPlan
+from workers.embedded.processes import ProcessCommand
 from workers.embedded.supervisor import Program, Show, Supervisor
 
 CONFIG = plans.ROOT / "deploy" / "regions" / "haproxy.cfg"
@@ -30,7 +30,7 @@ _INHERITED = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
+class RegionsShape:
     """How much of it; ``is_lean``: one process serves both doors, one both queues."""
 
     regions: tuple[str, ...] = REGIONS
@@ -45,9 +45,9 @@ class Shape:
 class Stand:
     """Where everything is; a plan a region."""
 
-    shape: Shape
+    shape: RegionsShape
     options: Options
-    plans: Mapping[str, Plan]
+    plans: Mapping[str, RunPlan]
     live_ports: Mapping[str, int]
 
     @property
@@ -95,7 +95,7 @@ class Regions:
 
 
 @contextmanager
-def running(options: Options, shape: Shape, *, show: Show) -> Iterator[Regions]:
+def running(options: Options, shape: RegionsShape, *, show: Show) -> Iterator[Regions]:
     """Yield the regions once all of them answer; stop all of it afterwards.
 
     Raises EmbeddedError when a process does not come up, StopAsked on Ctrl-C.
@@ -123,7 +123,9 @@ def running(options: Options, shape: Shape, *, show: Show) -> Iterator[Regions]:
         yield regions
 
 
-def make_stand(options: Options, shape: Shape, *, urls: Mapping[str, str]) -> Stand:
+def make_stand(
+    options: Options, shape: RegionsShape, *, urls: Mapping[str, str]
+) -> Stand:
     """Choose ports and environments; ``urls`` are DATABASE_URL and a Redis a region."""
     options = replace(options, port=plans.free_or(options.port))
     redis_urls = {name: urls[name] for name in shape.regions}
@@ -154,7 +156,7 @@ def make_stand(options: Options, shape: Shape, *, urls: Mapping[str, str]) -> St
     return Stand(shape=shape, options=options, plans=made, live_ports=live)
 
 
-def plan_of(stand: Stand) -> Plan:
+def plan_of(stand: Stand) -> RunPlan:
     """Return the plan of the first region."""
     return stand.plans[stand.shape.regions[0]]
 
@@ -219,7 +221,7 @@ def front(stand: Stand) -> Program:
 
 
 def _launch_servers(
-    options: Options, shape: Shape, supervisor: Supervisor
+    options: Options, shape: RegionsShape, supervisor: Supervisor
 ) -> dict[str, str]:
     """Start PostgreSQL and a Valkey a region; return DATABASE_URL and theirs."""
     database = postgres.prepare(
@@ -241,7 +243,7 @@ def _launch_servers(
     return urls
 
 
-def _bootstrap(stand: Stand) -> Command:
+def _bootstrap(stand: Stand) -> ProcessCommand:
     shape = stand.shape
     named = (f"{name}={plan.emulator}" for name, plan in stand.plans.items())
     return plans.manage(

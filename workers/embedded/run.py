@@ -11,8 +11,8 @@ from threading import Thread
 
 from workers.embedded import folders, postgres, probes, valkey
 from workers.embedded import plan as plans
-from workers.embedded.plan import Options, Plan
-from workers.embedded.processes import EmbeddedError, Service
+from workers.embedded.plan import Options, RunPlan
+from workers.embedded.processes import EmbeddedError, ServerProgram
 from workers.embedded.supervisor import TICK_SECONDS, Supervisor
 from workers.embedded.view import View
 
@@ -23,7 +23,7 @@ START_SECONDS = 90.0
 class Platform:
     """The running platform."""
 
-    plan: Plan
+    plan: RunPlan
     supervisor: Supervisor
     api_key: str
     webhook_secret: str
@@ -116,7 +116,7 @@ def launch_servers(
     environment: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
     """Start what the environment does not name, wait, and return both URLs."""
-    preparers: dict[str, tuple[str, Callable[..., Service]]] = {
+    preparers: dict[str, tuple[str, Callable[..., ServerProgram]]] = {
         "DATABASE_URL": ("postgres", postgres.prepare),
         "REDIS_URL": ("valkey", valkey.prepare),
     }

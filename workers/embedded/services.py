@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from workers.embedded import postgres, processes, valkey
-from workers.embedded.processes import EmbeddedError, Service
+from workers.embedded.processes import EmbeddedError, ServerProgram
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -22,7 +22,7 @@ STOP_SECONDS = 20.0
 class Server:
     """A service that answers."""
 
-    service: Service
+    service: ServerProgram
     process: subprocess.Popen[bytes]
     _stopped: bool = field(default=False, init=False)
 
@@ -63,7 +63,7 @@ def start_valkey(data_dir: Path, *, durable: bool, port: int | None = None) -> S
     return start(valkey.prepare(data_dir, durable=durable, port=port))
 
 
-def start(service: Service) -> Server:
+def start(service: ServerProgram) -> Server:
     """Start a prepared service, wait until it answers; raise EmbeddedError if not."""
     process = processes.spawn(service.command)
 

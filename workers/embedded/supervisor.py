@@ -19,7 +19,7 @@ from typing import Self
 
 from workers.embedded import processes
 from workers.embedded.keeper import Keeper
-from workers.embedded.processes import Command, EmbeddedError
+from workers.embedded.processes import EmbeddedError, ProcessCommand
 
 TICK_SECONDS = 0.1
 FIRST_BACKOFF_SECONDS = 0.5
@@ -32,7 +32,7 @@ class StopAsked(Exception):
     """SIGINT or SIGTERM arrived."""
 
 
-class State(StrEnum):
+class ChildState(StrEnum):
     """Where a child process is in its life."""
 
     STARTING = "starting"
@@ -62,7 +62,7 @@ class Program:
     """One process to keep running; those of a higher stage are stopped earlier."""
 
     name: str
-    command: Command
+    command: ProcessCommand
     ready: Callable[[Started], bool]
     address: str = ""
     stage: int = 1
@@ -77,7 +77,7 @@ class Child:
     process: subprocess.Popen[bytes]
     started: Started
     started_at: float
-    state: State = State.STARTING
+    state: ChildState = ChildState.STARTING
     restarts: int = 0
     failures: int = 0
     due_at: float = 0.0
@@ -137,14 +137,16 @@ class Supervisor:
     def wait_ready(self, *, seconds: float = 60.0) -> None:
         """Wait until every child answers; raise EmbeddedError with the log's end."""
         end = time.monotonic() + seconds
-        while waiting := [it for it in self.children if it.state is not State.READY]:
+        while waiting := [
+            it for it in self.children if it.state is not ChildState.READY
+        ]:
             first = waiting[0]
             if time.monotonic() > end:
                 raise _failed(first, f"did not answer within {seconds:.0f} s")
             self.tick()
             time.sleep(TICK_SECONDS)
 
-    def run_once(self, command: Command) -> str:
+    def run_once(self, command: ProcessCommand) -> str:
         """Run a short command to its end and return what it printed."""
         process = processes.spawn(command, stdout=subprocess.PIPE)
         self._keeper.add(process.pid, grace=0)
@@ -178,16 +180,16 @@ class Supervisor:
         self.show(self.children)
 
     def _advance(self, child: Child, now: float) -> None:
-        if child.state is State.RESTARTING:
+        if child.state is ChildState.RESTARTING:
             if now >= child.due_at:
                 child.process, child.started = self._spawn(child.program)
                 child.started_at = now
                 child.restarts += 1
-                child.state = State.STARTING
+                child.state = ChildState.STARTING
         elif child.process.poll() is not None:
             self._bury(child, now)
-        elif child.state is State.STARTING and child.program.ready(child.started):
-            child.state = State.READY
+        elif child.state is ChildState.STARTING and child.program.ready(child.started):
+            child.state = ChildState.READY
             child.was_ready = True
 
     def _bury(self, child: Child, now: float) -> None:
@@ -200,7 +202,7 @@ class Supervisor:
             raise _failed(child, f"ended with {child.process.returncode}, repeatedly")
         pause = FIRST_BACKOFF_SECONDS * 2 ** (child.failures - 1)
         child.due_at = now + min(pause, LONGEST_BACKOFF_SECONDS)
-        child.state = State.RESTARTING
+        child.state = ChildState.RESTARTING
 
     def _spawn(self, program: Program) -> tuple[subprocess.Popen[bytes], Started]:
         log = program.command.log
@@ -225,9 +227,11 @@ class Supervisor:
                     break
                 time.sleep(TICK_SECONDS / 5)
             for child in children:
-                if child.state is not State.RESTARTING:  # that one is buried already
+                if (
+                    child.state is not ChildState.RESTARTING
+                ):  # that one is buried already
                     self._forget(child)
-                child.state = State.STOPPED
+                child.state = ChildState.STOPPED
             self.show(self.children)
 
     def _forget(self, child: Child) -> None:

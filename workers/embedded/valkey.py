@@ -7,7 +7,7 @@ from signal import Signals
 import redis
 
 from workers.embedded import binaries, folders, processes
-from workers.embedded.processes import Command, Service
+from workers.embedded.processes import ProcessCommand, ServerProgram
 
 
 def prepare(
@@ -17,7 +17,7 @@ def prepare(
     port: int | None = None,
     log: Path | None = None,
     program: Path | None = None,
-) -> Service:
+) -> ServerProgram:
     """Write the configuration and return what starts the server.
 
     Waits for a server of an earlier run that still uses the folder; raises
@@ -35,11 +35,11 @@ def prepare(
     text = _configuration(store, port, password, durable=durable)
     folders.write_private(config, text, account)
     url = f"redis://:{password}@127.0.0.1:{port}/0"
-    return Service(
+    return ServerProgram(
         name="Valkey",
         url=url,
         port=port,
-        command=Command(
+        command=ProcessCommand(
             argv=(str(program), str(config)),
             log=log or home / "valkey.log",
             env=processes.server_environment(),

@@ -7,13 +7,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from workers.embedded.supervisor import Child, State
+from workers.embedded.supervisor import Child, ChildState
 
 COLOURS = {
-    State.STARTING: "yellow",
-    State.READY: "green",
-    State.RESTARTING: "red",
-    State.STOPPED: "dim",
+    ChildState.STARTING: "yellow",
+    ChildState.READY: "green",
+    ChildState.RESTARTING: "red",
+    ChildState.STOPPED: "dim",
 }
 
 
@@ -24,7 +24,7 @@ class View:
         self._console = console
         self._live: Live | None = None
         self._is_closed = False
-        self._shown: dict[str, tuple[State, int]] = {}
+        self._shown: dict[str, tuple[ChildState, int]] = {}
         self._began = time.monotonic()
 
     def show(self, children: Sequence[Child]) -> None:

@@ -6,7 +6,7 @@ from celery import signals
 from celery.beat import PersistentScheduler
 
 from workers.liveness import process_rows
-from workers.liveness.liveness_writer import get_pulse
+from workers.liveness.liveness_writer import get_liveness_writer
 
 # Several entries may be due while a broker that does not answer holds each up.
 LIMIT_SECONDS = 180.0
@@ -18,7 +18,7 @@ class Scheduler(PersistentScheduler):
     def tick(self, *args: Any, **named: Any) -> Any:
         """Send what is due; return how long to sleep."""
         pause = super().tick(*args, **named)
-        get_pulse().mark("schedule")
+        get_liveness_writer().mark("schedule")
         process_rows.announce("beat")
         return pause
 
@@ -26,4 +26,4 @@ class Scheduler(PersistentScheduler):
 @signals.beat_init.connect
 def begin(**_kwargs: Any) -> None:
     """Have beat show its pulse."""
-    get_pulse().begin("beat", parts={"schedule": LIMIT_SECONDS})
+    get_liveness_writer().begin("beat", parts={"schedule": LIMIT_SECONDS})

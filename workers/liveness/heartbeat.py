@@ -30,7 +30,7 @@ from django.db.models.functions import Now
 from jobs import services
 from jobs.models import Job, Worker
 from jobs.scheduling.claims import Permit, permit_of
-from workers.liveness.liveness_writer import get_pulse
+from workers.liveness.liveness_writer import get_liveness_writer
 from workers.liveness.startup import switch_threads_often
 from workers.ratelimit.permits import RedisPermits
 
@@ -164,7 +164,7 @@ class Heartbeat:
                 self.beat()
             except Exception:  # a dead heartbeat would cost every running call
                 logger.exception("heartbeat failed")
-            get_pulse().mark("leases")
+            get_liveness_writer().mark("leases")
             time.sleep(interval)
 
 

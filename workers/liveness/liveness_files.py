@@ -14,7 +14,7 @@ DEFAULT_FOLDER = Path(__file__).parents[2] / "var" / "probes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beat:
+class LivenessRecord:
     """What a process wrote last: of each part when it last got on, and its limit."""
 
     pid: int
@@ -35,7 +35,7 @@ def path_of(folder: Path, pid: int) -> Path:
     return folder / f"{pid}.json"
 
 
-def write(folder: Path, beat: Beat) -> None:
+def write(folder: Path, beat: LivenessRecord) -> None:
     """Replace the process's file at once; raises OSError."""
     path = path_of(folder, beat.pid)
     partial = path.with_suffix(".partial")
@@ -43,12 +43,12 @@ def write(folder: Path, beat: Beat) -> None:
     partial.replace(path)
 
 
-def read_all(folder: Path) -> list[Beat]:
+def read_all(folder: Path) -> list[LivenessRecord]:
     """Return what the processes that live have written; clear up after the dead."""
     beats = []
     for path in folder.glob("*.json"):
         with suppress(OSError, ValueError, TypeError):
-            beat = Beat(**json.loads(path.read_text()))
+            beat = LivenessRecord(**json.loads(path.read_text()))
             if started_of(beat.pid) == beat.started:
                 beats.append(beat)
             else:

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 WRITE_SECONDS = 1.0
 
 
-class Pulse:
+class LivenessWriter:
     """Marks by part; whoever marks what nobody expects says nothing."""
 
     def __init__(self, folder: Path) -> None:
@@ -56,7 +56,7 @@ class Pulse:
     def write(self) -> None:
         """Write the marks down; a folder that cannot be written is said once."""
         pid = os.getpid()
-        beat = liveness_files.Beat(
+        beat = liveness_files.LivenessRecord(
             pid=pid,
             started=liveness_files.started_of(pid),
             roles=self._roles,
@@ -81,6 +81,6 @@ class Pulse:
 
 
 @cache
-def get_pulse() -> Pulse:
+def get_liveness_writer() -> LivenessWriter:
     """Return this process's own."""
-    return Pulse(settings.PROBE_DIR)
+    return LivenessWriter(settings.PROBE_DIR)

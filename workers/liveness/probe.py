@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
     return max([judge(beat, given.role, given.within) for beat in beats])
 
 
-def judge(beat: liveness_files.Beat, role: str, within: float) -> int:
+def judge(beat: liveness_files.LivenessRecord, role: str, within: float) -> int:
     """Say what does not get on; a frozen process is no longer asked for its parts."""
     now = time.monotonic()
     silent = now - beat.written_at
@@ -71,7 +71,7 @@ def ask(url: str, seconds: float) -> int:
     return 0
 
 
-def _is_meant(beat: liveness_files.Beat, given: argparse.Namespace) -> bool:
+def _is_meant(beat: liveness_files.LivenessRecord, given: argparse.Namespace) -> bool:
     return given.role in beat.roles and given.pid in {None, beat.pid}
 
 

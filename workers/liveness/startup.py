@@ -14,7 +14,7 @@ THRESHOLDS = (20_000, 20, 20)  # Python's own: 700, 10, 10
 SWITCH_SECONDS = 0.0005  # Python's own: 0.005
 
 
-def settle(*, routes: bool = False) -> None:
+def freeze_startup_objects(*, routes: bool = False) -> None:
     """Call all there is permanent (``gc.freeze``): to be called once all is loaded.
 
     ``routes``: load those before, as the first request would.

@@ -18,7 +18,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from jobs.scheduling.capacity import QUEUE_PREFIX
-from workers.liveness.liveness_writer import get_pulse
+from workers.liveness.liveness_writer import get_liveness_writer
 from workers.webhooks.delivery.dispatch import is_ours
 
 LOOK_SECONDS = 5.0
@@ -29,8 +29,8 @@ _AWAY = (OperationalError, RedisError, OSError)
 
 def begin(consumer: Any, queues: Sequence[str], *, slots: int) -> None:
     """Have the worker show its pulse."""
-    get_pulse().begin(*roles_of(queues), parts=PARTS)
-    look = Look(consumer.app, queues, slots=slots)
+    get_liveness_writer().begin(*roles_of(queues), parts=PARTS)
+    look = BrokerCheck(consumer.app, queues, slots=slots)
     submit = consumer.controller.pool.executor.submit
     threading.Thread(
         target=_keep_looking, args=(submit, look), name="look", daemon=True
@@ -46,10 +46,10 @@ def roles_of(queues: Sequence[str]) -> list[str]:
 
 def leave() -> None:
     """Expect only leases to be renewed: what runs runs to its end."""
-    get_pulse().drop("consumer", "intake", "pool")
+    get_liveness_writer().drop("consumer", "intake", "pool")
 
 
-class Look:
+class BrokerCheck:
     """Asks the broker, on a thread of the pool, whether anything waits in vain."""
 
     def __init__(self, app: Any, queues: Sequence[str], *, slots: int) -> None:
@@ -61,7 +61,7 @@ class Look:
 
     def __call__(self) -> None:
         """Mark what is well; a broker that is away is not the consumer's fault."""
-        pulse = get_pulse()
+        pulse = get_liveness_writer()
         pulse.mark("pool")
         try:
             waiting = self._count_waiting()
@@ -85,7 +85,7 @@ class Look:
         return waiting
 
 
-def _keep_looking(submit: Any, look: Look) -> None:
+def _keep_looking(submit: Any, look: BrokerCheck) -> None:
     last: Future[None] | None = None
     while True:
         if last is None or last.done():

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import connection
 
 from jobs.models import Region, Tenant
-from workers.monitoring.time_buckets import Slots
+from workers.monitoring.time_buckets import TimeBuckets
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 QUANTILES = (0.5, 0.95, 0.99)
@@ -37,7 +37,7 @@ GROUP BY 1, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Minute:
+class MinuteActivity:
     """Jobs that ended in it, by status, and how long the completed ones took."""
 
     ended: Mapping[str, int]
@@ -46,7 +46,7 @@ class Minute:
 
 
 @dataclass(slots=True, kw_only=True)
-class Spent:
+class Spending:
     """Calls, audio and cost."""
 
     calls: int = 0
@@ -54,7 +54,7 @@ class Spent:
     # For the eye: bills are summed from the ledger's decimals.
     cost: float = 0.0
 
-    def add(self, other: "Spent") -> None:
+    def add(self, other: "Spending") -> None:
         """Add another's to it."""
         self.calls += other.calls
         self.audio_seconds += other.audio_seconds
@@ -62,19 +62,19 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Today:
+class TodaySpending:
     """What this UTC day has cost, by the price list, and whose audio it was.
 
     Not whole: some hours were not yet summed up, and count as nothing.
     """
 
     is_whole: bool
-    total: Spent
+    total: Spending
     by_hour: list[float]
-    top: list[tuple[UUID, str, Spent]]
+    top: list[tuple[UUID, str, Spending]]
 
 
-def _load_minutes(since: datetime, until: datetime) -> dict[datetime, Minute]:
+def _load_minutes(since: datetime, until: datetime) -> dict[datetime, MinuteActivity]:
     ended: dict[datetime, dict[str, int]] = defaultdict(dict)
     seconds: dict[datetime, tuple[float, ...]] = {}
     for minute, status, number, quantiles in _rows(_ENDED, [since, until]):
@@ -82,16 +82,18 @@ def _load_minutes(since: datetime, until: datetime) -> dict[datetime, Minute]:
         if status == "completed":
             seconds[minute] = tuple(float(each) for each in quantiles)
     return {
-        minute: Minute(ended=counts, seconds=seconds.get(minute, ()))
+        minute: MinuteActivity(ended=counts, seconds=seconds.get(minute, ()))
         for minute, counts in ended.items()
     }
 
 
-def _load_hours(since: datetime, until: datetime) -> dict[datetime, dict[UUID, Spent]]:
-    hours: dict[datetime, dict[UUID, Spent]] = defaultdict(dict)
+def _load_hours(
+    since: datetime, until: datetime
+) -> dict[datetime, dict[UUID, Spending]]:
+    hours: dict[datetime, dict[UUID, Spending]] = defaultdict(dict)
     regions = list(Region.objects.values_list("name", flat=True))
     for hour, tenant, calls, audio, cost in _rows(_SPENT, [regions, since, until]):
-        hours[hour][tenant] = Spent(calls=calls, audio_seconds=audio, cost=cost)
+        hours[hour][tenant] = Spending(calls=calls, audio_seconds=audio, cost=cost)
     return hours
 
 
@@ -102,23 +104,23 @@ def _rows(sql: str, params: list[Any]) -> list[tuple[Any, ...]]:
 
 
 # A commit may come some seconds after the time that it writes down.
-minutes = Slots(_load_minutes, step=MINUTE, settled_after=MINUTE)
+minutes = TimeBuckets(_load_minutes, step=MINUTE, settled_after=MINUTE)
 # A call's cost is known at its end; longer ones than this are live sessions, few.
-hours = Slots(_load_hours, step=HOUR, settled_after=MINUTE * 45)
+hours = TimeBuckets(_load_hours, step=HOUR, settled_after=MINUTE * 45)
 
 
 def read_minutes(
     *, now: datetime, window: timedelta = HOUR
-) -> dict[datetime, Minute | None]:
+) -> dict[datetime, MinuteActivity | None]:
     """Return the minutes of the window, the running one last."""
     return minutes.read(now - window, now=now)
 
 
-def read_today(*, now: datetime, top: int = 8) -> Today:
+def read_today(*, now: datetime, top: int = 8) -> TodaySpending:
     """Return what began since midnight UTC, as far as it is soon summed up."""
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    total, by_hour = Spent(), []
-    tenants: dict[UUID, Spent] = defaultdict(Spent)
+    total, by_hour = Spending(), []
+    tenants: dict[UUID, Spending] = defaultdict(Spending)
     found = hours.read_some(midnight, now=now, seconds=TODAY_SECONDS)
     starts = [midnight + n * HOUR for n in range((now - midnight) // HOUR + 1)]
     for each in starts:
@@ -130,7 +132,7 @@ def read_today(*, now: datetime, top: int = 8) -> Today:
         by_hour.append(cost)
     most = sorted(tenants, key=lambda pk: -tenants[pk].audio_seconds)[:top]
     names = dict(Tenant.objects.filter(pk__in=most).values_list("pk", "name"))
-    return Today(
+    return TodaySpending(
         is_whole=len(found) == len(starts),
         total=total,
         by_hour=by_hour,

@@ -38,7 +38,7 @@ SELECT count(*) FROM (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class WaitingJobs:
     """Jobs of one tenant and priority that could run now."""
 
     tenant: UUID
@@ -49,10 +49,10 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Backlog:
+class QueueBacklog:
     """All that waits; ``is_estimate``: there is too much of it to be counted."""
 
-    waiting: list[Waiting]
+    waiting: list[WaitingJobs]
     oldest_at: datetime | None
     is_estimate: bool
     # Held, backing off or of a paused batch; at most ``COUNTED``.
@@ -73,7 +73,7 @@ class Backlog:
         return now - self.oldest_at if self.oldest_at else timedelta()
 
 
-def read_backlog() -> Backlog:
+def read_backlog() -> QueueBacklog:
     """Count or estimate what waits."""
     # However stale the statistics are, the table itself is not read through.
     with transaction.atomic(), connection.cursor() as cursor:
@@ -85,7 +85,7 @@ def read_backlog() -> Backlog:
         scale = 1.0
         if sum(row[2] for row in rows) > COUNTED:
             scale, rows = _sample(cursor)
-    return Backlog(
+    return QueueBacklog(
         waiting=[_weigh(row, scale) for row in rows],
         oldest_at=min((row[5] for row in rows), default=None),
         is_estimate=scale > 1,
@@ -106,10 +106,10 @@ def _sample(cursor: Any) -> tuple[float, list[Any]]:
     return 1 / share, cursor.fetchall()
 
 
-def _weigh(row: Any, scale: float) -> Waiting:
+def _weigh(row: Any, scale: float) -> WaitingJobs:
     tenant, priority, jobs, known, seconds, _ = row
     usual = seconds / known if known else USUAL_SECONDS
-    return Waiting(
+    return WaitingJobs(
         tenant=tenant,
         priority=priority,
         jobs=round(jobs * scale),

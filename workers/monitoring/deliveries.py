@@ -48,7 +48,7 @@ SELECT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class TargetActivity:
     """Attempts at one endpoint, or at one host of callback URLs."""
 
     endpoint: UUID | None
@@ -60,10 +60,10 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deliveries:
+class DeliveryActivity:
     """The hour's attempts by target."""
 
-    targets: list[Target]
+    targets: list[TargetActivity]
 
     @property
     def attempts(self) -> int:
@@ -75,13 +75,13 @@ class Deliveries:
         """How many of them were answered well."""
         return sum(each.succeeded for each in self.targets)
 
-    def slowest(self, most: int) -> list[Target]:
+    def slowest(self, most: int) -> list[TargetActivity]:
         """Return the targets that take longest, slowest first."""
         return sorted(self.targets, key=lambda each: -each.p95_ms)[:most]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class WaitingDeliveries:
     """Deliveries that should be on their way; those in hand are due later."""
 
     number: int
@@ -94,26 +94,26 @@ class Waiting:
         return max(timedelta(), now - (self.oldest_at or now))
 
 
-def read_due(*, now: datetime) -> Waiting:
+def read_due(*, now: datetime) -> WaitingDeliveries:
     """Count what is due or held, up to a bound."""
     with connection.cursor() as cursor:
         cursor.execute(_DUE, {"now": now, "most": COUNTED})
         number, oldest_at, held, circuits_open = cursor.fetchone()
-    return Waiting(
+    return WaitingDeliveries(
         number=number, oldest_at=oldest_at, held=held, circuits_open=circuits_open
     )
 
 
-def read_deliveries(*, now: datetime) -> Deliveries:
+def read_deliveries(*, now: datetime) -> DeliveryActivity:
     """Sum up the attempts of the last hour."""
     with connection.cursor() as cursor:
         cursor.execute(_ATTEMPTS, [LOOKED_AT, now - WINDOW])
-        return Deliveries(targets=list(_read(cursor.fetchall())))
+        return DeliveryActivity(targets=list(_read(cursor.fetchall())))
 
 
-def _read(rows: Iterable[Any]) -> Iterable[Target]:
+def _read(rows: Iterable[Any]) -> Iterable[TargetActivity]:
     for endpoint, address, attempts, succeeded, p50, p95 in rows:
-        yield Target(
+        yield TargetActivity(
             endpoint=endpoint,
             # The rest of a URL may be a secret.
             host=urlsplit(address).hostname or address,

@@ -15,7 +15,7 @@ from prometheus_client.utils import floatToGoString
 from workers.api.live.counters import COUNTERS, LATENCY_BUCKETS
 
 
-class LiveDoor(Collector):
+class LiveSessionCollector(Collector):
     """The live sessions of this process, whose door costs nothing for being watched."""
 
     def describe(self) -> Iterable[Metric]:

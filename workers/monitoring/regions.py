@@ -11,8 +11,8 @@ import redis
 from django.conf import settings
 
 from jobs.models import Region
-from jobs.scheduling.claims import Kind
-from workers.ratelimit.permits import Look, RedisPermits
+from jobs.scheduling.claims import PermitKind
+from workers.ratelimit.permits import PermitUsage, RedisPermits
 
 STATES = (
     *("disabled", "drained", "paused", "unknown"),
@@ -21,12 +21,12 @@ STATES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegionFigures:
+class RegionStatistics:
     """A region's row, and its two ledgers; ``None``: its Redis does not answer."""
 
     region: Region
-    prerecorded: Look | None
-    streams: Look | None
+    prerecorded: PermitUsage | None
+    streams: PermitUsage | None
     # "closed", "open" or "trying"; "" unknown.
     breaker: str
 
@@ -47,23 +47,23 @@ class RegionFigures:
         return next(compress(STATES, signs))
 
 
-def read_regions(*, permits: RedisPermits) -> list[RegionFigures]:
+def read_regions(*, permits: RedisPermits) -> list[RegionStatistics]:
     """Look at all regions, in the order of their names."""
     away: set[str] = set()
     return [_look(each, permits, away) for each in Region.objects.order_by("name")]
 
 
-def _look(region: Region, permits: RedisPermits, away: set[str]) -> RegionFigures:
+def _look(region: Region, permits: RedisPermits, away: set[str]) -> RegionStatistics:
     """Ask its Redis, unless it kept a region before this one waiting in vain."""
     address = settings.REGION_REDIS_URLS.get(region.name, settings.REDIS_URL)
     if address not in away:
         try:
-            return RegionFigures(
+            return RegionStatistics(
                 region=region,
-                prerecorded=permits.look(region.name, kind=Kind.PRERECORDED),
-                streams=permits.look(region.name, kind=Kind.STREAM),
+                prerecorded=permits.look(region.name, kind=PermitKind.PRERECORDED),
+                streams=permits.look(region.name, kind=PermitKind.STREAM),
                 breaker=permits.breaker.look(region.name),
             )
         except redis.RedisError:
             away.add(address)
-    return RegionFigures(region=region, prerecorded=None, streams=None, breaker="")
+    return RegionStatistics(region=region, prerecorded=None, streams=None, breaker="")

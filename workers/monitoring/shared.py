@@ -18,10 +18,10 @@ from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from jobs.scheduling.capacity import Snapshot, queue_of, take_snapshot
-from jobs.scheduling.claims import Kind
+from jobs.scheduling.capacity import CapacitySnapshot, queue_of, read_capacity
+from jobs.scheduling.claims import PermitKind
 from workers.monitoring import backlog, deliveries, regions
-from workers.monitoring.regions import RegionFigures
+from workers.monitoring.regions import RegionStatistics
 from workers.ratelimit.permits import get_lookout
 from workers.webhooks.delivery.dispatch import QUEUE as WEBHOOKS
 
@@ -79,7 +79,7 @@ def read_families() -> list[Family]:
     began, now = time.monotonic(), timezone.now()
     try:
         looked_at = regions.read_regions(permits=get_lookout())
-        snapshot = take_snapshot(now=now)
+        snapshot = read_capacity(now=now)
         families = [
             *_queue(now),
             *_limits(looked_at),
@@ -114,28 +114,28 @@ def _queue(now: datetime) -> Iterator[Family]:
         yield _gauge(f"transcription_queue_{name}", told, [((), value)])
 
 
-def _limits(looked_at: list[RegionFigures]) -> Iterator[Family]:
+def _limits(looked_at: list[RegionStatistics]) -> Iterator[Family]:
     used, limits = [], []
     for each in looked_at:
         row, calls, streams = each.region, each.prerecorded, each.streams
         for kind, limit in (
-            (Kind.PRERECORDED, row.max_concurrent),
+            (PermitKind.PRERECORDED, row.max_concurrent),
             (MINUTE, row.max_per_minute),
-            (Kind.STREAM, row.max_streams),
+            (PermitKind.STREAM, row.max_streams),
         ):
             limits.append(((row.name, kind), limit))
         if calls and streams:
             used += [
-                ((row.name, Kind.PRERECORDED), calls.held),
+                ((row.name, PermitKind.PRERECORDED), calls.held),
                 ((row.name, MINUTE), calls.in_minute),
-                ((row.name, Kind.STREAM), streams.held),
+                ((row.name, PermitKind.STREAM), streams.held),
             ]
     kinds = ["region", "kind"]
     yield _gauge("deepgram_permits_in_use", "Places taken, by limit.", used, kinds)
     yield _gauge("deepgram_permits_limit", "Places that there are.", limits, kinds)
 
 
-def _regions(looked_at: list[RegionFigures], now: datetime) -> Iterator[Family]:
+def _regions(looked_at: list[RegionStatistics], now: datetime) -> Iterator[Family]:
     yield _gauge(
         "deepgram_breaker_state",
         "1 for the state that a region's circuit breaker is in.",
@@ -174,17 +174,19 @@ def _regions(looked_at: list[RegionFigures], now: datetime) -> Iterator[Family]:
     )
 
 
-def _in_hand(snapshot: Snapshot, looked_at: list[RegionFigures]) -> Iterator[Family]:
+def _in_hand(
+    snapshot: CapacitySnapshot, looked_at: list[RegionStatistics]
+) -> Iterator[Family]:
     yield _gauge(
         "transcription_jobs_in_hand",
         "Jobs that are claimed or run, by what they count against.",
         (
             (
                 (each.region.name, kind),
-                snapshot.count_in(each.region, live=kind == Kind.STREAM),
+                snapshot.count_in(each.region, live=kind == PermitKind.STREAM),
             )
             for each in looked_at
-            for kind in Kind
+            for kind in PermitKind
         ),
         ["region", "kind"],
     )

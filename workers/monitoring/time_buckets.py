@@ -15,7 +15,7 @@ Value = TypeVar("Value")
 RECENT_SECONDS = 15.0
 
 
-class Slots(Generic[Value]):
+class TimeBuckets(Generic[Value]):
     """One value a slot (a minute, an hour) of time.
 
     ``load`` reads those between two times, by their beginnings; a slot without rows may

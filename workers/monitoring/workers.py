@@ -8,7 +8,7 @@ from jobs.scheduling.capacity import WORKER_SEEN_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerFigures:
+class WorkerStatistics:
     """A process by its own word; ``is_stale``: it has not said anything of late."""
 
     name: str
@@ -19,11 +19,11 @@ class WorkerFigures:
     is_stale: bool
 
 
-def read_workers(*, now: datetime, most: int = 200) -> list[WorkerFigures]:
+def read_workers(*, now: datetime, most: int = 200) -> list[WorkerStatistics]:
     """Return the processes, by name; a door has no places for the queue's work."""
     alive_since = now - timedelta(seconds=WORKER_SEEN_SECONDS)
     return [
-        WorkerFigures(
+        WorkerStatistics(
             name=row.name,
             queues=list(row.queues),
             slots=row.slots,

@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
 from jobs.batches import sweeper
-from workers.liveness.liveness_writer import get_pulse
+from workers.liveness.liveness_writer import get_liveness_writer
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def run(*, stop: threading.Event) -> None:
     """Work until ``stop`` is set; nothing that is away for a while ends it."""
     try:
         while not stop.is_set():
-            get_pulse().mark("batches")
+            get_liveness_writer().mark("batches")
             stop.wait(BREATH_SECONDS if _work(stop) else IDLE_SECONDS)
     finally:
         connection.close()
@@ -45,7 +45,7 @@ def run(*, stop: threading.Event) -> None:
 
 def _work(stop: threading.Event) -> int:
     try:
-        return sweeper.work(now=timezone.now(), until=stop.is_set)
+        return sweeper.sweep(now=timezone.now(), until=stop.is_set)
     except (DatabaseError, InterfaceError):
         logger.warning("database away, batches wait", exc_info=True)
         connection.close()

@@ -24,7 +24,7 @@ def _connparams_of_a_living_connection(self: Any, *args: Any, **kwargs: Any) -> 
     return _connparams(self, *args, **kwargs)
 
 
-def mend_reconnect() -> None:
+def patch_reconnect() -> None:
     """Patch kombu 5.7's Redis channel; other versions are left alone."""
     if version("kombu").startswith("5.7."):
         _Channel._connparams = _connparams_of_a_living_connection  # noqa: SLF001

@@ -18,7 +18,7 @@ from redis.client import PubSub
 from jobs.scheduling import dispatch
 from workers import metrics
 from workers.liveness import process_rows
-from workers.liveness.liveness_writer import get_pulse
+from workers.liveness.liveness_writer import get_liveness_writer
 from workers.queue import batch_sweeper
 from workers.ratelimit.permits import get_permits
 from workers.webhooks.delivery import dispatch as webhook_dispatch
@@ -38,7 +38,7 @@ PARTS = {"tick": 60.0, "batches": 180.0}
 
 def run(*, stop: threading.Event, only_region: str | None = None) -> None:
     """Tick until ``stop`` is set; nothing that is away for a while ends the loop."""
-    get_pulse().begin("dispatcher", parts=PARTS)
+    get_liveness_writer().begin("dispatcher", parts=PARTS)
     with batch_sweeper.keeping(stop):
         _tick_on(stop, only_region)
     process_rows.withdraw()
@@ -48,7 +48,7 @@ def _tick_on(stop: threading.Event, only_region: str | None) -> None:
     up_since: datetime | None = None
     permits = get_permits()
     wake_ups = WakeUps()
-    closers = Closers()
+    closers = LiveSessionCloser()
     while not stop.is_set():
         began = time.monotonic()
         is_second, pause = False, settings.TICK_SECONDS
@@ -73,7 +73,7 @@ def _tick_on(stop: threading.Event, only_region: str | None) -> None:
             logger.warning("database away, tick skipped", exc_info=True)
             connection.close()
             up_since = None
-        get_pulse().mark("tick")
+        get_liveness_writer().mark("tick")
         left = max(0.0, began + pause - time.monotonic())
         if is_second:  # the news is for the other one
             stop.wait(left)
@@ -82,7 +82,7 @@ def _tick_on(stop: threading.Event, only_region: str | None) -> None:
         wake_ups.wait(max(0.0, left - SETTLE_SECONDS))
 
 
-class Closers:
+class LiveSessionCloser:
     """Calls whoever ends lost live sessions: a worker, as that takes its time."""
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ def sweep(*, older_than: datetime) -> int:
 
     Those of erased jobs whose deletion was cut short go whatever their age.
     """
-    erased = stored_objects.erase_left_over()
+    erased = stored_objects.purge_left_over()
     # "incoming" holds what a server that was killed left of an upload.
     names = chain(_walk("audio"), _walk("raw"), _walk("incoming"))
     while batch := list(islice(names, _BATCH)):

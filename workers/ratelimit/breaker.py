@@ -21,7 +21,7 @@ _SCRIPT = Path(__file__).with_name("breaker.lua").read_text()
 NO_LIMIT = sys.maxsize
 
 
-class Breaker:
+class CircuitBreaker:
     """The breakers of all regions."""
 
     def __init__(

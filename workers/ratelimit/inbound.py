@@ -18,14 +18,14 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 
-from jobs.telemetry.optional_redis import OptionalRedis, RedisAway
+from jobs.telemetry.optional_redis import OptionalRedis, RedisUnavailable
 
 WINDOW_SECONDS = 60
 _SCRIPT = Path(__file__).with_name("inbound.lua").read_text()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Throttle:
+class ThrottlePolicy:
     """At most so many a minute: by which policy, and of whom."""
 
     policy: str
@@ -39,20 +39,20 @@ class Throttle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class ThrottleState:
     """What is left of one throttle, and when it is whole again."""
 
-    throttle: Throttle
+    throttle: ThrottlePolicy
     remaining: int
     reset_seconds: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class ThrottleResult:
     """Whether the request may pass, and how the throttles stand after it."""
 
     granted: bool
-    standings: tuple[Standing, ...] = ()
+    standings: tuple[ThrottleState, ...] = ()
 
     @property
     def retry_after(self) -> int:
@@ -61,7 +61,7 @@ class Taken:
         return max(spent, default=0)
 
 
-class Inbound:
+class InboundLimiter:
     """The counters of one deployment."""
 
     def __init__(self, redis: OptionalRedis) -> None:
@@ -72,16 +72,16 @@ class Inbound:
         self._script = redis.client.register_script(_SCRIPT)
         self._memory = _Memory()
 
-    def take(self, throttles: Sequence[Throttle]) -> Taken:
+    def take(self, throttles: Sequence[ThrottlePolicy]) -> ThrottleResult:
         """Take one of each throttle, or of none when one is spent."""
         if not throttles:
-            return Taken(granted=True)
+            return ThrottleResult(granted=True)
         try:
             return self._redis.ask(lambda: self._take_shared(throttles))
-        except RedisAway:
+        except RedisUnavailable:
             return self._memory.take(throttles)
 
-    def _take_shared(self, throttles: Sequence[Throttle]) -> Taken:
+    def _take_shared(self, throttles: Sequence[ThrottlePolicy]) -> ThrottleResult:
         granted, *counted = self._script(
             keys=[
                 self._names.prefixed_key(each.item.key_for(each.policy, each.who))
@@ -90,7 +90,7 @@ class Inbound:
             args=[WINDOW_SECONDS, *(each.per_minute for each in throttles)],
         )
         found = zip(throttles, counted[::2], counted[1::2], strict=True)
-        return Taken(
+        return ThrottleResult(
             granted=granted == 1,
             standings=tuple(
                 _standing(throttle, throttle.per_minute - count, left_ms / 1000)
@@ -106,7 +106,7 @@ class _Memory:
         self._limiter = FixedWindowRateLimiter(MemoryStorage())
         self._lock = threading.Lock()
 
-    def take(self, throttles: Sequence[Throttle]) -> Taken:
+    def take(self, throttles: Sequence[ThrottlePolicy]) -> ThrottleResult:
         asked = [(each.item, (each.policy, each.who)) for each in throttles]
         with self._lock:
             granted = all(self._limiter.test(item, *who) for item, who in asked)
@@ -115,7 +115,7 @@ class _Memory:
                     self._limiter.hit(item, *who)
             stats = [self._limiter.get_window_stats(item, *who) for item, who in asked]
         now = time.time()
-        return Taken(
+        return ThrottleResult(
             granted=granted,
             standings=tuple(
                 _standing(throttle, left, reset_at - now)
@@ -124,8 +124,10 @@ class _Memory:
         )
 
 
-def _standing(throttle: Throttle, remaining: int, seconds: float) -> Standing:
-    return Standing(
+def _standing(
+    throttle: ThrottlePolicy, remaining: int, seconds: float
+) -> ThrottleState:
+    return ThrottleState(
         throttle=throttle,
         remaining=max(0, remaining),
         reset_seconds=max(1, math.ceil(seconds)),
@@ -133,6 +135,6 @@ def _standing(throttle: Throttle, remaining: int, seconds: float) -> Standing:
 
 
 @cache
-def get_inbound() -> Inbound:
+def get_inbound_limiter() -> InboundLimiter:
     """Return this process's door to the counters."""
-    return Inbound(OptionalRedis(settings.REDIS_URL))
+    return InboundLimiter(OptionalRedis(settings.REDIS_URL))

@@ -29,9 +29,9 @@ from redis.retry import Retry
 
 from jobs.models import Attempt, Job, Mode, Region
 from jobs.routing import routing_keys
-from jobs.scheduling.claims import TENANT_POOL, Kind, Permit, permit_of
+from jobs.scheduling.claims import TENANT_POOL, Permit, PermitKind, permit_of
 from jobs.state import JobStatus
-from workers.ratelimit.breaker import Breaker
+from workers.ratelimit.breaker import CircuitBreaker
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ _NO_LIMIT = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class PermitUsage:
     """A ledger as it is; ``in_minute``: calls that began in the last minute."""
 
     held: int
@@ -70,7 +70,7 @@ class RedisPermits:
         self._script = client.register_script(_SCRIPT)
         self._client = client
         self._own = own or {}
-        self.breaker = Breaker(client, own=self._own)
+        self.breaker = CircuitBreaker(client, own=self._own)
 
     def find_room(
         self, region: Region, *, at_door: bool = False, permit: Permit | None = None
@@ -95,7 +95,7 @@ class RedisPermits:
         Of a stream: that its tenant was refused one, for the next 15 seconds.
         """
         want_ms = WANT_MS
-        if permit.kind == Kind.STREAM:
+        if permit.kind == PermitKind.STREAM:
             permit = Permit(member=_refused_member(permit), kind=permit.kind)
             want_ms = REFUSED_MS
         with suppress(redis.RedisError):
@@ -112,7 +112,7 @@ class RedisPermits:
 
         Raises redis.RedisError.
         """
-        wanted = f"{_base_of(region, Kind.STREAM)}:wanted"
+        wanted = f"{_base_of(region, PermitKind.STREAM)}:wanted"
         now = int(time.time() * 1000)
         client = self._own.get(region, self._client)
         found = cast("list[bytes]", client.zrangebyscore(wanted, now, "+inf"))
@@ -153,7 +153,7 @@ class RedisPermits:
             logger.warning("permit not released", extra={"region": region})
 
     def cool_down(
-        self, region: str, *, seconds: float, kind: Kind = Kind.PRERECORDED
+        self, region: str, *, seconds: float, kind: PermitKind = PermitKind.PRERECORDED
     ) -> None:
         """Grant nothing for a while, to anybody: the upstream said 429."""
         cooldown_ms = int(seconds * 1000)
@@ -162,7 +162,7 @@ class RedisPermits:
         except redis.RedisError:
             logger.warning("cooldown not shared", extra={"region": region})
 
-    def look(self, region: str, *, kind: Kind) -> Look:
+    def look(self, region: str, *, kind: PermitKind) -> PermitUsage:
         """Return how a region's ledger is, and leave it so. Raises redis.RedisError."""
         base = _base_of(region, kind)
         pipe = self._own.get(region, self._client).pipeline(transaction=False)
@@ -171,7 +171,7 @@ class RedisPermits:
         pipe.zcount(f"{base}:window", now - int(MINUTE.total_seconds() * 1000), "+inf")
         pipe.pttl(f"{base}:cooldown")
         held, in_minute, cooldown = pipe.execute()
-        return Look(held=held, in_minute=in_minute, cooldown_ms=max(0, cooldown))
+        return PermitUsage(held=held, in_minute=in_minute, cooldown_ms=max(0, cooldown))
 
     def _ask_seeded(
         self,
@@ -182,7 +182,7 @@ class RedisPermits:
         at_door: bool,
     ) -> list[int]:
         """Ask about a region with its limits; fill the ledger first if it is empty."""
-        kind = permits[0].kind if permits else Kind.PRERECORDED
+        kind = permits[0].kind if permits else PermitKind.PRERECORDED
         limits = _limits_of_pools(region, permits)
         names = list(limits)
         asked = {
@@ -191,7 +191,7 @@ class RedisPermits:
             **_limits_of(region, kind, at_door=at_door),
             "pools": list(limits.values()),
         }
-        if kind == Kind.STREAM:  # its tenant is not refused any more
+        if kind == PermitKind.STREAM:  # its tenant is not refused any more
             asked["refused"] = _refused_member(permits[0])
         answer = self._ask(region.name, verb, names, **asked)
         if answer == _UNSEEDED:
@@ -205,13 +205,13 @@ class RedisPermits:
         verb: str,
         names: Sequence[str] | None = None,
         *,
-        kind: Kind,
+        kind: PermitKind,
         permits: Sequence[Permit] = (),
         **fields: Any,
     ) -> Any:
         base = _base_of(region, kind)
         if names is None:
-            names = _POOLS if kind == Kind.PRERECORDED else _tenants_of(permits)
+            names = _POOLS if kind == PermitKind.PRERECORDED else _tenants_of(permits)
         parts = ["held", "window", "epoch", "cooldown", "counts", "wanted", *names]
         places = {pool: number for number, pool in enumerate(names, start=1)}
         asked = {
@@ -228,9 +228,9 @@ class RedisPermits:
             client=self._own.get(region, self._client),
         )
 
-    def _seed(self, region: Region, kind: Kind) -> None:
+    def _seed(self, region: Region, kind: PermitKind) -> None:
         """Fill an empty ledger from the rows; whoever comes second changes nothing."""
-        is_live = kind == Kind.STREAM
+        is_live = kind == PermitKind.STREAM
         in_hand = [
             job
             for job in Job.objects.filter(
@@ -254,12 +254,12 @@ class RedisPermits:
         self._ask(region.name, "seed", kind=kind, permits=held, ages=ages)
 
 
-def _base_of(region: str, kind: Kind) -> str:
+def _base_of(region: str, kind: PermitKind) -> str:
     return f"permits:{{{region}:{kind}}}"
 
 
-def _limits_of(region: Region, kind: Kind, *, at_door: bool) -> dict[str, Any]:
-    if kind == Kind.STREAM:
+def _limits_of(region: Region, kind: PermitKind, *, at_door: bool) -> dict[str, Any]:
+    if kind == PermitKind.STREAM:
         return {
             "yields": 0,  # no queue waits for these places
             "max_concurrent": region.max_streams,
@@ -276,7 +276,7 @@ def _limits_of(region: Region, kind: Kind, *, at_door: bool) -> dict[str, Any]:
 
 def _limits_of_pools(region: Region, permits: Sequence[Permit]) -> dict[str, int]:
     """Return the narrow pools that are limited: a region's own, or tenants' shares."""
-    if not permits or permits[0].kind == Kind.PRERECORDED:
+    if not permits or permits[0].kind == PermitKind.PRERECORDED:
         return dict(region.pools)
     return {
         pool: _NO_LIMIT if permit.share is None else permit.share
@@ -294,8 +294,8 @@ def _tenants_of(permits: Sequence[Permit]) -> list[str]:
     return sorted({pool for permit in permits for pool in permit.pools})
 
 
-def _by_kind(permits: Iterable[Permit]) -> Iterable[tuple[Kind, list[Permit]]]:
-    kinds: dict[Kind, list[Permit]] = defaultdict(list)
+def _by_kind(permits: Iterable[Permit]) -> Iterable[tuple[PermitKind, list[Permit]]]:
+    kinds: dict[PermitKind, list[Permit]] = defaultdict(list)
     for permit in permits:
         kinds[permit.kind].append(permit)
     return kinds.items()

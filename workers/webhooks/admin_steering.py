@@ -11,11 +11,11 @@ from jobs.admin.actions import Action, confirmed
 from jobs.api.submission import Caller
 from jobs.errors import Conflict, NotFound, PlatformError
 from jobs.models import Job
-from jobs.rest.idempotency import Answer
+from jobs.rest.idempotency import StoredResponse
 from workers.webhooks.delivery import replay
 from workers.webhooks.endpoints import services as endpoint_services
-from workers.webhooks.endpoints.answer_once import Once
-from workers.webhooks.messages.secrets import Rotation
+from workers.webhooks.endpoints.answer_once import SecretRequest
+from workers.webhooks.messages.secrets import SecretRotationRequest
 from workers.webhooks.models import WebhookDelivery, WebhookEndpoint
 
 # A job has a handful of messages for each endpoint.
@@ -98,7 +98,7 @@ def _recover(
         tenant=endpoint.tenant,
         actor=actor,
         endpoint_id=endpoint.pk,
-        span=replay.Range(since=now - timedelta(hours=hours), until=now),
+        span=replay.ReplayRange(since=now - timedelta(hours=hours), until=now),
         now=now,
     )
 
@@ -107,14 +107,14 @@ def _rotate(
     endpoint: WebhookEndpoint, *, actor: str, now: datetime, grace_hours: int
 ) -> tuple[WebhookEndpoint, str]:
     rotated = endpoint_services.rotate_endpoint_secret(
-        once=Once(
+        once=SecretRequest(
             caller=Caller(tenant=endpoint.tenant, api_key=None, operator=actor),
             now=now,
             body={},
-            answer=lambda _rotated: Answer(status_code=200, body={}),
+            answer=lambda _rotated: StoredResponse(status_code=200, body={}),
         ),
         endpoint_id=endpoint.pk,
-        rotation=Rotation(grace=timedelta(hours=grace_hours)),
+        rotation=SecretRotationRequest(grace=timedelta(hours=grace_hours)),
     )
     return endpoint, rotated.secret
 

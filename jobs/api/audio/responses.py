@@ -19,7 +19,7 @@ from django.utils.http import content_disposition_header
 from rest_framework import status
 
 from jobs.audio import stored_audio
-from jobs.audio.byte_ranges import Part
+from jobs.audio.byte_ranges import ByteRange
 from jobs.concurrency import thread_limits
 from jobs.errors import ServiceUnavailable
 from jobs.models import Job
@@ -30,14 +30,14 @@ _KEEPING = "private, no-cache"
 
 
 def respond(request: HttpRequest, job: Job) -> HttpResponse | StreamingHttpResponse:
-    """Answer with the audio; raises what ``audio.open_audio`` and ``Part.parse`` do."""
+    """Answer with the audio; raises what ``audio.open_audio`` and ``ByteRange.parse`` do."""
     file = stored_audio.open_audio(job)
     headers = {"ETag": _tag_of(job), "Cache-Control": _KEEPING}
     if etags.is_known(request, headers["ETag"]):
         file.close()
         return HttpResponseNotModified(headers=headers)
     try:
-        part = Part.parse(_range_of(request, headers["ETag"]), size=file.size)
+        part = ByteRange.parse(_range_of(request, headers["ETag"]), size=file.size)
         headers |= _describe(job, part)
         if request.method == "HEAD":
             file.close()
@@ -63,7 +63,7 @@ def _range_of(request: HttpRequest, entity_tag: str) -> str:
     return request.headers.get("Range", "") if condition == entity_tag else ""
 
 
-def _describe(job: Job, part: Part) -> dict[str, str]:
+def _describe(job: Job, part: ByteRange) -> dict[str, str]:
     headers = {
         "Accept-Ranges": "bytes",
         "Content-Type": stored_audio.media_type_of(job),
@@ -78,17 +78,17 @@ def _describe(job: Job, part: Part) -> dict[str, str]:
     return headers
 
 
-def _status_of(part: Part) -> int:
+def _status_of(part: ByteRange) -> int:
     return status.HTTP_200_OK if part.is_whole else status.HTTP_206_PARTIAL_CONTENT
 
 
 def _pieces(
-    request: HttpRequest, file: Any, part: Part, *, tenant_id: UUID
-) -> stored_audio.Pieces | stored_audio.AsyncPieces:
+    request: HttpRequest, file: Any, part: ByteRange, *, tenant_id: UUID
+) -> stored_audio.AudioChunks | stored_audio.AsyncAudioChunks:
     """Return the body; over WSGI it holds a thread for as long as it is read."""
     if isinstance(request, ASGIRequest):
-        return stored_audio.AsyncPieces(file, part, then=_nothing)
-    return stored_audio.Pieces(file, part, then=_borrow_thread(tenant_id))
+        return stored_audio.AsyncAudioChunks(file, part, then=_nothing)
+    return stored_audio.AudioChunks(file, part, then=_borrow_thread(tenant_id))
 
 
 def _borrow_thread(tenant_id: UUID) -> Callable[[], None]:

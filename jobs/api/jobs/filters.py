@@ -33,7 +33,7 @@ PARAMETERS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListQuery:
+class JobListQuery:
     """Which page of which jobs is asked for."""
 
     wanted: JobFilter

@@ -21,8 +21,8 @@ from jobs.egress import policy as egress_policy
 from jobs.errors import InvalidRequest
 from jobs.models import Attempt, Content, Job, Mode, Priority
 from jobs.retention.retention import MAX_DAYS, MIN_DAYS
-from jobs.routing.hybrid_router import Reason, Source, Way
-from jobs.scheduling.queue_position import Standing
+from jobs.routing.hybrid_router import DurationSource, RouteMode, RouteReason
+from jobs.scheduling.queue_position import QueuePosition
 from jobs.services import JobDraft
 from jobs.state import JobStatus
 from jobs.strict_json import is_storable, pointer_to
@@ -227,11 +227,11 @@ class ThresholdsOutput(serializers.Serializer[Any]):
 class RouteOutput(serializers.Serializer[Any]):
     """Which way a request went, and why."""
 
-    mode = serializers.ChoiceField(choices=[str(way) for way in Way])
-    reason = serializers.ChoiceField(choices=[str(reason) for reason in Reason])
+    mode = serializers.ChoiceField(choices=[str(way) for way in RouteMode])
+    reason = serializers.ChoiceField(choices=[str(reason) for reason in RouteReason])
     duration_seconds = serializers.FloatField(allow_null=True)
     source = serializers.ChoiceField(  # type: ignore[assignment]  # a field's name
-        choices=[str(source) for source in Source]
+        choices=[str(source) for source in DurationSource]
     )
     thresholds = ThresholdsOutput()
     region = serializers.CharField(allow_null=True)
@@ -340,7 +340,7 @@ class JobOutput(SharedFields):
         return f"{settings.BASE_URL}/v1/transcripts/{job.pk}"
 
 
-class StandingOutput(serializers.Serializer[Standing]):
+class StandingOutput(serializers.Serializer[QueuePosition]):
     """Where a waiting job stands in its tenant's queue; 1 is next.
 
     ``eta_seconds`` is measured on recent work, and null where there is none.
@@ -358,7 +358,7 @@ class JobDetailOutput(JobOutput):
     queue = StandingOutput(allow_null=True)
 
 
-def show_detail(job: Job, standing: Standing | None) -> dict[str, Any]:
+def show_detail(job: Job, standing: QueuePosition | None) -> dict[str, Any]:
     """Return a job as ``JobDetailOutput`` says."""
     queue = StandingOutput(standing).data if standing else None
     return {**JobOutput(job).data, "queue": queue}

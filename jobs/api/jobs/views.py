@@ -14,12 +14,12 @@ from jobs.accounts import audit
 from jobs.api import submission as api_submission
 from jobs.api.jobs import openapi as job_openapi
 from jobs.api.jobs import serializers
-from jobs.api.jobs.filters import PARAMETERS, ListQuery
+from jobs.api.jobs.filters import PARAMETERS, JobListQuery
 from jobs.api.keys import serializers as key_serializers
 from jobs.concurrency import upload_lock
 from jobs.models import Job
 from jobs.rest import etags, preferences
-from jobs.rest.idempotency import Answer
+from jobs.rest.idempotency import StoredResponse
 from jobs.rest.pagination import respond_page
 from jobs.rest.parsers import StrictJSONParser, StrictMultiPartParser
 from jobs.rest.preferences import Preferences
@@ -73,7 +73,7 @@ class JobList(ApiView):
     def get(self, request: Request) -> Response:
         """List jobs, newest first."""
         tenant = tenant_of(request)
-        query = ListQuery.parse(request.query_params, owner=tenant.pk)
+        query = JobListQuery.parse(request.query_params, owner=tenant.pk)
         jobs = queries.find_jobs(tenant=tenant, wanted=query.wanted)
         return respond_page(request, jobs, query.page, serializers.JobOutput)
 
@@ -90,7 +90,7 @@ class JobDetail(ApiView):
         job = queries.get_job(tenant=tenant_of(request), job_id=job_id)
         wait = serializers.seconds_to_wait(job, now=now)
         headers = {"Retry-After": str(wait)} if wait else {}
-        standing = queue_position.find_standing(job, now=now)
+        standing = queue_position.find_queue_position(job, now=now)
         shown = serializers.show_detail(job, standing)
         # The time it may take is measured anew each time, and is no news.
         position = standing.position if standing else None
@@ -175,9 +175,9 @@ class Me(ApiView):
         return Response(key_serializers.MeOutput(me).data)
 
 
-def accepted(job: Job) -> Answer:
+def accepted(job: Job) -> StoredResponse:
     """Return the 202 that a new job is answered with."""
-    return Answer(
+    return StoredResponse(
         status_code=status.HTTP_202_ACCEPTED,
         body=serializers.JobOutput(job).data,
         location=f"/v1/jobs/{job.pk}",
@@ -189,7 +189,7 @@ def _read_preferences(request: Request) -> Preferences:
 
 
 def _respond_when_preferred(
-    request: Request, answer: Answer, *, preferred: Preferences, replayed: bool
+    request: Request, answer: StoredResponse, *, preferred: Preferences, replayed: bool
 ) -> Response:
     """Answer with the finished job if the caller waits for it and it ends in time."""
     seconds, job_id = preferred.wait_seconds, UUID(answer.body["id"])
@@ -205,6 +205,6 @@ def _respond_when_preferred(
     return response
 
 
-def finished(job: Job) -> Answer:
+def finished(job: Job) -> StoredResponse:
     """Return the 201 of a job that ended while its caller waited."""
     return replace(accepted(job), status_code=status.HTTP_201_CREATED)

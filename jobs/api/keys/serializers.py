@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from jobs.accounts.authentication import ALL_SCOPES
-from jobs.accounts.keys import KeyDraft, Rotation
+from jobs.accounts.keys import KeyDraft, KeyRotationRequest
 from jobs.api.jobs.serializers import (
     BoundedListField,
     StrictSerializer,
@@ -121,10 +121,10 @@ class RotationInput(ExpiringInput):
         default=DEFAULT_OVERLAP_SECONDS, min_value=0, max_value=MAX_OVERLAP_SECONDS
     )
 
-    def rotation(self, *, now: datetime) -> Rotation:
+    def rotation(self, *, now: datetime) -> KeyRotationRequest:
         """Return the checked request."""
         overlap = timedelta(seconds=self.validated_data["overlap_seconds"])
-        return Rotation(overlap=overlap, expires_at=self.expiry(now=now))
+        return KeyRotationRequest(overlap=overlap, expires_at=self.expiry(now=now))
 
 
 class KeyOutput(serializers.ModelSerializer[ApiKey]):

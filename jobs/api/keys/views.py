@@ -14,7 +14,7 @@ from jobs.api.keys import openapi as key_schema
 from jobs.api.keys import serializers
 from jobs.models import ApiKey
 from jobs.rest import idempotency, pagination
-from jobs.rest.idempotency import Answer
+from jobs.rest.idempotency import StoredResponse
 from jobs.rest.pagination import PageQuery, respond_page
 from jobs.rest.views import ApiView, caller_of, check_no_body, key_of, tenant_of
 
@@ -130,10 +130,10 @@ def _issue_once(
     """Answer with a new key; a repeated answer is the same without the key's text."""
     caller, text = caller_of(request), None
 
-    def make() -> Answer:
+    def make() -> StoredResponse:
         nonlocal text
         key, text = issue()
-        return Answer(
+        return StoredResponse(
             status_code=status.HTTP_201_CREATED,
             body=dict(serializers.ApiKeyOutput(key).data),
             location=f"/v1/api-keys/{key.public_id}",

@@ -153,7 +153,7 @@ class BatchRetry(ApiView):
         statuses = set(asked.validated_data.get("statuses", ["failed"]))
         answer, replayed = retry.accept_retry(
             caller=caller,
-            again=retry.Again(batch=batch, statuses=statuses),
+            again=retry.RetryRequest(batch=batch, statuses=statuses),
             answer=accepted,
             now=timezone.now(),
         )

@@ -22,9 +22,9 @@ from jobs.batches.manifests.lines import digest_of
 from jobs.batches.manifests.upload import KINDS, ManifestFormParser, base_type
 from jobs.batches.submission import BatchSubmission
 from jobs.concurrency import thread_limits
-from jobs.errors import Fault, InvalidRequest, ManyFaults
+from jobs.errors import FieldError, InvalidRequest, ValidationErrors
 from jobs.rest import idempotency
-from jobs.rest.field_errors import faults_of
+from jobs.rest.field_errors import to_field_errors
 from jobs.rest.views import check_no_parameters
 from jobs.strict_json import loads_strictly, pointer_to
 
@@ -85,7 +85,7 @@ def reading(
             submission = _check(ManifestInput(data=body), caller=caller, now=now)
         else:
             submission = _check_raw(body, request.query_params, caller=caller, now=now)
-        with thread_limits.lend_to_examination(caller.tenant.pk):
+        with thread_limits.borrow_probing_thread(caller.tenant.pk):
             yield submission
     finally:
         if hasattr(body.get("file"), "close"):
@@ -112,8 +112,8 @@ def _check_raw(
         asked = ManifestInput(data={**_read_query(params), **body})
         return _check(asked, caller=caller, now=now)
     except (InvalidRequest, serializers.ValidationError) as error:
-        found = [_of_parameter(fault) for fault in faults_of(error)]
-        raise ManyFaults(found) from None
+        found = [_of_parameter(fault) for fault in to_field_errors(error)]
+        raise ValidationErrors(found) from None
 
 
 def is_form(request: Request) -> bool:
@@ -135,5 +135,5 @@ def _read_query(params: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _of_parameter(fault: Fault) -> Fault:
+def _of_parameter(fault: FieldError) -> FieldError:
     return replace(fault, pointer=f"?{fault.pointer.removeprefix('/')}")

@@ -24,10 +24,10 @@ from jobs.batches.item_input import BatchItemInput
 from jobs.batches.items import ItemRules
 from jobs.batches.records import BatchDraft
 from jobs.batches.submission import BatchSubmission
-from jobs.errors import InvalidRequest, ManyFaults
+from jobs.errors import InvalidRequest, ValidationErrors
 from jobs.models import Batch
 from jobs.rest import idempotency
-from jobs.rest.field_errors import faults_of
+from jobs.rest.field_errors import to_field_errors
 from jobs.strict_json import pointer_to
 
 MAX_ITEMS = 1000
@@ -69,7 +69,7 @@ class BatchSettingsInput(StrictSerializer):
             read = BatchItemInput(data=defaults, partial=True)
             read.is_valid(raise_exception=True)
         except (InvalidRequest, serializers.ValidationError) as error:
-            raise ManyFaults(faults_of(error, "defaults")) from None
+            raise ValidationErrors(to_field_errors(error, "defaults")) from None
         return defaults
 
     def validate_callback_url(self, url: str) -> str:
@@ -173,7 +173,7 @@ class BatchOutput(serializers.Serializer[Batch]):
         """Return the kind of thing this is."""
         return "batch"
 
-    @extend_schema_field({"type": "string", "enum": list(batch_statistics.Status)})
+    @extend_schema_field({"type": "string", "enum": list(batch_statistics.BatchStatus)})
     def get_status(self, batch: Batch) -> str:
         """Return what it does, or that all its jobs have ended."""
         return batch_statistics.status_of(batch)

@@ -30,7 +30,7 @@ from jobs.batches.manifests.upload import MANIFEST_PARSERS, ManifestFormParser
 from jobs.concurrency import upload_lock
 from jobs.models import Batch
 from jobs.rest import etags, pagination
-from jobs.rest.idempotency import Answer
+from jobs.rest.idempotency import StoredResponse
 from jobs.rest.pagination import PageQuery, respond_page
 from jobs.rest.parsers import StrictJSONParser
 from jobs.rest.views import ApiView, caller_of, respond, tenant_of
@@ -128,9 +128,9 @@ class BatchDetail(ApiView):
         return Response(shown, headers=headers)
 
 
-def accepted(batch: Batch) -> Answer:
+def accepted(batch: Batch) -> StoredResponse:
     """Return the 202 that a new batch is answered with."""
-    return Answer(
+    return StoredResponse(
         status_code=status.HTTP_202_ACCEPTED,
         body=BatchOutput(batch).data,
         location=f"/v1/batches/{batch.pk}",

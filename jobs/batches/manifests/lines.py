@@ -27,7 +27,7 @@ _FOREIGN_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ManifestLine:
     """One line without its end; a longer one than we take is cut, and says so."""
 
     number: int
@@ -52,7 +52,7 @@ def digest_of(file: IO[bytes], *, sha256: str) -> str:
     return digest.hexdigest()
 
 
-def read_lines(file: IO[bytes], *, max_bytes: int) -> Iterator[Line]:
+def read_lines(file: IO[bytes], *, max_bytes: int) -> Iterator[ManifestLine]:
     """Yield the lines, counted from 1, the empty ones too.
 
     LF and CRLF end a line; a byte order mark is no part of the first one. Raises
@@ -93,9 +93,9 @@ def refuse_work(reason: str) -> NoReturn:
     raise InvalidRequest(message, code="manifest_too_complex")
 
 
-def _line(number: int, body: bytes, *, is_cut: bool) -> Line:
+def _line(number: int, body: bytes, *, is_cut: bool) -> ManifestLine:
     is_too_long = is_cut or len(body) > MAX_LINE_BYTES
-    return Line(number, body[:MAX_LINE_BYTES].removesuffix(b"\r"), is_too_long)
+    return ManifestLine(number, body[:MAX_LINE_BYTES].removesuffix(b"\r"), is_too_long)
 
 
 def _decoded(file: IO[bytes], *, max_bytes: int) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from typing import IO, Any, NoReturn
 from jobs import options
 from jobs.batches.manifests.lines import (
     MAX_LINES,
-    Line,
+    ManifestLine,
     read_lines,
     refuse_length,
     refuse_work,
@@ -42,7 +42,7 @@ _NESTED = ("options.", "metadata.")
 _WHOLE = re.compile(r"-?[0-9]{1,9}")
 
 
-class Kind(StrEnum):
+class ManifestFormat(StrEnum):
     """What a manifest is written in."""
 
     JSONL = "jsonl"
@@ -50,7 +50,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ManifestEntry:
     """What one line says, or what keeps it from saying anything."""
 
     line: int
@@ -60,8 +60,8 @@ class Entry:
 
 
 def read_entries(
-    file: IO[bytes], *, kind: Kind | None, max_bytes: int
-) -> Iterator[Entry]:
+    file: IO[bytes], *, kind: ManifestFormat | None, max_bytes: int
+) -> Iterator[ManifestEntry]:
     """Yield what each line says; without a kind, by how the first one begins.
 
     Raises InvalidRequest or UploadTooLarge for what is wrong with the whole.
@@ -72,8 +72,8 @@ def read_entries(
         refuse_emptiness()
     if kind is None:
         is_object = first.body.lstrip().startswith(b"{")
-        kind = Kind.JSONL if is_object else Kind.CSV
-    if kind is Kind.JSONL:
+        kind = ManifestFormat.JSONL if is_object else ManifestFormat.CSV
+    if kind is ManifestFormat.JSONL:
         entries = _read_objects(chain([first], lines))
     else:
         entries = _read_table(first, lines)
@@ -92,7 +92,7 @@ def refuse_emptiness() -> NoReturn:
     raise InvalidRequest(message, code="manifest_empty")
 
 
-def _read_objects(lines: Iterable[Line]) -> Iterator[Entry]:
+def _read_objects(lines: Iterable[ManifestLine]) -> Iterator[ManifestEntry]:
     values = 0
     for line in lines:
         excerpt, commas = line.body[:EXCERPT], line.body.count(b",")
@@ -102,9 +102,9 @@ def _read_objects(lines: Iterable[Line]) -> Iterator[Entry]:
             _check_line(line)
             _check_values(commas)
             if line.body.strip():
-                yield Entry(line.number, excerpt, loads_strictly(line.body))
+                yield ManifestEntry(line.number, excerpt, loads_strictly(line.body))
         except InvalidRequest as error:
-            yield Entry(line.number, excerpt, error=error)
+            yield ManifestEntry(line.number, excerpt, error=error)
 
 
 def _check_total(number: int) -> None:
@@ -118,7 +118,7 @@ def _check_values(number: int) -> None:
         raise InvalidRequest(message, code="json_invalid")
 
 
-def _check_line(line: Line) -> None:
+def _check_line(line: ManifestLine) -> None:
     if line.is_too_long:
         message = "The line is longer than 65,536 bytes."
         raise InvalidRequest(message, code="line_too_long")
@@ -136,12 +136,12 @@ class _RowTooLong(InvalidRequest):
 
 
 @dataclass(slots=True)
-class _Taken:
+class _CsvLines:
     """Lines on their way to the CSV reader, and what became of them."""
 
-    lines: Iterator[Line]
+    lines: Iterator[ManifestLine]
     # As they came, from where the present row begins.
-    row: list[Line] = field(default_factory=list)
+    row: list[ManifestLine] = field(default_factory=list)
     row_bytes: int = 0
 
     def __iter__(self) -> Iterator[str]:
@@ -162,8 +162,10 @@ class _Taken:
         self.row_bytes = 0
 
 
-def _read_table(first: Line, lines: Iterator[Line]) -> Iterator[Entry]:
-    taken = _Taken(chain([first], lines))
+def _read_table(
+    first: ManifestLine, lines: Iterator[ManifestLine]
+) -> Iterator[ManifestEntry]:
+    taken = _CsvLines(chain([first], lines))
     rows = csv.reader(taken, strict=True)
     columns: list[str] | None = None
     number = 0
@@ -213,21 +215,21 @@ def _check_header(cells: Sequence[str], error: InvalidRequest | None) -> list[st
 def _read_row(
     columns: Sequence[str],
     cells: Sequence[str],
-    lines: Sequence[Line],
+    lines: Sequence[ManifestLine],
     error: InvalidRequest | None,
-) -> Entry:
+) -> ManifestEntry:
     number, excerpt = lines[0].number, lines[0].body[:EXCERPT]
     try:
         _check_row(columns, cells, lines, error)
-        return Entry(number, excerpt, _build_item(columns, cells))
+        return ManifestEntry(number, excerpt, _build_item(columns, cells))
     except InvalidRequest as wrong:
-        return Entry(number, excerpt, error=wrong)
+        return ManifestEntry(number, excerpt, error=wrong)
 
 
 def _check_row(
     columns: Sequence[str],
     cells: Sequence[str],
-    lines: Sequence[Line],
+    lines: Sequence[ManifestLine],
     error: InvalidRequest | None,
 ) -> None:
     for line in lines:

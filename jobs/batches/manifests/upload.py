@@ -11,15 +11,15 @@ from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.parsers import BaseParser
 
 from jobs.audio.uploads import CappedUploadHandler, IncomingFile
-from jobs.batches.manifests.reader import Kind
+from jobs.batches.manifests.reader import ManifestFormat
 from jobs.errors import UploadTooLarge
 from jobs.rest.parsers import StrictMultiPartParser, content_length, refuse_cut_body
 
 # Gzip is told by its first bytes, whatever it is sent as.
 KINDS = {
-    "application/x-ndjson": Kind.JSONL,
-    "application/jsonl": Kind.JSONL,
-    "text/csv": Kind.CSV,
+    "application/x-ndjson": ManifestFormat.JSONL,
+    "application/jsonl": ManifestFormat.JSONL,
+    "text/csv": ManifestFormat.CSV,
     "application/gzip": None,
 }
 _ALSO = {"application/json", "application/octet-stream", "application/x-gzip", ""}
@@ -94,11 +94,11 @@ def check_size(size_bytes: int) -> None:
         )
 
 
-def kind_of(file: IncomingFile) -> Kind | None:
+def kind_of(file: IncomingFile) -> ManifestFormat | None:
     """Return what its sender says it is; None leaves it to its first line."""
     kind = KINDS.get(base_type(file.content_type or ""))
     name = (file.name or "").lower().removesuffix(".gz")
-    return kind or (Kind.CSV if name.endswith(".csv") else None)
+    return kind or (ManifestFormat.CSV if name.endswith(".csv") else None)
 
 
 def base_type(content_type: str) -> str:

@@ -20,7 +20,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Do it."""
-        look = quota_counts.mend_all if options["mend"] else quota_counts.find_all
+        look = quota_counts.repair_all if options["mend"] else quota_counts.find_all
         differing = 0
         for tenant, count in look(now=timezone.now()):
             used, reserved = count.drift

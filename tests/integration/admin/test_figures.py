@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from jobs.models import Event, Job, Worker
-from jobs.scheduling.claims import Kind, Permit
+from jobs.scheduling.claims import Permit, PermitKind
 from tests.factories import make_attempt, make_job, make_region, make_tenant
 from workers.admin_site import statistics as admin_site_statistics
 from workers.monitoring import activity, backlog
@@ -85,10 +85,12 @@ def test_the_backlog_is_audio_by_tenant_and_priority(monkeypatch):
 def test_permits_and_breakers_are_looked_at_and_left_alone():
     make_region("eu", max_concurrent=2, max_per_minute=10, is_pinned=True)
     permits = get_permits()
-    permits._ask("eu", "seed", kind=Kind.PRERECORDED, permits=[], ages=[0])
-    held = [Permit(member=f"{n}:1", pools=(), kind=Kind.PRERECORDED) for n in range(2)]
+    permits._ask("eu", "seed", kind=PermitKind.PRERECORDED, permits=[], ages=[0])
+    held = [
+        Permit(member=f"{n}:1", pools=(), kind=PermitKind.PRERECORDED) for n in range(2)
+    ]
     permits.renew("eu", held)
-    permits.renew("eu", [Permit(member="s:1", pools=(), kind=Kind.STREAM)])
+    permits.renew("eu", [Permit(member="s:1", pools=(), kind=PermitKind.STREAM)])
 
     (region,) = admin_site_statistics.read_now()["regions"]
     assert [each["used"] for each in region["limits"]] == [2, 1, 1]

@@ -11,7 +11,7 @@ from django.test import Client, RequestFactory
 from jobs.models import Event
 from tests.factories import make_job, make_key
 from workers.admin_site import roles
-from workers.admin_site.roles import Role
+from workers.admin_site.roles import OperatorRole
 
 OURS = {
     kind: page
@@ -20,11 +20,11 @@ OURS = {
 }
 # Which role is the first that may do what, beside looking.
 FIRST = {
-    "steer": Role.OPERATOR,
-    "change": Role.ADMINISTRATOR,
-    "add": Role.ADMINISTRATOR,
-    "erase": Role.ADMINISTRATOR,
-    "rotate": Role.ADMINISTRATOR,
+    "steer": OperatorRole.OPERATOR,
+    "change": OperatorRole.ADMINISTRATOR,
+    "add": OperatorRole.ADMINISTRATOR,
+    "erase": OperatorRole.ADMINISTRATOR,
+    "rotate": OperatorRole.ADMINISTRATOR,
 }
 
 
@@ -32,7 +32,7 @@ FIRST = {
 def users(db):
     roles.make_roles()
     made = {}
-    for role in Role:
+    for role in OperatorRole:
         made[role] = User.objects.create(username=role, is_staff=True)
         made[role].groups.set([Group.objects.get(name=role)])
     return made
@@ -45,7 +45,7 @@ def log_in(user):
 
 
 def may(role, verb):
-    return list(Role).index(role) >= list(Role).index(FIRST[verb])
+    return list(OperatorRole).index(role) >= list(OperatorRole).index(FIRST[verb])
 
 
 def url_of(kind, *rest):
@@ -64,7 +64,7 @@ def offers(page, user):
     return set(page.get_actions(request))
 
 
-@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("role", OperatorRole)
 def test_each_role_sees_every_page_and_is_offered_what_it_may(users, role):
     job = make_job(status="completed")
     make_key(job.tenant)
@@ -108,7 +108,7 @@ def test_every_action_says_who_may_do_it():
                 assert set(do.allowed_permissions) <= set(FIRST), (kind, action)
 
 
-@pytest.mark.parametrize("role", [*Role])
+@pytest.mark.parametrize("role", [*OperatorRole])
 def test_nobody_of_them_sees_users(users, role):
     client = log_in(users[role])
 

@@ -387,7 +387,7 @@ def test_requests_at_once_do_not_pass_the_limit(settings):
 @pytest.mark.django_db(transaction=True)
 def test_a_key_rotated_twice_at_once_has_one_replacement():
     key, _ = make_key()
-    rotation = keys.Rotation(overlap=DAY)
+    rotation = keys.KeyRotationRequest(overlap=DAY)
 
     def rotate(_number):
         try:

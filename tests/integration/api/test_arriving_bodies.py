@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import Client
 
 from jobs.concurrency import thread_limits
-from jobs.concurrency.fair_semaphore import Gate
+from jobs.concurrency.fair_semaphore import FairSemaphore
 from jobs.models import Job
 from tests.factories import make_key, make_wav
 from tests.integration.api.conftest import assert_problem
@@ -22,7 +22,7 @@ BODY = json.dumps({"audio_url": "https://audio.example.com/a.wav"}).encode()
 
 @pytest.fixture
 def gate(monkeypatch):
-    gate = Gate(4)
+    gate = FairSemaphore(4)
     monkeypatch.setattr(thread_limits, "arriving_bodies", lambda: gate)
     return gate
 

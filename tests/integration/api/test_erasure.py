@@ -291,10 +291,10 @@ def test_a_storage_that_is_away_delays_only_the_objects(api, media, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(default_storage, "delete", fail)
         assert api.delete(f"/v1/jobs/{job.pk}").status_code == 200
-        assert stored_objects.erase_left_over() == 0
+        assert stored_objects.purge_left_over() == 0
     assert len(files_in(media)) == 2
 
-    assert stored_objects.erase_left_over() == 2
+    assert stored_objects.purge_left_over() == 2
 
     assert files_in(media) == []
     assert not ObjectToErase.objects.exists()

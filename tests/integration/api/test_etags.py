@@ -81,11 +81,11 @@ def test_the_tags_that_are_had_are_read_as_the_rfc_says(api, path, sent, status)
 def test_a_new_guess_of_the_time_it_takes_is_no_news(api, monkeypatch):
     path = f"/v1/jobs/{make_job(api.tenant).pk}"
     guesses = iter([10.0, 12.0])
-    find = queue_position.find_standing
+    find = queue_position.find_queue_position
 
     def guess(job, *, now):
         found = find(job, now=now)
-        return queue_position.Standing(
+        return queue_position.QueuePosition(
             **{
                 **{name: getattr(found, name) for name in found.__dataclass_fields__},
                 "eta_seconds": next(guesses),

@@ -18,9 +18,9 @@ from jobs.models import Beacon, Job, Worker
 from tests.factories import make_job, make_region
 from transcribe_platform import health
 from workers.embedded import processes
-from workers.embedded.processes import Command
+from workers.embedded.processes import ProcessCommand
 from workers.liveness import graceful_shutdown, process_rows
-from workers.monitoring.components import read_parts
+from workers.monitoring.components import read_components
 from workers.ratelimit import permits
 
 ROOT = Path(__file__).parents[3]
@@ -38,7 +38,7 @@ def fresh():
     def forget():
         health.check_migrated.cache_clear()
         health._redis.cache_clear()
-        read_parts.forget()
+        read_components.forget()
         graceful_shutdown._told.clear()
 
     forget()
@@ -128,7 +128,7 @@ def platform(db):
 
 
 def look(client=None, **headers):
-    read_parts.forget()
+    read_components.forget()
     return (client or Client()).get("/health", headers=headers)
 
 
@@ -267,7 +267,7 @@ def test_a_beacon_is_renewed_and_taken_away(db):
 @pytest.fixture(params=["wsgi", "asgi"])
 def server(request, tmp_path):
     port = processes.free_port()
-    command = Command(
+    command = ProcessCommand(
         argv=(
             *(sys.executable, "-m", "granian", "--interface", request.param),
             *("--host", "127.0.0.1", "--port", str(port)),

@@ -10,7 +10,7 @@ import pytest
 from django.db import OperationalError, connection, connections
 
 from jobs.concurrency import thread_limits
-from jobs.concurrency.fair_semaphore import Gate
+from jobs.concurrency.fair_semaphore import FairSemaphore
 from jobs.models import Job
 from jobs.scheduling import dispatch, long_poll
 from jobs.state import JobStatus
@@ -31,7 +31,7 @@ def api():
 @pytest.fixture(autouse=True)
 def watch(monkeypatch):
     """Give the test a watch of its own, and see its thread end."""
-    own = long_poll.Watch()
+    own = long_poll.JobWatcher()
     monkeypatch.setattr(long_poll, "_watch", lambda: own)
     yield own
     assert wait_until(lambda: not own._is_looking, seconds=5)
@@ -174,7 +174,7 @@ def test_a_refused_request_waits_for_nothing(api):
 
 
 def test_who_is_one_too_many_is_not_held(api, watch, monkeypatch):
-    gate = Gate(1)
+    gate = FairSemaphore(1)
     monkeypatch.setattr(thread_limits, "waiters", lambda: gate)
 
     with posting(api, "wait=30") as posted:

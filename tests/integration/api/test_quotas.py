@@ -275,7 +275,9 @@ def test_counters_that_went_astray_are_found_and_mended(db):
     QuotaCounter.objects.filter(period="open").update(reserved=4)
     now = timezone.now()
 
-    found = {count.period: count.drift for count in quota_counts.mend(tenant, now=now)}
+    found = {
+        count.period: count.drift for count in quota_counts.repair(tenant, now=now)
+    }
 
     assert found["open"] == (0, -3)
     assert found[this_month()] == (Decimal("12.5"), 0)

@@ -17,7 +17,7 @@ from jobs.telemetry.optional_redis import OptionalRedis
 from tests.factories import make_job, make_key, make_tenant
 from tests.integration.api.conftest import Api, assert_nothing_written, assert_problem
 from transcribe_platform.middleware import throttling
-from workers.ratelimit.inbound import Inbound
+from workers.ratelimit.inbound import InboundLimiter
 
 BODY = {"audio_url": "https://audio.example.com/a.wav"}
 _hosts = itertools.count(1)
@@ -130,7 +130,7 @@ def test_of_fifty_parallel_requests_exactly_those_pass_that_may():
 
 
 def test_without_redis_requests_are_served_and_still_counted(db, monkeypatch):
-    inbound = Inbound(OptionalRedis("redis://127.0.0.1:1/0"))
+    inbound = InboundLimiter(OptionalRedis("redis://127.0.0.1:1/0"))
     monkeypatch.setattr(throttling, "get_inbound", lambda: inbound)
     monkeypatch.setattr(dispatch, "_redis", OptionalRedis("redis://127.0.0.1:1/0"))
     api = caller(2)

@@ -14,7 +14,7 @@ from tests.integration.emulator.conftest import make_wav
 from transcripts.backends import StoredAudio, TranscriptionRequest
 from workers.deepgram import client
 from workers.deepgram.backend import DeepgramBackend
-from workers.ratelimit.breaker import Breaker
+from workers.ratelimit.breaker import CircuitBreaker
 
 
 def stored(audio: bytes) -> StoredAudio:
@@ -177,7 +177,9 @@ def away() -> io.BytesIO:
 @pytest.mark.parametrize("opened", [away, lambda: Breaks(make_wav(60.0))])
 def test_storage_that_is_away_is_not_the_upstreams_fault(call, opened, monkeypatch):
     told = []
-    monkeypatch.setattr(Breaker, "record", lambda *_, **words: told.append(words))
+    monkeypatch.setattr(
+        CircuitBreaker, "record", lambda *_, **words: told.append(words)
+    )
     audio = StoredAudio(
         open=opened, size_bytes=len(make_wav(60.0)), content_type="audio/wav"
     )

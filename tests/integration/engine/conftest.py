@@ -62,7 +62,7 @@ class Engine:
             now=datetime.now(UTC),
         )
 
-    def tick(self, up_since: datetime = LONG_AGO) -> dispatch.Ticked:
+    def tick(self, up_since: datetime = LONG_AGO) -> dispatch.TickResult:
         return dispatch.tick(permits=self.permits, up_since=up_since)
 
     def run(self, job: Job, backend: object, lease_token: int | None = None) -> bool:

@@ -1,16 +1,16 @@
 import pytest
 
-from workers.ratelimit.breaker import NO_LIMIT, Breaker
+from workers.ratelimit.breaker import NO_LIMIT, CircuitBreaker
 
 STATE = "breaker:{local}:state"
 
 
 @pytest.fixture
-def breaker(broker) -> Breaker:
-    return Breaker(broker)
+def breaker(broker) -> CircuitBreaker:
+    return CircuitBreaker(broker)
 
 
-def fail(breaker: Breaker, times: int) -> None:
+def fail(breaker: CircuitBreaker, times: int) -> None:
     for _ in range(times):
         breaker.record("local", well=False)
 

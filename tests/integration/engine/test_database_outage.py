@@ -55,12 +55,12 @@ def test_a_lease_long_grace_begins_when_the_database_is_back(db, monkeypatch):
     asked: list[object] = []
     back_at: list[object] = []
 
-    def tick(*, up_since: object, **_options: object) -> dispatch.Ticked:
+    def tick(*, up_since: object, **_options: object) -> dispatch.TickResult:
         asked.append(up_since)
         if len(asked) == 1:
             raise OperationalError("the database is going away")
         stop.set()
-        return dispatch.Ticked()
+        return dispatch.TickResult()
 
     def ensure_connection() -> None:
         """Wait for the database, the second time, as the pool does."""

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobs.models import Attempt, Job
-from jobs.scheduling.queue_position import find_standing
+from jobs.scheduling.queue_position import find_queue_position
 from tests.fakes.backend import FakeBackend, document
 
 
@@ -13,7 +13,7 @@ def test_the_standing_is_within_the_tenants_own_queue(engine):
     job = engine.submit(duration_seconds=10.0)
     engine.submit(priority=9)
 
-    standing = find_standing(job, now=datetime.now(UTC))
+    standing = find_queue_position(job, now=datetime.now(UTC))
 
     assert (standing.position, standing.audio_seconds_ahead) == (3, 120.0)
     assert standing.eta_seconds is None  # nothing was measured yet
@@ -24,7 +24,7 @@ def test_audio_of_unknown_length_is_taken_for_the_usual(engine):
     engine.submit()
     job = engine.submit()
 
-    standing = find_standing(job, now=datetime.now(UTC))
+    standing = find_queue_position(job, now=datetime.now(UTC))
 
     assert standing.audio_seconds_ahead == 60.0
 
@@ -38,7 +38,7 @@ def test_the_time_is_measured_on_recent_work(engine):
     engine.submit(duration_seconds=60.0)
     job = engine.submit()
 
-    standing = find_standing(job, now=now)
+    standing = find_queue_position(job, now=now)
 
     assert standing.eta_seconds == pytest.approx(30.0, rel=0.05)
 
@@ -47,8 +47,8 @@ def test_what_does_not_wait_for_its_turn_stands_nowhere(engine):
     job = engine.submit()
     engine.tick()
     job.refresh_from_db()
-    assert find_standing(job, now=datetime.now(UTC)) is None
+    assert find_queue_position(job, now=datetime.now(UTC)) is None
 
     Job.objects.update(status="queued", lease_until=None, ready=False)
     job.refresh_from_db()
-    assert find_standing(job, now=datetime.now(UTC)) is None
+    assert find_queue_position(job, now=datetime.now(UTC)) is None

@@ -29,16 +29,16 @@ from tests.integration.engine.test_cancel_race import is_somebody_blocked
 from tests.platform_run import wait_until
 from transcripts.live import closing as live_ends
 from transcripts.live import sessions as live_sessions
-from transcripts.live.sessions import Break, Ending, Final
+from transcripts.live.sessions import CallFailure, EndOfSession, FinalResult
 from transcripts.models import LiveFinal, Transcript
 from transcripts.services import read_document
 from workers.liveness.heartbeat import Heartbeat
 
 BROKEN = UpstreamError("It broke.", code="upstream_connection_lost")
-HEARD = Ending(audio_seconds=6.0, seconds=6.0, request_id="dg-1")
+HEARD = EndOfSession(audio_seconds=6.0, seconds=6.0, request_id="dg-1")
 
 
-def store_finals(finals: list[Final]) -> set[tuple[UUID, int]]:
+def store_finals(finals: list[FinalResult]) -> set[tuple[UUID, int]]:
     with connection.cursor() as cursor:
         cursor.execute(*live_sessions.build_store(finals))
         return set(cursor.fetchall())
@@ -63,13 +63,13 @@ def streams_held(engine, region="local") -> int:
     return engine.broker.zcard(f"permits:{{{region}:stream}}:held")
 
 
-def final(job, seq, *words, start=0.0, **fields) -> Final:
+def final(job, seq, *words, start=0.0, **fields) -> FinalResult:
     said = [
         {"word": word, "start": start + n, "end": start + n + 0.5, "confidence": 0.9}
         for n, word in enumerate(words)
     ]
     fields = {"channel": 0, "speech_final": True} | fields
-    return Final(
+    return FinalResult(
         job_id=job.pk,
         seq=seq,
         start=start,
@@ -87,7 +87,7 @@ def call_again(engine, job, attempt, **broken):
     return live_sessions.next_attempt(
         job=job,
         attempt=attempt,
-        broken=Break(error=BROKEN, seconds=2.5, **broken),
+        broken=CallFailure(error=BROKEN, seconds=2.5, **broken),
         permits=engine.permits,
         worker=engine.name,
         now=now(),
@@ -196,7 +196,7 @@ def test_how_a_session_ends_is_told(engine, words, error, status, code, warnings
     ended = live_sessions.finish_session(
         job=job,
         attempt=attempt,
-        ending=Ending(audio_seconds=1.0, seconds=1.0, error=error),
+        ending=EndOfSession(audio_seconds=1.0, seconds=1.0, error=error),
     )
 
     assert (ended.status, ended.error_code) == (status, code)

@@ -6,7 +6,7 @@ from django.db import OperationalError
 from jobs import services
 from jobs.models import Attempt, Job
 from jobs.scheduling import leases, pending_work
-from jobs.scheduling.capacity import Snapshot
+from jobs.scheduling.capacity import CapacitySnapshot
 from tests.fakes.backend import FakeBackend, document
 from transcripts import services as transcripts
 from transcripts.models import Transcript
@@ -213,7 +213,7 @@ def test_a_recall_that_comes_too_late_leaves_the_running_call_its_permit(
         start(engine, job)
         return -1
 
-    monkeypatch.setattr(Snapshot, "free_threads", start_meanwhile)
+    monkeypatch.setattr(CapacitySnapshot, "free_threads", start_meanwhile)
 
     engine.tick()
 

@@ -10,13 +10,13 @@ from asgiref.sync import sync_to_async
 from django.db import OperationalError, connection
 
 from jobs.api import event_stream
-from jobs.api.event_stream import Wanted
+from jobs.api.event_stream import EventFilters
 from jobs.models import ApiKey, Tenant
 from tests.factories import make_job, make_key, make_tenant
 from tests.integration.events.conftest import Door, Follower, maintenance
 from workers.api.events import hub, listener, stream
-from workers.api.events.slots import Slots
-from workers.api.events.stream import Body, Opening
+from workers.api.events.slots import StreamSlots
+from workers.api.events.stream import EventStreamBody, StreamStart
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -32,8 +32,8 @@ def key(tenant):
 
 
 def open_now(tenant, key, **more):
-    return Opening(
-        wanted=Wanted(tenant_id=tenant.pk),
+    return StreamStart(
+        wanted=EventFilters(tenant_id=tenant.pk),
         after=event_stream.read_horizon(),
         key_id=key.pk,
         address=None,
@@ -106,8 +106,8 @@ def test_a_slow_client_is_told_and_goes_on_where_it_was(tenant, key, monkeypatch
 def test_a_socket_that_takes_nothing_is_given_up(tenant, key, monkeypatch):
     monkeypatch.setattr(listener, "ROOM", 1)
     monkeypatch.setattr(listener, "DRAIN_SECONDS", 0.2)
-    slots = Slots()
-    body = Body(open_now(tenant, key), slots.take(tenant.pk))
+    slots = StreamSlots()
+    body = EventStreamBody(open_now(tenant, key), slots.take(tenant.pk))
 
     async def blocked():
         async for part in body:
@@ -188,8 +188,8 @@ def test_a_key_that_may_not_any_more_ends_its_stream(
 
 
 def test_who_is_cut_before_the_first_byte_gives_its_place_back(tenant, key):
-    slots = Slots()
-    body = Body(open_now(tenant, key), slots.take(tenant.pk))
+    slots = StreamSlots()
+    body = EventStreamBody(open_now(tenant, key), slots.take(tenant.pk))
     assert len(slots) == 1
 
     del body
@@ -198,7 +198,7 @@ def test_who_is_cut_before_the_first_byte_gives_its_place_back(tenant, key):
 
 
 def test_a_place_that_nobody_begins_to_use_is_given_to_another(tenant, monkeypatch):
-    slots = Slots()
+    slots = StreamSlots()
     late, begun = slots.take(tenant.pk), slots.take(tenant.pk)
     assert begun.begin()
     monkeypatch.setattr("workers.api.events.slots.START_SECONDS", -1)
@@ -210,7 +210,7 @@ def test_a_place_that_nobody_begins_to_use_is_given_to_another(tenant, monkeypat
 
 
 def test_a_place_is_given_back_once(tenant):
-    slots = Slots()
+    slots = StreamSlots()
     slot, other = slots.take(tenant.pk), slots.take(tenant.pk)
 
     slot.let_go()

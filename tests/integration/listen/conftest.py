@@ -9,7 +9,7 @@ import redis
 from deepgram import DeepgramClient, DeepgramClientEnvironment
 from django.conf import settings as django_settings
 
-from jobs.concurrency.fair_semaphore import Gate
+from jobs.concurrency.fair_semaphore import FairSemaphore
 from jobs.models import Region
 from tests.integration.api.conftest import Api, media  # noqa: F401
 from tests.integration.emulator.conftest import (  # noqa: F401
@@ -19,7 +19,7 @@ from tests.integration.emulator.conftest import (  # noqa: F401
     site,
 )
 from workers.api.transcribe import runner
-from workers.api.transcribe.runner import Runner
+from workers.api.transcribe.runner import CallRunner
 from workers.liveness.heartbeat import Heartbeat
 from workers.ratelimit.permits import RedisPermits
 
@@ -33,7 +33,7 @@ class Customer:
     http: httpx.Client
     region: Region
     permits: RedisPermits
-    runner: Runner
+    runner: CallRunner
 
     def client(self, key: str = "") -> DeepgramClient:
         environment = DeepgramClientEnvironment(
@@ -74,8 +74,8 @@ def customer(
     broker = redis.Redis.from_url(django_settings.REDIS_URL)
     broker.flushdb()
     permits = RedisPermits(broker)
-    made = Runner(
-        gate=Gate(4),
+    made = CallRunner(
+        gate=FairSemaphore(4),
         heartbeat=Heartbeat(queues=[], slots=0, permits=permits),
         permits=permits,
         threads=ThreadPoolExecutor(4),

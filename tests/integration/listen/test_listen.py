@@ -19,7 +19,7 @@ from transcripts.backends import get_backend
 from transcripts.models import Transcript
 from transcripts.services import read_raw, run_call
 from workers.webhooks.delivery import dispatch, fan_out, services
-from workers.webhooks.delivery.schedule import Answer
+from workers.webhooks.delivery.schedule import PostResult
 
 # What an SDK sends on its own account, and what we deliver ourselves.
 NOT_OPTIONS = {
@@ -150,7 +150,7 @@ def test_a_callback_gets_the_document_signed_under_the_id_that_was_answered(
 
 def run_queued(customer, job):
     job.refresh_from_db()
-    begun = direct_claims.claim_at_door(
+    begun = direct_claims.claim_directly(
         job, permits=customer.permits, worker="w", now=timezone.now()
     )
     run_call(*begun, holder=customer.runner.heartbeat, backend=get_backend())
@@ -181,7 +181,7 @@ def test_a_callback_of_a_failed_job_gets_the_error_by_put(customer, emulator, si
 
     def post(url, *, headers, body, method):
         sent.append((method, json.loads(body)))
-        return Answer(status_code=200)
+        return PostResult(status_code=200)
 
     now = timezone.now()
     Worker.objects.create(name="h", queues=["webhooks"], slots=5, seen_at=now)

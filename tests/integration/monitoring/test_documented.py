@@ -9,7 +9,7 @@ from jobs.telemetry import metrics as of_jobs
 from tests.factories import make_region
 from workers import metrics as of_workers
 from workers.monitoring import shared
-from workers.monitoring.live_sessions import LiveDoor
+from workers.monitoring.live_sessions import LiveSessionCollector
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 _ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*?) ?\|", re.M)
@@ -24,7 +24,10 @@ def exposed():
     ]
     read = [
         (family.name, family.type, tuple(family._labelnames))
-        for family in (*shared.SharedState().collect(), *LiveDoor().collect())
+        for family in (
+            *shared.SharedState().collect(),
+            *LiveSessionCollector().collect(),
+        )
     ]
     for name, kind, labels in own + read:
         yield name + ("_total" if kind == "counter" else ""), kind, labels

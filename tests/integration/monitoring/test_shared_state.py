@@ -8,7 +8,7 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from jobs.models import Event, Job, Worker
-from jobs.scheduling.claims import Kind, Permit
+from jobs.scheduling.claims import Permit, PermitKind
 from tests.factories import make_job, make_region
 from workers.monitoring import shared
 from workers.ratelimit.permits import get_permits
@@ -49,7 +49,7 @@ def test_regions_tell_their_permits_breaker_and_state():
     make_region("eu", max_concurrent=2, max_per_minute=10)
     make_region("us", is_drained=True)
     permits = get_permits()
-    permits.renew("eu", [Permit(member="1:1", kind=Kind.PRERECORDED)])
+    permits.renew("eu", [Permit(member="1:1", kind=PermitKind.PRERECORDED)])
     for _ in range(10):
         permits.breaker.record("eu", well=False)
 

@@ -6,12 +6,12 @@ import pytest
 import redis
 from django.conf import settings
 
-from jobs.concurrency.fair_semaphore import Gate
+from jobs.concurrency.fair_semaphore import FairSemaphore
 from jobs.models import Region
 from tests.fakes.backend import FakeBackend
 from tests.integration.api.conftest import Api, media  # noqa: F401
 from workers.api.transcribe import runner
-from workers.api.transcribe.runner import Runner
+from workers.api.transcribe.runner import CallRunner
 from workers.liveness.heartbeat import Heartbeat
 from workers.ratelimit.permits import RedisPermits
 
@@ -25,7 +25,7 @@ class Door:
     region: Region
     permits: RedisPermits
     broker: redis.Redis
-    runner: Runner
+    runner: CallRunner
 
     def transcribe(self, headers=None, **body):
         body = {"audio_url": "https://audio.example.com/a.wav"} | body
@@ -44,8 +44,8 @@ def door(transactional_db, monkeypatch) -> Iterator[Door]:
     broker = redis.Redis.from_url(settings.REDIS_URL)
     broker.flushdb()
     permits = RedisPermits(broker)
-    made = Runner(
-        gate=Gate(4),
+    made = CallRunner(
+        gate=FairSemaphore(4),
         heartbeat=Heartbeat(queues=[], slots=0, permits=permits),
         permits=permits,
         threads=ThreadPoolExecutor(4),

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from jobs import services
 from jobs.concurrency import thread_limits
-from jobs.concurrency.fair_semaphore import Gate
+from jobs.concurrency.fair_semaphore import FairSemaphore
 from jobs.errors import StaleJobState, UpstreamError
 from jobs.models import Attempt, Event, IdempotencyKey, Job, Tenant
 from jobs.scheduling import direct_claims, leases, long_poll
@@ -230,10 +230,10 @@ def test_a_job_whose_process_died_at_the_door_is_the_queues_after_the_wait(door)
 def test_the_queue_and_the_door_cannot_both_have_a_job(door):
     job = make_job(door.api.tenant)
     claim = {"permits": door.permits, "worker": "web", "now": timezone.now()}
-    assert direct_claims.claim_at_door(job, **claim) is not None
+    assert direct_claims.claim_directly(job, **claim) is not None
 
     with pytest.raises(StaleJobState):
-        direct_claims.claim_at_door(job, **claim)
+        direct_claims.claim_directly(job, **claim)
 
     assert (Attempt.objects.count(), door.places_held()) == (1, 1)
 
@@ -248,7 +248,7 @@ def test_a_tenant_leaves_room_at_the_gate_for_others(door):
 
 
 def test_the_doors_share_the_threads_that_they_lend(door, monkeypatch):
-    waiters, go_on = Gate(3), threading.Event()
+    waiters, go_on = FairSemaphore(3), threading.Event()
     monkeypatch.setattr(thread_limits, "waiters", lambda: waiters)
     door.backend.during = lambda: go_on.wait(30)
     by_prefer = [waiters.enter(tenant) for tenant in ("one", "two")]

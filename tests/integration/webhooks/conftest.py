@@ -97,12 +97,14 @@ class World:
     def fan_out(self) -> int:
         return fan_out.fan_out(limit=100, now=self.now)
 
-    def claim(self) -> list[dispatch.Claim]:
+    def claim(self) -> list[dispatch.DeliveryClaim]:
         self.announce()
         circuits.settle(now=self.now)
         return dispatch.claim(now=self.now)
 
-    def attempt(self, claim: dispatch.Claim, **options) -> transport.Answer | None:
+    def attempt(
+        self, claim: dispatch.DeliveryClaim, **options
+    ) -> transport.Answer | None:
         return services.deliver(
             delivery_id=claim.delivery_id,
             claim_token=claim.token,

@@ -11,11 +11,11 @@ from tests.factories import make_key
 from tests.fakes.webhook_receiver import Reply
 from tests.integration.webhooks.conftest import World, in_parallel
 from workers.webhooks.delivery import dispatch, endpoint_health, fan_out
-from workers.webhooks.delivery.schedule import Answer
+from workers.webhooks.delivery.schedule import PostResult
 from workers.webhooks.endpoints import services as endpoint_services
-from workers.webhooks.endpoints.answer_once import Once
+from workers.webhooks.endpoints.answer_once import SecretRequest
 from workers.webhooks.messages import secrets, signing
-from workers.webhooks.messages.secrets import Rotation
+from workers.webhooks.messages.secrets import SecretRotationRequest
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
 
 Status = WebhookDelivery.Status
@@ -117,7 +117,7 @@ def test_deleted_while_it_is_being_told_it_stays_discarded(world, caller, status
 
     def post(*_arguments, **_options):
         delete(world, caller, delivery)
-        return Answer(status_code=status)
+        return PostResult(status_code=status)
 
     world.attempt(claim, post=post)
 
@@ -213,7 +213,9 @@ def test_both_secrets_sign_until_the_grace_is_over_to_the_second(world, listen):
     rotation = {"tenant": world.tenant, "endpoint": delivery.endpoint}
     old, new = (
         secrets.rotate_secret(
-            rotation=Rotation(grace=timedelta(seconds=305)), now=rotated_at, **rotation
+            rotation=SecretRotationRequest(grace=timedelta(seconds=305)),
+            now=rotated_at,
+            **rotation,
         ).secret
         for _ in range(2)
     )
@@ -241,7 +243,10 @@ def test_a_callback_urls_messages_are_signed_with_the_tenants_secret(world, list
     receiver = listen()
     world.event(world.job(callback_url=receiver.url))
     secret = secrets.rotate_secret(
-        tenant=world.tenant, endpoint=None, rotation=Rotation(), now=world.now
+        tenant=world.tenant,
+        endpoint=None,
+        rotation=SecretRotationRequest(),
+        now=world.now,
     ).secret
     fan_out.fan_out(limit=1, now=world.now)
 
@@ -254,13 +259,16 @@ def test_a_ping_arrives_signed_with_the_endpoints_secret(world, listen, caller):
     receiver = listen()
     endpoint = world.endpoint(receiver.url)
     rotated = secrets.rotate_secret(
-        tenant=world.tenant, endpoint=endpoint, rotation=Rotation(), now=world.now
+        tenant=world.tenant,
+        endpoint=endpoint,
+        rotation=SecretRotationRequest(),
+        now=world.now,
     )
-    once = Once(
+    once = SecretRequest(
         caller=caller,
         now=world.now,
         body={},
-        answer=lambda _: idempotency.Answer(status_code=202, body={}),
+        answer=lambda _: idempotency.StoredResponse(status_code=202, body={}),
     )
     endpoint_services.ping_endpoint(once=once, endpoint_id=endpoint.pk)
 

@@ -19,7 +19,7 @@ from jobs.state import FINAL, JobStatus
 from tests.factories import move_job
 from workers.webhooks.delivery import fan_out
 from workers.webhooks.endpoints import services as endpoint_services
-from workers.webhooks.endpoints.answer_once import Once
+from workers.webhooks.endpoints.answer_once import SecretRequest
 from workers.webhooks.messages import payloads
 from workers.webhooks.messages.payloads import EventType
 from workers.webhooks.messages.published import build_example
@@ -136,10 +136,10 @@ def make_batch(world):
 
 
 def ping(world, endpoint):
-    once = Once(
+    once = SecretRequest(
         caller=Caller(tenant=world.tenant, api_key=None),
         now=world.now,
         body={},
-        answer=lambda _: idempotency.Answer(status_code=202, body={}),
+        answer=lambda _: idempotency.StoredResponse(status_code=202, body={}),
     )
     endpoint_services.ping_endpoint(once=once, endpoint_id=endpoint.pk)

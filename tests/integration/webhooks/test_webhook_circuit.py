@@ -14,7 +14,7 @@ from workers.webhooks.delivery import (
     schedule,
     services,
 )
-from workers.webhooks.delivery.schedule import Answer
+from workers.webhooks.delivery.schedule import PostResult
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
 
 Status = WebhookDelivery.Status
@@ -32,7 +32,7 @@ def open_circuit(world: World, number: int = 5, **fields) -> WebhookEndpoint:
 
 
 def answering(status: int):
-    return lambda *_arguments, **_options: Answer(status_code=status)
+    return lambda *_arguments, **_options: PostResult(status_code=status)
 
 
 def held() -> int:
@@ -189,16 +189,16 @@ def test_a_failed_trial_does_not_open_what_a_success_closed_meanwhile(world):
     world.pass_time(60)
     (trial,) = world.claim()
 
-    def closed_meanwhile(*_arguments, **_options) -> Answer:
+    def closed_meanwhile(*_arguments, **_options) -> PostResult:
         fresh = WebhookEndpoint.objects.get()
         endpoint_health.note_attempt(
             fresh,
-            answer=Answer(status_code=200),
+            answer=PostResult(status_code=200),
             trigger="manual",
             disable="",
             now=world.now,
         )
-        return Answer(status_code=500)
+        return PostResult(status_code=500)
 
     world.attempt(trial, post=closed_meanwhile)
 

@@ -27,7 +27,7 @@ from tests.integration.webhooks.test_webhook_circuit import answering
 from tests.integration.webhooks.test_webhook_dispatch import make_due
 from transcribe_platform.celery import app
 from workers.embedded import processes
-from workers.embedded.processes import Command
+from workers.embedded.processes import ProcessCommand
 from workers.webhooks.delivery import dispatch, services
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery
 
@@ -61,7 +61,7 @@ class Worker:
     """One process that consumes the webhooks' queue."""
 
     def __init__(self, log: Path) -> None:
-        command = Command(
+        command = ProcessCommand(
             argv=(
                 *(sys.executable, "-m", "celery", "-A", "transcribe_platform.celery"),
                 *("worker", "-P", "threads", "-c", "2", "-Q", "webhooks"),

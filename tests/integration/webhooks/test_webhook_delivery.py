@@ -16,7 +16,7 @@ from jobs.telemetry import tracing
 from tests.fakes.webhook_receiver import Reply
 from tests.integration.webhooks.conftest import START, World, in_parallel
 from workers.webhooks.delivery import endpoint_health, services, transport
-from workers.webhooks.delivery.schedule import Answer
+from workers.webhooks.delivery.schedule import PostResult
 from workers.webhooks.messages import secrets, signing
 from workers.webhooks.models import (
     DeliveryAttempt,
@@ -136,9 +136,9 @@ def test_the_next_attempt_counts_from_the_end_of_this_one(world):
     delivery = world.delivery("https://hooks.example/")
     (claim,) = world.claim()
 
-    def slow(*_arguments, **_options) -> Answer:
+    def slow(*_arguments, **_options) -> PostResult:
         world.pass_time(4)
-        return Answer(status_code=500)
+        return PostResult(status_code=500)
 
     world.attempt(claim, post=slow)
 
@@ -276,7 +276,7 @@ def test_a_worker_killed_after_the_post_sends_again_with_the_same_id(world, list
     delivery = world.delivery(receiver.url)
     (claim,) = world.claim()
 
-    def post_and_die(*arguments, **options) -> Answer:
+    def post_and_die(*arguments, **options) -> PostResult:
         transport.post(*arguments, **options)
         raise SystemExit
 
@@ -313,10 +313,10 @@ def test_a_late_writer_logs_its_attempt_and_changes_nothing(world, listen):
     delivery = world.delivery(receiver.url)
     (old,) = world.claim()
 
-    def overtaken(*_arguments, **_options) -> Answer:
+    def overtaken(*_arguments, **_options) -> PostResult:
         world.pass_time(services.claim_time().total_seconds())
         assert world.run() == 1
-        return Answer(status_code=410)
+        return PostResult(status_code=410)
 
     world.attempt(old, post=overtaken)
 
@@ -331,7 +331,7 @@ def test_a_message_that_the_broker_delivered_twice_is_recorded_once(world, liste
     delivery = world.delivery(receiver.url)
     (claim,) = world.claim()
 
-    def beside_the_same(*arguments, **options) -> Answer:
+    def beside_the_same(*arguments, **options) -> PostResult:
         world.attempt(claim)
         return transport.post(*arguments, **options)
 
@@ -349,10 +349,10 @@ def test_a_claim_that_waited_in_the_broker_is_extended_for_its_attempt(world):
     world.pass_time(services.claim_time().total_seconds() - 1)
     ends = []
 
-    def look(*_arguments, **_options) -> Answer:
+    def look(*_arguments, **_options) -> PostResult:
         delivery.refresh_from_db()
         ends.append(delivery.next_attempt_at)
-        return Answer(status_code=200)
+        return PostResult(status_code=200)
 
     world.attempt(claim, post=look)
 
@@ -363,9 +363,9 @@ def test_a_job_erased_in_the_middle_of_an_attempt_leaves_nothing(world):
     delivery = world.delivery("https://hooks.example/")
     (claim,) = world.claim()
 
-    def erase(*_arguments, **_options) -> Answer:
+    def erase(*_arguments, **_options) -> PostResult:
         delivery.job.delete()
-        return Answer(status_code=500)
+        return PostResult(status_code=500)
 
     world.attempt(claim, post=erase)
 
@@ -381,9 +381,9 @@ def test_no_database_connection_is_held_while_it_sends():
     (claim,) = world.claim()
     held = []
 
-    def look(*_arguments, **_options) -> Answer:
+    def look(*_arguments, **_options) -> PostResult:
         held.append(connection.connection)
-        return Answer(status_code=200)
+        return PostResult(status_code=200)
 
     world.attempt(claim, post=look)
 

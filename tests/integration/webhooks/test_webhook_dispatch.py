@@ -51,8 +51,8 @@ def claimed() -> Counter[uuid.UUID]:
 
 
 @pytest.fixture
-def sent(monkeypatch) -> list[dispatch.Claim]:
-    found: list[dispatch.Claim] = []
+def sent(monkeypatch) -> list[dispatch.DeliveryClaim]:
+    found: list[dispatch.DeliveryClaim] = []
     monkeypatch.setattr(
         dispatch, "_publish", lambda claim, _region: found.append(claim)
     )
@@ -76,7 +76,7 @@ def test_one_tick_takes_an_event_to_the_broker(world, sent):
     claims = dispatch.tick(now=world.now)
 
     delivery = WebhookDelivery.objects.get()
-    assert sent == claims == [dispatch.Claim(delivery_id=delivery.pk, token=1)]
+    assert sent == claims == [dispatch.DeliveryClaim(delivery_id=delivery.pk, token=1)]
     assert (delivery.is_claimed, delivery.claim_token) == (True, 1)
     assert delivery.next_attempt_at == START + services.claim_time()
     assert dispatch.tick(now=world.now) == []
@@ -100,7 +100,7 @@ def test_a_region_of_its_own_redis_sends_only_what_its_own_workers_hear(
 
 
 def test_the_message_names_the_task_and_what_it_needs(world, broker):
-    claim = dispatch.Claim(delivery_id=uuid.uuid4(), token=3)
+    claim = dispatch.DeliveryClaim(delivery_id=uuid.uuid4(), token=3)
 
     dispatch.send([claim], now=world.now)
 
@@ -144,7 +144,7 @@ def test_an_event_of_newer_code_is_told_as_it_is(world, listen):
 def test_when_the_broker_is_away_all_are_handed_back_after_one_try(world, monkeypatch):
     tries = []
 
-    def publish(claim: dispatch.Claim, _region: str | None) -> None:
+    def publish(claim: dispatch.DeliveryClaim, _region: str | None) -> None:
         tries.append(claim)
         raise OperationalError
 

@@ -14,8 +14,8 @@ from tests.integration.webhooks.test_webhook_circuit import answering, open_circ
 from tests.integration.webhooks.test_webhook_delivery import outcomes
 from tests.integration.webhooks.test_webhook_dispatch import make_due
 from workers.webhooks.delivery import endpoint_health, replay, services
-from workers.webhooks.delivery.replay import Range
-from workers.webhooks.delivery.schedule import Answer
+from workers.webhooks.delivery.replay import ReplayRange
+from workers.webhooks.delivery.schedule import PostResult
 from workers.webhooks.messages import secrets, signing
 from workers.webhooks.models import (
     DeliveryAttempt,
@@ -40,7 +40,7 @@ def recover(world: World, endpoint: WebhookEndpoint, **span) -> WebhookRecovery:
         tenant=world.tenant,
         actor="key:k",
         endpoint_id=endpoint.pk,
-        span=Range(**span),
+        span=ReplayRange(**span),
         now=world.now,
     )
 
@@ -496,7 +496,9 @@ def test_an_answer_is_expunged_and_its_attempt_stays(world, listen):
 def test_an_attempt_that_was_not_made_cannot_be_expunged(world, number):
     delivery = world.delivery("https://hooks.example/")
     (claim,) = world.claim()
-    world.attempt(claim, post=lambda *_a, **_o: Answer(status_code=500, excerpt="x"))
+    world.attempt(
+        claim, post=lambda *_a, **_o: PostResult(status_code=500, excerpt="x")
+    )
 
     with pytest.raises(NotFound):
         replay.expunge_response(

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from workers.webhooks.delivery.schedule import Answer
+from workers.webhooks.delivery.schedule import PostResult
 from workers.webhooks.messages import secrets
 
 
@@ -21,7 +21,7 @@ def test_an_attempt_takes_four_statements_and_a_failed_one_five(
     (claim,) = world.claim()
 
     with CaptureQueriesContext(connection) as captured:
-        world.attempt(claim, post=lambda *_a, **_o: Answer(status_code=status))
+        world.attempt(claim, post=lambda *_a, **_o: PostResult(status_code=status))
 
     verbs = [each["sql"].split(" ", 1)[0] for each in captured]
     assert [v for v in verbs if v not in {"SAVEPOINT", "RELEASE"}] == statements

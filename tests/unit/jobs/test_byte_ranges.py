@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.audio.byte_ranges import Part
+from jobs.audio.byte_ranges import ByteRange
 from jobs.errors import RangeNotSatisfiable
 
 
@@ -19,7 +19,7 @@ from jobs.errors import RangeNotSatisfiable
     ],
 )
 def test_a_range_is_read(header, first, length):
-    part = Part.parse(header, size=10)
+    part = ByteRange.parse(header, size=10)
 
     assert (part.start, part.length, part.is_whole) == (first, length, length == 10)
     assert part.content_range == f"bytes {first}-{first + length - 1}/10"
@@ -42,7 +42,7 @@ def test_a_range_is_read(header, first, length):
     ],
 )
 def test_what_is_no_range_of_ours_is_the_whole(header):
-    assert Part.parse(header, size=10) == Part(start=0, length=10, whole=10)
+    assert ByteRange.parse(header, size=10) == ByteRange(start=0, length=10, whole=10)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,6 @@ def test_what_is_no_range_of_ours_is_the_whole(header):
 )
 def test_a_range_behind_the_end_is_refused(header, size):
     with pytest.raises(RangeNotSatisfiable) as refused:
-        Part.parse(header, size=size)
+        ByteRange.parse(header, size=size)
 
     assert refused.value.size == size

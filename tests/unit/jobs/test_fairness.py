@@ -4,46 +4,53 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.scheduling.fairness import MAX_REMEMBERED, Load, Rota, next_turns
+from jobs.scheduling.fairness import (
+    MAX_REMEMBERED,
+    RoundRobin,
+    TenantLoad,
+    next_tenants,
+)
 
 A, B, C = (UUID(int=n) for n in (1, 2, 3))
 
 
-def load(tenant: UUID, *, in_flight=0, weight=1, limit=None) -> Load:
-    return Load(tenant=tenant, weight=weight, in_flight=in_flight, max_in_flight=limit)
+def load(tenant: UUID, *, in_flight=0, weight=1, limit=None) -> TenantLoad:
+    return TenantLoad(
+        tenant=tenant, weight=weight, in_flight=in_flight, max_in_flight=limit
+    )
 
 
 def test_a_newcomer_catches_up_first():
-    turns = next_turns([load(A, in_flight=3), load(B)], places=4)
+    turns = next_tenants([load(A, in_flight=3), load(B)], places=4)
 
     assert turns == [B, B, B, A]
 
 
 def test_equals_take_turns():
-    assert next_turns([load(A), load(B)], places=4) == [A, B, A, B]
+    assert next_tenants([load(A), load(B)], places=4) == [A, B, A, B]
 
 
 def test_weights_are_shares():
-    turns = Counter(next_turns([load(A, weight=3), load(B)], places=40))
+    turns = Counter(next_tenants([load(A, weight=3), load(B)], places=40))
 
     assert turns == {A: 30, B: 10}
 
 
 def test_a_limit_in_flight_holds():
-    turns = next_turns([load(A, limit=2, in_flight=1), load(B)], places=5)
+    turns = next_tenants([load(A, limit=2, in_flight=1), load(B)], places=5)
 
     assert Counter(turns) == {A: 1, B: 4}
 
 
 def test_equals_take_turns_from_one_tick_to_the_next():
-    rota, tenants = Rota(), [A, B, C]
+    rota, tenants = RoundRobin(), [A, B, C]
     served = []
     for _ in range(6):
         loads = [
-            Load(tenant=t, weight=1, in_flight=0, last_turn=rota.last_turn_of(t))
+            TenantLoad(tenant=t, weight=1, in_flight=0, last_turn=rota.last_turn_of(t))
             for t in tenants
         ]
-        turns = next_turns(loads, places=1)
+        turns = next_tenants(loads, places=1)
         rota.note(turns)
         served += turns
 
@@ -51,7 +58,7 @@ def test_equals_take_turns_from_one_tick_to_the_next():
 
 
 def test_the_memory_of_turns_is_bounded():
-    rota = Rota()
+    rota = RoundRobin()
 
     rota.note(UUID(int=n) for n in range(MAX_REMEMBERED + 5))
 
@@ -60,7 +67,7 @@ def test_the_memory_of_turns_is_bounded():
 
 
 def test_nobody_with_work_leaves_nobody_a_turn():
-    assert next_turns([load(A, limit=0)], places=5) == []
+    assert next_tenants([load(A, limit=0)], places=5) == []
 
 
 @given(
@@ -70,7 +77,7 @@ def test_nobody_with_work_leaves_nobody_a_turn():
 def test_the_least_held_is_raised_before_anyone_above_it(held, places):
     loads = [load(UUID(int=n), in_flight=count) for n, count in enumerate(held)]
 
-    granted = Counter(next_turns(loads, places=places))
+    granted = Counter(next_tenants(loads, places=places))
 
     after = {each.tenant: each.in_flight + granted[each.tenant] for each in loads}
     assert sum(granted.values()) == places

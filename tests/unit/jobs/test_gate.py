@@ -1,20 +1,20 @@
 import pytest
 
-from jobs.concurrency.fair_semaphore import Gate
+from jobs.concurrency.fair_semaphore import FairSemaphore
 
 
 @pytest.mark.parametrize(
     ("places", "alone"), [(1, 1), (2, 1), (4, 3), (6, 4), (40, 32)]
 )
 def test_alone_a_tenant_gets_four_fifths_and_a_newcomer_finds_it_open(places, alone):
-    gate = Gate(places)
+    gate = FairSemaphore(places)
 
     assert sum(gate.enter("greedy") for _ in range(2 * places)) == alone
     assert gate.enter("newcomer") == (places > 1)
 
 
 def test_what_was_left_can_be_entered_again():
-    gate = Gate(4)
+    gate = FairSemaphore(4)
     while gate.enter("one"):
         pass
 

@@ -1,11 +1,11 @@
 import pytest
 
 from jobs.routing.hybrid_router import (
-    Facts,
-    Reason,
-    Source,
+    DurationSource,
+    RequestFacts,
+    RouteMode,
+    RouteReason,
     Thresholds,
-    Way,
     choose_route,
 )
 
@@ -15,21 +15,23 @@ SEEDS = Thresholds(sync_below=60, async_above=300)
 @pytest.mark.parametrize(
     ("asked", "seconds", "way", "reason"),
     [
-        (None, 0.0, Way.SYNC, Reason.SHORT),
-        (None, 59.9, Way.SYNC, Reason.SHORT),
-        (None, 60.0, Way.SYNC, Reason.MEDIUM),
-        (None, 300.0, Way.SYNC, Reason.MEDIUM),
-        (None, 300.1, Way.ASYNC, Reason.LONG),
-        (None, 36_000.0, Way.ASYNC, Reason.LONG),
-        (None, None, Way.SYNC, Reason.UNKNOWN),
-        (Way.SYNC, 36_000.0, Way.SYNC, Reason.ASKED),
-        (Way.ASYNC, 1.0, Way.ASYNC, Reason.ASKED),
-        (Way.ASYNC, None, Way.ASYNC, Reason.ASKED),
-        (Way.STREAM, None, Way.STREAM, Reason.ASKED),
+        (None, 0.0, RouteMode.SYNC, RouteReason.SHORT),
+        (None, 59.9, RouteMode.SYNC, RouteReason.SHORT),
+        (None, 60.0, RouteMode.SYNC, RouteReason.MEDIUM),
+        (None, 300.0, RouteMode.SYNC, RouteReason.MEDIUM),
+        (None, 300.1, RouteMode.ASYNC, RouteReason.LONG),
+        (None, 36_000.0, RouteMode.ASYNC, RouteReason.LONG),
+        (None, None, RouteMode.SYNC, RouteReason.UNKNOWN),
+        (RouteMode.SYNC, 36_000.0, RouteMode.SYNC, RouteReason.ASKED),
+        (RouteMode.ASYNC, 1.0, RouteMode.ASYNC, RouteReason.ASKED),
+        (RouteMode.ASYNC, None, RouteMode.ASYNC, RouteReason.ASKED),
+        (RouteMode.STREAM, None, RouteMode.STREAM, RouteReason.ASKED),
     ],
 )
 def test_an_explicit_mode_wins_and_then_the_length(asked, seconds, way, reason):
-    facts = Facts(asked=asked, duration_seconds=seconds, source=Source.REQUEST)
+    facts = RequestFacts(
+        asked=asked, duration_seconds=seconds, source=DurationSource.REQUEST
+    )
 
     route = choose_route(facts, SEEDS)
 
@@ -37,7 +39,7 @@ def test_an_explicit_mode_wins_and_then_the_length(asked, seconds, way, reason):
 
 
 def test_a_route_tells_what_it_was_chosen_by():
-    facts = Facts(duration_seconds=12.5, source=Source.UPLOAD)
+    facts = RequestFacts(duration_seconds=12.5, source=DurationSource.UPLOAD)
 
     assert choose_route(facts, SEEDS).describe() == {
         "mode": "sync",

@@ -5,27 +5,27 @@ from uuid import UUID
 import pytest
 import uuid_utils.compat
 
-from jobs.api.jobs.filters import ListQuery
+from jobs.api.jobs.filters import JobListQuery
 from jobs.errors import InvalidRequest
 from jobs.queries import JobFilter
-from jobs.rest.pagination import PageQuery, Place, build_cursor, parse_cursor
+from jobs.rest.pagination import ListScope, PageQuery, build_cursor, parse_cursor
 
 OWNER = UUID("0b7c2a9e-1f5d-7b7a-9c55-2f1f9e1f4a11")
-PLACE = Place(owner=OWNER, of="jobs")
+PLACE = ListScope(owner=OWNER, of="jobs")
 # Fixed, as test processes must agree on the names of the cases made from it.
 LAST = UUID("01a205f4-683b-7324-bedc-9bb5d522d835")
 
 
 def test_without_parameters_it_is_the_first_page_of_everything():
-    query = ListQuery.parse({}, owner=OWNER)
+    query = JobListQuery.parse({}, owner=OWNER)
 
-    assert query == ListQuery(
+    assert query == JobListQuery(
         wanted=JobFilter(), page=PageQuery(place=PLACE, after=None, limit=20)
     )
 
 
 def test_every_parameter_is_read():
-    query = ListQuery.parse(
+    query = JobListQuery.parse(
         {
             "cursor": build_cursor(LAST, place=PLACE),
             "limit": "100",
@@ -46,7 +46,7 @@ def test_every_parameter_is_read():
         created_before=noon,
         metadata={"order": "7"},
     )
-    assert query == ListQuery(
+    assert query == JobListQuery(
         wanted=wanted, page=PageQuery(place=PLACE, after=LAST, limit=100)
     )
 
@@ -79,7 +79,7 @@ def test_every_parameter_is_read():
 )
 def test_what_cannot_be_read_is_refused_by_name(name, value):
     with pytest.raises(InvalidRequest) as caught:
-        ListQuery.parse({name: value}, owner=OWNER)
+        JobListQuery.parse({name: value}, owner=OWNER)
 
     assert caught.value.code == "parameter_invalid"
     assert caught.value.pointer == f"?{name}"
@@ -99,8 +99,8 @@ def tampered():
         base64.urlsafe_b64encode(LAST.bytes).decode(),
         base64.urlsafe_b64encode(bytes([raw[0] ^ 1]) + raw[1:]).decode(),
         base64.urlsafe_b64encode(raw[:-1] + bytes([raw[-1] ^ 1])).decode(),
-        build_cursor(LAST, place=Place(owner=UUID(int=OWNER.int + 1), of="jobs")),
-        build_cursor(LAST, place=Place(owner=OWNER, of="deliveries")),
+        build_cursor(LAST, place=ListScope(owner=UUID(int=OWNER.int + 1), of="jobs")),
+        build_cursor(LAST, place=ListScope(owner=OWNER, of="deliveries")),
         "é" * 32,
     ]
 
@@ -123,8 +123,8 @@ def test_more_metadata_than_a_job_can_have_is_not_looked_for():
     asked = {f"metadata.{n}": "x" for n in range(17)}
 
     with pytest.raises(InvalidRequest) as caught:
-        ListQuery.parse(asked, owner=OWNER)
+        JobListQuery.parse(asked, owner=OWNER)
 
     assert caught.value.pointer == "?metadata.16"
     del asked["metadata.16"]
-    assert len(ListQuery.parse(asked, owner=OWNER).wanted.metadata) == 16
+    assert len(JobListQuery.parse(asked, owner=OWNER).wanted.metadata) == 16

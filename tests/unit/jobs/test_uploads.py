@@ -224,7 +224,7 @@ def test_what_a_killed_process_left_is_removed_and_what_is_written_is_not(incomi
         path.write_bytes(b"x")
     for path in (left, foreign, Path(writing.temporary_file_path())):
         os.utime(path, (0, 0))
-    uploads.sweep_left_over.cache_clear()
+    uploads.purge_abandoned_uploads.cache_clear()
 
     IncomingFile("b.wav", "audio/wav").close()
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jobs.api.event_stream import Position
+from jobs.api.event_stream import EventPosition
 from jobs.rest.parsers import content_length
 from jobs.whole_numbers import parse_whole_number
 from transcribe_platform.client.calls import parse_retry_after as read_by_client
@@ -49,7 +49,7 @@ def test_a_content_length_that_is_no_number_counts_as_none(text):
 
 def test_a_last_event_id_of_many_digits_is_no_position():
     with pytest.raises(ValueError, match="9"):
-        Position.parse(f"{MANY}-{'0' * 32}")
+        EventPosition.parse(f"{MANY}-{'0' * 32}")
 
 
 @pytest.mark.parametrize("text", ["nan", *FAR_YEARS])

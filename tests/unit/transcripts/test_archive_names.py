@@ -2,7 +2,7 @@ from uuid import UUID
 
 import pytest
 
-from transcripts.results.names import Names, make_safe, wish_of
+from transcripts.results.names import FileNames, make_safe, wish_of
 
 JOB = UUID("0b7c2a9e-1f5d-7b7a-9c55-2f1f9e1f4a11")
 
@@ -36,7 +36,7 @@ def test_a_name_is_safe_everywhere(wish, name):
 
 
 def test_equal_names_are_told_apart_also_by_case_and_on_purpose():
-    names = Names("srt")
+    names = FileNames("srt")
 
     wishes = ["a", "A", f"a-{JOB}", "a", ""]
 

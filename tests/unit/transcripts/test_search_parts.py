@@ -8,7 +8,7 @@ import pytest
 from transcripts import word_times
 from transcripts.search import languages as search_languages
 from transcripts.search import snippets
-from transcripts.search.words import Kind, NotSearchable, Term, parse_words
+from transcripts.search.words import NotSearchable, Term, TermKind, parse_words
 
 
 def word(text: str, start: object, **more: object) -> dict[str, object]:
@@ -70,12 +70,12 @@ def test_languages_find_their_rules():
 
 
 def test_a_search_box_is_read_as_people_write():
-    def term(text: str, kind: Kind = Kind.PHRASE, *, no: bool = False) -> Term:
+    def term(text: str, kind: TermKind = TermKind.PHRASE, *, no: bool = False) -> Term:
         return Term(text=text, kind=kind, is_excluded=no)
 
     assert parse_words('Refund -"not Happy" or DELIV* co* -x') == [
         [term("refund"), term("not happy", no=True)],
-        [term("deliv", Kind.PREFIX), term("co"), term("x", no=True)],
+        [term("deliv", TermKind.PREFIX), term("co"), term("x", no=True)],
     ]
     assert parse_words('"open end OR') == [[term("open end or")]]
     assert parse_words("a OR OR b") == [[term("a")], [term("b")]]

@@ -11,7 +11,7 @@ from standardwebhooks import Webhook
 
 from workers.demo import corpus, submission
 from workers.demo.receiver import Inbox, is_signed, listening
-from workers.demo.submission import Submission, find_broken_promises, submissions
+from workers.demo.submission import DemoSubmission, find_broken_promises, submissions
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -54,7 +54,7 @@ def test_the_demo_covers_every_priority_a_url_two_channels_and_a_refusal() -> No
     ]
 
 
-def played() -> list[Submission]:
+def played() -> list[DemoSubmission]:
     """Return submissions as after a perfect run."""
     sent = submissions()
     for each in sent:

@@ -4,15 +4,15 @@ from uuid import UUID
 
 import pytest
 
-from jobs.api.event_stream import Position, Told, Wanted
-from workers.api.events.listener import Listener
+from jobs.api.event_stream import EventFilters, EventPosition, StreamedEvent
+from workers.api.events.listener import EventListener
 
 ONE = UUID(int=1)
 
 
 def told(xid, number=1):
-    return Told(
-        position=Position(xid, UUID(int=number)),
+    return StreamedEvent(
+        position=EventPosition(xid, UUID(int=number)),
         tenant_id=ONE,
         type="job.queued",
         job_id=ONE,
@@ -24,8 +24,11 @@ def told(xid, number=1):
 
 def test_what_was_read_before_the_hub_offered_it_is_not_handed_out_again():
     async def take():
-        listener = Listener(
-            Wanted(tenant_id=ONE), after=Position(5), key_id=ONE, address=None
+        listener = EventListener(
+            EventFilters(tenant_id=ONE),
+            after=EventPosition(5),
+            key_id=ONE,
+            address=None,
         )
         for each in (told(4), told(5, 2), told(6), told(6), told(7)):
             listener.offer(each, b"")
@@ -39,10 +42,10 @@ def test_what_was_read_before_the_hub_offered_it_is_not_handed_out_again():
 @pytest.mark.parametrize("text", ["", "1", "x-" + str(ONE), f"²-{ONE}", f"1-{ONE}x"])
 def test_a_position_is_read_strictly(text):
     with pytest.raises(ValueError):  # noqa: PT011  whatever it says, the view has a text
-        Position.parse(text)
+        EventPosition.parse(text)
 
 
 def test_a_position_is_read_as_it_was_written():
     position = told(734021, 7).position
 
-    assert Position.parse(str(position)) == position
+    assert EventPosition.parse(str(position)) == position

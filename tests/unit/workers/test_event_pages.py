@@ -32,7 +32,7 @@ def test_others_have_their_turn_while_a_page_is_handed_out(monkeypatch):
     told = [SimpleNamespace(tenant_id=1) for _ in range(10 * CHUNK)]
 
     async def run():
-        looked, turns = hub.Hub(), Turns()
+        looked, turns = hub.ListenerHub(), Turns()
         looked._listeners.add(listener)
         counting = asyncio.create_task(turns.run())
         await looked._hand_out(make_page(told))

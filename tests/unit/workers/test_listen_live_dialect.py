@@ -4,20 +4,25 @@ import json
 
 import pytest
 
-from workers.api.listen.deepgram_wire_format import DeepgramDialect
+from workers.api.listen.deepgram_wire_format import DeepgramWireFormat
 from workers.api.live import close_reasons
-from workers.api.live.wire_format import Command, Kind, Told
+from workers.api.live.wire_format import ClientCommand, MessageKind, ServerMessage
 
 
 @pytest.fixture
-def dialect() -> DeepgramDialect:
-    made = DeepgramDialect(created="2026-11-25T00:00:00Z")
-    assert made.encode(Told(kind=Kind.READY, fields={"job_id": "job-1"})) is None
+def dialect() -> DeepgramWireFormat:
+    made = DeepgramWireFormat(created="2026-11-25T00:00:00Z")
+    assert (
+        made.encode(ServerMessage(kind=MessageKind.READY, fields={"job_id": "job-1"}))
+        is None
+    )
     return made
 
 
 def tell(dialect, kind, fields=None, upstream=None):
-    text = dialect.encode(Told(kind=kind, fields=fields or {}, upstream=upstream))
+    text = dialect.encode(
+        ServerMessage(kind=kind, fields=fields or {}, upstream=upstream)
+    )
     return None if text is None else json.loads(text)
 
 
@@ -33,14 +38,14 @@ def test_the_upstreams_messages_come_under_the_jobs_id(dialect):
     }
     started = {"type": "SpeechStarted", "channel": [0], "timestamp": 1.5}
 
-    told = tell(dialect, Kind.TRANSCRIPT, upstream=message)
+    told = tell(dialect, MessageKind.TRANSCRIPT, upstream=message)
 
     assert told == {
         **message,
         "metadata": {**message["metadata"], "request_id": "job-1"},
     }
-    assert tell(dialect, Kind.SPEECH_STARTED, upstream=started) == started
-    assert tell(dialect, Kind.CLOSED, {"audio_seconds": 2.5}) == {
+    assert tell(dialect, MessageKind.SPEECH_STARTED, upstream=started) == started
+    assert tell(dialect, MessageKind.CLOSED, {"audio_seconds": 2.5}) == {
         "type": "Metadata",
         "transaction_key": "deprecated",
         "request_id": "job-1",
@@ -56,11 +61,11 @@ def test_the_upstreams_messages_come_under_the_jobs_id(dialect):
 @pytest.mark.parametrize(
     ("kind", "fields", "told"),
     [
-        (Kind.WARNING, {"code": "audio_dropped", "detail": "Lost."}, None),
-        (Kind.ERROR, {"code": "stream_idle", "detail": "Nothing came."}, None),
-        (Kind.ERROR, {"code": "audio_unreadable", "detail": "No audio."}, None),
+        (MessageKind.WARNING, {"code": "audio_dropped", "detail": "Lost."}, None),
+        (MessageKind.ERROR, {"code": "stream_idle", "detail": "Nothing came."}, None),
+        (MessageKind.ERROR, {"code": "audio_unreadable", "detail": "No audio."}, None),
         (
-            *(Kind.ERROR, {"code": "stream_too_long", "detail": "Too long."}),
+            *(MessageKind.ERROR, {"code": "stream_too_long", "detail": "Too long."}),
             {"type": "Error", "variant": "stream_too_long", "description": "Too long."},
         ),
     ],
@@ -72,14 +77,14 @@ def test_what_deepgram_has_no_word_for_is_not_told(dialect, kind, fields, told):
 @pytest.mark.parametrize(
     ("text", "command"),
     [
-        ('{"type":"KeepAlive"}', Command.KEEPALIVE),
-        ('{"type":"Finalize","channel":0}', Command.FINALIZE),
-        ('{"type": "CloseStream"}', Command.CLOSE),
+        ('{"type":"KeepAlive"}', ClientCommand.KEEPALIVE),
+        ('{"type":"Finalize","channel":0}', ClientCommand.FINALIZE),
+        ('{"type": "CloseStream"}', ClientCommand.CLOSE),
     ],
 )
 def test_what_a_client_says_is_understood(dialect, text, command):
     assert dialect.parse(text) == command
-    assert dialect.empty == Command.CLOSE
+    assert dialect.empty == ClientCommand.CLOSE
 
 
 def test_a_deep_text_is_answered_without_being_parsed(dialect):

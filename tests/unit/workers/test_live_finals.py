@@ -6,7 +6,7 @@ from uuid import UUID
 
 import psycopg
 
-from transcripts.live.sessions import Final
+from transcripts.live.sessions import FinalResult
 from workers.api.live import finals
 from workers.api.live.finals import FinalsWriter
 
@@ -14,7 +14,7 @@ session = ContextVar("session", default="")
 
 
 def final(seq, *, job=1):
-    return Final(
+    return FinalResult(
         job_id=UUID(int=job),
         seq=seq,
         channel=0,

@@ -8,9 +8,9 @@ import pytest
 
 from jobs.errors import ServiceUnavailable
 from workers.api.live import registry, session
-from workers.api.live.registry import Registry
-from workers.api.live.session import Session
-from workers.api.live.wire_format import OurDialect
+from workers.api.live.registry import SessionRegistry
+from workers.api.live.session import LiveSession
+from workers.api.live.wire_format import PlatformWireFormat
 
 TENANT = SimpleNamespace(pk=uuid4(), max_in_flight=None)
 OTHER = SimpleNamespace(pk=uuid4(), max_in_flight=None)
@@ -43,7 +43,7 @@ async def run_session(*, audio: bool):
     job = SimpleNamespace(
         pk=uuid4(), options={"encoding": "mulaw", "sample_rate": 8000}
     )
-    opened = SimpleNamespace(job=job, attempt=None, dialect=OurDialect())
+    opened = SimpleNamespace(job=job, attempt=None, dialect=PlatformWireFormat())
 
     async def receive():
         await asyncio.sleep(0.01)
@@ -51,7 +51,7 @@ async def run_session(*, audio: bool):
             return {"type": "websocket.receive", "bytes": bytes(80)}
         return {"type": "websocket.receive", "text": '{"type":"keepalive"}'}
 
-    made = Session(opened, session.ClientSocket(receive, None))
+    made = LiveSession(opened, session.ClientSocket(receive, None))
     made._texts.left = 1000.0
     tasks = [asyncio.create_task(each) for each in (made._read(), made._watch())]
     done, _ = await asyncio.wait([made._over], timeout=0.6)
@@ -73,7 +73,7 @@ def test_keepalives_alone_keep_no_session_for_ever(settings, monkeypatch):
 def test_only_sessions_that_were_silent_for_long_yield(ledger, settings):
     settings.LIVE_KEEPALIVE_CONTENDED_SECONDS = 60
     here = [Silent(TENANT, 61), Silent(TENANT, 59), Silent(OTHER, 61)]
-    sessions = Registry()
+    sessions = SessionRegistry()
     for each in here:
         sessions.enter(uuid4(), each)
 
@@ -88,7 +88,7 @@ def test_only_sessions_that_were_silent_for_long_yield(ledger, settings):
 
 def test_a_process_is_shared_as_a_region_is(ledger, settings):
     settings.LIVE_SESSIONS_MAX = 4
-    sessions = Registry()
+    sessions = SessionRegistry()
     silent = Silent(TENANT, 61)
     sessions.enter(uuid4(), silent)
     for tenant in (TENANT, TENANT, OTHER):

@@ -3,7 +3,7 @@
 import time
 from datetime import UTC, datetime, timedelta
 
-from workers.monitoring.time_buckets import Slots
+from workers.monitoring.time_buckets import TimeBuckets
 
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -17,7 +17,7 @@ def make(value_of):
         slots = (until - since) // MINUTE
         return {since + n * MINUTE: value_of() for n in range(slots)}
 
-    return Slots(load, step=MINUTE, settled_after=MINUTE), asked
+    return TimeBuckets(load, step=MINUTE, settled_after=MINUTE), asked
 
 
 def test_only_what_may_still_change_is_read_again():
@@ -49,7 +49,7 @@ def test_time_goes_on_and_what_is_out_of_sight_is_forgotten():
 
 def test_a_slot_without_rows_is_kept_as_nothing():
     asked = []
-    slots = Slots(
+    slots = TimeBuckets(
         lambda since, until: asked.append(since) or {},
         step=MINUTE,
         settled_after=MINUTE,

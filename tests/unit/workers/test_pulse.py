@@ -9,7 +9,7 @@ import time
 import pytest
 
 from workers.liveness import liveness_files, probe
-from workers.liveness.liveness_writer import Pulse
+from workers.liveness.liveness_writer import LivenessWriter
 from workers.liveness.worker_checks import roles_of
 
 
@@ -21,7 +21,7 @@ def folder(tmp_path, monkeypatch):
 
 def write(folder, *, pid=None, ago=0.0, **parts):
     pid = pid or os.getpid()
-    beat = liveness_files.Beat(
+    beat = liveness_files.LivenessRecord(
         pid=pid,
         started=liveness_files.started_of(os.getpid()),
         roles=["worker"],
@@ -87,7 +87,7 @@ def test_a_server_that_does_not_answer(capsys):
 
 
 def test_a_pulse_writes_marks_and_forgets_what_ends(folder):
-    pulse = Pulse(folder / "deep")
+    pulse = LivenessWriter(folder / "deep")
     pulse._limits = {"consumer": 60.0, "leases": 90.0}
     pulse.mark("consumer")
     pulse.mark("leases")
@@ -102,7 +102,7 @@ def test_a_pulse_writes_marks_and_forgets_what_ends(folder):
 
 def test_a_folder_that_cannot_be_written_is_said_once(folder, caplog):
     (folder / "file").write_text("")
-    pulse = Pulse(folder / "file")
+    pulse = LivenessWriter(folder / "file")
     pulse.write()
     pulse.write()
 

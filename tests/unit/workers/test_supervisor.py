@@ -13,8 +13,14 @@ from rich.console import Console
 
 from workers.embedded import processes
 from workers.embedded.keeper import Keeper
-from workers.embedded.processes import Command, EmbeddedError, wait_until
-from workers.embedded.supervisor import Child, Program, State, StopAsked, Supervisor
+from workers.embedded.processes import EmbeddedError, ProcessCommand, wait_until
+from workers.embedded.supervisor import (
+    Child,
+    ChildState,
+    Program,
+    StopAsked,
+    Supervisor,
+)
 from workers.embedded.view import View, build_table
 
 ROOT = Path(__file__).parents[3]
@@ -42,8 +48,8 @@ with Supervisor(show=lambda children: None) as boss:
 """
 
 
-def python(code: str, log: Path) -> Command:
-    return Command(argv=(sys.executable, "-c", code), log=log)
+def python(code: str, log: Path) -> ProcessCommand:
+    return ProcessCommand(argv=(sys.executable, "-c", code), log=log)
 
 
 def family(folder: Path, name: str = "family", stage: int = 1) -> Program:
@@ -88,7 +94,7 @@ def test_a_killed_child_comes_back_and_its_old_children_do_not_stay(
         assert wait_until(lambda: not any(map(alive, first)), seconds=5)
         second = members(child.started.log)
         assert second[0] == child.process.pid != first[0]
-        assert child.state is State.READY
+        assert child.state is ChildState.READY
 
     assert wait_until(lambda: not any(map(alive, second)), seconds=5)
 
@@ -96,7 +102,7 @@ def test_a_killed_child_comes_back_and_its_old_children_do_not_stay(
 def test_the_end_stops_higher_stages_first_and_kills_what_is_left(
     tmp_path: Path,
 ) -> None:
-    seen: list[list[State]] = []
+    seen: list[list[ChildState]] = []
     with Supervisor(
         show=lambda children: seen.append([child.state for child in children])
     ) as boss:
@@ -106,8 +112,8 @@ def test_the_end_stops_higher_stages_first_and_kills_what_is_left(
         pids = members(low.started.log) + members(high.started.log)
 
     assert seen[-2:] == [
-        [State.READY, State.STOPPED],
-        [State.STOPPED, State.STOPPED],
+        [ChildState.READY, ChildState.STOPPED],
+        [ChildState.STOPPED, ChildState.STOPPED],
     ]
     assert "ended" in low.started.log.read_text()
     # A signal is sent by then; the kernel ends whoever got it a moment later.

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from workers.api.live.alignment import Clock, read_seconds
+from workers.api.live.alignment import SessionClock, read_seconds
 from workers.deepgram import errors, live
 
 
@@ -32,7 +32,7 @@ def result(**fields):
     ],
 )
 def test_a_result_that_no_stream_has_is_not_counted(fields):
-    clock = Clock()
+    clock = SessionClock()
 
     with pytest.raises(ValueError):  # noqa: PT011  the reader passes over it
         clock.align(result(**fields))

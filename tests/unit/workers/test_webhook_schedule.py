@@ -3,20 +3,25 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from workers.webhooks.delivery import schedule
-from workers.webhooks.delivery.schedule import Answer, Plan, Status, Step
+from workers.webhooks.delivery.schedule import (
+    NextStep,
+    PostResult,
+    RetrySchedule,
+    Status,
+)
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 DELAYS = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
-PLAN = Plan(delays=DELAYS, throttled_seconds=60)
+PLAN = RetrySchedule(delays=DELAYS, throttled_seconds=60)
 MIDDLE = 0.5  # the draw that leaves a delay as it is
 
 
-def step(answer: Answer, *, attempts: int = 1, draw: float = MIDDLE) -> Step:
+def step(answer: PostResult, *, attempts: int = 1, draw: float = MIDDLE) -> NextStep:
     return schedule.next_step(answer, attempts=attempts, plan=PLAN, draw=draw, now=NOW)
 
 
 def test_ten_attempts_by_the_published_schedule_then_no_more():
-    steps = [step(Answer(status_code=500), attempts=n) for n in range(1, 11)]
+    steps = [step(PostResult(status_code=500), attempts=n) for n in range(1, 11)]
 
     assert [each.delay for each in steps] == [*DELAYS, None]
     assert [each.status for each in steps] == [Status.PENDING] * 9 + [Status.FAILED]
@@ -24,31 +29,36 @@ def test_ten_attempts_by_the_published_schedule_then_no_more():
 
 @pytest.mark.parametrize(("draw", "delay"), [(0, 240), (0.25, 270), (1, 360)])
 def test_the_jitter_is_a_fifth_to_either_side(draw, delay):
-    found = step(Answer(status_code=500), attempts=2, draw=draw).delay
+    found = step(PostResult(status_code=500), attempts=2, draw=draw).delay
 
     assert found == pytest.approx(delay)
 
 
 @pytest.mark.parametrize("code", [200, 201, 202, 204, 299])
 def test_any_2xx_is_delivered(code):
-    assert step(Answer(status_code=code)) == Step(status=Status.DELIVERED)
+    assert step(PostResult(status_code=code)) == NextStep(status=Status.DELIVERED)
 
 
 @pytest.mark.parametrize("code", [101, 301, 302, 307, 308, 400, 401, 404, 405, 500])
 def test_any_other_status_is_tried_again(code):
-    assert step(Answer(status_code=code)) == Step(status=Status.PENDING, delay=5)
+    assert step(PostResult(status_code=code)) == NextStep(
+        status=Status.PENDING, delay=5
+    )
 
 
 @pytest.mark.parametrize(
     "error", ["connect_failed", "tls_failed", "bad_response", "destination_not_allowed"]
 )
 def test_any_error_is_tried_again(error):
-    assert step(Answer(error=error)) == Step(status=Status.PENDING, delay=5)
+    assert step(PostResult(error=error)) == NextStep(status=Status.PENDING, delay=5)
 
 
 @pytest.mark.parametrize(
     "answer",
-    [Answer(error="timeout"), *(Answer(status_code=c) for c in (429, 502, 503, 504))],
+    [
+        PostResult(error="timeout"),
+        *(PostResult(status_code=c) for c in (429, 502, 503, 504)),
+    ],
 )
 def test_who_is_too_busy_is_left_alone_for_a_minute(answer):
     assert step(answer).delay == 60
@@ -56,7 +66,7 @@ def test_who_is_too_busy_is_left_alone_for_a_minute(answer):
 
 
 def test_gone_switches_the_endpoint_off():
-    assert step(Answer(status_code=410)) == Step(
+    assert step(PostResult(status_code=410)) == NextStep(
         status=Status.DISCARDED, disable="gone"
     )
 
@@ -64,15 +74,23 @@ def test_gone_switches_the_endpoint_off():
 @pytest.mark.parametrize(
     ("instruction", "code", "expected"),
     [
-        ("disable", 500, Step(status=Status.DISCARDED, disable="asked_by_receiver")),
-        (" Disable ", 200, Step(status=Status.DELIVERED, disable="asked_by_receiver")),
-        ("abort-message", 500, Step(status=Status.DISCARDED)),
-        ("abort-message", 200, Step(status=Status.DELIVERED)),
-        ("whatever", 500, Step(status=Status.PENDING, delay=5)),
+        (
+            "disable",
+            500,
+            NextStep(status=Status.DISCARDED, disable="asked_by_receiver"),
+        ),
+        (
+            " Disable ",
+            200,
+            NextStep(status=Status.DELIVERED, disable="asked_by_receiver"),
+        ),
+        ("abort-message", 500, NextStep(status=Status.DISCARDED)),
+        ("abort-message", 200, NextStep(status=Status.DELIVERED)),
+        ("whatever", 500, NextStep(status=Status.PENDING, delay=5)),
     ],
 )
 def test_the_receiver_may_ask_to_stop(instruction, code, expected):
-    assert step(Answer(status_code=code, instruction=instruction)) == expected
+    assert step(PostResult(status_code=code, instruction=instruction)) == expected
 
 
 @pytest.mark.parametrize(
@@ -95,13 +113,13 @@ def test_the_receiver_may_ask_to_stop(instruction, code, expected):
     ],
 )
 def test_retry_after_lengthens_a_wait_within_bounds(retry_after, delay):
-    answer = Answer(status_code=503, retry_after=retry_after)
+    answer = PostResult(status_code=503, retry_after=retry_after)
 
     assert step(answer, attempts=2).delay == pytest.approx(delay)
 
 
 def test_retry_after_may_double_a_long_delay():
-    answer = Answer(status_code=429, retry_after="999999")
+    answer = PostResult(status_code=429, retry_after="999999")
 
     assert step(answer, attempts=4).delay == pytest.approx(14400)
 

@@ -2,21 +2,27 @@ from collections import Counter
 from uuid import UUID
 
 from workers.webhooks.delivery import shares
-from workers.webhooks.delivery.shares import Due, Held
+from workers.webhooks.delivery.shares import DueDelivery, InFlightCounts
 
 LOUD, QUIET = UUID(int=1), UUID(int=2)
 
 
-def due(number: int, target: str = "a", tenant: UUID = LOUD, **facts) -> list[Due]:
+def due(
+    number: int, target: str = "a", tenant: UUID = LOUD, **facts
+) -> list[DueDelivery]:
     return [
-        Due(id=UUID(int=n), tenant_id=tenant, target=target, **facts)
+        DueDelivery(id=UUID(int=n), tenant_id=tenant, target=target, **facts)
         for n in range(number)
     ]
 
 
-def started(*queues: list[Due], slots: int, held: Held | None = None) -> Counter[str]:
+def started(
+    *queues: list[DueDelivery], slots: int, held: InFlightCounts | None = None
+) -> Counter[str]:
     chosen = shares.choose(
-        [each for queue in queues for each in queue], held=held or Held(), slots=slots
+        [each for queue in queues for each in queue],
+        held=held or InFlightCounts(),
+        slots=slots,
     )
     return Counter(each.target for each in chosen)
 
@@ -31,7 +37,7 @@ def test_one_target_leaves_half_of_few_slots_free():
 
 
 def test_what_is_on_its_way_counts():
-    held = Held()
+    held = InFlightCounts()
     held.add(tenant_id=LOUD, target="a", number=9)
 
     assert started(due(100), slots=100, held=held) == {"a": 1}
@@ -39,7 +45,7 @@ def test_what_is_on_its_way_counts():
 
 
 def test_nothing_starts_without_slots():
-    held = Held()
+    held = InFlightCounts()
     held.add(tenant_id=LOUD, target="a", number=5)
 
     assert started(due(3), slots=0) == {}
@@ -65,6 +71,6 @@ def test_an_endpoint_may_be_given_another_number():
 def test_the_order_given_is_the_order_started():
     first, second = due(1, "a"), due(1, "b")
 
-    chosen = shares.choose(second + first, held=Held(), slots=10)
+    chosen = shares.choose(second + first, held=InFlightCounts(), slots=10)
 
     assert chosen == second + first

@@ -6,7 +6,11 @@ from datetime import datetime, timedelta
 
 from jobs.models import Attempt
 from jobs.state import FINAL, JobStatus
-from workers.admin_site.job_page.timeline import Call, Facts, Told
+from workers.admin_site.job_page.timeline import (
+    JobTimeline,
+    TimelineCall,
+    TimelineDelivery,
+)
 
 WIDTH = 1000
 # What takes no time is to be seen all the same.
@@ -18,7 +22,7 @@ _GOOD = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
+class ChartBar:
     """A stretch of a lane; ``kind`` is its colour, ``title`` says what it is."""
 
     x: int
@@ -28,11 +32,11 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lane:
+class ChartRow:
     """A line of bars, and what they are of."""
 
     label: str
-    bars: list[Bar]
+    bars: list[ChartBar]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +45,7 @@ class Chart:
 
     begin: datetime
     end: datetime
-    lanes: list[Lane]
+    lanes: list[ChartRow]
 
     @property
     def length(self) -> str:
@@ -59,25 +63,25 @@ class _Axis:
         self.begin = begin
         self.end = max(end, begin + timedelta(milliseconds=1))
 
-    def bar(self, start: datetime, end: datetime, kind: str, what: str) -> Bar:
+    def bar(self, start: datetime, end: datetime, kind: str, what: str) -> ChartBar:
         """Return the bar of a stretch, cut to the axis."""
         x = self._place(start)
         width = max(_LEAST, self._place(end) - x)
         took = format_time((end - start).total_seconds())
         title = f"{what}, {took}"
-        return Bar(x=min(x, WIDTH - width), width=width, kind=kind, title=title)
+        return ChartBar(x=min(x, WIDTH - width), width=width, kind=kind, title=title)
 
     def _place(self, at: datetime) -> int:
         share = (at - self.begin) / (self.end - self.begin)
         return round(WIDTH * min(1.0, max(0.0, share)))
 
 
-def build_charts(facts: Facts, *, now: datetime) -> list[Chart]:
+def build_charts(facts: JobTimeline, *, now: datetime) -> list[Chart]:
     """Return the job's own life, and how it was told of, which may take days."""
     job = facts.job
     charts = []
     axis = _Axis(job.created_at, job.finished_at or now)
-    life = [Lane(label="Job", bars=_moves(facts.moves, axis))]
+    life = [ChartRow(label="Job", bars=_moves(facts.moves, axis))]
     life += [_call_lane(call, axis, n) for n, call in enumerate(facts.calls, 1)]
     charts.append(Chart(begin=axis.begin, end=axis.end, lanes=life))
     if facts.deliveries:
@@ -85,10 +89,10 @@ def build_charts(facts: Facts, *, now: datetime) -> list[Chart]:
     return charts
 
 
-def _moves(moves: Sequence[tuple[datetime, str]], axis: _Axis) -> list[Bar]:
+def _moves(moves: Sequence[tuple[datetime, str]], axis: _Axis) -> list[ChartBar]:
     """Return a bar for each status that it was in; audit events are none."""
     known = [(at, name) for at, name in moves if name in set(JobStatus)]
-    bars: list[Bar] = []
+    bars: list[ChartBar] = []
     for (at, name), (until, _) in zip(known, [*known[1:], (axis.end, "")], strict=True):
         kind = "retry" if name == JobStatus.QUEUED and bars else name
         if name not in FINAL:
@@ -96,12 +100,12 @@ def _moves(moves: Sequence[tuple[datetime, str]], axis: _Axis) -> list[Bar]:
     return bars
 
 
-def _call_lane(call: Call, axis: _Axis, number: int) -> Lane:
+def _call_lane(call: TimelineCall, axis: _Axis, number: int) -> ChartRow:
     attempt = call.attempt
     end = attempt.finished_at or axis.end
     what = f"{attempt.region_id}, {attempt.outcome} {attempt.error_code}".strip()
     bar = axis.bar(attempt.started_at, end, _kind(attempt.outcome), what)
-    return Lane(label=f"Call {number}, {attempt.region_id}", bars=[bar])
+    return ChartRow(label=f"Call {number}, {attempt.region_id}", bars=[bar])
 
 
 def _kind(outcome: str) -> str:
@@ -109,7 +113,7 @@ def _kind(outcome: str) -> str:
     return {str(k): v for k, v in kinds.items()}.get(outcome, "failed")
 
 
-def _tell(deliveries: Iterable[Told], *, now: datetime) -> Chart:
+def _tell(deliveries: Iterable[TimelineDelivery], *, now: datetime) -> Chart:
     told = list(deliveries)
     begin = min(each.delivery.created_at for each in told)
     end = max(each.delivery.finished_at or now for each in told)
@@ -118,12 +122,13 @@ def _tell(deliveries: Iterable[Told], *, now: datetime) -> Chart:
             end = max(end, one.started_at + timedelta(milliseconds=one.duration_ms))
     axis = _Axis(begin, end)
     lanes = [
-        Lane(label=each.delivery.event.type, bars=_tries(each, axis)) for each in told
+        ChartRow(label=each.delivery.event.type, bars=_tries(each, axis))
+        for each in told
     ]
     return Chart(begin=begin, end=axis.end, lanes=lanes)
 
 
-def _tries(told: Told, axis: _Axis) -> list[Bar]:
+def _tries(told: TimelineDelivery, axis: _Axis) -> list[ChartBar]:
     delivery = told.delivery
     until = delivery.finished_at or axis.end
     bars = [axis.bar(delivery.created_at, until, "queued", f"on its way to {told.to}")]

@@ -15,7 +15,7 @@ _TOLD = ("reason", "cause", "region", "priority", "run_at", "retry_of", "deliver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Happened:
+class TimelineEvent:
     """One event, as a line."""
 
     at: datetime
@@ -25,7 +25,7 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class TimelineCall:
     """One upstream call, with what leads to it elsewhere."""
 
     attempt: Attempt
@@ -35,7 +35,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class TimelineDelivery:
     """One delivery and its tries."""
 
     delivery: WebhookDelivery
@@ -44,25 +44,25 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class JobTimeline:
     """All of it, oldest first; of each kind the first hundred."""
 
     job: Job
-    events: list[Happened]
+    events: list[TimelineEvent]
     moves: list[tuple[datetime, str]]
-    calls: list[Call]
-    deliveries: list[Told]
+    calls: list[TimelineCall]
+    deliveries: list[TimelineDelivery]
     is_cut: bool
 
 
-def gather(job: Job) -> Facts:
+def gather(job: Job) -> JobTimeline:
     """Read the rows."""
     events = list(Event.objects.filter(job=job).order_by("pk")[: MOST + 1])
     attempts = list(
         Attempt.objects.filter(job=job).select_related("region").order_by("pk")[:MOST]
     )
     deliveries = _deliveries(job)
-    return Facts(
+    return JobTimeline(
         job=job,
         events=[_happened(event) for event in events[:MOST]],
         moves=[
@@ -76,22 +76,22 @@ def gather(job: Job) -> Facts:
     )
 
 
-def _happened(event: Event) -> Happened:
+def _happened(event: Event) -> TimelineEvent:
     about = [f"{key}: {event.data[key]}" for key in _TOLD if event.data.get(key)]
     error = event.data.get("error")
     if isinstance(error, dict):
         about.append(": ".join(filter(None, (error.get("code"), error.get("detail")))))
-    return Happened(
+    return TimelineEvent(
         at=event.created_at, type=event.type, actor=event.actor, about=" · ".join(about)
     )
 
 
-def _call(job: Job, attempt: Attempt) -> Call:
+def _call(job: Job, attempt: Attempt) -> TimelineCall:
     # What jobs.scheduling.dispatch names the task that a claim is sent as.
     task_id = f"{job.pk}.{attempt.lease_token}"
     flower = settings.FLOWER_URL
     took = attempt.finished_at and attempt.finished_at - attempt.started_at
-    return Call(
+    return TimelineCall(
         attempt=attempt,
         task_id=task_id,
         task_url=f"{flower}/task/{task_id}" if flower else "",
@@ -99,7 +99,7 @@ def _call(job: Job, attempt: Attempt) -> Call:
     )
 
 
-def _deliveries(job: Job) -> list[Told]:
+def _deliveries(job: Job) -> list[TimelineDelivery]:
     rows = WebhookDelivery.objects.filter(job=job).defer("body")
     rows = rows.select_related("endpoint", "event").order_by("pk")
     found = list(rows[:MOST])
@@ -109,7 +109,7 @@ def _deliveries(job: Job) -> list[Told]:
     for each in log[: MOST * 10]:
         tries.setdefault(each.delivery_id, []).append(each)
     return [
-        Told(delivery=each, to=_address(each), tries=tries.get(each.pk, []))
+        TimelineDelivery(delivery=each, to=_address(each), tries=tries.get(each.pk, []))
         for each in found
     ]
 

@@ -30,7 +30,7 @@ class ContentView(APIView):
     schema = None
 
 
-class JobAudio(ContentView):
+class JobPageAudio(ContentView):
     """The audio, for a player: it asks for parts."""
 
     renderer_classes = (AudioRenderer, VideoRenderer, BytesRenderer)

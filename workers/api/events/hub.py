@@ -20,9 +20,9 @@ from django.utils import timezone
 
 from jobs.accounts import authentication
 from jobs.api import event_stream
-from jobs.api.event_stream import Page, Position
+from jobs.api.event_stream import EventPosition, Page
 from workers.api.events import sse
-from workers.api.events.listener import CHUNK, End, Listener
+from workers.api.events.listener import CHUNK, EventListener, StreamEnd
 
 logger = logging.getLogger(__name__)
 
@@ -38,29 +38,29 @@ Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
 
 
-class Hub:
+class ListenerHub:
     """Those who listen on one event loop, and the task that looks for them."""
 
     def __init__(self) -> None:
-        self._listeners: set[Listener] = set()
+        self._listeners: set[EventListener] = set()
         self._task: asyncio.Task[None] | None = None
         self._poke = asyncio.Event()
         self._keys_at = 0.0
         self._is_behind = self._is_shut = False
         # All before it was offered to whoever is covered; None while nobody listens.
-        self.position: Position | None = None
+        self.position: EventPosition | None = None
 
-    def join(self, listener: Listener) -> None:
+    def join(self, listener: EventListener) -> None:
         """Have events offered to the listener, once it is covered without a gap."""
         self._listeners.add(listener)
         if self._is_shut:
-            listener.finish(End.SHUTDOWN)
+            listener.finish(StreamEnd.SHUTDOWN)
         self._poke.set()
         if self._task is None:
             self._keys_at = asyncio.get_running_loop().time() + KEYS_SECONDS
             self._task = asyncio.get_running_loop().create_task(self._run())
 
-    def leave(self, listener: Listener) -> None:
+    def leave(self, listener: EventListener) -> None:
         """Offer nothing more."""
         self._listeners.discard(listener)
 
@@ -68,7 +68,7 @@ class Hub:
         """End every stream, and those that still come."""
         self._is_shut = True
         for listener in self._listeners:
-            listener.finish(End.SHUTDOWN)
+            listener.finish(StreamEnd.SHUTDOWN)
 
     async def _run(self) -> None:
         try:
@@ -111,7 +111,7 @@ class Hub:
             listener.cover(since)
 
     async def _hand_out(self, page: Page) -> None:
-        by_tenant: dict[UUID, list[Listener]] = defaultdict(list)
+        by_tenant: dict[UUID, list[EventListener]] = defaultdict(list)
         for listener in self._listeners if page.told else ():
             by_tenant[listener.wanted.tenant_id].append(listener)
         for number, told in enumerate(page.told, start=1):
@@ -136,7 +136,7 @@ class Hub:
         self._keys_at = now + KEYS_SECONDS
         for listener in here:
             if (listener.key_id, listener.address) not in usable:
-                listener.finish(End.KEY)
+                listener.finish(StreamEnd.KEY)
 
 
 async def in_thread(
@@ -153,9 +153,9 @@ async def in_thread(
     return await sync_to_async(ask, thread_sensitive=False, executor=_threads)()
 
 
-_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
+_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, ListenerHub] = WeakKeyDictionary()
 
 
-def get_hub() -> Hub:
+def get_hub() -> ListenerHub:
     """Return the hub of this event loop; a process has one."""
-    return _hubs.setdefault(asyncio.get_running_loop(), Hub())
+    return _hubs.setdefault(asyncio.get_running_loop(), ListenerHub())

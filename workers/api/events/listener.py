@@ -8,7 +8,7 @@ from collections import deque
 from enum import StrEnum
 from uuid import UUID
 
-from jobs.api.event_stream import Position, Told, Wanted
+from jobs.api.event_stream import EventFilters, EventPosition, StreamedEvent
 from jobs.egress.addresses import IPAddress
 
 # So many events may wait for a slow client, and then so long for its socket.
@@ -17,7 +17,7 @@ DRAIN_SECONDS = 5.0
 CHUNK = 100
 
 
-class End(StrEnum):
+class StreamEnd(StrEnum):
     """Why a stream ends, in the words of its last comment."""
 
     TIME = "time is up: come again with Last-Event-ID"
@@ -26,48 +26,48 @@ class End(StrEnum):
     SHUTDOWN = "this process stops: come again with Last-Event-ID"
 
 
-class Listener:
+class EventListener:
     """What waits to be sent to one client, in order and once."""
 
     def __init__(
         self,
-        wanted: Wanted,
+        wanted: EventFilters,
         *,
-        after: Position,
+        after: EventPosition,
         key_id: UUID,
         address: IPAddress | None,
     ) -> None:
         self.wanted, self.key_id, self.address = wanted, key_id, address
         # All up to here was handed out.
         self.position = after
-        self.end: End | None = None
+        self.end: StreamEnd | None = None
         # Set once it is offered everything after a position.
         self.is_covered = asyncio.Event()
         self.covered_since = after
-        self._queue: deque[tuple[Told, bytes]] = deque()
+        self._queue: deque[tuple[StreamedEvent, bytes]] = deque()
         self._news = asyncio.Event()
         self._task = asyncio.current_task()
         self._last_call: asyncio.TimerHandle | None = None
 
-    def cover(self, since: Position) -> None:
+    def cover(self, since: EventPosition) -> None:
         """Know that everything after this position is offered."""
         if not self.is_covered.is_set():
             self.covered_since = since
             self.is_covered.set()
 
-    def offer(self, told: Told, encoded: bytes) -> None:
+    def offer(self, told: StreamedEvent, encoded: bytes) -> None:
         """Take an event to send, or end for being too slow."""
         if self.end:
             return
         if len(self._queue) >= ROOM:
-            self.finish(End.OVERFLOW)
+            self.finish(StreamEnd.OVERFLOW)
             return
         self._queue.append((told, encoded))
         self._news.set()
 
-    def take(self) -> list[tuple[Told, bytes]]:
+    def take(self) -> list[tuple[StreamedEvent, bytes]]:
         """Return the next events that were not handed out yet, some at a time."""
-        taken: list[tuple[Told, bytes]] = []
+        taken: list[tuple[StreamedEvent, bytes]] = []
         while self._queue and len(taken) < CHUNK:
             told, encoded = self._queue.popleft()
             if told.position > self.position:
@@ -85,12 +85,12 @@ class Listener:
         self._news.clear()
         return True
 
-    def finish(self, end: End) -> None:
+    def finish(self, end: StreamEnd) -> None:
         """End the stream; a socket that does not take the rest is given up."""
         if self.end:
             return
         self.end = end
-        if end is End.KEY:
+        if end is StreamEnd.KEY:
             self._queue.clear()
         self._news.set()
         self.is_covered.set()

@@ -18,15 +18,15 @@ RETRY_SECONDS = 5
 START_SECONDS = 3.0
 
 
-class Slots:
+class StreamSlots:
     """Counts who is inside."""
 
     def __init__(self) -> None:
         self._inside: Counter[UUID] = Counter()
-        self._waiting: set[Slot] = set()
+        self._waiting: set[StreamSlot] = set()
         self._lock = threading.Lock()
 
-    def take(self, tenant_id: UUID) -> "Slot":
+    def take(self, tenant_id: UUID) -> "StreamSlot":
         """Return a place; raises LimitExceeded or ServiceUnavailable at once."""
         self._let_late_go()
         with self._lock:
@@ -40,11 +40,11 @@ class Slots:
                 message = "This process serves no more event streams now."
                 raise ServiceUnavailable(message, code="event_streams_full")
             self._inside[tenant_id] += 1
-            slot = Slot(self, tenant_id)
+            slot = StreamSlot(self, tenant_id)
             self._waiting.add(slot)
         return slot
 
-    def begin(self, slot: "Slot") -> None:
+    def begin(self, slot: "StreamSlot") -> None:
         """Note that the slot's stream has begun."""
         with self._lock:
             self._waiting.discard(slot)
@@ -56,7 +56,7 @@ class Slots:
         for slot in late:
             slot.let_go()
 
-    def give_back(self, slot: "Slot", tenant_id: UUID) -> None:
+    def give_back(self, slot: "StreamSlot", tenant_id: UUID) -> None:
         """Count one less."""
         with self._lock:
             self._waiting.discard(slot)
@@ -69,10 +69,10 @@ class Slots:
         return self._inside.total()
 
 
-class Slot:
+class StreamSlot:
     """One place, given back once however often it is let go."""
 
-    def __init__(self, slots: Slots, tenant_id: UUID) -> None:
+    def __init__(self, slots: StreamSlots, tenant_id: UUID) -> None:
         self._slots, self._tenant_id = slots, tenant_id
         self.taken_at = time.monotonic()
         self._is_held = threading.Lock()
@@ -93,6 +93,6 @@ class Slot:
 
 
 @cache
-def get_slots() -> Slots:
+def get_slots() -> StreamSlots:
     """Return those of this process."""
-    return Slots()
+    return StreamSlots()

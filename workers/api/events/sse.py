@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 
-from jobs.api.event_stream import Position, Told
+from jobs.api.event_stream import EventPosition, StreamedEvent
 from workers.webhooks.messages.payloads import format_time, message_id
 
 MEDIA_TYPE = "text/event-stream"
@@ -13,7 +13,7 @@ MEDIA_TYPE = "text/event-stream"
 RETRY_MS = 1000
 
 
-def describe(told: Told) -> dict[str, Any]:
+def describe(told: StreamedEvent) -> dict[str, Any]:
     """Return the event as customers are told of it; its id is the webhook's, too."""
     return {
         "id": message_id(told.position.event_id),
@@ -27,24 +27,24 @@ def describe(told: Told) -> dict[str, Any]:
     }
 
 
-def format_told(told: Told) -> bytes:
+def format_told(told: StreamedEvent) -> bytes:
     """Return one event of the platform."""
     return format_event(told.type, describe(told), at=told.position)
 
 
-def format_event(kind: str, data: Any, *, at: Position | None = None) -> bytes:
+def format_event(kind: str, data: Any, *, at: EventPosition | None = None) -> bytes:
     """Return an event; with a position, whoever saw it can go on from there."""
     text = json.dumps(data, cls=DjangoJSONEncoder, separators=(",", ":"))
     place = f"id: {at}\n" if at else ""
     return f"{place}event: {kind}\ndata: {text}\n\n".encode()
 
 
-def format_head(at: Position) -> bytes:
+def format_head(at: EventPosition) -> bytes:
     """Return how a stream begins: also who sees no event knows where to go on."""
     return f"retry: {RETRY_MS}\nid: {at}\n\n".encode()
 
 
-def format_heartbeat(at: Position) -> bytes:
+def format_heartbeat(at: EventPosition) -> bytes:
     """Return what says that the stream is alive, and that all up to here was sent."""
     return f": alive\nid: {at}\n\n".encode()
 

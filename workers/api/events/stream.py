@@ -14,29 +14,29 @@ from uuid import UUID
 from django.conf import settings
 
 from jobs.api import event_stream
-from jobs.api.event_stream import Position, Told, Wanted
+from jobs.api.event_stream import EventFilters, EventPosition, StreamedEvent
 from jobs.egress.addresses import IPAddress
 from workers.api.events import sse
 from workers.api.events.hub import (
     DATABASE_AWAY,
     LOOK_SECONDS,
     PAGE_ROWS,
-    Hub,
+    ListenerHub,
     get_hub,
     in_thread,
 )
-from workers.api.events.listener import CHUNK, End, Listener
-from workers.api.events.slots import Slot
+from workers.api.events.listener import CHUNK, EventListener, StreamEnd
+from workers.api.events.slots import StreamSlot
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
+class StreamStart:
     """What a stream begins with, all checked."""
 
-    wanted: Wanted
-    after: Position
+    wanted: EventFilters
+    after: EventPosition
     key_id: UUID
     address: IPAddress | None
     # The first event, where the stream is of one thing; nothing more if that has ended.
@@ -44,10 +44,10 @@ class Opening:
     is_over: bool = False
 
 
-class Body:
+class EventStreamBody:
     """What Django sends: gives its slot back when it ends, breaks or never begins."""
 
-    def __init__(self, opening: Opening, slot: Slot) -> None:
+    def __init__(self, opening: StreamStart, slot: StreamSlot) -> None:
         self._opening, self._slot = opening, slot
         weakref.finalize(self, slot.let_go)  # a request cut before its first byte
 
@@ -67,12 +67,12 @@ class Body:
         self._slot.let_go()
 
 
-async def follow(opening: Opening) -> AsyncGenerator[bytes, None]:
+async def follow(opening: StreamStart) -> AsyncGenerator[bytes, None]:
     """Yield the bytes of one stream."""
     yield sse.format_head(opening.after) + opening.snapshot
     if opening.is_over:
         return
-    listener = Listener(
+    listener = EventListener(
         opening.wanted,
         after=opening.after,
         key_id=opening.key_id,
@@ -80,7 +80,7 @@ async def follow(opening: Opening) -> AsyncGenerator[bytes, None]:
     )
     hub = get_hub()
     life = asyncio.get_running_loop().call_later(
-        settings.EVENT_STREAM_SECONDS, listener.finish, End.TIME
+        settings.EVENT_STREAM_SECONDS, listener.finish, StreamEnd.TIME
     )
     hub.join(listener)
     try:
@@ -96,7 +96,9 @@ async def follow(opening: Opening) -> AsyncGenerator[bytes, None]:
         listener.close()
 
 
-async def _both(listener: Listener, hub: Hub) -> AsyncGenerator[bytes, None]:
+async def _both(
+    listener: EventListener, hub: ListenerHub
+) -> AsyncGenerator[bytes, None]:
     """Yield what was missed and what comes, up to the last event of one thing."""
     async for parts in _missed(listener):
         yield _join(parts)
@@ -106,12 +108,14 @@ async def _both(listener: Listener, hub: Hub) -> AsyncGenerator[bytes, None]:
         yield _join(parts) if parts else sse.format_heartbeat(_reached(listener, hub))
         if parts and _is_last(listener, parts):
             return
-    if listener.end is End.OVERFLOW:
+    if listener.end is StreamEnd.OVERFLOW:
         yield sse.format_event("overflow", {"reason": "slow"})
     yield sse.format_comment(str(listener.end))
 
 
-async def _missed(listener: Listener) -> AsyncGenerator[list[tuple[Told, bytes]], None]:
+async def _missed(
+    listener: EventListener,
+) -> AsyncGenerator[list[tuple[StreamedEvent, bytes]], None]:
     """Yield what was committed before the hub looked out for this listener."""
     is_behind = True
     while is_behind and not listener.end:
@@ -133,7 +137,9 @@ async def _missed(listener: Listener) -> AsyncGenerator[list[tuple[Told, bytes]]
             yield [(told, sse.format_told(told)) for told in part]
 
 
-async def _coming(listener: Listener) -> AsyncGenerator[list[tuple[Told, bytes]], None]:
+async def _coming(
+    listener: EventListener,
+) -> AsyncGenerator[list[tuple[StreamedEvent, bytes]], None]:
     """Yield what the hub offers, and nothing where nothing came for a while."""
     while True:
         if parts := listener.take():
@@ -144,15 +150,15 @@ async def _coming(listener: Listener) -> AsyncGenerator[list[tuple[Told, bytes]]
             yield []
 
 
-def _join(parts: list[tuple[Told, bytes]]) -> bytes:
+def _join(parts: list[tuple[StreamedEvent, bytes]]) -> bytes:
     return b"".join(encoded for _told, encoded in parts)
 
 
-def _is_last(listener: Listener, parts: list[tuple[Told, bytes]]) -> bool:
+def _is_last(listener: EventListener, parts: list[tuple[StreamedEvent, bytes]]) -> bool:
     ends_with = listener.wanted.ends_with
     return bool(ends_with) and any(told.type in ends_with for told, _ in parts)
 
 
-def _reached(listener: Listener, hub: Hub) -> Position:
+def _reached(listener: EventListener, hub: ListenerHub) -> EventPosition:
     """Return up to where nothing is left to be sent."""
     return max(listener.position, hub.position or listener.position)

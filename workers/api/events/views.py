@@ -19,7 +19,13 @@ from rest_framework.request import Request
 from jobs import queries
 from jobs.accounts.client_address import client_address
 from jobs.api import event_stream
-from jobs.api.event_stream import BATCH_ENDED, JOB_ENDED, TYPES, Position, Wanted
+from jobs.api.event_stream import (
+    BATCH_ENDED,
+    JOB_ENDED,
+    TYPES,
+    EventFilters,
+    EventPosition,
+)
 from jobs.api.jobs.filters import parse_id
 from jobs.api.jobs.serializers import JobOutput
 from jobs.batches import records
@@ -31,7 +37,7 @@ from workers.api.events import schema, sse
 from workers.api.events.hub import SCOPE
 from workers.api.events.schema import LAST_EVENT_ID
 from workers.api.events.slots import get_slots
-from workers.api.events.stream import Body, Opening
+from workers.api.events.stream import EventStreamBody, StreamStart
 
 HEADER = "Last-Event-ID"
 
@@ -64,7 +70,7 @@ class Events(StreamView):
     def get(self, request: Request) -> HttpResponse | StreamingHttpResponse:
         """Follow every job and batch: each change of status, as it is committed."""
         now = event_stream.read_horizon()
-        wanted = Wanted(
+        wanted = EventFilters(
             tenant_id=tenant_of(request).pk,
             types=_parse_types(request.query_params),
             batch_id=parse_id(request.query_params, "batch_id"),
@@ -83,7 +89,7 @@ class JobEvents(StreamView):
         now = event_stream.read_horizon()  # before the job, so that nothing is between
         tenant = tenant_of(request)
         job = queries.get_job(tenant=tenant, job_id=job_id)
-        wanted = Wanted(tenant_id=tenant.pk, job_id=job.pk, ends_with=JOB_ENDED)
+        wanted = EventFilters(tenant_id=tenant.pk, job_id=job.pk, ends_with=JOB_ENDED)
         return _respond_one(request, wanted, job, JobOutput(job).data, now)
 
 
@@ -98,7 +104,7 @@ class BatchEvents(StreamView):
         now = event_stream.read_horizon()
         tenant = tenant_of(request)
         batch = records.get_batch(tenant=tenant, batch_id=batch_id)
-        wanted = Wanted(
+        wanted = EventFilters(
             tenant_id=tenant.pk,
             batch_id=batch.pk,
             ends_with=frozenset({BATCH_ENDED}),
@@ -107,7 +113,11 @@ class BatchEvents(StreamView):
 
 
 def _respond_one(
-    request: Request, wanted: Wanted, subject: Job | Batch, shown: Any, now: Position
+    request: Request,
+    wanted: EventFilters,
+    subject: Job | Batch,
+    shown: Any,
+    now: EventPosition,
 ) -> HttpResponse | StreamingHttpResponse:
     """Begin with the subject as it is; whoever comes again goes on where it was."""
     after = _parse_position(request)
@@ -123,9 +133,9 @@ def _respond_one(
 
 def _respond(
     request: Request,
-    wanted: Wanted,
+    wanted: EventFilters,
     *,
-    after: Position,
+    after: EventPosition,
     snapshot: bytes = b"",
     is_over: bool = False,
 ) -> HttpResponse | StreamingHttpResponse:
@@ -136,7 +146,7 @@ def _respond(
     content_type = f"{sse.MEDIA_TYPE}; charset=utf-8"
     if request.method == "HEAD":
         return HttpResponse(content_type=content_type)
-    opening = Opening(
+    opening = StreamStart(
         wanted=wanted,
         after=after,
         key_id=key_of(request).pk,
@@ -146,20 +156,20 @@ def _respond(
     )
     # Django would give it back when the stream has ended.
     connection.close()
-    body = Body(opening, get_slots().take(wanted.tenant_id))
+    body = EventStreamBody(opening, get_slots().take(wanted.tenant_id))
     # Proxies that gather an answer before they pass it on are asked not to.
     headers = {"X-Accel-Buffering": "no"}
     return StreamingHttpResponse(body, content_type=content_type, headers=headers)
 
 
-def _parse_position(request: Request) -> Position | None:
+def _parse_position(request: Request) -> EventPosition | None:
     """Return where the caller was; raises InvalidRequest for what never was a place."""
     header, parameter = request.headers.get(HEADER), f"?{LAST_EVENT_ID}"
     text = header or request.query_params.get(LAST_EVENT_ID)
     if not text:
         return None
     try:
-        position = Position.parse(text)
+        position = EventPosition.parse(text)
     except ValueError:
         position = None
     # Later than now: of another database, from before a restore perhaps.

@@ -9,7 +9,12 @@ import json
 from typing import Any
 
 from jobs.bounded_json import loads_bounded
-from workers.api.live.wire_format import Command, End, Kind, Told
+from workers.api.live.wire_format import (
+    ClientCommand,
+    CloseReason,
+    MessageKind,
+    ServerMessage,
+)
 
 IDLE_REASON = (
     "Deepgram did not receive audio data or a text message within the timeout window."
@@ -39,9 +44,9 @@ _CLOSINGS: dict[str, tuple[int, str]] = {
     "unavailable": (_LATER, ""),
 }
 _COMMANDS = {
-    "KeepAlive": Command.KEEPALIVE,
-    "Finalize": Command.FINALIZE,
-    "CloseStream": Command.CLOSE,
+    "KeepAlive": ClientCommand.KEEPALIVE,
+    "Finalize": ClientCommand.FINALIZE,
+    "CloseStream": ClientCommand.CLOSE,
 }
 _CONFIGURE = "Configure"
 # Ends that Deepgram tells by the close code alone.
@@ -51,11 +56,11 @@ _MAX_ECHO = 4096
 MAX_TEXT = 64 * 1024
 
 
-class DeepgramDialect:
+class DeepgramWireFormat:
     """The messages of ``/v1/listen``; one object a session."""
 
     # Nothing at all, sent as audio, ends a stream there.
-    empty: Command | None = Command.CLOSE
+    empty: ClientCommand | None = ClientCommand.CLOSE
     max_text = MAX_TEXT
 
     def __init__(self, *, created: str) -> None:
@@ -64,23 +69,23 @@ class DeepgramDialect:
         self._channels = 1
         self._models: dict[str, Any] = {}
 
-    def encode(self, told: Told) -> str | None:
+    def encode(self, told: ServerMessage) -> str | None:
         """Return the message as Deepgram has it; None for what it has no word for."""
         match told.kind:
-            case Kind.READY:
+            case MessageKind.READY:
                 self._request_id = str(told.fields["job_id"])
                 return None
-            case Kind.CLOSED:
+            case MessageKind.CLOSED:
                 return _dump(self._metadata(told))
-            case Kind.ERROR:
+            case MessageKind.ERROR:
                 return _dump(_error(told.fields))
-            case Kind.WARNING:
+            case MessageKind.WARNING:
                 return _dump(told.upstream) if told.upstream else None
         if told.upstream is None:
             return None
         return _dump(self._rename(told.upstream))
 
-    def parse(self, text: str) -> Command | Told | None:
+    def parse(self, text: str) -> ClientCommand | ServerMessage | None:
         """Return what a client says, or what it is answered; nothing ends for it."""
         try:
             said = loads_bounded(text, max_chars=self.max_text)
@@ -95,7 +100,7 @@ class DeepgramDialect:
             return _schema_error(text, wrong)
         return _COMMANDS[kind]
 
-    def closing(self, end: End) -> tuple[int, str]:
+    def closing(self, end: CloseReason) -> tuple[int, str]:
         """Return Deepgram's close code and reason."""
         if end.reason in _CLOSINGS:
             code, reason = _CLOSINGS[end.reason]
@@ -118,7 +123,7 @@ class DeepgramDialect:
             self._models[str(metadata["model_uuid"])] = found
         return {**message, "metadata": {**metadata, "request_id": self._request_id}}
 
-    def _metadata(self, told: Told) -> dict[str, Any]:
+    def _metadata(self, told: ServerMessage) -> dict[str, Any]:
         """Return the last message of a stream."""
         models = {"models": list(self._models), "model_info": self._models}
         return {
@@ -132,7 +137,7 @@ class DeepgramDialect:
             **(models if self._models else {}),
         }
 
-    def _refuse_configure(self) -> Told:
+    def _refuse_configure(self) -> ServerMessage:
         return _answer(
             {
                 "type": "ConfigureFailure",
@@ -143,7 +148,7 @@ class DeepgramDialect:
         )
 
 
-def _schema_error(text: str, wrong: str) -> Told:
+def _schema_error(text: str, wrong: str) -> ServerMessage:
     return _answer(
         {
             "type": "Error",
@@ -154,8 +159,8 @@ def _schema_error(text: str, wrong: str) -> Told:
     )
 
 
-def _answer(message: dict[str, Any]) -> Told:
-    return Told(kind=Kind.WARNING, fields={}, upstream=message)
+def _answer(message: dict[str, Any]) -> ServerMessage:
+    return ServerMessage(kind=MessageKind.WARNING, fields={}, upstream=message)
 
 
 def _error(fields: dict[str, Any]) -> dict[str, Any] | None:

@@ -10,9 +10,9 @@ from rest_framework.request import Request
 from jobs import options, services
 from jobs.models import CallbackStyle
 from jobs.rest.views import tenant_of
-from jobs.routing.hybrid_router import Facts, Thresholds, Way, choose_route
+from jobs.routing.hybrid_router import RequestFacts, RouteMode, Thresholds, choose_route
 from jobs.services import JobDraft
-from workers.api.listen.deepgram_wire_format import DeepgramDialect
+from workers.api.listen.deepgram_wire_format import DeepgramWireFormat
 from workers.api.listen.query import ListenQuery, parse_query
 from workers.api.live import handshake
 
@@ -39,7 +39,7 @@ def open_session(request: Request, *, now: datetime) -> HttpResponse:
     response = handshake.open_session(
         request,
         draft=_build_draft(request, query),
-        dialect=DeepgramDialect(created=now.isoformat()),
+        dialect=DeepgramWireFormat(created=now.isoformat()),
         now=now,
         # A browser goes away unless one that it offered is taken.
         subprotocol=offered if offered.lower() in _SCHEMES else None,
@@ -73,4 +73,4 @@ def _describe_route() -> dict[str, Any]:
         sync_below=settings.SYNC_BELOW_SECONDS,
         async_above=settings.ASYNC_ABOVE_SECONDS,
     )
-    return choose_route(Facts(asked=Way.STREAM), thresholds).describe()
+    return choose_route(RequestFacts(asked=RouteMode.STREAM), thresholds).describe()

@@ -25,11 +25,11 @@ from jobs.models import CallbackStyle, Job, Tenant
 from jobs.rest.parsers import StrictJSONParser
 from jobs.rest.views import ApiView, caller_of, tenant_of
 from jobs.routing.hybrid_router import (
-    Facts,
+    DurationSource,
+    RequestFacts,
     Route,
-    Source,
+    RouteMode,
     Thresholds,
-    Way,
     choose_route,
 )
 from jobs.scheduling import long_poll
@@ -102,7 +102,7 @@ class Listen(DeepgramView):
             outcome = sync_jobs.accept(
                 caller=caller,
                 submission=submission,
-                route=_route(submission, Way.SYNC),
+                route=_route(submission, RouteMode.SYNC),
                 now=now,
             )
         give_up = time.monotonic() + settings.LISTEN_WAIT_SECONDS
@@ -175,12 +175,12 @@ def _read_url(sent: dict[str, Any]) -> str:
     return url
 
 
-def _route(submission: Submission, way: Way) -> Route:
+def _route(submission: Submission, way: RouteMode) -> Route:
     """Say on the job that its caller chose the way, by this door."""
     seconds = submission.draft.duration_seconds
-    source = Source.NOBODY if seconds is None else Source.UPLOAD
+    source = DurationSource.NOBODY if seconds is None else DurationSource.UPLOAD
     return choose_route(
-        Facts(asked=way, duration_seconds=seconds, source=source),
+        RequestFacts(asked=way, duration_seconds=seconds, source=source),
         Thresholds(
             sync_below=settings.SYNC_BELOW_SECONDS,
             async_above=settings.ASYNC_ABOVE_SECONDS,
@@ -190,7 +190,7 @@ def _route(submission: Submission, way: Way) -> Route:
 
 def _queue(caller: Caller, submission: Submission, *, now: datetime) -> HttpResponse:
     """Queue the job; its id is the request id that the callback's document has."""
-    route = _route(submission, Way.ASYNC).describe()
+    route = _route(submission, RouteMode.ASYNC).describe()
     draft = replace(submission.draft, route=route)
     answer, _ = api_submission.accept_examined(
         caller=caller,

@@ -15,7 +15,7 @@ _CHANNELS = range(CHANNELS[-1])
 _MAX_SECONDS = 7 * 86_400.0
 
 
-class Clock:
+class SessionClock:
     """Where a session's channels are final, and where its connection began."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from jobs.scheduling import claims
 from jobs.telemetry import tracing
 from transcripts import services
 from transcripts.live import sessions as live_sessions
-from transcripts.live.sessions import Break
+from transcripts.live.sessions import CallFailure
 from workers.api.live.registry import get_heartbeat
 from workers.api.live.threads import in_thread, in_thread_to_its_end
 from workers.deepgram.live import LiveCall, open_call
@@ -30,7 +30,7 @@ UNWELL = {Failure.UNAVAILABLE, Failure.UNREACHABLE, Failure.TIMEOUT}
 AGAIN = UNWELL | {Failure.RATE_LIMITED}
 
 
-class Calls:
+class UpstreamCalls:
     """The present call of a session, and how it comes to the next."""
 
     def __init__(self, job: Job, attempt: Attempt) -> None:
@@ -42,7 +42,7 @@ class Calls:
         try:
             with tracing.span(
                 "upstream connect",
-                kind=tracing.Kind.CLIENT,
+                kind=tracing.SpanRole.CLIENT,
                 transcription__region=region.name,
                 transcription__claim=self.job.lease_token,
             ):
@@ -53,7 +53,7 @@ class Calls:
         await in_thread(_note_health, region.name, None)
         return call
 
-    async def open_next(self, broken: Break) -> LiveCall | None:
+    async def open_next(self, broken: CallFailure) -> LiveCall | None:
         """Close the broken call in the ledger, begin the next and make it.
 
         None when there is no place for it, or no database: try again. Raises
@@ -66,7 +66,7 @@ class Calls:
             return None
         return await self.open() if has_begun else None
 
-    def _begin_next(self, broken: Break) -> bool:
+    def _begin_next(self, broken: CallFailure) -> bool:
         """Begin it and hold it; whoever ends the session ends the call it has."""
         begun = live_sessions.next_attempt(
             job=self.job,
@@ -107,5 +107,5 @@ def _note_health(region: str, error: UpstreamError | None) -> None:
             logger.warning("database away, region not paused")
     if error is not None and error.failure == Failure.RATE_LIMITED:
         wait = error.retry_after or COOLDOWN_SECONDS
-        permits.cool_down(region, seconds=wait, kind=claims.Kind.STREAM)
+        permits.cool_down(region, seconds=wait, kind=claims.PermitKind.STREAM)
     permits.breaker.record(region, well=not (error and error.failure in UNWELL))

@@ -21,7 +21,7 @@ class TooMuchAudio(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class Chunk:
     """Some bytes, and when in the session they begin. None at all: "finalize"."""
 
     data: bytes
@@ -35,7 +35,7 @@ class Piece:
         """How long it is, where that can be known."""
         return len(self.data) / self.rate.bytes_per_second if self.rate else 0.0
 
-    def after(self, moment: float) -> "Piece | None":
+    def after(self, moment: float) -> "Chunk | None":
         """Return what of it comes after the moment; None if nothing does."""
         if self.rate is None or moment <= self.start:
             return self
@@ -54,14 +54,14 @@ class Piece:
         )
 
 
-class Cutter(Protocol):
+class Chunker(Protocol):
     """Whoever cuts one stream."""
 
     @property
     def header(self) -> bytes:
         """What each connection has to begin with."""
 
-    def cut(self, data: bytes, *, at: float) -> list[Piece]:
+    def cut(self, data: bytes, *, at: float) -> list[Chunk]:
         """Return the pieces of what came, ``at`` seconds after the first of it.
 
         Raises TooMuchAudio before anything is cut, and InvalidRequest.
@@ -71,7 +71,7 @@ class Cutter(Protocol):
         """Return how many seconds were cut."""
 
 
-class RawCutter:
+class RawChunker:
     """Audio without a header."""
 
     def __init__(
@@ -80,7 +80,7 @@ class RawCutter:
         self.header, self._rate, self._position = header, rate, 0
         self._max_bytes = max_seconds * rate.bytes_per_second
 
-    def cut(self, data: bytes, *, at: float) -> list[Piece]:  # noqa: ARG002
+    def cut(self, data: bytes, *, at: float) -> list[Chunk]:  # noqa: ARG002
         """Return pieces of half a second at most."""
         if self._position + len(data) > self._max_bytes:
             raise TooMuchAudio
@@ -91,7 +91,7 @@ class RawCutter:
         for begin in range(0, len(data), size):
             part = data[begin : begin + size]
             found.append(
-                Piece(
+                Chunk(
                     data=part,
                     start=self.lasts(),
                     rate=self._rate,
@@ -106,36 +106,36 @@ class RawCutter:
         return self._position / self._rate.bytes_per_second
 
 
-class TimedCutter:
+class TimedChunker:
     """A stream that says nothing we understand: its time is when it came."""
 
     def __init__(self) -> None:
         self.header, self._at = b"", 0.0
 
-    def cut(self, data: bytes, *, at: float) -> list[Piece]:
+    def cut(self, data: bytes, *, at: float) -> list[Chunk]:
         """Return it as it came."""
         self._at = at
-        return [Piece(data=data, start=at)]
+        return [Chunk(data=data, start=at)]
 
     def lasts(self) -> float:
         """Return when the last of it came."""
         return self._at
 
 
-class SniffingCutter:
+class SniffingChunker:
     """A container: cut by what its first bytes say it is."""
 
     def __init__(self, *, max_seconds: float = math.inf) -> None:
         self._max_seconds = max_seconds
         self._wav = WavHeader()
-        self._cutter: Cutter | None = None
+        self._cutter: Chunker | None = None
 
     @property
     def header(self) -> bytes:
         """What each connection has to begin with."""
         return self._cutter.header if self._cutter else b""
 
-    def cut(self, data: bytes, *, at: float) -> list[Piece]:
+    def cut(self, data: bytes, *, at: float) -> list[Chunk]:
         """Return pieces, none as long as the header is not whole."""
         if self._cutter:
             return self._cutter.cut(data, at=at)
@@ -148,11 +148,11 @@ class SniffingCutter:
         self._wav.data = bytearray()
         if state is State.COMPLETE and self._wav.rate:
             header, held = held[: self._wav.size], held[self._wav.size :]
-            self._cutter = RawCutter(
+            self._cutter = RawChunker(
                 self._wav.rate, header, max_seconds=self._max_seconds
             )
         else:
-            self._cutter = TimedCutter()
+            self._cutter = TimedChunker()
         return self._cutter.cut(held, at=at) if held else []
 
     def lasts(self) -> float:
@@ -160,14 +160,14 @@ class SniffingCutter:
         return self._cutter.lasts() if self._cutter else 0.0
 
 
-def make_cutter(options: dict[str, Any], *, max_seconds: float = math.inf) -> Cutter:
+def make_chunker(options: dict[str, Any], *, max_seconds: float = math.inf) -> Chunker:
     """Return what cuts a stream of these options, up to so many seconds of audio."""
     encoding = options.get("encoding")
     if encoding is None:
-        return SniffingCutter(max_seconds=max_seconds)
+        return SniffingChunker(max_seconds=max_seconds)
     if encoding not in _SAMPLE_BYTES:
-        return TimedCutter()
+        return TimedChunker()
     frame = _SAMPLE_BYTES[encoding] * int(options.get("channels", 1))
     per_second = float(frame * int(options["sample_rate"]))
     rate = Rate(bytes_per_second=per_second, frame_bytes=frame)
-    return RawCutter(rate, max_seconds=max_seconds)
+    return RawChunker(rate, max_seconds=max_seconds)

@@ -4,7 +4,7 @@
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 
-class Counters:
+class LiveCounters:
     """Totals since the process began, and what is now. Changed on the event loop."""
 
     def __init__(self) -> None:
@@ -16,7 +16,7 @@ class Counters:
         self.added_latency_seconds = 0.0
 
 
-COUNTERS = Counters()
+COUNTERS = LiveCounters()
 
 
 def note_added_latency(seconds: float) -> None:

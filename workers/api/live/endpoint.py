@@ -17,11 +17,17 @@ from django.urls import Resolver404, resolve
 
 from jobs.telemetry import log_context, tracing
 from workers.api.live.counters import COUNTERS
-from workers.api.live.handshake import SCOPE, Handshake, Opened
+from workers.api.live.handshake import SCOPE, Handshake, OpenedSession
 from workers.api.live.registry import get_registry
-from workers.api.live.session import GOODBYE_SECONDS, Session
-from workers.api.live.socket import ClientSocket, Gone, Message, Receive, Send
-from workers.api.live.wire_format import Kind, OurDialect, Told
+from workers.api.live.session import GOODBYE_SECONDS, LiveSession
+from workers.api.live.socket import (
+    ClientDisconnected,
+    ClientSocket,
+    Message,
+    Receive,
+    Send,
+)
+from workers.api.live.wire_format import MessageKind, PlatformWireFormat, ServerMessage
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +45,7 @@ _HOP_BY_HOP = {b"content-length", b"content-type", b"connection"}
 
 
 @dataclass(slots=True)
-class Answer:
+class HandshakeResponse:
     """What Django said."""
 
     status: int = 500
@@ -85,14 +91,14 @@ async def serve(scope: Message, receive: Receive, send: Send, *, django: App) ->
     """Let a socket in and run its session, or refuse it."""
     if (await receive())["type"] != "websocket.connect":
         return
-    shake, answer = Handshake(), Answer(status=404)
+    shake, answer = Handshake(), HandshakeResponse(status=404)
     if _leads_to_socket(scope["path"]):
         try:
             async with _handshakes.enter(scope):
                 answer = await _ask(django, scope, shake)
         except Exception:
             logger.exception("handshake failed")
-            answer = Answer()
+            answer = HandshakeResponse()
     if shake.opened is None:
         COUNTERS.refused += 1
         await _refuse(scope, ClientSocket(receive, send), send, shake, answer)
@@ -100,9 +106,11 @@ async def serve(scope: Message, receive: Receive, send: Send, *, django: App) ->
     await _run(shake.opened, ClientSocket(receive, send), answer)
 
 
-async def _run(opened: Opened, socket: ClientSocket, answer: Answer) -> None:
+async def _run(
+    opened: OpenedSession, socket: ClientSocket, answer: HandshakeResponse
+) -> None:
     registry = get_registry()
-    session = Session(opened, socket)
+    session = LiveSession(opened, socket)
     registry.enter(opened.job.pk, session)
     COUNTERS.sessions += 1
     COUNTERS.opened += 1
@@ -110,7 +118,7 @@ async def _run(opened: Opened, socket: ClientSocket, answer: Answer) -> None:
         headers = [pair for pair in answer.headers if pair[0] not in _HOP_BY_HOP]
         try:
             await socket.accept(opened.subprotocol, headers)
-        except Gone:
+        except ClientDisconnected:
             logger.info("client gone in its handshake")
         with _traced(opened):
             await session.run()
@@ -120,7 +128,7 @@ async def _run(opened: Opened, socket: ClientSocket, answer: Answer) -> None:
 
 
 @contextmanager
-def _traced(opened: Opened) -> Iterator[None]:
+def _traced(opened: OpenedSession) -> Iterator[None]:
     """Work for the job's trace; the session's tasks inherit it."""
     job = opened.job
     with (
@@ -128,7 +136,7 @@ def _traced(opened: Opened) -> Iterator[None]:
         tracing.joined(job.traceparent),
         tracing.span(
             "live session",
-            kind=tracing.Kind.SERVER,
+            kind=tracing.SpanRole.SERVER,
             transcription__job_id=str(job.pk),
             transcription__mode=job.mode,
         ),
@@ -145,9 +153,9 @@ def _leads_to_socket(path: str) -> bool:
     return bool(getattr(view, "is_socket", False))
 
 
-async def _ask(django: App, scope: Message, shake: Handshake) -> Answer:
+async def _ask(django: App, scope: Message, shake: Handshake) -> HandshakeResponse:
     """Have Django answer the request that a handshake is."""
-    answer, was_read = Answer(), False
+    answer, was_read = HandshakeResponse(), False
 
     async def receive() -> Message:
         nonlocal was_read
@@ -178,7 +186,11 @@ async def _ask(django: App, scope: Message, shake: Handshake) -> Answer:
 
 
 async def _refuse(
-    scope: Message, socket: ClientSocket, send: Send, shake: Handshake, answer: Answer
+    scope: Message,
+    socket: ClientSocket,
+    send: Send,
+    shake: Handshake,
+    answer: HandshakeResponse,
 ) -> None:
     if shake.is_page:
         await _tell_page(socket, answer)
@@ -191,17 +203,19 @@ async def _refuse(
         await send({"type": "websocket.close"})
 
 
-async def _tell_page(socket: ClientSocket, answer: Answer) -> None:
+async def _tell_page(socket: ClientSocket, answer: HandshakeResponse) -> None:
     code = CLOSE_CODES.get(answer.status, _SERVER_ERROR)
     try:
         problem = json.loads(answer.body)
         error = {"code": problem["code"], "detail": problem["detail"]}
     except (ValueError, KeyError):
         error = {"code": "server_error", "detail": ""}
-    told = OurDialect().encode(Told(kind=Kind.ERROR, fields=error))
+    told = PlatformWireFormat().encode(
+        ServerMessage(kind=MessageKind.ERROR, fields=error)
+    )
     try:
         await socket.accept(None)
         await socket.send(told or "")
-    except Gone:
+    except ClientDisconnected:
         return
     await socket.close(code, error["code"], within=GOODBYE_SECONDS)

@@ -18,7 +18,7 @@ from django.db import connection
 
 from jobs.errors import ServiceUnavailable
 from transcripts.live import sessions as live_sessions
-from transcripts.live.sessions import Final
+from transcripts.live.sessions import FinalResult
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ Names = set[tuple[Any, int]]
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    final: Final
+    final: FinalResult
     # Whether its session still is one.
     stored: "asyncio.Future[bool]"
 
@@ -45,7 +45,7 @@ class FinalsWriter:
         self._writing: asyncio.Task[None] | None = None
         self._database: psycopg.AsyncConnection[Any] | None = None
 
-    def put(self, final: Final) -> "asyncio.Future[bool]":
+    def put(self, final: FinalResult) -> "asyncio.Future[bool]":
         """Have it stored; the answer is false when its session has ended by then.
 
         Raises ServiceUnavailable when too many wait for a database that is away.
@@ -73,7 +73,7 @@ class FinalsWriter:
         finally:
             self._writing = None
 
-    async def _store(self, finals: Sequence[Final]) -> Names:
+    async def _store(self, finals: Sequence[FinalResult]) -> Names:
         while True:
             try:
                 return await self._execute(finals)
@@ -85,14 +85,14 @@ class FinalsWriter:
                 logger.exception("finals cannot be stored")
                 return await self._store_singly(finals)
 
-    async def _store_singly(self, finals: Sequence[Final]) -> Names:
+    async def _store_singly(self, finals: Sequence[FinalResult]) -> Names:
         """Store what can be: one that cannot must not cost the others."""
         if len(finals) > 1:
             return set().union(*[await self._store([final]) for final in finals])
         logger.error("a final cannot be stored", extra={"job_id": finals[0].job_id})
         return {(final.job_id, final.seq) for final in finals}
 
-    async def _execute(self, finals: Sequence[Final]) -> Names:
+    async def _execute(self, finals: Sequence[FinalResult]) -> Names:
         if self._database is None:
             self._database = await _connect()
         cursor = await self._database.execute(*live_sessions.build_store(finals))

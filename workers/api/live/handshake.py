@@ -22,7 +22,7 @@ from jobs.rest.views import key_of, tenant_of
 from jobs.services import JobDraft
 from transcripts.live import sessions as live_sessions
 from workers.api.live.registry import get_heartbeat, get_registry
-from workers.api.live.wire_format import Dialect
+from workers.api.live.wire_format import WireFormat
 from workers.ratelimit.permits import get_permits
 
 # Where in an ASGI scope a view finds it.
@@ -30,14 +30,14 @@ SCOPE = "transcribe.live"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class OpenedSession:
     """A session that may begin: its row, its call and its place are there."""
 
     job: Job
     attempt: Attempt
     api_key: ApiKey
     address: IPAddress | None
-    dialect: Dialect
+    dialect: WireFormat
     subprotocol: str | None = None
 
 
@@ -45,7 +45,7 @@ class Opened:
 class Handshake:
     """One that is under way."""
 
-    opened: Opened | None = None
+    opened: OpenedSession | None = None
     # A page of an origin that may come: it is never shown an answer of HTTP.
     is_page: bool = False
 
@@ -71,7 +71,7 @@ def open_session(
     request: Request,
     *,
     draft: JobDraft,
-    dialect: Dialect,
+    dialect: WireFormat,
     now: datetime,
     subprotocol: str | None = None,
 ) -> HttpResponse:
@@ -95,7 +95,7 @@ def open_session(
     except BaseException:
         registry.leave(tenant.pk)
         raise
-    shake.opened = Opened(
+    shake.opened = OpenedSession(
         job=job,
         attempt=attempt,
         api_key=key_of(request),

@@ -35,7 +35,7 @@ LOOK_SECONDS = 0.05
 REFUSED_SECONDS = 15.0
 
 
-class Endable(Protocol):
+class RegisteredSession(Protocol):
     """A session, as far as others may speak to it; from any thread."""
 
     @property
@@ -62,13 +62,13 @@ class Endable(Protocol):
         """End it: it had no audio for so long, and other callers need the place."""
 
 
-class Registry:
+class SessionRegistry:
     """Who is here."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._places: Counter[UUID] = Counter()
-        self._sessions: dict[UUID, Endable] = {}
+        self._sessions: dict[UUID, RegisteredSession] = {}
         # Tenants that this process refused because it was full, and until when.
         self._refused: dict[UUID, float] = {}
         self._is_shut = False
@@ -99,7 +99,7 @@ class Registry:
             if job_id:
                 self._sessions.pop(job_id, None)
 
-    def enter(self, job_id: UUID, session: Endable) -> None:
+    def enter(self, job_id: UUID, session: RegisteredSession) -> None:
         """Make a session known; one that comes while all end is ended at once."""
         with self._lock:
             self._sessions[job_id] = session
@@ -165,9 +165,9 @@ class Registry:
 
 
 @cache
-def get_registry() -> Registry:
+def get_registry() -> SessionRegistry:
     """Return this process's."""
-    return Registry()
+    return SessionRegistry()
 
 
 class LiveHeartbeat(Heartbeat):

@@ -6,7 +6,7 @@ is full its oldest part goes: by then that was heard long ago, or nobody could h
 
 from collections import deque
 
-from workers.api.live.chunks import Piece
+from workers.api.live.chunks import Chunk
 
 MAX_BYTES = 8 * 1024**2
 # An object each: 30 s of the shortest messages that the session reads in that time.
@@ -16,17 +16,17 @@ UNSENT_SECONDS = 5.0
 UNSENT_BYTES = 1024**2
 
 
-class Backlog:
+class ReplayBuffer:
     """Pieces in order; the first ``sent`` of them are on their way."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._pieces: deque[Piece] = deque()
+        self._pieces: deque[Chunk] = deque()
         self._sent = 0
         self._bytes = self._unsent_bytes = 0
         self.end = 0.0
 
-    def push(self, piece: Piece, *, end: float) -> None:
+    def push(self, piece: Chunk, *, end: float) -> None:
         """Take a piece, up to ``end`` of the session."""
         self._pieces.append(piece)
         self._bytes += len(piece.data)
@@ -35,7 +35,7 @@ class Backlog:
         while len(self._pieces) > 1 and self._is_over_full():
             self._drop()
 
-    def take(self) -> Piece | None:
+    def take(self) -> Chunk | None:
         """Return the next piece to send."""
         if self._sent == len(self._pieces):
             return None

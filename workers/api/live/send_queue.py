@@ -11,27 +11,27 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from workers.api.live import counters
-from workers.api.live.wire_format import Told
+from workers.api.live.wire_format import ServerMessage
 
 MAX_WAITING = 500
 # A final waits for the database; for longer than this it is told all the same.
 STORE_SECONDS = 2.0
 
-Send = Callable[[Told], Awaitable[None]]
+Send = Callable[[ServerMessage], Awaitable[None]]
 
 
-class TooSlow(Exception):
+class SlowClient(Exception):
     """The client does not read."""
 
 
 @dataclass(slots=True)
 class _Entry:
-    told: Told
+    told: ServerMessage
     stored: "asyncio.Future[bool] | None"
     came_at: float
 
 
-class Outbox:
+class SendQueue:
     """Messages in their order."""
 
     def __init__(self, send: Send, *, seconds: float) -> None:
@@ -41,16 +41,18 @@ class Outbox:
         self._is_done = False
         self.is_unstored = False
 
-    def put(self, told: Told, *, stored: "asyncio.Future[bool] | None" = None) -> None:
+    def put(
+        self, told: ServerMessage, *, stored: "asyncio.Future[bool] | None" = None
+    ) -> None:
         """Tell it after all that waits; raises TooSlow when too much does."""
         if told.is_interim:
             self._replace(told)
         if len(self._entries) >= MAX_WAITING:
-            raise TooSlow
+            raise SlowClient
         self._entries.append(_Entry(told, stored, time.monotonic()))
         self._poke.set()
 
-    def put_last(self, told: Told) -> None:
+    def put_last(self, told: ServerMessage) -> None:
         """Tell it at the end, however much waits."""
         self._entries.append(_Entry(told, None, time.monotonic()))
         self._poke.set()
@@ -78,11 +80,11 @@ class Outbox:
             async with asyncio.timeout(self._seconds):
                 await self._send(entry.told)
         except TimeoutError:
-            raise TooSlow from None
+            raise SlowClient from None
         if entry.told.upstream is not None:
             counters.note_added_latency(time.monotonic() - entry.came_at)
 
-    def _replace(self, told: Told) -> None:
+    def _replace(self, told: ServerMessage) -> None:
         """Drop the interim of the same channel that waits, if one does."""
         for entry in self._entries:
             is_same = entry.told.fields.get("channel") == told.fields["channel"]

@@ -20,19 +20,24 @@ from jobs.errors import InvalidRequest, ServiceUnavailable
 from jobs.models import Job
 from jobs.telemetry import tracing
 from transcripts.live import sessions as live_sessions
-from transcripts.live.sessions import Ending, Final
+from transcripts.live.sessions import EndOfSession, FinalResult
 from workers.api.live import close_reasons
-from workers.api.live.calls import Calls
-from workers.api.live.chunks import Piece, TooMuchAudio, make_cutter
+from workers.api.live.calls import UpstreamCalls
+from workers.api.live.chunks import Chunk, TooMuchAudio, make_chunker
 from workers.api.live.finals import get_writer
-from workers.api.live.handshake import Opened
+from workers.api.live.handshake import OpenedSession
 from workers.api.live.registry import get_heartbeat
-from workers.api.live.replay_buffer import Backlog
-from workers.api.live.send_queue import Outbox, TooSlow
-from workers.api.live.socket import Allowance, ClientSocket, Gone
+from workers.api.live.replay_buffer import ReplayBuffer
+from workers.api.live.send_queue import SendQueue, SlowClient
+from workers.api.live.socket import ClientDisconnected, ClientSocket, TokenBucket
 from workers.api.live.threads import in_ending_thread, in_thread
-from workers.api.live.upstream_connection import Link
-from workers.api.live.wire_format import Command, End, Kind, Told
+from workers.api.live.upstream_connection import UpstreamConnection
+from workers.api.live.wire_format import (
+    ClientCommand,
+    CloseReason,
+    MessageKind,
+    ServerMessage,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -55,31 +60,34 @@ SILENT_DRAIN_SECONDS = 0.5
 GONE_DRAIN_SECONDS = 0.6
 
 
-class Session:
+class LiveSession:
     """What a session is made of, and how it ends."""
 
-    def __init__(self, opened: Opened, socket: ClientSocket) -> None:
+    def __init__(self, opened: OpenedSession, socket: ClientSocket) -> None:
         self._opened, self._socket = opened, socket
         self._dialect = opened.dialect
         self._began = self._heard_at = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self._audio_at = self._began
         self._is_client_gone = False
-        self._cutter = make_cutter(
+        self._cutter = make_chunker(
             opened.job.options, max_seconds=settings.LIVE_MAX_SECONDS
         )
         self._first_audio_at = 0.0
-        self._backlog = Backlog(settings.LIVE_BUFFER_SECONDS)
-        self._outbox = Outbox(self._send, seconds=settings.LIVE_SLOW_SECONDS)
+        self._backlog = ReplayBuffer(settings.LIVE_BUFFER_SECONDS)
+        self._outbox = SendQueue(self._send, seconds=settings.LIVE_SLOW_SECONDS)
         self._seq = 0
         self._stored: asyncio.Future[bool] | None = None
-        self._over: asyncio.Future[End] = self._loop.create_future()
+        self._over: asyncio.Future[CloseReason] = self._loop.create_future()
         self._has_warned_unstored = False
         self._letting_go: asyncio.Task[None] | None = None
-        self._texts, self._small = Allowance(*TEXTS), Allowance(*SMALL_MESSAGES)
-        self._frames, self._bytes = Allowance(*AUDIO_MESSAGES), Allowance(*AUDIO_BYTES)
-        self._link = Link(
-            calls=Calls(opened.job, opened.attempt),
+        self._texts, self._small = TokenBucket(*TEXTS), TokenBucket(*SMALL_MESSAGES)
+        self._frames, self._bytes = (
+            TokenBucket(*AUDIO_MESSAGES),
+            TokenBucket(*AUDIO_BYTES),
+        )
+        self._link = UpstreamConnection(
+            calls=UpstreamCalls(opened.job, opened.attempt),
             backlog=self._backlog,
             cutter=self._cutter,
             listener=self,
@@ -157,23 +165,23 @@ class Session:
 
     # --- from the link
 
-    def end(self, end: End) -> None:
+    def end(self, end: CloseReason) -> None:
         """End the session; the first reason stands."""
         if not self._over.done():
             self._over.set_result(end)
 
-    def tell(self, told: Told) -> None:
+    def tell(self, told: ServerMessage) -> None:
         """Tell the client."""
         try:
             self._outbox.put(told)
-        except TooSlow:
+        except SlowClient:
             self.end(close_reasons.SLOW_READER)
 
-    def tell_final(self, told: Told, *, alternative: dict[str, Any]) -> None:
+    def tell_final(self, told: ServerMessage, *, alternative: dict[str, Any]) -> None:
         """Store what is final, then tell it."""
         self._seq += 1
         fields = told.fields
-        final = Final(
+        final = FinalResult(
             job_id=self._opened.job.pk,
             seq=self._seq,
             channel=fields["channel"],
@@ -186,7 +194,7 @@ class Session:
             self._stored = get_writer().put(final)
             self._stored.add_done_callback(self._check_stored)
             self._outbox.put(told, stored=self._stored)
-        except TooSlow:
+        except SlowClient:
             self.end(close_reasons.SLOW_READER)
         except ServiceUnavailable as error:
             self.end(close_reasons.unavailable(error.code))
@@ -204,7 +212,7 @@ class Session:
                     await self._take(message)
                 else:
                     self._do(self._dialect.empty)
-        except Gone as gone:
+        except ClientDisconnected as gone:
             self._is_client_gone = True
             self.end(
                 close_reasons.CLIENT_CLOSED
@@ -227,17 +235,17 @@ class Session:
         except InvalidRequest as error:
             self.end(close_reasons.message_invalid(error.code, error.message))
             return
-        if isinstance(said, Told):
+        if isinstance(said, ServerMessage):
             self.tell(said)
         else:
             self._do(said)
 
-    def _do(self, command: Command | None) -> None:
-        if command == Command.CLOSE:
+    def _do(self, command: ClientCommand | None) -> None:
+        if command == ClientCommand.CLOSE:
             self.end(close_reasons.CLIENT_CLOSED)
-        elif command == Command.FINALIZE:
+        elif command == ClientCommand.FINALIZE:
             end = self._cutter.lasts()
-            self._backlog.push(Piece(data=b"", start=end), end=end)
+            self._backlog.push(Chunk(data=b"", start=end), end=end)
             self._link.wake()
 
     async def _take(self, audio: bytes) -> None:
@@ -282,7 +290,7 @@ class Session:
         is_live = self._backlog.end < elapsed + LIVE_SLACK_SECONDS
         return self._backlog.is_full and not is_live
 
-    async def _send(self, told: Told) -> None:
+    async def _send(self, told: ServerMessage) -> None:
         text = self._dialect.encode(told)
         if text is not None:
             await self._socket.send(text)
@@ -290,7 +298,7 @@ class Session:
             self._has_warned_unstored = True
             detail = "The database is away: what is told now is stored later."
             fields = {"code": "finals_not_stored", "detail": detail}
-            self.tell(Told(kind=Kind.WARNING, fields=fields))
+            self.tell(ServerMessage(kind=MessageKind.WARNING, fields=fields))
 
     async def _watch(self) -> None:
         """End a session that is silent or too long, and a call that is stalled."""
@@ -308,7 +316,7 @@ class Session:
 
     # --- the end
 
-    async def _drain(self, linking: "asyncio.Task[None]", end: End) -> None:
+    async def _drain(self, linking: "asyncio.Task[None]", end: CloseReason) -> None:
         """Have the upstream say its last words, for so long and no longer."""
         seconds = settings.LIVE_DRAIN_SECONDS
         if end is close_reasons.SHUTDOWN:
@@ -330,7 +338,7 @@ class Session:
         if self._stored is not None and not self._stored.done():
             # It may be long: the database is away. What waits is stored before.
             await asyncio.wait([self._stored])
-        ending = Ending(
+        ending = EndOfSession(
             audio_seconds=self._audio_seconds(),
             seconds=self._link.seconds_heard,
             channels=self._link.clock.channels,
@@ -348,14 +356,14 @@ class Session:
             )
 
     async def _say_goodbye(
-        self, telling: "asyncio.Task[None]", end: End, job: Job
+        self, telling: "asyncio.Task[None]", end: CloseReason, job: Job
     ) -> None:
         if end.error_code:
             fields = {"code": end.error_code, "detail": end.detail}
-            self._outbox.put_last(Told(kind=Kind.ERROR, fields=fields))
+            self._outbox.put_last(ServerMessage(kind=MessageKind.ERROR, fields=fields))
         self._outbox.put_last(
-            Told(
-                kind=Kind.CLOSED,
+            ServerMessage(
+                kind=MessageKind.CLOSED,
                 fields={
                     "job_id": str(job.pk),
                     "reason": end.reason,
@@ -373,8 +381,8 @@ class Session:
     def _tell_ready(self) -> None:
         job = self._opened.job
         self.tell(
-            Told(
-                kind=Kind.READY,
+            ServerMessage(
+                kind=MessageKind.READY,
                 fields={
                     "job_id": str(job.pk),
                     "region": self._opened.attempt.region_id,
@@ -405,9 +413,9 @@ class Session:
         try:
             with contextlib.suppress(asyncio.CancelledError):
                 await work
-        except TooSlow:
+        except SlowClient:
             self.end(close_reasons.SLOW_READER)
-        except Gone:
+        except ClientDisconnected:
             self.end(close_reasons.CLIENT_GONE)
         except Exception:
             logger.exception("live session failed")

@@ -14,7 +14,7 @@ Send = Callable[[Message], Awaitable[None]]
 NORMAL, ABNORMAL = 1000, 1006
 
 
-class Gone(Exception):
+class ClientDisconnected(Exception):
     """The client closed its socket, or lost it."""
 
     def __init__(self, code: int) -> None:
@@ -42,7 +42,7 @@ class ClientSocket:
             message = await self._receive()
             if message["type"] == "websocket.disconnect":
                 self._is_gone = True
-                raise Gone(int(message.get("code") or ABNORMAL))
+                raise ClientDisconnected(int(message.get("code") or ABNORMAL))
             if message["type"] != "websocket.receive":
                 continue
             data: bytes | None = message.get("bytes")
@@ -65,16 +65,16 @@ class ClientSocket:
 
     async def _pass(self, message: Message) -> None:
         if self._is_gone:
-            raise Gone(ABNORMAL)
+            raise ClientDisconnected(ABNORMAL)
         try:
             await self._send(message)
         except Exception as error:  # servers raise whatever they like here
             self._is_gone = True
-            raise Gone(ABNORMAL) from error
+            raise ClientDisconnected(ABNORMAL) from error
 
 
 @dataclass(slots=True)
-class Allowance:
+class TokenBucket:
     """So many a second, after a burst; pure but for the time it is told."""
 
     a_second: float

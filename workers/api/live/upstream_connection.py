@@ -20,15 +20,20 @@ from jobs.backoff import Failure
 from jobs.errors import StaleJobState, UpstreamError
 from jobs.scheduling import claims
 from jobs.telemetry import tracing
-from transcripts.live.sessions import Break
+from transcripts.live.sessions import CallFailure
 from workers import metrics
 from workers.api.live import close_reasons
-from workers.api.live.alignment import Clock, read_channel, read_seconds
-from workers.api.live.calls import AGAIN, Calls, choose_pause
-from workers.api.live.chunks import Cutter
+from workers.api.live.alignment import SessionClock, read_channel, read_seconds
+from workers.api.live.calls import AGAIN, UpstreamCalls, choose_pause
+from workers.api.live.chunks import Chunker
 from workers.api.live.counters import COUNTERS
-from workers.api.live.replay_buffer import Backlog
-from workers.api.live.wire_format import End, Kind, Told, build_transcript
+from workers.api.live.replay_buffer import ReplayBuffer
+from workers.api.live.wire_format import (
+    CloseReason,
+    MessageKind,
+    ServerMessage,
+    build_transcript,
+)
 from workers.deepgram.live import IDLE, LiveCall
 
 logger = logging.getLogger(__name__)
@@ -40,21 +45,21 @@ PROVEN_SECONDS = 2.0
 LOST_SECONDS = 0.1
 
 
-class Listener(Protocol):
+class UpstreamListener(Protocol):
     """Whoever is told what the upstream says."""
 
-    def tell(self, told: Told) -> None:
+    def tell(self, told: ServerMessage) -> None:
         """Tell it to the client."""
 
-    def tell_final(self, told: Told, *, alternative: dict[str, Any]) -> None:
+    def tell_final(self, told: ServerMessage, *, alternative: dict[str, Any]) -> None:
         """Store it, then tell it."""
 
-    def end(self, end: End) -> None:
+    def end(self, end: CloseReason) -> None:
         """End the session."""
 
 
 @dataclass(slots=True)
-class Outage:
+class UpstreamOutage:
     """How it is going with an upstream that is away, over as many calls as it takes."""
 
     tries: int = 0
@@ -67,19 +72,19 @@ class Outage:
         return self.began_at
 
 
-class Link:
+class UpstreamConnection:
     """The calls of one session, one after another."""
 
     def __init__(
         self,
         *,
-        calls: Calls,
-        backlog: Backlog,
-        cutter: Cutter,
-        listener: Listener,
+        calls: UpstreamCalls,
+        backlog: ReplayBuffer,
+        cutter: Chunker,
+        listener: UpstreamListener,
     ) -> None:
         self.calls = calls
-        self.clock = Clock()
+        self.clock = SessionClock()
         self.request_id = ""
         self.model_info: dict[str, Any] = {}
         self.error: UpstreamError | None = None
@@ -90,7 +95,7 @@ class Link:
         self._is_finishing = False
         # Since when the upstream owes us an answer; 0: it does not.
         self._unanswered_at = self._opened_at = 0.0
-        self._outage = Outage()
+        self._outage = UpstreamOutage()
 
     @property
     def is_connected(self) -> bool:
@@ -170,7 +175,7 @@ class Link:
     def _traced(self, call: LiveCall) -> AbstractContextManager[object]:
         return tracing.span(
             "upstream call",
-            kind=tracing.Kind.CLIENT,
+            kind=tracing.SpanRole.CLIENT,
             transcription__region=self.calls.attempt.region_id,
             transcription__request_id=call.request_id,
             transcription__claim=self.calls.job.lease_token,
@@ -178,7 +183,9 @@ class Link:
 
     def _counted(self) -> AbstractContextManager[object]:
         region = self.calls.attempt.region_id
-        return metrics.CONNECTIONS.labels(region, claims.Kind.STREAM).track_inprogress()
+        return metrics.CONNECTIONS.labels(
+            region, claims.PermitKind.STREAM
+        ).track_inprogress()
 
     async def _converse(self, call: LiveCall) -> None:
         """Return when all was heard; raises UpstreamError when the call breaks."""
@@ -239,9 +246,9 @@ class Link:
                 self._tell_of_return()
                 self._hear_result(message)
             elif kind == "UtteranceEnd":
-                self._hear_moment(message, Kind.UTTERANCE_END, "last_word_end")
+                self._hear_moment(message, MessageKind.UTTERANCE_END, "last_word_end")
             elif kind == "SpeechStarted":
-                self._hear_moment(message, Kind.SPEECH_STARTED, "timestamp")
+                self._hear_moment(message, MessageKind.SPEECH_STARTED, "timestamp")
             elif kind == "Metadata":
                 self._hear_metadata(message)
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -259,7 +266,9 @@ class Link:
         marks = fields["speech_final"] or fields["from_finalize"]
         if not fields["text"] and not marks:
             return
-        told = Told(kind=Kind.TRANSCRIPT, fields=fields, upstream=aligned)
+        told = ServerMessage(
+            kind=MessageKind.TRANSCRIPT, fields=fields, upstream=aligned
+        )
         if not fields["is_final"]:
             self._listener.tell(told)
             return
@@ -269,12 +278,14 @@ class Link:
         else:
             self._listener.tell(told)
 
-    def _hear_moment(self, message: dict[str, Any], kind: Kind, name: str) -> None:
+    def _hear_moment(
+        self, message: dict[str, Any], kind: MessageKind, name: str
+    ) -> None:
         moment = self.clock.move(message[name])
         channel, _ = read_channel(message)
-        ours = "at" if kind == Kind.SPEECH_STARTED else name
+        ours = "at" if kind == MessageKind.SPEECH_STARTED else name
         self._listener.tell(
-            Told(
+            ServerMessage(
                 kind=kind,
                 fields={"channel": channel, ours: moment},
                 upstream={**message, name: moment},
@@ -323,7 +334,7 @@ class Link:
         self._tell_of_return()
         if self._outage.tries:
             COUNTERS.reconnects += 1
-        self._outage = Outage()
+        self._outage = UpstreamOutage()
 
     def _tell_of_return(self) -> None:
         if self._outage.is_told:
@@ -335,7 +346,7 @@ class Link:
         self, error: UpstreamError, *, elsewhere: bool
     ) -> tuple[LiveCall | None, UpstreamError]:
         """Return the next call, or why there is none."""
-        broken = Break(
+        broken = CallFailure(
             error=error,
             seconds=self.seconds_heard,
             channels=self.clock.channels,
@@ -352,7 +363,7 @@ class Link:
 
     def _warn(self, *, code: str, detail: str, **more: Any) -> None:
         fields = {"code": code, "detail": detail, **more}
-        self._listener.tell(Told(kind=Kind.WARNING, fields=fields))
+        self._listener.tell(ServerMessage(kind=MessageKind.WARNING, fields=fields))
 
     def _note_lost(self, seconds: float) -> None:
         self.lost_seconds += seconds

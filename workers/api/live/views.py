@@ -13,10 +13,10 @@ from rest_framework.request import Request
 from jobs import options, services
 from jobs.accounts.authentication import TICKET
 from jobs.rest.views import ApiView, refuse_parameter, tenant_of
-from jobs.routing.hybrid_router import Facts, Thresholds, Way, choose_route
+from jobs.routing.hybrid_router import RequestFacts, RouteMode, Thresholds, choose_route
 from jobs.services import JobDraft
 from workers.api.live import handshake
-from workers.api.live.wire_format import OurDialect
+from workers.api.live.wire_format import PlatformWireFormat
 from workers.api.transcribe.serializers import TranscribeInput
 
 
@@ -42,7 +42,10 @@ class Live(ApiView):
         """Open a session."""
         now = timezone.now()
         return handshake.open_session(
-            request, draft=read_draft(request, now=now), dialect=OurDialect(), now=now
+            request,
+            draft=read_draft(request, now=now),
+            dialect=PlatformWireFormat(),
+            now=now,
         )
 
 
@@ -55,7 +58,7 @@ def read_draft(request: Request, *, now: datetime) -> JobDraft:
     texts = given.pop(TICKET, [])
     draft = JobDraft()
     if ticket := getattr(request, "ticket", None):
-        asked = TranscribeInput(data={**ticket.draft, "mode": str(Way.STREAM)})
+        asked = TranscribeInput(data={**ticket.draft, "mode": str(RouteMode.STREAM)})
         asked.is_valid(raise_exception=True)
         draft = asked.submission(now=now).draft
     elif texts:
@@ -75,4 +78,4 @@ def _route() -> dict[str, Any]:
         sync_below=settings.SYNC_BELOW_SECONDS,
         async_above=settings.ASYNC_ABOVE_SECONDS,
     )
-    return choose_route(Facts(asked=Way.STREAM), thresholds).describe()
+    return choose_route(RequestFacts(asked=RouteMode.STREAM), thresholds).describe()

@@ -14,7 +14,7 @@ from jobs.errors import InvalidRequest
 MAX_TEXT = 4096
 
 
-class Kind(StrEnum):
+class MessageKind(StrEnum):
     """What can be told."""
 
     READY = "ready"
@@ -26,7 +26,7 @@ class Kind(StrEnum):
     CLOSED = "closed"
 
 
-class Command(StrEnum):
+class ClientCommand(StrEnum):
     """What a client can say beside its audio."""
 
     FINALIZE = "finalize"
@@ -35,10 +35,10 @@ class Command(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class ServerMessage:
     """One thing that is told: our fields, and the upstream's own message."""
 
-    kind: Kind
+    kind: MessageKind
     fields: dict[str, Any]
     # With times on the session's clock; None where it is not the upstream's.
     upstream: dict[str, Any] | None = None
@@ -46,11 +46,11 @@ class Told:
     @property
     def is_interim(self) -> bool:
         """Whether a later one takes its place."""
-        return self.kind == Kind.TRANSCRIPT and not self.fields["is_final"]
+        return self.kind == MessageKind.TRANSCRIPT and not self.fields["is_final"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class End:
+class CloseReason:
     """How a session ends: the reason, what is wrong if anything is, the close code."""
 
     reason: str
@@ -59,46 +59,46 @@ class End:
     detail: str = ""
 
 
-class Dialect(Protocol):
+class WireFormat(Protocol):
     """How a door says things."""
 
     # What an empty message of audio means.
-    empty: Command | None
+    empty: ClientCommand | None
     # The characters of a text message: more end the session before they are parsed.
     max_text: int
 
-    def encode(self, told: Told) -> str | None:
+    def encode(self, told: ServerMessage) -> str | None:
         """Return the text of a message; None for what this door does not tell."""
 
-    def parse(self, text: str) -> Command | Told | None:
+    def parse(self, text: str) -> ClientCommand | ServerMessage | None:
         """Return what a client says; raises InvalidRequest, which ends the session.
 
         What is Told is its answer. None: nothing to do.
         """
 
-    def closing(self, end: End) -> tuple[int, str]:
+    def closing(self, end: CloseReason) -> tuple[int, str]:
         """Return the close code and reason."""
 
 
-class OurDialect:
+class PlatformWireFormat:
     """The messages of ``/v1/live``."""
 
-    empty: Command | None = None
+    empty: ClientCommand | None = None
     max_text = MAX_TEXT
 
-    def encode(self, told: Told) -> str | None:
+    def encode(self, told: ServerMessage) -> str | None:
         """Return the message as JSON."""
         fields = {"type": str(told.kind), **told.fields}
         return json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
 
-    def parse(self, text: str) -> Command | None:
+    def parse(self, text: str) -> ClientCommand | None:
         """Read ``{"type": …}``; raises InvalidRequest for anything else."""
         try:
             said = loads_bounded(text, max_chars=self.max_text)
         except ValueError:
             said = None
         if isinstance(said, dict) and set(said) == {"type"}:
-            for command in Command:
+            for command in ClientCommand:
                 if said["type"] == command:
                     return command
         raise InvalidRequest(
@@ -107,7 +107,7 @@ class OurDialect:
             code="message_invalid",
         )
 
-    def closing(self, end: End) -> tuple[int, str]:
+    def closing(self, end: CloseReason) -> tuple[int, str]:
         """Close with the end's own code."""
         return end.code, end.error_code or end.reason
 

@@ -17,7 +17,7 @@ from django.db import connection
 from django.utils import timezone
 
 from jobs.concurrency import thread_limits
-from jobs.concurrency.fair_semaphore import Gate
+from jobs.concurrency.fair_semaphore import FairSemaphore
 from jobs.errors import StaleJobState
 from jobs.models import Attempt, Job
 from jobs.scheduling import direct_claims, dispatch
@@ -38,10 +38,10 @@ HELD_FOR_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Runner:
+class CallRunner:
     """What a process needs to run calls: made at the first one, so after any fork."""
 
-    gate: Gate
+    gate: FairSemaphore
     heartbeat: Heartbeat
     permits: RedisPermits
     threads: ThreadPoolExecutor
@@ -52,7 +52,7 @@ class Runner:
         An ended run need not have completed the job: its row says what became of it.
         Too many at once, and the job is queued without waiting.
         """
-        with thread_limits.lend_to_waiter(job.tenant_id) as may_wait:
+        with thread_limits.borrow_waiting_thread(job.tenant_id) as may_wait:
             if not may_wait or not self.gate.enter(job.tenant_id):
                 release_to_queue(job)
                 return True
@@ -81,7 +81,7 @@ class Runner:
             else:
                 services.run_call(*begun, holder=self.heartbeat, backend=backend)
                 dispatch.wake()
-        except direct_claims.NoUseWaiting:
+        except direct_claims.NoCapacitySoon:
             release_to_queue(job)
         except StaleJobState:
             logger.info("job taken by the queue")
@@ -95,7 +95,7 @@ class Runner:
     def _find_place(self, job: Job, *, give_up: float) -> tuple[Job, Attempt] | None:
         pause = LOOK_SECONDS
         while True:
-            begun = direct_claims.claim_at_door(
+            begun = direct_claims.claim_directly(
                 job,
                 permits=self.permits,
                 worker=self.heartbeat.name,
@@ -128,20 +128,20 @@ def release_to_queue(job: Job) -> None:
 _making = Lock()
 
 
-def get_runner() -> Runner:
+def get_runner() -> CallRunner:
     """Return this process's runner; two first callers get the same."""
     with _making:
         return _make_runner()
 
 
 @cache
-def _make_runner() -> Runner:
+def _make_runner() -> CallRunner:
     permits = get_permits()
     heartbeat = Heartbeat(queues=[], slots=0, permits=permits)
     heartbeat.start()
     places = settings.SYNC_MAX_IN_FLIGHT
-    return Runner(
-        gate=Gate(places),
+    return CallRunner(
+        gate=FairSemaphore(places),
         heartbeat=heartbeat,
         permits=permits,
         threads=ThreadPoolExecutor(places, thread_name_prefix="sync"),

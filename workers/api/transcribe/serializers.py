@@ -15,7 +15,7 @@ from jobs.api.jobs.serializers import (
 )
 from jobs.api.submission import Submission
 from jobs.errors import InvalidRequest
-from jobs.routing.hybrid_router import Facts, Source, Way
+from jobs.routing.hybrid_router import DurationSource, RequestFacts, RouteMode
 from jobs.services import JobDraft
 from transcripts.api.serializers import TranscriptOutput
 
@@ -41,7 +41,9 @@ class TranscribeInput(JobInput):
     URL, and ``probe_url`` has us find it out.
     """
 
-    mode = serializers.ChoiceField(choices=[str(way) for way in Way], required=False)
+    mode = serializers.ChoiceField(
+        choices=[str(way) for way in RouteMode], required=False
+    )
     wait = WholeNumberField(
         required=False, min_value=1, max_value=MAX_WAIT_SECONDS, help_text="Seconds."
     )
@@ -52,7 +54,7 @@ class TranscribeInput(JobInput):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Check what fields say together; a stream has no audio yet."""
-        if attrs.get("mode") != Way.STREAM:
+        if attrs.get("mode") != RouteMode.STREAM:
             return super().validate(attrs)
         for name in ("file", "audio_url"):
             if name in attrs:
@@ -68,10 +70,10 @@ class TranscribeInput(JobInput):
         return replace(super().submission(now=now), door="transcribe")
 
     @property
-    def asked(self) -> Way | None:
+    def asked(self) -> RouteMode | None:
         """The explicit mode."""
         mode = self.validated_data.get("mode")
-        return Way(mode) if mode else None
+        return RouteMode(mode) if mode else None
 
     @property
     def wait_seconds(self) -> int:
@@ -83,16 +85,16 @@ class TranscribeInput(JobInput):
         """Whether we are to find out how long the audio at the URL is."""
         return bool(self.validated_data.get("probe_url"))
 
-    def facts_of(self, draft: JobDraft) -> Facts:
+    def facts_of(self, draft: JobDraft) -> RequestFacts:
         """Return what is known of the audio: a file was measured, a URL is told of."""
         told = self.validated_data.get("duration_seconds")
         if draft.duration_seconds is not None:
-            seconds, source = draft.duration_seconds, Source.UPLOAD
+            seconds, source = draft.duration_seconds, DurationSource.UPLOAD
         elif told is not None:
-            seconds, source = told, Source.REQUEST
+            seconds, source = told, DurationSource.REQUEST
         else:
-            seconds, source = None, Source.NOBODY
-        return Facts(asked=self.asked, duration_seconds=seconds, source=source)
+            seconds, source = None, DurationSource.NOBODY
+        return RequestFacts(asked=self.asked, duration_seconds=seconds, source=source)
 
 
 class TranscribedOutput(serializers.Serializer[Any]):

@@ -17,7 +17,7 @@ from jobs.api.jobs.serializers import JobOutput
 from jobs.api.submission import Caller, Submission
 from jobs.errors import RequestInFlight, UnsupportedAudio, UpstreamError
 from jobs.models import Job, Mode, Tenant
-from jobs.rest.idempotency import Answer
+from jobs.rest.idempotency import StoredResponse
 from jobs.routing.hybrid_router import Route
 from jobs.state import JobStatus
 from transcripts import queries as transcripts
@@ -27,7 +27,7 @@ from workers.api.transcribe import runner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class AcceptedJob:
     """A job that was accepted, now or before under the same key."""
 
     job_id: UUID
@@ -60,11 +60,11 @@ def accept(
     submission: Submission,
     route: Route,
     now: datetime,
-) -> Outcome:
+) -> AcceptedJob:
     """Write the job, held back from the queue for as long as somebody waits."""
     made: list[Job] = []
 
-    def answer(job: Job) -> Answer:
+    def answer(job: Job) -> StoredResponse:
         made.append(job)
         return unfinished(job)
 
@@ -81,16 +81,16 @@ def accept(
         answer=answer,
         now=now,
     )
-    return Outcome(
+    return AcceptedJob(
         job_id=UUID(str(kept.body["id"])),
         tenant=caller.tenant,
         made=made[-1] if made else None,
     )
 
 
-def unfinished(job: Job) -> Answer:
+def unfinished(job: Job) -> StoredResponse:
     """Return the 202 of a job that is not final, or not yet."""
-    return Answer(
+    return StoredResponse(
         status_code=status.HTTP_202_ACCEPTED,
         body=JobOutput(job).data,
         location=f"/v1/jobs/{job.pk}",

@@ -23,7 +23,7 @@ from jobs.models import Tenant
 from jobs.rest.parsers import StrictJSONParser, StrictMultiPartParser
 from jobs.rest.views import ApiView, caller_of, refuse_parameter, respond
 from jobs.routing import hybrid_router
-from jobs.routing.hybrid_router import Facts, Route, Thresholds, Way
+from jobs.routing.hybrid_router import RequestFacts, Route, RouteMode, Thresholds
 from workers.api.transcribe import sync_jobs, url_probe
 from workers.api.transcribe.examples import EXAMPLES
 from workers.api.transcribe.serializers import (
@@ -96,9 +96,9 @@ class Transcribe(ApiView):
             route = _choose_route(asked, submission, caller.tenant)
             if explain:
                 return Response(ExplainedOutput({"route": _told(route)}).data)
-            if route.way == Way.STREAM:
+            if route.way == RouteMode.STREAM:
                 return _give_ticket(caller, submission, route=route, now=now)
-            if route.way == Way.ASYNC:
+            if route.way == RouteMode.ASYNC:
                 return _queue(caller, submission, route=route, now=now)
             outcome = sync_jobs.accept(
                 caller=caller,
@@ -131,10 +131,10 @@ def _choose_route(
     )
     url = submission.draft.audio_url
     if asked.wants_probe and url and facts.duration_seconds is None:
-        with thread_limits.lend_to_examination(tenant.pk):
+        with thread_limits.borrow_probing_thread(tenant.pk):
             found = url_probe.find_duration(url, tenant_id=tenant.pk)
-        source = hybrid_router.Source.URL if found is not None else facts.source
-        facts = Facts(asked=facts.asked, duration_seconds=found, source=source)
+        source = hybrid_router.DurationSource.URL if found is not None else facts.source
+        facts = RequestFacts(asked=facts.asked, duration_seconds=found, source=source)
     return hybrid_router.choose_route(facts, thresholds)
 
 

@@ -29,5 +29,5 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         exposition.expose(SharedState())
-        startup.settle()
+        startup.freeze_startup_objects()
         dispatcher.run(stop=stop, only_region=options["region"])

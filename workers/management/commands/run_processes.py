@@ -45,7 +45,7 @@ class Command(BaseCommand):
             port=options["port"],
             ready_file=options["ready_file"],
         )
-        shape = one_machine.Shape(scale=dict(options["scale"]))
+        shape = one_machine.MachineShape(scale=dict(options["scale"]))
         try:
             with one_machine.running(chosen, View(console), shape) as machine:
                 console.print(_greeting(machine), highlight=False, soft_wrap=True)

@@ -43,7 +43,9 @@ class Command(BaseCommand):
         try:
             with (
                 closing(view),
-                regions.running(chosen, regions.Shape(), show=view.show) as running,
+                regions.running(
+                    chosen, regions.RegionsShape(), show=view.show
+                ) as running,
             ):
                 console.print(_greeting(running), highlight=False, soft_wrap=True)
                 running.supervisor.run()

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from jobs.api.jobs.serializers import StrictSerializer, without_query
 from workers.egress.network import DestinationNotAllowed
 from workers.webhooks.delivery import replay
-from workers.webhooks.delivery.replay import Range
+from workers.webhooks.delivery.replay import ReplayRange
 from workers.webhooks.messages import payloads
 from workers.webhooks.models import (
     DeliveryAttempt,
@@ -108,10 +108,10 @@ class RecoverInput(StrictSerializer):
     since = serializers.DateTimeField()
     until = serializers.DateTimeField(required=False)
 
-    def span(self, *, now: datetime) -> Range:
+    def span(self, *, now: datetime) -> ReplayRange:
         """Return the stretch of time."""
         asked: dict[str, datetime] = self.validated_data
-        return Range(since=asked["since"], until=asked.get("until", now))
+        return ReplayRange(since=asked["since"], until=asked.get("until", now))
 
 
 class RecoveredOutput(serializers.Serializer[Any]):

@@ -20,7 +20,7 @@ from jobs.egress import policy as egress_policy
 from jobs.errors import InvalidRequest
 from workers.webhooks.messages import custom_headers, signing
 from workers.webhooks.messages.payloads import FILTERABLE
-from workers.webhooks.messages.secrets import Rotation
+from workers.webhooks.messages.secrets import SecretRotationRequest
 from workers.webhooks.models import MAX_CONCURRENT_LIMIT, WebhookEndpoint
 
 MAX_GRACE_SECONDS = 7 * 24 * 3600
@@ -165,11 +165,11 @@ class SecretRotationInput(SecretInput):
         help_text="How long the old secret signs too; 0 ends every older one at once.",
     )
 
-    def rotation(self) -> Rotation:
+    def rotation(self) -> SecretRotationRequest:
         """Return the checked request."""
         asked: dict[str, Any] = self.validated_data
         grace = timedelta(seconds=asked["grace_seconds"])
-        return Rotation(secret=asked.get("secret", ""), grace=grace)
+        return SecretRotationRequest(secret=asked.get("secret", ""), grace=grace)
 
 
 class EndpointOutput(serializers.Serializer[WebhookEndpoint]):

@@ -14,16 +14,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.rest import pagination
-from jobs.rest.idempotency import Answer
+from jobs.rest.idempotency import StoredResponse
 from jobs.rest.pagination import PageQuery, respond_page
 from jobs.rest.views import ApiView, caller_of, check_no_body, tenant_of
 from workers.webhooks.api import openapi as api_openapi
 from workers.webhooks.api import serializers
 from workers.webhooks.endpoints import services as endpoint_services
-from workers.webhooks.endpoints.answer_once import Answered, Once
+from workers.webhooks.endpoints.answer_once import SecretRequest, SecretResponse
 from workers.webhooks.messages import secrets
 from workers.webhooks.messages.payloads import message_id
-from workers.webhooks.messages.secrets import Rotated
+from workers.webhooks.messages.secrets import RotatedSecret
 from workers.webhooks.models import WebhookDelivery, WebhookEndpoint
 
 SCOPES = {
@@ -162,14 +162,16 @@ class TenantSecretRotation(ApiView):
         return respond(made, secret=made.secret or None)
 
 
-def build_once(request: Request, *, answer: Callable[[Any], Answer]) -> Once:
+def build_once(
+    request: Request, *, answer: Callable[[Any], StoredResponse]
+) -> SecretRequest:
     """Return the request as one to be answered once, at this moment."""
-    return Once(
+    return SecretRequest(
         caller=caller_of(request), now=timezone.now(), body=request.data, answer=answer
     )
 
 
-def respond(made: Answered, **shown: Any) -> Response:
+def respond(made: SecretResponse, **shown: Any) -> Response:
     """Answer; ``shown`` is said this once and is not in what is kept of the answer."""
     headers = {"Idempotency-Replayed": "true"} if made.replayed else {}
     if made.answer.location:
@@ -178,16 +180,16 @@ def respond(made: Answered, **shown: Any) -> Response:
     return Response(body, status=made.answer.status_code, headers=headers)
 
 
-def created(endpoint: WebhookEndpoint) -> Answer:
+def created(endpoint: WebhookEndpoint) -> StoredResponse:
     """Return what a new endpoint is answered with, but for its secret."""
-    return Answer(
+    return StoredResponse(
         status_code=status.HTTP_201_CREATED,
         body=dict(serializers.EndpointOutput(endpoint).data),
         location=f"/v1/webhook-endpoints/{endpoint.pk}",
     )
 
 
-def rotated(rotated: Rotated) -> Answer:
+def rotated(rotated: RotatedSecret) -> StoredResponse:
     """Return what a rotation is answered with, but for the secret."""
     shown = {
         "object": "webhook_secret",
@@ -196,19 +198,19 @@ def rotated(rotated: Rotated) -> Answer:
         "created_at": rotated.created_at,
         "previous_expires_at": rotated.previous_expires_at,
     }
-    return Answer(
+    return StoredResponse(
         status_code=status.HTTP_200_OK, body=dict(serializers.RotatedOutput(shown).data)
     )
 
 
-def pinged(delivery: WebhookDelivery) -> Answer:
+def pinged(delivery: WebhookDelivery) -> StoredResponse:
     """Return what a ping is answered with."""
     shown = {
         "delivery_id": delivery.pk,
         "message_id": message_id(delivery.event_id),
         "endpoint_id": delivery.endpoint_id,
     }
-    return Answer(
+    return StoredResponse(
         status_code=status.HTTP_202_ACCEPTED,
         body=dict(serializers.PingOutput(shown).data),
     )

@@ -14,7 +14,7 @@ from django.db.models import F, Q, QuerySet
 
 from workers import metrics
 from workers.webhooks.delivery import endpoint_health, schedule
-from workers.webhooks.delivery.schedule import Answer, Status, Step
+from workers.webhooks.delivery.schedule import NextStep, PostResult, Status
 from workers.webhooks.models import DeliveryAttempt, Trigger, WebhookDelivery
 
 logger = logging.getLogger(__name__)
@@ -30,10 +30,10 @@ UNSCHEDULED: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class CompletedAttempt:
     """One attempt that was made."""
 
-    answer: Answer
+    answer: PostResult
     started_at: datetime
     ended_at: datetime
 
@@ -43,7 +43,7 @@ def record_attempt(
     delivery: WebhookDelivery,
     *,
     body: bytes,
-    tried: Tried,
+    tried: CompletedAttempt,
     draw: float,
 ) -> None:
     """Log the attempt and move the delivery, unless a newer claim has it by now.
@@ -54,7 +54,7 @@ def record_attempt(
     step = schedule.next_step(
         answer,
         attempts=delivery.step + 1,
-        plan=schedule.Plan(
+        plan=schedule.RetrySchedule(
             delays=settings.WEBHOOK_SCHEDULE_SECONDS,
             throttled_seconds=settings.WEBHOOK_THROTTLED_SECONDS,
         ),
@@ -92,7 +92,7 @@ def record_attempt(
     )
 
 
-def _count(delivery: WebhookDelivery, tried: Tried, *, outcome: str) -> None:
+def _count(delivery: WebhookDelivery, tried: CompletedAttempt, *, outcome: str) -> None:
     answer, was = tried.answer, delivery.status
     metrics.count_webhook(
         outcome=outcome,
@@ -103,7 +103,9 @@ def _count(delivery: WebhookDelivery, tried: Tried, *, outcome: str) -> None:
         metrics.count_delivered(created_at=delivery.created_at, now=tried.ended_at)
 
 
-def settle(delivery: WebhookDelivery, step: Step, *, now: datetime) -> dict[str, Any]:
+def settle(
+    delivery: WebhookDelivery, step: NextStep, *, now: datetime
+) -> dict[str, Any]:
     """Return the columns that end a claim.
 
     A manual attempt that failed leaves everything as it was: a final delivery stays
@@ -123,7 +125,7 @@ def settle(delivery: WebhookDelivery, step: Step, *, now: datetime) -> dict[str,
     return UNSCHEDULED | {"next_attempt_at": next_attempt_at, "step": F("step") + 1}
 
 
-def _log_late(delivery: WebhookDelivery, tried: Tried) -> None:
+def _log_late(delivery: WebhookDelivery, tried: CompletedAttempt) -> None:
     """Log an attempt whose claim was lost; an erased job's answers are not kept.
 
     Whoever erases holds the delivery's row until that is committed.
@@ -136,7 +138,7 @@ def _log_late(delivery: WebhookDelivery, tried: Tried) -> None:
     _log(delivery, tried, excerpt="" if erased else tried.answer.excerpt)
 
 
-def _log(delivery: WebhookDelivery, tried: Tried, *, excerpt: str) -> None:
+def _log(delivery: WebhookDelivery, tried: CompletedAttempt, *, excerpt: str) -> None:
     attempt = DeliveryAttempt(
         delivery=delivery,
         claim_token=delivery.claim_token,

@@ -14,14 +14,14 @@ from django.db import transaction
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Coalesce
 
-from workers.webhooks.delivery.shares import Due
+from workers.webhooks.delivery.shares import DueDelivery
 from workers.webhooks.models import WebhookDelivery, WebhookEndpoint
 
 ENDPOINTS_PER_TICK = 50
 RELEASED_PER_TICK = 1000
 
 
-class Circuit(StrEnum):
+class EndpointCircuit(StrEnum):
     """How a due delivery's endpoint stands."""
 
     CLOSED = "closed"
@@ -29,15 +29,15 @@ class Circuit(StrEnum):
     OPEN = "open"
 
 
-def sort_out(due: Iterable[Due]) -> tuple[list[Due], list[Due]]:
+def sort_out(due: Iterable[DueDelivery]) -> tuple[list[DueDelivery], list[DueDelivery]]:
     """Part what may start, at most one trial of a target, from what is held back."""
-    may_start: list[Due] = []
-    held_back: list[Due] = []
+    may_start: list[DueDelivery] = []
+    held_back: list[DueDelivery] = []
     tried: set[str] = set()
     for each in due:
-        if each.circuit == Circuit.CLOSED:
+        if each.circuit == EndpointCircuit.CLOSED:
             may_start.append(each)
-        elif each.circuit == Circuit.TRIAL and each.target not in tried:
+        elif each.circuit == EndpointCircuit.TRIAL and each.target not in tried:
             tried.add(each.target)
             may_start.append(each)
         else:

@@ -20,8 +20,8 @@ from jobs.scheduling import dispatch as jobs_dispatch
 from jobs.scheduling.capacity import WORKER_SEEN_SECONDS
 from jobs.scheduling.dispatch import BROKER_AWAY
 from workers.webhooks.delivery import circuits, fan_out, services, shares
-from workers.webhooks.delivery.circuits import Circuit
-from workers.webhooks.delivery.shares import Due, Held
+from workers.webhooks.delivery.circuits import EndpointCircuit
+from workers.webhooks.delivery.shares import DueDelivery, InFlightCounts
 from workers.webhooks.models import MAX_CONCURRENT_LIMIT, Trigger, WebhookDelivery
 
 logger = logging.getLogger(__name__)
@@ -101,14 +101,14 @@ _CANDIDATES_PER_SLOT = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class DeliveryClaim:
     """A delivery that is this dispatcher's to send; the token fences it."""
 
     delivery_id: UUID
     token: int
 
 
-def tick(*, now: datetime, region: str | None = None) -> list[Claim]:
+def tick(*, now: datetime, region: str | None = None) -> list[DeliveryClaim]:
     """Run one round; return what was claimed, sent or not."""
     events_wait, is_due, is_trial_due = _find_work(now)
     if events_wait:
@@ -137,7 +137,7 @@ def _find_work(now: datetime) -> tuple[bool, bool, bool]:
     return events_wait, bool(is_due), bool(is_trial_due)
 
 
-def claim(*, now: datetime, region: str | None = None) -> list[Claim]:
+def claim(*, now: datetime, region: str | None = None) -> list[DeliveryClaim]:
     """Claim the due deliveries that may start now; a lost claim is due again."""
     with transaction.atomic():
         if not _is_alone():
@@ -161,7 +161,7 @@ def claim(*, now: datetime, region: str | None = None) -> list[Claim]:
         return _take([each for each in chosen if each.id in tokens], tokens, now=now)
 
 
-def _hold(held_back: Sequence[Due], *, now: datetime) -> None:
+def _hold(held_back: Sequence[DueDelivery], *, now: datetime) -> None:
     if held_back:
         circuits.hold(
             WebhookDelivery.objects.filter(pk__in=[each.id for each in held_back]),
@@ -171,11 +171,11 @@ def _hold(held_back: Sequence[Due], *, now: datetime) -> None:
 
 
 def _take(
-    chosen: Sequence[Due], tokens: Mapping[UUID, int], *, now: datetime
-) -> list[Claim]:
+    chosen: Sequence[DueDelivery], tokens: Mapping[UUID, int], *, now: datetime
+) -> list[DeliveryClaim]:
     """Make locked rows this dispatcher's, each with why it is sent."""
     until = now + services.claim_time()
-    trials = [each for each in chosen if each.circuit == Circuit.TRIAL]
+    trials = [each for each in chosen if each.circuit == EndpointCircuit.TRIAL]
     why = [
         When(trigger=Trigger.MANUAL, then=Value(Trigger.MANUAL)),
         When(pk__in=[each.id for each in trials], then=Value(Trigger.TRIAL)),
@@ -190,7 +190,9 @@ def _take(
         circuits.begin_trials(
             [each.endpoint_id for each in trials if each.endpoint_id], until=until
         )
-    return [Claim(delivery_id=each.id, token=tokens[each.id] + 1) for each in chosen]
+    return [
+        DeliveryClaim(delivery_id=each.id, token=tokens[each.id] + 1) for each in chosen
+    ]
 
 
 def count_slots(*, now: datetime, queue: str) -> tuple[int, int]:
@@ -208,9 +210,9 @@ def is_ours(queue: str) -> bool:
     return queue == QUEUE or queue.startswith(f"{QUEUE}.")
 
 
-def count_held(*, now: datetime) -> Held:
+def count_held(*, now: datetime) -> InFlightCounts:
     """Count what is on its way; a claim that ran out is not."""
-    held = Held()
+    held = InFlightCounts()
     counts = (
         WebhookDelivery.objects.filter(is_claimed=True, next_attempt_at__gt=now)
         .values_list("tenant_id", "target")
@@ -229,7 +231,7 @@ def _is_alone() -> bool:
     return row[0]
 
 
-def _find_due(*, now: datetime, free: int) -> list[Due]:
+def _find_due(*, now: datetime, free: int) -> list[DueDelivery]:
     """Return the candidates in the order of their turns.
 
     Usually all that is due. When it is more than can be looked at, the oldest might
@@ -243,11 +245,11 @@ def _find_due(*, now: datetime, free: int) -> list[Due]:
     return _query_due(_DUE_OF_EVERY_TARGET, now=now, most=most, per_target=per_target)
 
 
-def _query_due(sql: str, **parameters: Any) -> list[Due]:
+def _query_due(sql: str, **parameters: Any) -> list[DueDelivery]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return [
-            Due(
+            DueDelivery(
                 id=row[0],
                 tenant_id=row[1],
                 target=row[2],
@@ -259,7 +261,9 @@ def _query_due(sql: str, **parameters: Any) -> list[Due]:
         ]
 
 
-def send(claims: Iterable[Claim], *, now: datetime, region: str | None = None) -> None:
+def send(
+    claims: Iterable[DeliveryClaim], *, now: datetime, region: str | None = None
+) -> None:
     """Publish claims; what cannot be sent is handed back at once."""
     broker_is_away = False
     for each in claims:
@@ -273,7 +277,7 @@ def send(claims: Iterable[Claim], *, now: datetime, region: str | None = None) -
             hand_back(each, now=now)
 
 
-def hand_back(claim: Claim, *, now: datetime) -> None:
+def hand_back(claim: DeliveryClaim, *, now: datetime) -> None:
     """Return a claim that no worker has; nothing is counted."""
     WebhookDelivery.objects.filter(
         pk=claim.delivery_id, claim_token=claim.token, is_claimed=True
@@ -282,7 +286,7 @@ def hand_back(claim: Claim, *, now: datetime) -> None:
     )
 
 
-def _publish(claim: Claim, region: str | None) -> None:
+def _publish(claim: DeliveryClaim, region: str | None) -> None:
     jobs_dispatch.publish(
         DELIVER_TASK,
         kwargs={"delivery_id": str(claim.delivery_id), "claim_token": claim.token},

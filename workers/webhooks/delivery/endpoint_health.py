@@ -12,7 +12,7 @@ from django.db.models.functions import Coalesce
 
 from jobs.accounts import audit
 from workers.webhooks.delivery import schedule
-from workers.webhooks.delivery.schedule import Answer
+from workers.webhooks.delivery.schedule import PostResult
 from workers.webhooks.models import Trigger, WebhookEndpoint
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 def note_attempt(
     endpoint: WebhookEndpoint,
     *,
-    answer: Answer,
+    answer: PostResult,
     trigger: str,
     disable: str,
     now: datetime,

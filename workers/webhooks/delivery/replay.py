@@ -30,7 +30,7 @@ RECOVER_MOST = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Range:
+class ReplayRange:
     """A stretch of time, by when deliveries were made."""
 
     since: datetime
@@ -79,7 +79,7 @@ def check_can_redeliver(delivery: WebhookDelivery, *, now: datetime) -> None:
 
 
 def recover(
-    *, tenant: Tenant, actor: str, endpoint_id: UUID, span: Range, now: datetime
+    *, tenant: Tenant, actor: str, endpoint_id: UUID, span: ReplayRange, now: datetime
 ) -> WebhookRecovery:
     """Send whatever the endpoint did not take in that time, each on a new schedule.
 
@@ -109,7 +109,7 @@ def recover(
     return recovery
 
 
-def check_range(span: Range, *, now: datetime) -> None:
+def check_range(span: ReplayRange, *, now: datetime) -> None:
     """Raise InvalidRequest for a time too far back, or one that holds nothing."""
     if span.since < now - timedelta(days=RECOVER_DAYS):
         message = f"Recovery reaches back {RECOVER_DAYS} days at most."
@@ -175,7 +175,7 @@ def _lock_endpoint(tenant: Tenant, endpoint_id: UUID) -> WebhookEndpoint:
 
 
 def _find_undelivered(
-    endpoint: WebhookEndpoint, span: Range, *, now: datetime
+    endpoint: WebhookEndpoint, span: ReplayRange, *, now: datetime
 ) -> QuerySet[WebhookDelivery]:
     """Return what may be taken up: no success yet, not on its way, bytes kept."""
     waits = Q(status=Status.PENDING, next_attempt_at__gt=now, attempts__gt=0)

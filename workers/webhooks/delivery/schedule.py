@@ -27,7 +27,7 @@ TRIAL_WAIT_CAP_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class PostResult:
     """What came of one POST: a status, or the class of what went wrong."""
 
     status_code: int | None = None
@@ -45,7 +45,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class RetrySchedule:
     """When to try, by the operator's settings."""
 
     delays: Sequence[float]
@@ -53,7 +53,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class NextStep:
     """Where the delivery goes; ``delay`` is set exactly when it stays pending."""
 
     status: WebhookDelivery.Status
@@ -63,8 +63,13 @@ class Step:
 
 
 def next_step(
-    answer: Answer, *, attempts: int, plan: Plan, draw: float, now: datetime
-) -> Step:
+    answer: PostResult,
+    *,
+    attempts: int,
+    plan: RetrySchedule,
+    draw: float,
+    now: datetime,
+) -> NextStep:
     """Decide what follows the answer to the ``attempts``-th attempt.
 
     ``draw`` is a random number from 0 to 1; ``now`` only reads a Retry-After date.
@@ -76,17 +81,22 @@ def next_step(
     elif instruction == "disable":
         disable = "asked_by_receiver"
     if answer.is_success:
-        return Step(status=Status.DELIVERED, disable=disable)
+        return NextStep(status=Status.DELIVERED, disable=disable)
     if disable or instruction == "abort-message":
-        return Step(status=Status.DISCARDED, disable=disable)
+        return NextStep(status=Status.DISCARDED, disable=disable)
     if attempts > len(plan.delays):
-        return Step(status=Status.FAILED)
+        return NextStep(status=Status.FAILED)
     delay = choose_delay(answer, attempts=attempts, plan=plan, draw=draw, now=now)
-    return Step(status=Status.PENDING, delay=delay)
+    return NextStep(status=Status.PENDING, delay=delay)
 
 
 def choose_delay(
-    answer: Answer, *, attempts: int, plan: Plan, draw: float, now: datetime
+    answer: PostResult,
+    *,
+    attempts: int,
+    plan: RetrySchedule,
+    draw: float,
+    now: datetime,
 ) -> float:
     """Return the seconds until the next attempt.
 

@@ -20,7 +20,7 @@ from django.db.models import QuerySet
 from jobs.models import CallbackStyle
 from jobs.telemetry import log_context, tracing
 from workers.webhooks.delivery import attempts, circuits, erasure, transport
-from workers.webhooks.delivery.schedule import Answer, Status, Step
+from workers.webhooks.delivery.schedule import NextStep, PostResult, Status
 from workers.webhooks.messages import callbacks, payloads, secrets, signing
 from workers.webhooks.messages.custom_headers import merge_headers
 from workers.webhooks.models import Trigger, WebhookDelivery, WebhookEndpoint
@@ -36,12 +36,12 @@ class Post(Protocol):
 
     def __call__(
         self, url: str, *, headers: Mapping[str, str], body: bytes, method: str
-    ) -> Answer:
+    ) -> PostResult:
         """Make one attempt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class OutgoingMessage:
     """One attempt's request, built before the connection is given back."""
 
     method: str
@@ -62,7 +62,7 @@ def deliver(
     clock: Callable[[], datetime],
     post: Post = transport.post,
     draw: Callable[[], float] = random.random,
-) -> Answer | None:
+) -> PostResult | None:
     """Make the one attempt of this claim and record what follows from it.
 
     Returns None without sending when the claim is stale or the message is not wanted
@@ -84,7 +84,9 @@ def deliver(
         connection.close()
     with _traced(delivery) as span:
         answer = _send(message, post, span)
-        tried = attempts.Tried(answer=answer, started_at=started_at, ended_at=clock())
+        tried = attempts.CompletedAttempt(
+            answer=answer, started_at=started_at, ended_at=clock()
+        )
         attempts.record_attempt(
             claim, delivery, body=message.body, tried=tried, draw=draw()
         )
@@ -102,7 +104,7 @@ def _traced(delivery: WebhookDelivery) -> Iterator[tracing.Span]:
         tracing.joined(subject.traceparent if subject else ""),
         tracing.span(
             "webhook",
-            kind=tracing.Kind.CLIENT,
+            kind=tracing.SpanRole.CLIENT,
             transcription__job_id=str(job.pk) if job else "",
             transcription__delivery_id=str(delivery.pk),
             transcription__event=delivery.event.type,
@@ -112,7 +114,7 @@ def _traced(delivery: WebhookDelivery) -> Iterator[tracing.Span]:
         yield span
 
 
-def _send(message: Message, post: Post, span: tracing.Span) -> Answer:
+def _send(message: OutgoingMessage, post: Post, span: tracing.Span) -> PostResult:
     """Post it; a receiver is told of the trace as anybody downstream is."""
     headers = {**message.headers, **tracing.headers_of(tracing.current())}
     answer = post(
@@ -148,7 +150,7 @@ def _is_wanted(
         return True
     if not endpoint.is_enabled:
         claim.update(
-            **attempts.settle(delivery, Step(status=Status.DISCARDED), now=now)
+            **attempts.settle(delivery, NextStep(status=Status.DISCARDED), now=now)
         )
         return False
     if delivery.trigger == Trigger.SCHEDULED and endpoint.trial_wait_seconds:
@@ -157,7 +159,7 @@ def _is_wanted(
     return True
 
 
-def build_message(delivery: WebhookDelivery, *, now: datetime) -> Message:
+def build_message(delivery: WebhookDelivery, *, now: datetime) -> OutgoingMessage:
     """Build the request of one attempt: the same bytes each time, signed anew."""
     body, endpoint = delivery.body, delivery.endpoint
     if body is None:
@@ -170,7 +172,7 @@ def build_message(delivery: WebhookDelivery, *, now: datetime) -> Message:
     )
     custom = secrets.decrypt_headers(endpoint.headers) if endpoint else {}
     is_put = endpoint is None and _style_of(delivery) == CallbackStyle.DEEPGRAM_PUT
-    return Message(
+    return OutgoingMessage(
         method="PUT" if is_put else "POST",
         url=endpoint.url if endpoint else delivery.url,
         headers=merge_headers(custom, signed),

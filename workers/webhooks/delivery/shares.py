@@ -17,7 +17,7 @@ TENANT_MULTIPLE = 4  # alone, a tenant gets four fifths of the slots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Due:
+class DueDelivery:
     """A delivery whose time has come."""
 
     id: UUID
@@ -29,7 +29,7 @@ class Due:
 
 
 @dataclass(slots=True, kw_only=True)
-class Held:
+class InFlightCounts:
     """How many deliveries are on their way now, by target and by tenant."""
 
     by_target: Counter[str] = field(default_factory=Counter)
@@ -41,7 +41,9 @@ class Held:
         self.by_tenant[tenant_id] += number
 
 
-def choose(due: Iterable[Due], *, held: Held, slots: int) -> list[Due]:
+def choose(
+    due: Iterable[DueDelivery], *, held: InFlightCounts, slots: int
+) -> list[DueDelivery]:
     """Return what may start now, in the order given; counts it in ``held``."""
     chosen = []
     for each in due:
@@ -54,7 +56,7 @@ def choose(due: Iterable[Due], *, held: Held, slots: int) -> list[Due]:
     return chosen
 
 
-def _may_start(due: Due, *, held: Held, free: int) -> bool:
+def _may_start(due: DueDelivery, *, held: InFlightCounts, free: int) -> bool:
     return (
         held.by_target[due.target] < min(due.most, free)
         and held.by_tenant[due.tenant_id] < TENANT_MULTIPLE * free

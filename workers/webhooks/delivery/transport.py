@@ -19,7 +19,7 @@ from jobs.egress import policy as egress_policy
 from jobs.egress.addresses import EgressAllow, EgressProxy
 from jobs.errors import InvalidRequest
 from workers.egress import network, tunnel
-from workers.webhooks.delivery.schedule import TIMED_OUT, Answer
+from workers.webhooks.delivery.schedule import TIMED_OUT, PostResult
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ NOT_ALLOWED = network.DestinationNotAllowed.code
 
 def post(
     url: str, *, headers: Mapping[str, str], body: bytes, method: str = "POST"
-) -> Answer:
+) -> PostResult:
     """Send the message once and return what came of it; never raises for the peer.
 
     A connection that dies at once without an answer was most likely kept alive too
@@ -53,12 +53,12 @@ def post(
             answer = _exchange(request, started)
     except InvalidRequest as refusal:
         invalid = refusal.code == "url_invalid"
-        return Answer(error=refusal.code if invalid else NOT_ALLOWED)
+        return PostResult(error=refusal.code if invalid else NOT_ALLOWED)
     except network.DestinationNotAllowed:
         # No duration: it would tell a closed port from a filtered one.
-        return Answer(error=NOT_ALLOWED)
+        return PostResult(error=NOT_ALLOWED)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return Answer(error=_name_error(error), duration_ms=_since(started))
+        return PostResult(error=_name_error(error), duration_ms=_since(started))
     return answer
 
 
@@ -81,7 +81,7 @@ def _transport(guard: EgressAllow, proxy: EgressProxy | None) -> httpx.HTTPTrans
     )
 
 
-def _exchange(request: httpx.Request, started: float) -> Answer:
+def _exchange(request: httpx.Request, started: float) -> PostResult:
     try:
         return _send(request, started)
     except httpx.TransportError as error:
@@ -109,7 +109,7 @@ def _build_request(
     )
 
 
-def _send(request: httpx.Request, started: float) -> Answer:
+def _send(request: httpx.Request, started: float) -> PostResult:
     with _making:
         transport = _transport(egress_policy.allowed(), egress_policy.proxy())
     response = transport.handle_request(request)
@@ -117,7 +117,7 @@ def _send(request: httpx.Request, started: float) -> Answer:
         raw = _read_some(response)
     finally:
         response.close()
-    return Answer(
+    return PostResult(
         status_code=response.status_code,
         retry_after=response.headers.get("retry-after", ""),
         instruction=response.headers.get("webhook-delivery", ""),

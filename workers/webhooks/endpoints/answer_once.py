@@ -15,23 +15,23 @@ from django.utils.crypto import salted_hmac
 
 from jobs.api.submission import Caller
 from jobs.rest import idempotency
-from jobs.rest.idempotency import Answer
+from jobs.rest.idempotency import StoredResponse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Once:
+class SecretRequest:
     """A request to be answered once: whose, when, and how its answer is made."""
 
     caller: Caller
     now: datetime
     body: Any
-    answer: Callable[[Any], Answer]
+    answer: Callable[[Any], StoredResponse]
 
-    def run(self, route: str, make: Callable[[], tuple[Any, str]]) -> "Answered":
+    def run(self, route: str, make: Callable[[], tuple[Any, str]]) -> "SecretResponse":
         """Run ``make``, which returns the thing and its secret, at most once."""
         shown = ""
 
-        def answer() -> Answer:
+        def answer() -> StoredResponse:
             nonlocal shown
             thing, shown = make()
             return self.answer(thing)
@@ -44,7 +44,7 @@ class Once:
             now=self.now,
             make=answer,
         )
-        return Answered(answer=made, replayed=replayed, secret=shown)
+        return SecretResponse(answer=made, replayed=replayed, secret=shown)
 
     def _digest(self) -> bytes:
         """Return a keyed digest: a plain one of a short header value can be guessed."""
@@ -53,9 +53,9 @@ class Once:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class SecretResponse:
     """An answer, and the secret that it may show; "" where it is a repeated one."""
 
-    answer: Answer
+    answer: StoredResponse
     replayed: bool
     secret: str = ""

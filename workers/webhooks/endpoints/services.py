@@ -20,10 +20,10 @@ from jobs.errors import Conflict, InvalidRequest, NotFound
 from jobs.models import Tenant
 from jobs.scheduling import dispatch
 from workers.webhooks.delivery.attempts import UNSCHEDULED
-from workers.webhooks.endpoints.answer_once import Answered, Once
+from workers.webhooks.endpoints.answer_once import SecretRequest, SecretResponse
 from workers.webhooks.messages import custom_headers, secrets
 from workers.webhooks.messages.payloads import EventType
-from workers.webhooks.messages.secrets import Rotated, Rotation
+from workers.webhooks.messages.secrets import RotatedSecret, SecretRotationRequest
 from workers.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookSecret
 
 
@@ -40,7 +40,9 @@ def get_endpoint(*, tenant: Tenant, endpoint_id: UUID) -> WebhookEndpoint:
     return endpoint
 
 
-def create_endpoint(*, once: Once, fields: Mapping[str, Any], secret: str) -> Answered:
+def create_endpoint(
+    *, once: SecretRequest, fields: Mapping[str, Any], secret: str
+) -> SecretResponse:
     """Register an endpoint with a secret of its own; raises Conflict past the limit."""
     tenant, now = once.caller.tenant, once.now
 
@@ -102,12 +104,12 @@ def delete_endpoint(*, caller: Caller, endpoint_id: UUID, now: datetime) -> None
 
 
 def rotate_endpoint_secret(
-    *, once: Once, endpoint_id: UUID, rotation: Rotation
-) -> Answered:
+    *, once: SecretRequest, endpoint_id: UUID, rotation: SecretRotationRequest
+) -> SecretResponse:
     """Give an endpoint another secret."""
     tenant, now = once.caller.tenant, once.now
 
-    def make() -> tuple[Rotated, str]:
+    def make() -> tuple[RotatedSecret, str]:
         endpoint = _lock_endpoint(tenant, endpoint_id)
         rotated = secrets.rotate_secret(
             tenant=tenant, endpoint=endpoint, rotation=rotation, now=now
@@ -118,11 +120,13 @@ def rotate_endpoint_secret(
     return once.run(f"rotate {endpoint_id}", make)
 
 
-def rotate_tenant_secret(*, once: Once, rotation: Rotation) -> Answered:
+def rotate_tenant_secret(
+    *, once: SecretRequest, rotation: SecretRotationRequest
+) -> SecretResponse:
     """Give the tenant another default secret, which signs for callback URLs."""
     tenant, now = once.caller.tenant, once.now
 
-    def make() -> tuple[Rotated, str]:
+    def make() -> tuple[RotatedSecret, str]:
         rotated = secrets.rotate_secret(
             tenant=tenant, endpoint=None, rotation=rotation, now=now
         )
@@ -133,7 +137,7 @@ def rotate_tenant_secret(*, once: Once, rotation: Rotation) -> Answered:
     return once.run("rotate webhook secret", make)
 
 
-def ping_endpoint(*, once: Once, endpoint_id: UUID) -> Answered:
+def ping_endpoint(*, once: SecretRequest, endpoint_id: UUID) -> SecretResponse:
     """Send a test message to this endpoint alone, whatever events it wants.
 
     Raises Conflict if it is switched off.

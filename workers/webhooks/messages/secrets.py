@@ -56,7 +56,7 @@ def get_signing_secrets(delivery: WebhookDelivery, *, now: datetime) -> list[str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rotation:
+class SecretRotationRequest:
     """What is asked for; without a secret of the customer's one is made."""
 
     secret: str = field(default="", repr=False)
@@ -64,7 +64,7 @@ class Rotation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rotated:
+class RotatedSecret:
     """What came of a rotation; ``secret`` is the one that signs from now on."""
 
     secret: str = field(repr=False)
@@ -78,9 +78,9 @@ def rotate_secret(
     *,
     tenant: Tenant,
     endpoint: WebhookEndpoint | None,
-    rotation: Rotation,
+    rotation: SecretRotationRequest,
     now: datetime,
-) -> Rotated:
+) -> RotatedSecret:
     """Replace the endpoint's secret, or the tenant's default one.
 
     The old one signs beside it until the grace is over; without a grace every older
@@ -101,7 +101,7 @@ def rotate_secret(
         raise Conflict(message, code="secret_limit_reached")
     ends_at = now + rotation.grace
     had_one = rows.filter(expires_at=None).update(expires_at=ends_at)
-    return Rotated(
+    return RotatedSecret(
         secret=add_secret(tenant, endpoint, secret=rotation.secret, now=now),
         endpoint_id=endpoint.pk if endpoint else None,
         created_at=now,

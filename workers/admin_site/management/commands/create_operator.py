@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from jobs.accounts import audit
 from workers.admin_site import roles
-from workers.admin_site.roles import Role
+from workers.admin_site.roles import OperatorRole
 
 PASSWORD_BYTES = 18
 
@@ -27,7 +27,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare name and role."""
         parser.add_argument("name")
-        parser.add_argument("--role", required=True, choices=[*Role])
+        parser.add_argument("--role", required=True, choices=[*OperatorRole])
         parser.add_argument("--reset-password", action="store_true")
 
     @transaction.atomic
