@@ -8,6 +8,7 @@ from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from jobs.accounts.caller import Caller
 from jobs.api.jobs.serializers import (
     MAX_EXPIRY_SECONDS,
     BoundedListField,
@@ -17,7 +18,6 @@ from jobs.api.jobs.serializers import (
     WholeNumberField,
     read_expiry,
 )
-from jobs.api.submission import Caller
 from jobs.batches import item_file, records
 from jobs.batches import statistics as batch_statistics
 from jobs.batches.item_input import BatchItemInput

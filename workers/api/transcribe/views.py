@@ -14,10 +14,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.accounts import tickets
+from jobs.accounts.caller import Caller
 from jobs.api import submission as api_submission
 from jobs.api.jobs import openapi as job_openapi
 from jobs.api.jobs.serializers import JobOutput
-from jobs.api.submission import Caller, Submission
+from jobs.api.submission import Submission
 from jobs.concurrency import thread_limits
 from jobs.models import Tenant
 from jobs.rest.parsers import StrictJSONParser, StrictMultiPartParser
