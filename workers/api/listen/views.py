@@ -38,7 +38,7 @@ from jobs.services import JobDraft
 from jobs.state import JobStatus
 from transcripts import queries
 from transcripts.formats import deepgram_response
-from transcripts.services import read_raw
+from transcripts.storage import read_raw
 from workers.api.listen import deepgram_errors, socket
 from workers.api.listen.body import FILE, RawAudioParser
 from workers.api.listen.query import ListenQuery, parse_query

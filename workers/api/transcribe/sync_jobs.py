@@ -23,7 +23,7 @@ from jobs.routing.hybrid_router import Route
 from jobs.state import JobStatus
 from transcripts import queries as transcripts
 from transcripts.formats.ours import present_transcript
-from transcripts.services import read_document
+from transcripts.storage import read_document
 from workers.api.transcribe import runner
 
 
