@@ -61,7 +61,7 @@ class BatchResults(ResultsView):
     ) -> HttpResponse | StreamingHttpResponse:
         """List a batch's transcripts, a line of JSON each, in the batch's order."""
         batch = _get_batch(request, batch_id)
-        return downloads.respond(
+        return downloads.stream_download(
             request,
             lambda: lines.write_results(batch),
             tenant_id=batch.tenant_id,
@@ -79,7 +79,7 @@ class BatchErrors(ResultsView):
     ) -> HttpResponse | StreamingHttpResponse:
         """List a batch's rejected lines and failed jobs, a line of JSON each."""
         batch = _get_batch(request, batch_id)
-        return downloads.respond(
+        return downloads.stream_download(
             request,
             lambda: lines.write_errors(batch),
             tenant_id=batch.tenant_id,
@@ -104,7 +104,7 @@ class BatchArchive(ResultsView):
         """
         batch = _get_batch(request, batch_id)
         chosen = _parse_format(request.query_params.get("format", "json"))
-        return downloads.respond(
+        return downloads.stream_download(
             request,
             lambda: archive.write_archive(batch, chosen),
             tenant_id=batch.tenant_id,

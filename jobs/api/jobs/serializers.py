@@ -21,6 +21,8 @@ from jobs.rest.serializers import (
     JSON_OBJECT,
     BoundedListField,
     MetadataField,
+    ObjectTypeField,
+    PageOutput,
     SharedFields,
     StrictSerializer,
     WholeNumberField,
@@ -158,7 +160,7 @@ class JobOutput(SharedFields):
     """A job as customers see it."""
 
     id = serializers.UUIDField()
-    object = serializers.SerializerMethodField()
+    object = ObjectTypeField("job")
     status = serializers.ChoiceField(choices=JobStatus.choices)
     mode = serializers.CharField()
     batch_id = serializers.UUIDField(allow_null=True)
@@ -183,10 +185,6 @@ class JobOutput(SharedFields):
     warnings = serializers.JSONField()
     result_url = serializers.SerializerMethodField()
     route = serializers.SerializerMethodField()
-
-    def get_object(self, _job: Job) -> str:
-        """Return the kind of thing this is."""
-        return "job"
 
     @extend_schema_field(serializers.CharField(allow_null=True))
     def get_custom_id(self, job: Job) -> str | None:
@@ -270,25 +268,19 @@ def show_detail(job: Job, standing: QueuePosition | None) -> dict[str, Any]:
     return {**JobOutput(job).data, "queue": queue}
 
 
-class JobPage(serializers.Serializer[Any]):
+class JobPage(PageOutput):
     """One page of a tenant's jobs, newest first."""
 
     data = JobOutput(many=True)  # type: ignore[assignment]  # a field of that name
-    has_more = serializers.BooleanField()
-    next_cursor = serializers.CharField(allow_null=True)
 
 
 class ErasureOutput(serializers.Serializer[Any]):
     """The receipt of an erasure: how many of each kind are gone for good."""
 
     job_id = serializers.UUIDField(source="job.pk")
-    object = serializers.SerializerMethodField()
+    object = ObjectTypeField("erasure")
     erased_at = serializers.DateTimeField()
     erased = serializers.DictField(child=serializers.IntegerField())
-
-    def get_object(self, _receipt: Any) -> str:
-        """Return the kind of thing this is."""
-        return "erasure"
 
 
 class AttemptOutput(serializers.ModelSerializer[Attempt]):

@@ -73,7 +73,7 @@ class JobList(ApiView):
         """List jobs, newest first."""
         tenant = tenant_of(request)
         query = JobListQuery.parse(request.query_params, owner=tenant.pk)
-        jobs = queries.find_jobs(tenant=tenant, wanted=query.wanted)
+        jobs = queries.find_jobs(tenant=tenant, wanted=query.filters)
         return respond_page(request, jobs, query.page, serializers.JobOutput)
 
 
