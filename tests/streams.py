@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from transcripts.models import Transcript
-from transcripts.services import read_document
+from transcripts.storage import read_document
 from workers.emulator.live_engines import cells
 
 RATE = 16_000

@@ -15,7 +15,6 @@ from jobs.api import submission as api_submission
 from jobs.api.jobs import openapi as job_openapi
 from jobs.api.jobs import serializers
 from jobs.api.jobs.filters import PARAMETERS, JobListQuery
-from jobs.api.keys import serializers as key_serializers
 from jobs.concurrency import upload_lock
 from jobs.models import Job
 from jobs.rest import etags, preferences
@@ -163,16 +162,6 @@ class JobRetry(ApiView):
             caller=caller, job=job, answer=accepted, now=timezone.now()
         )
         return respond(answer, replayed=replayed)
-
-
-class Me(ApiView):
-    """Whoever asks."""
-
-    @extend_schema(**job_openapi.ME)
-    def get(self, request: Request) -> Response:
-        """Show whose key this is and what it may do."""
-        me = {"tenant": tenant_of(request), "api_key": key_of(request)}
-        return Response(key_serializers.MeOutput(me).data)
 
 
 def accepted(job: Job) -> StoredResponse:

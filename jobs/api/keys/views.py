@@ -120,6 +120,16 @@ class KeyRotation(ApiView):
         return _issue_once(request, rotate, route=f"rotate {key.pk}", now=now)
 
 
+class Me(ApiView):
+    """Whoever asks."""
+
+    @extend_schema(**key_schema.ME)
+    def get(self, request: Request) -> Response:
+        """Show whose key this is and what it may do."""
+        me = {"tenant": tenant_of(request), "api_key": key_of(request)}
+        return Response(serializers.MeOutput(me).data)
+
+
 def _issue_once(
     request: Request,
     issue: Callable[[], tuple[ApiKey, str]],

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db import transaction
 
-from jobs.api.submission import Caller
+from jobs.accounts.caller import Caller
 from jobs.rest import idempotency
 from tests.factories import make_key
 from tests.fakes.webhook_receiver import Reply

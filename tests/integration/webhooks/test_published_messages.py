@@ -10,7 +10,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012 as DRAFT
 
 from jobs import services
-from jobs.api.submission import Caller
+from jobs.accounts.caller import Caller
 from jobs.batches.records import BatchDraft, submit_batch
 from jobs.models import Job
 from jobs.rest import idempotency

@@ -6,15 +6,10 @@ from typing import Any
 
 from rest_framework import serializers
 
-from jobs.api.jobs.serializers import (
-    JobInput,
-    JobOutput,
-    RouteOutput,
-    TrueFalseField,
-    WholeNumberField,
-)
+from jobs.api.jobs.serializers import JobInput, JobOutput, RouteOutput
 from jobs.api.submission import Submission
 from jobs.errors import InvalidRequest
+from jobs.rest.serializers import TrueFalseField, WholeNumberField
 from jobs.routing.hybrid_router import DurationSource, RequestFacts, RouteMode
 from jobs.services import JobDraft
 from transcripts.api.serializers import TranscriptOutput

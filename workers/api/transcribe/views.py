@@ -14,12 +14,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.accounts import tickets
+from jobs.accounts.caller import Caller
 from jobs.api import submission as api_submission
-from jobs.api.jobs import openapi as job_openapi
 from jobs.api.jobs.serializers import JobOutput
-from jobs.api.submission import Caller, Submission
+from jobs.api.submission import Submission
 from jobs.concurrency import thread_limits
 from jobs.models import Tenant
+from jobs.rest import openapi
 from jobs.rest.parsers import StrictJSONParser, StrictMultiPartParser
 from jobs.rest.views import ApiView, caller_of, refuse_parameter, respond
 from jobs.routing import hybrid_router
@@ -65,16 +66,16 @@ class Transcribe(ApiView):
             ),
             (201, "application/json"): TicketOutput,
             (202, "application/json"): JobOutput,
-            **job_openapi.problems(409, 411, 413, 415, 422, 502),
+            **openapi.problems(409, 411, 413, 415, 422, 502),
         },
         parameters=[
-            job_openapi.query_parameter(
+            openapi.query_parameter(
                 "explain",
                 OpenApiTypes.BOOL,
                 description="Only say which way it would go; nothing is run.",
             ),
-            job_openapi.IDEMPOTENCY_PARAMETER,
-            *job_openapi.ACCEPTED_HEADERS,
+            openapi.IDEMPOTENCY_PARAMETER,
+            *openapi.ACCEPTED_HEADERS,
         ],
         examples=EXAMPLES,
     )

@@ -13,10 +13,9 @@ from uuid import UUID
 from django.db.models import QuerySet, Window
 from django.db.models.functions import RowNumber
 
-from jobs.api.jobs import filters as list_query
 from jobs.errors import NotFound
 from jobs.models import Tenant
-from jobs.rest import pagination
+from jobs.rest import filters, pagination
 from jobs.rest.pagination import PageQuery
 from jobs.rest.views import refuse_parameter
 from jobs.strict_json import is_storable
@@ -46,14 +45,14 @@ class DeliveryQuery:
     def parse(cls, params: Mapping[str, str], *, owner: UUID) -> Self:
         """Read the parameters; raises InvalidRequest naming the one it cannot read."""
         asked = {
-            "status": list_query.parse_choice(
+            "status": filters.parse_choice(
                 params, "status", WebhookDelivery.Status.values
             ),
             "event__type": _parse_type(params),
-            "endpoint_id": list_query.parse_id(params, "endpoint_id"),
-            "job_id": list_query.parse_id(params, "job_id"),
-            "created_at__gte": list_query.parse_moment(params, "created_after"),
-            "created_at__lt": list_query.parse_moment(params, "created_before"),
+            "endpoint_id": filters.parse_id(params, "endpoint_id"),
+            "job_id": filters.parse_id(params, "job_id"),
+            "created_at__gte": filters.parse_moment(params, "created_after"),
+            "created_at__lt": filters.parse_moment(params, "created_before"),
         }
         return cls(
             conditions={n: value for n, value in asked.items() if value is not None},

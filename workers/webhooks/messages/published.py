@@ -18,10 +18,11 @@ from drf_spectacular.utils import (
 )
 from rest_framework import serializers
 
-from jobs.api.jobs.serializers import ErrorOutput, MetadataField
+from jobs.api.jobs.serializers import ErrorOutput
 from jobs.batches import statistics as batch_statistics
 from jobs.batches.api.serializers import BatchCountsOutput
 from jobs.models import Batch, Event, Job
+from jobs.rest.serializers import MetadataField
 from transcripts.models import Transcript
 from workers.webhooks.messages import payloads
 from workers.webhooks.messages.payloads import EventType
