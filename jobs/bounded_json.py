@@ -56,10 +56,7 @@ def check_size(raw: bytes, *, max_containers: int, max_values: int) -> None:
         and len(_outside_strings(raw, b"[{")) > max_containers
     ):
         raise JSONLimitExceeded(f"it has more than {max_containers:,} lists or objects")
-    if (
-        raw.count(b",") > max_values
-        and len(_outside_strings(raw, b",")) > max_values
-    ):
+    if raw.count(b",") > max_values and len(_outside_strings(raw, b",")) > max_values:
         raise JSONLimitExceeded(f"it has more than {max_values:,} values")
 
 

@@ -6,7 +6,7 @@ being examined, share another, and long downloads a third. What is left is for o
 requests, which therefore always find a thread.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from uuid import UUID
@@ -30,7 +30,7 @@ def lend_to_waiter(tenant_id: UUID) -> Iterator[bool]:
 
 
 @contextmanager
-def lend_to_examination(tenant_id: UUID) -> Iterator[None]:
+def lend_to_examination(tenant_id: Hashable) -> Iterator[None]:
     """Examine audio while the block runs; raise ServiceUnavailable for one too many.
 
     Few are examined at a time, and a hostile file takes long: the others wait for it.

@@ -7,12 +7,7 @@ wrong with the other items. Memory stays as it is however long the manifest.
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import (
-    AbstractContextManager,
-    ExitStack,
-    contextmanager,
-    nullcontext,
-)
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import astuple, dataclass, field
 from itertools import islice
 from tempfile import SpooledTemporaryFile
@@ -21,6 +16,7 @@ from typing import IO, Any, Self
 from django.conf import settings
 from django.db import connection
 
+from jobs import turns
 from jobs.batches import manifest_upload, manifests
 from jobs.batches.items import ItemReader, ItemRules
 from jobs.batches.job_rows import Row
@@ -141,9 +137,9 @@ def check_list(items: Sequence[Any], rules: ItemRules) -> Iterator[Checked]:
         Entry(number, json.dumps(item, ensure_ascii=False).encode()[:EXCERPT], item)
         for number, item in enumerate(items, start=1)
     )
-    with _check(
-        entries, rules, slot=nullcontext(enter_result=True), is_list=True
-    ) as checked:
+    is_large = len(items) > turns.MANY_ITEMS
+    slot = turns.take_turn(rules.tenant.pk, is_large=is_large)
+    with _check(entries, rules, slot=slot, is_list=True) as checked:
         yield checked
 
 

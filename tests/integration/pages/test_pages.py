@@ -9,6 +9,7 @@ from django.contrib.staticfiles import finders
 from django.test import Client
 
 from tests.integration.api.conftest import assert_problem
+from transcribe_platform import pages
 from transcribe_platform.problem_table import PROBLEMS
 from transcribe_platform.reading import format_text
 
@@ -158,3 +159,12 @@ def test_a_browser_that_looks_for_an_icon_by_itself_finds_ours():
     assert answer.headers["Location"] == "/static/platform/icon.svg"
     assert finders.find("platform/icon.svg")
     assert Client().post("/favicon.ico").status_code == 405
+
+
+def test_the_page_of_operations_is_made_once(client):
+    pages._make_docs.cache_clear()
+
+    first, second = client.get("/docs"), client.get("/docs")
+
+    assert pages._make_docs.cache_info().misses == 1
+    assert first.content == second.content
