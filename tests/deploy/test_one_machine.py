@@ -15,7 +15,7 @@ import pytest
 import yaml
 from websockets.sync.client import connect
 
-from tests.sse import Stream
+from tests.support.sse import Stream
 from transcribe_platform.s3 import S3Storage
 from workers.embedded import compose
 from workers.embedded.binaries import scratch_folder

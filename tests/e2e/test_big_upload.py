@@ -20,7 +20,7 @@ import requests
 from django.db import connection
 
 from jobs.models import Job
-from tests.factories import make_key
+from tests.support.factories import make_key
 from workers.embedded.probes import http_answers
 from workers.embedded.processes import free_port, log_tail, wait_until
 

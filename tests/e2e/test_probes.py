@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.platform_run import ROOT, Run
+from tests.support.platform_run import ROOT, Run
 from workers.embedded.processes import wait_until
 
 WRITERS = ("worker", "webhooks", "dispatcher", "beat")

@@ -40,7 +40,13 @@ class Worker:
         self.command = ProcessCommand(
             argv=(
                 *(sys.executable, "-m", "celery", "-A", "transcribe_platform.celery"),
-                *("worker", "--include", "tests.fakes.naps", "--loglevel", "INFO"),
+                *(
+                    "worker",
+                    "--include",
+                    "tests.support.sleeping_tasks",
+                    "--loglevel",
+                    "INFO",
+                ),
                 *("-P", "threads", "-c", str(SLOTS), "-Q", "housekeeping"),
                 *("--without-gossip", "--without-mingle"),
             ),

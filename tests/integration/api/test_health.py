@@ -15,7 +15,7 @@ from django.test import Client
 from django.utils import timezone
 
 from jobs.models import Beacon, Job, Worker
-from tests.factories import make_job, make_region
+from tests.support.factories import make_job, make_region
 from transcribe_platform import health
 from workers.embedded import processes
 from workers.embedded.processes import ProcessCommand

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
-from tests.factories import make_key
+from tests.support.factories import make_key
 
 ROOT = Path(__file__).parents[3]
 PRODUCTION = {

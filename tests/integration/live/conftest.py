@@ -25,8 +25,8 @@ from websockets.exceptions import ConnectionClosed
 from jobs.accounts import tickets
 from jobs.models import Job, Region
 from jobs.state import JobStatus
-from tests.factories import make_key, make_tenant
 from tests.integration.events.conftest import Door
+from tests.support.factories import make_key, make_tenant
 from workers.embedded.processes import wait_until
 from workers.emulator.live_engines import cells
 

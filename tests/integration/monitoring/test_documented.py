@@ -6,7 +6,7 @@ from pathlib import Path
 from prometheus_client.metrics import MetricWrapperBase
 
 from jobs.telemetry import metrics as of_jobs
-from tests.factories import make_region
+from tests.support.factories import make_region
 from workers import metrics as of_workers
 from workers.monitoring import shared
 from workers.monitoring.live_sessions import LiveSessionCollector

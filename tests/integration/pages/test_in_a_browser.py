@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.chromium import launch, needs_chromium
+from tests.support.chromium import launch, needs_chromium
 from workers.embedded.probes import http_answers
 from workers.embedded.processes import free_port, log_tail, wait_until
 

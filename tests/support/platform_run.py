@@ -9,7 +9,7 @@ from typing import Any
 
 from workers.embedded.processes import log_tail, wait_until
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SERVERS = ("DATABASE_URL", "REDIS_URL")
 
 
