@@ -92,7 +92,7 @@ def test_a_new_guess_of_the_time_it_takes_is_no_news(api, monkeypatch):
             }
         )
 
-    monkeypatch.setattr(queue_position, "find_standing", guess)
+    monkeypatch.setattr(queue_position, "find_queue_position", guess)
 
     tag = api.get(path).headers["ETag"]
 

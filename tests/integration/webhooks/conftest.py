@@ -104,7 +104,7 @@ class World:
 
     def attempt(
         self, claim: dispatch.DeliveryClaim, **options
-    ) -> transport.Answer | None:
+    ) -> transport.PostResult | None:
         return services.deliver(
             delivery_id=claim.delivery_id,
             claim_token=claim.token,
