@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jobs.state import FINAL, JobStatus
+from tests.support import ROOT
 from transcribe_platform.api_errors.problem_table import PROBLEMS
 
-ROOT = Path(__file__).parents[2]
 PACKAGES = ("jobs", "transcripts", "workers", "transcribe_platform")
 # The emulator speaks Deepgram's codes; migrations only name columns; the client and its
 # command line answer nobody.

@@ -7,7 +7,7 @@ from django.db import connection
 
 from jobs.models import Event, Job, Tenant, Worker
 from jobs.state import JobStatus
-from tests.fakes.webhook_receiver import Receiver, Reply
+from tests.support.webhook_receiver import Receiver, Reply
 from transcripts.models import Transcript
 from workers.webhooks.delivery import circuits, dispatch, fan_out, services, transport
 from workers.webhooks.models import WebhookDelivery, WebhookEndpoint
@@ -104,7 +104,7 @@ class World:
 
     def attempt(
         self, claim: dispatch.DeliveryClaim, **options
-    ) -> transport.Answer | None:
+    ) -> transport.PostResult | None:
         return services.deliver(
             delivery_id=claim.delivery_id,
             claim_token=claim.token,

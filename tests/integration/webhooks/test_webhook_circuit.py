@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.fakes.webhook_receiver import Reply
 from tests.integration.webhooks.conftest import START, World
 from tests.integration.webhooks.test_webhook_dispatch import make_due
+from tests.support.webhook_receiver import Reply
 from workers.webhooks.delivery import (
     circuits,
     dispatch,

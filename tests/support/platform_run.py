@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.support import ROOT
 from workers.embedded.processes import log_tail, wait_until
 
-ROOT = Path(__file__).parents[1]
 SERVERS = ("DATABASE_URL", "REDIS_URL")
 
 

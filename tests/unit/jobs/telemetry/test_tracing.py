@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from jobs.telemetry import log_context, tracing
-from tests.platform_run import ROOT
+from tests.support import ROOT
 from transcribe_platform.logs import ConsoleFormatter, JsonFormatter, choose_format
 
 THEIRS = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

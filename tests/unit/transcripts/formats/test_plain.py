@@ -1,4 +1,4 @@
-from tests.captions import build, document_of, say
+from tests.support.captions import build, document_of, say
 from transcripts.formats import FORMATS
 
 

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from jobs.egress.addresses import EgressAllow
-from tests.fakes.certificates import new_authority
-from tests.fakes.webhook_receiver import Reply, listening
+from tests.support.certificates import new_authority
+from tests.support.webhook_receiver import Reply, listening
 from workers.egress import network
 
 ALLOW_LOOPBACK = EgressAllow.parse(["127.0.0.0/8"])

@@ -12,7 +12,7 @@ import pytest
 
 from jobs.audio import probe, probe_child
 from jobs.errors import ServiceUnavailable, UnsupportedAudio
-from tests.factories import make_audio, make_wav
+from tests.support.factories import make_audio, make_wav
 from workers import demo
 
 KINDS = [

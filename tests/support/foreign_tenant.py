@@ -17,7 +17,7 @@ from jobs.accounts import audit
 from jobs.batches import records
 from jobs.models import Event, Tenant
 from jobs.services import JobDraft
-from tests.factories import make_attempt, make_job, make_key, make_transcript
+from tests.support.factories import make_attempt, make_job, make_key, make_transcript
 from workers.webhooks.models import (
     DeliveryAttempt,
     WebhookDelivery,

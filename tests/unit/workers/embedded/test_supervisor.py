@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from tests.support import ROOT
 from workers.embedded import processes
 from workers.embedded.keeper import Keeper
 from workers.embedded.processes import EmbeddedError, ProcessCommand, wait_until
@@ -23,7 +24,6 @@ from workers.embedded.supervisor import (
 )
 from workers.embedded.view import View, build_table
 
-ROOT = Path(__file__).parents[3]
 # A parent with a child that nothing but SIGKILL ends: what a web server's workers are
 # when their parent is gone.
 FAMILY = """
@@ -37,7 +37,7 @@ time.sleep(60)
 """
 BOSS = """
 import json, pathlib, sys
-from tests.unit.workers.test_supervisor import family
+from tests.unit.workers.embedded.test_supervisor import family
 from workers.embedded.supervisor import Supervisor
 with Supervisor(show=lambda children: None) as boss:
     for name in ("one", "two"):

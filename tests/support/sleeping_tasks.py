@@ -1,4 +1,4 @@
-"""For a worker of the real app (`--include tests.fakes.naps`): what only sleeps."""
+"""For a worker of the real app (`--include tests.support.sleeping_tasks`): what only sleeps."""
 
 import time
 from pathlib import Path

@@ -10,7 +10,7 @@ from django.http.cookie import parse_cookie
 from django.test import Client
 from django.utils.http import parse_etags, parse_header_parameters
 
-from tests.factories import make_key
+from tests.support.factories import make_key
 from transcribe_platform import asgi, wsgi
 from transcribe_platform.api_errors.problem_table import PROBLEMS
 from transcribe_platform.middleware import head_limits

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.captions import build, document_of, read_srt, read_vtt, say
+from tests.support.captions import build, document_of, read_srt, read_vtt, say
 
 READERS = {"srt": read_srt, "vtt": read_vtt}
 ODD = [-1.0, 0.0, 0.1, 1.0, 1.1, 2.5, 90000.5, float("nan"), 1e300, None, "x", True]

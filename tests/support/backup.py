@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.platform_run import ROOT
+from tests.support import ROOT
 from workers.embedded import binaries, services
 
 

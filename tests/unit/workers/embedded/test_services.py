@@ -12,10 +12,10 @@ import psycopg
 import pytest
 import redis
 
+from tests.support import ROOT
 from workers.embedded import binaries, folders, postgres, services, valkey
 from workers.embedded.processes import EmbeddedError, port_is_open, wait_until
 
-ROOT = Path(__file__).parents[3]
 PARENT = """
 import json, pathlib, sys, time
 from workers.embedded import services
