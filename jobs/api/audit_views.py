@@ -77,7 +77,10 @@ class AuditEventList(ApiView):
         examples=examples(answers={200: page_of(_EXAMPLE)}),
     )
     def get(self, request: Request) -> Response:
-        """List who did what, newest first; jobs submitted are in the list of jobs."""
+        """List audit events.
+
+        Newest first. Submitted jobs are not included: see `GET /v1/jobs`.
+        """
         tenant, params = tenant_of(request), request.query_params
         page = PageQuery.parse(params, owner=tenant.pk, of="audit-events")
         wanted = _wanted(params)
