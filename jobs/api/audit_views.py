@@ -69,7 +69,7 @@ class AuditEventList(ApiView):
         parameters=[
             *job_openapi.PAGE_PARAMETERS,
             job_openapi.query_parameter(
-                "type", description="Such as `api_key.revoked`."
+                "type", description="For example `api_key.revoked`."
             ),
             job_openapi.query_parameter("created_after", OpenApiTypes.DATETIME),
             job_openapi.query_parameter("created_before", OpenApiTypes.DATETIME),

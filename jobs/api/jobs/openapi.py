@@ -66,7 +66,7 @@ class Problem(serializers.Serializer[Any]):
 
 def problems(*statuses: int) -> dict[tuple[int, str], Any]:
     """Return the error answers of a route: these, and the ones any route has."""
-    response = OpenApiResponse(Problem, "What went wrong.")
+    response = OpenApiResponse(Problem, "The problem.")
     every = sorted({400, 401, 403, 406, 429, 503, *statuses})
     return {(status, PROBLEM_TYPE): response for status in every}
 
@@ -79,7 +79,7 @@ def query_parameter(
 
 
 PAGE_PARAMETERS = [
-    query_parameter("cursor"),
+    query_parameter("cursor", description="`next_cursor` of the previous page."),
     query_parameter(
         "limit",
         {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
@@ -90,22 +90,22 @@ IDEMPOTENCY_PARAMETER = OpenApiParameter(
     HEADER,
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
-    description="1 to 255 visible ASCII characters; the same request is answered once.",
+    description="1 to 255 visible ASCII characters. A repeated request has no second effect.",
 )
 _FINISHED_HEADERS = [
     OpenApiParameter(
         preferences.HEADER,
         OpenApiTypes.STR,
         OpenApiParameter.HEADER,
-        description="`wait=1` to `wait=60`: hold the answer until the job has ended,"
-        " no longer than so many seconds. `respond-async`: do not.",
+        description="`wait=1` to `wait=60`: respond when the job has ended, at most after"
+        " these seconds. `respond-async`: respond immediately.",
     ),
     OpenApiParameter(
         preferences.APPLIED,
         OpenApiTypes.STR,
         OpenApiParameter.HEADER,
         response=[201, 202],
-        description="Which preference was met.",
+        description="The preference that was applied.",
     ),
 ]
 ACCEPTED_HEADERS = [
@@ -117,9 +117,9 @@ ACCEPTED_HEADERS = [
         description=description,
     )
     for name, description in (
-        ("Location", "The URL of what was made."),
-        ("Retry-After", "When to ask for it, in seconds."),
-        ("Idempotency-Replayed", "`true` when this answer is a repeated one."),
+        ("Location", "The URL of the new resource."),
+        ("Retry-After", "Seconds to wait before reading it."),
+        ("Idempotency-Replayed", "`true` if this repeats an earlier response."),
     )
 ]
 
@@ -146,9 +146,7 @@ LIST: dict[str, Any] = {
         query_parameter("priority", enum=PRIORITIES),
         query_parameter("created_after", OpenApiTypes.DATETIME),
         query_parameter("created_before", OpenApiTypes.DATETIME),
-        query_parameter(
-            "metadata.{key}", description="Jobs whose metadata has this value."
-        ),
+        query_parameter("metadata.{key}", description="Jobs with this metadata value."),
     ],
     "examples": examples(answers={200: page_of(JOB, next_cursor=CURSOR)}),
 }

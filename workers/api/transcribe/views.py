@@ -71,7 +71,7 @@ class Transcribe(ApiView):
             job_openapi.query_parameter(
                 "explain",
                 OpenApiTypes.BOOL,
-                description="Only say which way it would go; nothing is run.",
+                description="Return only the chosen mode, without running anything.",
             ),
             job_openapi.IDEMPOTENCY_PARAMETER,
             *job_openapi.ACCEPTED_HEADERS,

@@ -39,7 +39,7 @@ _LOCATION = OpenApiParameter(
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
     response=[202],
-    description="Where to see how it goes.",
+    description="The URL that shows the progress.",
 )
 
 
@@ -55,7 +55,9 @@ class DeliveryList(ApiView):
         parameters=[
             *PAGE_PARAMETERS,
             query_parameter("status", enum=WebhookDelivery.Status.values),
-            query_parameter("type", description="An event type: job.completed."),
+            query_parameter(
+                "type", description="Event type, for example `job.completed`."
+            ),
             query_parameter("endpoint_id", OpenApiTypes.UUID),
             query_parameter("job_id", OpenApiTypes.UUID),
             query_parameter("created_after", OpenApiTypes.DATETIME),
