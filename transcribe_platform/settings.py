@@ -108,7 +108,7 @@ TEMPLATES = [
         "DIRS": [BASE_DIR / "transcribe_platform" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
-            "libraries": {"reading": "transcribe_platform.openapi.text_filters"},
+            "libraries": {"api_text": "transcribe_platform.openapi.docs_pages"},
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",

@@ -90,7 +90,7 @@ IDEMPOTENCY_PARAMETER = OpenApiParameter(
     HEADER,
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
-    description="1 to 255 visible ASCII characters. A repeated request has no second effect.",
+    description="1 to 255 visible ASCII characters. Repeats return the first response.",
 )
 _FINISHED_HEADERS = [
     OpenApiParameter(
