@@ -239,7 +239,7 @@ def test_browsers_get_a_page(platform):
     page = look(**browser).content.decode()
     Beacon.objects.all().delete()
 
-    assert "All is well" in page
+    assert "All components are healthy" in page
     assert "slots busy" not in page
     assert "Degraded" in look(**browser).content.decode()
 

@@ -44,7 +44,7 @@ _LOCATION = OpenApiParameter(
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
     response=[202],
-    description="Where to see how it goes.",
+    description="The URL that shows the progress.",
 )
 
 
@@ -60,7 +60,9 @@ class DeliveryList(ApiView):
         parameters=[
             *PAGE_PARAMETERS,
             query_parameter("status", enum=WebhookDelivery.Status.values),
-            query_parameter("type", description="An event type: job.completed."),
+            query_parameter(
+                "type", description="Event type, for example `job.completed`."
+            ),
             query_parameter("endpoint_id", OpenApiTypes.UUID),
             query_parameter("job_id", OpenApiTypes.UUID),
             query_parameter("created_after", OpenApiTypes.DATETIME),
@@ -69,7 +71,7 @@ class DeliveryList(ApiView):
         examples=examples(answers={200: page_of(DELIVERY)}),
     )
     def get(self, request: Request) -> Response:
-        """List deliveries, newest first; they are kept for thirty days."""
+        """List webhook deliveries. Newest first. Deliveries are stored for 30 days."""
         tenant = tenant_of(request)
         query = DeliveryQuery.parse(request.query_params, owner=tenant.pk)
         rows = delivery_queries.find_deliveries(
@@ -89,7 +91,7 @@ class DeliveryDetail(ApiView):
         examples=examples(answers={200: DELIVERY}),
     )
     def get(self, request: Request, delivery_id: UUID) -> Response:
-        """Show a delivery."""
+        """Get a webhook delivery."""
         delivery = delivery_queries.get_delivery(
             tenant=tenant_of(request), delivery_id=delivery_id
         )
@@ -107,7 +109,10 @@ class DeliveryAttempts(ApiView):
         examples=examples(answers={200: {"data": [FAILED_ATTEMPT, ATTEMPT]}}),
     )
     def get(self, request: Request, delivery_id: UUID) -> Response:
-        """List the attempts at a delivery, oldest first, with what was answered."""
+        """List the attempts of a webhook delivery.
+
+        Oldest first, with the responses of the receiver.
+        """
         delivery = delivery_queries.get_delivery(
             tenant=tenant_of(request), delivery_id=delivery_id
         )
@@ -131,9 +136,11 @@ class DeliveryRedeliver(ApiView):
         examples=examples(answers={202: {**DELIVERY, "is_redelivering": True}}),
     )
     def post(self, request: Request, delivery_id: UUID) -> Response:
-        """Send a message again, delivered or not: same id, same bytes, signed anew.
+        """Redeliver a webhook message.
 
-        One attempt is made, soon; the schedule goes on as it was if it fails.
+        Sends the same id and bytes with a new signature, even if already delivered.
+
+        Makes one attempt soon. If it fails, the retry schedule does not change.
         """
         check_no_body(request)
         delivery = replay.redeliver(
@@ -160,7 +167,10 @@ class AttemptResponseBody(ApiView):
         responses={204: None, **problems(404)},
     )
     def delete(self, request: Request, delivery_id: UUID, number: int) -> Response:
-        """Erase the kept part of an answer; the attempt itself stays in the log."""
+        """Erase the stored response of a delivery attempt.
+
+        The attempt itself remains in the log.
+        """
         check_no_body(request)
         replay.expunge_response(
             tenant=tenant_of(request),
@@ -185,9 +195,11 @@ class EndpointRecover(ApiView):
         examples=examples(sent=RECOVER, answers={202: RECOVERY}),
     )
     def post(self, request: Request, endpoint_id: UUID) -> Response:
-        """Send again what the endpoint did not take, each on a schedule of its own.
+        """Resend failed messages to a webhook endpoint.
 
-        Up to 14 days back and 10,000 deliveries; only those without a success.
+        Each delivery without a success starts a retry schedule of its own.
+
+        Reaches back up to 14 days, for at most 10,000 deliveries.
         """
         now = timezone.now()
         asked = RecoverInput(data=request.data)
@@ -218,7 +230,7 @@ class EndpointRecovery(ApiView):
         examples=examples(answers={200: RECOVERY}),
     )
     def get(self, request: Request, endpoint_id: UUID, recovery_id: UUID) -> Response:
-        """Show what became of the deliveries that a recovery took up."""
+        """Get a webhook recovery. Counts its deliveries by status."""
         recovery = replay.get_recovery(
             tenant=tenant_of(request), endpoint_id=endpoint_id, recovery_id=recovery_id
         )

@@ -48,7 +48,7 @@ _REPLAYED = OpenApiParameter(
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
     response=[200, 201, 202],
-    description="`true` when this answer is a repeated one; it shows no secret then.",
+    description="`true` if this repeats an earlier response, without the secret.",
 )
 _ONCE = [IDEMPOTENCY_PARAMETER, _REPLAYED]
 
@@ -77,7 +77,7 @@ CREATE: dict[str, Any] = {
             OpenApiTypes.STR,
             OpenApiParameter.HEADER,
             response=[201],
-            description="The endpoint's own URL.",
+            description="The URL of the endpoint.",
         ),
     ],
     "examples": [

@@ -65,7 +65,7 @@ class HeadersField(serializers.Field[Any, Any, Any, Any]):
         "type": "object",
         "maxProperties": custom_headers.MAX_HEADERS,
         "additionalProperties": {**_VALUE, "type": ["string", "null"]},
-        "description": "Merged by RFC 7396: null removes a header, or all of them.",
+        "description": "Merged as in RFC 7396: null removes one header, or all of them.",
     }
 )
 class HeaderChangesField(HeadersField):
@@ -87,7 +87,7 @@ class SecretInput(StrictSerializer):
         trim_whitespace=False,
         write_only=True,
         help_text=(
-            "`whsec_` and the base64 of 24 to 64 random bytes; without it one is made."
+            "`whsec_` and the base64 of 24 to 64 random bytes. Default: generated."
         ),
     )
 
@@ -110,12 +110,12 @@ class EndpointFields(StrictSerializer):
         child=serializers.ChoiceField(choices=FILTERABLE),
         required=False,
         max_length=100,
-        help_text="The events it wants; none named means all.",
+        help_text="Event types to send. An empty list means all.",
     )
     payload = serializers.ChoiceField(
         choices=WebhookEndpoint.Payload.choices,
         required=False,
-        help_text="`full` carries the result up to 256 KiB, `thin` only its address.",
+        help_text="`full` includes the result up to 256 KiB, `thin` only its URL.",
     )
     max_concurrent = WholeNumberField(
         required=False, min_value=1, max_value=MAX_CONCURRENT_LIMIT
@@ -146,7 +146,7 @@ class EndpointChanges(EndpointFields):
         trim_whitespace=False,
         max_length=2048,
         help_text=(
-            "With another scheme, host or port only those headers stay that are sent in"
+            "A change of scheme, host or port removes all headers that are not sent in"
             " the same request."
         ),
     )
@@ -162,7 +162,7 @@ class SecretRotationInput(SecretInput):
         min_value=0,
         max_value=MAX_GRACE_SECONDS,
         default=DEFAULT_GRACE_SECONDS,
-        help_text="How long the old secret signs too; 0 ends every older one at once.",
+        help_text="How long previous secrets also sign. 0 ends them immediately.",
     )
 
     def rotation(self) -> SecretRotationRequest:
@@ -209,7 +209,7 @@ class EndpointCreatedOutput(EndpointOutput):
 
     secret = serializers.CharField(
         allow_null=True,
-        help_text="Shown once; null where the answer is a repeated one.",
+        help_text="Shown once: null if the response repeats an earlier one.",
     )
 
 
@@ -228,7 +228,7 @@ class RotatedOutput(serializers.Serializer[Any]):
     endpoint_id = serializers.UUIDField(allow_null=True)
     secret = serializers.CharField(
         allow_null=True,
-        help_text="Shown once; null where the answer is a repeated one.",
+        help_text="Shown once: null if the response repeats an earlier one.",
     )
     created_at = serializers.DateTimeField()
     previous_expires_at = serializers.DateTimeField(allow_null=True)
@@ -252,5 +252,5 @@ class PingOutput(serializers.Serializer[Any]):
     """The delivery that a ping is."""
 
     delivery_id = serializers.UUIDField()
-    message_id = serializers.CharField(help_text="The `webhook-id` it will carry.")
+    message_id = serializers.CharField(help_text="The `webhook-id` of the message.")
     endpoint_id = serializers.UUIDField()

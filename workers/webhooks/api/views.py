@@ -42,7 +42,10 @@ class EndpointList(ApiView):
 
     @extend_schema(**api_openapi.CREATE)
     def post(self, request: Request) -> Response:
-        """Register an endpoint; its secret is shown in this answer and never again."""
+        """Create a webhook endpoint.
+
+        The response contains the signing secret, which is not shown again.
+        """
         asked = serializers.EndpointInput(data=request.data)
         asked.is_valid(raise_exception=True)
         fields = dict(asked.validated_data)
@@ -55,7 +58,7 @@ class EndpointList(ApiView):
 
     @extend_schema(**api_openapi.LIST)
     def get(self, request: Request) -> Response:
-        """List endpoints, newest first."""
+        """List webhook endpoints. Newest first."""
         tenant = tenant_of(request)
         page = PageQuery.parse(
             request.query_params, owner=tenant.pk, of="webhook-endpoints"
@@ -71,7 +74,7 @@ class EndpointDetail(ApiView):
 
     @extend_schema(**api_openapi.DETAIL)
     def get(self, request: Request, endpoint_id: UUID) -> Response:
-        """Show an endpoint."""
+        """Get a webhook endpoint."""
         endpoint = endpoint_services.get_endpoint(
             tenant=tenant_of(request), endpoint_id=endpoint_id
         )
@@ -79,7 +82,7 @@ class EndpointDetail(ApiView):
 
     @extend_schema(**api_openapi.UPDATE)
     def patch(self, request: Request, endpoint_id: UUID) -> Response:
-        """Change an endpoint; messages still to come go to its new URL."""
+        """Update a webhook endpoint. Pending messages are sent to the new URL."""
         asked = serializers.EndpointChanges(data=request.data)
         asked.is_valid(raise_exception=True)
         endpoint = endpoint_services.update_endpoint(
@@ -92,7 +95,7 @@ class EndpointDetail(ApiView):
 
     @extend_schema(**api_openapi.DELETE)
     def delete(self, request: Request, endpoint_id: UUID) -> Response:
-        """Delete an endpoint; what it has still coming is discarded."""
+        """Delete a webhook endpoint. Pending messages are discarded."""
         check_no_body(request)
         endpoint_services.delete_endpoint(
             caller=caller_of(request), endpoint_id=endpoint_id, now=timezone.now()
@@ -107,7 +110,10 @@ class EndpointSecret(ApiView):
 
     @extend_schema(**api_openapi.ROTATE)
     def post(self, request: Request, endpoint_id: UUID) -> Response:
-        """Replace the secret; the old one signs too until its grace is over."""
+        """Rotate the signing secret of a webhook endpoint.
+
+        The previous secret also signs until its grace period ends.
+        """
         asked = serializers.SecretRotationInput(data=request.data)
         asked.is_valid(raise_exception=True)
         made = endpoint_services.rotate_endpoint_secret(
@@ -125,7 +131,10 @@ class EndpointPing(ApiView):
 
     @extend_schema(**api_openapi.PING)
     def post(self, request: Request, endpoint_id: UUID) -> Response:
-        """Send the endpoint a `webhook.ping`, whatever events it wants."""
+        """Send a test message to a webhook endpoint.
+
+        Sends `webhook.ping`, whatever event types the endpoint has.
+        """
         check_no_body(request)
         made = endpoint_services.ping_endpoint(
             once=build_once(request, answer=pinged), endpoint_id=endpoint_id
@@ -140,7 +149,10 @@ class TenantSecret(ApiView):
 
     @extend_schema(**api_openapi.TENANT_SECRET)
     def get(self, request: Request) -> Response:
-        """Show since when and until when secrets sign; the secrets are not shown."""
+        """Get the validity of the callback signing secrets.
+
+        Shows from when and until when each secret signs, not the secrets.
+        """
         live = secrets.find_live_secrets(tenant_of(request), now=timezone.now())
         shown = {"object": "webhook_secret", "live": live}
         return Response(serializers.TenantSecretOutput(shown).data)
@@ -153,7 +165,10 @@ class TenantSecretRotation(ApiView):
 
     @extend_schema(**api_openapi.ROTATE_TENANT)
     def post(self, request: Request) -> Response:
-        """Replace the secret; the old one signs too until its grace is over."""
+        """Rotate the callback signing secret.
+
+        The previous secret also signs until its grace period ends.
+        """
         asked = serializers.SecretRotationInput(data=request.data)
         asked.is_valid(raise_exception=True)
         made = endpoint_services.rotate_tenant_secret(

@@ -73,7 +73,7 @@ class JobTold(serializers.Serializer[Any]):
 
 
 class JobCompletedTold(JobTold):
-    """A job that has its transcript; a thin message, or a long one, only says where."""
+    """A job completed. Thin and oversized messages contain only its result URL."""
 
     status = constant("completed")
     result = ResultTold(allow_null=True)
@@ -81,25 +81,25 @@ class JobCompletedTold(JobTold):
     result_omitted = serializers.ChoiceField(
         choices=["too_large"],
         required=False,
-        help_text="Why `result` is null though the endpoint wants it.",
+        help_text="Why `result` is null although `payload` is `full`.",
     )
 
 
 class JobFailedTold(JobTold):
-    """A job that failed for good."""
+    """A job failed and will not be retried."""
 
     status = constant("failed")
     error = ErrorOutput()
 
 
 class JobCanceledTold(JobTold):
-    """A job that somebody canceled."""
+    """A job was canceled."""
 
     status = constant("canceled")
 
 
 class JobExpiredTold(JobTold):
-    """A job whose deadline passed before it had run."""
+    """A job expired: its deadline passed before it ran."""
 
     status = constant("expired")
 
@@ -123,20 +123,20 @@ class BatchTold(serializers.Serializer[Any]):
 
 
 class BatchCompletedTold(BatchTold):
-    """A batch whose jobs have all ended, each its own way."""
+    """All jobs of a batch have ended."""
 
     status = constant("completed")
     finished_at = serializers.DateTimeField()
 
 
 class BatchProgressTold(BatchTold):
-    """A batch of which another quarter is done."""
+    """Another quarter of a batch has ended."""
 
     status = constant("processing")
 
 
 class PingTold(serializers.Serializer[Any]):
-    """The endpoint that somebody tests."""
+    """A test message was requested for an endpoint."""
 
     id = serializers.UUIDField()
     object = constant("webhook_endpoint")
@@ -152,10 +152,10 @@ DATA: dict[EventType, type[serializers.Serializer[Any]]] = {
     EventType.PING: PingTold,
 }
 _HEADERS = {
-    "webhook-id": "The message's id: the same at every attempt and replay.",
-    "webhook-timestamp": "When this attempt was signed, in Unix seconds.",
+    "webhook-id": "The id of the message, the same for all attempts and replays.",
+    "webhook-timestamp": "The time of the signature, in Unix seconds.",
     "webhook-signature": "`v1,` and the base64 of an HMAC-SHA256 over "
-    "`id.timestamp.body`; several, with spaces between, while a secret is rotated.",
+    "`id.timestamp.body`. Space-separated list while a secret is rotated.",
 }
 
 
@@ -167,9 +167,9 @@ def build_webhook(type_: EventType) -> OpenApiWebhook:
         (serializers.Serializer,),
         {
             "__doc__": told.__doc__,
-            "id": serializers.CharField(help_text="The same as the `webhook-id`."),
+            "id": serializers.CharField(help_text="Same as `webhook-id`."),
             "type": constant(type_),
-            "timestamp": serializers.DateTimeField(help_text="When it happened."),
+            "timestamp": serializers.DateTimeField(help_text="Time of the event."),
             "api_version": constant(payloads.API_VERSION),
             "data": told(),
         },
@@ -181,9 +181,9 @@ def build_webhook(type_: EventType) -> OpenApiWebhook:
             summary=(told.__doc__ or "").splitlines()[0],
             request=message,
             responses={
-                "2XX": OpenApiResponse(description="Taken; the body is ignored."),
-                "410": OpenApiResponse(description="The endpoint is switched off."),
-                "default": OpenApiResponse(description="Sent again, by the schedule."),
+                "2XX": OpenApiResponse(description="Accepted. The body is ignored."),
+                "410": OpenApiResponse(description="Disables the endpoint."),
+                "default": OpenApiResponse(description="Retried by the schedule."),
             },
             examples=[OpenApiExample(type_, build_example(type_))],
         ),
