@@ -12,6 +12,8 @@ from enum import StrEnum
 from typing import Any
 
 REDACTED = "(redacted)"
+# nginx logs this status when the client closes the connection early.
+CLIENT_GONE = 499
 # Most clients send the same headers over and over; equal ones are kept once.
 _SHARED_HEADERS = 4096
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})

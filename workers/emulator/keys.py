@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from workers.emulator import refusals
+from workers.emulator.protocol import refusals
 
 DEFAULT_PROJECT = "default"
 MAGIC_KEYS = {

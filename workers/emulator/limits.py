@@ -9,7 +9,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from workers.emulator import config, refusals
+from workers.emulator import config
+from workers.emulator.protocol import refusals
 
 WINDOW_SECONDS = 60.0
 

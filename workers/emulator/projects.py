@@ -14,7 +14,8 @@ from typing import Any
 
 from aiohttp import web
 
-from workers.emulator import calls, journal, keys, options, refusals, state
+from workers.emulator import journal, keys, state
+from workers.emulator.protocol import options, refusals
 
 Json = dict[str, Any]
 Answer = Callable[[state.Emulator, keys.Caller, web.Request], Json]
@@ -35,7 +36,7 @@ def guarded(answer: Answer) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
         emulator = request.app[state.EMULATOR]
         pairs = options.split_query(request.rel_url.raw_query_string)
-        entry = calls.open_entry(emulator, request, pairs)
+        entry = state.open_entry(emulator, request, pairs)
         status, outcome = 200, journal.Outcome.OK
         try:
             caller = emulator.keyring.identify(request.headers.get("authorization"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from workers.emulator import config, control, listen, projects, state
+from workers.emulator import config, control, prerecorded, projects, state
 from workers.emulator.live import handshake
 
 # Longer than any client keeps an idle connection, so that it is never the server
@@ -28,7 +28,7 @@ def build_app(emulator: state.Emulator) -> web.Application:
     app = web.Application()
     app[state.EMULATOR] = emulator
     project = "/v1/projects/{project}"
-    app.router.add_post("/v1/listen", listen.listen)
+    app.router.add_post("/v1/listen", prerecorded.transcribe)
     app.router.add_get("/v1/listen", handshake.listen, allow_head=False)
     app.router.add_routes(
         [

@@ -1,24 +1,18 @@
 """The parts of one running emulator, and how they are put together."""
 
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from aiohttp import web
 
-from workers.emulator import (
-    bodies,
-    callbacks,
-    config,
-    engines,
-    faults,
-    journal,
-    keys,
-    limits,
-    transcription,
-)
-from workers.emulator.live_engines import base as live_engines_base
+from workers.emulator import config, engines, faults, journal, keys, limits
+from workers.emulator.audio import bodies
+from workers.emulator.engines.live import base as live_engines_base
+from workers.emulator.protocol import options
+from workers.emulator.results import callbacks, transcription
 
 
 class Stream(Protocol):
@@ -76,6 +70,23 @@ class Emulator:
 
 
 EMULATOR = web.AppKey("emulator", Emulator)
+
+
+def open_entry(
+    emulator: Emulator, request: web.Request, pairs: options.Pairs
+) -> journal.Entry:
+    """Add a request to the journal under a new request id."""
+    entry = journal.Entry(
+        request_id=str(uuid.uuid4()),
+        started_at=time.time(),
+        method=request.method,
+        path=request.path,
+        query=request.rel_url.raw_query_string,
+        tags=tuple(value for name, value in pairs if name == "tag"),
+        headers=journal.write_headers(request.headers),
+    )
+    emulator.journal.open(entry)
+    return entry
 
 
 def build_emulator(settings: config.Config) -> Emulator:

@@ -28,7 +28,7 @@ from jobs.state import JobStatus
 from tests.factories import make_key, make_tenant
 from tests.integration.events.conftest import Door
 from workers.embedded.processes import wait_until
-from workers.emulator.live_engines import cells
+from workers.emulator.engines.live import cells
 
 ROOT = Path(__file__).parents[3]
 RATE = 16_000

@@ -5,10 +5,11 @@ import struct
 
 import pytest
 
-from workers.emulator import faults, options, refusals
+from workers.emulator import faults
+from workers.emulator.engines.live import cells, events, segments
 from workers.emulator.live import containers, decoding, live_options, messages
 from workers.emulator.live import faults as troubles
-from workers.emulator.live_engines import cells, events, segments
+from workers.emulator.protocol import options, refusals
 
 RATE = 16_000
 CELL = RATE // 100 * 2

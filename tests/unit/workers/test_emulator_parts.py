@@ -7,22 +7,11 @@ import wave
 
 import pytest
 
-from workers.emulator import (
-    audio,
-    chance,
-    config,
-    documents,
-    engines,
-    insights,
-    journal,
-    keys,
-    latency,
-    limits,
-    options,
-    passages,
-    refusals,
-)
+from workers.emulator import audio, config, engines, journal, keys, limits, prerecorded
 from workers.emulator.engines import canned, recogniser, sphinx
+from workers.emulator.faults import chance
+from workers.emulator.protocol import options, refusals
+from workers.emulator.results import documents, insights, passages
 
 
 def spoken(*entries: tuple[str, float, float], speaker=None) -> list[engines.Word]:
@@ -112,7 +101,7 @@ def test_latency_adds_its_shares():
     )
 
     drawn = [
-        latency.choose_latency(tuning, audio_seconds=30, seed=0, call=str(n))
+        prerecorded.choose_latency(tuning, audio_seconds=30, seed=0, call=str(n))
         for n in range(200)
     ]
 

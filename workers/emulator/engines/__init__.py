@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from workers.emulator import audio, config, options
+from workers.emulator import audio, config
+from workers.emulator.protocol import options
 
 MODULES = {
     "canned": "workers.emulator.engines.canned",

@@ -21,7 +21,8 @@ from typing import Any, BinaryIO
 import av
 import pocketsphinx
 
-from workers.emulator import audio, options
+from workers.emulator import audio
+from workers.emulator.protocol import options
 
 SAMPLE_RATE = 16_000
 FRAMES_PER_SECOND = 100

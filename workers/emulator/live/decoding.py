@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from workers.emulator import options
+from workers.emulator.protocol import options
 
 _SAMPLE_BYTES = 2
 _WIDTHS = {"linear16": 2, "linear32": 4, "mulaw": 1, "alaw": 1}

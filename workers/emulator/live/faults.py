@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from workers.emulator import faults
-from workers.emulator.live_engines import events
+from workers.emulator.engines.live import events
 
 # The first breaks any parser, the second any table of known messages.
 _ODD = {

@@ -8,18 +8,10 @@ import time
 
 from aiohttp import web
 
-from workers.emulator import (
-    calls,
-    faults,
-    journal,
-    keys,
-    limits,
-    misbehaviour,
-    options,
-    refusals,
-    state,
-)
+from workers.emulator import faults, journal, keys, limits, state
+from workers.emulator.faults import misbehaviour
 from workers.emulator.live import live_options, session
+from workers.emulator.protocol import options, refusals
 
 NO_UPGRADE = refusals.bad_request("This is a WebSocket: send an upgrade, or use POST.")
 
@@ -28,7 +20,7 @@ async def listen(request: web.Request) -> web.StreamResponse:
     """Serve one stream."""
     emulator = request.app[state.EMULATOR]
     pairs = options.split_query(request.rel_url.raw_query_string)
-    entry = calls.open_entry(emulator, request, pairs)
+    entry = state.open_entry(emulator, request, pairs)
     permit: limits.Permit | None = None
     try:
         wanted, caller = _check(emulator, request, entry, pairs)
@@ -50,7 +42,7 @@ async def listen(request: web.Request) -> web.StreamResponse:
     finally:
         if permit is not None:
             permit.release()
-        _close(emulator, entry, calls.CLIENT_GONE, journal.Outcome.ABORTED)
+        _close(emulator, entry, journal.CLIENT_GONE, journal.Outcome.ABORTED)
 
 
 def _check(

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from workers.emulator import options, refusals
-from workers.emulator.live_engines import segments
+from workers.emulator.engines.live import segments
+from workers.emulator.protocol import options, refusals
 
 # Containerless, so that nothing in the stream tells the rate.
 RAW_ENCODINGS = frozenset({"linear16", "linear32", "mulaw", "alaw"})

@@ -4,8 +4,10 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from workers.emulator import documents, engines, options, passages
-from workers.emulator.live_engines import events
+from workers.emulator import engines
+from workers.emulator.engines.live import events
+from workers.emulator.protocol import options
+from workers.emulator.results import documents, passages
 
 # The characters of a text message.
 MAX_TEXT = 64 * 1024

@@ -11,7 +11,10 @@ from collections.abc import Sequence
 import aiohttp
 from aiohttp import web
 
-from workers.emulator import faults, journal, misbehaviour, state
+from workers.emulator import faults, journal, state
+from workers.emulator.engines.live import base as live_engines_base
+from workers.emulator.engines.live import events
+from workers.emulator.faults import misbehaviour
 from workers.emulator.live import (
     containers,
     decoding,
@@ -21,8 +24,6 @@ from workers.emulator.live import (
     send_queue,
 )
 from workers.emulator.live import faults as troubles
-from workers.emulator.live_engines import base as live_engines_base
-from workers.emulator.live_engines import events
 
 # Nothing bigger is taken in one frame.
 MOST_FRAME_BYTES = 16 * 1024 * 1024
