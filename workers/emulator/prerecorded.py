@@ -1,8 +1,7 @@
-"""One prerecorded call on its way from headers to answer.
+"""`POST /v1/listen`: transcribes prerecorded audio.
 
-Upstream's order is kept: the key, the parameters, the project's limits, the body. The
-place among the calls in flight is given back before the answer is written, so that a
-client which calls again at once is not refused.
+Checks in Deepgram's order: key, parameters, project limits, body. The permit is
+released before the response is written, so that the client's next call is not refused.
 """
 
 import asyncio
@@ -15,14 +14,14 @@ from aiohttp import web
 
 from workers.emulator import audio, config, faults, journal, keys, limits, state
 from workers.emulator.audio import bodies
-from workers.emulator.faults import chance, misbehaviour
+from workers.emulator.faults import chance, injection
 from workers.emulator.protocol import options, refusals
 
 LOGGER = logging.getLogger(__name__)
 
-_WITH_DOCUMENT = frozenset({faults.Kind.DROP, faults.Kind.DRIP})
+_NEEDS_DOCUMENT = frozenset({faults.Kind.DROP, faults.Kind.DRIP})
 
-# What a call brings: the audio itself, or the address of it.
+# The audio in the request, or its URL.
 Source = audio.Audio | str
 
 
@@ -44,32 +43,32 @@ async def transcribe(request: web.Request) -> web.StreamResponse:
 
 
 class Call:
-    """Hold what belongs to one call: its request, journal entry and permit."""
+    """One call: its request, journal entry and permit."""
 
     def __init__(self, emulator: state.Emulator, request: web.Request) -> None:
         self._emulator = emulator
         self._request = request
         self._pairs = options.split_query(request.rel_url.raw_query_string)
         self._entry = state.open_entry(emulator, request, self._pairs)
-        self._wanted = options.Options()
+        self._params = options.Options()
         self._permit: limits.Permit | None = None
-        self._is_accepted = False  # its callback now owns audio, permit and entry
+        self._is_accepted = False  # the callback task owns audio, permit and entry
 
     @property
     def request_id(self) -> str:
-        """Return the id under which everything about this call is found."""
+        """Return the `dg-request-id` of this call."""
         return self._entry.request_id
 
     async def respond(self) -> web.StreamResponse:
-        """Return the answer, or raise Refused."""
-        self._admit()
+        """Return the response, or raise Refused."""
+        self._authorize()
         early = self._choose_faults(
-            # The length is all that is known of a body before it is read.
+            # Only the length of the body is known before it is read.
             content=f"{self._request.content_length} bytes",
             kinds=faults.EARLY,
         )
         if early:
-            return await self._misbehave(early[0], b"")
+            return await self._apply_fault(early[0], b"")
         source = await self._receive()
         chosen = self._choose_faults(
             content=source if isinstance(source, str) else source.sha256,
@@ -78,61 +77,61 @@ class Call:
         try:
             for fault in chosen:
                 await asyncio.sleep(fault.delay_seconds)
-            return await self._answer_to(source, chosen)
+            return await self._respond_to(source, chosen)
         finally:
             if not self._is_accepted:
                 _discard(source)
 
     def refuse(self, refusal: refusals.Refusal) -> web.Response:
-        """Return an error answer."""
+        """Return an error response and close the journal entry."""
         self.close(status=refusal.status, outcome=journal.Outcome.ERROR)
         return refusal.response(self.request_id)
 
     def close(self, *, status: int, outcome: journal.Outcome) -> None:
-        """Write down how the call ended, unless its callback will."""
+        """Close the journal entry, unless the callback task does so."""
         if not self._is_accepted:
             self._emulator.journal.close(
                 self._entry, status=status, outcome=outcome, now=time.time()
             )
 
     def release_permit(self) -> None:
-        """Give back the place among the calls in flight."""
+        """Release the permit; idempotent."""
         if self._permit is not None:
             self._permit.release()
             self._permit = None
 
-    def _admit(self) -> None:
-        """Check key, parameters and limits, in this order."""
+    def _authorize(self) -> None:
+        """Check key, parameters and limits, and acquire a permit."""
         emulator, entry = self._emulator, self._entry
         caller = emulator.keyring.identify(self._request.headers.get("authorization"))
         entry.key, entry.project = caller.shown_key, caller.project
-        wanted = self._wanted = options.parse_options(self._pairs)
-        entry.model = wanted.shape.model
-        entry.features = tuple(sorted(wanted.shape.flags))
-        entry.callback = wanted.callback
-        if wanted.callback:
-            emulator.callbacks.check(wanted.callback)
-        keys.check_may_listen(caller)
-        self._permit = emulator.limiter.take(
+        params = self._params = options.parse_options(self._pairs)
+        entry.model = params.shape.model
+        entry.features = tuple(sorted(params.shape.flags))
+        entry.callback = params.callback
+        if params.callback:
+            emulator.callbacks.check(params.callback)
+        keys.check_transcription_access(caller)
+        self._permit = emulator.limiter.acquire(
             caller.project, tuning=emulator.tuning, now=time.monotonic()
         )
 
     async def _receive(self) -> Source:
-        """Read the body: audio, or JSON that says where the audio is."""
+        """Read the body: audio, or JSON with the URL of the audio."""
         if self._request.content_type == "application/json":
-            url = self._entry.url = await bodies.read_address(self._request)
+            url = self._entry.url = await bodies.read_media_url(self._request)
             return url
-        sound = await bodies.read_upload(self._request, self._emulator.settings)
-        _note(self._entry, sound)
-        return sound
+        media = await bodies.read_upload(self._request, self._emulator.settings)
+        _record_audio(self._entry, media)
+        return media
 
     def _choose_faults(
         self, *, content: str, kinds: Set[faults.Kind]
     ) -> tuple[faults.Fault, ...]:
         subject = faults.Subject(
-            tags=self._wanted.tags,
+            tags=self._params.tags,
             path=self._entry.path,
-            model=self._wanted.shape.model,
+            model=self._params.shape.model,
             url=self._entry.url,
             content=content,
         )
@@ -141,56 +140,60 @@ class Call:
             self._entry.fault = ", ".join(fault.name for fault in chosen)
         return chosen
 
-    async def _answer_to(
+    async def _respond_to(
         self, source: Source, chosen: tuple[faults.Fault, ...]
     ) -> web.StreamResponse:
-        broken = next((f for f in chosen if f.kind not in faults.MILD), None)
-        if broken is not None and broken.kind not in _WITH_DOCUMENT:
-            return await self._misbehave(broken, b"")
-        spoiled = frozenset(fault.kind for fault in chosen) & faults.MILD
-        if self._wanted.callback:
-            return self._accept(source, spoiled)
-        document = await self._work(source, spoiled)
-        if broken is not None:
-            return await self._misbehave(broken, document)
+        replacement = next((f for f in chosen if f.kind not in faults.MILD), None)
+        if replacement is not None and replacement.kind not in _NEEDS_DOCUMENT:
+            return await self._apply_fault(replacement, b"")
+        result_faults = frozenset(fault.kind for fault in chosen) & faults.MILD
+        if self._params.callback:
+            return self._respond_accepted(source, result_faults)
+        document = await self._build_document(source, result_faults)
+        if replacement is not None:
+            return await self._apply_fault(replacement, document)
         if self._request.transport is None:
             self.close(status=journal.CLIENT_GONE, outcome=journal.Outcome.ABORTED)
         self.close(status=200, outcome=journal.Outcome.OK)
         return _json_response(document, self.request_id)
 
-    async def _misbehave(
+    async def _apply_fault(
         self, fault: faults.Fault, document: bytes
     ) -> web.StreamResponse:
-        """Act out the fault; how the client takes it changes nothing any more."""
+        """Apply the fault; close the journal entry first unless the fault is slow."""
         is_slow = fault.kind in {faults.Kind.DRIP, faults.Kind.NOREAD}
-        status = misbehaviour.answer_status(fault)
+        status = injection.get_status(fault)
         if not is_slow:
             self.close(status=status, outcome=journal.Outcome.FAULT)
-        response = await misbehaviour.perform(
+        response = await injection.apply_fault(
             self._request, fault, document=document, request_id=self.request_id
         )
         self.close(status=status, outcome=journal.Outcome.FAULT)
         return response
 
-    def _accept(self, source: Source, spoiled: frozenset[faults.Kind]) -> web.Response:
-        """Answer with the request id alone, and go on without the client."""
+    def _respond_accepted(
+        self, source: Source, result_faults: frozenset[faults.Kind]
+    ) -> web.Response:
+        """Respond with the request id and transcribe in the background."""
         self._is_accepted = True
         permit, self._permit = self._permit, None
-        self._emulator.callbacks.spawn(self._call_back(source, spoiled, permit))
+        self._emulator.callbacks.spawn(
+            self._transcribe_and_call_back(source, result_faults, permit)
+        )
         return _json_response(
             json.dumps({"request_id": self.request_id}).encode(), self.request_id
         )
 
-    async def _call_back(
+    async def _transcribe_and_call_back(
         self,
         source: Source,
-        spoiled: frozenset[faults.Kind],
+        result_faults: frozenset[faults.Kind],
         permit: limits.Permit | None,
     ) -> None:
-        """Work, and deliver the document or the error, which looks as it would here."""
+        """Transcribe and deliver the document, or the body of the error response."""
         status, outcome = 200, journal.Outcome.OK
         try:
-            body = await self._work(source, spoiled)
+            body = await self._build_document(source, result_faults)
         except refusals.Refused as refused:
             status, outcome = refused.refusal.status, journal.Outcome.ERROR
             body = refused.refusal.body(self.request_id)
@@ -202,24 +205,26 @@ class Call:
             self._entry, status=status, outcome=outcome, now=time.time()
         )
         await self._emulator.callbacks.deliver(
-            body, wanted=self._wanted, entry=self._entry
+            body, params=self._params, entry=self._entry
         )
 
-    async def _work(self, source: Source, spoiled: frozenset[faults.Kind]) -> bytes:
-        """Return the document, not before the latency of the call has passed."""
+    async def _build_document(
+        self, source: Source, result_faults: frozenset[faults.Kind]
+    ) -> bytes:
+        """Return the document after the configured latency has passed."""
         started = time.monotonic()
-        emulator, wanted, entry = self._emulator, self._wanted, self._entry
-        sound = source
-        if isinstance(sound, str):
-            sound = await emulator.fetcher.fetch(sound)
-            _note(entry, sound)
-        words = wanted.shape.words
+        emulator, params, entry = self._emulator, self._params, self._entry
+        media = source
+        if isinstance(media, str):
+            media = await emulator.fetcher.fetch(media)
+            _record_audio(entry, media)
+        words = params.shape.words
         try:
             document = await emulator.transcriber.transcribe(
-                sound,
-                wanted.shape,
+                media,
+                params.shape,
                 words=emulator.tuning.words if words is None else words,
-                spoiled=spoiled,
+                result_faults=result_faults,
             )
         except refusals.Refused as refused:
             if entry.url and refused.refusal is refusals.CORRUPT_AUDIO:
@@ -227,13 +232,13 @@ class Call:
             raise
         finally:
             if isinstance(source, str):
-                _discard(sound)
+                _discard(media)
         entry.duration = round(document.duration, 6)
         wait = choose_latency(
             emulator.tuning,
             audio_seconds=document.duration,
             seed=emulator.settings.seed,
-            call=f"{entry.query} {sound.sha256}",
+            call=f"{entry.query} {media.sha256}",
         )
         left = started + wait - time.monotonic()
         if left > 0:
@@ -241,8 +246,8 @@ class Call:
         return document.compose(
             request_id=entry.request_id,
             created=journal.format_time(entry.started_at) or "",
-            tags=wanted.tags,
-            extra=wanted.extra,
+            tags=params.tags,
+            extra=params.extra,
         )
 
 
@@ -261,9 +266,9 @@ def choose_latency(
     return fixed + tuning.latency_min + spread * chance.fraction(seed, call)
 
 
-def _note(entry: journal.Entry, sound: audio.Audio) -> None:
-    entry.size_bytes = sound.size_bytes
-    entry.sha256 = sound.sha256
+def _record_audio(entry: journal.Entry, media: audio.Audio) -> None:
+    entry.size_bytes = media.size_bytes
+    entry.sha256 = media.sha256
 
 
 def _discard(source: Source) -> None:

@@ -1,7 +1,7 @@
-"""The audio of one call: received piece by piece, hashed, and measured.
+"""The audio of one call: received in chunks, hashed and measured.
 
-Nothing is decoded beyond the first frame: the duration is the sum of what really
-arrived, never what a header promises, so a truncated upload shows.
+Only the first frame is decoded. The duration is the sum of the received packets, not
+the value in the header, so a truncated upload is visible.
 """
 
 import hashlib
@@ -18,16 +18,15 @@ import av.error
 
 from workers.emulator.protocol import options, refusals
 
-# Below this a body stays in memory; above it goes to a file, so that a gigabyte
-# costs no more memory than this.
+# Larger bodies are written to a file, which bounds the memory of a call.
 MEMORY_BYTES = 256 * 1024
-# Formats that carry audio. Playlists (HLS, concat) stay out: they name other files.
+# Audio formats. Playlists (HLS, concat) are excluded: they refer to other files.
 FORMATS = (
     "wav,w64,aiff,au,caf,mp3,flac,ogg,mov,mp4,m4a,matroska,webm,aac,adts,amr,"
     "amrnb,amrwb,asf,avi,flv,mpeg,mpegts,ac3,eac3,wv,ape,tta,s16le,s32le,f32le,mulaw,alaw"
 )
 OPEN_OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "none"}
-# What FFmpeg calls containerless audio, and the bytes in one sample.
+# FFmpeg format name and bytes per sample of audio without a container.
 RAW_FORMATS = {
     "linear16": ("s16le", 2),
     "linear32": ("f32le", 4),
@@ -36,16 +35,16 @@ RAW_FORMATS = {
 }
 
 _PCM_TAGS = frozenset({1, 3, 6, 7, 0xFFFE})
-# A real file has a dozen; what has more is left to the packets.
+# Real WAV files have about a dozen chunks; others are measured by their packets.
 _MAX_CHUNKS = 1000
 _UNKNOWN_LENGTH = 0xFFFFFFFF
 _LAYOUT_BYTES = 40
-_BAD_PACKETS_BORNE = 50
+_MAX_BAD_PACKETS = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """What the audio really holds."""
+    """Duration in seconds and channel count of received audio."""
 
     duration: float
     channels: int
@@ -53,62 +52,62 @@ class Measure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audio:
-    """A received body: its bytes, or the temporary file that has them."""
+    """A received body: its bytes, or the path of its temporary file."""
 
     sha256: str
     size_bytes: int
     content: bytes | Path
 
     def open(self) -> BinaryIO:
-        """Return a fresh reader over the bytes."""
+        """Return a new reader at the start of the audio."""
         if isinstance(self.content, Path):
             return self.content.open("rb")
         return io.BytesIO(self.content)
 
     def discard(self) -> None:
-        """Erase the temporary file; harmless when repeated."""
+        """Delete the temporary file; idempotent."""
         if isinstance(self.content, Path):
             self.content.unlink(missing_ok=True)
 
 
 class Spool:
-    """Take a body in piece by piece; it ends in `finish` or in `discard`."""
+    """Buffers a body in chunks until `finish` or `discard`."""
 
     def __init__(self, *, directory: Path, limit_bytes: int) -> None:
         self.size_bytes = 0
         self._directory = directory
         self._limit_bytes = limit_bytes
         self._sha256 = hashlib.sha256()
-        self._pieces: list[bytes] = []
+        self._chunks: list[bytes] = []
         self._file: BinaryIO | None = None
         self._path: Path | None = None
 
-    def write(self, piece: bytes) -> None:
-        """Take the next bytes; refuse a body over the limit."""
-        self.size_bytes += len(piece)
+    def write(self, chunk: bytes) -> None:
+        """Append a chunk, or raise Refused when the body exceeds the limit."""
+        self.size_bytes += len(chunk)
         if self.size_bytes > self._limit_bytes:
             raise refusals.Refused(refusals.TOO_LARGE)
-        self._sha256.update(piece)
+        self._sha256.update(chunk)
         if self._file is not None:
-            self._file.write(piece)
+            self._file.write(chunk)
             return
-        self._pieces.append(piece)
+        self._chunks.append(chunk)
         if self.size_bytes > MEMORY_BYTES:
             self._roll_over()
 
     def finish(self) -> Audio:
-        """Return the whole body."""
+        """Return the complete body."""
         if self._file is not None:
             self._file.close()
         return Audio(
             sha256=self._sha256.hexdigest(),
             size_bytes=self.size_bytes,
-            content=self._path or b"".join(self._pieces),
+            content=self._path or b"".join(self._chunks),
         )
 
     def discard(self) -> None:
-        """Forget what came so far, on disk too."""
-        self._pieces.clear()
+        """Delete everything received so far, on disk too."""
+        self._chunks.clear()
         if self._file is not None:
             self._file.close()
         if self._path is not None:
@@ -118,12 +117,12 @@ class Spool:
         handle, name = tempfile.mkstemp(prefix="emulator-", dir=self._directory)
         self._path = Path(name)
         self._file = os.fdopen(handle, "wb")
-        self._file.writelines(self._pieces)
-        self._pieces.clear()
+        self._file.writelines(self._chunks)
+        self._chunks.clear()
 
 
 def measure(audio: Audio, raw: options.RawFormat | None) -> Measure:
-    """Return duration and channels, or raise Refused when this is no audio."""
+    """Return duration and channels, or raise Refused for anything but audio."""
     if raw is not None and raw.encoding in RAW_FORMATS:
         _, width = RAW_FORMATS[raw.encoding]
         frames = audio.size_bytes // (width * raw.channels)
@@ -139,7 +138,7 @@ def measure(audio: Audio, raw: options.RawFormat | None) -> Measure:
 
 
 def _measure_wav(stream: BinaryIO, size_bytes: int) -> Measure | None:
-    """Read the chunks of a PCM WAV; None when it is anything else."""
+    """Read the chunks of a PCM WAV file; None for any other format."""
     head = stream.read(12)
     if head[:4] not in {b"RIFF", b"RF64"} or head[8:] != b"WAVE":
         return None
@@ -153,9 +152,9 @@ def _measure_wav(stream: BinaryIO, size_bytes: int) -> Measure | None:
             stream.seek(max(length - _LAYOUT_BYTES, 0), os.SEEK_CUR)
         elif name == b"data":
             available = size_bytes - stream.tell()
-            # Streamed files do not know their length when the header is written.
-            promised = available if length in {0, _UNKNOWN_LENGTH} else length
-            return _measure_pcm(layout, min(promised, available))
+            # The header of a streamed file is written before its length is known.
+            declared = available if length in {0, _UNKNOWN_LENGTH} else length
+            return _measure_pcm(layout, min(declared, available))
         else:
             stream.seek(length + length % 2, os.SEEK_CUR)
     return None
@@ -180,32 +179,32 @@ def _measure_pcm(layout: tuple[int, int, int] | None, length: int) -> Measure | 
 
 
 def _measure_packets(stream: BinaryIO) -> Measure | None:
-    """Walk the packets without decoding them, save for a first frame as proof."""
+    """Sum the packets; decode only until the first frame proves that it is audio."""
     try:
         with av.open(stream, mode="r", options=OPEN_OPTIONS) as container:
-            return _walk(container)
+            return _measure_track(container)
     except (av.error.FFmpegError, ValueError, OSError):
         return None
 
 
-def _walk(container: av.container.InputContainer) -> Measure | None:
+def _measure_track(container: av.container.InputContainer) -> Measure | None:
     track = next(iter(container.streams.audio), None)
     if track is None:
         return None
     end = 0.0
     failures = 0
-    is_proven = False
+    has_decoded = False
     for packet in container.demux(track):
-        if not is_proven:
+        if not has_decoded:
             try:
-                is_proven = bool(packet.decode())
+                has_decoded = bool(packet.decode())
             except av.error.FFmpegError:
                 failures += 1
-                if failures > _BAD_PACKETS_BORNE:
+                if failures > _MAX_BAD_PACKETS:
                     return None
         if packet.pts is not None and packet.time_base is not None:
             ticks = packet.pts + (packet.duration or 0)
             end = max(end, float(ticks * packet.time_base))
-    if not is_proven:
+    if not has_decoded:
         return None
     return Measure(duration=end, channels=track.codec_context.channels)

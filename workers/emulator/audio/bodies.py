@@ -1,6 +1,6 @@
-"""Getting the audio: read from the call itself, or fetched from the URL it names.
+"""Reads audio from a request body or fetches it from the URL in the request.
 
-Either way it is taken piece by piece, and nothing of it stays behind on failure.
+Both read in chunks and delete what they received on failure.
 """
 
 import asyncio
@@ -19,22 +19,22 @@ from aiohttp import web
 from workers.emulator import audio, config
 from workers.emulator.protocol import refusals
 
-MOST_REDIRECTS = 5
+MAX_REDIRECTS = 5
 _CONNECT_TIMEOUT = 5.0
 _JSON_BYTES = 64 * 1024
-_FETCHED_KEPT = 256
-# Answers that say by their type that the URL led to a page.
+_MAX_CACHED = 256
+# Content types of web pages and API responses: the URL is not media.
 _PAGES = ("text/html", "application/json", "application/xml", "text/xml")
 
 
 async def read_upload(request: web.Request, settings: config.Config) -> audio.Audio:
-    """Return the body of the call, or raise Refused as Deepgram would."""
+    """Return the body of the call, or raise Refused as Deepgram does."""
     spool = _open_spool(settings)
     try:
-        async with asyncio.timeout(None) as patience:
-            async for piece in request.content.iter_any():
-                spool.write(piece)
-                patience.reschedule(
+        async with asyncio.timeout(None) as deadline:
+            async for chunk in request.content.iter_any():
+                spool.write(chunk)
+                deadline.reschedule(
                     asyncio.get_running_loop().time() + settings.upload_timeout
                 )
     except TimeoutError:
@@ -49,11 +49,11 @@ async def read_upload(request: web.Request, settings: config.Config) -> audio.Au
     return spool.finish()
 
 
-async def read_address(request: web.Request) -> str:
+async def read_media_url(request: web.Request) -> str:
     """Return the media URL in a JSON body, or raise Refused."""
     body = b""
-    async for piece in request.content.iter_any():
-        body += piece
+    async for chunk in request.content.iter_any():
+        body += chunk
         if len(body) > _JSON_BYTES:
             raise refusals.Refused(refusals.UNREADABLE_JSON)
     try:
@@ -67,19 +67,19 @@ async def read_address(request: web.Request) -> str:
 
 
 class Fetcher:
-    """Fetch media by URL.
+    """Fetches media by URL.
 
-    Answers can be kept for some seconds, for load tests whose subject is not the
-    download; small ones only.
+    Can cache small responses for `fetch_cache_seconds`, so that a load test does not
+    measure the download.
     """
 
     def __init__(self, settings: config.Config) -> None:
         self._settings = settings
-        self._kept: OrderedDict[str, tuple[float, audio.Audio]] = OrderedDict()
+        self._cache: OrderedDict[str, tuple[float, audio.Audio]] = OrderedDict()
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
-        """Open the client session; it belongs to the running loop."""
+        """Open the client session in the running event loop."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(
@@ -94,10 +94,10 @@ class Fetcher:
             await self._session.close()
 
     async def fetch(self, url: str) -> audio.Audio:
-        """Return what the URL holds, or raise Refused with REMOTE_CONTENT_ERROR."""
-        kept = self._find_kept(url)
-        if kept is not None:
-            return kept
+        """Return the media at the URL, or raise Refused with REMOTE_CONTENT_ERROR."""
+        cached = self._find_cached(url)
+        if cached is not None:
+            return cached
         address = await self._check(url)
         try:
             found = await self._download(address)
@@ -107,7 +107,7 @@ class Fetcher:
             raise refusals.Refused(refusals.REMOTE_UNRESOLVED) from None
         except (aiohttp.ClientError, TimeoutError, ValueError, OSError):
             raise refusals.Refused(refusals.REMOTE_INVALID) from None
-        self._keep(url, found)
+        self._cache_media(url, found)
         return found
 
     async def _check(self, url: str) -> yarl.URL:
@@ -124,8 +124,8 @@ class Fetcher:
 
     async def _download(self, address: yarl.URL) -> audio.Audio:
         if self._session is None:
-            raise RuntimeError("the fetcher is not started")
-        async with self._session.get(address, max_redirects=MOST_REDIRECTS) as response:
+            raise RuntimeError("The fetcher is not started.")
+        async with self._session.get(address, max_redirects=MAX_REDIRECTS) as response:
             if response.status != http.HTTPStatus.OK:
                 raise refusals.Refused(
                     refusals.remote_status(response.status, response.reason or "")
@@ -134,27 +134,27 @@ class Fetcher:
                 raise refusals.Refused(refusals.REMOTE_INVALID)
             return await _collect(response.content.iter_any(), self._settings)
 
-    def _find_kept(self, url: str) -> audio.Audio | None:
-        until, kept = self._kept.get(url, (0.0, None))
-        return kept if until > time.monotonic() else None
+    def _find_cached(self, url: str) -> audio.Audio | None:
+        expires_at, cached = self._cache.get(url, (0.0, None))
+        return cached if expires_at > time.monotonic() else None
 
-    def _keep(self, url: str, found: audio.Audio) -> None:
+    def _cache_media(self, url: str, found: audio.Audio) -> None:
         seconds = self._settings.fetch_cache_seconds
         if not seconds or isinstance(found.content, Path):
             return
-        self._kept[url] = (time.monotonic() + seconds, found)
-        self._kept.move_to_end(url)
-        if len(self._kept) > _FETCHED_KEPT:
-            self._kept.popitem(last=False)
+        self._cache[url] = (time.monotonic() + seconds, found)
+        self._cache.move_to_end(url)
+        if len(self._cache) > _MAX_CACHED:
+            self._cache.popitem(last=False)
 
 
 async def _collect(
-    pieces: AsyncIterator[bytes], settings: config.Config
+    chunks: AsyncIterator[bytes], settings: config.Config
 ) -> audio.Audio:
     spool = _open_spool(settings)
     try:
-        async for piece in pieces:
-            spool.write(piece)
+        async for chunk in chunks:
+            spool.write(chunk)
     except BaseException:
         spool.discard()
         raise
@@ -168,7 +168,7 @@ def _open_spool(settings: config.Config) -> audio.Spool:
 
 
 async def _is_public(host: str) -> bool:
-    """Tell whether every address of the host is one the world can reach."""
+    """Return whether every address of the host is publicly routable."""
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(host, None)

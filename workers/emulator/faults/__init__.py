@@ -1,9 +1,9 @@
-"""What shall go wrong, and when: decided by tags in the call or by rules set before.
+"""Chooses the faults of a call, by its tags or by rules of the control API.
 
-A tag reads `emu:<what>[x<times>][ra<seconds>]`, for example `emu:429x2ra1`: answer 429
-with `Retry-After: 1`, the first two times. In a live stream `emu:cut2.5` resets the
-connection after 2.5 s of audio, `emu:cut3m` after three results. Pure decisions;
-`misbehaviour` and `live.session` act on them.
+A tag has the form `emu:<kind>[x<times>][ra<seconds>]`: `emu:429x2ra1` responds 429
+with `Retry-After: 1` to the first two calls. In a live stream `emu:cut2.5` resets the
+connection after 2.5 s of audio, `emu:cut3m` after three results. Performs no I/O;
+`injection` and `live.session` apply the faults.
 """
 
 import collections
@@ -17,12 +17,12 @@ from workers.emulator.faults import chance
 
 PREFIX = "emu:"
 JOB_PREFIX = "job:"
-# How many subjects are counted before the oldest are forgotten.
-_MOST_COUNTERS = 200_000
+# Counters of the oldest subjects are dropped above this number.
+_MAX_COUNTERS = 200_000
 
 
 class Kind(StrEnum):
-    """What goes wrong."""
+    """The kinds of faults."""
 
     STATUS = "status"
     DELAY = "delay"
@@ -36,7 +36,7 @@ class Kind(StrEnum):
     NOREAD = "noread"
     TRUNCATE = "truncate"
     EMPTY = "empty"
-    # In the middle of a live stream, after so many seconds of audio or results.
+    # Apply during a live stream, after a number of seconds of audio or of results.
     CUT = "cut"
     BYE = "bye"
     STALL = "stall"
@@ -44,17 +44,17 @@ class Kind(StrEnum):
 
 
 MIDSTREAM = frozenset({Kind.CUT, Kind.BYE, Kind.STALL})
-# Decided before the body is read, when its hash is not known yet.
+# Chosen before the body is read: its hash is not known yet.
 EARLY = frozenset({Kind.RST, Kind.NOREAD})
 LATE = frozenset(Kind) - EARLY - MIDSTREAM - {Kind.SLOW}
-# What keeps a live stream from beginning, and all that can happen to one.
+# Faults of a live handshake, and all faults of a live call.
 HANDSHAKE = frozenset({Kind.STATUS, Kind.HTML, Kind.CLOSE, Kind.RST})
 LIVE = (
     HANDSHAKE
     | MIDSTREAM
     | {Kind.DELAY, Kind.SLOW, Kind.NOREAD, Kind.BADJSON, Kind.WEIRD, Kind.EMPTY}
 )
-# The call goes on and ends well, only later or with other words.
+# The call succeeds, but later or with different words.
 MILD = frozenset({Kind.DELAY, Kind.TRUNCATE, Kind.EMPTY})
 
 _NAMES = "|".join(kind.value for kind in Kind if kind is not Kind.STATUS)
@@ -71,12 +71,12 @@ _RULE_FIELDS = frozenset(
 
 
 class InvalidRule(ValueError):
-    """The rule sent to the emulator does not make sense."""
+    """A rule has unknown fields or invalid values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One thing that goes wrong."""
+    """One fault to apply to a call."""
 
     name: str
     kind: Kind
@@ -91,9 +91,9 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What is known of a call when its faults are chosen.
+    """The properties of a call that tags and rules match.
 
-    `content` is the hash of the audio or its URL: what makes a repeated call the same.
+    `content` is the hash of the audio or its URL; it identifies a repeated call.
     """
 
     tags: tuple[str, ...]
@@ -104,14 +104,14 @@ class Subject:
 
     @property
     def identity(self) -> str:
-        """Return the job the call belongs to, else its content."""
+        """Return the `job:` tag of the call, or else its content."""
         job = next((tag for tag in self.tags if tag.startswith(JOB_PREFIX)), None)
         return job or self.content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A fault for whatever call matches."""
+    """A fault for every call that matches."""
 
     number: int
     fault: Fault
@@ -122,20 +122,20 @@ class Rule:
     source: Mapping[str, Any]
 
     def matches(self, subject: Subject) -> bool:
-        """Tell whether every part of the match is found in the call."""
+        """Return whether the call contains every text of `match`."""
         return all(
-            self._finds(name, text, subject) for name, text in self.match.items()
+            self._contains(name, text, subject) for name, text in self.match.items()
         )
 
     @staticmethod
-    def _finds(name: str, text: str, subject: Subject) -> bool:
+    def _contains(name: str, text: str, subject: Subject) -> bool:
         if name == "tag":
             return any(text in tag for tag in subject.tags)
         return text in getattr(subject, name)
 
 
 class FaultPlan:
-    """Choose the faults of each call, and count how often each one struck."""
+    """Chooses the faults of each call and counts how often each rule applied."""
 
     def __init__(self, *, seed: int) -> None:
         self._seed = seed
@@ -145,7 +145,7 @@ class FaultPlan:
         self._totals: collections.Counter[str] = collections.Counter()
 
     def choose(self, subject: Subject, kinds: Set[Kind]) -> tuple[Fault, ...]:
-        """Return what of these kinds goes wrong; each is asked for once in a call."""
+        """Return the faults of these kinds. Call once per kind and call: it counts."""
         if not self._rules and not any(t.startswith(PREFIX) for t in subject.tags):
             return ()
         return (
@@ -154,7 +154,7 @@ class FaultPlan:
         )
 
     def add(self, sources: Iterable[Mapping[str, Any]]) -> None:
-        """Add rules after those that are there; all, or none and InvalidRule."""
+        """Append rules, or raise InvalidRule and append none."""
         first = self._next_number
         rules = [
             parse_rule(source, number=n) for n, source in enumerate(sources, first)
@@ -163,14 +163,14 @@ class FaultPlan:
         self._rules += rules
 
     def clear(self) -> None:
-        """Forget rules and counters."""
+        """Delete rules and counters."""
         self._rules.clear()
         self._counts.clear()
         self._totals.clear()
         self._next_number = 1
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return the rules as they were given, and how often each one struck."""
+        """Return the rules as received, and how often each one applied."""
         return [
             {
                 "number": rule.number,
@@ -195,8 +195,10 @@ class FaultPlan:
         for rule in self._rules:
             if rule.fault.kind not in kinds or not rule.matches(subject):
                 continue
-            turn = self._count(f"turn:{rule.number}", subject.identity)
-            draw = chance.fraction(self._seed, rule.number, subject.identity, turn)
+            match_count = self._count(f"match:{rule.number}", subject.identity)
+            draw = chance.fraction(
+                self._seed, rule.number, subject.identity, match_count
+            )
             if draw >= rule.probability:
                 continue
             if rule.times is None or self._count_times(rule, subject) <= rule.times:
@@ -211,17 +213,17 @@ class FaultPlan:
         return self._totals[name]
 
     def _count(self, name: str, identity: str) -> int:
-        """Count per subject; the subjects of long ago are forgotten."""
+        """Count per subject; drop the oldest counter when there are too many."""
         key = (name, identity)
         count = self._counts.get(key, 0) + 1
         self._counts[key] = count
-        if len(self._counts) > _MOST_COUNTERS:
+        if len(self._counts) > _MAX_COUNTERS:
             del self._counts[next(iter(self._counts))]
         return count
 
 
 def parse_tag(tag: str) -> tuple[Fault, int | None] | None:
-    """Return the fault a tag asks for and how many times; None for other tags."""
+    """Return the fault of a tag and its number of times; None for other tags."""
     if not tag.startswith(PREFIX):
         return None
     name = tag.removeprefix(PREFIX)
@@ -246,17 +248,17 @@ def parse_tag(tag: str) -> tuple[Fault, int | None] | None:
 
 
 def parse_rule(source: Mapping[str, Any], *, number: int) -> Rule:
-    """Return a rule from its JSON, or raise InvalidRule saying what is wrong."""
+    """Return a rule from its JSON, or raise InvalidRule."""
     if unknown := source.keys() - _RULE_FIELDS:
-        raise InvalidRule(f"unknown fields: {', '.join(sorted(unknown))}")
+        raise InvalidRule(f"Unknown fields: {', '.join(sorted(unknown))}")
     match = source.get("match", {})
     if unknown := match.keys() - _MATCHABLE:
-        raise InvalidRule(f"cannot match on: {', '.join(sorted(unknown))}")
+        raise InvalidRule(f"Cannot match on: {', '.join(sorted(unknown))}")
     if source.get("per", "rule") not in {"rule", "job"}:
-        raise InvalidRule("per is either rule or job")
+        raise InvalidRule("`per` must be rule or job.")
     probability = float(source.get("probability", 1.0))
     if not 0 <= probability <= 1:
-        raise InvalidRule("probability is between 0 and 1")
+        raise InvalidRule("`probability` must be between 0 and 1.")
     times = source.get("times")
     return Rule(
         number=number,
@@ -271,7 +273,7 @@ def parse_rule(source: Mapping[str, Any], *, number: int) -> Rule:
 
 def _parse_fault(source: Mapping[str, Any], number: int) -> Fault:
     if source.keys().isdisjoint({"status", "body", "kind", "delay_s"}):
-        raise InvalidRule("a rule says what goes wrong: status, body, kind or delay_s")
+        raise InvalidRule("A rule needs one of status, body, kind, delay_s.")
     has_answer = not source.keys().isdisjoint({"status", "body"})
     default = Kind.STATUS if has_answer else Kind.DELAY
     try:
@@ -280,7 +282,7 @@ def _parse_fault(source: Mapping[str, Any], number: int) -> Fault:
         raise InvalidRule(str(error)) from error
     status = int(source.get("status", 200 if has_answer else 0))
     if kind is Kind.STATUS and not 200 <= status < 600:  # noqa: PLR2004 - HTTP's own
-        raise InvalidRule("a status lies between 200 and 599")
+        raise InvalidRule("`status` must be between 200 and 599.")
     value = None if source.get("value") is None else float(source["value"])
     delay = source.get("delay_s")
     return Fault(

@@ -1,7 +1,4 @@
-"""The models Deepgram sells for prerecorded audio, and which of them go with what.
-
-Kept as plain data because the list changes often. Pricing and limits are not here.
-"""
+"""Deepgram's models and their languages (https://developers.deepgram.com/docs/models)."""
 
 import uuid
 
@@ -49,7 +46,7 @@ _CUSTOM = "custom"
 
 
 def find_family(model: str, tier: str) -> str | None:
-    """Return the family of a model, "custom" for a trained one, None if unknown."""
+    """Return the family of a model, "custom" for a UUID, or None if unknown."""
     family = MODELS.get(model)
     if family is None and tier in TIERS:
         family = MODELS.get(f"{tier}-{model}")
@@ -59,7 +56,7 @@ def find_family(model: str, tier: str) -> str | None:
 
 
 def has_language(family: str, model: str, language: str) -> bool:
-    """Tell whether the model transcribes this language."""
+    """Return whether the model transcribes this language."""
     if language == "multi":
         return family in _MULTILINGUAL
     return not model.endswith("-medical") or language.partition("-")[0] == "en"

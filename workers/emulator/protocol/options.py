@@ -1,7 +1,6 @@
-"""Query parameters of a call, typed and checked as Deepgram checks them.
+"""Parses and checks the query parameters of a call, as Deepgram does.
 
-Unknown parameters are ignored, as upstream. Pure: nothing is fetched here, so whether
-a callback can be reached is somebody else's question.
+Unknown parameters are ignored, as Deepgram does. Performs no I/O.
 """
 
 import re
@@ -33,7 +32,7 @@ FLAGS = frozenset(
         "utterances",
     }
 )
-# Each of these switches punctuation on by itself.
+# Each of these implies punctuation.
 PUNCTUATING = ("punctuate", "smart_format", "paragraphs", "diarize", "detect_entities")
 CHOICES = {
     "callback_method": ("POST", "PUT", "post", "put"),
@@ -55,13 +54,13 @@ CHOICES = {
     ),
     "summarize": ("true", "false", "v1", "v2"),
 }
-_MOST_DIGITS = 9
+_MAX_DIGITS = 9
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*|multi")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawFormat:
-    """Describe audio that comes without a container."""
+    """Format of audio without a container."""
 
     encoding: str
     sample_rate: int
@@ -70,7 +69,7 @@ class RawFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """Hold all that changes the results of a call: equal shapes share a document."""
+    """The parameters that change the results; equal shapes share a cached document."""
 
     flags: frozenset[str] = frozenset()
     model: str = "base-general"
@@ -86,13 +85,13 @@ class Shape:
 
     @property
     def is_punctuated(self) -> bool:
-        """Tell whether some parameter switched punctuation on."""
+        """Return whether any parameter implies punctuation."""
         return not self.flags.isdisjoint(PUNCTUATING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Hold the parameters of one call."""
+    """The parameters of one call."""
 
     shape: Shape = field(default_factory=Shape)
     tags: tuple[str, ...] = ()
@@ -102,12 +101,12 @@ class Options:
 
 
 def split_query(raw: str) -> Pairs:
-    """Return the parameters in the order they were written."""
+    """Return the parameters in their original order."""
     return urllib.parse.parse_qsl(raw, keep_blank_values=True)
 
 
 def parse_options(pairs: Pairs) -> Options:
-    """Return the typed parameters, or raise Refused with Deepgram's sentence."""
+    """Return the typed parameters, or raise Refused with Deepgram's message."""
     last = dict(pairs)
     flags = _parse_flags(last)
     for name, allowed in CHOICES.items():
@@ -121,18 +120,18 @@ def parse_options(pairs: Pairs) -> Options:
         model=model,
         family=family,
         language=last.get("language", "en"),
-        utterance_split=_number(last.get("utt_split", "0.8")),
+        utterance_split=_parse_float(last.get("utt_split", "0.8")),
         is_language_detected=bool(detect) and detect != ["false"],
         languages_allowed=tuple(code for code in detect if code not in _BOOLEANS),
         is_summarized=last.get("summarize", "false") != "false",
-        search=_all_of(pairs, "search"),
+        search=_get_all(pairs, "search"),
         raw=_parse_raw(last),
         words=parse_whole(last["emu_words"]) if "emu_words" in last else None,
     )
     return Options(
         shape=shape,
-        tags=_all_of(pairs, "tag"),
-        extra=tuple(_split_extra(text) for text in _all_of(pairs, "extra")),
+        tags=_get_all(pairs, "tag"),
+        extra=tuple(_split_extra(text) for text in _get_all(pairs, "extra")),
         callback=_check_callback(last.get("callback")),
         callback_method=last.get("callback_method", "POST").upper(),
     )
@@ -167,7 +166,7 @@ def _check_choice(value: str, allowed: Iterable[str]) -> None:
 
 
 def _find_family(last: dict[str, str], model: str, pairs: Pairs) -> str:
-    """Check model, language and what only some models can do."""
+    """Return the model's family; check its language and parameters."""
     language = last.get("language", "en")
     family = catalog.find_family(model, last.get("tier", ""))
     if (
@@ -176,11 +175,11 @@ def _find_family(last: dict[str, str], model: str, pairs: Pairs) -> str:
         or not catalog.has_language(family, model, language)
     ):
         raise refusals.Refused(refusals.NO_SUCH_MODEL)
-    if family == "nova-3" and _all_of(pairs, "keywords"):
+    if family == "nova-3" and _get_all(pairs, "keywords"):
         raise refusals.Refused(
             refusals.bad_request("Keywords are not supported for Nova-3 models.")
         )
-    if family not in {"nova-3", "custom"} and _all_of(pairs, "keyterm"):
+    if family not in {"nova-3", "custom"} and _get_all(pairs, "keyterm"):
         raise refusals.Refused(
             refusals.bad_request("Keyterms are only supported for Nova-3 models.")
         )
@@ -188,7 +187,7 @@ def _find_family(last: dict[str, str], model: str, pairs: Pairs) -> str:
 
 
 def _parse_raw(last: dict[str, str]) -> RawFormat | None:
-    """Return the format of containerless audio when the caller declares one."""
+    """Return the declared format of audio without a container, if any."""
     for name in ("sample_rate", "channels", "alternatives"):
         if name in last:
             parse_whole(last[name])
@@ -206,16 +205,16 @@ def _check_callback(url: str | None) -> str:
         return ""
     try:
         parts = urllib.parse.urlsplit(url)
-        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        is_http_url = parts.scheme in {"http", "https"} and bool(parts.hostname)
     except ValueError:
-        is_address = False
-    if not is_address:
+        is_http_url = False
+    if not is_http_url:
         raise refusals.Refused(refusals.INVALID_CALLBACK)
     return url
 
 
-def _all_of(pairs: Pairs, wanted: str) -> tuple[str, ...]:
-    return tuple(value for name, value in pairs if name == wanted)
+def _get_all(pairs: Pairs, parameter: str) -> tuple[str, ...]:
+    return tuple(value for name, value in pairs if name == parameter)
 
 
 def _split_extra(text: str) -> tuple[str, str]:
@@ -227,14 +226,14 @@ def parse_whole(text: str) -> int:
     """Return a whole number, or raise Refused."""
     if not (text.isascii() and text.isdigit()):
         raise refusals.Refused(refusals.invalid_query("invalid digit found in string"))
-    if len(text) > _MOST_DIGITS:
+    if len(text) > _MAX_DIGITS:
         raise refusals.Refused(
             refusals.invalid_query("number too large to fit in target type")
         )
     return int(text)
 
 
-def _number(text: str) -> float:
+def _parse_float(text: str) -> float:
     try:
         return float(text)
     except ValueError:

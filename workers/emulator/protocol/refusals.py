@@ -1,8 +1,7 @@
-"""What Deepgram says when it refuses: its statuses, codes and sentences, word for word.
+"""Deepgram's error responses: status, code and message, verbatim.
 
-Two JSON envelopes are in use upstream, and plain text in one place; a client that
-reads only one of them is wrong, so all three are produced here. Sentences marked "ours"
-are not documented by Deepgram.
+Deepgram uses two JSON formats, and plain text in one place; clients must read all
+three. Messages marked "invented" are not documented by Deepgram.
 """
 
 import dataclasses
@@ -15,7 +14,7 @@ from aiohttp import web
 
 
 class Envelope(StrEnum):
-    """The forms an error body takes."""
+    """The formats of an error body."""
 
     ERR = "err"
     CATEGORY = "category"
@@ -24,7 +23,7 @@ class Envelope(StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """One error answer, as a value; `Refused` carries it up to the door."""
+    """An error response; `Refused` carries it to the request handler."""
 
     status: int
     code: str
@@ -33,7 +32,7 @@ class Refusal:
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def body(self, request_id: str) -> bytes:
-        """Return the body as it goes over the wire."""
+        """Return the encoded body."""
         if self.envelope is Envelope.TEXT:
             return self.message.encode()
         if self.envelope is Envelope.CATEGORY:
@@ -52,7 +51,7 @@ class Refusal:
         return json.dumps(form).encode()
 
     def response(self, request_id: str) -> web.Response:
-        """Return the whole answer, request id header included."""
+        """Return the response, with its request id header."""
         kind = "text/plain" if self.envelope is Envelope.TEXT else "application/json"
         return web.Response(
             status=self.status,
@@ -63,7 +62,7 @@ class Refusal:
 
 
 class Refused(Exception):
-    """The call is answered with the refusal it carries."""
+    """The call is refused with the response in `refusal`."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.message)
@@ -92,11 +91,11 @@ NO_MODEL_ACCESS = Refusal(
 PROJECT_NOT_FOUND = Refusal(
     status=404, code="PROJECT_NOT_FOUND", message="Project not found."
 )
-REQUEST_NOT_FOUND = Refusal(  # ours
+REQUEST_NOT_FOUND = Refusal(  # invented
     status=404, code="REQUEST_NOT_FOUND", message="Request not found."
 )
 SLOW_UPLOAD = Refusal(status=408, code="SLOW_UPLOAD", message="Request upload timeout.")
-TOO_LARGE = Refusal(  # ours
+TOO_LARGE = Refusal(  # invented
     status=413, code="PAYLOAD_TOO_LARGE", message="Payload too large."
 )
 UNREADABLE = Refusal(
@@ -129,13 +128,13 @@ NO_SUCH_MODEL = Refusal(
 INVALID_CALLBACK = Refusal(
     status=400, code="Bad Request", message="Invalid callback url."
 )
-INTERNAL = Refusal(  # ours
+INTERNAL = Refusal(  # invented
     status=500, code="INTERNAL_SERVER_ERROR", message="Internal server error."
 )
 
 
 def invalid_json(details: str) -> Refusal:
-    """Return the refusal of JSON that parses but is not what was asked for."""
+    """Return the refusal of valid JSON with invalid content."""
     return Refusal(
         status=400,
         code="INVALID_JSON",
@@ -153,14 +152,14 @@ def invalid_query(reason: str) -> Refusal:
     )
 
 
-def bad_request(sentence: str) -> Refusal:
-    """Return a refusal in our own words, where Deepgram's are not documented."""
-    return Refusal(status=400, code="Bad Request", message=f"Bad Request: {sentence}")
+def bad_request(message: str) -> Refusal:
+    """Return a refusal with an invented message: Deepgram documents none."""
+    return Refusal(status=400, code="Bad Request", message=f"Bad Request: {message}")
 
 
-def remote_content(sentence: str) -> Refusal:
+def remote_content(message: str) -> Refusal:
     """Return the refusal of a media URL."""
-    return Refusal(status=400, code="REMOTE_CONTENT_ERROR", message=sentence)
+    return Refusal(status=400, code="REMOTE_CONTENT_ERROR", message=message)
 
 
 REMOTE_INVALID = remote_content(
@@ -176,7 +175,7 @@ REMOTE_UNRESOLVED = remote_content(
 
 
 def remote_status(status: int, reason: str) -> Refusal:
-    """Return the refusal of a media URL that answered with an error."""
+    """Return the refusal of a media URL that responded with an error."""
     side = "client" if status < http.HTTPStatus.INTERNAL_SERVER_ERROR else "server"
     return remote_content(
         f"The remote server hosting the media returned a {side} error: "
@@ -185,7 +184,7 @@ def remote_status(status: int, reason: str) -> Refusal:
 
 
 def invalid_uuid(text: str) -> Refusal:
-    """Return the plain-text answer to a project id that is no UUID."""
+    """Return the plain-text refusal of a project id that is not a UUID."""
     return Refusal(
         status=404,
         code="",
@@ -211,15 +210,15 @@ _BY_STATUS = {
 }
 
 
-_SERVER_TROUBLE = frozenset({499, 500, 502, 503})
+_SERVER_ERRORS = frozenset({499, 500, 502, 503})
 
 
 def for_status(status: int) -> Refusal:
-    """Return what Deepgram says with this status; ours where that is not known."""
+    """Return Deepgram's refusal with this status, or an invented one."""
     known = _BY_STATUS.get(status)
     if known is not None:
         return known
-    if status in _SERVER_TROUBLE:
+    if status in _SERVER_ERRORS:
         return dataclasses.replace(INTERNAL, status=status)
     try:
         phrase = http.HTTPStatus(status).phrase

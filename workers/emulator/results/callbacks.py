@@ -1,4 +1,4 @@
-"""Handing documents to callback URLs, with Deepgram's retries."""
+"""Delivers documents to callback URLs, with Deepgram's retries."""
 
 import asyncio
 import http
@@ -15,7 +15,7 @@ from workers.emulator.protocol import options, refusals
 
 LOGGER = logging.getLogger(__name__)
 
-# The only ports Deepgram calls back on; checked with `--strict-urls`.
+# The only ports to which Deepgram sends callbacks; checked with `--strict-urls`.
 PORTS = frozenset({80, 443, 8080, 8443})
 _CONNECT_TIMEOUT = 1.0
 _RESPONSE_TIMEOUT = 10.0
@@ -23,7 +23,7 @@ _RESPONSE_TIMEOUT = 10.0
 
 @dataclass(slots=True, kw_only=True)
 class Counts:
-    """What became of the callbacks."""
+    """Counts of callbacks by state."""
 
     pending: int = 0
     delivered: int = 0
@@ -31,7 +31,7 @@ class Counts:
 
 
 class CallbackSender:
-    """Run what goes on after a call was accepted, and deliver the outcome."""
+    """Runs accepted calls in the background and delivers their results."""
 
     def __init__(self, settings: config.Config) -> None:
         self.counts = Counts()
@@ -40,7 +40,7 @@ class CallbackSender:
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
-        """Open the client session; it belongs to the running loop."""
+        """Open the client session in the running event loop."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(
@@ -50,7 +50,7 @@ class CallbackSender:
         )
 
     async def close(self) -> None:
-        """Give up on what is not delivered yet."""
+        """Cancel pending deliveries."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -58,27 +58,27 @@ class CallbackSender:
             await self._session.close()
 
     def check(self, url: str) -> None:
-        """Raise Refused when this is no place to call back."""
+        """Raise Refused when the port is not allowed for callbacks."""
         if self._settings.strict_urls and yarl.URL(url).port not in PORTS:
             raise refusals.Refused(refusals.INVALID_CALLBACK)
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run the work beside the calls; `close` ends it."""
-        task = asyncio.create_task(work)
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine in the background; `close` cancels it."""
+        task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def deliver(
-        self, body: bytes, *, wanted: options.Options, entry: journal.Entry
+        self, body: bytes, *, params: options.Options, entry: journal.Entry
     ) -> None:
-        """Send until it is taken with a 2xx; afterwards the result is lost."""
+        """Send until a 2xx response, or until the retries are exhausted."""
         self.counts.pending += 1
         try:
             for attempt in range(self._settings.callback_retries + 1):
                 if attempt:
                     await asyncio.sleep(self._settings.callback_interval)
                 entry.callback_attempts = attempt + 1
-                if await self._send(body, wanted=wanted, entry=entry):
+                if await self._send(body, params=params, entry=entry):
                     self.counts.delivered += 1
                     return
             self.counts.lost += 1
@@ -87,14 +87,14 @@ class CallbackSender:
             self.counts.pending -= 1
 
     async def _send(
-        self, body: bytes, *, wanted: options.Options, entry: journal.Entry
+        self, body: bytes, *, params: options.Options, entry: journal.Entry
     ) -> bool:
         if self._session is None:
-            raise RuntimeError("the sender is not started")
+            raise RuntimeError("The callback sender is not started.")
         try:
             async with self._session.request(
-                wanted.callback_method,
-                wanted.callback,
+                params.callback_method,
+                params.callback,
                 data=body,
                 allow_redirects=False,
                 headers={

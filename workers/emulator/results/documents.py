@@ -1,7 +1,7 @@
-"""The answer to a finished call, in Deepgram's shape.
+"""Builds the response document of a finished call, in Deepgram's format.
 
-The results are serialised once and kept as bytes: calls with equal audio and equal
-options differ only in their metadata.
+Results are serialized once and cached as bytes: calls with equal audio and options
+differ only in their metadata.
 """
 
 import json
@@ -22,7 +22,7 @@ _VERSION = "emulator-1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """The results, ready for the wire, and the metadata that goes with them."""
+    """Serialized results, and the metadata of the document."""
 
     results: bytes
     metadata: Json
@@ -37,7 +37,7 @@ class Document:
         tags: Sequence[str] = (),
         extra: Sequence[tuple[str, str]] = (),
     ) -> bytes:
-        """Return the whole document for one call."""
+        """Return the complete document of one call as JSON bytes."""
         metadata: Json = {
             "transaction_key": "deprecated",
             "request_id": request_id,
@@ -53,26 +53,26 @@ class Document:
 
 
 def build_document(
-    sound: audio.Audio,
+    media: audio.Audio,
     measure: audio.Measure,
     shape: options.Shape,
-    spoken: engines.Channels,
+    channels: engines.Channels,
     engine: engines.Engine,
 ) -> Document:
-    """Return what Deepgram would answer, had it heard these words."""
-    features = insights.wanted(shape)
+    """Return the document that contains these words."""
+    features = insights.select_features(shape)
     warnings = [] if engine.is_inventive else [_warning(name) for name in features]
     if not engine.is_inventive:
         features = []
-    results = _build_results(sound.sha256, shape, spoken, features)
+    results = _build_results(media.sha256, shape, channels, features)
     model, description = describe_model(engine.name, shape)
     metadata: Json = {
-        "sha256": sound.sha256,
+        "sha256": media.sha256,
         "duration": round(measure.duration, 6),
         "channels": measure.channels,
         "models": [model],
         "model_info": {model: description},
-        **insights.build_metadata(spoken[0] if spoken else (), features, model),
+        **insights.build_metadata(channels[0] if channels else (), features, model),
     }
     if "diarize" in features:
         metadata["diarize_info"] = {"model_uuid": model, "arch": "v2"}
@@ -87,7 +87,7 @@ def build_document(
 
 
 def describe_model(engine: str, shape: options.Shape) -> tuple[str, Json]:
-    """Return the UUID of a model, and what says that it is no model of Deepgram's."""
+    """Return the model's UUID and its `model_info`, which names the emulator."""
     description = {
         "name": f"emulator-{engine}",
         "version": _VERSION,
@@ -107,15 +107,15 @@ def _warning(feature: str) -> Json:
 def _build_results(
     sha256: str,
     shape: options.Shape,
-    spoken: engines.Channels,
+    channels: engines.Channels,
     features: list[str],
 ) -> Json:
     results: Json = {
-        "channels": [_build_channel(words, shape, features) for words in spoken]
+        "channels": [_build_channel(words, shape, features) for words in channels]
     }
     if "utterances" in shape.flags:
-        results["utterances"] = _build_utterances(sha256, shape, spoken)
-    first = spoken[0] if spoken else ()
+        results["utterances"] = _build_utterances(sha256, shape, channels)
+    first = channels[0] if channels else ()
     results.update(insights.build_results(first, features))
     return results
 
@@ -201,41 +201,43 @@ def _build_paragraphs(words: passages.Words) -> Json:
 
 
 def _build_utterances(
-    sha256: str, shape: options.Shape, spoken: engines.Channels
+    sha256: str, shape: options.Shape, channels: engines.Channels
 ) -> list[Json]:
     utterances = []
-    for channel, words in enumerate(spoken):
+    for channel, words in enumerate(channels):
         for first, last in passages.split_utterances(words, shape.utterance_split):
-            part = words[first:last]
+            utterance_words = words[first:last]
             utterance: Json = {
-                "start": part[0].start,
-                "end": part[-1].end,
-                "confidence": passages.mean_confidence(part),
+                "start": utterance_words[0].start,
+                "end": utterance_words[-1].end,
+                "confidence": passages.mean_confidence(utterance_words),
                 "channel": channel,
-                "transcript": passages.join_text(part, is_written=shape.is_punctuated),
-                "words": [_build_word(word, shape) for word in part],
+                "transcript": passages.join_text(
+                    utterance_words, is_written=shape.is_punctuated
+                ),
+                "words": [_build_word(word, shape) for word in utterance_words],
                 "id": str(uuid.uuid5(_NAMES, f"{sha256}/{channel}/{first}")),
             }
-            if part[0].speaker is not None:
-                utterance["speaker"] = part[0].speaker
+            if utterance_words[0].speaker is not None:
+                utterance["speaker"] = utterance_words[0].speaker
             utterances.append(utterance)
     utterances.sort(key=lambda utterance: utterance["start"])
     return utterances
 
 
 def _search(words: passages.Words, query: str) -> Json:
-    """Return where the phrase was said; only exact hits are found."""
-    wanted = query.lower().split()
+    """Return the occurrences of the phrase; matches exact words only."""
+    phrase = query.lower().split()
     hits = []
-    for at in range(len(words) - len(wanted) + 1 if wanted else 0):
-        part = words[at : at + len(wanted)]
-        if [word.text for word in part] == wanted:
+    for at in range(len(words) - len(phrase) + 1 if phrase else 0):
+        window = words[at : at + len(phrase)]
+        if [word.text for word in window] == phrase:
             hits.append(
                 {
-                    "confidence": passages.mean_confidence(part),
-                    "start": part[0].start,
-                    "end": part[-1].end,
-                    "snippet": passages.join_text(part, is_written=False),
+                    "confidence": passages.mean_confidence(window),
+                    "start": window[0].start,
+                    "end": window[-1].end,
+                    "snippet": passages.join_text(window, is_written=False),
                 }
             )
     return {"query": query, "hits": hits}

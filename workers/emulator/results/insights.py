@@ -1,7 +1,6 @@
-"""Made-up but plausible audio intelligence: summary, topics, intents, sentiment.
+"""Generates plausible audio intelligence: summary, topics, intents, sentiment.
 
-The same words always give the same values. Only for the engine that makes up its
-words as well; what is said is never understood here.
+Equal words give equal values. Used only with engines that generate their words.
 """
 
 from typing import Any
@@ -29,7 +28,7 @@ INTENTS = (
     "Confirm details",
     "Request a refund",
 )
-# What Deepgram finds nothing to say about in the emulator's other engine.
+# Features that the recognising engine does not support.
 FEATURES = ("summarize", "topics", "intents", "sentiment", "detect_entities", "diarize")
 
 _SUMMARY_WORDS = 24
@@ -48,14 +47,14 @@ _ENTITY_WORDS = {
 Json = dict[str, Any]
 
 
-def wanted(shape: options.Shape) -> list[str]:
-    """Return the asked features that need more than hearing."""
+def select_features(shape: options.Shape) -> list[str]:
+    """Return the requested features that need more than recognition."""
     flags = shape.flags | ({"summarize"} if shape.is_summarized else frozenset())
     return [name for name in FEATURES if name in flags]
 
 
 def build_results(words: passages.Words, features: list[str]) -> Json:
-    """Return the members that stand beside `channels` in the results."""
+    """Return the members of `results` other than `channels`."""
     results: Json = {}
     if "summarize" in features:
         short = passages.join_text(words[:_SUMMARY_WORDS], is_written=True)
@@ -116,15 +115,19 @@ def _build_sentiments(words: passages.Words) -> Json:
     for segment in _segments(words):
         score = round(2 * chance.fraction("sentiment", segment["text"]) - 1, 6)
         segments.append(
-            {**segment, "sentiment": _feeling(score), "sentiment_score": score}
+            {
+                **segment,
+                "sentiment": _classify_sentiment(score),
+                "sentiment_score": score,
+            }
         )
     scores = [segment["sentiment_score"] for segment in segments]
     mean = round(sum(scores) / len(scores), 6) if scores else 0.0
-    average = {"sentiment": _feeling(mean), "sentiment_score": mean}
+    average = {"sentiment": _classify_sentiment(mean), "sentiment_score": mean}
     return {"segments": segments, "average": average}
 
 
-def _feeling(score: float) -> str:
+def _classify_sentiment(score: float) -> str:
     if abs(score) <= _NEUTRAL:
         return "neutral"
     return "positive" if score > 0 else "negative"

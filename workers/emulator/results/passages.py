@@ -1,6 +1,6 @@
-"""How words stand together: sentences, paragraphs, utterances. Pure.
+"""Groups words into sentences, paragraphs and utterances.
 
-Speakers split everything: no sentence, paragraph or utterance has two of them.
+A change of speaker ends each of them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,12 +9,12 @@ from workers.emulator import engines
 
 Words = Sequence[engines.Word]
 
-_SENTENCES_IN_A_PARAGRAPH = 4
+_PARAGRAPH_SENTENCES = 4
 _FULL_STOPS = (".", "?", "!")
 
 
 def split_sentences(words: Words) -> Iterator[tuple[int, int]]:
-    """Yield the first and one past the last word of each sentence."""
+    """Yield start and end index (exclusive) of each sentence."""
     return _split(
         words,
         lambda before, after: (
@@ -24,7 +24,7 @@ def split_sentences(words: Words) -> Iterator[tuple[int, int]]:
 
 
 def split_utterances(words: Words, pause: float) -> Iterator[tuple[int, int]]:
-    """Yield the bounds of each stretch without a longer pause."""
+    """Yield start and end index of each utterance; a longer pause ends it."""
     return _split(
         words,
         lambda before, after: (
@@ -34,11 +34,11 @@ def split_utterances(words: Words, pause: float) -> Iterator[tuple[int, int]]:
 
 
 def group_paragraphs(words: Words) -> Iterator[list[tuple[int, int]]]:
-    """Yield the sentences of each paragraph."""
+    """Yield the sentence bounds of each paragraph."""
     group: list[tuple[int, int]] = []
     for first, last in split_sentences(words):
         if group and (
-            len(group) == _SENTENCES_IN_A_PARAGRAPH
+            len(group) == _PARAGRAPH_SENTENCES
             or words[group[-1][0]].speaker != words[first].speaker
         ):
             yield group
@@ -49,23 +49,23 @@ def group_paragraphs(words: Words) -> Iterator[list[tuple[int, int]]]:
 
 
 def join_text(words: Words, *, is_written: bool) -> str:
-    """Return the words as one line, with or without punctuation."""
+    """Return the words joined by spaces, with or without punctuation."""
     return " ".join(word.written if is_written else word.text for word in words)
 
 
 def mean_confidence(words: Words) -> float:
-    """Return the mean, 0 for silence, as upstream."""
+    """Return the mean confidence, 0 for silence as Deepgram does."""
     if not words:
         return 0.0
     return round(sum(word.confidence for word in words) / len(words), 7)
 
 
 def _split(
-    words: Words, is_border: Callable[[engines.Word, engines.Word], bool]
+    words: Words, is_boundary: Callable[[engines.Word, engines.Word], bool]
 ) -> Iterator[tuple[int, int]]:
     first = 0
     for place in range(1, len(words)):
-        if is_border(words[place - 1], words[place]):
+        if is_boundary(words[place - 1], words[place]):
             yield first, place
             first = place
     if words:

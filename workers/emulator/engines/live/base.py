@@ -1,4 +1,4 @@
-"""The seam between a stream and the engine that listens to it."""
+"""Interface between a live stream and its recognition engine."""
 
 import importlib
 from collections.abc import Callable
@@ -12,40 +12,40 @@ MODULES = {
     "pocketsphinx": "workers.emulator.engines.live.sphinx",
 }
 
-Say = Callable[[events.Event], None]
+EventSink = Callable[[events.Event], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """What an ear must know of its stream.
+    """Format, settings and callbacks of one stream.
 
-    It calls `say` for whatever it hears, and `fail` when it can hear no more.
+    The recogniser calls `emit` for each event, and `on_failure` when it fails.
     """
 
     sample_rate: int
     channels: int
     is_multichannel: bool
-    manner: segments.Manner
-    say: Say
-    fail: Callable[[], None]
+    event_settings: segments.EventSettings
+    emit: EventSink
+    on_failure: Callable[[], None]
 
 
-class Audience(Protocol):
-    """Have an ear for every stream; at most so many when a number is given."""
+class RecogniserPool(Protocol):
+    """Opens a recogniser for each stream; `max_streams` of None is unlimited."""
 
-    most_streams: int | None
+    max_streams: int | None
 
     async def start(self) -> None:
-        """Prepare for the first stream."""
+        """Prepare the first recogniser."""
 
-    def open_ear(self, stream: Stream) -> events.Ear:
-        """Return an ear for one stream."""
+    def open_session(self, stream: Stream) -> events.RecogniserSession:
+        """Return a recogniser for one stream."""
 
     async def close(self) -> None:
-        """Leave no process behind."""
+        """End all child processes."""
 
 
-def build_audience(engine: str) -> Audience:
-    """Return the ears of the engine with this name, not started yet."""
+def build_pool(engine: str) -> RecogniserPool:
+    """Return the recogniser pool of the engine, not started."""
     module = importlib.import_module(MODULES[engine])
-    return cast("Callable[[], Audience]", module.build)()
+    return cast("Callable[[], RecogniserPool]", module.build)()

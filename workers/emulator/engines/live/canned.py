@@ -1,74 +1,73 @@
-"""The canned engine's ear: the words are in the samples, see `cells`."""
+"""The canned live engine: the words are in the samples, see `cells`."""
 
-from workers.emulator.engines.live import base as live_engines_base
-from workers.emulator.engines.live import cells, segments
+from workers.emulator.engines.live import base, cells, segments
 
 
-class CannedEar:
-    """Follow every channel at once; nothing is ever waited for."""
+class CannedSession:
+    """Splits every channel into cells and emits their events."""
 
-    def __init__(self, stream: live_engines_base.Stream) -> None:
+    def __init__(self, stream: base.Stream) -> None:
         self._channels = stream.channels
         self._frame_bytes = 2 * stream.channels
         self._bytes_per_second = stream.sample_rate * self._frame_bytes
         self._received = 0
-        # All channels together are cut as if they were one of a higher rate.
-        joined = 1 if stream.is_multichannel else stream.channels
+        # Mixed channels are split as one channel with a higher sample rate.
+        mixed = 1 if stream.is_multichannel else stream.channels
         count = stream.channels if stream.is_multichannel else 1
         self._tracks = [
             (
-                cells.Cutter(stream.sample_rate * joined),
-                segments.Segmenter(channel, stream.manner, stream.say),
+                cells.CellSplitter(stream.sample_rate * mixed),
+                segments.Segmenter(channel, stream.event_settings, stream.emit),
             )
             for channel in range(count)
         ]
 
-    async def hear(self, samples: bytes) -> None:
-        """Take the next samples."""
+    async def recognise(self, samples: bytes) -> None:
+        """Process the next samples."""
         self._received += len(samples)
         if len(self._tracks) == 1:
-            pieces = [samples]
+            chunks = [samples]
         else:
-            pieces = [
+            chunks = [
                 cells.pick_channel(samples, self._channels, channel)
                 for channel in range(self._channels)
             ]
-        for (cutter, segmenter), piece in zip(self._tracks, pieces, strict=True):
-            for cell in cutter.cut(piece):
-                segmenter.take(cell)
+        for (splitter, segmenter), chunk in zip(self._tracks, chunks, strict=True):
+            for cell in splitter.split(chunk):
+                segmenter.add(cell)
 
     async def finalize(self, channel: int | None) -> None:
-        """End the segments under way where the last whole cell ends."""
-        for number, (cutter, segmenter) in enumerate(self._tracks):
+        """End the current segments at the last complete cell."""
+        for number, (splitter, segmenter) in enumerate(self._tracks):
             if channel in {None, number}:
-                segmenter.flush(end=cutter.seconds, from_finalize=True)
+                segmenter.flush(end=splitter.seconds, from_finalize=True)
 
     async def finish(self) -> None:
-        """End the segments with the audio."""
+        """End the segments at the end of the audio."""
         seconds = self._received / self._bytes_per_second
         for _, segmenter in self._tracks:
             segmenter.flush(end=seconds, from_finalize=False)
 
     async def close(self) -> None:
-        """Do nothing: there is nothing to let go."""
+        """Do nothing."""
 
 
-class CannedAudience:
-    """Have an ear for as many streams as there are."""
+class CannedPool:
+    """Opens a recogniser for each stream, without a limit."""
 
-    most_streams: int | None = None
+    max_streams: int | None = None
 
     async def start(self) -> None:
-        """Do nothing: there is nothing to load."""
+        """Do nothing."""
 
-    def open_ear(self, stream: live_engines_base.Stream) -> CannedEar:
-        """Return an ear for one stream."""
-        return CannedEar(stream)
+    def open_session(self, stream: base.Stream) -> CannedSession:
+        """Return a recogniser for one stream."""
+        return CannedSession(stream)
 
     async def close(self) -> None:
-        """Do nothing: there is nothing to let go."""
+        """Do nothing."""
 
 
-def build() -> CannedAudience:
-    """Return the ears of this engine."""
-    return CannedAudience()
+def build() -> CannedPool:
+    """Return the recogniser pool of this engine."""
+    return CannedPool()

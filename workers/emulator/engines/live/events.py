@@ -1,4 +1,4 @@
-"""What is heard in a stream, before it is written as Deepgram's messages. Pure."""
+"""Recognition events of a live stream, independent of Deepgram's message format."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from workers.emulator import engines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
-    """The words of one segment of one channel; times count from the stream's start."""
+class Result:
+    """The words of one segment of one channel; times in seconds from the start."""
 
     channel: int
     start: float
@@ -22,7 +22,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechStarted:
-    """Somebody began to speak."""
+    """Speech started after silence."""
 
     channel: int
     at: float
@@ -30,29 +30,29 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UtteranceEnd:
-    """Nobody has spoken for the time that was asked for."""
+    """No word followed within `utterance_end_ms`."""
 
     channel: int
     last_word_end: float
 
 
-Event = Heard | SpeechStarted | UtteranceEnd
+Event = Result | SpeechStarted | UtteranceEnd
 
 
-class Ear(Protocol):
-    """Listen to one stream. What it hears goes to the function it was made with.
+class RecogniserSession(Protocol):
+    """Recognises one stream and emits its events.
 
-    Samples are 16 bits, little-endian, channels interleaved.
+    Samples are 16-bit little-endian, channels interleaved.
     """
 
-    async def hear(self, samples: bytes) -> None:
-        """Take the next samples."""
+    async def recognise(self, samples: bytes) -> None:
+        """Process the next samples."""
 
     async def finalize(self, channel: int | None) -> None:
-        """Say now what is known of the segment under way, on one channel or all."""
+        """End the current segment of one channel, or of all."""
 
     async def finish(self) -> None:
-        """Say what is left; nothing is heard afterwards."""
+        """Emit the remaining results; the last call before `close`."""
 
     async def close(self) -> None:
-        """Leave nothing running; harmless when repeated."""
+        """Release all resources; idempotent."""

@@ -1,8 +1,7 @@
-"""The process that listens to one channel of one live stream, with pocketsphinx.
+"""The process that recognises one channel of one live stream, with pocketsphinx.
 
-It loads its model, then reads frames from its input (a kind, a length, the payload),
-the first of which is its task. It writes what it hears as lines of JSON, and ends with
-its input, or with the emulator.
+Loads the model, then reads frames (kind, length, payload) from stdin; the first one is
+its task. Writes events as lines of JSON. Ends with its input or with the emulator.
 """
 
 import dataclasses
@@ -20,19 +19,19 @@ import pocketsphinx
 from workers.emulator.engines import recogniser
 from workers.emulator.engines.live import cells, segments
 
-# What a frame of the input says, and its form: kind and length of what follows.
+# Kinds of frames, and the frame header: kind and payload length.
 TASK, AUDIO, FINALIZE, END = b"T", b"A", b"F", b"E"
 HEAD = struct.Struct("<cI")
 
-# The endpointer decides within a window; a longer pause is a longer window.
+# Minimum and maximum window of the endpointer; a longer pause needs a longer window.
 _WINDOW_SECONDS = (0.3, 1.5)
-# Speech without a pause is cut here.
-_LONGEST_SPEECH = 12.0
+# Maximum length of speech without a pause.
+_MAX_SPEECH_SECONDS = 12.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What the child is told first, as JSON."""
+    """Format and settings of the channel, sent as JSON in the first frame."""
 
     sample_rate: int
     channels: int
@@ -44,7 +43,7 @@ class Task:
 
 
 class Resampler:
-    """Turn the stream's samples into what the recogniser knows."""
+    """Converts the stream's samples to mono at the recogniser's rate."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -56,7 +55,7 @@ class Resampler:
         )
 
     def resample(self, samples: bytes) -> bytes:
-        """Return mono samples of 16 kHz."""
+        """Return 16 kHz mono samples."""
         task = self._task
         channels = task.channels
         if task.channel is not None:
@@ -69,13 +68,13 @@ class Resampler:
         size = frame.planes[0].buffer_size
         frame.planes[0].update(samples.ljust(size, b"\0")[:size])
         return b"".join(
-            bytes(piece.planes[0])[: piece.samples * 2]
-            for piece in self._resampler.resample(frame)
+            bytes(resampled.planes[0])[: resampled.samples * 2]
+            for resampled in self._resampler.resample(frame)
         )
 
 
-class Listener:
-    """Follow the sound: silence, speech, silence."""
+class ChannelRecogniser:
+    """Recognises the speech between silences and writes the events."""
 
     def __init__(self, task: Task, decoder: Any) -> None:
         self._task = task
@@ -88,101 +87,103 @@ class Listener:
         self._size = self._endpointer.frame_bytes
         self._rest = b""
         self._now = 0.0
-        self._told = 0.0
+        self._last_result_at = 0.0
         self._segment_start = 0.0
         self._speech_start = 0.0
         self._is_speaking = False
         self._last_word_end: float | None = None
 
-    def take(self, pcm: bytes) -> None:
-        """Take the next samples, and say what is due."""
+    def add(self, pcm: bytes) -> None:
+        """Add samples and write the events that are due."""
         self._rest += pcm
         while len(self._rest) >= self._size:
             frame, self._rest = self._rest[: self._size], self._rest[self._size :]
             self._now += self._endpointer.frame_length
-            self._take_frame(frame)
+            self._add_frame(frame)
 
     def flush(self, *, from_finalize: bool) -> None:
-        """Say what is left of the segment under way."""
+        """Write the current segment."""
         words = []
         if self._is_speaking:
             words = self._end_speech()
             if from_finalize:
-                self._begin_speech(self._now)
+                self._start_speech(self._now)
         if self._now > self._segment_start:
-            self._tell(words, end=self._now, is_final=True, from_finalize=from_finalize)
+            self._write_result(
+                words, end=self._now, is_final=True, from_finalize=from_finalize
+            )
 
     def finish(self) -> None:
-        """Say what is left of the stream."""
+        """Write the remaining segment of the stream."""
         if self._is_speaking:
-            # It cannot take nothing: a sample of silence in its place.
+            # `end_stream` needs at least one sample.
             speech = self._endpointer.end_stream(self._rest or b"\0\0")
             if speech:
                 self._decoder.process_raw(speech)
         self._now += len(self._rest) / 2 / recogniser.SAMPLE_RATE
         self.flush(from_finalize=False)
 
-    def _take_frame(self, frame: bytes) -> None:
+    def _add_frame(self, frame: bytes) -> None:
         speech = self._endpointer.process(frame)
         if speech is None:
-            self._pass_silence()
+            self._add_silence()
             return
         if not self._is_speaking:
-            self._begin_speech(self._endpointer.speech_start)
+            self._start_speech(self._endpointer.speech_start)
             if self._task.has_vad_events:
                 _write(kind="started", at=round(self._speech_start, 3))
         self._decoder.process_raw(speech)
         if not self._endpointer.in_speech:
-            self._tell(self._end_speech(), end=self._now, is_final=True)
-        elif self._now - self._speech_start >= _LONGEST_SPEECH:
+            self._write_result(self._end_speech(), end=self._now, is_final=True)
+        elif self._now - self._speech_start >= _MAX_SPEECH_SECONDS:
             words = self._end_speech()
-            self._tell(words, end=self._now, is_final=True, is_pause=False)
-            self._begin_speech(self._now)
+            self._write_result(words, end=self._now, is_final=True, is_pause=False)
+            self._start_speech(self._now)
         else:
-            self._tell_interim()
+            self._write_interim()
 
-    def _begin_speech(self, at: float) -> None:
+    def _start_speech(self, at: float) -> None:
         self._decoder.start_utt()
         self._is_speaking = True
         self._speech_start = at
 
-    def _end_speech(self) -> list[recogniser.Heard]:
+    def _end_speech(self) -> list[recogniser.RecognisedWord]:
         self._decoder.end_utt()
         self._is_speaking = False
         return self._words()
 
-    def _words(self) -> list[recogniser.Heard]:
+    def _words(self) -> list[recogniser.RecognisedWord]:
         words = list(recogniser.read_words(self._decoder, self._speech_start))
         if words:
             self._last_word_end = words[-1].end
         return words
 
-    def _pass_silence(self) -> None:
+    def _add_silence(self) -> None:
         gap, last = self._task.utterance_gap, self._last_word_end
         if gap is not None and last is not None and self._now - last >= gap:
             self._last_word_end = None
             _write(kind="ended", last_word_end=last)
-        if self._now - self._segment_start >= segments.LONGEST_SECONDS:
-            self._tell([], end=self._now, is_final=True)
+        if self._now - self._segment_start >= segments.MAX_SEGMENT_SECONDS:
+            self._write_result([], end=self._now, is_final=True)
         else:
-            self._tell_interim()
+            self._write_interim()
 
-    def _tell_interim(self) -> None:
-        is_due = self._now - self._told >= segments.INTERIM_SECONDS
+    def _write_interim(self) -> None:
+        is_due = self._now - self._last_result_at >= segments.INTERIM_SECONDS
         if self._task.is_interim and is_due:
             words = self._words() if self._is_speaking else []
-            self._tell(words, end=self._now, is_final=False)
+            self._write_result(words, end=self._now, is_final=False)
 
-    def _tell(
+    def _write_result(
         self,
-        words: list[recogniser.Heard],
+        words: list[recogniser.RecognisedWord],
         *,
         end: float,
         is_final: bool,
         is_pause: bool = True,
         from_finalize: bool = False,
     ) -> None:
-        self._told = self._now
+        self._last_result_at = self._now
         _write(
             kind="heard",
             start=self._segment_start,
@@ -197,27 +198,27 @@ class Listener:
 
 
 def main() -> None:
-    """Listen until the input ends."""
-    recogniser.die_with(int(sys.argv[1]))
+    """Recognise until the input ends."""
+    recogniser.exit_with_parent(int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     decoder = recogniser.open_decoder()
-    frames = _frames(sys.stdin.buffer)
+    frames = _read_frames(sys.stdin.buffer)
     _, described = next(frames, (TASK, b""))
     if not described:
         return
     task = Task(**json.loads(described))
-    listener, resampler = Listener(task, decoder), Resampler(task)
+    channel, resampler = ChannelRecogniser(task, decoder), Resampler(task)
     for kind, payload in frames:
         if kind == AUDIO:
-            listener.take(resampler.resample(payload))
+            channel.add(resampler.resample(payload))
         elif kind == FINALIZE:
-            listener.flush(from_finalize=True)
+            channel.flush(from_finalize=True)
         else:
-            listener.finish()
+            channel.finish()
             break
 
 
-def _frames(source: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
+def _read_frames(source: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
     while len(head := source.read(HEAD.size)) == HEAD.size:
         kind, length = HEAD.unpack(head)
         yield kind, source.read(length)

@@ -1,4 +1,4 @@
-"""Acting out a fault on the wire, down to the socket. Which one is chosen elsewhere."""
+"""Applies the faults of prerecorded calls and handshakes on the wire."""
 
 import asyncio
 import dataclasses
@@ -16,16 +16,16 @@ BAD_GATEWAY_PAGE = (
     b"<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx</center>\r\n"
     b"</body>\r\n</html>\r\n"
 )
-# With a body of this kind parsing fails half way through.
+# Truncated, so that JSON parsing fails.
 BROKEN_JSON = b'{"metadata":{"request_id":"'
 DRIP_SECONDS = 0.2
 NOREAD_SECONDS = 60.0
 
 
-async def perform(
+async def apply_fault(
     request: web.Request, fault: faults.Fault, *, document: bytes, request_id: str
 ) -> web.StreamResponse:
-    """Answer the call the wrong way; the connection may be gone afterwards."""
+    """Respond with the fault; the connection may be closed afterwards."""
     if fault.kind is faults.Kind.DROP:
         return await _drop(request, document, request_id)
     if fault.kind is faults.Kind.DRIP:
@@ -34,25 +34,25 @@ async def perform(
         await asyncio.sleep(NOREAD_SECONDS if fault.value is None else fault.value)
     if fault.kind in {faults.Kind.CLOSE, faults.Kind.RST, faults.Kind.NOREAD}:
         return hang_up(request, is_reset=fault.kind is not faults.Kind.CLOSE)
-    return build_answer(fault, request_id)
+    return build_response(fault, request_id)
 
 
 def hang_up(request: web.Request, *, is_reset: bool) -> web.Response:
-    """End the connection without an answer, politely or with a RST."""
+    """Close the connection without a response, with a FIN or with a RST."""
     transport = request.transport
     if transport is not None and is_reset:
-        plug = transport.get_extra_info("socket")
-        # Lingering for zero seconds turns the closing into a reset.
-        plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock = transport.get_extra_info("socket")
+        # A linger time of zero makes the close a reset.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
     elif transport is not None:
         transport.close()
-    # Never sent: the connection is gone.
+    # aiohttp needs a return value; the connection is closed.
     return web.Response()
 
 
-def answer_status(fault: faults.Fault) -> int:
-    """Return the status a fault shows to the client; 0 when it shows none."""
+def get_status(fault: faults.Fault) -> int:
+    """Return the HTTP status of a fault, or 0 when it sends no response."""
     if fault.kind is faults.Kind.STATUS:
         return fault.status
     if fault.kind is faults.Kind.HTML:
@@ -62,8 +62,8 @@ def answer_status(fault: faults.Fault) -> int:
     return 200
 
 
-def build_answer(fault: faults.Fault, request_id: str) -> web.Response:
-    """Return the whole response of a fault that is only an odd answer."""
+def build_response(fault: faults.Fault, request_id: str) -> web.Response:
+    """Return the response of a fault that needs no special transport."""
     headers = {"dg-request-id": request_id, **fault.headers}
     if fault.kind is faults.Kind.HTML:
         return web.Response(
@@ -100,8 +100,8 @@ def _json(body: bytes, headers: dict[str, str]) -> web.Response:
 async def _drop(
     request: web.Request, document: bytes, request_id: str
 ) -> web.StreamResponse:
-    """Promise the whole document, send half of it, and hang up."""
-    response = await _begin(request, document, request_id)
+    """Announce the full length, send half of the document, and close."""
+    response = await _start_response(request, document, request_id)
     await response.write(document[: len(document) // 2])
     if request.transport is not None:
         request.transport.close()
@@ -111,8 +111,8 @@ async def _drop(
 async def _drip(
     request: web.Request, document: bytes, request_id: str, pause: float | None
 ) -> web.StreamResponse:
-    """Send one byte at a time, each in time for any read timeout."""
-    response = await _begin(request, document, request_id)
+    """Send one byte at a time, which no read timeout detects."""
+    response = await _start_response(request, document, request_id)
     for at in range(len(document)):
         await response.write(document[at : at + 1])
         await asyncio.sleep(DRIP_SECONDS if pause is None else pause)
@@ -120,7 +120,7 @@ async def _drip(
     return response
 
 
-async def _begin(
+async def _start_response(
     request: web.Request, document: bytes, request_id: str
 ) -> web.StreamResponse:
     response = web.StreamResponse(headers={"dg-request-id": request_id})
