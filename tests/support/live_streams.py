@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 from transcripts.models import Transcript
 from transcripts.storage import read_document
-from workers.emulator.live_engines import cells
+from workers.emulator.engines.live import cells
 
 RATE = 16_000
 FRAME_SECONDS = 0.1

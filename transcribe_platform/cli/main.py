@@ -58,7 +58,7 @@ class Commands(click.Group):
         """Import a command."""
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"transcribe_platform.cli.{cmd_name}")
+        module = importlib.import_module(f"transcribe_platform.cli.commands.{cmd_name}")
         return cast("click.Command", module.command)
 
     def format_commands(

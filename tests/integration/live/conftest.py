@@ -28,7 +28,7 @@ from tests.integration.events.conftest import Door
 from tests.support import ROOT
 from tests.support.factories import make_key, make_tenant
 from workers.embedded.processes import wait_until
-from workers.emulator.live_engines import cells
+from workers.emulator.engines.live import cells
 
 RATE = 16_000
 FRAME_SECONDS = 0.1
