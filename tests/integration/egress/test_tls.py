@@ -17,7 +17,7 @@ def _every_name_is_loopback(settings, monkeypatch) -> None:
     settings.EGRESS_ALLOW = ["hooks.example"]
 
 
-def post_to(receiver) -> transport.Answer:
+def post_to(receiver) -> transport.PostResult:
     url = f"https://hooks.example:{receiver.port}/hook"
     return transport.post(url, headers={}, body=b"{}")
 
