@@ -361,7 +361,7 @@ RETENTION_DAYS = env_int("RETENTION_DAYS", 0)
 ERASERS = [
     "jobs.retention.erasure.erase_own",
     "transcripts.erasure.erase_transcripts",
-    "workers.webhooks.delivery.erasure.erase_deliveries",
+    "workers.webhooks.delivery.retention.erase_deliveries",
 ]
 
 # The same for one kind of content of jobs that stay: see jobs.retention.retention.
@@ -369,10 +369,10 @@ CONTENT_ERASERS = {
     "AUDIO": ["jobs.retention.erasure.erase_audio"],
     "TRANSCRIPT": [
         "transcripts.erasure.erase_transcripts",
-        "workers.webhooks.delivery.erasure.erase_deliveries",
+        "workers.webhooks.delivery.retention.erase_deliveries",
         "jobs.retention.erasure.erase_answers",
     ],
-    "PAYLOAD": ["workers.webhooks.delivery.erasure.erase_deliveries"],
+    "PAYLOAD": ["workers.webhooks.delivery.retention.erase_deliveries"],
 }
 
 # Where each process shows its metrics: a port, a range of them where a server runs

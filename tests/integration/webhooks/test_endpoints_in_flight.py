@@ -268,7 +268,7 @@ def test_a_ping_arrives_signed_with_the_endpoints_secret(world, listen, caller):
         caller=caller,
         now=world.now,
         body={},
-        answer=lambda _: idempotency.StoredResponse(status_code=202, body={}),
+        build_response=lambda _: idempotency.StoredResponse(status_code=202, body={}),
     )
     endpoint_services.ping_endpoint(once=once, endpoint_id=endpoint.pk)
 

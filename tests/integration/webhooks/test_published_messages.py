@@ -140,6 +140,6 @@ def ping(world, endpoint):
         caller=Caller(tenant=world.tenant, api_key=None),
         now=world.now,
         body={},
-        answer=lambda _: idempotency.StoredResponse(status_code=202, body={}),
+        build_response=lambda _: idempotency.StoredResponse(status_code=202, body={}),
     )
     endpoint_services.ping_endpoint(once=once, endpoint_id=endpoint.pk)
