@@ -67,8 +67,7 @@ IDEMPOTENCY_PARAMETER = OpenApiParameter(
     HEADER,
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
-    description="1 to 255 visible ASCII characters. A retry with the same key returns the"
-    " stored response and creates nothing.",
+    description="1 to 255 visible ASCII characters. Repeats return the first response.",
 )
 ACCEPTED_HEADERS = [
     OpenApiParameter(
@@ -80,8 +79,8 @@ ACCEPTED_HEADERS = [
     )
     for name, description in (
         ("Location", "The URL of the new resource."),
-        ("Retry-After", "Seconds to wait before you poll it."),
-        ("Idempotency-Replayed", "`true` if this response is a replay."),
+        ("Retry-After", "Seconds to wait before reading it."),
+        ("Idempotency-Replayed", "`true` if this repeats an earlier response."),
     )
 ]
 CURSOR = "AZgKUnweejydVQtvby-OEcsvQ5YTvHV0"
