@@ -14,7 +14,6 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from jobs import options
-from jobs.api.submission import Submission
 from jobs.egress import policy as egress_policy
 from jobs.models import Attempt, Content, Job, Mode, Priority
 from jobs.rest.serializers import (
@@ -108,14 +107,6 @@ class JobInput(SharedFields, StrictSerializer):
             message = "Give either expires_at or expires_in_seconds."
             refuse_field(message, "expires_at", "field_conflict")
         return attrs
-
-    def submission(self, *, now: datetime) -> Submission:
-        """Return the checked request; deadlines count from ``now``."""
-        asked: dict[str, Any] = self.validated_data
-        sent = {name: self.initial_data[name] for name in asked if name != "file"}
-        return Submission(
-            draft=build_draft(asked, now=now), body=sent, file=asked.get("file")
-        )
 
 
 class ErrorOutput(serializers.Serializer[Any]):
