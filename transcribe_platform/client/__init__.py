@@ -1,6 +1,6 @@
 """The Python client of the API; see docs/client.md.
 
-Imports nothing of the platform's, nor of Django: what is here can be copied elsewhere.
+Imports neither the platform nor Django, so the package can be copied elsewhere.
 """
 
 from transcribe_platform.client.calls import Patience
