@@ -128,7 +128,8 @@ def build_transport(
     context = ssl_context or httpx.create_ssl_context(trust_env=False)
     transport = _Transport(verify=context, trust_env=False)
     # httpx has no parameter for the network backend, httpcore has.
-    transport._pool = Pool(  # noqa: SLF001  held by a test
+    # https://github.com/encode/httpx/blob/0.28.1/httpx/_transports/default.py#L156
+    transport._pool = Pool(  # noqa: SLF001  covered by a test
         ssl_context=context,
         max_connections=max_connections,
         keepalive_expiry=keepalive_expiry,

@@ -28,7 +28,8 @@ class Connection(httpcore.HTTPConnection):
         return super().has_expired() or (self.is_idle() and self._has_surplus())
 
     def _has_surplus(self) -> bool:
-        # Private, both; a test holds them.
+        # Both attributes are private; a test covers them.
+        # https://github.com/encode/httpcore/blob/1.0.9/httpcore/_sync/http11.py#L60
         inner = self._connection
         return isinstance(inner, httpcore.HTTP11Connection) and bool(
             inner._h11_state.trailing_data[0]  # noqa: SLF001

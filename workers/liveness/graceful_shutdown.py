@@ -33,6 +33,7 @@ def hear_granian_first() -> None:
     that a test holds. The thread they run in does nothing but wait. (For ASGI, see
     ``workers.api.events.shutdown``.)
     """
+    # https://github.com/emmett-framework/granian/blob/v2.8.7/granian/_signals.py#L14
     granian: Any = sys.modules.get("granian._signals")
     if granian is None:
         return

@@ -14,6 +14,8 @@ from kombu.transport import redis as transport
 
 # kombu's stubs know only its public half.
 _Channel: Any = transport.Channel
+# https://github.com/celery/kombu/issues/582 reports the same error.
+# https://github.com/celery/kombu/blob/v5.7.0/kombu/transport/redis.py#L1956
 _connparams = _Channel._connparams  # noqa: SLF001  the one place to mend
 
 

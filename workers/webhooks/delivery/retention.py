@@ -56,6 +56,7 @@ def _forget_batch(first_kept: UUID) -> int:
         locked = rows.select_for_update(skip_locked=True).values_list("pk", flat=True)
         old = list(locked[:BATCH])
         # Two statements; Django's own cascade would read every row first.
+        # https://github.com/django/django/blob/5.2.19/django/db/models/query.py#L1216
         attempts = DeliveryAttempt.objects.filter(delivery__in=old)
         attempts._raw_delete(attempts.db)  # noqa: SLF001
         deliveries = WebhookDelivery.objects.filter(pk__in=old)
