@@ -13,8 +13,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from transcripts.models import Transcript
-from transcripts.services import read_document
-from workers.emulator.live_engines import cells
+from transcripts.storage import read_document
+from workers.emulator.engines.live import cells
 
 RATE = 16_000
 FRAME_SECONDS = 0.1

@@ -9,8 +9,8 @@ from jobs.state import JobStatus
 from tests.support.factories import make_job, make_tenant
 from transcripts.models import Transcript
 from workers.webhooks.delivery import (
-    circuits,
     dispatch,
+    endpoint_health,
     fan_out,
     services,
     transport,
@@ -82,7 +82,7 @@ class World:
 
     def claim(self) -> list[dispatch.DeliveryClaim]:
         self.announce()
-        circuits.settle(now=self.now)
+        endpoint_health.release_held(now=self.now)
         return dispatch.claim(now=self.now)
 
     def attempt(

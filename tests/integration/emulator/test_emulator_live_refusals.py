@@ -16,7 +16,7 @@ from tests.support.deepgram_streams import (
     read,
     truth,
 )
-from workers.emulator.live_engines import cells
+from workers.emulator.engines.live import cells
 
 SPEECH = cells.speech(6, seed=2)
 

@@ -28,7 +28,7 @@ from transcripts.live import closing as live_ends
 from transcripts.live import sessions as live_sessions
 from transcripts.live.sessions import CallFailure, EndOfSession, FinalResult
 from transcripts.models import LiveFinal, Transcript
-from transcripts.services import read_document
+from transcripts.storage import read_document
 from workers.liveness.heartbeat import Heartbeat
 
 BROKEN = UpstreamError("It broke.", code="upstream_connection_lost")

@@ -17,7 +17,8 @@ from jobs.state import JobStatus
 from tests.support.factories import make_key, make_wav, move_job
 from transcripts.backends import get_backend
 from transcripts.models import Transcript
-from transcripts.services import read_raw, run_call
+from transcripts.services import run_call
+from transcripts.storage import read_raw
 from workers.webhooks.delivery import dispatch, fan_out, services
 from workers.webhooks.delivery.schedule import PostResult
 

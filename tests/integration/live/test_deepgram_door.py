@@ -26,7 +26,7 @@ from tests.support.live_streams import (
     rounded,
 )
 from transcripts.models import Transcript
-from transcripts.services import read_document
+from transcripts.storage import read_document
 
 pytestmark = [
     pytest.mark.xdist_group("live"),

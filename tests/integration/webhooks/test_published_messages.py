@@ -10,7 +10,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012 as DRAFT
 
 from jobs import services
-from jobs.api.submission import Caller
+from jobs.accounts.caller import Caller
 from jobs.batches.records import BatchDraft, submit_batch
 from jobs.models import Job
 from jobs.rest import idempotency
@@ -140,6 +140,6 @@ def ping(world, endpoint):
         caller=Caller(tenant=world.tenant, api_key=None),
         now=world.now,
         body={},
-        answer=lambda _: idempotency.StoredResponse(status_code=202, body={}),
+        build_response=lambda _: idempotency.StoredResponse(status_code=202, body={}),
     )
     endpoint_services.ping_endpoint(once=once, endpoint_id=endpoint.pk)

@@ -224,7 +224,7 @@ def test_with_redis_down_when_a_job_ends_its_webhook_goes_out_later(
     delivery = WebhookDelivery.objects.get()
     assert (delivery.status, delivery.is_claimed) == (Status.PENDING, False)
     assert delivery.attempts == 0
-    world.pass_time(dispatch.HAND_BACK_SECONDS)
+    world.pass_time(dispatch.RELEASE_DELAY_SECONDS)
     assert world.attempt(claim) is None
     assert world.run() == 1
     assert len(receiver.received) == 1

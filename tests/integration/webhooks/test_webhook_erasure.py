@@ -7,7 +7,7 @@ from jobs.retention import erasure
 from tests.support.webhook_receiver import Reply
 from tests.support.webhooks import START
 from workers.webhooks.delivery import transport
-from workers.webhooks.delivery.erasure import erase_deliveries
+from workers.webhooks.delivery.retention import erase_deliveries
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery
 
 CALLBACK = "https://hooks.example/secret?token=secret"

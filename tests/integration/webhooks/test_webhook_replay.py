@@ -385,7 +385,7 @@ def test_an_open_circuit_is_tried_at_once(world):
 
 
 def test_ten_thousand_at_most_the_oldest_first(world, monkeypatch):
-    monkeypatch.setattr(replay, "RECOVER_MOST", 3)
+    monkeypatch.setattr(replay, "RECOVER_MAX", 3)
     endpoint = make_due(world, 4)
     finish(endpoint, Status.FAILED)
 

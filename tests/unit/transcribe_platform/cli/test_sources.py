@@ -3,7 +3,7 @@ from pathlib import Path
 import click
 import pytest
 
-from transcribe_platform.cli.sources import Kind, find_sources
+from transcribe_platform.cli.bulk.sources import Kind, find_sources
 
 
 @pytest.fixture(autouse=True)

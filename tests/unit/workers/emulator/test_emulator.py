@@ -7,22 +7,11 @@ import wave
 
 import pytest
 
-from workers.emulator import (
-    audio,
-    chance,
-    config,
-    documents,
-    engines,
-    insights,
-    journal,
-    keys,
-    latency,
-    limits,
-    options,
-    passages,
-    refusals,
-)
+from workers.emulator import audio, config, engines, journal, keys, limits, prerecorded
 from workers.emulator.engines import canned, recogniser, sphinx
+from workers.emulator.faults import chance
+from workers.emulator.protocol import options, refusals
+from workers.emulator.results import documents, insights, passages
 
 
 def spoken(*entries: tuple[str, float, float], speaker=None) -> list[engines.Word]:
@@ -72,7 +61,7 @@ def test_the_window_slides_and_refusals_do_not_count():
 
     def is_granted(now: float) -> bool:
         try:
-            limiter.take("p", tuning=tuning, now=now).release()
+            limiter.acquire("p", tuning=tuning, now=now).release()
         except refusals.Refused:
             return False
         return True
@@ -86,7 +75,7 @@ def test_the_window_slides_and_refusals_do_not_count():
 
 def test_a_permit_is_given_back_once_only():
     limiter = limits.Limiter()
-    permit = limiter.take("p", tuning=config.Tuning(), now=0)
+    permit = limiter.acquire("p", tuning=config.Tuning(), now=0)
 
     permit.release()
     permit.release()
@@ -112,7 +101,7 @@ def test_latency_adds_its_shares():
     )
 
     drawn = [
-        latency.choose_latency(tuning, audio_seconds=30, seed=0, call=str(n))
+        prerecorded.choose_latency(tuning, audio_seconds=30, seed=0, call=str(n))
         for n in range(200)
     ]
 
@@ -217,7 +206,7 @@ def test_a_large_body_goes_to_a_file_and_a_refused_one_leaves_none(tmp_path):
 
 def test_what_was_heard_gets_capitals_and_full_stops_at_pauses():
     heard = [
-        recogniser.Heard(text=text, start=start, end=end, confidence=0.5)
+        recogniser.RecognisedWord(text=text, start=start, end=end, confidence=0.5)
         for text, start, end in (
             ("hello", 0.0, 0.4),
             ("there", 0.4, 0.8),
@@ -284,14 +273,14 @@ def test_a_document_of_an_engine_that_invents_nothing_says_what_is_missing():
     [(None, 10.0, 25), (None, 0.0, 0), (0, 10.0, 0), (9, 0.0, 9), (10**9, 1.0, 20_000)],
 )
 def test_canned_words_are_counted_by_duration_or_order(words, duration, count):
-    assignment = engines.Assignment(
-        sound=audio.Audio(sha256="ab" * 32, size_bytes=0, content=b""),
+    assignment = engines.RecognitionRequest(
+        media=audio.Audio(sha256="ab" * 32, size_bytes=0, content=b""),
         measure=audio.Measure(duration=duration, channels=1),
         shape=options.Shape(),
         words=words,
     )
 
-    (found,) = canned.invent(assignment)
+    (found,) = canned.generate(assignment)
 
     assert len(found) == count
     assert all(word.end <= duration for word in found)

@@ -1,6 +1,6 @@
 import pytest
 
-from workers.emulator import catalog, options, refusals
+from workers.emulator.protocol import catalog, options, refusals
 
 
 def parse(query: str) -> options.Options:

@@ -1,14 +1,20 @@
-"""The pure parts of live streams: cells, segments, messages, troubles, wishes."""
+"""The pure parts of live streams: cells, segments, messages, stream_faults, wishes."""
 
 import random
 import struct
 
 import pytest
 
-from workers.emulator import faults, options, refusals
-from workers.emulator.live import containers, decoding, live_options, messages
-from workers.emulator.live import faults as troubles
-from workers.emulator.live_engines import cells, events, segments
+from workers.emulator import faults
+from workers.emulator.engines.live import cells, events, segments
+from workers.emulator.live import (
+    containers,
+    decoding,
+    live_options,
+    messages,
+    stream_faults,
+)
+from workers.emulator.protocol import options, refusals
 
 RATE = 16_000
 CELL = RATE // 100 * 2
@@ -18,23 +24,25 @@ def noise(seconds: float, seed: int = 0) -> bytes:
     return random.Random(seed).randbytes(int(seconds * RATE) * 2)
 
 
-def heard(samples: bytes, **manner: object) -> list[events.Event]:
+def heard(samples: bytes, **event_settings: object) -> list[events.Event]:
     said: list[events.Event] = []
-    segmenter = segments.Segmenter(0, segments.Manner(**manner), said.append)
-    for cell in cells.Cutter(RATE).cut(samples):
-        segmenter.take(cell)
+    segmenter = segments.Segmenter(
+        0, segments.EventSettings(**event_settings), said.append
+    )
+    for cell in cells.CellSplitter(RATE).split(samples):
+        segmenter.add(cell)
     return said
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 319, 320, 1000, 99_999])
 def test_words_do_not_depend_on_how_the_samples_come(chunk):
     sound = noise(0.5) + bytes(640) + cells.speech(2, seed=1)
-    cutter = cells.Cutter(RATE)
+    cutter = cells.CellSplitter(RATE)
 
     found = [
         cell.word
         for at in range(0, len(sound), chunk)
-        for cell in cutter.cut(sound[at : at + chunk])
+        for cell in cutter.split(sound[at : at + chunk])
         if cell.word
     ]
 
@@ -111,7 +119,7 @@ def test_silence_is_told_as_an_empty_final_result():
 def test_a_fault_strikes_once_by_seconds_or_by_results(fault, due):
     for seconds, results, is_due in due:
         parsed = faults.parse_tag(f"emu:{fault}")
-        trouble = troubles.Trouble([parsed[0]])
+        trouble = stream_faults.StreamFaults([parsed[0]])
         for _ in range(results):
             trouble.count_result()
 
@@ -149,7 +157,10 @@ def test_faults_of_streams_do_not_strike_recordings():
     ],
 )
 def test_endpointing_is_a_switch_or_a_time(query, pause):
-    assert live_options.parse_wishes(options.split_query(query)).manner.pause == pause
+    assert (
+        live_options.parse_live_options(options.split_query(query)).event_settings.pause
+        == pause
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,7 +169,7 @@ def test_endpointing_is_a_switch_or_a_time(query, pause):
 )
 def test_wishes_that_make_no_sense_are_refused(query):
     with pytest.raises(refusals.Refused):
-        live_options.parse_wishes(options.split_query(query))
+        live_options.parse_live_options(options.split_query(query))
 
 
 def test_a_channel_is_a_number():

@@ -21,7 +21,7 @@ def started(
 ) -> Counter[str]:
     chosen = shares.choose(
         [each for queue in queues for each in queue],
-        held=held or InFlightCounts(),
+        in_flight=held or InFlightCounts(),
         slots=slots,
     )
     return Counter(each.target for each in chosen)
@@ -63,14 +63,16 @@ def test_a_newcomer_finds_a_slot_beside_a_tenant_with_many_slow_targets():
 
 
 def test_an_endpoint_may_be_given_another_number():
-    assert started(due(100, most=3), slots=100) == {"a": 3}
-    assert started(due(100, most=50), slots=200) == {"a": 50}
-    assert started(due(100, most=50), slots=20) == {"a": 10}  # half of the slots
+    assert started(due(100, max_concurrent=3), slots=100) == {"a": 3}
+    assert started(due(100, max_concurrent=50), slots=200) == {"a": 50}
+    assert started(due(100, max_concurrent=50), slots=20) == {
+        "a": 10
+    }  # half of the slots
 
 
 def test_the_order_given_is_the_order_started():
     first, second = due(1, "a"), due(1, "b")
 
-    chosen = shares.choose(second + first, held=InFlightCounts(), slots=10)
+    chosen = shares.choose(second + first, in_flight=InFlightCounts(), slots=10)
 
     assert chosen == second + first

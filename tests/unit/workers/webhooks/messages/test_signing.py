@@ -128,7 +128,7 @@ def brought(number: int, *, padded: bool = True) -> str:
 def test_a_customers_secret_of_24_to_64_bytes_fits_and_signs(number, padded):
     secret = brought(number, padded=padded)
 
-    assert signing.is_fit(secret)
+    assert signing.is_valid_secret(secret)
     assert signed(BODY, secret, at=NOW) == signed(BODY, brought(number), at=NOW)
 
 
@@ -148,7 +148,7 @@ def test_a_customers_secret_of_24_to_64_bytes_fits_and_signs(number, padded):
     ],
 )
 def test_what_readers_could_take_differently_does_not_fit(secret):
-    assert not signing.is_fit(secret)
+    assert not signing.is_valid_secret(secret)
 
 
 # --- manage.py verify_webhook ---------------------------------------------------
