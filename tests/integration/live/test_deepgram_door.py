@@ -266,7 +266,7 @@ def test_the_upstreams_troubles_are_not_its_callers(me):
                 await socket.send(frame)
                 await asyncio.sleep(0.02)
                 if number in {20, 40}:
-                    await asyncio.to_thread(me.emulator.cut)
+                    await asyncio.to_thread(me.emulator.cut_streams)
             await socket.send('{"type":"CloseStream"}')
             return await hear_all(socket)
 

@@ -30,7 +30,7 @@ def test_neither_redis_nor_operators_break_a_session_off(me):
             assert await asyncio.to_thread(
                 wait_until, lambda: me.places() == 1, seconds=5
             )
-            await asyncio.to_thread(me.emulator.cut)
+            await asyncio.to_thread(me.emulator.cut_streams)
             await talk.hear("warning", code="upstream_reconnecting")
             await asyncio.sleep(0.3)
             assert (

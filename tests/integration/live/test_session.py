@@ -53,7 +53,7 @@ def test_the_clients_socket_outlives_the_upstreams(me):
                 await talk.send(part)
                 async with talk.kept_alive():
                     await talk.hear("transcript")
-                    assert await asyncio.to_thread(me.emulator.cut)
+                    assert await asyncio.to_thread(me.emulator.cut_streams)
                     await talk.hear("warning", code="upstream_reconnecting")
                     await talk.hear("warning", code="upstream_reconnected")
             await talk.finish()
@@ -76,7 +76,7 @@ def test_an_upstream_that_lets_us_in_and_goes_is_not_run_at(me):
         async with me.talk() as talk:
             await talk.send(make_speech(1.0))
             me.emulator.inject_fault("cut", value=0.2, times=1000)
-            await asyncio.to_thread(me.emulator.cut)
+            await asyncio.to_thread(me.emulator.cut_streams)
             for _ in range(20):
                 await talk.say("keepalive")
                 await asyncio.sleep(0.1)
@@ -103,7 +103,7 @@ def test_an_upstream_that_breaks_on_what_it_hears_is_not_run_at(me):
                     async with asyncio.timeout(1.5):
                         while True:
                             await talk.hear("transcript", is_final=False)
-                            await asyncio.to_thread(me.emulator.cut)
+                            await asyncio.to_thread(me.emulator.cut_streams)
                 # Not "close": that would wait for the words, and so for the next call.
                 await asyncio.to_thread(me.post, f"/v1/jobs/{talk.job_id}/cancel")
                 return await talk.end()
