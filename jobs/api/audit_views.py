@@ -66,14 +66,19 @@ class AuditEventList(ApiView):
         responses={(200, "application/json"): AuditEventPage, **openapi.problems()},
         parameters=[
             *openapi.PAGE_PARAMETERS,
-            openapi.query_parameter("type", description="Such as `api_key.revoked`."),
+            openapi.query_parameter(
+                "type", description="For example `api_key.revoked`."
+            ),
             openapi.query_parameter("created_after", OpenApiTypes.DATETIME),
             openapi.query_parameter("created_before", OpenApiTypes.DATETIME),
         ],
         examples=examples(answers={200: page_of(_EXAMPLE)}),
     )
     def get(self, request: Request) -> Response:
-        """List who did what, newest first; jobs submitted are in the list of jobs."""
+        """List audit events.
+
+        Newest first. Submitted jobs are not included: see `GET /v1/jobs`.
+        """
         tenant, params = tenant_of(request), request.query_params
         page = PageQuery.parse(params, owner=tenant.pk, of="audit-events")
         wanted = _wanted(params)

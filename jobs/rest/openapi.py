@@ -67,7 +67,7 @@ IDEMPOTENCY_PARAMETER = OpenApiParameter(
     HEADER,
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
-    description="1 to 255 visible ASCII characters; the same request is answered once.",
+    description="1 to 255 visible ASCII characters. Repeats return the first response.",
 )
 ACCEPTED_HEADERS = [
     OpenApiParameter(
@@ -78,9 +78,9 @@ ACCEPTED_HEADERS = [
         description=description,
     )
     for name, description in (
-        ("Location", "The URL of what was made."),
-        ("Retry-After", "When to ask for it, in seconds."),
-        ("Idempotency-Replayed", "`true` when this answer is a repeated one."),
+        ("Location", "The URL of the new resource."),
+        ("Retry-After", "Seconds to wait before reading it."),
+        ("Idempotency-Replayed", "`true` if this repeats an earlier response."),
     )
 ]
 CURSOR = "AZgKUnweejydVQtvby-OEcsvQ5YTvHV0"

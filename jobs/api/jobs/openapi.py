@@ -42,15 +42,15 @@ _FINISHED_HEADERS = [
         preferences.HEADER,
         OpenApiTypes.STR,
         OpenApiParameter.HEADER,
-        description="`wait=1` to `wait=60`: hold the answer until the job has ended,"
-        " no longer than so many seconds. `respond-async`: do not.",
+        description="`wait=1` to `wait=60`: respond when the job has ended, at most after"
+        " these seconds. `respond-async`: respond immediately.",
     ),
     OpenApiParameter(
         preferences.APPLIED,
         OpenApiTypes.STR,
         OpenApiParameter.HEADER,
         response=[201, 202],
-        description="Which preference was met.",
+        description="The preference that was applied.",
     ),
 ]
 SUBMIT: dict[str, Any] = {
@@ -76,9 +76,7 @@ LIST: dict[str, Any] = {
         query_parameter("priority", enum=PRIORITIES),
         query_parameter("created_after", OpenApiTypes.DATETIME),
         query_parameter("created_before", OpenApiTypes.DATETIME),
-        query_parameter(
-            "metadata.{key}", description="Jobs whose metadata has this value."
-        ),
+        query_parameter("metadata.{key}", description="Jobs with this metadata value."),
     ],
     "examples": examples(answers={200: page_of(JOB, next_cursor=CURSOR)}),
 }

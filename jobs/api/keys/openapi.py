@@ -27,7 +27,7 @@ _KEY_ID = OpenApiParameter(
     "key_id",
     {"type": "string", "pattern": "^[0-9A-Za-z]{8}$"},
     OpenApiParameter.PATH,
-    description="The key's public id: the eight characters after `tp_live_`.",
+    description="The public id of the key: the eight characters after `tp_live_`.",
 )
 _HEADERS = [
     OpenApiParameter(
@@ -38,8 +38,8 @@ _HEADERS = [
         description=description,
     )
     for name, description in (
-        ("Location", "The key's own URL."),
-        ("Idempotency-Replayed", "`true` when this answer is a repeated one."),
+        ("Location", "The URL of the key."),
+        ("Idempotency-Replayed", "`true` if this repeats an earlier response."),
     )
 ]
 _SHOWN = {

@@ -166,8 +166,8 @@ class IssuedKeyOutput(ApiKeyOutput):
 
     key = serializers.CharField(
         allow_null=True,
-        help_text="The key itself. Nobody can read it again: a repeated answer to the "
-        "same Idempotency-Key has null here.",
+        help_text="The key, shown only once: null if the response repeats an earlier one to the "
+        "same Idempotency-Key.",
     )
 
     class Meta:

@@ -55,11 +55,11 @@ _QUOTAS = {
 REPORT: dict[str, Any] = {
     "operation_id": "get_usage",
     "parameters": [
-        query_parameter("from", OpenApiTypes.DATE, description="First UTC day."),
-        query_parameter("to", OpenApiTypes.DATE, description="Last UTC day."),
+        query_parameter("from", OpenApiTypes.DATE, description="First day (UTC)."),
+        query_parameter("to", OpenApiTypes.DATE, description="Last day (UTC)."),
         query_parameter(
             "group_by",
-            description=f"Some of {', '.join(GROUPS)}, by commas.",
+            description=f"Comma-separated: {', '.join(GROUPS)}.",
             default="day",
         ),
         query_parameter("format", enum=["json", "csv"]),

@@ -66,7 +66,7 @@ class BatchPause(ApiView):
         examples=examples(answers={200: PAUSED}),
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
-        """Start no more jobs of a batch; those that run end."""
+        """Pause a batch. Starts no more jobs. Running jobs continue."""
         return _steer(request, batch_id, batch_actions.pause)
 
 
@@ -82,7 +82,7 @@ class BatchResume(ApiView):
         examples=examples(answers={200: BATCH}),
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
-        """Let a paused batch go on."""
+        """Resume a paused batch."""
         return _steer(request, batch_id, batch_actions.resume)
 
 
@@ -98,9 +98,10 @@ class BatchCancel(ApiView):
         examples=examples(answers={200: CANCELING}),
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
-        """Cancel what is left of a batch; calls under way are let go.
+        """Cancel a batch.
 
-        What has ended stays. The jobs follow within seconds, a thousand at a time.
+        Cancels waiting jobs and abandons running calls. Finished jobs do not change.
+        The jobs follow within seconds, 1,000 at a time.
         """
         return _steer(request, batch_id, batch_actions.cancel)
 
@@ -117,7 +118,7 @@ class BatchPriority(ApiView):
         examples=examples(sent={"priority": "low"}, answers={200: BATCH}),
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
-        """Give all waiting jobs of a batch another priority."""
+        """Change the priority of a batch. Applies to all waiting jobs."""
         asked = BatchPriorityInput(data=request.data)
         batch = records.get_batch(tenant=tenant_of(request), batch_id=batch_id)
         asked.is_valid(raise_exception=True)
@@ -147,7 +148,10 @@ class BatchRetry(ApiView):
         examples=examples(sent={"statuses": ["failed"]}, answers={202: BATCH_RETRY}),
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
-        """Run the failed jobs of a batch again, as a batch that names it."""
+        """Retry the failed jobs of a batch.
+
+        Creates a new batch that names this one in `retry_of`.
+        """
         caller = caller_of(request)
         asked = BatchRetryInput(data=request.data)
         batch = records.get_batch(tenant=caller.tenant, batch_id=batch_id)

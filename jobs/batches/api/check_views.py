@@ -51,9 +51,10 @@ class BatchCheck(ApiView):
         ),
     )
     def post(self, request: Request) -> StreamingHttpResponse:
-        """Check the items of a batch and list what is wrong; nothing is made.
+        """Validate a batch.
 
-        One line of JSON for each fault, and at last one with the counts.
+        Creates nothing. Streams one JSON object per line for each error, then one with
+        the counts.
         """
         caller, now = caller_of(request), timezone.now()
         with requests.reading(request, caller=caller, now=now) as submission:

@@ -38,7 +38,7 @@ QUERY = [
         name,
         OpenApiTypes.STR,
         OpenApiParameter.QUERY,
-        description="With a manifest as the body: as the field of a form"
+        description="For a manifest body: same as the form field"
         + (", in JSON." if name in ManifestFormParser.json_fields else "."),
     )
     for name in PARAMETERS

@@ -72,9 +72,12 @@ class BatchList(ApiView):
         ),
     )
     def post(self, request: Request) -> Response:
-        """Submit a thousand jobs as JSON, or a hundred thousand lines of a manifest.
+        """Submit a batch.
 
-        All of them or none if one is wrong; `on_error=skip` leaves out those that are.
+        Send up to 1,000 jobs as JSON, or a manifest of up to 100,000 lines.
+
+        One invalid item rejects the whole batch, unless `on_error=skip` omits invalid
+        items.
         """
         now = timezone.now()
         caller = caller_of(request)
@@ -99,7 +102,7 @@ class BatchList(ApiView):
         examples=examples(answers={200: page_of(BATCH)}),
     )
     def get(self, request: Request) -> Response:
-        """List batches, newest first."""
+        """List batches. Newest first."""
         tenant = tenant_of(request)
         page = PageQuery.parse(request.query_params, owner=tenant.pk, of="batches")
         rows = records.find_batches(tenant=tenant)
@@ -117,7 +120,7 @@ class BatchDetail(ApiView):
         examples=examples(answers={200: MOVING_BATCH}),
     )
     def get(self, request: Request, batch_id: UUID) -> Response:
-        """Show a batch and how far it is."""
+        """Get a batch. Includes the counts of its jobs by status."""
         batch = records.get_batch(tenant=tenant_of(request), batch_id=batch_id)
         shown = BatchOutput(batch, context={"now": timezone.now()}).data
         headers = {} if batch.finished_at else {"Retry-After": "5"}

@@ -9,7 +9,7 @@ from jobs.errors import JobStateError, UpstreamError
 from jobs.models import Attempt, Event, Job, Worker
 from jobs.scheduling import dispatch
 from jobs.state import JobStatus
-from tests.fakes.backend import FakeBackend, document
+from tests.support.fake_backend import FakeBackend, document
 from transcripts import storage
 from transcripts.models import Transcript
 

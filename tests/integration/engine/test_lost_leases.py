@@ -7,7 +7,7 @@ from jobs import services
 from jobs.models import Attempt, Job
 from jobs.scheduling import leases, pending_work
 from jobs.scheduling.capacity import CapacitySnapshot
-from tests.fakes.backend import FakeBackend, document
+from tests.support.fake_backend import FakeBackend, document
 from transcripts import services as transcripts
 from transcripts import storage
 from transcripts.models import Transcript

@@ -16,7 +16,7 @@ from jobs.models import Job
 from jobs.rest import idempotency
 from jobs.services import JobDraft
 from jobs.state import FINAL, JobStatus
-from tests.factories import move_job
+from tests.support.factories import move_job
 from workers.webhooks.delivery import fan_out
 from workers.webhooks.endpoints import services as endpoint_services
 from workers.webhooks.endpoints.answer_once import SecretRequest
@@ -140,6 +140,6 @@ def ping(world, endpoint):
         caller=Caller(tenant=world.tenant, api_key=None),
         now=world.now,
         body={},
-        answer=lambda _: idempotency.StoredResponse(status_code=202, body={}),
+        build_response=lambda _: idempotency.StoredResponse(status_code=202, body={}),
     )
     endpoint_services.ping_endpoint(once=once, endpoint_id=endpoint.pk)

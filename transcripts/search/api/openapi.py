@@ -49,14 +49,14 @@ SEARCH: dict[str, Any] = {
         query_parameter(
             "q",
             {"type": "string", "maxLength": MAX_LENGTH},
-            description='What was said: words, `"phrases"`, `-exclusions`, `OR`,'
-            " `begin*`.",
+            description='Search query: words, `"phrases"`, `-exclusions`, `OR`,'
+            " `prefix*`.",
         ),
         *PAGE_PARAMETERS,
         query_parameter("batch_id", OpenApiTypes.UUID),
         query_parameter("mode", enum=list(Mode)),
         query_parameter(
-            "language", description="`en` finds all English, `en-GB` that alone."
+            "language", description="`en` matches all English, `en-GB` only itself."
         ),
         query_parameter("created_after", OpenApiTypes.DATETIME),
         query_parameter("created_before", OpenApiTypes.DATETIME),
@@ -64,7 +64,8 @@ SEARCH: dict[str, Any] = {
             "min_confidence", {"type": "number", "minimum": 0, "maximum": 1}
         ),
         query_parameter(
-            "metadata.{key}", description="Transcripts whose job has this value."
+            "metadata.{key}",
+            description="Transcripts of jobs with this metadata value.",
         ),
     ],
     "examples": examples(answers={200: {**page_of(_HIT), "is_capped": False}}),

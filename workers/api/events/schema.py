@@ -33,16 +33,16 @@ PARAMETERS = [
         "Last-Event-ID",
         OpenApiTypes.STR,
         OpenApiParameter.HEADER,
-        description="The `id` of the last event you saw: what came after it follows.",
+        description="The `id` of the last event received. The stream continues after it.",
     ),
     openapi.query_parameter(
         LAST_EVENT_ID,
-        description="The same, for a browser's first request; the header wins.",
+        description="Same as `Last-Event-ID`, which takes precedence.",
     ),
 ]
 FILTERS = [
     openapi.query_parameter(
-        "types", description=f"Some of {', '.join(TYPES)}, with commas between."
+        "types", description=f"Comma-separated: {', '.join(TYPES)}."
     ),
     openapi.query_parameter("batch_id", OpenApiTypes.UUID),
 ]
@@ -52,11 +52,11 @@ def _describe(
     operation: str, *statuses: int, example: str, **more: Any
 ) -> dict[str, Any]:
     answers: dict[Any, Any] = {
-        (200, MEDIA_TYPE): OpenApiResponse(OpenApiTypes.STR, "The stream."),
+        (200, MEDIA_TYPE): OpenApiResponse(OpenApiTypes.STR, "Event stream."),
         **openapi.problems(421, *statuses),
     }
     if statuses:
-        message = "It has ended, and you know how: do not come again."
+        message = "The job or batch has ended and no events are left. Do not reconnect."
         answers[204] = OpenApiResponse(description=message)
     return {
         "operation_id": operation,

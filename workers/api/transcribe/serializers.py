@@ -95,8 +95,10 @@ class TranscribeInput(JobInput):
 class TranscribedOutput(serializers.Serializer[Any]):
     """A job that was waited for, and what came out of it."""
 
-    request_id = serializers.CharField(help_text="Deepgram's id of the call.")
-    metadata = serializers.JSONField(help_text="The job's own, as it was sent.")
+    request_id = serializers.CharField(help_text="Deepgram's id for the call.")
+    metadata = serializers.JSONField(
+        help_text="The metadata that was sent with the job."
+    )
     transcript = TranscriptOutput()
     job = JobOutput()
     route = RouteOutput()

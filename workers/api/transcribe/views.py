@@ -72,7 +72,7 @@ class Transcribe(ApiView):
             openapi.query_parameter(
                 "explain",
                 OpenApiTypes.BOOL,
-                description="Only say which way it would go; nothing is run.",
+                description="Return only the chosen mode, without running anything.",
             ),
             openapi.IDEMPOTENCY_PARAMETER,
             *openapi.ACCEPTED_HEADERS,
@@ -80,10 +80,12 @@ class Transcribe(ApiView):
         examples=EXAMPLES,
     )
     def post(self, request: Request) -> Response:
-        """Transcribe audio: at once if it is short, queued if it is long, or streamed.
+        """Transcribe audio.
 
-        A transcript that is not there in time is not lost: the answer is then 202, and
-        the same job goes on.
+        Transcribes short audio immediately, queues long audio, or opens a live stream.
+
+        If the transcript is not ready in time, the response is 202 and the same job
+        continues.
         """
         now, caller = timezone.now(), caller_of(request)
         explain = _wants_explanation(request)
