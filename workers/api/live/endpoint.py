@@ -92,9 +92,9 @@ def _key_of(scope: Message) -> bytes:
     for name, value in scope.get("headers", ()):
         if name == b"authorization":
             return (bytes(value).split() or [b""])[-1]
-    offered = scope.get("subprotocols") or ()
+    offered: list[str] = scope.get("subprotocols") or []
     if len(offered) > 1:
-        return str(offered[1]).encode()
+        return offered[1].encode()
     return bytes(scope.get("query_string", b""))
 
 
