@@ -381,7 +381,7 @@ CONTENT_ERASERS = {
 METRICS_PORTS = env_ports("METRICS_PORT")
 METRICS_HOST = env_str("METRICS_HOST", "127.0.0.1")
 METRICS_TOKEN = env_str("METRICS_TOKEN", "")
-# Where processes show their pulse to `manage.py probe`; one machine's, not shared.
+# The folder of the liveness files for `manage.py probe`; local, not shared.
 PROBE_DIR = Path(env_str("PROBE_DIR", str(BASE_DIR / "var" / "probes")))
 TASK_EVENTS = env_bool("TASK_EVENTS", default=False)
 # Where operators find Flower, as the admin links it; "" has none.

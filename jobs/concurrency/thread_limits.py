@@ -9,7 +9,6 @@ requests, which therefore always find a thread.
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from uuid import UUID
 
 from django.conf import settings
 
@@ -18,7 +17,7 @@ from jobs.errors import ServiceUnavailable
 
 
 @contextmanager
-def borrow_waiting_thread(tenant_id: UUID) -> Iterator[bool]:
+def borrow_waiting_thread(tenant_id: Hashable) -> Iterator[bool]:
     """Tell whether this thread may wait, for the tenant, while the block runs."""
     gate = waiters()
     is_lent = gate.enter(tenant_id)
