@@ -188,7 +188,7 @@ class JobOutput(SharedFields):
 
     @extend_schema_field(JSON_OBJECT)
     def get_audio(self, job: Job) -> dict[str, Any]:
-        """Return the source of the audio, without its query string (a possible secret)."""
+        """Return the source of the audio; its query string may be a secret."""
         if job.erased_at:
             return {}
         if job.mode == Mode.LIVE:
