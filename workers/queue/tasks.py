@@ -93,7 +93,7 @@ def sweep(**_future: Any) -> None:
     yesterday = now - timedelta(days=1)
     storage_sweep.sweep(older_than=yesterday)
     tickets.forget_tickets(before=yesterday)
-    live_sessions.forget_finals()
+    live_sessions.purge_finals()
     webhook_retention.purge_old_deliveries(now=now)
 
 
