@@ -25,8 +25,8 @@ class LiveFinal(models.Model):
     start = models.FloatField()
     end = models.FloatField()
     speech_final = models.BooleanField()
-    # Deepgram's alternative as JSON, with times from the start of the session. Not jsonb:
-    # an invalid value must not fail the insert of other sessions.
+    # Deepgram's alternative as JSON text, with times from the start of the session. Not
+    # jsonb: an invalid value must not fail the insert of other sessions.
     alternative = models.TextField()
 
     class Meta:
