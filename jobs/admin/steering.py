@@ -123,7 +123,7 @@ def _retry_batch(batch: Batch, *, actor: str, now: datetime) -> None:
 
     retry.accept_retry(
         caller=Caller(tenant=batch.tenant, api_key=None),
-        again=retry.RetryRequest(batch=batch, statuses={JobStatus.FAILED}),
+        request=retry.RetryRequest(batch=batch, statuses={JobStatus.FAILED}),
         answer=answer,
         now=now,
     )
@@ -273,7 +273,7 @@ def _steer(action: str) -> Action:
     return Action(name=action, label=action.capitalize(), says=_REGIONS[action], do=do)
 
 
-REGION_ACTIONS = [_steer(action) for action in regions.STEERS]
+REGION_ACTIONS = [_steer(action) for action in regions.ACTIONS]
 
 OF_JOBS = tuple(map(confirmed, JOB_ACTIONS))
 OF_TENANTS = tuple(map(confirmed, TENANT_ACTIONS))

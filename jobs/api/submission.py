@@ -90,7 +90,7 @@ def examine(*, tenant: Tenant, submission: Submission) -> Submission:
     options.check_combination(effective)
     if submission.file is None:
         return submission
-    with thread_limits.borrow_probing_thread(tenant.pk):
+    with thread_limits.reserve_probing_thread(tenant.pk):
         draft = _describe(submission.draft, submission.file, effective, tenant)
     return replace(submission, draft=draft)
 
@@ -152,7 +152,7 @@ def accept_examined(
     def make() -> StoredResponse:
         nonlocal kept
         if file:
-            kept = uploads.keep_upload(file, tenant_id=caller.tenant.pk)
+            kept = uploads.store_upload(file, tenant_id=caller.tenant.pk)
         job = services.submit_job(
             tenant=caller.tenant,
             api_key=caller.api_key,

@@ -1,4 +1,4 @@
-"""Tell all that is wrong with a batch's items, and write nothing into the database."""
+"""Check a batch's items and report all errors, without saving anything."""
 
 import json
 from collections.abc import Iterator
@@ -9,28 +9,30 @@ from jobs.batches.item_file import CheckResult
 from jobs.batches.submission import BatchSubmission
 
 _SLICE = 500
-_TOLD = ("line", "pointer", "code", "detail")
+_FIELDS = ("line", "pointer", "code", "detail")
 
 
 def check_batch(submission: BatchSubmission) -> Iterator[bytes]:
-    """Check every item now; return what to tell of them, read from disk as it is sent.
+    """Check all items, then return the report as JSON lines, streamed from disk.
 
-    Raises InvalidRequest or UploadTooLarge for what is wrong with the whole.
+    Raises InvalidRequest or UploadTooLarge for errors of the manifest as a whole.
     """
     with ExitStack() as stack:
         checked = stack.enter_context(submission.check())
-        return _tell(checked, stack.pop_all())
+        return _stream_report(checked, stack.pop_all())
 
 
-def _tell(checked: CheckResult, stack: ExitStack) -> Iterator[bytes]:
+def _stream_report(checked: CheckResult, stack: ExitStack) -> Iterator[bytes]:
     with stack:
-        for kept in checked.read_faults(_SLICE):
-            faults = map(checked.place, kept)
-            told = ({name: getattr(it, name) for name in _TOLD} for it in faults)
-            yield b"".join(map(_line, told))
-        lines = checked.good + checked.bad
-        yield _line({"lines": lines, "good": checked.good, "bad": checked.bad})
+        for stored in checked.read_errors(_SLICE):
+            errors = map(checked.locate, stored)
+            rows = ({name: getattr(each, name) for name in _FIELDS} for each in errors)
+            yield b"".join(map(_encode_line, rows))
+        lines = checked.valid + checked.invalid
+        yield _encode_line(
+            {"lines": lines, "good": checked.valid, "bad": checked.invalid}
+        )
 
 
-def _line(told: dict[str, Any]) -> bytes:
-    return json.dumps(told).encode() + b"\n"
+def _encode_line(row: dict[str, Any]) -> bytes:
+    return json.dumps(row).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""Run again what did not come out of a batch: a new batch of those jobs alone."""
+"""Retry failed jobs of a batch in a new batch."""
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ SLICE = writing.SLICE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryRequest:
-    """Which jobs of which batch are wanted again."""
+    """The batch to retry, and the statuses of the jobs to include."""
 
     batch: Batch
     statuses: Collection[str]
@@ -36,39 +36,41 @@ class RetryRequest:
 def accept_retry(
     *,
     caller: Caller,
-    again: RetryRequest,
+    request: RetryRequest,
     answer: Callable[[Batch], StoredResponse],
     now: datetime,
 ) -> tuple[StoredResponse, bool]:
-    """Write the new batch and return the answer, once per Idempotency-Key.
+    """Save the new batch; return the response and whether it is repeated.
 
-    Raises Conflict while the first one is not done or has no such job, and Erased.
+    Raises Conflict if the batch has not ended or has no such job, and Erased.
     """
     once = IdempotentRequest(
         tenant=caller.tenant,
-        route=f"retry batch {again.batch.pk}",
+        route=f"retry batch {request.batch.pk}",
         key=caller.key,
-        digest=idempotency.digest_of(sorted(again.statuses)),
+        digest=idempotency.digest_of(sorted(request.statuses)),
         now=now,
     )
-    known = once.find()
-    if known:
-        return known, True
-    number = _count(again)
+    stored = once.find()
+    if stored:
+        return stored, True
+    number = _count_jobs(request)
     child = records.build_batch(
         tenant=caller.tenant,
         api_key=caller.api_key,
         draft=BatchDraft(
-            metadata=again.batch.metadata, callback_url=again.batch.callback_url
+            metadata=request.batch.metadata, callback_url=request.batch.callback_url
         ),
         now=now,
     )
-    child.retry_of = again.batch
+    child.retry_of = request.batch
     child.total = number
 
     def make() -> StoredResponse:
         if number <= SLICE:
-            records.write_batch(child, _build(child, _next(again, after=None)))
+            records.write_batch(
+                child, _build(child, _lock_next_slice(request, after=None))
+            )
         else:
             writing.open_prepared(child)
         transaction.on_commit(dispatch.wake)
@@ -76,34 +78,35 @@ def accept_retry(
 
     return writing.write_once(
         child,
-        prepare=(lambda: _prepare(child, again)) if number > SLICE else None,
+        prepare=(lambda: _prepare(child, request)) if number > SLICE else None,
         once=once,
         make=make,
     )
 
 
-def _count(again: RetryRequest) -> int:
-    if again.batch.erased_at:
+def _count_jobs(request: RetryRequest) -> int:
+    if request.batch.erased_at:
         raise Erased
-    if not again.batch.finished_at:
-        message = f"The batch is {batch_statistics.status_of(again.batch)}: it has not ended yet."
+    if not request.batch.finished_at:
+        status = batch_statistics.status_of(request.batch)
+        message = f"The batch is {status}: it has not ended yet."
         raise Conflict(message, code="batch_state_conflict")
-    number = _wanted(again).count()
+    number = _find_jobs(request).count()
     if not number:
-        message = "No job of the batch ended so, or they are erased."
+        message = "The batch has no job with such a status, or all are erased."
         raise Conflict(message, code="batch_state_conflict")
     return number
 
 
-def _wanted(again: RetryRequest) -> QuerySet[Job]:
+def _find_jobs(request: RetryRequest) -> QuerySet[Job]:
     return Job.objects.filter(
-        batch=again.batch, status__in=again.statuses, erased_at=None
+        batch=request.batch, status__in=request.statuses, erased_at=None
     )
 
 
-def _next(again: RetryRequest, *, after: UUID | None) -> list[Job]:
-    """Return the next slice, locked: it shares its audio, which must not go."""
-    rows = _wanted(again)
+def _lock_next_slice(request: RetryRequest, *, after: UUID | None) -> list[Job]:
+    """Return the next slice, locked against erasure: the new jobs share its audio."""
+    rows = _find_jobs(request)
     if after:
         rows = rows.filter(pk__gt=after)
     return list(rows.order_by("pk").select_for_update(no_key=True)[:SLICE])
@@ -115,7 +118,7 @@ def _build(child: Batch, originals: Iterable[Job]) -> list[Job]:
         job = services.build_job(
             tenant=child.tenant,
             api_key=child.api_key,
-            draft=services.draft_retry(original),
+            draft=services.build_retry_draft(original),
             now=child.created_at,
         )
         job.batch, job.retry_of, job.line = child, original, original.line
@@ -123,13 +126,13 @@ def _build(child: Batch, originals: Iterable[Job]) -> list[Job]:
     return jobs
 
 
-def _prepare(child: Batch, again: RetryRequest) -> None:
+def _prepare(child: Batch, request: RetryRequest) -> None:
     writing.begin(child)
     written, after = 0, None
     while True:
         with transaction.atomic():
             writing.touch(child)
-            originals = _next(again, after=after)
+            originals = _lock_next_slice(request, after=after)
             jobs = _build(child, originals)
             for job in jobs:
                 job.ready = False
@@ -140,4 +143,4 @@ def _prepare(child: Batch, again: RetryRequest) -> None:
         if len(originals) < SLICE:
             break
         after = originals[-1].pk
-    writing.move(child, total=written)
+    writing.update_preparing(child, total=written)

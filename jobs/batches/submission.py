@@ -1,4 +1,4 @@
-"""Accept a batch at the door: check all its items, write what holds, answer once."""
+"""Accept a batch: check its items, save it, and respond once per Idempotency-Key."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -15,21 +15,21 @@ from jobs.models import Batch
 from jobs.rest.idempotency import IdempotentRequest, StoredResponse
 from jobs.scheduling import dispatch
 
-# Of Idempotency-Keys: however its items come.
+# The scope of Idempotency-Keys, the same for lists and manifests.
 ROUTE = "submit batch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchSubmission:
-    """A batch as it was asked for; ``digest`` is of all that was sent.
+    """A requested batch; ``digest`` is that of the whole request.
 
-    ``check`` reads the items, which may take a while, and raises InvalidRequest or
-    UploadTooLarge for what is wrong with the whole.
+    ``check`` reads and checks the items, which may be slow. It raises InvalidRequest or
+    UploadTooLarge for errors of the manifest as a whole.
     """
 
     batch: Batch
     rules: ItemRules
-    skips_bad_items: bool
+    skips_invalid_items: bool
     digest: bytes
     check: Callable[[], AbstractContextManager[CheckResult]]
 
@@ -40,10 +40,10 @@ def accept_batch(
     submission: BatchSubmission,
     answer: Callable[[Batch], StoredResponse],
 ) -> tuple[StoredResponse, bool]:
-    """Accept a batch, all of it or nothing, and return the answer, once per key.
+    """Accept all of a batch or nothing; return the response and whether it is repeated.
 
-    Raises InvalidRequest (ManyFaults above all), UploadTooLarge, IdempotencyConflict,
-    LimitExceeded or ServiceUnavailable; then nothing of it is to be seen.
+    Raises InvalidRequest (usually ValidationErrors), UploadTooLarge,
+    IdempotencyConflict, LimitExceeded or ServiceUnavailable; then nothing is visible.
     """
     once = IdempotentRequest(
         tenant=caller.tenant,
@@ -52,19 +52,19 @@ def accept_batch(
         digest=submission.digest,
         now=submission.rules.now,
     )
-    known = once.find()
-    if known:
-        return known, True
+    stored = once.find()
+    if stored:
+        return stored, True
     with submission.check() as checked:
-        _check_worth_it(checked, skips=submission.skips_bad_items)
+        _check_items(checked, skips_invalid=submission.skips_invalid_items)
         return _write(submission.batch, checked, once=once, answer=answer)
 
 
-def _check_worth_it(checked: CheckResult, *, skips: bool) -> None:
-    if not skips or not checked.good:
-        checked.check_all_good()
-    if not checked.good:
-        message = "There is no line in the manifest."
+def _check_items(checked: CheckResult, *, skips_invalid: bool) -> None:
+    if not skips_invalid or not checked.valid:
+        checked.check_all_valid()
+    if not checked.valid:
+        message = "The manifest has no items."
         raise InvalidRequest(message, code="manifest_empty")
 
 

@@ -1,4 +1,4 @@
-"""How long PostgreSQL may work for a statement, other than the process's own limit."""
+"""Override PostgreSQL's ``statement_timeout`` for a block."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +8,8 @@ from psycopg.errors import QueryCanceled
 
 
 @contextmanager
-def limited_to(seconds: float) -> Iterator[None]:
-    """Run the block in a transaction whose statements may take so long each."""
+def limit_statements(seconds: float) -> Iterator[None]:
+    """Run the block in a transaction with this timeout for each statement."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             "SELECT set_config('statement_timeout', %s, true)", [as_setting(seconds)]
@@ -23,5 +23,5 @@ def as_setting(seconds: float) -> str:
 
 
 def is_timeout(error: OperationalError) -> bool:
-    """Tell whether PostgreSQL canceled the statement because it took too long."""
+    """Return whether PostgreSQL canceled the statement at its timeout."""
     return isinstance(error.__cause__, QueryCanceled)

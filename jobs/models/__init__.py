@@ -1,7 +1,7 @@
 """Database tables of tenants, jobs, attempts, events, batches and quotas.
 
-Fields, constraints and filters only. The one writer of ``Job.status`` is
-``jobs.services.advance``; nothing here talks to a queue, a socket or a clock.
+Fields, constraints and filters only. Only ``jobs.services.advance`` writes
+``Job.status``.
 """
 
 from jobs.models.attempts import Attempt

@@ -1,10 +1,10 @@
-"""What is still to be erased outside the database."""
+"""Stored objects that are still to be deleted."""
 
 from django.db import models
 
 
 class ObjectToErase(models.Model):
-    """An object in storage whose row is erased; committed with that, gone with it."""
+    """A stored object to delete; saved with the erasure, deleted with the object."""
 
     name = models.CharField(max_length=300, unique=True)
     created_at = models.DateTimeField()

@@ -1,20 +1,20 @@
-"""The counters that quotas are checked against: a copy of what the rows say."""
+"""Quota counters, derived from jobs and attempts."""
 
 from django.db import models
 
 
 class QuotaCounter(models.Model):
-    """What a tenant has used and reserved in one period.
+    """A tenant's used and reserved quota of one period.
 
     ``open`` counts jobs that have not ended; ``day:2026-11-25`` and ``month:2026-11``
-    count seconds of audio of the jobs submitted then.
+    count the audio seconds of jobs submitted in that period.
     """
 
     tenant = models.ForeignKey(
         "jobs.Tenant", models.CASCADE, related_name="counters", db_index=False
     )
     period = models.CharField(max_length=16)
-    # Decimals add up; floats would drift with every job that comes and goes.
+    # Decimals, because sums of floats would drift.
     used = models.DecimalField(max_digits=16, decimal_places=3, default=0)
     reserved = models.DecimalField(max_digits=16, decimal_places=3, default=0)
 

@@ -43,12 +43,12 @@ def respond(
     if request.method == "HEAD":
         return HttpResponse(headers=headers, content_type=content_type)
     gate = thread_limits.downloads()
-    if not gate.enter(tenant_id):
+    if not gate.acquire(tenant_id):
         message = "Too many downloads are under way; ask again shortly."
         raise ServiceUnavailable(message)
     inner = request._request  # noqa: SLF001  DRF offers no other way
     kind = AsyncStreamedBody if isinstance(inner, ASGIRequest) else StreamedBody
-    body = kind(pieces(), then=lambda: gate.leave(tenant_id))
+    body = kind(pieces(), then=lambda: gate.release(tenant_id))
     # Django would give it back when the last byte is sent.
     give_back()
     # Proxies that gather an answer before they pass it on are asked not to.

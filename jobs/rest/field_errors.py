@@ -1,4 +1,4 @@
-"""Every way in which a request can be wrong, as one list of faults. Pure."""
+"""Every way in which a request can be wrong, as one list of field_errors. Pure."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,9 +17,9 @@ def to_field_errors(
     if isinstance(error, ValidationError):
         return list(_flatten(error.detail, outer))
     if not within:
-        return list(error.faults)
+        return list(error.field_errors)
     # Without a place of its own it is the whole's fault.
-    found = error.faults or [
+    found = error.field_errors or [
         FieldError(pointer="", code=error.code, detail=error.message)
     ]
     return [

@@ -18,7 +18,6 @@ from rest_framework.views import APIView
 
 from jobs.accounts.authentication import TenantPrincipal, method_of
 from jobs.api.submission import Caller
-from jobs.deprecation import Deprecation, find_used
 from jobs.errors import InvalidRequest
 from jobs.models import ApiKey, Tenant
 from jobs.rest import etags
@@ -47,7 +46,6 @@ class ApiView(APIView):
     required_scopes: Mapping[str, str] = {}
     # By method; a name that ends in a full stop stands for all that begin with it.
     query_parameters: Mapping[str, Sequence[str]] = {}
-    deprecated: Mapping[str, Deprecation] = {}
     # A body of any other type is an upload as well.
     takes_raw_audio = False
     # Bodies of these types are uploads as well, of so many bytes at most.
@@ -90,10 +88,6 @@ class ApiView(APIView):
         keeping = "no-cache" if is_tagged else "no-store"
         answer.headers.setdefault("Cache-Control", f"private, {keeping}")
         patch_vary_headers(answer, ["Authorization"])
-        used = find_used(request, method_of(request), self.deprecated)
-        for name, value in used.headers.items() if used else ():
-            others = f"{answer.headers[name]}, " if name in answer.headers else ""
-            answer.headers[name] = others + value
         if is_tagged and "no-store" not in answer.headers["Cache-Control"]:
             answer.add_post_render_callback(partial(etags.tag, request))
         return answer

@@ -67,7 +67,9 @@ def problem_response(
 def _trace_id_of(request: HttpRequest) -> str:
     """Return the trace; before our middleware there is only what the caller says."""
     given = request.headers.get("traceparent", "")
-    return (tracing.current() or tracing.parse(given) or tracing.make()).trace_id
+    return (
+        tracing.current() or tracing.parse(given) or tracing.build_context()
+    ).trace_id
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

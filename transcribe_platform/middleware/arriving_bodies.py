@@ -64,7 +64,7 @@ class ArrivingBody:
     def leave(self) -> None:
         """Give the place back, if it has one."""
         if self._inside is not None:
-            thread_limits.arriving_bodies().leave(self._inside)
+            thread_limits.arriving_bodies().release(self._inside)
             self._inside = None
 
     def _receive(self, read: Callable[[int], bytes], size: int) -> bytes:
@@ -79,7 +79,7 @@ class ArrivingBody:
     def _enter(self) -> None:
         # Who has shown no key shares with all others who have not.
         who = self._environ.get(TENANT, "")
-        if not thread_limits.arriving_bodies().enter(who):
+        if not thread_limits.arriving_bodies().acquire(who):
             message = "Too many bodies are arriving; send this again shortly."
             raise ServiceUnavailable(message)
         self._inside = who

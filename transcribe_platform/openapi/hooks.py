@@ -87,10 +87,6 @@ HEADERS: dict[str, dict[str, Any]] = {
 class OperationSchema(AutoSchema):
     """An operation whose summary is the first sentence of its docstring."""
 
-    def is_deprecated(self) -> bool:
-        """Tell whether the view says so of the method."""
-        return self.method in getattr(self.view, "deprecated", {})
-
     def get_summary(self) -> str | None:
         """Return the first sentence, without its full stop."""
         described = " ".join(self.get_description().replace("`", "").split())

@@ -51,7 +51,7 @@ class JobList(ApiView):
         now = timezone.now()
         # Headers first: what they cost to read is not paid with a job each time.
         caller, preferred = caller_of(request), _read_preferences(request)
-        with upload_lock.keep_repeats_out(
+        with upload_lock.reject_concurrent_repeats(
             tenant=caller.tenant,
             route="submit",
             key=caller.key,
@@ -74,7 +74,7 @@ class JobList(ApiView):
         """List jobs, newest first."""
         tenant = tenant_of(request)
         query = JobListQuery.parse(request.query_params, owner=tenant.pk)
-        jobs = queries.find_jobs(tenant=tenant, wanted=query.wanted)
+        jobs = queries.find_jobs(tenant=tenant, filters=query.wanted)
         return respond_page(request, jobs, query.page, serializers.JobOutput)
 
 

@@ -1,4 +1,4 @@
-"""What can be done with a batch: pause, resume, cancel, priority, again; check one."""
+"""Views of actions on a batch: pause, resume, cancel, change priority, retry."""
 
 from collections.abc import Callable
 from typing import Any
@@ -36,13 +36,13 @@ _ANSWERS: Any = {
 
 
 class BatchPriorityInput(StrictSerializer):
-    """The priority that all waiting jobs of a batch are to have."""
+    """The new priority of all queued jobs of a batch."""
 
     priority = serializers.ChoiceField(choices=PRIORITIES)
 
 
 class BatchRetryInput(StrictSerializer):
-    """Which of its jobs are to run again; those that failed, unless it is said."""
+    """The statuses of the jobs to retry; by default `failed`."""
 
     statuses = BoundedListField(
         child=serializers.ChoiceField(choices=retry.RETRIABLE),
@@ -53,7 +53,7 @@ class BatchRetryInput(StrictSerializer):
 
 
 class BatchPause(ApiView):
-    """A batch of which nothing more is to begin."""
+    """Pauses a batch."""
 
     required_scopes = SCOPES
 
@@ -64,12 +64,12 @@ class BatchPause(ApiView):
         examples=examples(answers={200: PAUSED}),
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
-        """Start no more jobs of a batch; those that run end."""
-        return _steer(request, batch_id, batch_actions.pause)
+        """Pause a batch. Running jobs end; no more jobs start."""
+        return _apply(request, batch_id, batch_actions.pause)
 
 
 class BatchResume(ApiView):
-    """A batch that is to go on."""
+    """Resumes a batch."""
 
     required_scopes = SCOPES
 
@@ -80,12 +80,12 @@ class BatchResume(ApiView):
         examples=examples(answers={200: BATCH}),
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
-        """Let a paused batch go on."""
-        return _steer(request, batch_id, batch_actions.resume)
+        """Resume a paused batch."""
+        return _apply(request, batch_id, batch_actions.resume)
 
 
 class BatchCancel(ApiView):
-    """The end of a batch that is not wanted any more."""
+    """Cancels a batch."""
 
     required_scopes = SCOPES
 
@@ -96,15 +96,15 @@ class BatchCancel(ApiView):
         examples=examples(answers={200: CANCELING}),
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
-        """Cancel what is left of a batch; calls under way are let go.
+        """Cancel a batch. Jobs that have ended stay; running jobs are abandoned.
 
-        What has ended stays. The jobs follow within seconds, a thousand at a time.
+        The jobs are canceled within seconds, 1,000 at a time.
         """
-        return _steer(request, batch_id, batch_actions.cancel)
+        return _apply(request, batch_id, batch_actions.cancel)
 
 
 class BatchPriority(ApiView):
-    """A batch that is to wait longer, or less long."""
+    """Changes the priority of a batch."""
 
     required_scopes = SCOPES
 
@@ -115,22 +115,22 @@ class BatchPriority(ApiView):
         examples=examples(sent={"priority": "low"}, answers={200: BATCH}),
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
-        """Give all waiting jobs of a batch another priority."""
-        asked = BatchPriorityInput(data=request.data)
+        """Change the priority of all queued jobs of a batch."""
+        serializer = BatchPriorityInput(data=request.data)
         batch = records.get_batch(tenant=tenant_of(request), batch_id=batch_id)
-        asked.is_valid(raise_exception=True)
-        steered = batch_actions.reprioritize(
+        serializer.is_valid(raise_exception=True)
+        updated = batch_actions.reprioritize(
             batch=batch,
-            priority=Priority[asked.validated_data["priority"].upper()],
+            priority=Priority[serializer.validated_data["priority"].upper()],
             actor=audit.actor_of(key_of(request)),
             now=timezone.now(),
         )
         dispatch.wake()
-        return Response(BatchOutput(steered).data)
+        return Response(BatchOutput(updated).data)
 
 
 class BatchRetry(ApiView):
-    """Another go for what did not come out."""
+    """Retries a batch."""
 
     required_scopes = SCOPES
 
@@ -145,24 +145,24 @@ class BatchRetry(ApiView):
         examples=examples(sent={"statuses": ["failed"]}, answers={202: BATCH_RETRY}),
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
-        """Run the failed jobs of a batch again, as a batch that names it."""
+        """Retry the failed jobs of a batch in a new batch, with `retry_of` set."""
         caller = caller_of(request)
-        asked = BatchRetryInput(data=request.data)
+        serializer = BatchRetryInput(data=request.data)
         batch = records.get_batch(tenant=caller.tenant, batch_id=batch_id)
-        asked.is_valid(raise_exception=True)
-        statuses = set(asked.validated_data.get("statuses", ["failed"]))
+        serializer.is_valid(raise_exception=True)
+        statuses = set(serializer.validated_data.get("statuses", ["failed"]))
         answer, replayed = retry.accept_retry(
             caller=caller,
-            again=retry.RetryRequest(batch=batch, statuses=statuses),
+            request=retry.RetryRequest(batch=batch, statuses=statuses),
             answer=accepted,
             now=timezone.now(),
         )
         return respond(answer, replayed=replayed)
 
 
-def _steer(request: Request, batch_id: UUID, steer: Callable[..., Batch]) -> Response:
+def _apply(request: Request, batch_id: UUID, action: Callable[..., Batch]) -> Response:
     check_no_body(request)
-    batch = steer(
+    batch = action(
         batch=records.get_batch(tenant=tenant_of(request), batch_id=batch_id),
         actor=audit.actor_of(key_of(request)),
         now=timezone.now(),

@@ -1,4 +1,4 @@
-"""Look at the items of a batch without making one."""
+"""View that checks the items of a batch without creating it."""
 
 from django.conf import settings
 from django.db import connection
@@ -28,7 +28,7 @@ from jobs.rest.views import ApiView, caller_of
 
 
 class BatchCheck(ApiView):
-    """A batch that is only looked at."""
+    """Checks a batch."""
 
     required_scopes = SCOPES
     query_parameters = {"POST": requests.PARAMETERS}
@@ -56,13 +56,13 @@ class BatchCheck(ApiView):
         ),
     )
     def post(self, request: Request) -> StreamingHttpResponse:
-        """Check the items of a batch and list what is wrong; nothing is made.
+        """Check the items of a batch without creating it.
 
-        One line of JSON for each fault, and at last one with the counts.
+        The response has one line of JSON per error, and a last line with the counts.
         """
         caller, now = caller_of(request), timezone.now()
-        with requests.reading(request, caller=caller, now=now) as submission:
-            told = check.check_batch(submission)
+        with requests.read_submission(request, caller=caller, now=now) as submission:
+            report = check.check_batch(submission)
         if not connection.in_atomic_block:
-            connection.close()  # a stream may take as long as its reader does
-        return StreamingHttpResponse(told, content_type="application/x-ndjson")
+            connection.close()  # a slow client may keep the stream open for long
+        return StreamingHttpResponse(report, content_type="application/x-ndjson")

@@ -1,4 +1,4 @@
-"""The batches API: submit many jobs at once, look, list."""
+"""Views to submit, get and list batches."""
 
 from uuid import UUID
 
@@ -39,7 +39,7 @@ SCOPES = {"GET": "jobs:read", "POST": "jobs:write"}
 
 
 class BatchList(ApiView):
-    """A tenant's batches."""
+    """Submits and lists batches."""
 
     required_scopes = SCOPES
     query_parameters = {
@@ -74,20 +74,20 @@ class BatchList(ApiView):
         ),
     )
     def post(self, request: Request) -> Response:
-        """Submit a thousand jobs as JSON, or a hundred thousand lines of a manifest.
+        """Submit a batch of up to 1,000 JSON items or 100,000 manifest lines.
 
-        All of them or none if one is wrong; `on_error=skip` leaves out those that are.
+        One invalid item rejects the batch, unless `on_error` is `skip`.
         """
         now = timezone.now()
         caller = caller_of(request)
         with (
-            upload_lock.keep_repeats_out(
+            upload_lock.reject_concurrent_repeats(
                 tenant=caller.tenant,
                 route=batch_submission.ROUTE,
                 key=caller.key,
                 is_upload=requests.is_manifest(request),
             ),
-            requests.reading(request, caller=caller, now=now) as submission,
+            requests.read_submission(request, caller=caller, now=now) as submission,
         ):
             answer, replayed = batch_submission.accept_batch(
                 caller=caller, submission=submission, answer=accepted
@@ -109,7 +109,7 @@ class BatchList(ApiView):
 
 
 class BatchDetail(ApiView):
-    """One batch."""
+    """Gets a batch."""
 
     required_scopes = SCOPES
 
@@ -119,17 +119,17 @@ class BatchDetail(ApiView):
         examples=examples(answers={200: MOVING_BATCH}),
     )
     def get(self, request: Request, batch_id: UUID) -> Response:
-        """Show a batch and how far it is."""
+        """Get a batch and its progress."""
         batch = records.get_batch(tenant=tenant_of(request), batch_id=batch_id)
-        shown = BatchOutput(batch, context={"now": timezone.now()}).data
+        body = BatchOutput(batch, context={"now": timezone.now()}).data
         headers = {} if batch.finished_at else {"Retry-After": "5"}
-        # The time it may take is measured anew each time, and is no news.
-        headers["ETag"] = etags.build_tag({**shown, "eta_seconds": None})
-        return Response(shown, headers=headers)
+        # The estimate changes with every request, so it is not part of the ETag.
+        headers["ETag"] = etags.build_tag({**body, "eta_seconds": None})
+        return Response(body, headers=headers)
 
 
 def accepted(batch: Batch) -> StoredResponse:
-    """Return the 202 that a new batch is answered with."""
+    """Build the 202 response of a new batch."""
     return StoredResponse(
         status_code=status.HTTP_202_ACCEPTED,
         body=BatchOutput(batch).data,

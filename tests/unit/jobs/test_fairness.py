@@ -43,27 +43,32 @@ def test_a_limit_in_flight_holds():
 
 
 def test_equals_take_turns_from_one_tick_to_the_next():
-    rota, tenants = RoundRobin(), [A, B, C]
+    round_robin, tenants = RoundRobin(), [A, B, C]
     served = []
     for _ in range(6):
         loads = [
-            TenantLoad(tenant=t, weight=1, in_flight=0, last_turn=rota.last_turn_of(t))
+            TenantLoad(
+                tenant=t,
+                weight=1,
+                in_flight=0,
+                last_served=round_robin.last_served_of(t),
+            )
             for t in tenants
         ]
         turns = next_tenants(loads, places=1)
-        rota.note(turns)
+        round_robin.record(turns)
         served += turns
 
     assert served == [A, B, C, A, B, C]
 
 
 def test_the_memory_of_turns_is_bounded():
-    rota = RoundRobin()
+    round_robin = RoundRobin()
 
-    rota.note(UUID(int=n) for n in range(MAX_REMEMBERED + 5))
+    round_robin.record(UUID(int=n) for n in range(MAX_REMEMBERED + 5))
 
-    assert rota.last_turn_of(UUID(int=4)) == 0
-    assert rota.last_turn_of(UUID(int=5)) == 6
+    assert round_robin.last_served_of(UUID(int=4)) == 0
+    assert round_robin.last_served_of(UUID(int=5)) == 6
 
 
 def test_nobody_with_work_leaves_nobody_a_turn():

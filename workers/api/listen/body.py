@@ -38,7 +38,7 @@ class RawAudioParser(BaseParser):
                 file.append(chunk)
             if (file.size or 0) < expected:
                 refuse_cut_body()
-            file.settle()
+            file.sync()
         except BaseException:
             with suppress(OSError):
                 file.close()
