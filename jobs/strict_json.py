@@ -8,35 +8,50 @@ import math
 import re
 from typing import Any, NoReturn
 
-from jobs.bounded_json import JSONLimitExceeded, check_depth
+from jobs.bounded_json import JSONLimitExceeded, check_depth, check_size
 from jobs.errors import InvalidRequest
 
 MAX_DEPTH = 8
 # I-JSON (RFC 7493): JavaScript parsers change larger ones.
 MAX_INTEGER = 2**53 - 1
+# More than a batch of 1,000 items with lists in every option.
+MAX_CONTAINERS = 25_000
+MAX_VALUES = 100_000
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+# Escapes that may be NUL or a lone surrogate: UTF-8 and raw JSON contain neither.
+_SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 
 def loads_strictly(body: bytes, *, pointer: str = "") -> Any:
     """Parse JSON; raise InvalidRequest if it is invalid or ambiguous.
 
     Rejects duplicate keys, NaN and infinities, integers above 2^53, more than 8 levels,
-    NUL and lone surrogates. ``pointer`` is the location of the text in the request.
+    more values than any request needs, NUL and lone surrogates. ``pointer`` is the
+    location of the text in the request.
     """
     try:
-        # The parser recurses once per level, so the depth is checked first.
+        # The parser recurses once per level and creates an object per value, so both
+        # are counted first, in linear time.
         check_depth(body)
+        check_size(body, max_containers=MAX_CONTAINERS, max_values=MAX_VALUES)
         parsed = _DECODER.decode(body.decode())
-    except JSONLimitExceeded:
-        parsed = None
-        _refuse_json("The JSON is nested too deeply.", pointer)
+    except JSONLimitExceeded as error:
+        _refuse_json(f"The JSON is too large or too deep: {error}.", pointer)
     except ValueError as error:
         reason = str(error) if type(error) is ValueError else "it does not parse"
         _refuse_json(f"Invalid JSON: {reason}.", pointer)
-    # Only escapes can contain NUL or a lone surrogate: UTF-8 and raw JSON cannot.
-    if b"\\u" in body or body.count(b"{") + body.count(b"[") > MAX_DEPTH:
+    if _SUSPECT.search(body) or _is_deep(body):
         _check_value(parsed, [], pointer)
     return parsed
+
+
+def _is_deep(body: bytes) -> bool:
+    """Return whether a value may exceed ``MAX_DEPTH``, before a full check."""
+    try:
+        check_depth(body, MAX_DEPTH)
+    except JSONLimitExceeded:
+        return True
+    return False
 
 
 def pointer_to(*path: str | int) -> str:

@@ -14,11 +14,11 @@ from typing import Any
 from django.db import transaction
 
 from jobs import options, services
-from jobs.accounts import audit
+from jobs.accounts.caller import Caller
 from jobs.audio import probe, uploads
 from jobs.audio.uploads import IncomingFile
 from jobs.concurrency import thread_limits
-from jobs.models import ApiKey, Job, Tenant
+from jobs.models import Job, Tenant
 from jobs.rest import idempotency
 from jobs.rest.idempotency import StoredResponse
 from jobs.scheduling import dispatch
@@ -36,22 +36,6 @@ class Submission:
     body: dict[str, Any] = field(default_factory=dict)
     file: IncomingFile | None = None
     door: str = "submit"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Who asks, and under which Idempotency-Key ("" for none)."""
-
-    tenant: Tenant
-    api_key: ApiKey | None
-    key: str = ""
-    # An operator who acts for the tenant, as an actor's name.
-    operator: str = ""
-
-    @property
-    def actor(self) -> str:
-        """How the audit names who asks."""
-        return self.operator or audit.actor_of(self.api_key)
 
 
 def accept_job(

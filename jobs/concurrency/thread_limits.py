@@ -5,7 +5,7 @@ one semaphore; bodies that arrive or are probed share another, downloads a third
 remaining threads serve ordinary requests, which therefore never wait for a thread.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from uuid import UUID
@@ -29,7 +29,7 @@ def reserve_waiting_thread(tenant_id: UUID) -> Iterator[bool]:
 
 
 @contextmanager
-def reserve_probing_thread(tenant_id: UUID) -> Iterator[None]:
+def reserve_probing_thread(tenant_id: Hashable) -> Iterator[None]:
     """Let this thread probe audio while the block runs, or raise ServiceUnavailable.
 
     Probe slots are few and a hostile file takes long, so threads wait for a slot.

@@ -5,6 +5,7 @@ a pointer to where it is. What the fields mean is the serializers' business.
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import IO, Any, NoReturn
 
 from django.conf import settings
@@ -12,6 +13,7 @@ from django.http import QueryDict
 from rest_framework.parsers import BaseParser, DataAndFiles, MultiPartParser
 
 from jobs.audio.uploads import CappedUploadHandler
+from jobs.concurrency import parse_slots
 from jobs.errors import InvalidRequest, UploadTooLarge
 from jobs.strict_json import loads_strictly, pointer_to
 from jobs.whole_numbers import parse_whole_number
@@ -37,7 +39,8 @@ class StrictJSONParser(BaseParser):
             _refuse_size()
         if len(body) < expected:
             refuse_cut_body()
-        parsed = loads_strictly(body)
+        with _turn_for(len(body), parser_context):
+            parsed = loads_strictly(body)
         if not isinstance(parsed, dict):
             raise InvalidRequest("The body must be a JSON object.", code="json_invalid")
         return parsed
@@ -76,7 +79,9 @@ class StrictMultiPartParser(MultiPartParser):
             parsed = super().parse(counted, media_type, context)  # type: ignore[arg-type]
             if counted.bytes_read < content_length(context):
                 refuse_cut_body()
-            fields = self._read_fields(parsed.data)
+            size = sum(len(text) for _, texts in parsed.data.lists() for text in texts)
+            with _turn_for(size, context):
+                fields = self._read_fields(parsed.data)
             return DataAndFiles(FormFields(fields), parsed.files)
         except BaseException:
             for handler in request.upload_handlers:
@@ -124,6 +129,15 @@ class _CountedStream:
         chunk: bytes = self._stream.read(size)
         self.bytes_read += len(chunk)
         return chunk
+
+
+def _turn_for(
+    size: int, context: Mapping[str, Any] | None
+) -> AbstractContextManager[bool]:
+    """Return the caller's turn to parse so many bytes."""
+    user = getattr(context["request"] if context else None, "user", None)
+    who = getattr(user, "pk", None)
+    return parse_slots.parse_slot(who, is_large=size > parse_slots.LARGE_BYTES)
 
 
 def refuse_cut_body() -> NoReturn:

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from jobs.accounts.authentication import TenantPrincipal, method_of
-from jobs.api.submission import Caller
+from jobs.accounts.caller import Caller
 from jobs.errors import InvalidRequest
 from jobs.models import ApiKey, Tenant
 from jobs.rest import etags

@@ -12,6 +12,7 @@ from typing import Any, cast
 import click
 
 from transcribe_platform.cli.failure import Failure
+from transcribe_platform.version import VERSION
 
 PROGRAM = "transcribe"
 _FILES = "files"
@@ -57,7 +58,7 @@ class Commands(click.Group):
         """Import a command."""
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"transcribe_platform.cli.{cmd_name}")
+        module = importlib.import_module(f"transcribe_platform.cli.commands.{cmd_name}")
         return cast("click.Command", module.command)
 
     def format_commands(
@@ -76,7 +77,7 @@ class Commands(click.Group):
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option("0.1.0", prog_name=PROGRAM)
+@click.version_option(VERSION, prog_name=PROGRAM)
 def group() -> None:
     """Hold the commands."""
 

@@ -10,15 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 from uuid import UUID
 
-from jobs.api.jobs.filters import (
-    METADATA_PREFIX,
-    parse_choice,
-    parse_id,
-    parse_metadata,
-    parse_moment,
-)
+from jobs.api.jobs.filters import METADATA_PREFIX, parse_metadata
 from jobs.models import Mode
 from jobs.rest import pagination
+from jobs.rest.filters import parse_choice, parse_id, parse_moment
 from jobs.rest.pagination import ListScope
 from jobs.rest.views import refuse_parameter
 from jobs.strict_json import is_storable

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from jobs.scheduling.capacity import QUEUE_PREFIX
 from workers.liveness.liveness_writer import get_liveness_writer
-from workers.webhooks.delivery.dispatch import is_ours
+from workers.webhooks.delivery.dispatch import is_webhook_queue
 
 LOOK_SECONDS = 5.0
 # Longer than a broker that does not answer may hold a part up (socket_timeout).
@@ -40,7 +40,7 @@ def begin(consumer: Any, queues: Sequence[str], *, slots: int) -> None:
 def roles_of(queues: Sequence[str]) -> list[str]:
     """Return what a probe calls a worker of these queues."""
     transcribes = any(queue.startswith(QUEUE_PREFIX) for queue in queues)
-    delivers = any(map(is_ours, queues))
+    delivers = any(map(is_webhook_queue, queues))
     return ["worker"] * transcribes + ["webhooks"] * delivers
 
 

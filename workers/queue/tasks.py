@@ -33,7 +33,7 @@ from workers.liveness import worker_checks as pulse
 from workers.liveness.heartbeat import Heartbeat
 from workers.queue import storage_sweep
 from workers.ratelimit.permits import get_permits
-from workers.webhooks.delivery import retention as webhook_log
+from workers.webhooks.delivery import retention as webhook_retention
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def sweep(**_future: Any) -> None:
     storage_sweep.sweep(older_than=yesterday)
     tickets.purge_tickets(before=yesterday)
     live_sessions.forget_finals()
-    webhook_log.forget_old_deliveries(now=now)
+    webhook_retention.purge_old_deliveries(now=now)
 
 
 @shared_task(name="workers.retention")

@@ -15,7 +15,6 @@ from jobs.api import submission as api_submission
 from jobs.api.jobs import openapi as job_openapi
 from jobs.api.jobs import serializers
 from jobs.api.jobs.filters import PARAMETERS, JobListQuery
-from jobs.api.keys import serializers as key_serializers
 from jobs.concurrency import upload_lock
 from jobs.models import Job
 from jobs.rest import etags, preferences
@@ -47,7 +46,10 @@ class JobList(ApiView):
 
     @extend_schema(**job_openapi.SUBMIT)
     def post(self, request: Request) -> Response:
-        """Submit a job: by URL as JSON, or with its file as multipart/form-data."""
+        """Submit a job.
+
+        Send the URL of the audio as JSON, or the file as `multipart/form-data`.
+        """
         now = timezone.now()
         # Headers first: what they cost to read is not paid with a job each time.
         caller, preferred = caller_of(request), _read_preferences(request)
@@ -71,7 +73,7 @@ class JobList(ApiView):
 
     @extend_schema(**job_openapi.LIST)
     def get(self, request: Request) -> Response:
-        """List jobs, newest first."""
+        """List jobs. Newest first."""
         tenant = tenant_of(request)
         query = JobListQuery.parse(request.query_params, owner=tenant.pk)
         jobs = queries.find_jobs(tenant=tenant, filters=query.wanted)
@@ -85,7 +87,10 @@ class JobDetail(ApiView):
 
     @extend_schema(**job_openapi.DETAIL)
     def get(self, request: Request, job_id: UUID) -> Response:
-        """Show a job; ``Retry-After`` says when to look again."""
+        """Get a job.
+
+        `Retry-After` gives the seconds to wait before the next request.
+        """
         now = timezone.now()
         job = queries.get_job(tenant=tenant_of(request), job_id=job_id)
         wait = serializers.seconds_to_wait(job, now=now)
@@ -99,10 +104,12 @@ class JobDetail(ApiView):
 
     @extend_schema(**job_openapi.ERASE)
     def delete(self, request: Request, job_id: UUID) -> Response:
-        """Erase what a final job holds; the answer is the receipt, also the next time.
+        """Erase the content of a job.
 
-        Audio, transcript, Deepgram's document, webhook bodies and answers, stored
-        answers and what you called it are gone; what it cost and when stays.
+        The job must have ended. Repeated requests return the same receipt.
+
+        Erases audio, transcript, Deepgram's response, webhook bodies and responses,
+        stored idempotent responses, metadata and `custom_id`. Cost and times remain.
         """
         check_no_body(request)
         receipt = erasure.erase_job(
@@ -120,7 +127,7 @@ class JobAttempts(ApiView):
 
     @extend_schema(**job_openapi.ATTEMPTS)
     def get(self, request: Request, job_id: UUID) -> Response:
-        """List a job's attempts, oldest first."""
+        """List the attempts of a job. Oldest first."""
         job = queries.get_job(tenant=tenant_of(request), job_id=job_id)
         page = {"data": queries.list_attempts(job)}
         return Response(serializers.AttemptPage(page).data)
@@ -133,9 +140,11 @@ class JobCancel(ApiView):
 
     @extend_schema(**job_openapi.CANCEL)
     def post(self, request: Request, job_id: UUID) -> Response:
-        """Cancel a job; a call under way is let go and its result dropped.
+        """Cancel a job.
 
-        A live session ends within two seconds, and leaves no transcript.
+        Abandons a running call and discards its result.
+
+        A live session ends within two seconds and leaves no transcript.
         """
         check_no_body(request)
         job = queries.get_job(tenant=tenant_of(request), job_id=job_id)
@@ -152,9 +161,11 @@ class JobRetry(ApiView):
 
     @extend_schema(**job_openapi.RETRY)
     def post(self, request: Request, job_id: UUID) -> Response:
-        """Submit a final job again, as a new job that names it in ``retry_of``.
+        """Retry a job.
 
-        Not a live session, whose audio is not kept.
+        Submits an ended job again as a new job that names it in `retry_of`.
+
+        Live sessions cannot be retried, because their audio is not stored.
         """
         check_no_body(request)
         caller = caller_of(request)
@@ -163,16 +174,6 @@ class JobRetry(ApiView):
             caller=caller, job=job, answer=accepted, now=timezone.now()
         )
         return respond(answer, replayed=replayed)
-
-
-class Me(ApiView):
-    """Whoever asks."""
-
-    @extend_schema(**job_openapi.ME)
-    def get(self, request: Request) -> Response:
-        """Show whose key this is and what it may do."""
-        me = {"tenant": tenant_of(request), "api_key": key_of(request)}
-        return Response(key_serializers.MeOutput(me).data)
 
 
 def accepted(job: Job) -> StoredResponse:

@@ -8,15 +8,14 @@ from rest_framework import serializers
 
 from jobs.accounts.authentication import ALL_SCOPES
 from jobs.accounts.keys import KeyDraft, KeyRotationRequest
-from jobs.api.jobs.serializers import (
+from jobs.egress.addresses import IPNetwork
+from jobs.models import ApiKey
+from jobs.rest.serializers import (
     BoundedListField,
     StrictSerializer,
     WholeNumberField,
+    refuse_field,
 )
-from jobs.egress.addresses import IPNetwork
-from jobs.errors import InvalidRequest
-from jobs.models import ApiKey
-from jobs.strict_json import pointer_to
 
 MAX_ADDRESSES = 100
 MAX_LIFE = timedelta(days=3660)
@@ -67,13 +66,13 @@ class ExpiringInput(StrictSerializer):
         asked = self.validated_data
         if "expires_at" in asked and "expires_in_seconds" in asked:
             message = "Give either expires_at or expires_in_seconds."
-            _refuse(message, "expires_at", "field_conflict")
+            refuse_field(message, "expires_at", "field_conflict")
         at: datetime | None = asked.get("expires_at")
         if seconds := asked.get("expires_in_seconds"):
             at = now + timedelta(seconds=seconds)
         if at and not now < at <= now + MAX_LIFE:
             message = "A key expires in the future, within ten years."
-            _refuse(message, "expires_at", "field_invalid")
+            refuse_field(message, "expires_at", "field_invalid")
         return at
 
 
@@ -167,8 +166,8 @@ class IssuedKeyOutput(ApiKeyOutput):
 
     key = serializers.CharField(
         allow_null=True,
-        help_text="The key itself. Nobody can read it again: a repeated answer to the "
-        "same Idempotency-Key has null here.",
+        help_text="The key, shown only once: null if the response repeats an earlier one to the "
+        "same Idempotency-Key.",
     )
 
     class Meta:
@@ -208,7 +207,3 @@ def _parse_network(text: str) -> IPNetwork:
     if "%" in text or (isinstance(network, IPv6Network) and network.subnet_of(_MAPPED)):
         raise ValueError(text)
     return network
-
-
-def _refuse(message: str, name: str, code: str) -> None:
-    raise InvalidRequest(message, code=code, pointer=pointer_to(name))

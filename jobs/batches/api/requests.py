@@ -16,7 +16,7 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from jobs.api.submission import Caller
+from jobs.accounts.caller import Caller
 from jobs.batches import item_file
 from jobs.batches.api.serializers import BatchInput, BatchSettingsInput
 from jobs.batches.manifests import reader as manifests_reader
@@ -40,7 +40,7 @@ QUERY = [
         name,
         OpenApiTypes.STR,
         OpenApiParameter.QUERY,
-        description="For a manifest as the body: same as the form field"
+        description="For a manifest body: same as the form field"
         + (", in JSON." if name in ManifestFormParser.json_fields else "."),
     )
     for name in PARAMETERS

@@ -8,16 +8,8 @@ from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from jobs.api.jobs.serializers import (
-    MAX_EXPIRY_SECONDS,
-    BoundedListField,
-    JobInput,
-    MetadataField,
-    StrictSerializer,
-    WholeNumberField,
-    read_expiry,
-)
-from jobs.api.submission import Caller
+from jobs.accounts.caller import Caller
+from jobs.api.jobs.serializers import MAX_EXPIRY_SECONDS, JobInput, read_expiry
 from jobs.batches import item_file, records
 from jobs.batches import statistics as batch_statistics
 from jobs.batches.item_input import BatchItemInput
@@ -28,6 +20,12 @@ from jobs.errors import InvalidRequest, ValidationErrors
 from jobs.models import Batch
 from jobs.rest import idempotency
 from jobs.rest.field_errors import to_field_errors
+from jobs.rest.serializers import (
+    BoundedListField,
+    MetadataField,
+    StrictSerializer,
+    WholeNumberField,
+)
 from jobs.strict_json import pointer_to
 
 MAX_ITEMS = 1000
@@ -51,8 +49,8 @@ class BatchSettingsInput(StrictSerializer):
     on_error = serializers.ChoiceField(
         choices=["reject", "skip"],
         required=False,
-        help_text="`reject`: one invalid item rejects the batch. `skip`: invalid items"
-        " are skipped and listed.",
+        help_text="`reject`: one invalid item rejects the whole batch. `skip`: invalid"
+        " items are omitted and listed.",
     )
 
     def validate_defaults(self, defaults: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from jobs.models import Attempt, Batch, Event, Job
-from tests.factories import (
+from tests.support.factories import (
     make_attempt,
     make_job,
     make_tenant,

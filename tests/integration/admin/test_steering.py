@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from jobs.admin import actions as admin_actions
 from jobs.models import AuditEntry, Batch, Event, Job, Region
-from tests.factories import make_job, make_region, make_tenant
+from tests.support.factories import make_job, make_region, make_tenant
 from workers.admin_site import roles
 from workers.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookSecret
 

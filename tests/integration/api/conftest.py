@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from jobs.models import Event, IdempotencyKey, Job
-from tests.factories import make_key, make_tenant
+from tests.support.factories import make_key, make_tenant
 from transcribe_platform.api_errors.problem_table import PROBLEMS
 
 

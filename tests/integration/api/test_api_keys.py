@@ -14,9 +14,9 @@ from django.utils import timezone
 from jobs.accounts import keys
 from jobs.accounts.authentication import ALL_SCOPES, parse_public_id
 from jobs.models import ApiKey, Event, IdempotencyKey
-from tests.factories import make_key, make_tenant
 from tests.integration.api.conftest import Api, assert_problem
-from tests.routes import send
+from tests.support.factories import make_key, make_tenant
+from tests.support.routes import send
 
 KEYS = "/v1/api-keys"
 DAY = timedelta(days=1)

@@ -22,9 +22,9 @@ from jobs.models import (
 from jobs.quotas import counters as quota_counts
 from jobs.scheduling import leases
 from jobs.state import JobStatus
-from tests.factories import make_attempt, make_region
 from tests.integration.api.conftest import Api, assert_problem
 from tests.integration.api.test_manifests import jsonl, line, send
+from tests.support.factories import make_attempt, make_region
 from workers.webhooks.delivery import fan_out as webhooks
 
 SLICES = (writing, sweeper, retry)

@@ -9,9 +9,9 @@ from jobs import services
 from jobs.batches import records
 from jobs.models import Batch, Event, Job
 from jobs.state import JobStatus
-from tests.factories import make_key, make_region, make_tenant
 from tests.integration.api.conftest import Api, assert_problem
 from tests.integration.webhooks.conftest import in_parallel
+from tests.support.factories import make_key, make_region, make_tenant
 from workers.webhooks.delivery import fan_out as webhooks
 from workers.webhooks.models import WebhookDelivery
 

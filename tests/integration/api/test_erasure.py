@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from jobs.models import Attempt, Batch, Event, IdempotencyKey, Job, ObjectToErase
 from jobs.retention import erasure, stored_objects
-from tests.factories import (
+from tests.integration.api.conftest import Api, assert_problem, files_in
+from tests.support.factories import (
     make_job,
     make_key,
     make_region,
@@ -18,7 +19,6 @@ from tests.factories import (
     make_wav,
     move_job,
 )
-from tests.integration.api.conftest import Api, assert_problem, files_in
 from transcripts.models import Transcript
 from workers.webhooks.delivery.fan_out import fan_out
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookEndpoint

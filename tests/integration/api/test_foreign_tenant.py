@@ -5,8 +5,8 @@ from django.apps import apps
 from django.db import connection
 
 from tests.integration.api.conftest import Api, assert_problem
-from tests.routes import api_routes, send
-from tests.theirs import BODIES, MAKERS, make_all
+from tests.support.foreign_tenant import BODIES, MAKERS, make_all
+from tests.support.routes import api_routes, send
 
 OURS = ("jobs", "transcripts", "webhooks", "workers")
 ROUTES = [route for route in api_routes() if not route.is_open]
@@ -66,7 +66,7 @@ def without_request(problem):
 def test_there_is_something_to_try_each_route_with(route):
     unknown = set(route.parameters) - set(MAKERS)
 
-    assert unknown == set(), "add makers for these to tests/theirs.py"
+    assert unknown == set(), "add makers for these to tests/support/foreign_tenant.py"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_list_shows_nothing_of_others(me, other, route):
 def test_a_filter_by_a_foreign_id_reveals_nothing(me, other, route):
     known = route.view.query_parameters.get("GET", ())
     unknown = {name for name in known if name.endswith("_id")} - set(MAKERS)
-    assert unknown == set(), "add makers for these to tests/theirs.py"
+    assert unknown == set(), "add makers for these to tests/support/foreign_tenant.py"
     nobodys = nobodys_ids()
 
     for name in set(known) & set(MAKERS):

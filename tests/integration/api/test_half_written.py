@@ -8,13 +8,13 @@ from jobs import services
 from jobs.audio import uploads
 from jobs.models import IdempotencyKey, Job
 from jobs.rest import idempotency
-from tests.factories import make_wav
 from tests.integration.api.conftest import (
     Api,
     assert_nothing_written,
     assert_problem,
     files_in,
 )
+from tests.support.factories import make_wav
 
 
 def upload(api, **headers):

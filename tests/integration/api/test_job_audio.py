@@ -13,8 +13,8 @@ from jobs.audio import stored_audio
 from jobs.concurrency import thread_limits
 from jobs.models import Job
 from jobs.retention import erasure
-from tests.factories import make_job, make_wav, move_job
 from tests.integration.api.conftest import Api, assert_problem
+from tests.support.factories import make_job, make_wav, move_job
 
 SOUND = make_wav(seconds=0.5)
 

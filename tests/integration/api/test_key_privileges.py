@@ -8,9 +8,9 @@ from django.utils import timezone
 from jobs.accounts import key_privileges, keys
 from jobs.errors import Forbidden
 from jobs.models import ApiKey, Event
-from tests.factories import make_key
 from tests.integration.api.conftest import assert_problem
 from tests.integration.api.test_api_keys import ask
+from tests.support.factories import make_key
 
 KEYS = "/v1/api-keys"
 NETWORKS = ["127.0.0.0/25", "127.0.0.128/25", "2001:db8::/32"]

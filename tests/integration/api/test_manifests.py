@@ -19,8 +19,8 @@ from jobs.batches import item_file
 from jobs.batches.item_input import BatchItemInput
 from jobs.batches.manifests import reader as manifests_reader
 from jobs.models import Batch, BatchError, Event, IdempotencyKey, Job
-from tests.factories import make_region
 from tests.integration.api.conftest import assert_nothing_written, assert_problem
+from tests.support.factories import make_region
 
 URL = "https://audio.example.com/{}.wav"
 JSONL = "application/x-ndjson"

@@ -15,8 +15,8 @@ from jobs.accounts.tenants import change_tenant
 from jobs.models import Event, IdempotencyKey, Job, QuotaCounter, Tenant
 from jobs.quotas import counters as quota_counts
 from jobs.quotas import quotas
-from tests.factories import make_attempt, make_job, make_tenant, make_wav
 from tests.integration.api.conftest import Api, assert_nothing_written, assert_problem
+from tests.support.factories import make_attempt, make_job, make_tenant, make_wav
 from workers.embedded.processes import wait_until
 
 BODY = {"audio_url": "https://audio.example.com/a.wav"}

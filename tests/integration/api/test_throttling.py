@@ -14,8 +14,8 @@ from jobs import queries
 from jobs.models import Job
 from jobs.scheduling import dispatch
 from jobs.telemetry.optional_redis import OptionalRedis
-from tests.factories import make_job, make_key, make_tenant
 from tests.integration.api.conftest import Api, assert_nothing_written, assert_problem
+from tests.support.factories import make_job, make_key, make_tenant
 from transcribe_platform.middleware import throttling
 from workers.ratelimit.inbound import InboundLimiter
 
@@ -131,7 +131,7 @@ def test_of_fifty_parallel_requests_exactly_those_pass_that_may():
 
 def test_without_redis_requests_are_served_and_still_counted(db, monkeypatch):
     inbound = InboundLimiter(OptionalRedis("redis://127.0.0.1:1/0"))
-    monkeypatch.setattr(throttling, "get_inbound", lambda: inbound)
+    monkeypatch.setattr(throttling, "get_inbound_limiter", lambda: inbound)
     monkeypatch.setattr(dispatch, "_redis", OptionalRedis("redis://127.0.0.1:1/0"))
     api = caller(2)
 
@@ -194,7 +194,7 @@ def test_addresses_of_one_household_are_counted_as_one(db, guess):
 
 def test_the_suspicion_ends_by_itself():
     now = 0.0
-    seen = throttling.Recently(most=2, clock=lambda: now)
+    seen = throttling.RecentMarks(most=2, clock=lambda: now)
     seen.add("a", seconds=10)
 
     now = 9.5

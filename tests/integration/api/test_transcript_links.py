@@ -9,9 +9,9 @@ from django.test import Client
 
 from jobs.models import Event
 from jobs.retention import erasure
-from tests.factories import make_job, make_key, make_transcript
 from tests.integration.api.conftest import Api, assert_problem
 from tests.integration.api.test_transcripts import RAW
+from tests.support.factories import make_job, make_key, make_transcript
 from transcripts import links
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)

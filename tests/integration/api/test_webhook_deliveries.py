@@ -8,9 +8,9 @@ import pytest
 from django.utils import timezone
 
 from jobs.models import Event
-from tests.factories import make_key, make_tenant
 from tests.integration.api.conftest import Api, assert_problem
-from tests.routes import send
+from tests.support.factories import make_key, make_tenant
+from tests.support.routes import send
 from workers.webhooks.models import (
     DeliveryAttempt,
     WebhookDelivery,

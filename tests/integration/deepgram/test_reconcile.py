@@ -4,9 +4,9 @@ import pytest
 from django.core.management import call_command
 
 from jobs.models import Attempt, Job
-from tests.fakes.backend import FakeBackend
 from tests.integration.emulator.conftest import make_wav
 from tests.integration.engine.conftest import Engine, broker, engine  # noqa: F401
+from tests.support.fake_backend import FakeBackend
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.fakes.certificates import Authority, new_authority
-from tests.fakes.webhook_receiver import Receiver, Reply
+from tests.support.certificates import Authority, new_authority
+from tests.support.webhook_receiver import Receiver, Reply
 from workers.egress import network
 from workers.webhooks.delivery import transport
 

@@ -14,19 +14,19 @@ import warnings
 import wave
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from deepgram import DeepgramClient, DeepgramClientEnvironment
 
+from tests.support import ROOT
+
 with warnings.catch_warnings():
     # Loaded on first use, the SDK names classes that websockets has deprecated.
     warnings.simplefilter("ignore", DeprecationWarning)
     importlib.import_module("deepgram.listen.v1.client")
 
-ROOT = Path(__file__).parents[3]
 READY_SECONDS = 30
 SIDE_KEY = "side-key"
 

@@ -19,7 +19,7 @@ from tests.integration.emulator.live_calls import (
     read,
     truth,
 )
-from workers.emulator.live_engines import cells
+from workers.emulator.engines.live import cells
 
 SPEECH = cells.speech(12, seed=1)
 

@@ -16,7 +16,7 @@ from tests.integration.emulator.live_calls import (
     truth,
 )
 from workers.embedded.processes import wait_until
-from workers.emulator.live_engines import cells
+from workers.emulator.engines.live import cells
 
 # Each build of a lossy codec makes other samples, and so other words: long enough for
 # some with any of them.

@@ -9,7 +9,7 @@ import websockets
 from websockets.sync.client import connect
 
 from tests.integration.emulator.live_calls import RAW, Talk, converse, dial, read, truth
-from workers.emulator.live_engines import cells
+from workers.emulator.engines.live import cells
 
 SPEECH = cells.speech(6, seed=2)
 

@@ -15,8 +15,8 @@ import pytest
 from deepgram.core.api_error import ApiError
 
 from tests.integration.emulator import live_calls, sounds
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[3]
 SPEECH = ROOT / "workers" / "demo" / "speech"
 
 # One xdist worker for all of it: the model is loaded once.

@@ -8,7 +8,7 @@ from jobs import services
 from jobs.errors import JobStateError
 from jobs.models import Attempt, Job
 from jobs.state import JobStatus
-from tests.platform_run import wait_until
+from tests.support.platform_run import wait_until
 
 _BLOCKED = """
 SELECT count(*) FROM pg_stat_activity

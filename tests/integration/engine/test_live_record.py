@@ -19,19 +19,19 @@ from jobs.models import Attempt, Event, Job, Region
 from jobs.quotas import counters as quota_counts
 from jobs.retention import erasure
 from jobs.services import JobDraft
-from tests.factories import make_region
 from tests.integration.api.conftest import (
     Api,
     assert_problem,
     media,  # noqa: F401
 )
 from tests.integration.engine.test_cancel_race import is_somebody_blocked
-from tests.platform_run import wait_until
+from tests.support.factories import make_region
+from tests.support.platform_run import wait_until
 from transcripts.live import closing as live_ends
 from transcripts.live import sessions as live_sessions
 from transcripts.live.sessions import CallFailure, EndOfSession, FinalResult
 from transcripts.models import LiveFinal, Transcript
-from transcripts.services import read_document
+from transcripts.storage import read_document
 from workers.liveness.heartbeat import Heartbeat
 
 BROKEN = UpstreamError("It broke.", code="upstream_connection_lost")

@@ -7,7 +7,7 @@ from jobs import services
 from jobs.errors import InvalidRequest, JobStateError, NotFound, UpstreamError
 from jobs.models import Job, Region, Tenant, Worker
 from jobs.routing import regions
-from tests.fakes.backend import FakeBackend
+from tests.support.fake_backend import FakeBackend
 
 
 @pytest.fixture

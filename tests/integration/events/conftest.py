@@ -12,12 +12,11 @@ from django.db import connection
 from django.test import Client
 from psycopg import conninfo
 
-from tests.factories import make_key, make_tenant
-from tests.sse import Stream
+from tests.support import ROOT
+from tests.support.factories import make_key, make_tenant
+from tests.support.sse import Stream
 from workers.embedded.probes import http_answers
 from workers.embedded.processes import free_port, log_tail, wait_until
-
-ROOT = Path(__file__).parents[3]
 
 
 class Door:

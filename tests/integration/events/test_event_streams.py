@@ -14,8 +14,8 @@ from jobs.batches import records
 from jobs.models import Event, Job
 from jobs.services import JobDraft
 from jobs.state import JobStatus
-from tests.factories import make_job, move_job
 from tests.integration.events.conftest import address_of, maintenance
+from tests.support.factories import make_job, move_job
 from workers.embedded.processes import wait_until
 from workers.webhooks.delivery.fan_out import fan_out
 

@@ -12,8 +12,8 @@ from django.db import OperationalError, connection
 from jobs.api import event_stream
 from jobs.api.event_stream import EventFilters
 from jobs.models import ApiKey, Tenant
-from tests.factories import make_job, make_key, make_tenant
 from tests.integration.events.conftest import Door, Follower, maintenance
+from tests.support.factories import make_job, make_key, make_tenant
 from workers.api.events import hub, listener, stream
 from workers.api.events.slots import StreamSlots
 from workers.api.events.stream import EventStreamBody, StreamStart

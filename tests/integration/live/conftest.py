@@ -8,7 +8,6 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -25,12 +24,12 @@ from websockets.exceptions import ConnectionClosed
 from jobs.accounts import tickets
 from jobs.models import Job, Region
 from jobs.state import JobStatus
-from tests.factories import make_key, make_tenant
 from tests.integration.events.conftest import Door
+from tests.support import ROOT
+from tests.support.factories import make_key, make_tenant
 from workers.embedded.processes import wait_until
-from workers.emulator.live_engines import cells
+from workers.emulator.engines.live import cells
 
-ROOT = Path(__file__).parents[3]
 RATE = 16_000
 FRAME_SECONDS = 0.1
 FRAME_BYTES = int(RATE * FRAME_SECONDS) * 2

@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 
 from jobs.models import Job
 from tests.integration.live.conftest import RAW, Talk, speech
-from tests.unit.workers.test_live_wav import RIFF, chunk, header
+from tests.unit.workers.api.live.test_wav import RIFF, chunk, header
 from workers.embedded.processes import wait_until
 
 pytestmark = pytest.mark.xdist_group("live")

@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from jobs.models import Attempt, Job
 from tests.integration.live.conftest import FRAME_BYTES, RATE, rounded, speech, truth
 from transcripts.models import Transcript
-from transcripts.services import read_document
+from transcripts.storage import read_document
 
 pytestmark = [
     pytest.mark.xdist_group("live"),

@@ -11,7 +11,7 @@ from django.utils import timezone
 from jobs.models import Attempt, Job, Region
 from tests.integration.events.conftest import maintenance
 from tests.integration.live.conftest import rounded, speech, truth
-from tests.streams import read_stored
+from tests.support.live_streams import read_stored
 from workers.embedded.processes import wait_until
 
 pytestmark = pytest.mark.xdist_group("live")

@@ -20,7 +20,7 @@ from tests.integration.live.conftest import (
     rounded,
     truth,
 )
-from tests.streams import make_speech, read_stored
+from tests.support.live_streams import make_speech, read_stored
 from transcripts.live import sessions as live_sessions
 from workers.embedded.processes import free_port, port_is_open, wait_until
 

@@ -8,8 +8,8 @@ import pytest
 from django.utils import timezone
 
 from jobs.models import Job, Worker
-from tests.fakes.webhook_receiver import Receiver, listening
 from tests.integration.live.conftest import RAW, make_ticket, rounded, speech, truth
+from tests.support.webhook_receiver import Receiver, listening
 from workers.webhooks.delivery import dispatch, fan_out, services, transport
 from workers.webhooks.messages import secrets, signing
 from workers.webhooks.models import WebhookEndpoint

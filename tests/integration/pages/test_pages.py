@@ -10,6 +10,7 @@ from django.test import Client
 
 from tests.integration.api.conftest import assert_problem
 from transcribe_platform.api_errors.problem_table import PROBLEMS
+from transcribe_platform.openapi import pages
 from transcribe_platform.openapi.docs_pages import format_text
 
 STRICT = "default-src 'none'; style-src 'self'; img-src 'self'"
@@ -158,3 +159,12 @@ def test_a_browser_that_looks_for_an_icon_by_itself_finds_ours():
     assert answer.headers["Location"] == "/static/platform/icon.svg"
     assert finders.find("platform/icon.svg")
     assert Client().post("/favicon.ico").status_code == 405
+
+
+def test_the_page_of_operations_is_made_once(client):
+    pages._make_docs.cache_clear()
+
+    first, second = client.get("/docs"), client.get("/docs")
+
+    assert pages._make_docs.cache_info().misses == 1
+    assert first.content == second.content

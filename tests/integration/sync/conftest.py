@@ -8,8 +8,8 @@ from django.conf import settings
 
 from jobs.concurrency.fair_semaphore import FairSemaphore
 from jobs.models import Region
-from tests.fakes.backend import FakeBackend
 from tests.integration.api.conftest import Api, media  # noqa: F401
+from tests.support.fake_backend import FakeBackend
 from workers.api.transcribe import runner
 from workers.api.transcribe.runner import CallRunner
 from workers.liveness.heartbeat import Heartbeat

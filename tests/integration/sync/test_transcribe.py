@@ -15,9 +15,9 @@ from jobs.errors import StaleJobState, UpstreamError
 from jobs.models import Attempt, Event, IdempotencyKey, Job, Tenant
 from jobs.scheduling import direct_claims, leases, long_poll
 from jobs.scheduling.claims import Permit
-from tests.factories import make_job, make_tenant, make_wav
-from tests.fakes.backend import FakeBackend
 from tests.integration.api.conftest import Api, assert_problem, files_in
+from tests.support.factories import make_job, make_tenant, make_wav
+from tests.support.fake_backend import FakeBackend
 from transcripts.models import Transcript
 from workers.api.transcribe import runner
 

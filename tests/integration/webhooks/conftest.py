@@ -7,9 +7,15 @@ from django.db import connection
 
 from jobs.models import Event, Job, Tenant, Worker
 from jobs.state import JobStatus
-from tests.fakes.webhook_receiver import Receiver, Reply
+from tests.support.webhook_receiver import Receiver, Reply
 from transcripts.models import Transcript
-from workers.webhooks.delivery import circuits, dispatch, fan_out, services, transport
+from workers.webhooks.delivery import (
+    dispatch,
+    endpoint_health,
+    fan_out,
+    services,
+    transport,
+)
 from workers.webhooks.models import WebhookDelivery, WebhookEndpoint
 
 START = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
@@ -99,12 +105,12 @@ class World:
 
     def claim(self) -> list[dispatch.DeliveryClaim]:
         self.announce()
-        circuits.settle(now=self.now)
+        endpoint_health.release_held(now=self.now)
         return dispatch.claim(now=self.now)
 
     def attempt(
         self, claim: dispatch.DeliveryClaim, **options
-    ) -> transport.Answer | None:
+    ) -> transport.PostResult | None:
         return services.deliver(
             delivery_id=claim.delivery_id,
             claim_token=claim.token,

@@ -10,10 +10,10 @@ from django.core import serializers as dump
 from django.utils import timezone
 
 from jobs.models import Event, IdempotencyKey
-from tests.factories import make_key
 from tests.integration.api.conftest import Api, assert_problem
 from tests.integration.webhooks.conftest import in_parallel
-from tests.routes import send
+from tests.support.factories import make_key
+from tests.support.routes import send
 from workers.webhooks.delivery import fan_out
 from workers.webhooks.messages import secrets
 from workers.webhooks.models import (

@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from jobs.models import Batch, Event
 from jobs.telemetry import tracing
-from tests.fakes.webhook_receiver import Reply
 from tests.integration.webhooks.conftest import START, World, in_parallel
+from tests.support.webhook_receiver import Reply
 from workers.webhooks.delivery import endpoint_health, services, transport
 from workers.webhooks.delivery.schedule import PostResult
 from workers.webhooks.messages import secrets, signing

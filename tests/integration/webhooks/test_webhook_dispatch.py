@@ -158,7 +158,7 @@ def test_when_the_broker_is_away_all_are_handed_back_after_one_try(world, monkey
     assert len(tries) == 1
     assert claimed() == {}
     assert dispatch.claim(now=world.now) == []
-    world.pass_time(dispatch.HAND_BACK_SECONDS)
+    world.pass_time(dispatch.RELEASE_DELAY_SECONDS)
     again = dispatch.claim(now=world.now)
     assert [each.token for each in again] == [2] * 5
     # The one that may have got through after all finds its token outdated.
@@ -194,7 +194,7 @@ def test_a_late_hand_back_leaves_the_newer_claim_alone(world):
     world.pass_time(services.claim_time().total_seconds())
     world.claim()
 
-    dispatch.hand_back(lost, now=world.now)
+    dispatch.release_claim(lost, now=world.now)
 
     delivery = WebhookDelivery.objects.get()
     assert (delivery.is_claimed, delivery.claim_token) == (True, 2)
@@ -229,7 +229,7 @@ def test_no_more_is_in_hand_than_live_workers_have_threads_for(world):
 
     first = dispatch.claim(now=world.now)
     for each in first[:2]:
-        dispatch.hand_back(each, now=world.now)
+        dispatch.release_claim(each, now=world.now)
     world.pass_time(1)
     second = dispatch.claim(now=world.now)
 
@@ -304,7 +304,7 @@ def test_while_one_dispatcher_claims_another_leaves_it_alone():
     world.announce()
 
     with transaction.atomic():
-        assert dispatch._is_alone()
+        assert dispatch._try_lock()
         (meanwhile,) = in_parallel(1, lambda: dispatch.claim(now=world.now))
 
     assert meanwhile == []

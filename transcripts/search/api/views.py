@@ -22,10 +22,12 @@ class TranscriptList(ApiView):
 
     @extend_schema(**search_schema.SEARCH)
     def get(self, request: Request) -> Response:
-        """Search transcripts, best first; without `q` list them, newest first.
+        """Search transcripts.
 
-        `q` takes words (all of them), `"phrases"`, `-exclusions`, `OR`, and `begin*`.
-        Words are compared by the rules of each transcript's language.
+        Best matches first. Without `q`, lists all transcripts, newest first.
+
+        `q` accepts words (all must match), `"phrases"`, `-exclusions`, `OR` and
+        `prefix*`. Words are compared by the rules of each transcript's language.
         """
         tenant = tenant_of(request)
         query = SearchQuery.parse(

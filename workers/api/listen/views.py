@@ -17,8 +17,9 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
 from jobs import services
+from jobs.accounts.caller import Caller
 from jobs.api import submission as api_submission
-from jobs.api.submission import Caller, Submission
+from jobs.api.submission import Submission
 from jobs.egress import policy as egress_policy
 from jobs.errors import InvalidRequest, JobStateError, NotFound
 from jobs.models import CallbackStyle, Job, Tenant
@@ -37,7 +38,7 @@ from jobs.services import JobDraft
 from jobs.state import JobStatus
 from transcripts import queries
 from transcripts.formats import deepgram_response
-from transcripts.services import read_raw
+from transcripts.storage import read_raw
 from workers.api.listen import deepgram_errors, socket
 from workers.api.listen.body import FILE, RawAudioParser
 from workers.api.listen.query import ListenQuery, parse_query

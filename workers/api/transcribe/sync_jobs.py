@@ -12,9 +12,10 @@ from uuid import UUID
 from rest_framework import status
 
 from jobs import queries
+from jobs.accounts.caller import Caller
 from jobs.api import submission as api_submission
 from jobs.api.jobs.serializers import JobOutput
-from jobs.api.submission import Caller, Submission
+from jobs.api.submission import Submission
 from jobs.errors import RequestInFlight, UnsupportedAudio, UpstreamError
 from jobs.models import Job, Mode, Tenant
 from jobs.rest.idempotency import StoredResponse
@@ -22,7 +23,7 @@ from jobs.routing.hybrid_router import Route
 from jobs.state import JobStatus
 from transcripts import queries as transcripts
 from transcripts.formats.ours import present_transcript
-from transcripts.services import read_document
+from transcripts.storage import read_document
 from workers.api.transcribe import runner
 
 
