@@ -1,4 +1,4 @@
-"""Jobs."""
+"""Jobs, and stored objects of erased jobs."""
 
 from django.db import models
 from django.db.models import F, Q, Value
@@ -290,3 +290,13 @@ class Job(models.Model):
     def has_erased(self, *contents: Content) -> bool:
         """Return whether any of these is erased."""
         return any(self.erased_content & content for content in contents)
+
+
+class ObjectToErase(models.Model):
+    """A stored object to delete; saved with the erasure, deleted with the object."""
+
+    name = models.CharField(max_length=300, unique=True)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name

@@ -62,13 +62,13 @@ WHERE NOT is_paused AND id IN (SELECT tenant FROM waiting)
 # Lock the first jobs of each tenant and routing key, in the order of the claim index.
 _LOCK_NEXT_JOBS = """
 SELECT head.tenant_id, head.id, head.lease_token, head.lane
-FROM unnest(%s::uuid[], %s::int[]) AS share (tenant, places),
+FROM unnest(%s::uuid[], %s::int[]) AS share (tenant, slots),
      unnest(%s::text[]) AS served (lane),
      LATERAL (
        SELECT id, tenant_id, priority, lease_token, lane FROM jobs_job
        WHERE tenant_id = share.tenant AND lane = served.lane
        AND status = 'queued' AND ready
-       ORDER BY priority, id LIMIT share.places
+       ORDER BY priority, id LIMIT share.slots
        FOR NO KEY UPDATE SKIP LOCKED
      ) head
 ORDER BY head.priority, head.id
@@ -159,14 +159,14 @@ def _build_claim_permit(job: Job, lease_token: int) -> Permit:
     return build_permit(job.pk, lease_token, job.lane)
 
 
-def compute_stream_share(places: int, *, max_in_flight: int | None) -> int:
-    """Return how many of ``places`` streams one tenant may have. Pure.
+def compute_stream_share(slots: int, *, max_in_flight: int | None) -> int:
+    """Return how many of ``slots`` streams one tenant may have. Pure.
 
     Half of them, unless the tenant has a ``max_in_flight``.
     """
     if max_in_flight is None:
-        return max(1, places // 2)
-    return min(max_in_flight, places)
+        return max(1, slots // 2)
+    return min(max_in_flight, slots)
 
 
 def claim_all(
@@ -210,31 +210,31 @@ def claim(
 ) -> list[Job]:
     """Claim jobs for one region, up to its free capacity.
 
-    1. Compute the free places: worker threads, the region's limit less its rows in
+    1. Compute the free slots: worker threads, the region's limit less its rows in
        flight, and free permits, at most ``MAX_CLAIM``.
     2. Find the routing keys that have work, may run here and have room in their pools.
-    3. Assign the places to tenants by weighted fair share; lock their next jobs.
+    3. Assign the slots to tenants by weighted fair share; lock their next jobs.
     4. Acquire one permit per locked job, in order.
     5. Advance the jobs with a permit to *processing* under a new lease; release the
        permits if that fails.
     """
-    places = min(
+    slots = min(
         MAX_CLAIM,
         snapshot.free_threads(region),
         # Rows as well as permits: Redis may have lost permits during an outage.
         region.max_concurrent - snapshot.count_in(region),
     )
-    room = permits.find_room(region) if places > 0 else {}
-    places = min(places, room.get("", 0))
-    if places <= 0:
+    room = permits.find_room(region) if slots > 0 else {}
+    slots = min(slots, room.get("", 0))
+    if slots <= 0:
         return []
     served = [
         key
         for key in _find_routing_keys()
         if routing_keys.can_run(key, region.name, pinned=pinned)
-        and all(room.get(pool, places) > 0 for pool in routing_keys.parse_pools(key))
+        and all(room.get(pool, slots) > 0 for pool in routing_keys.parse_pools(key))
     ]
-    candidates = _lock_next_jobs(served, places=places, in_flight=snapshot.by_tenant())
+    candidates = _lock_next_jobs(served, slots=slots, in_flight=snapshot.by_tenant())
     return _claim_permitted(candidates, region=region, permits=permits, now=now)
 
 
@@ -245,12 +245,10 @@ def _find_routing_keys() -> list[str]:
 
 
 def _lock_next_jobs(
-    served: list[str], *, places: int, in_flight: Mapping[UUID, int]
+    served: list[str], *, slots: int, in_flight: Mapping[UUID, int]
 ) -> list[Candidate]:
-    """Assign places to tenants; lock and return their next jobs in that order."""
-    order = (
-        next_tenants(_find_loads(served, in_flight), places=places) if served else []
-    )
+    """Assign slots to tenants; lock and return their next jobs in that order."""
+    order = next_tenants(_find_loads(served, in_flight), slots=slots) if served else []
     if not order:
         return []
     shares = Counter(order)

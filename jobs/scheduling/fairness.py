@@ -1,6 +1,6 @@
 """Order tenants by their weighted share of in-flight jobs.
 
-Pure. The rule is weighted max-min fairness: the next place goes to the tenant that,
+Pure. The rule is weighted max-min fairness: the next slot goes to the tenant that,
 with it, has the fewest jobs in flight relative to its weight. The size and priority of
 a tenant's backlog do not affect other tenants.
 """
@@ -28,7 +28,7 @@ class TenantLoad:
 class RoundRobin:
     """The order in which tenants were last served, to break ties across ticks.
 
-    Without it, with more tenants than places, the same tenants would win every tie. In
+    Without it, with more tenants than slots, the same tenants would win every tie. In
     memory only: losing it delays a tenant by one round.
     """
 
@@ -51,8 +51,8 @@ class RoundRobin:
             del self._last[next(iter(self._last))]
 
 
-def next_tenants(loads: Iterable[TenantLoad], *, places: int) -> list[UUID]:
-    """Return the tenants that get the next places, in order.
+def next_tenants(loads: Iterable[TenantLoad], *, slots: int) -> list[UUID]:
+    """Return the tenants that get the next slots, in order.
 
     Assumes that every tenant has enough jobs; ties go to the one served least recently.
     """
@@ -64,7 +64,7 @@ def next_tenants(loads: Iterable[TenantLoad], *, places: int) -> list[UUID]:
     heapq.heapify(waiting)
     now = max((last for _, last, _, _, _ in waiting), default=0)
     order: list[UUID] = []
-    while waiting and len(order) < places:
+    while waiting and len(order) < slots:
         _, _, _, in_flight, load = waiting[0]
         order.append(load.tenant)
         if _has_room(load, in_flight + 1 - load.in_flight):
