@@ -3,7 +3,7 @@
 Submission: ``api.views`` receives the request; a manifest is streamed to disk
 (``manifests.upload``) and read as lines (``manifests.lines``) and items
 (``manifests.reader``). ``items`` checks each item and ``item_file`` spools the rows
-until ``submission`` saves all of them (``writing``, ``job_rows``).
+until ``api.acceptance`` saves all of them (``writing``, ``job_rows``).
 
 Later: ``counting`` counts its jobs as they end, ``statistics`` derives its status and
 progress, ``actions`` records requested changes, ``sweeper`` applies them to the jobs,

@@ -6,7 +6,7 @@ Memory use does not depend on the length of the manifest.
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import astuple, dataclass, field
 from itertools import islice
@@ -26,6 +26,7 @@ from jobs.batches.manifests.reader import EXCERPT, ManifestEntry
 from jobs.concurrency import parse_slots
 from jobs.concurrency.fair_slots import FairSlots
 from jobs.errors import FieldError, ServiceUnavailable, ValidationErrors
+from jobs.models import Batch
 from jobs.rest.field_errors import to_field_errors
 from jobs.strict_json import pointer_to
 
@@ -104,6 +105,21 @@ class CheckResult:
         """Yield the errors of invalid items, ``size`` at a time."""
         for lines in _in_slices(self.errors, size):
             yield [StoredFieldError.loads(line) for line in lines]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSubmission:
+    """A requested batch; ``digest`` is that of the whole request.
+
+    ``check`` reads and checks the items, which may be slow. It raises InvalidRequest or
+    UploadTooLarge for errors of the manifest as a whole.
+    """
+
+    batch: Batch
+    rules: ItemRules
+    skips_invalid_items: bool
+    digest: bytes
+    check: Callable[[], AbstractContextManager[CheckResult]]
 
 
 def _in_slices(file: IO[str], size: int) -> Iterator[list[str]]:

@@ -1,6 +1,6 @@
 """Retry failed jobs of a batch in a new batch."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -16,9 +16,6 @@ from jobs.batches.records import BatchDraft
 from jobs.errors import Conflict, Erased
 from jobs.models import Batch, Job
 from jobs.quotas.quotas import reserve
-from jobs.rest import idempotency
-from jobs.rest.idempotency import IdempotentRequest, StoredResponse
-from jobs.scheduling import dispatch
 from jobs.state import FINAL, JobStatus
 
 RETRIABLE = sorted(FINAL - {JobStatus.COMPLETED})
@@ -33,29 +30,13 @@ class RetryRequest:
     statuses: Collection[str]
 
 
-def accept_retry(
-    *,
-    caller: Caller,
-    request: RetryRequest,
-    answer: Callable[[Batch], StoredResponse],
-    now: datetime,
-) -> tuple[StoredResponse, bool]:
-    """Save the new batch; return the response and whether it is repeated.
+def build_retry(*, caller: Caller, request: RetryRequest, now: datetime) -> Batch:
+    """Build the unsaved new batch.
 
     Raises Conflict if the batch has not ended or has no such job, and Erased.
     """
-    once = IdempotentRequest(
-        tenant=caller.tenant,
-        route=f"retry batch {request.batch.pk}",
-        key=caller.key,
-        digest=idempotency.digest_of(sorted(request.statuses)),
-        now=now,
-    )
-    stored = once.find()
-    if stored:
-        return stored, True
-    number = _count_jobs(request)
-    child = records.build_batch(
+    total = _count_jobs(request)
+    batch = records.build_batch(
         tenant=caller.tenant,
         api_key=caller.api_key,
         draft=BatchDraft(
@@ -63,25 +44,36 @@ def accept_retry(
         ),
         now=now,
     )
-    child.retry_of = request.batch
-    child.total = number
+    batch.retry_of = request.batch
+    batch.total = total
+    return batch
 
-    def make() -> StoredResponse:
-        if number <= SLICE:
-            records.write_batch(
-                child, _build(child, _lock_next_slice(request, after=None))
-            )
-        else:
-            writing.open_prepared(child)
-        transaction.on_commit(dispatch.wake)
-        return answer(child)
 
-    return writing.write_once(
-        child,
-        prepare=(lambda: _prepare(child, request)) if number > SLICE else None,
-        once=once,
-        make=make,
-    )
+def write_small(batch: Batch, request: RetryRequest) -> None:
+    """Save the new batch and its jobs; call it in a transaction."""
+    jobs = _build_jobs(batch, _lock_next_slice(request, after=None))
+    records.write_batch(batch, jobs)
+
+
+def prepare(batch: Batch, request: RetryRequest) -> None:
+    """Save all of a large batch, hidden; the caller drops it after an error."""
+    writing.begin(batch)
+    written, after = 0, None
+    while True:
+        with transaction.atomic():
+            writing.touch(batch)
+            originals = _lock_next_slice(request, after=after)
+            jobs = _build_jobs(batch, originals)
+            for job in jobs:
+                job.ready = False
+            if jobs:
+                reserve(jobs=jobs, now=batch.created_at)
+                Job.objects.bulk_create(jobs)
+        written += len(jobs)
+        if len(originals) < SLICE:
+            break
+        after = originals[-1].pk
+    writing.update_preparing(batch, total=written)
 
 
 def _count_jobs(request: RetryRequest) -> int:
@@ -112,35 +104,15 @@ def _lock_next_slice(request: RetryRequest, *, after: UUID | None) -> list[Job]:
     return list(rows.order_by("pk").select_for_update(no_key=True)[:SLICE])
 
 
-def _build(child: Batch, originals: Iterable[Job]) -> list[Job]:
+def _build_jobs(batch: Batch, originals: Iterable[Job]) -> list[Job]:
     jobs = []
     for original in originals:
         job = services.build_job(
-            tenant=child.tenant,
-            api_key=child.api_key,
+            tenant=batch.tenant,
+            api_key=batch.api_key,
             draft=services.build_retry_draft(original),
-            now=child.created_at,
+            now=batch.created_at,
         )
-        job.batch, job.retry_of, job.line = child, original, original.line
+        job.batch, job.retry_of, job.line = batch, original, original.line
         jobs.append(job)
     return jobs
-
-
-def _prepare(child: Batch, request: RetryRequest) -> None:
-    writing.begin(child)
-    written, after = 0, None
-    while True:
-        with transaction.atomic():
-            writing.touch(child)
-            originals = _lock_next_slice(request, after=after)
-            jobs = _build(child, originals)
-            for job in jobs:
-                job.ready = False
-            if jobs:
-                reserve(jobs=jobs, now=child.created_at)
-                Job.objects.bulk_create(jobs)
-        written += len(jobs)
-        if len(originals) < SLICE:
-            break
-        after = originals[-1].pk
-    writing.update_preparing(child, total=written)

@@ -5,7 +5,8 @@ A long transaction would delay all event streams, and vacuum. So a large batch i
 opens it. ``jobs.batches.sweeper`` deletes batches that are dropped before they open.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -19,7 +20,6 @@ from jobs.batches.item_file import CheckResult, StoredFieldError
 from jobs.errors import Conflict
 from jobs.models import Batch, BatchError, BatchState, Event, Job
 from jobs.quotas import quotas
-from jobs.rest.idempotency import IdempotentRequest, StoredResponse
 from jobs.state import JobStatus
 
 SLICE = 1000
@@ -78,24 +78,16 @@ def begin(batch: Batch) -> None:
         touch(batch)
 
 
-def write_once(
-    batch: Batch,
-    *,
-    prepare: Callable[[], None] | None,
-    once: IdempotentRequest,
-    make: Callable[[], StoredResponse],
-) -> tuple[StoredResponse, bool]:
-    """Prepare a large batch, then store the response; drop the batch on failure."""
+@contextmanager
+def dropping_unopened(batch: Batch) -> Iterator[None]:
+    """Drop the batch if the block fails, or ends before it is open."""
     try:
-        if prepare:
-            prepare()
-        answer, is_repeated = once.answer(make)
+        yield
     except BaseException:
         drop(batch)
         raise
-    if is_repeated:  # another process handled the same request first
+    if batch.state == BatchState.PREPARING:
         drop(batch)
-    return answer, is_repeated
 
 
 def touch(batch: Batch) -> None:

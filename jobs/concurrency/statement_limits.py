@@ -1,10 +1,41 @@
-"""Override PostgreSQL's ``statement_timeout`` for a block."""
+"""Limit slow statements: their duration, and the number per tenant.
 
-from collections.abc import Iterator
+All requests of a process share a few connections. Without a limit, one tenant's slow
+searches use all of them, and every other request waits for seconds.
+"""
+
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
 from django.db import OperationalError, connection, transaction
 from psycopg.errors import QueryCanceled
+
+from jobs.concurrency import thread_limits
+from jobs.concurrency.fair_slots import FairSlots
+from jobs.errors import ServiceUnavailable
+
+# Out of DB_POOL_SIZE connections of the process. One tenant gets at most three.
+SLOW_AT_ONCE = 4
+WAIT_SECONDS = 10.0
+_slots = FairSlots(SLOW_AT_ONCE)
+
+
+@contextmanager
+def slow_statement_slot(tenant_id: Hashable) -> Iterator[None]:
+    """Wait until the tenant runs few slow statements, then run the block.
+
+    Raises ServiceUnavailable if too many of the tenant's requests are waiting.
+    """
+    if not connection.in_atomic_block:
+        connection.close()  # return it to the pool: the wait may be long
+    with (
+        thread_limits.reserve_waiting_thread(tenant_id) as may_wait,
+        _slots.acquire(tenant_id, timeout=WAIT_SECONDS if may_wait else 0) as has_slot,
+    ):
+        if not has_slot:
+            message = "Too many searches and reports are running; retry shortly."
+            raise ServiceUnavailable(message)
+        yield
 
 
 @contextmanager

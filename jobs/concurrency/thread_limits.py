@@ -8,17 +8,18 @@ remaining threads serve ordinary requests, which therefore never wait for a thre
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from uuid import UUID
 
 from django.conf import settings
 
+from jobs.concurrency import request_slots
 from jobs.concurrency.fair_semaphore import FairSemaphore
 from jobs.errors import ServiceUnavailable
 
 
 @contextmanager
-def reserve_waiting_thread(tenant_id: UUID) -> Iterator[bool]:
+def reserve_waiting_thread(tenant_id: Hashable) -> Iterator[bool]:
     """Yield whether this thread may wait for a job while the block runs."""
+    request_slots.release()
     semaphore = waiters()
     may_wait = semaphore.acquire(tenant_id)
     try:
@@ -34,6 +35,7 @@ def reserve_probing_thread(tenant_id: Hashable) -> Iterator[None]:
 
     Probe slots are few and a hostile file takes long, so threads wait for a slot.
     """
+    request_slots.release()
     semaphore = arriving_bodies()
     if not semaphore.acquire(tenant_id):
         raise ServiceUnavailable("Too many uploads are being checked; retry shortly.")

@@ -23,7 +23,7 @@ from transcripts import documents
 from transcripts.models import Transcript
 from transcripts.search import indexing
 
-_numbers = itertools.count(1)
+_numbers, _frames = itertools.count(1), itertools.count(1)
 
 
 def make_tenant(**fields: Any) -> Tenant:
@@ -155,3 +155,15 @@ def make_audio(format_name: str, codec: str, *, seconds: float = 4.0) -> bytes:
                 container.mux(stream.encode(ready))
         container.mux(stream.encode(None))
     return file.getvalue()
+
+
+def make_unique_wav(seconds: float, *, channels: int = 1, rate: int = 8000) -> bytes:
+    """Return a WAV that no other test has, so that no count is shared."""
+    with io.BytesIO() as file:
+        with wave.open(file, "wb") as wav:
+            wav.setnchannels(channels)
+            wav.setsampwidth(2)
+            wav.setframerate(rate)
+            frame = next(_frames).to_bytes(2, "little") * channels
+            wav.writeframes(frame * int(seconds * rate))
+        return file.getvalue()

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,13 +68,13 @@ class Heard:
         name = (told["is_final"], round(start, 3), round(end, 3))
         self.results.setdefault(name, time.monotonic())
         if told["is_final"]:
-            self.words += [(w["word"], _ms(w["start"]), _ms(w["end"])) for w in words]
+            self.words += rounded((w["word"], w["start"], w["end"]) for w in words)
 
 
 def find_truth(audio: bytes) -> list[Word]:
     """Return the words that lie in the audio."""
     found = cells.find_words(audio, RATE)
-    return [(each.text, _ms(each.start), _ms(each.end)) for each in found]
+    return rounded((each.text, each.start, each.end) for each in found)
 
 
 def read_stored(job_id: str) -> list[Word]:
@@ -82,10 +82,15 @@ def read_stored(job_id: str) -> list[Word]:
     document = read_document(Transcript.objects.get(job_id=job_id))
     (channel,) = document["results"]["channels"]
     words = channel["alternatives"][0]["words"]
-    return [(each["word"], _ms(each["start"]), _ms(each["end"])) for each in words]
+    return rounded((each["word"], each["start"], each["end"]) for each in words)
 
 
-def make_speech(seconds: float, *, seed: int) -> bytes:
+def rounded(words: Iterable[Word]) -> list[Word]:
+    """Return the words with their times in whole milliseconds."""
+    return [(text, round(start, 3), round(end, 3)) for text, start, end in words]
+
+
+def make_speech(seconds: float, seed: int = 1) -> bytes:
     """Return audio with words in it."""
     return cells.speech(seconds, seed=seed, sample_rate=RATE)
 
@@ -174,7 +179,3 @@ def added_latencies(pairs: Sequence[tuple[Heard, Heard]]) -> list[float]:
         for name, at in direct.results.items()
         if name in ours.results
     ]
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds, 3)

@@ -1,6 +1,5 @@
 """Every route of the API, from the URL resolver: a new one is tested by itself."""
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -81,28 +80,6 @@ def operations(*methods: str) -> Any:
     ]
     names = [f"{method} {route.documented}" for method, route in wanted]
     return pytest.mark.parametrize(("method", "route"), wanted, ids=names)
-
-
-def send(
-    client: Any,
-    method: str,
-    path: str,
-    *,
-    key: str = "",
-    body: Any = b"",
-    headers: dict[str, str] | None = None,
-    content_type: str = "application/json",
-) -> Any:
-    """Send any request; bytes go as they are, other bodies as JSON."""
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    given = {"Authorization": f"Bearer {key}"} if key else {}
-    return client.generic(
-        method,
-        path,
-        data,
-        content_type=content_type,
-        headers={**given, **(headers or {})},
-    )
 
 
 def _methods(view: Any) -> tuple[str, ...]:

@@ -15,8 +15,9 @@ from jobs.api.examples import BATCH, BATCH_RETRY, CANCELING, PAUSED
 from jobs.api.jobs.serializers import PRIORITIES
 from jobs.batches import actions as batch_actions
 from jobs.batches import records, retry
+from jobs.batches.api import acceptance
 from jobs.batches.api.serializers import BatchOutput
-from jobs.batches.api.views import SCOPES, accepted
+from jobs.batches.api.views import SCOPES
 from jobs.models import Batch, Priority
 from jobs.rest import openapi
 from jobs.rest.openapi import examples
@@ -157,13 +158,12 @@ class BatchRetry(ApiView):
         batch = records.get_batch(tenant=caller.tenant, batch_id=batch_id)
         serializer.is_valid(raise_exception=True)
         statuses = set(serializer.validated_data.get("statuses", ["failed"]))
-        answer, replayed = retry.accept_retry(
+        response, is_replay = acceptance.accept_retry(
             caller=caller,
-            request=retry.RetryRequest(batch=batch, statuses=statuses),
-            answer=accepted,
+            retry_request=retry.RetryRequest(batch=batch, statuses=statuses),
             now=timezone.now(),
         )
-        return respond(answer, replayed=replayed)
+        return respond(response, replayed=is_replay)
 
 
 def _apply(request: Request, batch_id: UUID, action: Callable[..., Batch]) -> Response:

@@ -18,10 +18,9 @@ from jobs.batches.api import requests
 from jobs.batches.api.requests import ManifestInput
 from jobs.batches.api.serializers import BatchInput
 from jobs.batches.api.views import SCOPES
-from jobs.batches.item_file import CheckResult
+from jobs.batches.item_file import BatchSubmission, CheckResult
 from jobs.batches.manifests import upload as manifest_upload
 from jobs.batches.manifests.upload import MANIFEST_PARSERS, ManifestFormParser
-from jobs.batches.submission import BatchSubmission
 from jobs.rest import openapi
 from jobs.rest.openapi import examples
 from jobs.rest.parsers import StrictJSONParser

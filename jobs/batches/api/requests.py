@@ -19,10 +19,10 @@ from rest_framework.request import Request
 from jobs.accounts.caller import Caller
 from jobs.batches import item_file
 from jobs.batches.api.serializers import BatchInput, BatchSettingsInput
+from jobs.batches.item_file import BatchSubmission
 from jobs.batches.manifests import reader as manifests_reader
 from jobs.batches.manifests.lines import digest_of
 from jobs.batches.manifests.upload import KINDS, ManifestFormParser, base_type
-from jobs.batches.submission import BatchSubmission
 from jobs.concurrency import thread_limits
 from jobs.errors import FieldError, InvalidRequest, ValidationErrors
 from jobs.rest import idempotency

@@ -12,10 +12,10 @@ from jobs.accounts.caller import Caller
 from jobs.api.jobs.serializers import MAX_EXPIRY_SECONDS, JobInput, read_expiry
 from jobs.batches import item_file, records
 from jobs.batches import statistics as batch_statistics
+from jobs.batches.item_file import BatchSubmission
 from jobs.batches.item_input import BatchItemInput
 from jobs.batches.items import ItemRules
 from jobs.batches.records import BatchDraft
-from jobs.batches.submission import BatchSubmission
 from jobs.errors import InvalidRequest, ValidationErrors
 from jobs.models import Batch
 from jobs.rest import idempotency
@@ -23,6 +23,8 @@ from jobs.rest.field_errors import to_field_errors
 from jobs.rest.serializers import (
     BoundedListField,
     MetadataField,
+    ObjectTypeField,
+    PageOutput,
     StrictSerializer,
     WholeNumberField,
 )
@@ -149,7 +151,7 @@ class BatchOutput(serializers.Serializer[Batch]):
     """A batch."""
 
     id = serializers.UUIDField()
-    object = serializers.SerializerMethodField()
+    object = ObjectTypeField("batch")
     status = serializers.SerializerMethodField()
     counts = serializers.SerializerMethodField()
     percent = serializers.SerializerMethodField()
@@ -165,10 +167,6 @@ class BatchOutput(serializers.Serializer[Batch]):
     finished_at = serializers.DateTimeField(allow_null=True)
     erased_at = serializers.DateTimeField(allow_null=True)
     jobs_url = serializers.SerializerMethodField()
-
-    def get_object(self, _batch: Batch) -> str:
-        """Return the object type."""
-        return "batch"
 
     @extend_schema_field({"type": "string", "enum": list(batch_statistics.BatchStatus)})
     def get_status(self, batch: Batch) -> str:
@@ -204,9 +202,7 @@ class BatchOutput(serializers.Serializer[Batch]):
         return f"{settings.BASE_URL}/v1/jobs?batch_id={batch.pk}"
 
 
-class BatchPage(serializers.Serializer[Any]):
-    """A page of batches, newest first."""
+class BatchPage(PageOutput):
+    """One page of a tenant's batches, newest first."""
 
     data = BatchOutput(many=True)  # type: ignore[assignment]  # a field of that name
-    has_more = serializers.BooleanField()
-    next_cursor = serializers.CharField(allow_null=True)

@@ -6,7 +6,6 @@ from django.conf import settings
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -18,16 +17,13 @@ from jobs.api.examples import (
     MOVING_BATCH,
 )
 from jobs.batches import records
-from jobs.batches import submission as batch_submission
-from jobs.batches.api import requests
+from jobs.batches.api import acceptance, requests
 from jobs.batches.api.requests import ManifestInput
 from jobs.batches.api.serializers import BatchInput, BatchOutput, BatchPage
 from jobs.batches.manifests import upload as manifest_upload
 from jobs.batches.manifests.upload import MANIFEST_PARSERS, ManifestFormParser
 from jobs.concurrency import upload_lock
-from jobs.models import Batch
 from jobs.rest import etags, openapi, pagination
-from jobs.rest.idempotency import StoredResponse
 from jobs.rest.openapi import examples, page_of
 from jobs.rest.pagination import PageQuery, respond_page
 from jobs.rest.parsers import StrictJSONParser
@@ -84,16 +80,16 @@ class BatchList(ApiView):
         with (
             upload_lock.reject_concurrent_repeats(
                 tenant=caller.tenant,
-                route=batch_submission.ROUTE,
+                route=acceptance.ROUTE,
                 key=caller.key,
                 is_upload=requests.is_manifest(request),
             ),
             requests.read_submission(request, caller=caller, now=now) as submission,
         ):
-            answer, replayed = batch_submission.accept_batch(
-                caller=caller, submission=submission, answer=accepted
+            response, is_replay = acceptance.accept_batch(
+                caller=caller, submission=submission
             )
-        return respond(answer, replayed=replayed)
+        return respond(response, replayed=is_replay)
 
     @extend_schema(
         operation_id="list_batches",
@@ -127,12 +123,3 @@ class BatchDetail(ApiView):
         # The estimate changes with every request, so it is not part of the ETag.
         headers["ETag"] = etags.build_tag({**body, "eta_seconds": None})
         return Response(body, headers=headers)
-
-
-def accepted(batch: Batch) -> StoredResponse:
-    """Build the 202 response of a new batch."""
-    return StoredResponse(
-        status_code=status.HTTP_202_ACCEPTED,
-        body=BatchOutput(batch).data,
-        location=f"/v1/batches/{batch.pk}",
-    )

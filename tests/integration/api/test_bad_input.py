@@ -6,7 +6,7 @@ import json
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from tests.integration.api.conftest import assert_nothing_written, assert_problem
+from tests.support.api import assert_nothing_written, assert_problem
 from tests.support.factories import make_audio, make_wav
 
 URL = "https://audio.example.com/a.wav"

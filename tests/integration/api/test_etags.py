@@ -9,9 +9,9 @@ from django.utils import timezone
 from jobs.models import Job
 from jobs.scheduling import queue_position
 from jobs.state import JobStatus
-from tests.integration.api.conftest import Api
+from tests.support.api import Api, send
 from tests.support.factories import make_job, make_transcript, move_job
-from tests.support.routes import operations, send
+from tests.support.routes import operations
 
 RAW = json.dumps({"results": {"channels": []}}).encode()
 

@@ -5,7 +5,7 @@ import pytest
 from django.utils import timezone
 
 from jobs.models import Attempt, Job
-from tests.integration.api.conftest import Api, assert_problem
+from tests.support.api import Api, assert_problem
 from tests.support.factories import make_job, make_key, make_region, make_tenant
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from jobs.accounts.authentication import ALL_SCOPES, _checksum, parse_public_id
 from jobs.models import ApiKey, Tenant
-from tests.integration.api.conftest import Api, assert_problem
+from tests.support.api import Api, assert_problem
 from tests.support.factories import make_key, make_tenant
 from transcribe_platform.logs import JsonFormatter
 

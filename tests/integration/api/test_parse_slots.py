@@ -4,7 +4,7 @@ import pytest
 
 from jobs.concurrency import parse_slots
 from jobs.models import Job
-from tests.integration.api.conftest import Api, assert_problem
+from tests.support.api import Api, assert_problem
 
 pytestmark = pytest.mark.django_db
 ITEM = {"audio_url": "https://audio.example.com/a.wav"}

@@ -15,7 +15,7 @@ from jobs.models import Job
 from jobs.scheduling import dispatch, long_poll
 from jobs.state import JobStatus
 from jobs.telemetry.optional_redis import OptionalRedis
-from tests.integration.api.conftest import Api, assert_problem
+from tests.support.api import Api, assert_problem
 from tests.support.factories import move_job
 from workers.embedded.processes import wait_until
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from jobs.models import Batch, Job
-from tests.integration.api.conftest import assert_problem
+from tests.support.api import assert_problem
 from tests.support.factories import make_job
 from transcribe_platform.logs import JsonFormatter
 

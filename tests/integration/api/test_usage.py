@@ -8,7 +8,7 @@ import time_machine
 from jobs.models import Batch, Job, QuotaCounter
 from jobs.quotas.usage import GROUPS
 from jobs.retention import erasure
-from tests.integration.api.conftest import Api, assert_problem
+from tests.support.api import Api, assert_problem
 from tests.support.factories import (
     make_attempt,
     make_job,

@@ -30,7 +30,7 @@ from jobs.models import Attempt, Event, Job, Region
 from jobs.scheduling import dispatch, leases, pending_work
 from jobs.scheduling.claims import Permit
 from jobs.state import ALLOWED_TRANSITIONS, FINAL, JobStatus
-from tests.integration.engine.conftest import Engine
+from tests.support.engine import Engine
 from tests.support.fake_backend import FakeBackend, document
 from transcripts import services as transcripts
 from transcripts.models import Transcript

@@ -7,9 +7,10 @@ from django.db import transaction
 
 from jobs.accounts.caller import Caller
 from jobs.rest import idempotency
-from tests.integration.webhooks.conftest import World, in_parallel
 from tests.support.factories import make_key
+from tests.support.parallel import in_parallel
 from tests.support.webhook_receiver import Reply
+from tests.support.webhooks import World
 from workers.webhooks.delivery import dispatch, endpoint_health, fan_out
 from workers.webhooks.delivery.schedule import PostResult
 from workers.webhooks.endpoints import services as endpoint_services

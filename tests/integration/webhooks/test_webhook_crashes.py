@@ -21,11 +21,9 @@ from django.utils import timezone
 from psycopg.conninfo import make_conninfo
 
 from jobs.scheduling import dispatch as jobs_dispatch
-from tests.integration.webhooks.conftest import World
-from tests.integration.webhooks.test_webhook_circuit import answering
-from tests.integration.webhooks.test_webhook_dispatch import make_due
 from tests.support import ROOT
 from tests.support.webhook_receiver import Receiver, Reply
+from tests.support.webhooks import World, answering, make_due
 from transcribe_platform.celery import app
 from workers.embedded import processes
 from workers.embedded.processes import ProcessCommand

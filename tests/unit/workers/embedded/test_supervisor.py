@@ -12,9 +12,10 @@ import pytest
 from rich.console import Console
 
 from tests.support import ROOT
+from tests.support.process_family import family, python
 from workers.embedded import processes
 from workers.embedded.keeper import Keeper
-from workers.embedded.processes import EmbeddedError, ProcessCommand, wait_until
+from workers.embedded.processes import EmbeddedError, wait_until
 from workers.embedded.supervisor import (
     Child,
     ChildState,
@@ -24,20 +25,9 @@ from workers.embedded.supervisor import (
 )
 from workers.embedded.view import View, build_table
 
-# A parent with a child that nothing but SIGKILL ends: what a web server's workers are
-# when their parent is gone.
-FAMILY = """
-import os, signal, subprocess, sys, time
-stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"
-child = subprocess.Popen([sys.executable, "-c", stubborn])
-signal.signal(signal.SIGTERM, lambda *_: (print("ended", flush=True), os._exit(0)))
-time.sleep(0.1)
-print("family", os.getpid(), child.pid, flush=True)
-time.sleep(60)
-"""
 BOSS = """
 import json, pathlib, sys
-from tests.unit.workers.embedded.test_supervisor import family
+from tests.support.process_family import family
 from workers.embedded.supervisor import Supervisor
 with Supervisor(show=lambda children: None) as boss:
     for name in ("one", "two"):
@@ -46,20 +36,6 @@ with Supervisor(show=lambda children: None) as boss:
     print("ready", flush=True)
     boss.run()
 """
-
-
-def python(code: str, log: Path) -> ProcessCommand:
-    return ProcessCommand(argv=(sys.executable, "-c", code), log=log)
-
-
-def family(folder: Path, name: str = "family", stage: int = 1) -> Program:
-    return Program(
-        name=name,
-        command=python(FAMILY, folder / f"{name}.log"),
-        ready=lambda started: started.has_logged("family"),
-        stage=stage,
-        grace=5,
-    )
 
 
 def members(log: Path) -> list[int]:

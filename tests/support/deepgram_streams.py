@@ -13,7 +13,7 @@ RAW = "encoding=linear16&sample_rate=16000"
 
 
 @dataclass
-class Talk:
+class DeepgramStream:
     """What a stream said, and how it was closed."""
 
     messages: list[dict[str, Any]] = field(default_factory=list)
@@ -51,7 +51,9 @@ def dial(url: str, query: str = RAW, *, key: str = "k", **headers: str) -> Any:
     )
 
 
-def read(socket: ClientConnection, talk: Talk, *, until: str = "") -> Talk:
+def read(
+    socket: ClientConnection, talk: DeepgramStream, *, until: str = ""
+) -> DeepgramStream:
     """Read until a message of this type, or until the stream is closed."""
     try:
         for text in socket:
@@ -64,15 +66,17 @@ def read(socket: ClientConnection, talk: Talk, *, until: str = "") -> Talk:
     return talk
 
 
-def converse(url: str, audio: bytes, query: str = RAW, *, chunk: int = 3200) -> Talk:
+def converse(
+    url: str, audio: bytes, query: str = RAW, *, chunk: int = 3200
+) -> DeepgramStream:
     """Send it all, close the stream, and return what was said."""
     with dial(url, query) as socket:
         for at in range(0, len(audio), chunk):
             socket.send(audio[at : at + chunk])
         socket.send(CLOSE)
-        return read(socket, Talk())
+        return read(socket, DeepgramStream())
 
 
 def truth(words: Any) -> list[tuple[Any, ...]]:
-    """Return what `Talk.words` gives, from the emulator's own words."""
+    """Return what `DeepgramStream.words` gives, from the emulator's own words."""
     return [(w.text, round(w.start * 1000), round(w.end * 1000)) for w in words]

@@ -1,11 +1,11 @@
+"""The dispatcher and a worker, one step at a time."""
+
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-import pytest
 import redis
-from django.conf import settings
 from django.db import connection
 from django.db.models.functions import Now
 
@@ -17,15 +17,6 @@ from transcripts.services import transcribe_job
 from workers.ratelimit.permits import RedisPermits
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def broker() -> Iterator[redis.Redis]:
-    client = redis.Redis.from_url(settings.REDIS_URL)
-    client.flushdb()
-    yield client
-    client.flushdb()
-    client.close()
 
 
 class Engine:
@@ -54,9 +45,9 @@ class Engine:
             },
         )
 
-    def submit(self, **draft: object) -> Job:
+    def submit(self, tenant: Tenant | None = None, **draft: object) -> Job:
         return services.submit_job(
-            tenant=self.tenant,
+            tenant=tenant or self.tenant,
             api_key=None,
             draft=services.JobDraft(audio_url="https://a.example/x.wav", **draft),
             now=datetime.now(UTC),
@@ -94,13 +85,6 @@ class Engine:
 
     def permits_held(self) -> int:
         return self.broker.zcard("permits:{local:prerecorded}:held")
-
-
-@pytest.fixture
-def engine(db: None, broker: redis.Redis, settings) -> Engine:
-    settings.LEASE_SECONDS = 2
-    wait_for_server_age(seconds=2)
-    return Engine(broker)
 
 
 def wait_for_server_age(*, seconds: float) -> None:
