@@ -75,7 +75,7 @@ class AuditEventList(ApiView):
         """
         tenant, params = tenant_of(request), request.query_params
         page = PageQuery.parse(params, owner=tenant.pk, of="audit-events")
-        events = audit.find_events(tenant=tenant, wanted=_parse_filter(params))
+        events = audit.find_events(tenant=tenant, filters=_parse_filter(params))
         return respond_page(request, events, page, AuditEventOutput)
 
 

@@ -93,7 +93,7 @@ def _read_chunks(
 
 def _reserve_thread(tenant_id: UUID) -> Callable[[], None]:
     gate = thread_limits.waiters()
-    if not gate.enter(tenant_id):
+    if not gate.acquire(tenant_id):
         message = "Too many requests are waiting. Retry shortly."
         raise ServiceUnavailable(message)
-    return lambda: gate.leave(tenant_id)
+    return lambda: gate.release(tenant_id)

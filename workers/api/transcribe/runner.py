@@ -52,8 +52,8 @@ class CallRunner:
         An ended run need not have completed the job: its row says what became of it.
         Too many at once, and the job is queued without waiting.
         """
-        with thread_limits.borrow_waiting_thread(job.tenant_id) as may_wait:
-            if not may_wait or not self.gate.enter(job.tenant_id):
+        with thread_limits.reserve_waiting_thread(job.tenant_id) as may_wait:
+            if not may_wait or not self.gate.acquire(job.tenant_id):
                 release_to_queue(job)
                 return True
             give_up = time.monotonic() + seconds
@@ -89,7 +89,7 @@ class CallRunner:
             # Its lease, or its run_at, brings the job back.
             logger.exception("synchronous run failed")
         finally:
-            self.gate.leave(job.tenant_id)
+            self.gate.release(job.tenant_id)
             connection.close()
 
     def _find_place(self, job: Job, *, give_up: float) -> tuple[Job, Attempt] | None:
