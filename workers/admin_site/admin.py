@@ -11,7 +11,7 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 
 from jobs.admin import steering as admin_steering
-from jobs.admin.actions import confirmed
+from jobs.admin.actions import build_action
 from jobs.admin.base import actor_of
 from jobs.admin.pages import JobAdmin
 from jobs.api.jobs.serializers import without_query
@@ -28,7 +28,7 @@ _OF_ENDED = frozenset({"retry", "erase"})
 class JobPageAdmin(JobAdmin):
     """Jobs, and the page of one."""
 
-    actions = (*admin_steering.OF_JOBS, confirmed(REPLAY_JOB))
+    actions = (*admin_steering.OF_JOBS, build_action(REPLAY_JOB))
     change_form_template = "admin/jobs/job/page.html"
 
     def get_urls(self) -> list[URLPattern]:

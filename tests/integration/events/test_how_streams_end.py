@@ -100,7 +100,7 @@ def test_a_slow_client_is_told_and_goes_on_where_it_was(tenant, key, monkeypatch
     ]
     told = event_stream.read_page(
         tenants={tenant.pk}, after=opening.after, limit=9
-    ).told
+    ).events
     last = [row for row in rest[0].split(b"\n") if row.startswith(b"id: ")][-1]
     assert last == f"id: {told[3].position}".encode()
 

@@ -7,7 +7,7 @@ from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from jobs.api.audio import responses as audio_answers
+from jobs.api.audio import responses as audio_responses
 from jobs.api.audio.views import AudioRenderer, BytesRenderer, VideoRenderer
 from jobs.audio import stored_audio
 from jobs.errors import NotFound
@@ -41,7 +41,7 @@ class JobPageAudio(ContentView):
         stored_audio.open_audio(job).close()  # raises before anything is written down
         _record(job, access_audit.AUDIO, actor)
         inner = request._request  # noqa: SLF001  DRF offers no other way
-        return audio_answers.respond(inner, job)
+        return audio_responses.build_audio_response(inner, job)
 
 
 class JobTranscript(ContentView):

@@ -126,9 +126,9 @@ async def _missed(
             after=listener.position,
             limit=PAGE_ROWS,
         )
-        listener.position = page.upto
-        is_behind = page.is_full or page.upto < listener.covered_since
-        found = [told for told in page.told if listener.wanted.has(told)]
+        listener.position = page.position
+        is_behind = page.is_full or page.position < listener.covered_since
+        found = [told for told in page.events if listener.wanted.has(told)]
         if is_behind and not page.is_full:
             await asyncio.sleep(LOOK_SECONDS)  # the horizon went back by a little
         for begin in range(0, len(found), CHUNK):

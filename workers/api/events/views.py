@@ -182,7 +182,7 @@ def _parse_position(request: Request) -> EventPosition | None:
     except ValueError:
         position = None
     # Later than now: of another database, from before a restore perhaps.
-    if position is None or not event_stream.has_been(position):
+    if position is None or not event_stream.was_issued(position):
         raise InvalidRequest(
             "This is not an id of an event of ours: come again without it.",
             code="last_event_id_invalid",

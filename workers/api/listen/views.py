@@ -205,9 +205,9 @@ def _queue(caller: Caller, submission: Submission, *, now: datetime) -> HttpResp
 def _answer(job: Job) -> HttpResponse:
     """Answer what became of a job: the document byte for byte, or the error."""
     if job.status != JobStatus.COMPLETED:
-        refusal = deepgram_response.refusal_of(job)
+        error = deepgram_response.build_error(job)
         return deepgram_errors.refuse(
-            refusal.status, refusal.code, refusal.message, request_id=str(job.pk)
+            error.status, error.code, error.message, request_id=str(job.pk)
         )
     transcript = queries.get_transcript(tenant=job.tenant, job_id=job.pk)
     response = HttpResponse(read_raw(transcript), content_type="application/json")
