@@ -39,12 +39,12 @@ def open_session(request: Request, *, now: datetime) -> HttpResponse:
     response = handshake.open_session(
         request,
         draft=_build_draft(request, query),
-        dialect=DeepgramWireFormat(created=now.isoformat()),
+        wire_format=DeepgramWireFormat(created=now.isoformat()),
         now=now,
         # A browser goes away unless one that it offered is taken.
         subprotocol=offered if offered.lower() in _SCHEMES else None,
     )
-    response.headers["dg-request-id"] = str(handshake.job_of(request).pk)
+    response.headers["dg-request-id"] = str(handshake.get_job(request).pk)
     return response
 
 

@@ -78,7 +78,7 @@ class Listen(DeepgramView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Ask a GET first whether it is a socket, and whose page opens it."""
         if request.method == "GET":
-            handshake.check_origin(request, tells_pages=False)
+            handshake.check_origin(request, explains_to_pages=False)
         super().initial(request, *args, **kwargs)
 
     def _check_query(self, request: Request) -> None:
