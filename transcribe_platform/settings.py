@@ -22,6 +22,7 @@ from transcribe_platform.env import (
 )
 from transcribe_platform.logs import choose_format
 from transcribe_platform.openapi.introduction import INTRODUCTION
+from transcribe_platform.version import VERSION
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 EMBEDDED_HINT = "`make up` starts one and sets it by itself."
@@ -108,7 +109,7 @@ TEMPLATES = [
         "DIRS": [BASE_DIR / "transcribe_platform" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
-            "libraries": {"reading": "transcribe_platform.openapi.text_filters"},
+            "libraries": {"api_text": "transcribe_platform.openapi.docs_pages"},
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
@@ -214,7 +215,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Transcription platform",
     "DESCRIPTION": INTRODUCTION,
     "SERVERS": [{"url": BASE_URL}],
-    "VERSION": "1",
+    "VERSION": VERSION,
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/v1",

@@ -7,8 +7,8 @@ from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from jobs.accounts.caller import Caller
 from jobs.admin.actions import Action, confirmed
-from jobs.api.submission import Caller
 from jobs.errors import Conflict, NotFound, PlatformError
 from jobs.models import Job
 from jobs.rest.idempotency import StoredResponse

@@ -4,7 +4,6 @@ import socket
 import sys
 import time
 from datetime import timedelta
-from pathlib import Path
 
 import httpx
 import pytest
@@ -15,7 +14,8 @@ from django.test import Client
 from django.utils import timezone
 
 from jobs.models import Beacon, Job, Worker
-from tests.factories import make_job, make_region
+from tests.support import ROOT
+from tests.support.factories import make_job, make_region
 from transcribe_platform import health
 from workers.embedded import processes
 from workers.embedded.processes import ProcessCommand
@@ -23,7 +23,6 @@ from workers.liveness import graceful_shutdown, process_rows
 from workers.monitoring.components import read_components
 from workers.ratelimit import permits
 
-ROOT = Path(__file__).parents[3]
 WELL = {
     "process": "ok",
     "database": "ok",
@@ -240,7 +239,7 @@ def test_browsers_get_a_page(platform):
     page = look(**browser).content.decode()
     Beacon.objects.all().delete()
 
-    assert "All is well" in page
+    assert "All components are healthy" in page
     assert "slots busy" not in page
     assert "Degraded" in look(**browser).content.decode()
 

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from tests.fakes.connect_proxy import proxying
-from tests.fakes.webhook_receiver import Reply
+from tests.support.connect_proxy import proxying
+from tests.support.webhook_receiver import Reply
 from workers.webhooks.delivery import transport
 
 REFUSED = transport.PostResult(error="destination_not_allowed")

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from tests.fakes.certificates import new_authority, self_signed
+from tests.support.certificates import new_authority, self_signed
 from workers.webhooks.delivery import transport
 
 

@@ -12,7 +12,7 @@ from jobs.errors import UpstreamError
 from jobs.models import Attempt, Job, QuotaCounter
 from jobs.quotas import counters as quota_counts
 from jobs.scheduling import leases
-from tests.fakes.backend import FakeBackend, document
+from tests.support.fake_backend import FakeBackend, document
 from transcripts import services as transcripts
 from workers.deepgram import reconcile
 

@@ -5,7 +5,7 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 
 from jobs.models import Event
-from tests.integration.webhooks.conftest import START
+from tests.support.webhooks import START
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery
 
 PAGE = "/admin/webhooks/webhookdelivery/"

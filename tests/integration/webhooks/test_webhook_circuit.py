@@ -4,9 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.fakes.webhook_receiver import Reply
-from tests.integration.webhooks.conftest import START, World
-from tests.integration.webhooks.test_webhook_dispatch import make_due
+from tests.support.webhook_receiver import Reply
+from tests.support.webhooks import START, answering, make_due, open_circuit
 from workers.webhooks.delivery import (
     dispatch,
     endpoint_health,
@@ -17,21 +16,6 @@ from workers.webhooks.delivery.schedule import PostResult
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
 
 Status = WebhookDelivery.Status
-
-
-def open_circuit(world: World, number: int = 5, **fields) -> WebhookEndpoint:
-    """Give an endpoint whose circuit has just opened so many due deliveries."""
-    fields = {
-        "failures": 10,
-        "failing_since": START,
-        "trial_wait_seconds": 60,
-        "trial_at": START + timedelta(seconds=60),
-    } | fields
-    return make_due(world, number, **fields)
-
-
-def answering(status: int):
-    return lambda *_arguments, **_options: PostResult(status_code=status)
 
 
 def held() -> int:

@@ -11,38 +11,13 @@ from django.conf import settings as django_settings
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
-from jobs.models import Event, Tenant, Worker
-from tests.integration.webhooks.conftest import START, World, in_parallel
+from jobs.models import Tenant, Worker
+from tests.support.parallel import in_parallel
+from tests.support.webhooks import START, World, make_due
 from transcribe_platform.celery import app
 from workers.webhooks import tasks
 from workers.webhooks.delivery import dispatch, services, shares
-from workers.webhooks.models import WebhookDelivery, WebhookEndpoint
-
-
-def make_due(world: World, number: int, **endpoint) -> WebhookEndpoint:
-    """Give a new endpoint so many due deliveries, in two statements."""
-    target = world.endpoint(**endpoint)
-    events = Event.objects.bulk_create(
-        Event(
-            tenant=target.tenant,
-            type="job.completed",
-            created_at=START,
-            fanned_out_at=START,
-        )
-        for _ in range(number)
-    )
-    WebhookDelivery.objects.bulk_create(
-        WebhookDelivery(
-            tenant=target.tenant,
-            event=event,
-            endpoint=target,
-            target=target.pk.hex,
-            next_attempt_at=START,
-            created_at=START,
-        )
-        for event in events
-    )
-    return target
+from workers.webhooks.models import WebhookDelivery
 
 
 def claimed() -> Counter[uuid.UUID]:

@@ -4,8 +4,8 @@ import pytest
 
 from jobs.models import Event, Job
 from jobs.retention import erasure
-from tests.fakes.webhook_receiver import Reply
-from tests.integration.webhooks.conftest import START
+from tests.support.webhook_receiver import Reply
+from tests.support.webhooks import START
 from workers.webhooks.delivery import transport
 from workers.webhooks.delivery.retention import erase_deliveries
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery

@@ -3,8 +3,7 @@
 from datetime import timedelta
 
 from jobs.models import new_id
-from tests.integration.webhooks.conftest import START
-from tests.integration.webhooks.test_webhook_dispatch import make_due
+from tests.support.webhooks import START, make_due
 from workers.queue import tasks
 from workers.webhooks.delivery import retention
 from workers.webhooks.models import (

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.fakes.webhook_receiver import Reply
+from tests.support.webhook_receiver import Reply
 from workers.webhooks.delivery import transport
 
 BODY = b'{"id":"msg_1"}'

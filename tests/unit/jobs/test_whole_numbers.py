@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from jobs.api.event_stream import EventPosition
-from jobs.rest.parsers import content_length
+from jobs.rest.parsers import get_content_length
 from jobs.whole_numbers import parse_whole_number
 from transcribe_platform.client.calls import parse_retry_after as read_by_client
 from transcribe_platform.middleware.arriving_bodies import ArrivingBody
@@ -43,7 +43,7 @@ def test_a_number_is_a_few_ascii_digits(text, number):
 def test_a_content_length_that_is_no_number_counts_as_none(text):
     request = type("Request", (), {"META": {"CONTENT_LENGTH": text}})
 
-    assert content_length({"request": request}) == 0
+    assert get_content_length({"request": request}) == 0
     assert ArrivingBody(None, {"CONTENT_LENGTH": text})._left == 0
 
 

@@ -7,10 +7,11 @@ cannot read these, so a page's socket is accepted and closed with an error messa
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 from weakref import WeakValueDictionary
 
 from django.urls import Resolver404, resolve
@@ -39,6 +40,7 @@ CLOSE_CODES = {400: 4400, 401: 4401, 403: 4403, 410: 4403, 429: 4429, 503: 4503}
 # reconnect at once, the others wait and are not rejected.
 HANDSHAKES = 8
 HANDSHAKES_PER_CALLER = 4
+MAX_KNOWN_KEYS = 10_000
 _SERVER_ERROR = 1011
 _SCHEMES = {"ws": "http", "wss": "https"}
 _HOP_BY_HOP = {b"content-length", b"content-type", b"connection"}
@@ -56,30 +58,43 @@ class HandshakeResponse:
 class HandshakeQueue:
     """Limits concurrent handshakes, in total and per caller.
 
-    A caller is identified by its credentials as sent, which are not verified yet.
+    A caller is a tenant after a successful handshake with the same key. Before that the
+    key is not verified, so it is compared as sent.
     """
 
     def __init__(self) -> None:
         self._all = asyncio.Semaphore(HANDSHAKES)
-        self._callers: WeakValueDictionary[bytes, asyncio.Semaphore]
+        self._callers: WeakValueDictionary[Hashable, asyncio.Semaphore]
         self._callers = WeakValueDictionary()
+        self._tenants: dict[bytes, UUID] = {}
 
     @asynccontextmanager
-    async def enter(self, scope: Message) -> AsyncIterator[None]:
-        """Run the block when a slot is free."""
-        caller = _credentials(scope)
+    async def enter(self, scope: Message, handshake: Handshake) -> AsyncIterator[None]:
+        """Run the block when a slot is free; store the tenant of a successful one."""
+        key = _get_key(scope)
+        caller: Hashable = self._tenants.get(key, key)
         own = self._callers.get(caller)
         if own is None:
             own = self._callers[caller] = asyncio.Semaphore(HANDSHAKES_PER_CALLER)
         async with own, self._all:
             yield
+        if handshake.opened:
+            if len(self._tenants) >= MAX_KNOWN_KEYS:
+                self._tenants.clear()
+            self._tenants[key] = handshake.opened.job.tenant_id
 
 
-def _credentials(scope: Message) -> bytes:
-    """Return the raw credentials: a header, or the query string with a ticket."""
+def _get_key(scope: Message) -> bytes:
+    """Return the raw key, or the query string, which may contain a ticket.
+
+    Without the rest of the header, whose variations would make one caller many.
+    """
     for name, value in scope.get("headers", ()):
-        if name in {b"authorization", b"sec-websocket-protocol"}:
-            return bytes(value)
+        if name == b"authorization":
+            return (bytes(value).split() or [b""])[-1]
+    offered: list[str] = scope.get("subprotocols") or []
+    if len(offered) > 1:
+        return offered[1].encode()
     return bytes(scope.get("query_string", b""))
 
 
@@ -93,7 +108,7 @@ async def serve(scope: Message, receive: Receive, send: Send, *, django: App) ->
     handshake, response = Handshake(), HandshakeResponse(status=404)
     if _is_socket_path(scope["path"]):
         try:
-            async with _handshakes.enter(scope):
+            async with _handshakes.enter(scope, handshake):
                 response = await _call_django(django, scope, handshake)
         except Exception:
             logger.exception("handshake failed")

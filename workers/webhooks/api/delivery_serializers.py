@@ -6,7 +6,8 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from jobs.api.jobs.serializers import StrictSerializer, without_query
+from jobs.api.jobs.serializers import without_query
+from jobs.rest.serializers import StrictSerializer
 from workers.egress.network import DestinationNotAllowed
 from workers.webhooks.delivery import replay
 from workers.webhooks.delivery.replay import ReplayRange

@@ -10,8 +10,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.accounts import audit
-from jobs.api.examples import examples, page_of
-from jobs.api.jobs.openapi import PAGE_PARAMETERS, problems, query_parameter
+from jobs.rest.openapi import (
+    PAGE_PARAMETERS,
+    examples,
+    page_of,
+    problems,
+    query_parameter,
+)
 from jobs.rest.pagination import respond_page
 from jobs.rest.views import ApiView, check_no_body, key_of, tenant_of
 from workers.webhooks.api.delivery_examples import (
@@ -55,7 +60,9 @@ class DeliveryList(ApiView):
         parameters=[
             *PAGE_PARAMETERS,
             query_parameter("status", enum=WebhookDelivery.Status.values),
-            query_parameter("type", description="An event type: job.completed."),
+            query_parameter(
+                "type", description="Event type, for example `job.completed`."
+            ),
             query_parameter("endpoint_id", OpenApiTypes.UUID),
             query_parameter("job_id", OpenApiTypes.UUID),
             query_parameter("created_after", OpenApiTypes.DATETIME),

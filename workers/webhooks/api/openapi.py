@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter
 
-from jobs.api.jobs.openapi import IDEMPOTENCY_PARAMETER, PAGE_PARAMETERS, problems
+from jobs.rest.openapi import IDEMPOTENCY_PARAMETER, PAGE_PARAMETERS, problems
 from workers.webhooks.api.serializers import (
     EndpointChanges,
     EndpointCreatedOutput,

@@ -10,14 +10,14 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from jobs.api.jobs.serializers import (
+from jobs.egress import policy as egress_policy
+from jobs.errors import InvalidRequest
+from jobs.rest.serializers import (
     BoundedListField,
     StrictSerializer,
     TrueFalseField,
     WholeNumberField,
 )
-from jobs.egress import policy as egress_policy
-from jobs.errors import InvalidRequest
 from workers.webhooks.messages import custom_headers, signing
 from workers.webhooks.messages.payloads import FILTERABLE
 from workers.webhooks.messages.secrets import SecretRotationRequest

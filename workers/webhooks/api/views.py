@@ -52,7 +52,7 @@ class EndpointList(ApiView):
 
     @extend_schema(**api_openapi.LIST)
     def get(self, request: Request) -> Response:
-        """List endpoints, newest first."""
+        """List webhook endpoints. Newest first."""
         tenant = tenant_of(request)
         page = PageQuery.parse(
             request.query_params, owner=tenant.pk, of="webhook-endpoints"

@@ -139,7 +139,7 @@ def _log_late(delivery: WebhookDelivery, attempt: CompletedAttempt) -> None:
 
 
 def _log(delivery: WebhookDelivery, attempt: CompletedAttempt, *, excerpt: str) -> None:
-    attempt = DeliveryAttempt(
+    row = DeliveryAttempt(
         delivery=delivery,
         claim_token=delivery.claim_token,
         trigger=delivery.trigger,
@@ -150,4 +150,4 @@ def _log(delivery: WebhookDelivery, attempt: CompletedAttempt, *, excerpt: str) 
         response_excerpt=excerpt,
     )
     # A message that the broker delivered twice is logged once.
-    DeliveryAttempt.objects.bulk_create([attempt], ignore_conflicts=True)
+    DeliveryAttempt.objects.bulk_create([row], ignore_conflicts=True)

@@ -13,9 +13,9 @@ from uuid import UUID
 from django.db.models import QuerySet, Window
 from django.db.models.functions import RowNumber
 
-from jobs.api.jobs import filters as list_query
 from jobs.errors import NotFound
 from jobs.models import Tenant
+from jobs.rest import filters as rest_filters
 from jobs.rest import pagination
 from jobs.rest.pagination import PageQuery
 from jobs.rest.views import refuse_parameter
@@ -46,14 +46,14 @@ class DeliveryQuery:
     def parse(cls, params: Mapping[str, str], *, owner: UUID) -> Self:
         """Parse the query parameters; raises InvalidRequest naming the invalid one."""
         filters = {
-            "status": list_query.parse_choice(
+            "status": rest_filters.parse_choice(
                 params, "status", WebhookDelivery.Status.values
             ),
             "event__type": _parse_type(params),
-            "endpoint_id": list_query.parse_id(params, "endpoint_id"),
-            "job_id": list_query.parse_id(params, "job_id"),
-            "created_at__gte": list_query.parse_moment(params, "created_after"),
-            "created_at__lt": list_query.parse_moment(params, "created_before"),
+            "endpoint_id": rest_filters.parse_id(params, "endpoint_id"),
+            "job_id": rest_filters.parse_id(params, "job_id"),
+            "created_at__gte": rest_filters.parse_moment(params, "created_after"),
+            "created_at__lt": rest_filters.parse_moment(params, "created_before"),
         }
         return cls(
             conditions={n: value for n, value in filters.items() if value is not None},

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.utils.crypto import salted_hmac
 
-from jobs.api.submission import Caller
+from jobs.accounts.caller import Caller
 from jobs.rest import idempotency
 from jobs.rest.idempotency import StoredResponse
 

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from jobs.accounts import audit
-from jobs.api.submission import Caller
+from jobs.accounts.caller import Caller
 from jobs.egress.addresses import is_same_origin
 from jobs.errors import Conflict, InvalidRequest, NotFound
 from jobs.models import Tenant

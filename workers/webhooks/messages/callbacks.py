@@ -9,7 +9,7 @@ import json
 from jobs.models import Job
 from transcripts.formats import deepgram_response
 from transcripts.models import Transcript
-from transcripts.services import read_document
+from transcripts.storage import read_document
 
 
 def build_callback(job: Job, transcript: Transcript | None) -> bytes:

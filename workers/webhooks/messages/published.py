@@ -17,10 +17,11 @@ from drf_spectacular.utils import (
 )
 from rest_framework import serializers
 
-from jobs.api.jobs.serializers import ErrorOutput, MetadataField
+from jobs.api.jobs.serializers import ErrorOutput
 from jobs.batches import statistics as batch_statistics
 from jobs.batches.api.serializers import BatchCountsOutput
 from jobs.models import Batch, Event, Job
+from jobs.rest.serializers import MetadataField
 from transcripts.models import Transcript
 from workers.webhooks.messages import payloads
 from workers.webhooks.messages.payloads import EventType
@@ -167,7 +168,7 @@ def build_webhook(type_: EventType) -> OpenApiWebhook:
             "__doc__": data.__doc__,
             "id": serializers.CharField(help_text="The same as the `webhook-id`."),
             "type": constant(type_),
-            "timestamp": serializers.DateTimeField(help_text="When it happened."),
+            "timestamp": serializers.DateTimeField(help_text="Time of the event."),
             "api_version": constant(payloads.API_VERSION),
             "data": data(),
         },
