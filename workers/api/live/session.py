@@ -347,7 +347,7 @@ class LiveSession:
 
     async def _store(self) -> Job:
         if self._stored is not None and not self._stored.done():
-            # Long if the database is unavailable: results are stored before the job ends.
+            # Long if the database is unavailable: results are stored first.
             await asyncio.wait([self._stored])
         ending = EndOfSession(
             audio_seconds=self._audio_seconds(),
