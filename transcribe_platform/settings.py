@@ -313,6 +313,8 @@ FAILED_KEYS_PER_MINUTE = env_int("FAILED_KEYS_PER_MINUTE", 120)
 API_KEYS_PER_TENANT = env_int("API_KEYS_PER_TENANT", 100)
 # Threads that a web process lends to callers who wait for a job's end, and to bodies
 # that are slow to arrive (WSGI); together fewer than it has.
+# Requests of one tenant that a web process runs at the same time; 0 is no limit.
+MAX_RUNNING_REQUESTS = env_int("MAX_RUNNING_REQUESTS", 4)
 MAX_WAITING_REQUESTS = env_int("MAX_WAITING_REQUESTS", 40)
 MAX_ARRIVING_BODIES = env_int("MAX_ARRIVING_BODIES", 40)
 # Results of batches, sent at once by a process of either kind.

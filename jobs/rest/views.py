@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 
 from jobs.accounts.authentication import TenantPrincipal, method_of
 from jobs.accounts.caller import Caller
+from jobs.concurrency import request_slots
 from jobs.deprecation import Deprecation, find_used
 from jobs.errors import InvalidRequest
 from jobs.models import ApiKey, Tenant
@@ -54,9 +55,19 @@ class ApiView(APIView):
     raw_types: Collection[str] = ()
     raw_max_bytes = 0
 
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run and render within one of the tenant's request slots."""
+        try:
+            response = super().dispatch(request, *args, **kwargs)
+            return response.render() if isinstance(response, Response) else response
+        finally:
+            request_slots.release()
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Check the credentials, then the query string, then the body."""
         self.perform_authentication(request)
+        if request.auth is not None:
+            request_slots.acquire(tenant_of(request).pk)
         super().initial(request, *args, **kwargs)
         if method_of(request) not in self.allowed_methods:
             self.http_method_not_allowed(request)

@@ -6,7 +6,7 @@ import pytest
 
 from jobs.concurrency import statement_limits, thread_limits
 from jobs.concurrency.fair_semaphore import FairSemaphore
-from tests.integration.api.conftest import Api, assert_problem
+from tests.support.api import Api, assert_problem
 
 pytestmark = pytest.mark.django_db
 PATHS = ["/v1/transcripts", "/v1/transcripts?q=refund", "/v1/usage"]
