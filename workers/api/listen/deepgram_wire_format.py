@@ -96,8 +96,10 @@ class DeepgramWireFormat:
             return self._refuse_configure()
         if not isinstance(kind, str) or kind not in _COMMANDS:
             names = ", ".join(f"`{name}`" for name in [*_COMMANDS, _CONFIGURE])
-            error = f"unknown variant `{str(kind)[:100]}`, expected one of {names}"
-            return _schema_error(text, error)
+            description = (
+                f"unknown variant `{str(kind)[:100]}`, expected one of {names}"
+            )
+            return _schema_error(text, description)
         return _COMMANDS[kind]
 
     def closing(self, reason: CloseReason) -> tuple[int, str]:
