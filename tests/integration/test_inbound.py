@@ -23,7 +23,7 @@ NOWHERE = "redis://127.0.0.1:1/0"
 
 
 def throttle(per_minute, policy="default"):
-    return ThrottlePolicy(policy=policy, who=str(uuid4()), per_minute=per_minute)
+    return ThrottlePolicy(policy=policy, subject=str(uuid4()), per_minute=per_minute)
 
 
 def inbound(url=None, **more):
@@ -103,7 +103,7 @@ def test_what_is_refused_by_one_takes_nothing_of_the_other(url):
 def test_the_windows_are_the_librarys_own():
     counted, asked = inbound(), throttle(10)
     library = FixedWindowRateLimiter(RedisStorage(settings.REDIS_URL))
-    names = (asked.policy, asked.who)
+    names = (asked.policy, asked.subject)
 
     ours = [counted.acquire([asked]) for _ in range(3)][-1].states[0]
     library.hit(asked.item, *names)
@@ -119,7 +119,7 @@ def test_a_window_ends_a_minute_after_its_first_request():
     counted = InboundLimiter(link)
     counted.acquire([asked])
     assert not counted.acquire([asked]).granted
-    (name,) = link.client.keys(f"*{asked.who}*")
+    (name,) = link.client.keys(f"*{asked.subject}*")
     assert 59_000 < link.client.pttl(name) <= 60_000
 
     link.client.pexpire(name, 1)

@@ -124,7 +124,9 @@ class LoginThrottleMiddleware:
         if request.method != "POST" or request.path != _LOGIN_PATH:
             return self.get_response(request)
         who = _network_of(request)
-        throttle = ThrottlePolicy(policy="login", who=who, per_minute=LOGINS_PER_MINUTE)
+        throttle = ThrottlePolicy(
+            policy="login", subject=who, per_minute=LOGINS_PER_MINUTE
+        )
         result = get_inbound_limiter().acquire([throttle])
         if result.granted:
             return self.get_response(request)
@@ -145,8 +147,8 @@ def throttles_of(key: ApiKey) -> list[ThrottlePolicy]:
     key_limit = settings.REQUESTS_PER_MINUTE_PER_KEY if own is None else own
     limit = settings.REQUESTS_PER_MINUTE if own is None else own
     throttles = (
-        ThrottlePolicy(policy="default", who=key.public_id, per_minute=key_limit),
-        ThrottlePolicy(policy="tenant", who=str(key.tenant_id), per_minute=limit),
+        ThrottlePolicy(policy="default", subject=key.public_id, per_minute=key_limit),
+        ThrottlePolicy(policy="tenant", subject=str(key.tenant_id), per_minute=limit),
     )
     return [each for each in throttles if each.per_minute]
 
@@ -170,7 +172,7 @@ def _count_failure(address: str) -> None:
     limit = settings.FAILED_KEYS_PER_MINUTE
     if not limit:
         return
-    throttle = ThrottlePolicy(policy="failed", who=address, per_minute=limit)
+    throttle = ThrottlePolicy(policy="failed", subject=address, per_minute=limit)
     result = get_inbound_limiter().acquire([throttle])
     if not result.granted:
         seconds = result.retry_after

@@ -70,7 +70,7 @@ def _run_ticks(stop: threading.Event, only_region: str | None) -> None:
                 metrics.CLAIMED.inc(len(ticked.claimed))
             process_rows.announce("dispatcher")
         except (DatabaseError, InterfaceError):
-            logger.warning("database away, tick skipped", exc_info=True)
+            logger.warning("database unavailable, tick skipped", exc_info=True)
             connection.close()
             connected_since = None
         get_liveness_writer().mark("tick")

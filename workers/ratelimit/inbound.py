@@ -29,7 +29,7 @@ class ThrottlePolicy:
     """A limit per minute: the policy's name and the subject that it counts."""
 
     policy: str
-    who: str
+    subject: str
     per_minute: int
 
     @property
@@ -84,7 +84,7 @@ class InboundLimiter:
     def _take_shared(self, throttles: Sequence[ThrottlePolicy]) -> ThrottleResult:
         granted, *counted = self._script(
             keys=[
-                self._names.prefixed_key(each.item.key_for(each.policy, each.who))
+                self._names.prefixed_key(each.item.key_for(each.policy, each.subject))
                 for each in throttles
             ],
             args=[WINDOW_SECONDS, *(each.per_minute for each in throttles)],
@@ -107,13 +107,18 @@ class _LocalLimiter:
         self._lock = threading.Lock()
 
     def acquire(self, throttles: Sequence[ThrottlePolicy]) -> ThrottleResult:
-        limits = [(each.item, (each.policy, each.who)) for each in throttles]
+        limits = [(each.item, (each.policy, each.subject)) for each in throttles]
         with self._lock:
-            granted = all(self._limiter.test(item, *who) for item, who in limits)
+            granted = all(
+                self._limiter.test(item, *subject) for item, subject in limits
+            )
             if granted:
-                for item, who in limits:
-                    self._limiter.hit(item, *who)
-            stats = [self._limiter.get_window_stats(item, *who) for item, who in limits]
+                for item, subject in limits:
+                    self._limiter.hit(item, *subject)
+            stats = [
+                self._limiter.get_window_stats(item, *subject)
+                for item, subject in limits
+            ]
         now = time.time()
         return ThrottleResult(
             granted=granted,

@@ -2,8 +2,8 @@
 -- feature pool) and a sliding window of grants. Uses Redis' clock, in ms.
 -- KEYS: held, window, epoch, cooldown, counts, wanted, then held of each pool
 -- ARGV: verb, and one JSON object (its fields are named where they are read)
--- Deepgram's minute starts when a call arrives, ours when it is sent. The longer window
--- covers the time between (a TLS handshake, a busy machine).
+-- Deepgram's minute starts when a call arrives, this window when it is sent. The extra
+-- 1.5 s cover the time between (a TLS handshake, a busy machine).
 local MINUTE_MS = 61500
 local held, window, epoch, cooldown, counts, wanted = unpack(KEYS, 1, 6)
 local request = cjson.decode(ARGV[2])

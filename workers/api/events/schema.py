@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of event streams."""
+"""OpenAPI descriptions and examples of event streams."""
 
 from typing import Any
 

@@ -75,11 +75,11 @@ class TranscribeInput(JobInput):
 
     def facts_of(self, draft: JobDraft) -> RequestFacts:
         """Return the facts for routing: the probed or the stated duration."""
-        told = self.validated_data.get("duration_seconds")
+        stated = self.validated_data.get("duration_seconds")
         if draft.duration_seconds is not None:
             seconds, source = draft.duration_seconds, DurationSource.UPLOAD
-        elif told is not None:
-            seconds, source = told, DurationSource.REQUEST
+        elif stated is not None:
+            seconds, source = stated, DurationSource.REQUEST
         else:
             seconds, source = None, DurationSource.NOBODY
         return RequestFacts(asked=self.asked, duration_seconds=seconds, source=source)
