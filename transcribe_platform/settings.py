@@ -253,8 +253,7 @@ DEFAULT_OPTIONS = {
 }
 DEEPGRAM_BASE_URL = env_str("DEEPGRAM_BASE_URL", "https://api.deepgram.com")
 DEEPGRAM_API_KEY = env_str("DEEPGRAM_API_KEY", "")
-# One upstream call, all of it: Deepgram gives up at 10 min (Whisper 20).
-# Pay-as-you-go list prices in dollars a minute, by model; for estimates only.
+# Pay-as-you-go list prices in dollars per minute, by model; for estimates only.
 PRICES_PER_MINUTE = dict(
     part.split("=", 1)
     for part in env_list(
@@ -271,6 +270,7 @@ LIVE_PRICES_PER_MINUTE = dict(
         "nova-3=0.0077,nova-2=0.0058,nova=0.0058,enhanced=0.0165,base=0.0145",
     )
 )
+# A whole call; Deepgram's own limit is 10 minutes (Whisper: 20).
 CALL_DEADLINE_SECONDS = env_float("CALL_DEADLINE_SECONDS", 1260)
 LEASE_SECONDS = env_float("LEASE_SECONDS", 30)
 TICK_SECONDS = env_float("TICK_SECONDS", 0.1)

@@ -314,7 +314,7 @@ def fail(
         error,
         attempt=job.attempt,
         max_attempts=job.max_attempts,
-        alike=_alike(job, attempt, error),
+        same_errors=_alike(job, attempt, error),
         curve=backoff.Curve(
             base_seconds=settings.BACKOFF_BASE_SECONDS,
             cap_seconds=settings.BACKOFF_CAP_SECONDS,

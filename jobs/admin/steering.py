@@ -18,9 +18,9 @@ from jobs.accounts.caller import Caller
 from jobs.admin.actions import Action, confirmed
 from jobs.api.keys.serializers import DEFAULT_OVERLAP_SECONDS
 from jobs.batches import actions as batch_actions
-from jobs.batches import retry
+from jobs.batches.api import acceptance
+from jobs.batches.retry import RetryRequest
 from jobs.models import ApiKey, Batch, Job, Priority, Region, Tenant
-from jobs.rest.idempotency import StoredResponse
 from jobs.retention import erasure
 from jobs.routing import regions
 from jobs.scheduling import dispatch
@@ -109,22 +109,9 @@ def _reprioritize_batch(
 
 
 def _retry_batch(batch: Batch, *, actor: str, now: datetime) -> None:
-    def answer(child: Batch) -> StoredResponse:
-        # In the transaction that writes the batch.
-        audit.record(
-            type="batch.retried",
-            actor=actor,
-            at=now,
-            tenant=batch.tenant,
-            batch_id=str(child.pk),
-            retry_of=str(batch.pk),
-        )
-        return StoredResponse(status_code=202, body={})
-
-    retry.accept_retry(
-        caller=Caller(tenant=batch.tenant, api_key=None),
-        again=retry.RetryRequest(batch=batch, statuses={JobStatus.FAILED}),
-        answer=answer,
+    acceptance.accept_retry(
+        caller=Caller(tenant=batch.tenant, api_key=None, operator=actor),
+        retry_request=RetryRequest(batch=batch, statuses={JobStatus.FAILED}),
         now=now,
     )
 
@@ -273,7 +260,7 @@ def _steer(action: str) -> Action:
     return Action(name=action, label=action.capitalize(), says=_REGIONS[action], do=do)
 
 
-REGION_ACTIONS = [_steer(action) for action in regions.STEERS]
+REGION_ACTIONS = [_steer(action) for action in regions.ACTIONS]
 
 OF_JOBS = tuple(map(confirmed, JOB_ACTIONS))
 OF_TENANTS = tuple(map(confirmed, TENANT_ACTIONS))

@@ -76,7 +76,7 @@ class AuditEventList(ApiView):
         tenant, params = tenant_of(request), request.query_params
         page = PageQuery.parse(params, owner=tenant.pk, of="audit-events")
         wanted = _wanted(params)
-        events = audit.find_events(tenant=tenant, wanted=wanted)
+        events = audit.find_events(tenant=tenant, filters=wanted)
         return respond_page(request, events, page, AuditEventOutput)
 
 

@@ -19,7 +19,6 @@ from rest_framework.views import APIView
 from jobs.accounts.authentication import TenantPrincipal, method_of
 from jobs.accounts.caller import Caller
 from jobs.concurrency import request_slots
-from jobs.deprecation import Deprecation, find_used
 from jobs.errors import InvalidRequest
 from jobs.models import ApiKey, Tenant
 from jobs.rest import etags
@@ -48,7 +47,6 @@ class ApiView(APIView):
     required_scopes: Mapping[str, str] = {}
     # By method; a name that ends in "." allows every parameter with this prefix.
     query_parameters: Mapping[str, Sequence[str]] = {}
-    deprecated: Mapping[str, Deprecation] = {}
     # Bodies of any other type are audio uploads.
     takes_raw_audio = False
     # Bodies of these types are uploads of at most ``raw_max_bytes``.
@@ -101,10 +99,6 @@ class ApiView(APIView):
         policy = "no-cache" if is_tagged else "no-store"
         answer.headers.setdefault("Cache-Control", f"private, {policy}")
         patch_vary_headers(answer, ["Authorization"])
-        used = find_used(request, method_of(request), self.deprecated)
-        for name, value in used.headers.items() if used else ():
-            others = f"{answer.headers[name]}, " if name in answer.headers else ""
-            answer.headers[name] = others + value
         if is_tagged and "no-store" not in answer.headers["Cache-Control"]:
             answer.add_post_render_callback(partial(etags.tag, request))
         return answer

@@ -49,7 +49,9 @@ def test_it_refuses_where_the_platform_runs(restored):
     Worker.objects.create(name="w", slots=1, seen_at=timezone.now())
     Beacon.objects.create(name="d", role="dispatcher", seen_at=timezone.now())
 
-    with pytest.raises(CommandError, match=r"These work on this database: w, d\."):
+    with pytest.raises(
+        CommandError, match=r"These processes use this database: w, d\."
+    ):
         call_command("after_restore")
     assert xids() == {FUTURE}
 

@@ -151,7 +151,7 @@ def test_while_redis_is_away_one_tries_again_now_and_then():
     for moment in (100.0, 100.1, 104.9, 105.1, 105.2, 110.2):
         now = moment
         with pytest.raises(RedisUnavailable):
-            link.ask(ask)
+            link.call(ask)
 
     assert tries == [100.0, 105.1, 110.2]
     assert PAUSE_SECONDS == 5
@@ -176,7 +176,7 @@ def test_when_redis_is_back_it_counts_again(caplog, own_redis):
 
     assert (shared, alone, still_alone, shared_again) == (8, [8, 7], 6, 8)
     said = [each.message for each in caplog.records if "redis" in each.message]
-    assert said == ["redis away", "redis back"]
+    assert said == ["redis unavailable", "redis available again"]
 
 
 def test_a_link_that_broke_while_idle_is_mended_unnoticed():

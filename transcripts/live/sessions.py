@@ -81,7 +81,7 @@ def open_session(
     Raises LimitExceeded or ServiceUnavailable when there is no place for it, and
     InvalidRequest, with nothing written.
     """
-    return live_claims.begin_stream(
+    return live_claims.start_live_job(
         tenant=tenant,
         api_key=api_key,
         draft=replace(draft, mode=Mode.LIVE),
@@ -138,8 +138,12 @@ def next_attempt(
         error_code=broken.error.code,
         **spent_on(job, seconds=broken.seconds, channels=broken.channels),
     )
-    return live_claims.begin_next_call(
-        job, elsewhere=broken.elsewhere, permits=permits, worker=worker, now=now
+    return live_claims.start_next_call(
+        job,
+        prefer_other_region=broken.elsewhere,
+        permits=permits,
+        worker=worker,
+        now=now,
     )
 
 

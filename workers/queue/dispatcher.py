@@ -60,7 +60,7 @@ def _run_ticks(stop: threading.Event, only_region: str | None) -> None:
             ticked = dispatch.tick(
                 permits=permits, only_region=only_region, up_since=connected_since
             )
-            is_second = ticked.is_crowded
+            is_second = ticked.is_second
             if ticked.has_lost_live:
                 closer.request()
             if webhook_dispatch.tick(now=timezone.now(), region=only_region):

@@ -92,7 +92,7 @@ def sweep(**_future: Any) -> None:
     now = timezone.now()
     yesterday = now - timedelta(days=1)
     storage_sweep.sweep(older_than=yesterday)
-    tickets.forget_tickets(before=yesterday)
+    tickets.purge_tickets(before=yesterday)
     live_sessions.forget_finals()
     webhook_retention.purge_old_deliveries(now=now)
 

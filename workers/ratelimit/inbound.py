@@ -77,7 +77,7 @@ class InboundLimiter:
         if not throttles:
             return ThrottleResult(granted=True)
         try:
-            return self._redis.ask(lambda: self._take_shared(throttles))
+            return self._redis.call(lambda: self._take_shared(throttles))
         except RedisUnavailable:
             return self._local.acquire(throttles)
 

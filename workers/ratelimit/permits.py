@@ -72,7 +72,7 @@ class RedisPermits:
         self.breaker = CircuitBreaker(client, own=self._own)
 
     def find_room(
-        self, region: Region, *, at_door: bool = False, permit: Permit | None = None
+        self, region: Region, *, direct: bool = False, permit: Permit | None = None
     ) -> dict[str, int]:
         """Return free places in all (key "") and in each pool; {} when it is away.
 
@@ -80,7 +80,7 @@ class RedisPermits:
         """
         asked = [permit] if permit else []
         try:
-            rooms = self._ask_seeded(region, "find_room", asked, at_door=at_door)
+            rooms = self._ask_seeded(region, "find_room", asked, direct=direct)
             allowed = self.breaker.allow(region.name) if rooms[0] else 0
         except redis.RedisError:
             logger.warning("permit ledger away", extra={"region": region.name})
@@ -88,7 +88,7 @@ class RedisPermits:
         pools = dict(zip(_limits_of_pools(region, asked), rooms[1:], strict=False))
         return {"": min(rooms[0], allowed), **pools}
 
-    def want(self, region: Region, permit: Permit) -> None:
+    def register_waiter(self, region: Region, permit: Permit) -> None:
         """Say that somebody waits at a door for a place, for the next two seconds.
 
         Of a stream: that its tenant was refused one, for the next 15 seconds.
@@ -118,11 +118,11 @@ class RedisPermits:
         return {UUID(each.decode().removeprefix(TENANT_POOL)) for each in found}
 
     def acquire(
-        self, region: Region, permits: Sequence[Permit], *, at_door: bool = False
+        self, region: Region, permits: Sequence[Permit], *, direct: bool = False
     ) -> list[bool]:
         """Grant in order while there is room; all False when the ledger is away."""
         try:
-            granted = self._ask_seeded(region, "acquire", permits, at_door=at_door)
+            granted = self._ask_seeded(region, "acquire", permits, direct=direct)
         except redis.RedisError:
             logger.warning("permit ledger away", extra={"region": region.name})
             return [False] * len(permits)
@@ -178,7 +178,7 @@ class RedisPermits:
         verb: str,
         permits: Sequence[Permit],
         *,
-        at_door: bool,
+        direct: bool,
     ) -> list[int]:
         """Run the script with the region's limits; fill an empty ledger first."""
         kind = permits[0].kind if permits else PermitKind.PRERECORDED
@@ -187,7 +187,7 @@ class RedisPermits:
         asked = {
             "kind": kind,
             "permits": list(permits),
-            **_limits_of(region, kind, at_door=at_door),
+            **_limits_of(region, kind, direct=direct),
             "pools": list(limits.values()),
         }
         if kind == PermitKind.STREAM:  # a grant clears the tenant's rejection
@@ -257,7 +257,7 @@ def _base_of(region: str, kind: PermitKind) -> str:
     return f"permits:{{{region}:{kind}}}"
 
 
-def _limits_of(region: Region, kind: PermitKind, *, at_door: bool) -> dict[str, Any]:
+def _limits_of(region: Region, kind: PermitKind, *, direct: bool) -> dict[str, Any]:
     if kind == PermitKind.STREAM:
         return {
             "yields": 0,  # no queue waits for these permits
@@ -267,7 +267,7 @@ def _limits_of(region: Region, kind: PermitKind, *, at_door: bool) -> dict[str, 
     # At least one, or synchronous requests would wait forever behind a long queue.
     share = max(1, int(region.max_concurrent * settings.SYNC_SHARE))
     return {
-        "yields": 0 if at_door else share,
+        "yields": 0 if direct else share,
         "max_concurrent": region.max_concurrent,
         "max_per_minute": region.max_per_minute,
     }

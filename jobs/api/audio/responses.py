@@ -93,10 +93,10 @@ def _pieces(
 
 def _borrow_thread(tenant_id: UUID) -> Callable[[], None]:
     gate = thread_limits.waiters()
-    if not gate.enter(tenant_id):
+    if not gate.acquire(tenant_id):
         message = "Too many callers are being waited for; ask again shortly."
         raise ServiceUnavailable(message)
-    return lambda: gate.leave(tenant_id)
+    return lambda: gate.release(tenant_id)
 
 
 def _nothing() -> None:

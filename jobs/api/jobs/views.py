@@ -51,7 +51,7 @@ class JobList(ApiView):
         now = timezone.now()
         # Headers first: a malformed one must not cost a job.
         caller, preferred = caller_of(request), _parse_preferences(request)
-        with upload_lock.keep_repeats_out(
+        with upload_lock.reject_concurrent_repeats(
             tenant=caller.tenant,
             route="submit",
             key=caller.key,
@@ -71,7 +71,7 @@ class JobList(ApiView):
         """List jobs. Newest first."""
         tenant = tenant_of(request)
         query = JobListQuery.parse(request.query_params, owner=tenant.pk)
-        jobs = queries.find_jobs(tenant=tenant, wanted=query.filters)
+        jobs = queries.find_jobs(tenant=tenant, filters=query.filters)
         return respond_page(request, jobs, query.page, serializers.JobOutput)
 
 

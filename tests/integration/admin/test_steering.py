@@ -131,7 +131,7 @@ def test_jobs_move_up_but_no_higher_than_their_tenant_may(boss):
     told = confirm(boss, "job", "reprioritize", high, low, priority=0)
 
     assert told[0] == "Change priority: 1 done."
-    assert "higher than your account may use" in told[1]
+    assert "exceeds your account's highest priority" in told[1]
     assert [(job.priority) for job in (Job.objects.get(pk=high.pk), low)] == [0, 6]
     (entry,) = AuditEntry.objects.all()
     assert (entry.type, entry.actor) == ("job.reprioritized", "admin:administrator")
@@ -146,7 +146,7 @@ def test_jobs_are_erased_when_they_have_ended(boss):
     done.refresh_from_db()
     assert (done.metadata, done.erased_at is None) == ({}, False)
     assert told[0] == "Erase, for good: 1 done."
-    assert "cancel it first, or wait" in told[1]
+    assert "cancel it or wait until it ends" in told[1]
     assert audited() == [("job.erased", "admin:administrator")]
 
 

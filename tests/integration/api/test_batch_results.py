@@ -269,7 +269,7 @@ def test_what_cannot_be_had_is_refused_before_a_byte_is_sent(api, batch, name):
         assert_problem(api.get(f"{path}?format=docx"), 400, "parameter_invalid")
     Batch.objects.filter(pk=batch.pk).update(state=BatchState.PREPARING)
     assert_problem(api.get(path), 409, "batch_state_conflict")
-    assert thread_limits.downloads()._inside.total() == 0
+    assert thread_limits.downloads()._acquired.total() == 0
 
 
 @pytest.mark.django_db(transaction=True)
@@ -315,11 +315,11 @@ def test_it_is_the_same_over_asgi_and_ends_with_its_client(api, monkeypatch):
         whole = await client.get(f"{path}/transcripts.zip", headers=api.headers())
         parts = [it async for it in whole]
         cut = await client.get(f"{path}/transcripts.zip", headers=api.headers())
-        inside.append(thread_limits.downloads()._inside.total())
+        inside.append(thread_limits.downloads()._acquired.total())
         async for _part in cut:
             break
         cut.close()
-        inside.append(thread_limits.downloads()._inside.total())
+        inside.append(thread_limits.downloads()._acquired.total())
         return told, parts
 
     told, parts = asyncio.run(look())

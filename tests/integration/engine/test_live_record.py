@@ -311,7 +311,7 @@ def test_a_session_whose_process_died_ends_with_what_was_said(engine):
 
     ticked = engine.tick()
 
-    assert (ticked.taken_back, ticked.has_lost_live) == (0, True)
+    assert (ticked.requeued, ticked.has_lost_live) == (0, True)
     assert live_sessions.close_abandoned() == 2
     assert live_sessions.close_abandoned() == 0
     for each in (job, silent, held):

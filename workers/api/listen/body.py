@@ -38,7 +38,7 @@ class RawAudioParser(BaseParser):
                 file.append(chunk)
             if (file.size or 0) < expected:
                 refuse_truncated_body()
-            file.settle()
+            file.sync()
         except BaseException:
             with suppress(OSError):
                 file.close()

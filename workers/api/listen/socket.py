@@ -73,4 +73,4 @@ def _describe_route() -> dict[str, Any]:
         sync_below=settings.SYNC_BELOW_SECONDS,
         async_above=settings.ASYNC_ABOVE_SECONDS,
     )
-    return choose_route(RequestFacts(asked=RouteMode.STREAM), thresholds).describe()
+    return choose_route(RequestFacts(mode=RouteMode.STREAM), thresholds).describe()

@@ -179,9 +179,9 @@ def _read_url(data: dict[str, Any]) -> str:
 def _route(submission: Submission, way: RouteMode) -> Route:
     """Return the route with the mode that the client requested."""
     seconds = submission.draft.duration_seconds
-    source = DurationSource.NOBODY if seconds is None else DurationSource.UPLOAD
+    source = DurationSource.NONE if seconds is None else DurationSource.UPLOAD
     return choose_route(
-        RequestFacts(asked=way, duration_seconds=seconds, source=source),
+        RequestFacts(mode=way, duration_seconds=seconds, source=source),
         Thresholds(
             sync_below=settings.SYNC_BELOW_SECONDS,
             async_above=settings.ASYNC_ABOVE_SECONDS,

@@ -79,7 +79,7 @@ class SessionRegistry:
         A tenant may use half of the places, or its ``max_in_flight`` if that is more.
         """
         most = settings.LIVE_SESSIONS_MAX
-        half = claims.share_of(most, max_in_flight=None)
+        half = claims.compute_stream_share(most, max_in_flight=None)
         share = max(half, tenant.max_in_flight or 0)
         with self._lock:
             is_full = self._is_shut_down or self._places.total() >= most

@@ -79,4 +79,4 @@ def _route() -> dict[str, Any]:
         sync_below=settings.SYNC_BELOW_SECONDS,
         async_above=settings.ASYNC_ABOVE_SECONDS,
     )
-    return choose_route(RequestFacts(asked=RouteMode.STREAM), thresholds).describe()
+    return choose_route(RequestFacts(mode=RouteMode.STREAM), thresholds).describe()

@@ -52,8 +52,8 @@ class CallRunner:
         The run may end without completing the job: read its row. If too many clients
         wait, the job is queued at once.
         """
-        with thread_limits.borrow_waiting_thread(job.tenant_id) as may_wait:
-            if not may_wait or not self.gate.enter(job.tenant_id):
+        with thread_limits.reserve_waiting_thread(job.tenant_id) as may_wait:
+            if not may_wait or not self.gate.acquire(job.tenant_id):
                 release_to_queue(job)
                 return True
             deadline = time.monotonic() + seconds
@@ -89,7 +89,7 @@ class CallRunner:
             # The job is requeued when its lease or its run_at passes.
             logger.exception("synchronous run failed")
         finally:
-            self.gate.leave(job.tenant_id)
+            self.gate.release(job.tenant_id)
             connection.close()
 
     def _try_claim(self, job: Job, *, deadline: float) -> tuple[Job, Attempt] | None:

@@ -81,8 +81,8 @@ class TranscribeInput(JobInput):
         elif stated is not None:
             seconds, source = stated, DurationSource.REQUEST
         else:
-            seconds, source = None, DurationSource.NOBODY
-        return RequestFacts(asked=self.asked, duration_seconds=seconds, source=source)
+            seconds, source = None, DurationSource.NONE
+        return RequestFacts(mode=self.asked, duration_seconds=seconds, source=source)
 
 
 class TranscribedOutput(serializers.Serializer[Any]):

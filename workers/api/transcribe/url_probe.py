@@ -56,7 +56,7 @@ def find_duration(url: str, *, tenant_id: UUID) -> float | None:
                 file.seek(head.total - len(tail.content))
                 file.write(tail.content)
             file.flush()
-            return probe.find_stated_seconds(
+            return probe.read_declared_seconds(
                 Path(file.name), tenant=tenant_id, wait=PROBE_SECONDS
             )
     except (PlatformError, httpx.HTTPError, httpx.InvalidURL) as error:
@@ -67,7 +67,7 @@ def find_duration(url: str, *, tenant_id: UUID) -> float | None:
 def _get(url: str, byte_range: str, *, limit: int) -> _Part:
     request = httpx.Request("GET", url, headers={**_HEADERS, "range": byte_range})
     response = _transport(
-        egress_policy.allowed(), egress_policy.proxy()
+        egress_policy.get_allowlist(), egress_policy.get_proxy()
     ).handle_request(request)
     try:
         is_part = response.status_code == httpx.codes.PARTIAL_CONTENT

@@ -99,9 +99,9 @@ class Transcribe(ApiView):
             route = _choose_route(body, submission, caller.tenant)
             if explain:
                 return Response(ExplainedOutput({"route": _describe_route(route)}).data)
-            if route.way == RouteMode.STREAM:
+            if route.mode == RouteMode.STREAM:
                 return _create_ticket(caller, submission, route=route, now=now)
-            if route.way == RouteMode.ASYNC:
+            if route.mode == RouteMode.ASYNC:
                 return _queue(caller, submission, route=route, now=now)
             accepted = sync_jobs.accept(
                 caller=caller,
@@ -134,10 +134,10 @@ def _choose_route(
     )
     url = submission.draft.audio_url
     if body.wants_probe and url and facts.duration_seconds is None:
-        with thread_limits.borrow_probing_thread(tenant.pk):
+        with thread_limits.reserve_probing_thread(tenant.pk):
             found = url_probe.find_duration(url, tenant_id=tenant.pk)
         source = hybrid_router.DurationSource.URL if found is not None else facts.source
-        facts = RequestFacts(asked=facts.asked, duration_seconds=found, source=source)
+        facts = RequestFacts(mode=facts.mode, duration_seconds=found, source=source)
     return hybrid_router.choose_route(facts, thresholds)
 
 
