@@ -10,7 +10,7 @@ from workers.admin_site.attention import find_troubles
 from workers.monitoring import activity, backlog, deliveries, regions, workers
 from workers.monitoring.activity import MinuteActivity
 from workers.monitoring.cached_reads import kept
-from workers.ratelimit.permits import get_lookout
+from workers.ratelimit.permits import get_permit_reader
 
 TENANTS_SHOWN = 8
 WORKERS_SHOWN = 12
@@ -21,7 +21,7 @@ ENDPOINTS_SHOWN = 6
 def read_now() -> dict[str, Any]:
     """Return how it is: everything that an operator on call looks at first."""
     now = timezone.now()
-    looked_at = regions.read_regions(permits=get_lookout())
+    looked_at = regions.read_regions(permits=get_permit_reader())
     figures = {
         "at": now,
         "minutes": _minutes(now),

@@ -16,7 +16,7 @@ from workers.monitoring.backlog import read_backlog
 from workers.monitoring.cached_reads import kept
 from workers.monitoring.regions import RegionStatistics, read_regions
 from workers.monitoring.workers import read_workers
-from workers.ratelimit.permits import get_lookout
+from workers.ratelimit.permits import get_permit_reader
 
 # After how long without a word each is taken for lost.
 SILENT = {"dispatcher": timedelta(seconds=10), "beat": timedelta(seconds=30)}
@@ -44,7 +44,7 @@ class Component:
 def read_components() -> list[Component]:
     """Look at everything that is not this process; raises DatabaseError."""
     now = timezone.now()
-    regions = read_regions(permits=get_lookout())
+    regions = read_regions(permits=get_permit_reader())
     return [
         _redis(regions),
         *_workers(now),

@@ -60,9 +60,11 @@ def _look(region: Region, permits: RedisPermits, away: set[str]) -> RegionStatis
         try:
             return RegionStatistics(
                 region=region,
-                prerecorded=permits.look(region.name, kind=PermitKind.PRERECORDED),
-                streams=permits.look(region.name, kind=PermitKind.STREAM),
-                breaker=permits.breaker.look(region.name),
+                prerecorded=permits.read_usage(
+                    region.name, kind=PermitKind.PRERECORDED
+                ),
+                streams=permits.read_usage(region.name, kind=PermitKind.STREAM),
+                breaker=permits.breaker.read_state(region.name),
             )
         except redis.RedisError:
             away.add(address)

@@ -22,7 +22,7 @@ from jobs.scheduling.capacity import CapacitySnapshot, queue_of, read_capacity
 from jobs.scheduling.claims import PermitKind
 from workers.monitoring import backlog, deliveries, regions
 from workers.monitoring.regions import RegionStatistics
-from workers.ratelimit.permits import get_lookout
+from workers.ratelimit.permits import get_permit_reader
 from workers.webhooks.delivery.dispatch import QUEUE as WEBHOOKS
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def read_families() -> list[Family]:
     """Read everything; raises what the database raises."""
     began, now = time.monotonic(), timezone.now()
     try:
-        looked_at = regions.read_regions(permits=get_lookout())
+        looked_at = regions.read_regions(permits=get_permit_reader())
         snapshot = read_capacity(now=now)
         families = [
             *_queue(now),

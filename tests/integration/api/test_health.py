@@ -211,11 +211,11 @@ def test_what_is_not_well_is_named_and_requests_still_come(
 
 def test_without_redis_it_is_degraded(platform, settings):
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    permits.get_lookout.cache_clear()
+    permits.get_permit_reader.cache_clear()
     try:
         parts = look().json()["parts"]
     finally:
-        permits.get_lookout.cache_clear()
+        permits.get_permit_reader.cache_clear()
 
     assert parts["redis"] == "away"
 
