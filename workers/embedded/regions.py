@@ -1,7 +1,7 @@
-"""Several regions on one machine, as real ones stand: docs/regions.md.
+"""Runs several regions on one machine: docs/regions.md.
 
-Each has its own Redis, doors, dispatcher, workers and upstream. They share PostgreSQL,
-the media folder (for S3-compatible storage) and HAProxy in front.
+Each region has Redis, web processes, dispatcher, workers and emulator. They share
+PostgreSQL, the media folder (instead of S3) and HAProxy.
 """
 
 import json
@@ -18,9 +18,9 @@ from workers.embedded.processes import ProcessCommand
 from workers.embedded.supervisor import Program, Show, Supervisor
 
 CONFIG = plans.ROOT / "deploy" / "regions" / "haproxy.cfg"
-# The first is also where beat runs.
+# The first one also runs beat.
 REGIONS = ("us-east-1", "us-west-2", "eu-west-1")
-NOBODY = f"{HOST}:1"  # where nothing listens
+UNUSED_ADDRESS = f"{HOST}:1"  # nothing listens here
 FRONT = plans.DOORS + 1
 START_SECONDS = 180.0
 _INHERITED = (
@@ -31,7 +31,7 @@ _INHERITED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionsShape:
-    """How much of it; ``is_lean``: one process serves both doors, one both queues."""
+    """Size of the run; ``is_lean``: one web process and one worker per region."""
 
     regions: tuple[str, ...] = REGIONS
     threads: int = 10
@@ -43,7 +43,7 @@ class RegionsShape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stand:
-    """Where everything is; a plan a region."""
+    """Addresses of the run: one plan per region."""
 
     shape: RegionsShape
     options: Options
@@ -52,7 +52,7 @@ class Stand:
 
     @property
     def front(self) -> str:
-        """The base URL that customers know."""
+        """The base URL of HAProxy."""
         return f"http://{HOST}:{self.options.port}"
 
     @property
@@ -71,13 +71,15 @@ class Regions:
     webhook_secret: str
 
     def write_ready_file(self) -> None:
-        """Say where everything is, for whoever waits for it."""
+        """Write URLs and keys to the ready file."""
         if path := self.stand.options.ready_file:
-            folders.write_private(path, json.dumps(self._told(), indent=2) + "\n", None)
+            folders.write_private(
+                path, json.dumps(self._describe(), indent=2) + "\n", None
+            )
 
-    def _told(self) -> dict[str, object]:
+    def _describe(self) -> dict[str, object]:
         stand = self.stand
-        of_regions = {
+        region_urls = {
             name: {
                 "web": plan.web,
                 "emulator": plan.emulator,
@@ -90,15 +92,15 @@ class Regions:
             "api_key": self.api_key,
             "webhook_secret": self.webhook_secret,
             "database_url": plan_of(stand).environment["DATABASE_URL"],
-            "regions": of_regions,
+            "regions": region_urls,
         }
 
 
 @contextmanager
 def running(options: Options, shape: RegionsShape, *, show: Show) -> Iterator[Regions]:
-    """Yield the regions once all of them answer; stop all of it afterwards.
+    """Yield the regions once all processes are ready; stop them afterwards.
 
-    Raises EmbeddedError when a process does not come up, StopAsked on Ctrl-C.
+    Raises EmbeddedError when a process does not start, StopAsked on Ctrl-C.
     """
     haproxy.find()
     with ExitStack() as stack:
@@ -108,14 +110,14 @@ def running(options: Options, shape: RegionsShape, *, show: Show) -> Iterator[Re
         stand = make_stand(
             options, shape, urls=_launch_servers(options, shape, supervisor)
         )
-        made = launch(stand, supervisor)
+        created = launch(stand, supervisor)
         supervisor.wait_ready(seconds=START_SECONDS)
-        plans.keep_api_key(options.data_dir, made["api_key"])
+        plans.keep_api_key(options.data_dir, created["api_key"])
         regions = Regions(
             stand=stand,
             supervisor=supervisor,
-            api_key=made["api_key"],
-            webhook_secret=made["webhook_secret"],
+            api_key=created["api_key"],
+            webhook_secret=created["webhook_secret"],
         )
         plans.write_targets(options.data_dir, supervisor.programs)
         stack.enter_context(plans.steering(options, plan_of(stand).environment))
@@ -126,7 +128,7 @@ def running(options: Options, shape: RegionsShape, *, show: Show) -> Iterator[Re
 def make_stand(
     options: Options, shape: RegionsShape, *, urls: Mapping[str, str]
 ) -> Stand:
-    """Choose ports and environments; ``urls`` are DATABASE_URL and a Redis a region."""
+    """Choose ports and environments; ``urls``: DATABASE_URL, a Redis per region."""
     options = replace(options, port=plans.free_or(options.port))
     redis_urls = {name: urls[name] for name in shape.regions}
     settings = {
@@ -134,14 +136,14 @@ def make_stand(
         "REGION_REDIS_URLS": ",".join(f"{n}={url}" for n, url in redis_urls.items()),
         "TRUSTED_PROXIES": HOST,
         "TASK_EVENTS": "0",
-        # HAProxy has noticed by then that a door is not ready: see its checks.
+        # Time for HAProxy's health checks to notice that a process is not ready.
         "DRAIN_SECONDS": "3",
-        # Of the database's 200, for five processes a region.
+        # Shares the database's 200 connections among five processes per region.
         "DB_POOL_SIZE": "12",
         **options.settings,
     }
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    made = {
+    region_plans = {
         name: plans.make_plan(
             replace(options, port=0, settings={**settings, "SERVER_REGION": name}),
             urls={"DATABASE_URL": urls["DATABASE_URL"], "REDIS_URL": redis_urls[name]},
@@ -151,9 +153,9 @@ def make_stand(
     }
     live = {
         name: plan.web_port if shape.is_lean else processes.free_port()
-        for name, plan in made.items()
+        for name, plan in region_plans.items()
     }
-    return Stand(shape=shape, options=options, plans=made, live_ports=live)
+    return Stand(shape=shape, options=options, plans=region_plans, live_ports=live)
 
 
 def plan_of(stand: Stand) -> RunPlan:
@@ -162,7 +164,7 @@ def plan_of(stand: Stand) -> RunPlan:
 
 
 def launch(stand: Stand, supervisor: Supervisor) -> dict[str, str]:
-    """Start all but the servers; return what `bootstrap` made."""
+    """Start all processes except the servers; return the output of `bootstrap`."""
     home = plan_of(stand)
     for name, plan in stand.plans.items():
         supervisor.launch(
@@ -177,12 +179,12 @@ def launch(stand: Stand, supervisor: Supervisor) -> dict[str, str]:
     if not stand.shape.is_lean:
         supervisor.launch(plans.beat(home))
     supervisor.launch(front(stand))
-    made: dict[str, str] = json.loads(supervisor.run_once(_bootstrap(stand)))
-    return made
+    created: dict[str, str] = json.loads(supervisor.run_once(_bootstrap(stand)))
+    return created
 
 
 def programs(stand: Stand, region: str) -> Iterator[Program]:
-    """Yield the processes of ours in one region."""
+    """Yield the platform's processes of one region."""
     plan, threads = stand.plans[region], stand.shape.threads
     queues, hooks = f"transcribe.{region}", f"webhooks.{region},housekeeping"
     yield plans.dispatcher(plan, f"dispatcher-{region}", "--region", region)
@@ -193,15 +195,15 @@ def programs(stand: Stand, region: str) -> Iterator[Program]:
         return
     yield plans.worker(plan, f"worker-{region}", queues=queues, threads=threads)
     yield plans.worker(plan, f"webhooks-{region}", queues=hooks, threads=threads)
-    threads_of_web = ("--blocking-threads", "96")
-    yield plans.door(plan, f"web-{region}", "wsgi", *threads_of_web, port=plan.web_port)
+    web_threads = ("--blocking-threads", "96")
+    yield plans.door(plan, f"web-{region}", "wsgi", *web_threads, port=plan.web_port)
     yield plans.door(plan, f"live-{region}", "asgi", port=stand.live_ports[region])
 
 
 def front(stand: Stand) -> Program:
-    """Return HAProxy; regions that are not here have no address."""
+    """Return HAProxy; regions that do not run have an unused address."""
     addresses = {
-        f"{kind}_{name.upper().replace('-', '_')}": NOBODY
+        f"{kind}_{name.upper().replace('-', '_')}": UNUSED_ADDRESS
         for kind in ("WEB", "LIVE")
         for name in REGIONS
     }
@@ -223,7 +225,7 @@ def front(stand: Stand) -> Program:
 def _launch_servers(
     options: Options, shape: RegionsShape, supervisor: Supervisor
 ) -> dict[str, str]:
-    """Start PostgreSQL and a Valkey a region; return DATABASE_URL and theirs."""
+    """Start PostgreSQL and one Valkey per region; return their URLs."""
     database = postgres.prepare(
         options.data_dir / "postgres",
         durable=options.durable,
@@ -234,7 +236,7 @@ def _launch_servers(
     for name in shape.regions:
         service = valkey.prepare(
             options.data_dir / f"valkey-{name}",
-            durable=False,  # it holds nothing that may not be lost
+            durable=False,  # its data can be lost
             log=options.logs / f"valkey-{name}.log",
         )
         supervisor.launch(plans.server(service, f"valkey-{name}"))

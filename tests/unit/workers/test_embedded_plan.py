@@ -133,7 +133,7 @@ def test_a_second_platform_on_the_same_folder_is_refused(tmp_path: Path) -> None
 
     with (
         run.locked(options),
-        pytest.raises(EmbeddedError, match="Another platform runs on"),
+        pytest.raises(EmbeddedError, match="Another platform uses"),
         run.locked(options),
     ):
         pass

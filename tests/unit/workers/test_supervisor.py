@@ -196,7 +196,7 @@ def test_a_program_that_never_answers_ends_the_start(tmp_path: Path) -> None:
         ready=lambda started: False,
     )
 
-    with pytest.raises(EmbeddedError, match="mute did not answer"):
+    with pytest.raises(EmbeddedError, match="mute was not ready"):
         start(program, seconds=0.2)
 
 
