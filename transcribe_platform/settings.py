@@ -22,6 +22,7 @@ from transcribe_platform.env import (
 )
 from transcribe_platform.logs import choose_format
 from transcribe_platform.openapi.introduction import INTRODUCTION
+from transcribe_platform.version import VERSION
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 EMBEDDED_HINT = "`make up` starts one and sets it by itself."
@@ -108,7 +109,7 @@ TEMPLATES = [
         "DIRS": [BASE_DIR / "transcribe_platform" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
-            "libraries": {"reading": "transcribe_platform.openapi.text_filters"},
+            "libraries": {"api_text": "transcribe_platform.openapi.docs_pages"},
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
@@ -214,7 +215,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Transcription platform",
     "DESCRIPTION": INTRODUCTION,
     "SERVERS": [{"url": BASE_URL}],
-    "VERSION": "1",
+    "VERSION": VERSION,
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/v1",
@@ -312,6 +313,8 @@ FAILED_KEYS_PER_MINUTE = env_int("FAILED_KEYS_PER_MINUTE", 120)
 API_KEYS_PER_TENANT = env_int("API_KEYS_PER_TENANT", 100)
 # Threads that a web process lends to callers who wait for a job's end, and to bodies
 # that are slow to arrive (WSGI); together fewer than it has.
+# Requests of one tenant that a web process runs at the same time; 0 is no limit.
+MAX_RUNNING_REQUESTS = env_int("MAX_RUNNING_REQUESTS", 4)
 MAX_WAITING_REQUESTS = env_int("MAX_WAITING_REQUESTS", 40)
 MAX_ARRIVING_BODIES = env_int("MAX_ARRIVING_BODIES", 40)
 # Results of batches, sent at once by a process of either kind.
@@ -360,7 +363,7 @@ RETENTION_DAYS = env_int("RETENTION_DAYS", 0)
 ERASERS = [
     "jobs.retention.erasure.erase_own",
     "transcripts.erasure.erase_transcripts",
-    "workers.webhooks.delivery.erasure.erase_deliveries",
+    "workers.webhooks.delivery.retention.erase_deliveries",
 ]
 
 # The same for one kind of content of jobs that stay: see jobs.retention.retention.
@@ -368,10 +371,10 @@ CONTENT_ERASERS = {
     "AUDIO": ["jobs.retention.erasure.erase_audio"],
     "TRANSCRIPT": [
         "transcripts.erasure.erase_transcripts",
-        "workers.webhooks.delivery.erasure.erase_deliveries",
+        "workers.webhooks.delivery.retention.erase_deliveries",
         "jobs.retention.erasure.erase_answers",
     ],
-    "PAYLOAD": ["workers.webhooks.delivery.erasure.erase_deliveries"],
+    "PAYLOAD": ["workers.webhooks.delivery.retention.erase_deliveries"],
 }
 
 # Where each process shows its metrics: a port, a range of them where a server runs
@@ -380,7 +383,7 @@ CONTENT_ERASERS = {
 METRICS_PORTS = env_ports("METRICS_PORT")
 METRICS_HOST = env_str("METRICS_HOST", "127.0.0.1")
 METRICS_TOKEN = env_str("METRICS_TOKEN", "")
-# Where processes show their pulse to `manage.py probe`; one machine's, not shared.
+# The folder of the liveness files for `manage.py probe`; local, not shared.
 PROBE_DIR = Path(env_str("PROBE_DIR", str(BASE_DIR / "var" / "probes")))
 TASK_EVENTS = env_bool("TASK_EVENTS", default=False)
 # Where operators find Flower, as the admin links it; "" has none.

@@ -8,6 +8,8 @@ import pytest
 import yaml
 from django.conf import settings
 
+from transcribe_platform.version import VERSION
+
 ROOT = Path(settings.BASE_DIR)
 TEXT = (ROOT / "docker-compose.yml").read_text()
 SERVICES: dict[str, Any] = yaml.safe_load(TEXT)["services"]
@@ -83,6 +85,12 @@ def test_every_process_is_asked_whether_it_gets_on():
         words = SERVICES[name]["healthcheck"]["test"]
         assert words[:4] == ["CMD", "python", "manage.py", "probe"]
         assert words[4] == (name if "--url" not in words else "web")
+
+
+def test_the_chart_has_the_version_of_the_release():
+    chart = yaml.safe_load((ROOT / "deploy" / "helm" / "Chart.yaml").read_text())
+
+    assert (chart["version"], chart["appVersion"]) == (VERSION, VERSION)
 
 
 def test_there_are_connections_for_every_pool():

@@ -1,34 +1,30 @@
-"""Every code that a caller can meet: what it means, and what to do about it.
+"""Error codes, read from ``problems.toml`` beside this module.
 
-The pages at ``/problems/{code}`` and the OpenAPI document are made of this. A test
-compares it with the codes in the source, so that neither has one more.
+The pages at ``/problems/{code}`` and the OpenAPI document use this table. A test checks
+that it has exactly the codes in the source.
 """
 
+import tomllib
 from dataclasses import dataclass
-
-from transcribe_platform.api_errors.outcomes import OUTCOMES
-from transcribe_platform.api_errors.request_problems import REQUESTS
+from pathlib import Path
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProblemKind:
-    """One code. Without a status it says how a job or a call ended, not a request."""
+    """One code. A code without a status is the outcome of a job, call or session."""
 
     code: str
-    status: int | None
+    status: int | None = None
     title: str
     meaning: str
     remedy: str
 
 
-_KINDS = [
-    *(ProblemKind(*row) for row in REQUESTS),
-    *(ProblemKind(code, None, *texts) for code, *texts in OUTCOMES),
-]
-PROBLEMS = {kind.code: kind for kind in _KINDS}
+_TABLE = tomllib.loads(Path(__file__).with_name("problems.toml").read_text("utf-8"))
+PROBLEMS = {code: ProblemKind(code=code, **row) for code, row in _TABLE.items()}
 
 
 def title_of(code: str) -> str:
-    """Return a code's title; one that the table lacks says itself."""
+    """Return the title of a code, or the code in words if the table lacks it."""
     kind = PROBLEMS.get(code)
     return kind.title if kind else code.replace("_", " ").capitalize()

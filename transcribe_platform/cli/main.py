@@ -12,6 +12,7 @@ from typing import Any, cast
 import click
 
 from transcribe_platform.cli.failure import Failure
+from transcribe_platform.version import VERSION
 
 PROGRAM = "transcribe"
 _FILES = "files"
@@ -75,7 +76,7 @@ class Commands(click.Group):
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option("0.1.0", prog_name=PROGRAM)
+@click.version_option(VERSION, prog_name=PROGRAM)
 def group() -> None:
     """Group of all commands."""
 

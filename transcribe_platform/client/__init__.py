@@ -1,6 +1,6 @@
 """The Python client of the API; see docs/client.md.
 
-Imports neither the platform nor Django, so the package can be copied elsewhere.
+Imports neither Django nor the rest of the platform, except for the version.
 """
 
 from transcribe_platform.client.calls import Patience

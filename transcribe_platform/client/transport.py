@@ -26,8 +26,9 @@ from transcribe_platform.client.errors import (
     Unreachable,
     error_class,
 )
+from transcribe_platform.version import VERSION
 
-USER_AGENT = "transcribe-client/0.1"
+USER_AGENT = f"transcribe-client/{VERSION}"
 _CONNECT_SECONDS = 10.0
 _RESPONSE_SECONDS = 90.0  # longer than the maximum of ``Prefer: wait``
 _MAX_CONNECTIONS = 32

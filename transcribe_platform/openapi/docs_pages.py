@@ -1,6 +1,6 @@
-"""Turn the OpenAPI document into what the pages at /docs show. Pure.
+"""Convert the OpenAPI document into the groups and rows of the page at /docs.
 
-Nothing here is HTML but what ``format_text`` returns, which escapes all it is given.
+Also holds the template filters for the Markdown subset of the API texts.
 """
 
 import json
@@ -9,15 +9,17 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
+from django import template
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
 from transcribe_platform.api_errors.problems import CONTENT_TYPE
 
 Schema = dict[str, Any]
+register = template.Library()
 
 MAX_DEPTH = 3
-_LIMITS = {
+_CONSTRAINTS = {
     "minLength": "at least {} characters",
     "maxLength": "at most {} characters",
     "minimum": "at least {}",
@@ -27,58 +29,60 @@ _LIMITS = {
     "maxProperties": "at most {} keys",
     "default": "default {}",
 }
-_CODE = re.compile(
+_INLINE = re.compile(
     r"(?P<ticks>`{1,2}+)(?P<code>[^`\n]++)(?P=ticks)"
     r"|\[(?P<text>[^]\[]++)\]\((?P<url>/[^)]*+)\)"
 )
 
 
+@register.filter("text")
 def format_text(text: str) -> SafeString:
-    """Return HTML of the little Markdown our texts use: paragraphs, lists, `code`."""
+    """Return paragraphs, lists, headings, `code` and links as escaped HTML."""
     blocks = re.split(r"\n\s*\n", str(text).strip())
-    return mark_safe("".join(map(_block, blocks)))  # noqa: S308  escaped below
+    return mark_safe("".join(map(_format_block, blocks)))  # noqa: S308  escaped below
 
 
+@register.filter("line")
 def format_line(text: str) -> SafeString:
-    """Return HTML of one line: `code` and [links](/to) pages of ours."""
+    """Return one line with `code` and [links](/path) as escaped HTML."""
     parts: list[str] = []
     end = 0
-    for match in _CODE.finditer(text := str(text)):
-        parts += [escape(text[end : match.start()]), _span(match)]
+    for match in _INLINE.finditer(text := str(text)):
+        parts += [escape(text[end : match.start()]), _format_inline(match)]
         end = match.end()
     return mark_safe("".join([*parts, escape(text[end:])]))  # noqa: S308  escaped
 
 
-def _span(match: re.Match[str]) -> str:
+def _format_inline(match: re.Match[str]) -> str:
     if match["code"]:
         return f"<code>{escape(match['code'])}</code>"
     return f'<a href="{escape(match["url"])}">{escape(match["text"])}</a>'
 
 
-def _block(block: str) -> str:
+def _format_block(block: str) -> str:
     if block.startswith("## "):
         return f"<h2>{format_line(block[3:])}</h2>"
     if block.startswith("- "):
-        points = re.split(r"^- ", block, flags=re.MULTILINE)[1:]
-        return f"<ul>{''.join(f'<li>{format_line(it)}</li>' for it in points)}</ul>"
+        items = re.split(r"^- ", block, flags=re.MULTILINE)[1:]
+        return f"<ul>{''.join(f'<li>{format_line(item)}</li>' for item in items)}</ul>"
     return f"<p>{format_line(block)}</p>"
 
 
 def read_groups(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the document's operations by tag, and its webhooks last."""
+    """Return the operations of the document by tag, followed by its webhooks."""
     groups: dict[str, dict[str, Any]] = {
         tag["name"]: {**tag, "operations": []} for tag in document["tags"]
     }
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            read = _read_operation(document, operation)
-            read |= {"method": method.upper(), "path": path}
-            read["curl"] = _curl(read, operation)
-            groups[operation["tags"][0]]["operations"].append(read)
+            shown = _read_operation(document, operation)
+            shown |= {"method": method.upper(), "path": path}
+            shown["curl"] = _build_curl(shown, operation)
+            groups[operation["tags"][0]]["operations"].append(shown)
     if webhooks := document.get("webhooks"):
         groups["webhooks"] = {
             "name": "webhooks",
-            "description": "What we send to your endpoints.",
+            "description": "Messages that the platform sends to your endpoints.",
             "operations": [
                 {
                     **_read_operation(document, methods["post"]),
@@ -93,134 +97,150 @@ def read_groups(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _read_operation(document: dict[str, Any], operation: Schema) -> dict[str, Any]:
-    answers = operation["responses"].items()
-    name = operation.get("operationId", "")
+    responses = operation["responses"].items()
+    summary = operation["summary"].rstrip(".")
+    description = operation.get("description", "")
     return {
-        "id": name,
-        "summary": (operation.get("summary") or name).rstrip("."),
-        "description": operation.get("description", ""),
+        "id": operation["operationId"],
+        "summary": summary,
+        "description": "" if description.rstrip(".") == summary else description,
         "parameters": [
-            _row(document, it["name"], it["schema"], required=it.get("required", False))
-            | {"in": it["in"], "notes": _notes(it["schema"], it.get("description", ""))}
-            for it in operation.get("parameters", [])
+            _read_parameter(document, parameter)
+            for parameter in operation.get("parameters", [])
         ],
         "bodies": _read_bodies(document, operation.get("requestBody", {})),
-        "answers": [
+        "responses": [
             {
                 "status": status,
-                "description": answer["description"],
-                "headers": answer.get("headers", {}),
-                "bodies": _read_bodies(document, answer),
+                "description": response["description"],
+                "headers": response.get("headers", {}),
+                "bodies": _read_bodies(document, response),
             }
-            for status, answer in answers
+            for status, response in responses
             if status < "400"
         ],
         "problems": [
-            {"status": status, "codes": _codes(answer), "says": answer["description"]}
-            for status, answer in answers
+            {
+                "status": status,
+                "codes": _read_codes(response),
+                "description": response["description"],
+            }
+            for status, response in responses
             if status >= "400"
         ],
     }
 
 
-def _codes(answer: Schema) -> list[str]:
-    return list(answer.get("content", {}).get(CONTENT_TYPE, {}).get("examples", {}))
+def _read_parameter(document: dict[str, Any], parameter: Schema) -> dict[str, Any]:
+    name, schema = parameter["name"], parameter["schema"]
+    row = _read_field(document, name, schema, required=parameter.get("required", False))
+    notes = _describe(schema, parameter.get("description", ""))
+    return row | {"in": parameter["in"], "notes": notes}
+
+
+def _read_codes(response: Schema) -> list[str]:
+    return list(response.get("content", {}).get(CONTENT_TYPE, {}).get("examples", {}))
 
 
 def _read_bodies(document: dict[str, Any], holder: Schema) -> list[dict[str, Any]]:
     return [
         {
             "media_type": media_type,
-            "rows": list(_rows(document, content.get("schema", {}), "", 0)),
+            "rows": list(_read_fields(document, content.get("schema", {}), "", 0)),
             "examples": [
-                _show(it.get("value")) for it in content.get("examples", {}).values()
+                _format_example(example.get("value"))
+                for example in content.get("examples", {}).values()
             ],
         }
         for media_type, content in holder.get("content", {}).items()
     ]
 
 
-def _show(value: Any) -> str:
+def _format_example(value: Any) -> str:
     if isinstance(value, str):
         return value
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _resolve(document: dict[str, Any], schema: Schema) -> Schema:
-    """Follow references, and the wrappings that only add a word to one."""
+    """Follow references, also through an ``allOf`` that only adds a description."""
     if reference := schema.get("$ref"):
-        found: Any = document
+        target: Any = document
         for part in reference.removeprefix("#/").split("/"):
-            found = found[part]
-        return _resolve(document, found)
-    for word in ("allOf", "oneOf", "anyOf"):
-        inner = [it for it in schema.get(word, []) if it.get("type") != "null"]
+            target = target[part]
+        return _resolve(document, target)
+    for keyword in ("allOf", "oneOf", "anyOf"):
+        inner = [it for it in schema.get(keyword, []) if it.get("type") != "null"]
         if len(inner) == 1:
-            own = {key: value for key, value in schema.items() if key != word}
+            own = {key: value for key, value in schema.items() if key != keyword}
             return {**_resolve(document, inner[0]), **own}
     return schema
 
 
-def _rows(
-    document: dict[str, Any], schema: Schema, within: str, depth: int
+def _read_fields(
+    document: dict[str, Any], schema: Schema, parent: str, depth: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row a field, and then the fields inside of it."""
-    whole = _resolve(document, schema)
-    if whole.get("type") == "array":
-        yield from _rows(document, whole.get("items", {}), f"{within}[]", depth)
-    for name, inner in whole.get("properties", {}).items():
-        path = f"{within}.{name}" if within else name
-        yield _row(document, path, inner, required=name in whole.get("required", []))
+    """Yield a row for each field, followed by the fields that it contains."""
+    resolved = _resolve(document, schema)
+    if resolved.get("type") == "array":
+        items = resolved.get("items", {})
+        yield from _read_fields(document, items, f"{parent}[]", depth)
+    for name, inner in resolved.get("properties", {}).items():
+        path = f"{parent}.{name}" if parent else name
+        required = name in resolved.get("required", [])
+        yield _read_field(document, path, inner, required=required)
         if depth < MAX_DEPTH:
-            yield from _rows(document, inner, path, depth + 1)
+            yield from _read_fields(document, inner, path, depth + 1)
 
 
-def _row(
+def _read_field(
     document: dict[str, Any], name: str, schema: Schema, *, required: bool
 ) -> dict[str, Any]:
-    whole = _resolve(document, schema)
-    notes = _notes(whole, schema.get("description") or whole.get("description", ""))
-    kind = _kind(document, whole)
-    return {"name": name, "type": kind, "required": required, "notes": notes}
+    resolved = _resolve(document, schema)
+    description = schema.get("description") or resolved.get("description", "")
+    return {
+        "name": name,
+        "type": _name_type(document, resolved),
+        "required": required,
+        "notes": _describe(resolved, description),
+    }
 
 
-def _kind(document: dict[str, Any], schema: Schema) -> str:
-    kinds = schema.get("type", "any")
-    names = [kinds] if isinstance(kinds, str) else list(kinds)
+def _name_type(document: dict[str, Any], schema: Schema) -> str:
+    types = schema.get("type", "any")
+    names = [types] if isinstance(types, str) else list(types)
     if schema.get("type") == "array":
-        return (
-            f"array of {_kind(document, _resolve(document, schema.get('items', {})))}"
-        )
-    if kind_format := schema.get("format"):
-        names[0] = f"{names[0]} ({kind_format})"
+        items = _resolve(document, schema.get("items", {}))
+        return f"array of {_name_type(document, items)}"
+    if value_format := schema.get("format"):
+        names[0] = f"{names[0]} ({value_format})"
     return " or ".join(names)
 
 
-def _notes(schema: Schema, description: str) -> str:
+def _describe(schema: Schema, description: str) -> str:
+    """Return the description, the allowed values and the constraints of a field."""
     values = [it for it in schema.get("enum", []) if it is not None]
     notes = [description.strip()] if description else []
     if values:
         notes.append("One of " + ", ".join(f"`{it}`" for it in values) + ".")
-    limits = [_LIMITS[it].format(schema[it]) for it in _LIMITS if it in schema]
-    return " ".join(
-        [*notes, *([", ".join(limits).capitalize() + "."] if limits else [])]
-    )
+    constraints = [
+        text.format(schema[key]) for key, text in _CONSTRAINTS.items() if key in schema
+    ]
+    if constraints:
+        notes.append(", ".join(constraints).capitalize() + ".")
+    return " ".join(notes)
 
 
-def _curl(read: dict[str, Any], operation: Schema) -> str:
-    """Return a command that does it, with the example's body."""
-    words = ["curl", "-s", f'"$API{read["path"]}"', '-H "Authorization: Bearer $KEY"']
-    if read["method"] not in {"GET", "POST"} or (
-        read["method"] == "POST" and not read["bodies"]
-    ):
-        words.insert(2, f"-X {read['method']}")
-    for media_type, content in (
-        operation.get("requestBody", {}).get("content", {}).items()
-    ):
-        for example in content.get("examples", {}).values():
-            if media_type == "application/json":
-                body = json.dumps(example["value"], ensure_ascii=False)
-                words += ["\\\n  -H 'Content-Type: application/json'"]
-                words += [f"\\\n  -d {shlex.quote(body)}"]
-                return " ".join(words)
+def _build_curl(shown: dict[str, Any], operation: Schema) -> str:
+    """Return a curl command with the first JSON example as its body."""
+    words = ["curl", "-s", f'"$API{shown["path"]}"', '-H "Authorization: Bearer $KEY"']
+    method = shown["method"]
+    if method not in {"GET", "POST"} or (method == "POST" and not shown["bodies"]):
+        words.insert(2, f"-X {method}")
+    content = operation.get("requestBody", {}).get("content", {})
+    for example in content.get("application/json", {}).get("examples", {}).values():
+        body = json.dumps(example["value"], ensure_ascii=False)
+        words += ["\\\n  -H 'Content-Type: application/json'"]
+        words += [f"\\\n  -d {shlex.quote(body)}"]
+        break
     return " ".join(words)

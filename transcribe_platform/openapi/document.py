@@ -1,4 +1,4 @@
-"""The OpenAPI document of the whole API, at one address, without a key."""
+"""Serve the OpenAPI document of the API without a key."""
 
 import json
 from functools import cache
@@ -13,7 +13,7 @@ from transcribe_platform.api_errors.problems import read_only
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """Say in the document how to authenticate."""
+    """The security scheme of API keys."""
 
     target_class = "jobs.accounts.authentication.ApiKeyAuthentication"
     name = "ApiKey"
@@ -24,32 +24,32 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return {"type": "http", "scheme": "bearer", "bearerFormat": "tp_live_…"}
 
 
-_making = Lock()
+_lock = Lock()
 
 
 @read_only
 def openapi(_request: HttpRequest) -> HttpResponse:
-    """Answer with the document as JSON."""
-    return HttpResponse(_encoded(), content_type="application/vnd.oai.openapi+json")
+    """Return the document as JSON."""
+    return HttpResponse(_encode(), content_type="application/vnd.oai.openapi+json")
 
 
 def get_document() -> dict[str, Any]:
-    """Return the document, made once a process.
+    """Return the document, generated once per process.
 
-    By one thread at a time: drf-spectacular finds its extensions while it makes the
-    first one, and two threads would get in each other's way.
+    The lock is necessary because drf-spectacular registers its extensions during the
+    first generation, which is not thread-safe.
     """
-    with _making:
-        return _make()
+    with _lock:
+        return _generate()
 
 
 @cache
-def _make() -> dict[str, Any]:
-    made: Any = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
-    document: dict[str, Any] = made
+def _generate() -> dict[str, Any]:
+    schema: Any = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    document: dict[str, Any] = schema
     return document
 
 
 @cache
-def _encoded() -> bytes:
+def _encode() -> bytes:
     return json.dumps(get_document(), ensure_ascii=False).encode()

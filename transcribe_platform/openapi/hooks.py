@@ -1,8 +1,7 @@
-"""What the OpenAPI document says of every operation by itself.
+"""Complete the OpenAPI document with what all operations have in common.
 
-Summaries come from the views' docstrings, tags from the paths; what an answer carries
-because of its status (request id, when to come back, an example of the problem) is
-added here, so that no view has to say it.
+Summaries and descriptions come from the docstrings of the views' methods, tags from the
+paths. Response headers and example problems are added here by status.
 """
 
 import copy
@@ -19,20 +18,20 @@ from transcribe_platform.api_errors.problems import CONTENT_TYPE
 Operation = dict[str, Any]
 
 TAGS = {
-    "jobs": "Submit audio, follow it, cancel it, run it again.",
-    "transcribe": "One door for every way a transcript can be had.",
-    "events": "What happens, as it happens.",
-    "batches": "Many jobs with one life.",
-    "transcripts": "What came out of a job.",
-    "webhook-endpoints": "Where results are sent, and with which secret.",
-    "webhook-secret": "What signs the messages to callback URLs.",
-    "webhook-deliveries": "What was sent, how it went, and sending it again.",
-    "api-keys": "Who may ask for what.",
-    "audit-events": "Who did what.",
-    "usage": "What was used, and what it may cost.",
-    "me": "Whose key this is.",
+    "jobs": "Submit audio, then follow, cancel or retry its job.",
+    "transcribe": "Transcribe audio by one request: immediate, queued or streamed.",
+    "events": "Follow changes of status as server-sent events.",
+    "batches": "Submit and control many jobs together.",
+    "transcripts": "Get, search and share transcripts.",
+    "webhook-endpoints": "Register webhook receivers and rotate their secrets.",
+    "webhook-secret": "Rotate the secret that signs messages to callback URLs.",
+    "webhook-deliveries": "Inspect and repeat deliveries of webhook messages.",
+    "api-keys": "Create, rotate and revoke API keys.",
+    "audit-events": "See who changed what.",
+    "usage": "See usage, estimated cost and quotas.",
+    "me": "See the tenant and permissions of the calling key.",
 }
-# Which code stands for a status where several have it.
+# The example code of a status that several codes share.
 EXAMPLES = {
     "400": "parameter_unknown",
     "401": "key_missing",
@@ -49,34 +48,34 @@ OPERATION_EXAMPLES = {
     ("submit_job", "409"): "request_in_flight",
 }
 _DESCRIPTIONS = {
-    "200": "Done.",
-    "201": "Made.",
-    "202": "Accepted; the rest happens later.",
-    "204": "Done; there is nothing to say.",
-    "206": "The part that was asked for.",
+    "200": "OK.",
+    "201": "Created.",
+    "202": "Accepted. Processing continues.",
+    "204": "Success without content.",
+    "206": "The requested range.",
 }
-# What is made while it is sent, so that nothing stands for it.
-_UNTAGGED = {"text/event-stream", "application/x-ndjson", "application/zip"}
+# Generated while it is sent, so it has no ETag.
+_WITHOUT_ETAG = {"text/event-stream", "application/x-ndjson", "application/zip"}
 _WITH_BODY = {"post", "put", "patch"}
-_BODY_REFUSALS = ("411", "413", "415")
+_BODY_ERRORS = ("411", "413", "415")
 _TEXT = {"schema": {"type": "string"}}
 _SECONDS = {"schema": {"type": "integer", "minimum": 0}}
-EVERY_ANSWER: dict[str, Any] = {
+COMMON_HEADERS: dict[str, Any] = {
     "X-Request-Id": {
-        "description": "Echoed, or made; name it when you ask for help.",
+        "description": "Your request id, or a generated one. Quote it to support.",
         **_TEXT,
     },
     "RateLimit-Policy": {
-        "description": "How many requests (`q`) within how many seconds (`w`).",
+        "description": "The limit: requests (`q`) per window of seconds (`w`).",
         **_TEXT,
     },
     "RateLimit": {
-        "description": "How many are left (`r`), and until when (`t` seconds).",
+        "description": "Remaining requests (`r`), reset after seconds (`t`).",
         **_TEXT,
     },
 }
-_TAG = {"description": "Stands for this answer.", **_TEXT}
-_RETRY_AFTER = {"description": "When to come back, in seconds.", **_SECONDS}
+_ETAG = {"description": "Version of the response, for `If-None-Match`.", **_TEXT}
+_RETRY_AFTER = {"description": "Seconds to wait before a retry.", **_SECONDS}
 HEADERS: dict[str, dict[str, Any]] = {
     "401": {"WWW-Authenticate": {"description": "`Bearer`.", **_TEXT}},
     "429": {"Retry-After": _RETRY_AFTER},
@@ -85,20 +84,29 @@ HEADERS: dict[str, dict[str, Any]] = {
 
 
 class OperationSchema(AutoSchema):
-    """An operation whose summary is the first sentence of its docstring."""
+    """An operation with the first sentence of its docstring as its summary."""
 
     def is_deprecated(self) -> bool:
-        """Tell whether the view says so of the method."""
+        """Return whether the view lists the method in ``deprecated``."""
         return self.method in getattr(self.view, "deprecated", {})
 
-    def get_summary(self) -> str | None:
-        """Return the first sentence, without its full stop."""
-        described = " ".join(self.get_description().replace("`", "").split())
-        return re.split(r"[.;:] |\.$", described)[0] or None
+    def get_summary(self) -> str:
+        """Return the first sentence without its full stop."""
+        return _split_docstring(super().get_description())[0]
+
+    def get_description(self) -> str:  # type: ignore[override]  # of drf-spectacular
+        """Return the rest of the docstring, or its only sentence."""
+        docstring = super().get_description()
+        return _split_docstring(docstring)[1] or docstring
+
+
+def _split_docstring(text: str) -> tuple[str, str]:
+    summary, *rest = re.split(r"\.(?:\s+|$)", text.strip(), maxsplit=1)
+    return summary, "".join(rest)
 
 
 def complete_document(result: dict[str, Any], **_generator: Any) -> dict[str, Any]:
-    """Add to each operation what its answers imply; a hook of drf-spectacular."""
+    """Add common responses, headers and examples; a drf-spectacular hook."""
     for component in result["components"]["schemas"].values():
         _tidy(component)
     used: set[str] = set()
@@ -106,10 +114,10 @@ def complete_document(result: dict[str, Any], **_generator: Any) -> dict[str, An
         used.update(operation["tags"])
         answers = operation["responses"]
         if method in _WITH_BODY:
-            for status in _BODY_REFUSALS:
+            for status in _BODY_ERRORS:
                 answers.setdefault(status, copy.deepcopy(answers["400"]))
-        if method == "get" and not _UNTAGGED & answers["200"]["content"].keys():
-            _let_it_be_unchanged(operation)
+        if method == "get" and not _WITHOUT_ETAG & answers["200"]["content"].keys():
+            _add_etag(operation)
         operation["responses"] = dict(sorted(answers.items()))
         for status, answer in operation["responses"].items():
             _complete_answer(operation, status, answer)
@@ -123,38 +131,33 @@ def complete_document(result: dict[str, Any], **_generator: Any) -> dict[str, An
 
 def _tidy(component: dict[str, Any]) -> None:
     if "oneOf" in component and "discriminator" not in component:
-        component["anyOf"] = component.pop("oneOf")  # one may hold another
-    for described in component.get("properties", {}).values():
-        _say_what_it_is(described)
-
-
-def _say_what_it_is(described: dict[str, Any]) -> None:
-    """Turn a method's docstring into a noun: "Return the name." into "The name."."""
-    told, returns = described.get("description", ""), "Return "
-    if told.startswith(returns):
-        rest = told.removeprefix(returns)
-        described["description"] = rest[:1].upper() + rest[1:]
+        component["anyOf"] = component.pop("oneOf")  # schemas overlap
+    for field in component.get("properties", {}).values():
+        # The docstring of a method: "Return the name." becomes "The name."
+        text = field.get("description", "")
+        if text.startswith("Return "):
+            text = text.removeprefix("Return ")
+            field["description"] = text[:1].upper() + text[1:]
 
 
 def operations_of(document: dict[str, Any]) -> Iterator[tuple[str, Operation]]:
-    """Yield every operation of a document, and its method."""
+    """Yield the method and the operation of each route."""
     for path in document["paths"].values():
         yield from path.items()
 
 
-def _let_it_be_unchanged(operation: Operation) -> None:
-    """Say that what is read is tagged, and need not be sent twice."""
+def _add_etag(operation: Operation) -> None:
     answers = operation["responses"]
-    answers["200"].setdefault("headers", {})["ETag"] = _TAG
-    answers["304"] = {"description": "You have it.", "headers": {"ETag": _TAG}}
-    asked = {"name": "If-None-Match", "in": "header", **_TEXT}
-    asked["description"] = "The `ETag` of the answer that you have."
-    operation.setdefault("parameters", []).append(asked)
+    answers["200"].setdefault("headers", {})["ETag"] = _ETAG
+    answers["304"] = {"description": "Not modified.", "headers": {"ETag": _ETAG}}
+    parameter = {"name": "If-None-Match", "in": "header", **_TEXT}
+    parameter["description"] = "The `ETag` of the response you already have."
+    operation.setdefault("parameters", []).append(parameter)
 
 
 def _complete_answer(operation: Operation, status: str, answer: Any) -> None:
     headers = answer.setdefault("headers", {})
-    headers.update(EVERY_ANSWER)
+    headers.update(COMMON_HEADERS)
     headers.update(HEADERS.get(status, {}))
     media_type = answer.get("content", {}).get(CONTENT_TYPE)
     if media_type is not None:
@@ -164,7 +167,7 @@ def _complete_answer(operation: Operation, status: str, answer: Any) -> None:
         )
         answer["description"] = PROBLEMS[code].title + "."
     elif answer["description"] in {"", "No response body"}:
-        answer["description"] = _DESCRIPTIONS.get(status, "Done.")
+        answer["description"] = _DESCRIPTIONS.get(status, "OK.")
 
 
 def _example_code(operation: Operation, status: str) -> str:
@@ -187,10 +190,10 @@ def _example(code: str, status: int) -> dict[str, Any]:
         "request_id": "6f1d7f0c2c1a4b5e9d3f8a7b6c5d4e3f",
         "trace_id": "0af7651916cd43dd8448eb211c80319c",
     }
-    where = {
-        "parameter_unknown": {"parameter": "colour"},
-        "field_unknown": {"pointer": "/colour"},
+    locations = {
+        "parameter_unknown": {"parameter": "color"},
+        "field_unknown": {"pointer": "/color"},
     }
-    if place := where.get(code):
-        problem["errors"] = [{**place, "code": code, "detail": kind.title + "."}]
+    if location := locations.get(code):
+        problem["errors"] = [{**location, "code": code, "detail": kind.title + "."}]
     return problem

@@ -1,46 +1,47 @@
-"""What the OpenAPI document and /docs say before the first operation."""
+"""The introduction of the OpenAPI document and of /docs."""
 
 INTRODUCTION = """\
-Send audio by URL or as a file, and get its transcript by webhook, by asking, or from a
-link. Everything is JSON over HTTP; times are UTC (RFC 3339); ids are opaque UUIDs that
-sort by time. Within `/v1` things are only added: read answers tolerantly.
+Submit audio by URL or as a file, and get its transcript by webhook, by polling or from
+a link. Requests and responses are JSON over HTTP. Times are UTC (RFC 3339). Ids are
+opaque UUIDs that sort by time. `/v1` changes only by additions: ignore fields that you
+do not know.
 
 ## Authentication
 
 Send your API key as `Authorization: Bearer tp_live_…`, never in the query string. A key
-has scopes, may end on a date, and may be bound to addresses; `GET /v1/me` shows whose
-it is. What belongs to another tenant does not exist for you: it is a 404.
+has scopes, and may have an expiry and a list of allowed networks. `GET /v1/me` shows
+the key and its tenant. Resources of other tenants return 404.
 
 ## Errors
 
-Every error is `application/problem+json` (RFC 9457). Act on `code`, which stays;
-`errors` points at each field, parameter or header that is wrong. The address in `type`
-explains the code; all of them are at [/problems](/problems). An operation that is
-called with a method it lacks answers 405 and names those it has. Query parameters and
-fields that do not exist are refused, so that a typing error is not passed over.
+Every error is `application/problem+json` (RFC 9457). Handle errors by `code`, which
+never changes. `errors` lists each invalid field, parameter or header. The URL in `type`
+explains the code, and [/problems](/problems) lists all codes. An unsupported method
+returns 405 with the supported methods in `Allow`. Unknown query parameters and fields
+are rejected, to reveal typing errors.
 
-## Sending it twice
+## Idempotency
 
 Send an `Idempotency-Key` (1 to 255 visible characters, new for each request) with a
-POST that makes something. The same key with the same request is answered with the
-first answer and `Idempotency-Replayed: true`; with another request it is a 422. Keys
-are kept for a day. A request that failed is not remembered.
+POST that creates something. A repeat of the request with the same key returns the first
+response and `Idempotency-Replayed: true`. A different request with the same key returns
+422. Keys are stored for 24 hours. Failed requests are not stored.
 
-## Lists
+## Pagination
 
-Lists are newest first: `limit` is 1 to 100 (20), and `next_cursor` is what to send as
-`cursor` for the next page; the `Link` header says the same. A page never repeats or
-passes over what was there when you began.
+Lists are sorted newest first. `limit` is 1 to 100 (default 20). Send `next_cursor` as
+`cursor` to get the next page, or follow the `Link` header. Pages never repeat or omit
+resources that existed at the first request.
 
 ## Limits
 
-`RateLimit-Policy` and `RateLimit` say how many requests you have and how many are left.
-Past the last one the answer is 429, and `Retry-After` says when to come back, as it
-does on 503 and while a job has not ended. A JSON body is at most 1 MiB and 8 levels
-deep; a body needs a `Content-Length`.
+`RateLimit-Policy` and `RateLimit` give the limit and the remaining requests. Further
+requests return 429, and `Retry-After` gives the seconds to wait, as for 503 and for
+jobs that have not ended. A JSON body may have at most 1 MiB and 8 levels. Bodies
+require a `Content-Length`.
 
-## Help
+## Support
 
-Every answer carries `X-Request-Id`; send your own and it is echoed. Name it when you
-ask for help.
+Every response has an `X-Request-Id`: yours if you send one, else a generated one. Quote
+it when you contact support.
 """

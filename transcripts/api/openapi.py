@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample
 
-from jobs.api.jobs.openapi import problems, query_parameter
+from jobs.rest.openapi import problems, query_parameter
 from transcripts.api.examples import EXAMPLES
 from transcripts.api.serializers import LinkInput, LinkOutput, TranscriptOutput
 from transcripts.formats import FORMATS
@@ -17,8 +17,8 @@ TRANSCRIPT: dict[str, Any] = {
     "auth": [{"ApiKey": []}, {}],  # a link needs no key
     "parameters": [
         query_parameter("format", enum=list(FORMATS)),
-        query_parameter("expires", description="Part of a link: its end."),
-        query_parameter("signature", description="Part of a link: what makes it ours."),
+        query_parameter("expires", description="Expiry of a link."),
+        query_parameter("signature", description="Signature of a link."),
     ],
     "responses": {
         **{(200, it.media_type): OpenApiTypes.STR for it in FORMATS.values()},

@@ -55,9 +55,11 @@ class TranscriptDetail(ApiView):
 
     @extend_schema(**api_openapi.TRANSCRIPT)
     def get(self, request: Request, job_id: UUID) -> Response:
-        """Return the transcript as JSON, text, captions, or as Deepgram sent it.
+        """Get a transcript.
 
-        With `expires` and `signature`, as links have them, no key is needed.
+        Returns JSON, text, captions or Deepgram's original response.
+
+        With the `expires` and `signature` of a link, no key is needed.
         """
         if not _is_link(request):
             tenant = tenant_of(request)
@@ -81,7 +83,10 @@ class TranscriptLinks(ApiView):
 
     @extend_schema(**api_openapi.MAKE_LINK)
     def post(self, request: Request, job_id: UUID) -> Response:
-        """Make a link to the transcript that needs no key until it expires."""
+        """Create a link to a transcript.
+
+        The link needs no key and works until it expires.
+        """
         asked = LinkInput(data=request.data)
         asked.is_valid(raise_exception=True)
         url, expires_at = services.make_link(

@@ -5,8 +5,8 @@ from typing import Any
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 
-from jobs.api.examples import JOB_ID, RETRY_ID, examples
-from jobs.api.jobs.openapi import problems, query_parameter
+from jobs.api.examples import JOB_ID, RETRY_ID
+from jobs.rest.openapi import examples, problems, query_parameter
 from transcripts.formats import FORMATS
 from transcripts.results.lines import ErrorLine, ResultLine
 
@@ -54,7 +54,7 @@ _ERROR: dict[str, Any] = {
 
 
 def _describe(operation: str, line: Any, example: dict[str, Any]) -> dict[str, Any]:
-    response = OpenApiResponse(line, "One such object a line.")
+    response = OpenApiResponse(line, "One JSON object per line.")
     return {
         "operation_id": operation,
         "responses": {
@@ -74,7 +74,10 @@ ARCHIVE: dict[str, Any] = {
     "operation_id": "download_batch_transcripts",
     "parameters": [
         query_parameter(
-            "format", enum=list(FORMATS), default="json", description="Of each file."
+            "format",
+            enum=list(FORMATS),
+            default="json",
+            description="Format of each file.",
         )
     ],
     "responses": {(200, ZIP): OpenApiTypes.BINARY, **problems(404, 409)},

@@ -59,9 +59,12 @@ class BatchResults(ResultsView):
     def get(
         self, request: Request, batch_id: UUID
     ) -> HttpResponse | StreamingHttpResponse:
-        """List a batch's transcripts, a line of JSON each, in the batch's order."""
+        """List the results of a batch.
+
+        Streams transcripts as one JSON object per line, in the order of the batch.
+        """
         batch = _get_batch(request, batch_id)
-        return downloads.respond(
+        return downloads.stream_download(
             request,
             lambda: lines.write_results(batch),
             tenant_id=batch.tenant_id,
@@ -77,9 +80,12 @@ class BatchErrors(ResultsView):
     def get(
         self, request: Request, batch_id: UUID
     ) -> HttpResponse | StreamingHttpResponse:
-        """List a batch's rejected lines and failed jobs, a line of JSON each."""
+        """List the errors of a batch.
+
+        Streams rejected lines and failed jobs as one JSON object per line.
+        """
         batch = _get_batch(request, batch_id)
-        return downloads.respond(
+        return downloads.stream_download(
             request,
             lambda: lines.write_errors(batch),
             tenant_id=batch.tenant_id,
@@ -98,13 +104,15 @@ class BatchArchive(ResultsView):
     def get(
         self, request: Request, batch_id: UUID
     ) -> HttpResponse | StreamingHttpResponse:
-        """Return all transcripts of a batch in one zip file, in the format asked for.
+        """Download the transcripts of a batch.
 
-        Its `manifest.jsonl` says which file is whose, and what was left out.
+        Returns a zip file with one file per transcript in the requested format.
+
+        Its `manifest.jsonl` maps files to jobs and lists omitted jobs.
         """
         batch = _get_batch(request, batch_id)
         chosen = _parse_format(request.query_params.get("format", "json"))
-        return downloads.respond(
+        return downloads.stream_download(
             request,
             lambda: archive.write_archive(batch, chosen),
             tenant_id=batch.tenant_id,

@@ -195,7 +195,7 @@ def programs(stand: Stand, region: str) -> Iterator[Program]:
         return
     yield plans.worker(plan, f"worker-{region}", queues=queues, threads=threads)
     yield plans.worker(plan, f"webhooks-{region}", queues=hooks, threads=threads)
-    web_threads = ("--blocking-threads", "96")
+    web_threads = ("--blocking-threads", "160")
     yield plans.door(plan, f"web-{region}", "wsgi", *web_threads, port=plan.web_port)
     yield plans.door(plan, f"live-{region}", "asgi", port=stand.live_ports[region])
 

@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter
 
-from jobs.api.jobs.openapi import problems
+from jobs.rest.openapi import problems
 
 _TYPE = "audio/*"
 
@@ -28,9 +28,12 @@ AUDIO: dict[str, Any] = {
         **problems(404, 410, 416),
     },
     "parameters": [
-        _header("Range", "One range of bytes: `bytes=0-65535`, `bytes=65536-`."),
-        _header("If-Range", "Only a part of the audio with this `ETag`, else all."),
-        _header("Content-Range", "Which part this is.", response=[206, 416]),
+        _header("Range", "One range of bytes: `bytes=0-65535` or `bytes=65536-`."),
+        _header(
+            "If-Range",
+            "Returns the range only if the `ETag` matches, else the whole file.",
+        ),
+        _header("Content-Range", "The returned range.", response=[206, 416]),
     ],
     "examples": [
         OpenApiExample(

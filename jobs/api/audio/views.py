@@ -47,9 +47,9 @@ class JobAudio(ApiView):
     def get(
         self, request: Request, job_id: UUID
     ) -> HttpResponse | StreamingHttpResponse:
-        """Return the audio that was uploaded for a job, or a part of it.
+        """Download the uploaded audio of a job.
 
-        Only uploads are kept: audio that is at a URL of yours is to be had there.
+        Accepts one `Range`. Audio submitted by URL is not stored.
         """
         job = queries.get_job(tenant=tenant_of(request), job_id=job_id)
         inner = request._request  # noqa: SLF001  DRF offers no other way

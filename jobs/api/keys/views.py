@@ -30,7 +30,11 @@ class KeyList(ApiView):
 
     @extend_schema(**key_schema.CREATE)
     def post(self, request: Request) -> Response:
-        """Issue a key with some of the scopes of the key that asks for it."""
+        """Create an API key.
+
+        The response contains the key, which is not shown again. Scopes, networks and
+        expiry must be within those of the calling key.
+        """
         now = timezone.now()
         asked = serializers.KeyInput(data=request.data)
         asked.is_valid(raise_exception=True)
@@ -49,7 +53,7 @@ class KeyList(ApiView):
 
     @extend_schema(**key_schema.LIST)
     def get(self, request: Request) -> Response:
-        """List keys, newest first, dead ones too."""
+        """List API keys. Newest first, including revoked and expired keys."""
         tenant = tenant_of(request)
         page = PageQuery.parse(request.query_params, owner=tenant.pk, of="api-keys")
         found = keys.find_keys(tenant=tenant)
@@ -63,13 +67,16 @@ class KeyDetail(ApiView):
 
     @extend_schema(**key_schema.DETAIL)
     def get(self, request: Request, key_id: str) -> Response:
-        """Show a key."""
+        """Get an API key."""
         key = keys.get_key(tenant=tenant_of(request), public_id=key_id)
         return Response(serializers.ApiKeyOutput(key).data)
 
     @extend_schema(**key_schema.CHANGE)
     def patch(self, request: Request, key_id: str) -> Response:
-        """Change name or addresses, or bring the expiry forward."""
+        """Update an API key.
+
+        Changes `name` or `allowed_ips`, or moves the expiry to an earlier time.
+        """
         now, holder = timezone.now(), key_of(request)
         asked = serializers.KeyChangeInput(data=request.data)
         asked.is_valid(raise_exception=True)
@@ -84,7 +91,11 @@ class KeyDetail(ApiView):
 
     @extend_schema(**key_schema.REVOKE)
     def delete(self, request: Request, key_id: str) -> Response:
-        """Revoke a key, at once and for ever; also the one that asks, or the last."""
+        """Revoke an API key.
+
+        Takes effect immediately and cannot be undone. A key may revoke itself, even if
+        it is the tenant's last key.
+        """
         check_no_body(request)
         keys.revoke_key(
             key=keys.get_key(tenant=tenant_of(request), public_id=key_id),
@@ -101,7 +112,10 @@ class KeyRotation(ApiView):
 
     @extend_schema(**key_schema.ROTATE)
     def post(self, request: Request, key_id: str) -> Response:
-        """Issue a key that may do the same; both work until the overlap ends."""
+        """Rotate an API key.
+
+        Creates a key with the same permissions. Both keys work until the overlap ends.
+        """
         now, holder = timezone.now(), key_of(request)
         asked = serializers.RotationInput(data=request.data)
         asked.is_valid(raise_exception=True)
@@ -118,6 +132,16 @@ class KeyRotation(ApiView):
             )
 
         return _issue_once(request, rotate, route=f"rotate {key.pk}", now=now)
+
+
+class Me(ApiView):
+    """The calling API key and its tenant."""
+
+    @extend_schema(**key_schema.ME)
+    def get(self, request: Request) -> Response:
+        """Get the calling API key and its tenant."""
+        me = {"tenant": tenant_of(request), "api_key": key_of(request)}
+        return Response(serializers.MeOutput(me).data)
 
 
 def _issue_once(

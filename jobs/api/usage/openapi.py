@@ -4,10 +4,9 @@ from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
 
-from jobs.api.examples import examples
-from jobs.api.jobs.openapi import problems, query_parameter
 from jobs.api.usage.serializers import QuotaPage, UsageOutput
 from jobs.quotas.usage import GROUPS
+from jobs.rest.openapi import examples, problems, query_parameter
 
 JSON = "application/json"
 CSV = "text/csv"
@@ -56,11 +55,11 @@ _QUOTAS = {
 REPORT: dict[str, Any] = {
     "operation_id": "get_usage",
     "parameters": [
-        query_parameter("from", OpenApiTypes.DATE, description="First UTC day."),
-        query_parameter("to", OpenApiTypes.DATE, description="Last UTC day."),
+        query_parameter("from", OpenApiTypes.DATE, description="First day (UTC)."),
+        query_parameter("to", OpenApiTypes.DATE, description="Last day (UTC)."),
         query_parameter(
             "group_by",
-            description=f"Some of {', '.join(GROUPS)}, by commas.",
+            description=f"Comma-separated: {', '.join(GROUPS)}.",
             default="day",
         ),
         query_parameter("format", enum=["json", "csv"]),

@@ -42,7 +42,10 @@ class UsageReport(ApiView):
 
     @extend_schema(**usage_schema.REPORT)
     def get(self, request: Request) -> Response:
-        """Sum up the upstream calls of some days, grouped; as JSON or CSV."""
+        """Get usage.
+
+        Sums the upstream calls of a range of days by group, as JSON or CSV.
+        """
         today = timezone.now().astimezone(UTC).date()
         query = parse_usage_query(request.query_params, today=today)
         found = usage.find_usage(tenant=tenant_of(request), query=query)
@@ -61,6 +64,6 @@ class Quotas(ApiView):
 
     @extend_schema(**usage_schema.QUOTAS)
     def get(self, request: Request) -> Response:
-        """List the quotas: what is used, what is reserved, what is left."""
+        """List quotas. Shows what is used, reserved and left of each quota."""
         found = quota_counts.read_quotas(tenant=tenant_of(request), now=timezone.now())
         return Response(QuotaPage({"data": found}).data)

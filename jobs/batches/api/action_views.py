@@ -11,14 +11,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.accounts import audit
-from jobs.api.examples import BATCH, BATCH_RETRY, CANCELING, PAUSED, examples
-from jobs.api.jobs import openapi as job_openapi
-from jobs.api.jobs.serializers import PRIORITIES, BoundedListField, StrictSerializer
+from jobs.api.examples import BATCH, BATCH_RETRY, CANCELING, PAUSED
+from jobs.api.jobs.serializers import PRIORITIES
 from jobs.batches import actions as batch_actions
 from jobs.batches import records, retry
 from jobs.batches.api.serializers import BatchOutput
 from jobs.batches.api.views import SCOPES, accepted
 from jobs.models import Batch, Priority
+from jobs.rest import openapi
+from jobs.rest.openapi import examples
+from jobs.rest.serializers import BoundedListField, StrictSerializer
 from jobs.rest.views import (
     ApiView,
     caller_of,
@@ -31,7 +33,7 @@ from jobs.scheduling import dispatch
 
 _ANSWERS: Any = {
     (200, "application/json"): BatchOutput,
-    **job_openapi.problems(404, 409),
+    **openapi.problems(404, 409),
 }
 
 
@@ -64,7 +66,7 @@ class BatchPause(ApiView):
         examples=examples(answers={200: PAUSED}),
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
-        """Start no more jobs of a batch; those that run end."""
+        """Pause a batch. Starts no more jobs. Running jobs continue."""
         return _steer(request, batch_id, batch_actions.pause)
 
 
@@ -80,7 +82,7 @@ class BatchResume(ApiView):
         examples=examples(answers={200: BATCH}),
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
-        """Let a paused batch go on."""
+        """Resume a paused batch."""
         return _steer(request, batch_id, batch_actions.resume)
 
 
@@ -96,9 +98,10 @@ class BatchCancel(ApiView):
         examples=examples(answers={200: CANCELING}),
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
-        """Cancel what is left of a batch; calls under way are let go.
+        """Cancel a batch.
 
-        What has ended stays. The jobs follow within seconds, a thousand at a time.
+        Cancels waiting jobs and abandons running calls. Finished jobs do not change.
+        The jobs follow within seconds, 1,000 at a time.
         """
         return _steer(request, batch_id, batch_actions.cancel)
 
@@ -115,7 +118,7 @@ class BatchPriority(ApiView):
         examples=examples(sent={"priority": "low"}, answers={200: BATCH}),
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
-        """Give all waiting jobs of a batch another priority."""
+        """Change the priority of a batch. Applies to all waiting jobs."""
         asked = BatchPriorityInput(data=request.data)
         batch = records.get_batch(tenant=tenant_of(request), batch_id=batch_id)
         asked.is_valid(raise_exception=True)
@@ -139,13 +142,16 @@ class BatchRetry(ApiView):
         request=BatchRetryInput,
         responses={
             (202, "application/json"): BatchOutput,
-            **job_openapi.problems(404, 409, 410, 422),
+            **openapi.problems(404, 409, 410, 422),
         },
-        parameters=[job_openapi.IDEMPOTENCY_PARAMETER, *job_openapi.ACCEPTED_HEADERS],
+        parameters=[openapi.IDEMPOTENCY_PARAMETER, *openapi.ACCEPTED_HEADERS],
         examples=examples(sent={"statuses": ["failed"]}, answers={202: BATCH_RETRY}),
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
-        """Run the failed jobs of a batch again, as a batch that names it."""
+        """Retry the failed jobs of a batch.
+
+        Creates a new batch that names this one in `retry_of`.
+        """
         caller = caller_of(request)
         asked = BatchRetryInput(data=request.data)
         batch = records.get_batch(tenant=caller.tenant, batch_id=batch_id)

@@ -14,7 +14,7 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from jobs.api.submission import Caller
+from jobs.accounts.caller import Caller
 from jobs.batches import item_file
 from jobs.batches.api.serializers import BatchInput, BatchSettingsInput
 from jobs.batches.manifests import reader as manifests_reader
@@ -38,7 +38,7 @@ QUERY = [
         name,
         OpenApiTypes.STR,
         OpenApiParameter.QUERY,
-        description="With a manifest as the body: as the field of a form"
+        description="For a manifest body: same as the form field"
         + (", in JSON." if name in ManifestFormParser.json_fields else "."),
     )
     for name in PARAMETERS

@@ -16,10 +16,7 @@ from jobs.api.examples import (
     MANIFEST_FORM,
     MANIFESTS,
     MOVING_BATCH,
-    examples,
-    page_of,
 )
-from jobs.api.jobs import openapi as job_openapi
 from jobs.batches import records
 from jobs.batches import submission as batch_submission
 from jobs.batches.api import requests
@@ -29,8 +26,9 @@ from jobs.batches.manifests import upload as manifest_upload
 from jobs.batches.manifests.upload import MANIFEST_PARSERS, ManifestFormParser
 from jobs.concurrency import upload_lock
 from jobs.models import Batch
-from jobs.rest import etags, pagination
+from jobs.rest import etags, openapi, pagination
 from jobs.rest.idempotency import StoredResponse
+from jobs.rest.openapi import examples, page_of
 from jobs.rest.pagination import PageQuery, respond_page
 from jobs.rest.parsers import StrictJSONParser
 from jobs.rest.views import ApiView, caller_of, respond, tenant_of
@@ -59,11 +57,11 @@ class BatchList(ApiView):
         },
         responses={
             (202, "application/json"): BatchOutput,
-            **job_openapi.problems(410, 413, 415, 422),
+            **openapi.problems(410, 413, 415, 422),
         },
         parameters=[
-            job_openapi.IDEMPOTENCY_PARAMETER,
-            *job_openapi.ACCEPTED_HEADERS,
+            openapi.IDEMPOTENCY_PARAMETER,
+            *openapi.ACCEPTED_HEADERS,
             *requests.QUERY,
         ],
         examples=examples(
@@ -74,9 +72,12 @@ class BatchList(ApiView):
         ),
     )
     def post(self, request: Request) -> Response:
-        """Submit a thousand jobs as JSON, or a hundred thousand lines of a manifest.
+        """Submit a batch.
 
-        All of them or none if one is wrong; `on_error=skip` leaves out those that are.
+        Send up to 1,000 jobs as JSON, or a manifest of up to 100,000 lines.
+
+        One invalid item rejects the whole batch, unless `on_error=skip` omits invalid
+        items.
         """
         now = timezone.now()
         caller = caller_of(request)
@@ -96,12 +97,12 @@ class BatchList(ApiView):
 
     @extend_schema(
         operation_id="list_batches",
-        responses={(200, "application/json"): BatchPage, **job_openapi.problems()},
-        parameters=job_openapi.PAGE_PARAMETERS,
+        responses={(200, "application/json"): BatchPage, **openapi.problems()},
+        parameters=openapi.PAGE_PARAMETERS,
         examples=examples(answers={200: page_of(BATCH)}),
     )
     def get(self, request: Request) -> Response:
-        """List batches, newest first."""
+        """List batches. Newest first."""
         tenant = tenant_of(request)
         page = PageQuery.parse(request.query_params, owner=tenant.pk, of="batches")
         rows = records.find_batches(tenant=tenant)
@@ -115,11 +116,11 @@ class BatchDetail(ApiView):
 
     @extend_schema(
         operation_id="get_batch",
-        responses={(200, "application/json"): BatchOutput, **job_openapi.problems(404)},
+        responses={(200, "application/json"): BatchOutput, **openapi.problems(404)},
         examples=examples(answers={200: MOVING_BATCH}),
     )
     def get(self, request: Request, batch_id: UUID) -> Response:
-        """Show a batch and how far it is."""
+        """Get a batch. Includes the counts of its jobs by status."""
         batch = records.get_batch(tenant=tenant_of(request), batch_id=batch_id)
         shown = BatchOutput(batch, context={"now": timezone.now()}).data
         headers = {} if batch.finished_at else {"Retry-After": "5"}

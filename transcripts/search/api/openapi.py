@@ -4,9 +4,15 @@ from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
 
-from jobs.api.examples import BATCH_ID, JOB_ID, examples, page_of
-from jobs.api.jobs.openapi import PAGE_PARAMETERS, problems, query_parameter
+from jobs.api.examples import BATCH_ID, JOB_ID
 from jobs.models import Mode
+from jobs.rest.openapi import (
+    PAGE_PARAMETERS,
+    examples,
+    page_of,
+    problems,
+    query_parameter,
+)
 from transcripts.search.api.serializers import HitPage
 from transcripts.search.words import MAX_LENGTH
 
@@ -43,14 +49,14 @@ SEARCH: dict[str, Any] = {
         query_parameter(
             "q",
             {"type": "string", "maxLength": MAX_LENGTH},
-            description='What was said: words, `"phrases"`, `-exclusions`, `OR`,'
-            " `begin*`.",
+            description='Search query: words, `"phrases"`, `-exclusions`, `OR`,'
+            " `prefix*`.",
         ),
         *PAGE_PARAMETERS,
         query_parameter("batch_id", OpenApiTypes.UUID),
         query_parameter("mode", enum=list(Mode)),
         query_parameter(
-            "language", description="`en` finds all English, `en-GB` that alone."
+            "language", description="`en` matches all English, `en-GB` only itself."
         ),
         query_parameter("created_after", OpenApiTypes.DATETIME),
         query_parameter("created_before", OpenApiTypes.DATETIME),
@@ -58,7 +64,8 @@ SEARCH: dict[str, Any] = {
             "min_confidence", {"type": "number", "minimum": 0, "maximum": 1}
         ),
         query_parameter(
-            "metadata.{key}", description="Transcripts whose job has this value."
+            "metadata.{key}",
+            description="Transcripts of jobs with this metadata value.",
         ),
     ],
     "examples": examples(answers={200: {**page_of(_HIT), "is_capped": False}}),

@@ -22,10 +22,12 @@ class TranscriptList(ApiView):
 
     @extend_schema(**search_schema.SEARCH)
     def get(self, request: Request) -> Response:
-        """Search transcripts, best first; without `q` list them, newest first.
+        """Search transcripts.
 
-        `q` takes words (all of them), `"phrases"`, `-exclusions`, `OR`, and `begin*`.
-        Words are compared by the rules of each transcript's language.
+        Best matches first. Without `q`, lists all transcripts, newest first.
+
+        `q` accepts words (all must match), `"phrases"`, `-exclusions`, `OR` and
+        `prefix*`. Words are compared by the rules of each transcript's language.
         """
         tenant = tenant_of(request)
         query = SearchQuery.parse(
@@ -33,11 +35,11 @@ class TranscriptList(ApiView):
         )
         page = search_ranking.find_page(
             tenant=tenant,
-            wanted=query.wanted,
+            wanted=query.filters,
             position=query.position,
             limit=query.limit,
         )
-        shown = hits.show_hits(page, words=bool(query.wanted.words))
+        shown = hits.show_hits(page, words=bool(query.filters.words))
         rows = show_rows(shown, HitOutput)
         cursor = query.cursor_after(page.hits[-1]) if page.has_more else None
         return respond_rows(request, rows, cursor, is_capped=page.is_capped)

@@ -7,7 +7,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRespo
 
 from jobs.api.event_stream import TYPES
 from jobs.api.examples import BATCH_ID, JOB_ID
-from jobs.api.jobs import openapi as job_openapi
+from jobs.rest import openapi
 from workers.api.events.sse import MEDIA_TYPE
 
 _POSITION = "734021-01980a52-7e10-7c44-8f0b-6d1c2b3a4f55"
@@ -33,18 +33,18 @@ PARAMETERS = [
         "Last-Event-ID",
         OpenApiTypes.STR,
         OpenApiParameter.HEADER,
-        description="The `id` of the last event you saw: what came after it follows.",
+        description="The `id` of the last event received. The stream continues after it.",
     ),
-    job_openapi.query_parameter(
+    openapi.query_parameter(
         LAST_EVENT_ID,
-        description="The same, for a browser's first request; the header wins.",
+        description="Same as `Last-Event-ID`, which takes precedence.",
     ),
 ]
 FILTERS = [
-    job_openapi.query_parameter(
-        "types", description=f"Some of {', '.join(TYPES)}, with commas between."
+    openapi.query_parameter(
+        "types", description=f"Comma-separated: {', '.join(TYPES)}."
     ),
-    job_openapi.query_parameter("batch_id", OpenApiTypes.UUID),
+    openapi.query_parameter("batch_id", OpenApiTypes.UUID),
 ]
 
 
@@ -52,11 +52,11 @@ def _describe(
     operation: str, *statuses: int, example: str, **more: Any
 ) -> dict[str, Any]:
     answers: dict[Any, Any] = {
-        (200, MEDIA_TYPE): OpenApiResponse(OpenApiTypes.STR, "The stream."),
-        **job_openapi.problems(421, *statuses),
+        (200, MEDIA_TYPE): OpenApiResponse(OpenApiTypes.STR, "Event stream."),
+        **openapi.problems(421, *statuses),
     }
     if statuses:
-        message = "It has ended, and you know how: do not come again."
+        message = "The job or batch has ended and no events are left. Do not reconnect."
         answers[204] = OpenApiResponse(description=message)
     return {
         "operation_id": operation,

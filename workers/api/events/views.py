@@ -26,12 +26,12 @@ from jobs.api.event_stream import (
     EventFilters,
     EventPosition,
 )
-from jobs.api.jobs.filters import parse_id
 from jobs.api.jobs.serializers import JobOutput
 from jobs.batches import records
 from jobs.batches.api.serializers import BatchOutput
 from jobs.errors import InvalidRequest, NotServedHere
 from jobs.models import Batch, Job
+from jobs.rest.filters import parse_id
 from jobs.rest.views import ApiView, key_of, refuse_parameter, tenant_of
 from workers.api.events import schema, sse
 from workers.api.events.hub import SCOPE
@@ -68,7 +68,10 @@ class Events(StreamView):
 
     @extend_schema(**schema.EVENTS)
     def get(self, request: Request) -> HttpResponse | StreamingHttpResponse:
-        """Follow every job and batch: each change of status, as it is committed."""
+        """Stream the events of all jobs and batches.
+
+        Sends each change of status as it is committed.
+        """
         now = event_stream.read_horizon()
         wanted = EventFilters(
             tenant_id=tenant_of(request).pk,
@@ -85,7 +88,10 @@ class JobEvents(StreamView):
     def get(
         self, request: Request, job_id: UUID
     ) -> HttpResponse | StreamingHttpResponse:
-        """Follow one job: a snapshot of it, then each change, up to the last."""
+        """Stream the events of a job.
+
+        Sends a snapshot of the job, then each change until the last.
+        """
         now = event_stream.read_horizon()  # before the job, so that nothing is between
         tenant = tenant_of(request)
         job = queries.get_job(tenant=tenant, job_id=job_id)
@@ -100,7 +106,10 @@ class BatchEvents(StreamView):
     def get(
         self, request: Request, batch_id: UUID
     ) -> HttpResponse | StreamingHttpResponse:
-        """Follow one batch and its jobs: a snapshot, then each change, to the last."""
+        """Stream the events of a batch.
+
+        Sends a snapshot, then each change of the batch and its jobs until the last.
+        """
         now = event_stream.read_horizon()
         tenant = tenant_of(request)
         batch = records.get_batch(tenant=tenant, batch_id=batch_id)
