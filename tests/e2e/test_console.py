@@ -179,7 +179,9 @@ def test_an_upload_goes_its_way_and_a_click_on_a_word_plays_it(console):
     page.click(".button.primary")
 
     page.wait_for_selector(".has-sound .words")
-    expect(page.locator(".route")).to_contain_text("is under 1 min: transcribed immediately.")
+    expect(page.locator(".route")).to_contain_text(
+        "is under 1 min: transcribed immediately."
+    )
     word = page.locator(".word", has_text="airport")
     word.click()
     expect(page.locator(".word.lit")).to_have_text("airport")

@@ -24,8 +24,8 @@ from workers.embedded.view import View
 START_SECONDS = 240.0
 # Upper limit of the stop grace periods, which are up to 30 min in the compose file.
 MAX_GRACE_SECONDS = 30.0
-FRONT = plans.DOORS + 1
-DOORS = ("web", "live")
+FRONT = plans.WEB + 1
+WEB_SERVICES = ("web", "live")
 BIN = Path(sys.executable).parent
 # Required by the compose file; here PostgreSQL and Valkey have generated passwords.
 _UNUSED = dict.fromkeys(("POSTGRES_PASSWORD", "REDIS_PASSWORD"), "unused")
@@ -77,7 +77,7 @@ class Machine:
 def running(options: Options, view: View, shape: MachineShape) -> Iterator[Machine]:
     """Yield the platform once all processes are ready; stop them afterwards.
 
-    Raises EmbeddedError when a process does not start, StopAsked on Ctrl-C.
+    Raises EmbeddedError when a process does not start, StopRequested on Ctrl-C.
     """
     haproxy.find()
     with ExitStack() as stack:
@@ -99,10 +99,10 @@ def running(options: Options, view: View, shape: MachineShape) -> Iterator[Machi
             for number in range(1, shape.count(service) + 1):
                 supervisor.launch(starter.program(service, number))
         about_port = free_port()
-        supervisor.launch(_front(plan, starter.doors, about_port))
+        supervisor.launch(_front(plan, starter.web_addresses, about_port))
         region = by_name["worker"]
         created = json.loads(supervisor.run_once(_bootstrap(plan, _region_of(region))))
-        plans.keep_api_key(options.data_dir, created["api_key"])
+        plans.store_api_key(options.data_dir, created["api_key"])
         supervisor.wait_ready(seconds=START_SECONDS)
         machine = Machine(
             plan=plan,
@@ -112,30 +112,30 @@ def running(options: Options, view: View, shape: MachineShape) -> Iterator[Machi
             api_key=created["api_key"],
             webhook_secret=created["webhook_secret"],
         )
-        stack.enter_context(plans.steering(options, migrate.env or {}))
+        stack.enter_context(plans.manage_script(options, migrate.env or {}))
         machine.write_ready_file()
         yield machine
 
 
 @dataclass(slots=True)
 class _Starter:
-    """Builds programs of services; ``doors`` has the addresses of the web processes."""
+    """Builds programs of services; collects the addresses of web processes."""
 
     plan: RunPlan
     store: Mapping[str, str]
-    doors: dict[str, list[str]] = field(default_factory=dict)
+    web_addresses: dict[str, list[str]] = field(default_factory=dict)
 
     def program(self, service: ComposeService, number: int) -> Program:
         """Return one process of a service."""
         name = f"{service.name}-{number}" if service.replicas > 1 else service.name
         port = self._port_of(service)
-        self.doors.setdefault(service.name, []).append(f"{HOST}:{port}")
+        self.web_addresses.setdefault(service.name, []).append(f"{HOST}:{port}")
         return Program(
             name=name,
             command=self._command(service, name, port),
             ready=self._readiness(service, name, port),
             address=f"http://{HOST}:{port}" if port else "",
-            stage=plans.DOORS if service.name in DOORS else plans.ENGINE,
+            stage=plans.WEB if service.name in WEB_SERVICES else plans.ENGINE,
             grace=min(service.grace, MAX_GRACE_SECONDS),
         )
 
@@ -144,7 +144,7 @@ class _Starter:
             return self.plan.emulator_port or 0
         if service.name == "flower":
             return self.plan.flower_port
-        return free_port() if service.name in DOORS else 0
+        return free_port() if service.name in WEB_SERVICES else 0
 
     def _command(self, service: ComposeService, name: str, port: int) -> ProcessCommand:
         """Return the compose file's command with local addresses."""
@@ -202,7 +202,7 @@ class _Starter:
         if port:
             return lambda _: probes.http_answers(address + path.get(service.name, ""))
         if "worker" in service.command:
-            return lambda started: probes.has_beaten(database, started.pid)
+            return lambda started: probes.has_heartbeat(database, started.pid)
         if service.name == "beat":
             return lambda started: started.has_logged("beat: Starting")
         return lambda _: probes.has_connected(database, name)
@@ -227,7 +227,7 @@ def _launch_store(plan: RunPlan, supervisor: Supervisor) -> dict[str, str]:
         Program(
             name="s3",
             command=ProcessCommand(
-                argv=(str(program), *store_words(folder, port)),
+                argv=(str(program), *store_arguments(folder, port)),
                 log=plan.options.logs / "s3.log",
                 env={
                     **processes.server_environment(),
@@ -246,7 +246,7 @@ def _launch_store(plan: RunPlan, supervisor: Supervisor) -> dict[str, str]:
     return {"S3_ENDPOINT_URL": url, "S3_ACCESS_KEY": key, "S3_SECRET_KEY": secret}
 
 
-def store_words(folder: Path, port: int) -> list[str]:
+def store_arguments(folder: Path, port: int) -> list[str]:
     """Return the compose file's arguments of the S3 server, on free loopback ports."""
     ports = {"s3.port": port, "s3.port.grpc": free_port()} | {
         f"{part}.port{suffix}": free_port()
@@ -261,9 +261,11 @@ def store_words(folder: Path, port: int) -> list[str]:
     return [*local, *(f"-{name}={number}" for name, number in ports.items())]
 
 
-def _front(plan: RunPlan, doors: Mapping[str, list[str]], about_port: int) -> Program:
+def _front(
+    plan: RunPlan, web_addresses: Mapping[str, list[str]], about_port: int
+) -> Program:
     config = plan.options.data_dir / "haproxy.cfg"
-    config.write_text(compose.name_servers(compose.HAPROXY.read_text(), doors))
+    config.write_text(compose.name_servers(compose.HAPROXY.read_text(), web_addresses))
     return haproxy.program(
         config,
         port=plan.web_port,

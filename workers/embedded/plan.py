@@ -25,7 +25,7 @@ REGION = "local"
 HOST = "127.0.0.1"
 # The kinds of processes that export metrics, each on its own port.
 MEASURED = ("web", "live", "dispatcher", "worker", "webhooks", "beat")
-SERVERS, UPSTREAM, ENGINE, DOORS = range(4)  # stages: later ones stop earlier
+SERVERS, UPSTREAM, ENGINE, WEB = range(4)  # stages: later ones stop earlier
 SETTINGS = ROOT / "deploy" / "env.example"
 # Specific to one process: other commands must not use its port or name.
 _PER_PROCESS = {"METRICS_PORT", "OTEL_SERVICE_NAME"}
@@ -47,7 +47,7 @@ class Options:
         return self.data_dir / "log"
 
     @property
-    def steer(self) -> Path:
+    def script(self) -> Path:
         """The script that runs `manage.py` with the settings of this run."""
         return self.data_dir / "manage"
 
@@ -154,7 +154,7 @@ def write_targets(data_dir: Path, programs: Iterable[Program]) -> None:
 
 
 @contextmanager
-def steering(options: Options, environment: Mapping[str, str]) -> Iterator[None]:
+def manage_script(options: Options, environment: Mapping[str, str]) -> Iterator[None]:
     """Provide a script, for the time of the run, for `manage.py` with its settings.
 
     It sets them in its own shell; in the caller's shell the next `make up` would use
@@ -171,7 +171,7 @@ def steering(options: Options, environment: Mapping[str, str]) -> Iterator[None]
     if compiled := environment.get("PYTHONPYCACHEPREFIX"):
         exports.append(f"export PYTHONPYCACHEPREFIX={shlex.quote(compiled)}")
     lines = ["#!/bin/sh", *exports, f'exec {command} "$@"', ""]
-    path = options.steer
+    path = options.script
     folders.write_private(path, "\n".join(lines), None)
     path.chmod(0o700)
     try:
@@ -199,7 +199,7 @@ def load_secrets(path: Path) -> dict[str, str]:
     return values
 
 
-def keep_api_key(data_dir: Path, key: str) -> None:
+def store_api_key(data_dir: Path, key: str) -> None:
     """Store the first API key, so that the next run uses the same one."""
     path = data_dir / "secrets.json"
     stored = load_secrets(path)
@@ -282,10 +282,10 @@ def beat(plan: RunPlan, name: str = "beat") -> Program:
 
 def web(plan: RunPlan) -> Program:
     """Return the web process: REST, pages and WebSockets on one port."""
-    return door(plan, "web", "asgi", port=plan.web_port)
+    return web_process(plan, "web", "asgi", port=plan.web_port)
 
 
-def door(
+def web_process(
     plan: RunPlan,
     name: str,
     interface: str,
@@ -307,7 +307,7 @@ def door(
         ),
         ready=lambda _started: probes.http_answers(f"{url}/health/ready"),
         address=url,
-        stage=DOORS,
+        stage=WEB,
         grace=grace,
     )
 
@@ -344,7 +344,7 @@ def worker(plan: RunPlan, name: str, *, queues: str, threads: int) -> Program:
             *("-c", str(threads + 1), "-Q", queues, "-n", f"{name}@%h"),
             *("--without-gossip", "--without-mingle"),
         ),
-        ready=lambda started: probes.has_beaten(database, started.pid),
+        ready=lambda started: probes.has_heartbeat(database, started.pid),
         stage=ENGINE,
     )
 

@@ -51,7 +51,7 @@ def has_connected(database_url: str, name: str) -> bool:
     )
 
 
-def has_beaten(database_url: str, pid: int) -> bool:
+def has_heartbeat(database_url: str, pid: int) -> bool:
     """Return whether a worker process of this host has sent a heartbeat."""
     return _has_row(
         database_url,

@@ -64,7 +64,7 @@ class Platform:
         self._written = pids
 
     def serve(self) -> None:
-        """Supervise until StopAsked."""
+        """Supervise until StopRequested."""
         while True:
             self.supervisor.wait_ready(seconds=float("inf"))
             self.write_ready_file()
@@ -77,7 +77,7 @@ def running(options: Options, view: View) -> Iterator[Platform]:
     """Yield the platform once all processes are ready; stop them afterwards.
 
     Raises EmbeddedError with the end of the log when a process does not start,
-    StopAsked on Ctrl-C. Uses the servers of DATABASE_URL and REDIS_URL if set.
+    StopRequested on Ctrl-C. Uses the servers of DATABASE_URL and REDIS_URL if set.
     """
     with ExitStack() as stack:
         stack.callback(view.close)
@@ -94,7 +94,7 @@ def running(options: Options, view: View) -> Iterator[Platform]:
         # Runs while they load: they need the tables, but no tenant yet.
         printed = supervisor.run_once(plans.manage(plan, "bootstrap", "--json"))
         created = json.loads(printed)
-        plans.keep_api_key(options.data_dir, created["api_key"])
+        plans.store_api_key(options.data_dir, created["api_key"])
         supervisor.wait_ready(seconds=START_SECONDS)
         flower_args = (plan.flower, plan.flower_login)
         Thread(target=probes.refresh_flower, args=flower_args, daemon=True).start()
@@ -105,7 +105,7 @@ def running(options: Options, view: View) -> Iterator[Platform]:
             webhook_secret=created["webhook_secret"],
         )
         plans.write_targets(options.data_dir, supervisor.programs)
-        stack.enter_context(plans.steering(options, plan.environment))
+        stack.enter_context(plans.manage_script(options, plan.environment))
         platform.write_ready_file()
         yield platform
 

@@ -27,7 +27,7 @@ RESET_AFTER_SECONDS = 30.0
 MAX_FAILED_STARTS = 3
 
 
-class StopAsked(Exception):
+class StopRequested(Exception):
     """SIGINT or SIGTERM arrived."""
 
 
@@ -164,7 +164,7 @@ class Supervisor:
         return printed.decode()
 
     def run(self, until: Callable[[], bool] = lambda: False) -> None:
-        """Tick until a condition holds; raise StopAsked on SIGINT or SIGTERM."""
+        """Tick until a condition holds; raise StopRequested on SIGINT or SIGTERM."""
         while not until():
             self.tick()
             time.sleep(TICK_SECONDS)
@@ -172,7 +172,7 @@ class Supervisor:
     def tick(self) -> None:
         """Handle ended children, restart due ones, check if starting ones are ready."""
         if self._stop_requests:
-            raise StopAsked
+            raise StopRequested
         self._keeper.ensure()
         for child in self.children:
             self._advance(child, time.monotonic())

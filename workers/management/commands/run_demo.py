@@ -17,7 +17,7 @@ from workers.embedded import run
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.plan import Options
 from workers.embedded.processes import EmbeddedError
-from workers.embedded.supervisor import StopAsked
+from workers.embedded.supervisor import StopRequested
 from workers.embedded.view import View
 
 
@@ -37,7 +37,7 @@ class Command(BaseCommand):
         folder = scratch_folder("transcribe-demo-")
         try:
             broken = _play(folder, console)
-        except StopAsked:
+        except StopRequested:
             shutil.rmtree(folder, ignore_errors=True)
             raise CommandError("stopped", returncode=130) from None
         except (EmbeddedError, UnexpectedResponse) as error:
