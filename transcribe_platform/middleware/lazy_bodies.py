@@ -176,7 +176,7 @@ class RequestBody:
 
 
 class _RawBody(io.RawIOBase):
-    """What ``io.BufferedReader`` reads a body by."""
+    """The body as a raw stream for ``io.BufferedReader``."""
 
     def __init__(self, body: RequestBody) -> None:
         super().__init__()
@@ -199,12 +199,12 @@ def takes_body(scope: Scope) -> bool:
     if scope["method"] in _BODILESS:
         return False
     try:
-        found = resolve(scope["path"])
+        match = resolve(scope["path"])
     except Resolver404:
         return False
-    view = getattr(found.func, "view_class", None)
+    view = getattr(match.func, "view_class", None)
     if view is None:
-        return not getattr(found.func, "csrf_exempt", False)  # admin pages
+        return not getattr(match.func, "csrf_exempt", False)  # admin pages
     return hasattr(view, scope["method"].lower())
 
 
