@@ -59,7 +59,7 @@ class LazyBodyHandler(ASGIHandler):
 
         body = RequestBody(scope, receive)
         await super().__call__(scope, body, send_and_note)
-        if not has_responded:  # else the server reports an application error
+        if not has_responded:  # the server would report an application error
             await _send_response(_build_truncated(scope), send)
 
     async def read_body(self, receive: Any) -> Any:
@@ -100,8 +100,7 @@ class RequestBody:
         self._left = _read_length(scope)
         self._ended = asyncio.Event()
         self._is_truncated = False
-        self._has_body = self._left > 0 or _header(scope, b"transfer-encoding")
-        if not self._has_body:
+        if self._left <= 0 and not _header(scope, b"transfer-encoding"):
             self._ended.set()
 
     @property
