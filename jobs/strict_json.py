@@ -8,35 +8,50 @@ import math
 import re
 from typing import Any, NoReturn
 
-from jobs.bounded_json import JSONLimitExceeded, check_depth
+from jobs.bounded_json import JSONLimitExceeded, check_depth, check_size
 from jobs.errors import InvalidRequest
 
 MAX_DEPTH = 8
 # I-JSON (RFC 7493): larger ones change on their way through a JavaScript reader.
 MAX_INTEGER = 2**53 - 1
+# A batch of a thousand items with lists in each option has fewer.
+MAX_CONTAINERS = 25_000
+MAX_VALUES = 100_000
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+# The escapes that bring in NUL or half of a pair: UTF-8 and JSON have neither.
+_SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 
 def loads_strictly(body: bytes, *, pointer: str = "") -> Any:
     """Parse JSON that means the same to everybody, or raise InvalidRequest.
 
     Refused: doubled keys, NaN and infinities, integers past 2^53, more than 8 levels,
-    NUL and lone surrogates. ``pointer`` is where the text stands in the request.
+    more values than any request has, NUL and lone surrogates. ``pointer`` is where the
+    text stands in the request.
     """
     try:
-        # The parser recurses once a level: measured before, in linear time.
+        # The parser recurses once a level and makes an object of each value: both are
+        # counted before, in linear time.
         check_depth(body)
+        check_size(body, max_containers=MAX_CONTAINERS, max_values=MAX_VALUES)
         parsed = _DECODER.decode(body.decode())
-    except JSONLimitExceeded:
-        parsed = None
-        _refuse_json("The JSON is nested too deeply.", pointer)
+    except JSONLimitExceeded as error:
+        _refuse_json(f"The JSON is too large or too deep: {error}.", pointer)
     except ValueError as error:
         reason = str(error) if type(error) is ValueError else "it does not parse"
         _refuse_json(f"This is not JSON that we take: {reason}.", pointer)
-    # Only an escape brings in NUL or half of a pair: UTF-8 and JSON have neither.
-    if b"\\u" in body or body.count(b"{") + body.count(b"[") > MAX_DEPTH:
+    if _SUSPECT.search(body) or _is_deep(body):
         _check_value(parsed, [], pointer)
     return parsed
+
+
+def _is_deep(body: bytes) -> bool:
+    """Tell whether some value may stand too deep; where it is costs a look at all."""
+    try:
+        check_depth(body, MAX_DEPTH)
+    except JSONLimitExceeded:
+        return True
+    return False
 
 
 def pointer_to(*path: str | int) -> str:

@@ -34,5 +34,5 @@ urlpatterns = [
     path("batches/<uuid:batch_id>/retry", action_views.BatchRetry.as_view()),
     path("usage", usage_views.UsageReport.as_view()),
     path("usage/quotas", usage_views.Quotas.as_view()),
-    path("me", views.Me.as_view()),
+    path("me", key_views.Me.as_view()),
 ]

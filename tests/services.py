@@ -20,6 +20,7 @@ from workers.embedded.binaries import scratch_folder
 from workers.embedded.services import servers
 
 DATABASES_PER_XDIST_WORKER = 3
+pytest.register_assert_rewrite("tests.support")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -312,6 +312,8 @@ REQUESTS_PER_MINUTE = env_int("REQUESTS_PER_MINUTE", 6000)
 REQUESTS_PER_MINUTE_PER_KEY = env_int("REQUESTS_PER_MINUTE_PER_KEY", 3000)
 FAILED_KEYS_PER_MINUTE = env_int("FAILED_KEYS_PER_MINUTE", 120)
 API_KEYS_PER_TENANT = env_int("API_KEYS_PER_TENANT", 100)
+# Concurrent requests of one tenant per web process; 0 means no limit.
+MAX_RUNNING_REQUESTS = env_int("MAX_RUNNING_REQUESTS", 4)
 # Threads of a web process that may wait for the end of jobs, and for incoming bodies
 # (WSGI). Their sum must be less than its number of threads.
 MAX_WAITING_REQUESTS = env_int("MAX_WAITING_REQUESTS", 40)
@@ -362,7 +364,7 @@ RETENTION_DAYS = env_int("RETENTION_DAYS", 0)
 ERASERS = [
     "jobs.retention.erasure.erase_own",
     "transcripts.erasure.erase_transcripts",
-    "workers.webhooks.delivery.erasure.erase_deliveries",
+    "workers.webhooks.delivery.retention.erase_deliveries",
 ]
 
 # Functions that erase one kind of content: see jobs.retention.retention.
@@ -370,10 +372,10 @@ CONTENT_ERASERS = {
     "AUDIO": ["jobs.retention.erasure.erase_audio"],
     "TRANSCRIPT": [
         "transcripts.erasure.erase_transcripts",
-        "workers.webhooks.delivery.erasure.erase_deliveries",
+        "workers.webhooks.delivery.retention.erase_deliveries",
         "jobs.retention.erasure.erase_answers",
     ],
-    "PAYLOAD": ["workers.webhooks.delivery.erasure.erase_deliveries"],
+    "PAYLOAD": ["workers.webhooks.delivery.retention.erase_deliveries"],
 }
 
 # The metrics port of each process: a port, a range for servers with several workers, or

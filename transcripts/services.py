@@ -4,8 +4,6 @@ Start (fenced, attempt opened), call (no database connection held), finish (one
 transaction). Nothing here knows Celery, HTTP or a vendor.
 """
 
-import gzip
-import json
 import logging
 import random
 from collections.abc import Mapping
@@ -15,7 +13,6 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from django.conf import settings
-from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import connection, transaction
 from django.utils import timezone
@@ -28,7 +25,7 @@ from jobs.quotas import quotas
 from jobs.routing import regions
 from jobs.state import JobStatus
 from jobs.telemetry import log_context, tracing
-from transcripts import documents, links, persisting, prices
+from transcripts import documents, links, prices, storage
 from transcripts.backends import (
     StoredAudio,
     TranscriptionBackend,
@@ -106,17 +103,19 @@ def _call(job: Job, attempt: Attempt, *, backend: TranscriptionBackend) -> None:
     except UpstreamError as error:
         failure = error
         with tracing.span("store"):
-            persisting.persist(lambda now: fail(job, attempt, error=failure, now=now))
+            storage.commit_with_retries(
+                lambda now: fail(job, attempt, error=failure, now=now)
+            )
         return
     raws: list[str] = []
 
     def commit(now: datetime) -> None:
         if not raws:  # stored once, however often the commit is tried
-            raws.append(store_raw(job, attempt, result.raw))
+            raws.append(storage.store_raw(job, attempt, result.raw))
         finish(job, attempt, result=result, summary=summary, raw=raws[0], now=now)
 
     with tracing.span("store"):
-        persisting.persist(commit)
+        storage.commit_with_retries(commit)
 
 
 def _ask(
@@ -361,13 +360,6 @@ def _follow(
     )
 
 
-def store_raw(job: Job, attempt: Attempt, raw: bytes) -> str:
-    """Keep the document as it came, gzipped; return its name in storage."""
-    packed = gzip.compress(raw, compresslevel=1)
-    name = f"raw/{job.tenant_id}/{job.pk}/{attempt.pk}.json.gz"
-    return default_storage.save(name, ContentFile(packed))
-
-
 def make_link(
     *,
     transcript: Transcript,
@@ -401,19 +393,7 @@ def make_link(
 
 def build_format(transcript: Transcript, chosen: Format) -> bytes:
     """Return the transcript in one of its forms."""
-    return chosen.build(FormatSource(transcript, read_raw(transcript)))
-
-
-def read_raw(transcript: Transcript) -> bytes:
-    """Return the document exactly as the upstream sent it."""
-    with default_storage.open(transcript.raw) as packed:
-        return gzip.decompress(packed.read())
-
-
-def read_document(transcript: Transcript) -> dict[str, Any]:
-    """Return the upstream's document, parsed."""
-    document: dict[str, Any] = json.loads(read_raw(transcript))
-    return document
+    return chosen.build(FormatSource(transcript, storage.read_raw(transcript)))
 
 
 def _claim(job: Job) -> Any:

@@ -14,9 +14,9 @@ from django.template.response import TemplateResponse
 
 from jobs import services
 from jobs.accounts import audit, keys
+from jobs.accounts.caller import Caller
 from jobs.admin.actions import Action, confirmed
 from jobs.api.keys.serializers import DEFAULT_OVERLAP_SECONDS
-from jobs.api.submission import Caller
 from jobs.batches import actions as batch_actions
 from jobs.batches import retry
 from jobs.models import ApiKey, Batch, Job, Priority, Region, Tenant

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -11,12 +10,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.accounts import audit
-from jobs.api.examples import examples, page_of
-from jobs.api.jobs import filters as list_query
-from jobs.api.jobs import openapi as job_openapi
 from jobs.models import Event
-from jobs.rest import pagination
+from jobs.rest import filters, openapi, pagination
+from jobs.rest.openapi import examples, page_of
 from jobs.rest.pagination import PageQuery, respond_page
+from jobs.rest.serializers import ObjectTypeField, PageOutput
 from jobs.rest.views import ApiView, refuse_parameter, tenant_of
 
 PARAMETERS = (*pagination.PARAMETERS, "type", "created_after", "created_before")
@@ -35,7 +33,7 @@ _EXAMPLE = {
 class AuditEventOutput(serializers.ModelSerializer[Event]):
     """Something that somebody did: a key (``key:<id>``), an operator, a command."""
 
-    object = serializers.SerializerMethodField()
+    object = ObjectTypeField("audit_event")
     job_id = serializers.UUIDField(allow_null=True)
     data = serializers.DictField()  # type: ignore[assignment]  # a field of that name
 
@@ -44,17 +42,11 @@ class AuditEventOutput(serializers.ModelSerializer[Event]):
         fields = ["object", "id", "type", "actor", "job_id", "data", "created_at"]
         read_only_fields = fields
 
-    def get_object(self, _event: Event) -> str:
-        """Return the kind of thing this is."""
-        return "audit_event"
 
-
-class AuditEventPage(serializers.Serializer[Any]):
+class AuditEventPage(PageOutput):
     """One page of what was done, newest first."""
 
     data = AuditEventOutput(many=True)  # type: ignore[assignment]
-    has_more = serializers.BooleanField()
-    next_cursor = serializers.CharField(allow_null=True)
 
 
 class AuditEventList(ApiView):
@@ -65,14 +57,14 @@ class AuditEventList(ApiView):
 
     @extend_schema(
         operation_id="list_audit_events",
-        responses={(200, "application/json"): AuditEventPage, **job_openapi.problems()},
+        responses={(200, "application/json"): AuditEventPage, **openapi.problems()},
         parameters=[
-            *job_openapi.PAGE_PARAMETERS,
-            job_openapi.query_parameter(
+            *openapi.PAGE_PARAMETERS,
+            openapi.query_parameter(
                 "type", description="For example `api_key.revoked`."
             ),
-            job_openapi.query_parameter("created_after", OpenApiTypes.DATETIME),
-            job_openapi.query_parameter("created_before", OpenApiTypes.DATETIME),
+            openapi.query_parameter("created_after", OpenApiTypes.DATETIME),
+            openapi.query_parameter("created_before", OpenApiTypes.DATETIME),
         ],
         examples=examples(answers={200: page_of(_EXAMPLE)}),
     )
@@ -94,6 +86,6 @@ def _wanted(params: Mapping[str, str]) -> audit.EventFilter:
         refuse_parameter("type", "This is a type such as api_key.revoked.")
     return audit.EventFilter(
         type=kind,
-        created_after=list_query.parse_moment(params, "created_after"),
-        created_before=list_query.parse_moment(params, "created_before"),
+        created_after=filters.parse_moment(params, "created_after"),
+        created_before=filters.parse_moment(params, "created_before"),
     )

@@ -3,18 +3,11 @@
 A test holds each to its schema, and fails for an operation without one.
 """
 
-from collections.abc import Mapping
 from typing import Any
-
-from drf_spectacular.utils import OpenApiExample
-
-JSON_TYPE = "application/json"
-FORM_TYPE = "multipart/form-data"
 
 JOB_ID = "01980a52-7c1e-7c3a-9d55-0b6f6f2f8e11"
 RETRY_ID = "01980a5f-02b4-7f10-8a3c-5f1c2f0f7a22"
 BATCH_ID = "01980a52-1b40-7e02-b6d1-9a2f4c5d6e77"
-TENANT_ID = "01979c00-1d2f-7000-8000-8b7b3cb5a001"
 
 JOB: dict[str, Any] = {
     "id": JOB_ID,
@@ -87,17 +80,6 @@ ATTEMPT: dict[str, Any] = {
     "cost_estimate": "0.013202",
     "started_at": "2026-03-01T09:30:00.731000Z",
     "finished_at": "2026-03-01T09:30:04.902000Z",
-}
-ME_ANSWER: dict[str, Any] = {
-    "tenant": {"id": TENANT_ID, "name": "Example Ltd"},
-    "api_key": {
-        "id": "4f7Kq0aZ",
-        "name": "production",
-        "scopes": ["jobs:read", "jobs:write"],
-        "allowed_ips": [],
-        "expires_at": None,
-        "created_at": "2026-01-15T08:00:00Z",
-    },
 }
 SUBMISSION: dict[str, Any] = {
     "audio_url": "https://audio.example.com/calls/4711.wav",
@@ -191,47 +173,3 @@ MANIFEST_FORM: dict[str, Any] = {
     "on_error": "skip",
     "defaults": {"options": {"diarize": True}},
 }
-CURSOR = "AZgKUnweejydVQtvby-OEcsvQ5YTvHV0"
-
-
-def examples(
-    *,
-    sent: Mapping[str, Any] | None = None,
-    form: Mapping[str, Any] | None = None,
-    raw: Mapping[str, str] | None = None,
-    answers: Mapping[int | tuple[int, str], Any],
-) -> list[OpenApiExample]:
-    """Return an operation's ``examples``: its JSON or form body, an answer a status.
-
-    ``raw`` has bodies by their media type. A status may come with a media type; without
-    one it is JSON.
-    """
-    made = [
-        OpenApiExample(name, value, request_only=True, media_type=media_type)
-        for name, value, media_type in (
-            ("Request", sent, JSON_TYPE),
-            ("Form", form, FORM_TYPE),
-            *(("Body", text, kind) for kind, text in (raw or {}).items()),
-        )
-        if value is not None
-    ]
-    for key, value in answers.items():
-        status, media_type = key if isinstance(key, tuple) else (key, JSON_TYPE)
-        made.append(
-            OpenApiExample(
-                "Answer",
-                value,
-                response_only=True,
-                status_codes=[str(status)],
-                media_type=media_type,
-            )
-        )
-    return made
-
-
-def page_of(
-    row: Mapping[str, Any], *, next_cursor: str | None = None
-) -> dict[str, Any]:
-    """Return a list's answer with this one row in it."""
-    has_more = next_cursor is not None
-    return {"data": [row], "has_more": has_more, "next_cursor": next_cursor}

@@ -7,12 +7,7 @@ wrong with the other items. Memory stays as it is however long the manifest.
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import (
-    AbstractContextManager,
-    ExitStack,
-    contextmanager,
-    nullcontext,
-)
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import astuple, dataclass, field
 from itertools import islice
 from tempfile import SpooledTemporaryFile
@@ -28,6 +23,7 @@ from jobs.batches.manifests import reader as manifests_reader
 from jobs.batches.manifests import upload as manifest_upload
 from jobs.batches.manifests.lines import refuse_work
 from jobs.batches.manifests.reader import EXCERPT, ManifestEntry
+from jobs.concurrency import parse_slots
 from jobs.concurrency.fair_slots import FairSlots
 from jobs.errors import FieldError, ServiceUnavailable, ValidationErrors
 from jobs.rest.field_errors import to_field_errors
@@ -144,9 +140,9 @@ def check_list(items: Sequence[Any], rules: ItemRules) -> Iterator[CheckResult]:
         )
         for number, item in enumerate(items, start=1)
     )
-    with _check(
-        entries, rules, slot=nullcontext(enter_result=True), is_list=True
-    ) as checked:
+    is_large = len(items) > parse_slots.MANY_ITEMS
+    slot = parse_slots.parse_slot(rules.tenant.pk, is_large=is_large)
+    with _check(entries, rules, slot=slot, is_list=True) as checked:
         yield checked
 
 

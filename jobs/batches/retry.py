@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from jobs import services
-from jobs.api.submission import Caller
+from jobs.accounts.caller import Caller
 from jobs.batches import records, writing
 from jobs.batches import statistics as batch_statistics
 from jobs.batches.records import BatchDraft

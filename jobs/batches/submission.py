@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
-from jobs.api.submission import Caller
+from jobs.accounts.caller import Caller
 from jobs.batches import writing
 from jobs.batches.item_file import CheckResult
 from jobs.batches.items import ItemRules

@@ -9,7 +9,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.models import Field
 
 from jobs.models import Attempt, new_id
-from tests.factories import make_job, make_region
+from tests.support.factories import make_job, make_region
 
 OURS = {"jobs", "transcripts", "webhooks"}
 # A trigger gives older code the tenant of the attempt's job.

@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 
-from tests import regular_expressions
+from tests.support import regular_expressions
 from transcripts.search import hits
 
 LIMIT_SECONDS = 0.01

@@ -108,3 +108,17 @@ def test_a_setting_that_is_no_network_is_said_at_the_start(monkeypatch):
 
     with pytest.raises(ImproperlyConfigured, match=r"TRUSTED_PROXIES: 10.0.0.1/8 has"):
         env.env_networks("TRUSTED_PROXIES")
+
+
+def test_no_test_imports_from_a_conftest_or_from_another_test():
+    bad = re.compile(
+        r"^ *(?:from|import) (?:tests\.\S*\.)?(?:conftest|test_\w+)\b", re.M
+    )
+
+    named = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "tests").rglob("*.py")
+        if bad.search(path.read_text())
+    ]
+
+    assert named == []

@@ -23,6 +23,7 @@ from jobs.models import Job, Region, Tenant, Worker
 from jobs.scheduling import claims, dispatch
 from jobs.scheduling.claims import Permit
 from tests.bench.rows import Row, at_most, median
+from tests.support import ROOT
 from workers.ratelimit.permits import get_permits
 
 FEW, MANY = 10_000, 1_000_000
@@ -30,7 +31,7 @@ TENANTS = 1_000
 CLAIMED = 20
 ROUNDS = 15
 LIMIT = 1.5
-EXPLAINED = Path(__file__).parents[2] / "docs" / "bench" / "claim_explain.txt"
+EXPLAINED = ROOT / "docs" / "bench" / "claim_explain.txt"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 # UUIDs in the order of their making, as UUIDv7 are: pages fill as in production.

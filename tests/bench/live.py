@@ -21,7 +21,7 @@ from tests.bench import ours, upstream
 from tests.bench.rows import Row, at_most, percentile
 from tests.bench.stage import Process, Stage
 from tests.bench.upstream import free_port
-from tests.streams import (
+from tests.support.live_streams import (
     FRAME_SECONDS,
     Heard,
     added_latencies,

@@ -29,9 +29,9 @@ from tests.bench.attacks import ATTACKS
 from tests.bench.rows import Row, at_most, percentile
 from tests.bench.stage import Process, Stage
 from tests.bench.upstream import free_port
-from tests.factories import make_wav
 from tests.fuzz.calls import Call, Part
 from tests.fuzz.leftovers import Watched
+from tests.support.factories import make_wav
 from workers.embedded import probes
 
 SECONDS, USUAL_SECONDS = 5.0, 10.0

@@ -9,7 +9,6 @@ looked at nothing yet; it sums the day up once.
 import time
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -21,6 +20,7 @@ from django.utils import timezone
 from jobs.models import Job, Region, Tenant, Worker
 from tests.bench.claim import shorten
 from tests.bench.rows import Row, at_most, median
+from tests.support import ROOT
 from workers.admin_site import statistics as admin_site_statistics
 from workers.monitoring import activity
 from workers.webhooks.models import WebhookEndpoint
@@ -30,7 +30,7 @@ ROUNDS = 7
 LIMIT_MS = 300.0
 # Once in the life of a process, and fetched apart from the rest.
 ONCE = {"figures of today, cold"}
-EXPLAINED = Path(__file__).parents[2] / "docs" / "bench" / "operators_explain.txt"
+EXPLAINED = ROOT / "docs" / "bench" / "operators_explain.txt"
 LIST = "/admin/jobs/job/"
 
 _ID = """(lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7000a'

@@ -4,12 +4,12 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from timeit import timeit
 
 from tests.bench.rows import Row, format_markdown
+from tests.support import ROOT
 
-FOLDER = Path(__file__).parents[2] / "docs" / "bench"
+FOLDER = ROOT / "docs" / "bench"
 ROWS, PAGE = FOLDER / "rows.json", FOLDER / "README.md"
 ORDER = (
     *("quota", "fairness", "receivers", "claim", "recovery"),

@@ -23,12 +23,13 @@ from jobs.accounts import authentication
 from jobs.models import Tenant
 from tests.bench.claim import shorten
 from tests.bench.rows import Row, at_most, percentile
+from tests.support import ROOT
 from workers.liveness import startup
 
 TRANSCRIPTS, ALIKE, OTHERS = 100_000, 20, 50
 ROUNDS = 40
 LIMIT_MS = 50.0
-EXPLAINED = Path(__file__).parents[2] / "docs" / "bench" / "search_explain.txt"
+EXPLAINED = ROOT / "docs" / "bench" / "search_explain.txt"
 QUERIES: dict[str, dict[str, str]] = {
     "one in a hundred": {"q": "storm"},
     "in half of all": {"q": "refund"},

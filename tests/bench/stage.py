@@ -21,12 +21,12 @@ from typing import Any
 import psutil
 import psycopg
 
+from tests.support import ROOT
 from workers.embedded import processes
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.processes import ProcessCommand
 from workers.embedded.services import start_postgres, start_valkey
 
-ROOT = Path(__file__).parents[2]
 READY_SECONDS = 60.0
 STOP_SECONDS = 10.0
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -255,7 +255,7 @@ def _launch_servers(options: Options, supervisor: Supervisor) -> dict[str, str]:
     }
 
 
-def _bootstrap(plan: RunPlan, setup: Setup) -> plans.Command:
+def _bootstrap(plan: RunPlan, setup: Setup) -> plans.ProcessCommand:
     """Make tenant, key and region; the region stays a little under the true limits."""
     return plans.manage(
         *(plan, "bootstrap", "--json"),

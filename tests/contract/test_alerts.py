@@ -3,13 +3,14 @@
 import re
 import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
+from tests.support import ROOT
+
+FOLDER = ROOT / "deploy" / "prometheus"
 TESTS = FOLDER / "tests" / "alerts.yml"
 
 

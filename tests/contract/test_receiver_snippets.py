@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import ROOT
 from workers.embedded.processes import free_port, wait_until
 from workers.webhooks.delivery import transport
 from workers.webhooks.messages import signing
 
-PAGE = Path(__file__).parents[2] / "docs" / "webhooks.md"
+PAGE = ROOT / "docs" / "webhooks.md"
 SECRET, OTHER, THIRD = (signing.new_secret() for _ in range(3))
 BODY = '{"id":"msg_1","type":"job.completed","data":{"id":"üß1"}}'.encode()
 

@@ -1,13 +1,13 @@
 """The runbook has an entry for each alert, and names what there is."""
 
 import re
-from pathlib import Path
 
 import pytest
 import yaml
 from django.core.management import get_commands
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+
 DOCS = ROOT / "docs"
 RUNBOOK = (DOCS / "runbook.md").read_text()
 

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import helm_python
@@ -12,9 +11,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from tests.support import ROOT
 from workers.embedded import compose
 
-ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm"
 NEWEST = "1.37"
 SECRETS = dict.fromkeys(

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import ROOT
 from workers.embedded.binaries import can_reach, scratch_folder
 from workers.embedded.probes import http_answers
 from workers.embedded.processes import free_port, server_account, wait_until
 
-ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
 BUILD, FINAL = re.split(r"^FROM .*$", DOCKERFILE, flags=re.MULTILINE)[1:]
 SETTINGS = {

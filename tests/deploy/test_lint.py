@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import ROOT
 from workers.embedded import compose
 
-ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 EXAMPLE = (ROOT / ".env.example").read_text()
 YAML_RULES = """{extends: default, rules: {

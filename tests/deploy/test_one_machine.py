@@ -15,13 +15,13 @@ import pytest
 import yaml
 from websockets.sync.client import connect
 
-from tests.sse import Stream
+from tests.support import ROOT
+from tests.support.sse import Stream
 from transcribe_platform.s3 import S3Storage
 from workers.embedded import compose
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.processes import log_tail, wait_until
 
-ROOT = Path(__file__).parents[2]
 SPEECH = ROOT / "workers" / "demo" / "speech" / "storm.flac"
 SCALE = ("flower=0", "beat=0")
 RAW = "encoding=linear16&sample_rate=16000"

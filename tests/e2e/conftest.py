@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import backup
-from tests.fakes.collector import Collector, collecting
-from tests.fakes.webhook_receiver import Receiver, listening
-from tests.platform_run import Run
+from tests.support import backup
+from tests.support.platform_run import Run
+from tests.support.span_collector import Collector, collecting
+from tests.support.webhook_receiver import Receiver, listening
 from workers.embedded.binaries import scratch_folder
 
 

@@ -20,11 +20,11 @@ import requests
 from django.db import connection
 
 from jobs.models import Job
-from tests.factories import make_key
+from tests.support import ROOT
+from tests.support.factories import make_key
 from workers.embedded.probes import http_answers
 from workers.embedded.processes import free_port, log_tail, wait_until
 
-ROOT = Path(__file__).parents[2]
 MIB = 1024**2
 GROWTH_ALLOWED = 64 * MIB
 HEAD = (

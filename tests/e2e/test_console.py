@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.chromium import launch, needs_chromium, violations
-from tests.platform_run import Run
+from tests.support.chromium import launch, needs_chromium, violations
+from tests.support.platform_run import Run
 from workers.demo import corpus
 
 FOLDER = Path(__file__).parent

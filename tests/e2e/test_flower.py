@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.platform_run import Run
+from tests.support.platform_run import Run
 from workers.demo import corpus
 from workers.embedded.processes import wait_until
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+
 NOBODY = 65534
 # Stands for the interpreter and installs nothing: the packages are those of the tests.
 PYTHON = """\

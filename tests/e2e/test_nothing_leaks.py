@@ -19,9 +19,9 @@ import psycopg
 import pytest
 import redis
 
-from tests.fakes.collector import collecting
-from tests.fakes.webhook_receiver import Receiver, Reply, listening
-from tests.platform_run import Run
+from tests.support.platform_run import Run
+from tests.support.span_collector import collecting
+from tests.support.webhook_receiver import Receiver, Reply, listening
 from workers.demo import corpus
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.processes import wait_until

@@ -7,9 +7,9 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from tests.fakes.collector import Collector
-from tests.fakes.webhook_receiver import Receiver
-from tests.platform_run import Run
+from tests.support.platform_run import Run
+from tests.support.span_collector import Collector
+from tests.support.webhook_receiver import Receiver
 from workers.demo import corpus
 from workers.embedded.processes import wait_until
 

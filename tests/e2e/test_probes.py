@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.platform_run import ROOT, Run
+from tests.support import ROOT
+from tests.support.platform_run import Run
 from workers.embedded.processes import wait_until
 
 WRITERS = ("worker", "webhooks", "dispatcher", "beat")

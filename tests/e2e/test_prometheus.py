@@ -18,13 +18,14 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.sync.client import connect
 
-from tests.fakes.webhook_receiver import Receiver
-from tests.platform_run import Run
+from tests.support import ROOT
+from tests.support.platform_run import Run
+from tests.support.webhook_receiver import Receiver
 from workers.demo import corpus
 from workers.embedded.processes import free_port, wait_until
 
 SPEECH = (corpus.FOLDER / "train.mp3").read_bytes()
-DEPLOY = Path(__file__).parents[2] / "deploy"
+DEPLOY = ROOT / "deploy"
 
 pytestmark = [
     pytest.mark.e2e,

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fakes.webhook_receiver import Receiver
-from tests.platform_run import Run
+from tests.support.platform_run import Run
+from tests.support.webhook_receiver import Receiver
 from workers.demo import corpus
 from workers.embedded.probes import http_answers
 from workers.embedded.processes import wait_until

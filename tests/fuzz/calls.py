@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 from urllib.parse import quote
 
-from tests.factories import make_wav
+from tests.support.factories import make_wav
 
 Pairs = list[tuple[str, str]]
 BOUNDARY = "fuzz"

@@ -12,14 +12,14 @@ from django.db.models import Count
 
 from jobs.models import Batch, Job, Tenant
 from jobs.state import JobStatus
-from tests.factories import (
+from tests.fuzz.calls import Pool, Template
+from tests.support.factories import (
     make_job,
     make_key,
     make_region,
     make_tenant,
     make_transcript,
 )
-from tests.fuzz.calls import Pool, Template
 
 RAW = json.dumps(
     {

@@ -20,12 +20,12 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
+from tests.support import ROOT
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.probes import http_answers
 from workers.embedded.processes import free_port, wait_until
 from workers.embedded.services import servers
 
-ROOT = Path(__file__).parents[2]
 REDIS_NUMBER = 60
 # A line that says that something went wrong on our side.
 _BAD_LINE = re.compile(r'Traceback|"traceback"|panicked|"level": "(ERROR|CRITICAL)"')

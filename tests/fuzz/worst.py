@@ -16,11 +16,11 @@ import psutil
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from tests.factories import make_wav
 from tests.fuzz import exchange, worst_cases
 from tests.fuzz.calls import Call, Part, Pool, Template, make_call
 from tests.fuzz.leftovers import Watched
 from tests.fuzz.stand import Stand
+from tests.support.factories import make_wav
 
 # Of one request: what other requests of the process have to wait for.
 CPU_SECONDS = 0.5

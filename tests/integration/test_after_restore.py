@@ -10,7 +10,7 @@ from django.utils import timezone
 from jobs.api import event_stream
 from jobs.models import Beacon, Event, Worker
 from jobs.retention import restoring
-from tests.factories import make_job, make_tenant
+from tests.support.factories import make_job, make_tenant
 
 FUTURE = "4000000000"
 

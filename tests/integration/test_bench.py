@@ -13,7 +13,7 @@ from django.db import connection
 from jobs.models import Job
 from tests.bench import attacks, claim, live, neighbour, rows
 from tests.fuzz import leftovers
-from tests.streams import Heard, make_speech
+from tests.support.live_streams import Heard, make_speech
 
 pytestmark = pytest.mark.django_db
 

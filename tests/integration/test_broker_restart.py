@@ -17,6 +17,7 @@ from celery import Celery
 from kombu.utils import functional
 
 from jobs.scheduling import dispatch
+from tests.support import ROOT
 from transcribe_platform.celery import app
 from workers.embedded import processes, services
 from workers.embedded.binaries import scratch_folder
@@ -24,7 +25,6 @@ from workers.embedded.processes import ProcessCommand
 from workers.embedded.services import Server
 from workers.liveness import liveness_files
 
-ROOT = Path(__file__).parents[2]
 SLOTS, BUSY = 20, 5
 NAP_SECONDS = 10.0
 
@@ -40,7 +40,13 @@ class Worker:
         self.command = ProcessCommand(
             argv=(
                 *(sys.executable, "-m", "celery", "-A", "transcribe_platform.celery"),
-                *("worker", "--include", "tests.fakes.naps", "--loglevel", "INFO"),
+                *(
+                    "worker",
+                    "--include",
+                    "tests.support.sleeping_tasks",
+                    "--loglevel",
+                    "INFO",
+                ),
                 *("-P", "threads", "-c", str(SLOTS), "-Q", "housekeeping"),
                 *("--without-gossip", "--without-mingle"),
             ),

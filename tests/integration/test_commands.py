@@ -5,7 +5,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from jobs.models import ApiKey, Event, QuotaCounter, Region, Tenant
-from tests.factories import make_job
+from tests.support.factories import make_job
 
 pytestmark = pytest.mark.django_db
 URL = "http://127.0.0.1:1"

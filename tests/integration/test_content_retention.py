@@ -17,7 +17,7 @@ from django.db import connection
 from jobs import services
 from jobs.models import Event, Job
 from jobs.retention import erasure, retention, stored_objects
-from tests.factories import make_job, make_key, make_tenant, make_transcript
+from tests.support.factories import make_job, make_key, make_tenant, make_transcript
 from transcripts.models import SearchEntry, Transcript
 from workers.queue import tasks
 from workers.webhooks.models import WebhookDelivery

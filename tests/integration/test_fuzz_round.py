@@ -3,11 +3,10 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fuzz")]
 

@@ -17,7 +17,7 @@ from django.db import connection
 
 from jobs.models import Event, Job, ObjectToErase
 from jobs.retention import erasure, stored_objects
-from tests.factories import make_job, make_tenant, make_transcript
+from tests.support.factories import make_job, make_tenant, make_transcript
 from transcribe_platform.celery import app
 from transcripts.models import Transcript
 from workers.queue import storage_sweep, tasks

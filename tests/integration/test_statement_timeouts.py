@@ -14,7 +14,7 @@ from django.db import OperationalError, connection, connections
 
 from jobs.concurrency import statement_limits
 from jobs.quotas import usage
-from tests.factories import make_key, make_tenant
+from tests.support.factories import make_key, make_tenant
 from transcribe_platform import statement_timeouts
 from transcribe_platform.statement_timeouts import LimitedConnection
 

@@ -5,7 +5,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
 from jobs.models import IdempotencyKey, Job
-from tests.factories import make_job, make_tenant
+from tests.support.factories import make_job, make_tenant
 from workers.queue import storage_sweep
 
 pytestmark = pytest.mark.django_db

@@ -63,9 +63,9 @@ def _handle_platform_error(
     status = next((it for type_, it in STATUSES if isinstance(error, type_)), None)
     if status is None:
         return None
-    field_errors = []
-    if isinstance(error, errors.InvalidRequest):
-        field_errors = to_field_errors(error)
+    field_errors = (
+        to_field_errors(error) if isinstance(error, errors.InvalidRequest) else []
+    )
     response = problem_response(
         request,
         status=status,

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import connection
 
-from jobs.concurrency import thread_limits
+from jobs.concurrency import request_slots, thread_limits
 from jobs.errors import ServiceUnavailable
 from jobs.whole_numbers import parse_whole_number
 
@@ -83,5 +83,6 @@ class ArrivingBody:
             message = "Too many request bodies are arriving. Retry shortly."
             raise ServiceUnavailable(message)
         self._slot = tenant
+        request_slots.release()
         if not connection.in_atomic_block:
             connection.close()  # returns it to the pool

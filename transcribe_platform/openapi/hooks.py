@@ -94,7 +94,7 @@ class OperationSchema(AutoSchema):
         """Return the first sentence without its full stop."""
         return _split_docstring(super().get_description())[0]
 
-    def get_description(self) -> str:  # type: ignore[override]  # as drf-spectacular
+    def get_description(self) -> str:  # type: ignore[override]  # of drf-spectacular
         """Return the rest of the docstring, or its only sentence."""
         docstring = super().get_description()
         return _split_docstring(docstring)[1] or docstring

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from jobs.api.examples import JOB_ID, examples
+from jobs.api.examples import JOB_ID
+from jobs.rest.openapi import examples
 
 _REQUEST_ID = "3b5d2c1e-6c0e-4a59-9b1f-7a0f6d2f9e55"
 _WORDS: list[dict[str, Any]] = [

@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample
 
-from jobs.api.jobs.openapi import problems, query_parameter
+from jobs.rest.openapi import problems, query_parameter
 from transcripts.api.examples import EXAMPLES
 from transcripts.api.serializers import LinkInput, LinkOutput, TranscriptOutput
 from transcripts.formats import FORMATS

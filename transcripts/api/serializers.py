@@ -8,7 +8,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from jobs.api.jobs.serializers import StrictSerializer, WholeNumberField
+from jobs.rest.serializers import StrictSerializer, WholeNumberField
 from transcripts.formats import FORMATS
 
 

@@ -22,7 +22,8 @@ from transcripts import documents, prices
 from transcripts.live import documents as live_documents
 from transcripts.live.documents import Segment
 from transcripts.models import LiveFinal
-from transcripts.services import complete, drop_unused, store_raw
+from transcripts.services import complete, drop_unused
+from transcripts.storage import store_raw
 
 INTERRUPTED = {
     "code": "session_interrupted",

@@ -23,7 +23,7 @@ from jobs.scheduling.claims import Permits
 from jobs.services import JobDraft
 from jobs.state import JobStatus
 from jobs.telemetry import metrics
-from transcripts import persisting
+from transcripts import storage
 from transcripts.live.closing import EndOfSession, SessionEnd, spent_on
 from transcripts.live.documents import Segment
 from transcripts.models import LiveFinal
@@ -150,7 +150,7 @@ def finish_session(*, job: Job, attempt: Attempt, ending: EndOfSession) -> Job:
     closed. Tried again until it holds, as every paid result is.
     """
     end = SessionEnd(job=job, attempt=attempt, ending=ending)
-    persisting.persist(end.commit)
+    storage.commit_with_retries(end.commit)
     return Job.objects.get(pk=job.pk)
 
 

@@ -5,8 +5,8 @@ from typing import Any
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 
-from jobs.api.examples import JOB_ID, RETRY_ID, examples
-from jobs.api.jobs.openapi import problems, query_parameter
+from jobs.api.examples import JOB_ID, RETRY_ID
+from jobs.rest.openapi import examples, problems, query_parameter
 from transcripts.formats import FORMATS
 from transcripts.results.lines import ErrorLine, ResultLine
 

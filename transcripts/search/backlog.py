@@ -4,7 +4,7 @@ import logging
 
 from django.db import transaction
 
-from transcripts import documents, services
+from transcripts import documents, storage
 from transcripts.models import Transcript
 from transcripts.search import indexing
 
@@ -45,7 +45,7 @@ def _index_slice(most: int) -> int:
 def _read_starts(transcript: Transcript) -> bytes:
     """Return the times from the document, or none: the words can be found without."""
     try:
-        summary = documents.parse_summary(services.read_document(transcript))
+        summary = documents.parse_summary(storage.read_document(transcript))
     except (OSError, EOFError, ValueError):
         logger.warning("no times", extra={"job_id": transcript.pk}, exc_info=True)
         return b""

@@ -1,7 +1,7 @@
-"""`python -m workers.emulator`: the server without Django."""
+"""Runs the emulator without Django: `python -m workers.emulator`."""
 
 if __name__ == "__main__":
-    # Child processes load this module too, under another name, and need none of it.
+    # Child processes import this module too and must not load the server.
     from workers.emulator import cli
 
     cli.main()

@@ -1,4 +1,4 @@
-"""What can be set: once at the start (`Config`), or while it runs (`Tuning`)."""
+"""Settings: fixed at startup (`Config`) or changeable at runtime (`Tuning`)."""
 
 import dataclasses
 import os
@@ -11,16 +11,15 @@ GIBIBYTE = 1024**3
 
 
 class InvalidTuning(ValueError):
-    """The settings sent to a running emulator do not make sense."""
+    """A setting is unknown or has an invalid value."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
-    """Hold what a test or an operator may change while the emulator runs.
+    """Settings that can be changed at runtime, named as on the command line.
 
-    The names are those of the command line. A limit of None is no limit. The latency
-    of a call is the base, plus the share of its audio, plus a draw between minimum
-    and maximum.
+    A limit of None is unlimited. The latency of a call is `latency_base`, plus
+    `latency_per_second_of_audio`, plus a random part between minimum and maximum.
     """
 
     concurrency: int | None = None
@@ -34,26 +33,27 @@ class Tuning:
     stream_concurrency: int | None = None
     stream_idle_seconds: float = 10.0
 
-    def for_streams(self, most: int | None) -> "Tuning":
-        """Return a copy whose limits are those of live streams, and the engine's."""
-        bounds = [each for each in (self.stream_concurrency, most) if each is not None]
+    def for_streams(self, max_streams: int | None) -> "Tuning":
+        """Return a copy with the limits of live streams and of the engine."""
+        limits = (self.stream_concurrency, max_streams)
+        bounds = [limit for limit in limits if limit is not None]
         return dataclasses.replace(
             self, concurrency=min(bounds, default=None), rate_per_minute=None
         )
 
-    def changed(self, settings: Mapping[str, Any]) -> "Tuning":
-        """Return a copy with these settings, or raise InvalidTuning."""
+    def changed(self, changes: Mapping[str, Any]) -> "Tuning":
+        """Return a copy with these changes, or raise InvalidTuning."""
         names = {field.name for field in dataclasses.fields(self)}
-        for name, value in settings.items():
+        for name, value in changes.items():
             if name not in names:
                 raise InvalidTuning(f"unknown setting {name!r}")
             _check_number(name, value)
-        return dataclasses.replace(self, **settings)
+        return dataclasses.replace(self, **changes)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Hold what is fixed for the life of the process."""
+    """Settings that are fixed at startup."""
 
     host: str = "127.0.0.1"
     port: int = 8765
@@ -82,12 +82,12 @@ _OPTIONAL = _WHOLE | {"retry_after"}
 
 
 def _check_number(name: str, value: object) -> None:
-    """Refuse what is no sensible number for this setting."""
+    """Raise InvalidTuning unless the value is valid for this setting."""
     if value is None and name in _OPTIONAL:
         return
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidTuning(f"{name} takes a number, not {value!r}")
+        raise InvalidTuning(f"{name} must be a number, not {value!r}")
     if name in _WHOLE and not isinstance(value, int):
-        raise InvalidTuning(f"{name} takes a whole number, not {value!r}")
+        raise InvalidTuning(f"{name} must be a whole number, not {value!r}")
     if value < 0:
         raise InvalidTuning(f"{name} cannot be negative")

@@ -1,7 +1,7 @@
-"""What the emulator is told and asked about itself: faults, log, statistics, health.
+"""The control API: faults, log, statistics and health.
 
-None of this exists at Deepgram, but for `/v1/status`, which its self-hosted server has.
-There is no key to it: bind the emulator to an address only you can reach.
+Only `/v1/status` exists at Deepgram, on its self-hosted server. Requests need no key:
+bind the emulator to a private address.
 """
 
 import dataclasses
@@ -18,12 +18,12 @@ _BAD_REQUEST = 400
 
 
 async def add_faults(request: web.Request) -> web.Response:
-    """Add rules and change settings: all of it or, when something is wrong, nothing."""
+    """Add rules and change settings; on error, apply nothing."""
     emulator = request.app[state.EMULATOR]
     try:
-        wanted = await request.json()
-        tuning = emulator.tuning.changed(wanted.get("config", {}))
-        emulator.faults.add(wanted.get("rules", []))
+        body = await request.json()
+        tuning = emulator.tuning.changed(body.get("config", {}))
+        emulator.faults.add(body.get("rules", []))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         return web.json_response({"error": str(error)}, status=_BAD_REQUEST)
     emulator.tuning = tuning
@@ -31,22 +31,22 @@ async def add_faults(request: web.Request) -> web.Response:
 
 
 async def show_faults(request: web.Request) -> web.Response:
-    """Return rules and settings as they are now."""
+    """Return the current rules and settings."""
     return _show_faults(request.app[state.EMULATOR])
 
 
 async def clear_faults(request: web.Request) -> web.Response:
-    """Go back to the start: no rules, counters at zero, the first settings."""
+    """Delete the rules, reset the counters and restore the initial settings."""
     emulator = request.app[state.EMULATOR]
     emulator.reset()
     return _show_faults(emulator)
 
 
 async def show_log(request: web.Request) -> web.Response:
-    """Return calls in the order they came, those still under way included.
+    """Return calls in order of arrival, calls in progress included.
 
-    `since` is the last number already seen, `tag` and `path` narrow it down; `last`
-    in the answer is where to go on.
+    `since` is the last `seq` already read; `tag` and `path` filter. Pass `last` of the
+    response as the next `since`.
     """
     query = request.query
     emulator = request.app[state.EMULATOR]
@@ -69,7 +69,7 @@ async def show_log(request: web.Request) -> web.Response:
 
 
 async def clear_log(request: web.Request) -> web.Response:
-    """Forget the calls so far, and start counts and peaks anew."""
+    """Delete the log and reset counts and peaks."""
     emulator = request.app[state.EMULATOR]
     emulator.journal.clear()
     emulator.limiter.reset_peaks()
@@ -78,7 +78,7 @@ async def clear_log(request: web.Request) -> web.Response:
 
 
 async def show_statistics(request: web.Request) -> web.Response:
-    """Return the figures a load test is judged by."""
+    """Return the statistics for load tests."""
     emulator = request.app[state.EMULATOR]
     return web.json_response(
         {
@@ -94,29 +94,31 @@ async def show_statistics(request: web.Request) -> web.Response:
 
 
 async def show_streams(request: web.Request) -> web.Response:
-    """Return the live streams that are open, the oldest first."""
+    """Return the open live streams, oldest first."""
     streams = _find_streams(request)
-    return web.json_response({"streams": [_describe(each) for each in streams]})
+    return web.json_response({"streams": [_describe(stream) for stream in streams]})
 
 
 async def cut_streams(request: web.Request) -> web.Response:
-    """Break off every open stream at once, or those with a `tag` or of a `project`.
+    """Close all open streams, or those that match `tag` or `project`.
 
-    `how=rst` (the default) resets the connections, `how=1011` closes them as Deepgram
-    does when it has nothing to say.
+    `how=rst` (the default) resets the connections; `how=1011` closes them with
+    NET-0000, as Deepgram does after it sent no text for too long.
     """
     how = request.query.get("how", "rst")
     if how not in {"rst", "1011"}:
-        return web.json_response({"error": "how is rst or 1011"}, status=_BAD_REQUEST)
+        return web.json_response(
+            {"error": "how must be rst or 1011"}, status=_BAD_REQUEST
+        )
     streams = _find_streams(request)
-    told = [_describe(each) for each in streams]
-    for each in streams:
-        each.cut(is_reset=how == "rst")
-    return web.json_response({"cut": told})
+    described = [_describe(stream) for stream in streams]
+    for stream in streams:
+        stream.cut(is_reset=how == "rst")
+    return web.json_response({"cut": described})
 
 
 async def show_status(request: web.Request) -> web.Response:
-    """Return the health of a self-hosted server; it listens only when ready."""
+    """Return the health response of a self-hosted server."""
     emulator = request.app[state.EMULATOR]
     usage = emulator.limiter.report(time.monotonic())
     streams = emulator.stream_limiter.report(time.monotonic())
@@ -131,19 +133,19 @@ async def show_status(request: web.Request) -> web.Response:
 
 
 async def show_engine(_request: web.Request) -> web.Response:
-    """Return that the engine is there, since the server listens only then."""
+    """Return the engine status; the server listens only after the engine started."""
     return web.json_response({"engine_connection_status": "Connected"})
 
 
 def _find_streams(request: web.Request) -> list[state.Stream]:
-    """Return the open streams that the query means, the oldest first."""
+    """Return the open streams that match the query, oldest first."""
     query = request.query
     return sorted(
         (
-            each
-            for each in request.app[state.EMULATOR].streams
-            if ("tag" not in query or query["tag"] in each.entry.tags)
-            and ("project" not in query or query["project"] == each.entry.project)
+            stream
+            for stream in request.app[state.EMULATOR].streams
+            if ("tag" not in query or query["tag"] in stream.entry.tags)
+            and ("project" not in query or query["project"] == stream.entry.project)
         ),
         key=lambda stream: stream.entry.seq,
     )

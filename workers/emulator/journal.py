@@ -1,6 +1,6 @@
-"""Every call that came in, in order, and what became of it.
+"""The log of calls and their outcomes, in order of arrival.
 
-Kept in memory in a ring: the oldest are forgotten. Counts go on over the whole life.
+Stored in a ring buffer in memory. Counts cover the whole run.
 """
 
 import collections
@@ -12,15 +12,17 @@ from enum import StrEnum
 from typing import Any
 
 REDACTED = "(redacted)"
-# Most clients send the same headers over and over; equal ones are kept once.
+# nginx logs this status when the client closes the connection early.
+CLIENT_GONE = 499
+# Most clients repeat their headers; equal header blocks are stored once.
 _SHARED_HEADERS = 4096
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
-# The length is in the entry already, and would make every header block different.
+# The entry has the length; it would make every header block different.
 _DROPPED_HEADERS = frozenset({"content-length"})
 
 
 class Outcome(StrEnum):
-    """How a call ended."""
+    """How a call ended; OPEN while in progress."""
 
     OPEN = "open"
     OK = "ok"
@@ -31,7 +33,7 @@ class Outcome(StrEnum):
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """One call. Times are seconds since the epoch; headers are lines of text."""
+    """One call. Times are seconds since the epoch; `headers` are lines of text."""
 
     request_id: str
     started_at: float
@@ -59,7 +61,7 @@ class Entry:
     callback_status: int | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Return the entry as the log page shows it."""
+        """Return the entry as JSON for the log."""
         return {
             "seq": self.seq,
             "request_id": self.request_id,
@@ -87,7 +89,7 @@ class Entry:
 
 
 class Journal:
-    """Open, close and find entries."""
+    """Opens, closes and lists entries."""
 
     def __init__(self, size: int) -> None:
         self._entries: collections.deque[Entry] = collections.deque(maxlen=size)
@@ -97,13 +99,13 @@ class Journal:
         self._outcomes: collections.Counter[str] = collections.Counter()
 
     def open(self, entry: Entry) -> None:
-        """Take a call in as it arrives, and number it."""
+        """Append an entry and assign its `seq`."""
         entry.seq = next(self._numbers)
         entry.headers = self._share(entry.headers)
         self._entries.append(entry)
 
     def close(self, entry: Entry, *, status: int, outcome: Outcome, now: float) -> None:
-        """Write down how the call ended; only the first ending counts."""
+        """Record the outcome of a call; later calls have no effect."""
         if entry.outcome is not Outcome.OPEN:
             return
         entry.finished_at = now
@@ -113,18 +115,18 @@ class Journal:
         self._outcomes[outcome.value] += 1
 
     def since(self, seq: int) -> Iterator[Entry]:
-        """Yield the entries after this number, oldest first."""
+        """Yield the entries after this `seq`, oldest first."""
         if not self._entries:
             return
         skipped = max(0, seq + 1 - self._entries[0].seq)
         yield from itertools.islice(self._entries, skipped, None)
 
     def newest_first(self) -> Iterator[Entry]:
-        """Yield all entries that are still known, the last one first."""
+        """Yield all entries, newest first."""
         yield from reversed(self._entries)
 
     def report(self) -> dict[str, Any]:
-        """Return the counts for the statistics page."""
+        """Return the counts for the statistics."""
         return {
             "total": sum(self._statuses.values()),
             "by_status": {str(code): n for code, n in sorted(self._statuses.items())},
@@ -133,7 +135,7 @@ class Journal:
         }
 
     def clear(self) -> None:
-        """Forget entries and counts; numbers go on, so `since` stays valid."""
+        """Delete entries and counts. `seq` continues, so `since` stays valid."""
         self._entries.clear()
         self._statuses.clear()
         self._outcomes.clear()
@@ -152,12 +154,12 @@ def format_time(seconds: float | None) -> str | None:
     """Return a point in time as ISO 8601 in UTC, to the microsecond."""
     if seconds is None:
         return None
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    time = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def write_headers(headers: Mapping[str, str]) -> str:
-    """Return headers as lines of text, without their secrets."""
+    """Return headers as lines of text, with secrets redacted."""
     lines = []
     for name, value in headers.items():
         lowered = name.lower()
@@ -169,7 +171,7 @@ def write_headers(headers: Mapping[str, str]) -> str:
 
 
 def _split_headers(block: str) -> dict[str, str]:
-    """Return the headers by name; what came twice stands joined by a comma."""
+    """Return the headers by name; repeated headers are joined by commas."""
     headers: dict[str, str] = {}
     for line in block.split("\n"):
         name, _, value = line.partition(": ")

@@ -1,21 +1,20 @@
-"""Who is calling: the key in the header, and the project it belongs to.
+"""Authenticates callers: the API key and its project.
 
-Keys that make the emulator refuse need no configuration: `bad-key`, `no-perm`,
-`no-credit`, `no-model`.
+These keys are always refused: `bad-key`, `no-perm`, `no-credit`, `no-model`.
 """
 
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from workers.emulator import refusals
+from workers.emulator.protocol import refusals
 
 DEFAULT_PROJECT = "default"
 MAGIC_KEYS = {
     "bad-key": refusals.INVALID_AUTH,
     "no-perm": refusals.NO_PERMISSION,
 }
-# These keys are good, only not for transcription.
+# Valid keys that may not transcribe.
 LISTEN_KEYS = {
     "no-credit": refusals.NO_CREDIT,
     "no-model": refusals.NO_MODEL_ACCESS,
@@ -23,32 +22,32 @@ LISTEN_KEYS = {
 
 _SCHEMES = frozenset({"token", "bearer"})
 _NAMES = uuid.uuid5(uuid.NAMESPACE_URL, "https://emulator.invalid/projects")
-# A key this long may be a real one, pasted by mistake.
-_LONGEST_SHOWN = 20
+# Longer keys may be real ones, pasted by mistake; the log shortens them.
+_MAX_SHOWN_LENGTH = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """A known key."""
+    """An accepted key and its project."""
 
     key: str
     project: str
 
     @property
     def project_id(self) -> str:
-        """Return the project's UUID, the same in every run."""
+        """Return the project's UUID, equal in every run."""
         return project_id(self.project)
 
     @property
     def shown_key(self) -> str:
-        """Return what of the key may stand in a log."""
-        if len(self.key) <= _LONGEST_SHOWN:
+        """Return the key as shown in the log, shortened if long."""
+        if len(self.key) <= _MAX_SHOWN_LENGTH:
             return self.key
         return f"{self.key[:4]}…{self.key[-4:]}"
 
 
 class KeyRing:
-    """Tell callers apart. Keys without a project of their own share one."""
+    """Identifies callers by key. Keys without a configured project share one."""
 
     def __init__(
         self, *, allowed: frozenset[str] | None, projects: Mapping[str, str]
@@ -57,7 +56,7 @@ class KeyRing:
         self._projects = projects
 
     def identify(self, authorization: str | None) -> Caller:
-        """Return who calls, or raise Refused with a 401."""
+        """Return the caller, or raise Refused with a 401."""
         scheme, _, key = (authorization or "").partition(" ")
         key = key.strip()
         if scheme.lower() not in _SCHEMES or not key:
@@ -70,20 +69,20 @@ class KeyRing:
 
 
 def key_id(shown_key: str) -> str:
-    """Return the identifier under which the management API shows a key."""
+    """Return the id of a key in the management API."""
     return str(uuid.uuid5(_NAMES, f"key/{shown_key}"))
 
 
 def project_id(name: str) -> str:
-    """Return the UUID of a project; a name that is one stands for itself."""
+    """Return the UUID of a project; a name that is a UUID is returned unchanged."""
     try:
         return str(uuid.UUID(name))
     except ValueError:
         return str(uuid.uuid5(_NAMES, name))
 
 
-def check_may_listen(caller: Caller) -> None:
-    """Raise Refused when the key is good but may not transcribe."""
+def check_transcription_access(caller: Caller) -> None:
+    """Raise Refused when the key is valid but may not transcribe."""
     refusal = LISTEN_KEYS.get(caller.key)
     if refusal is not None:
         raise refusals.Refused(refusal)

@@ -1,7 +1,7 @@
-"""The part of the management API that a platform reads: its project and its calls.
+"""The management API for reading projects, requests, balances and usage.
 
-The request list is the emulator's own journal, so a ledger can be reconciled against
-it by tag. Filters are those Deepgram has; there is none by tag, here as there.
+The requests are those of the journal, so that a client can reconcile its ledger. The
+filters are Deepgram's, which has none by tag.
 """
 
 import datetime
@@ -14,10 +14,11 @@ from typing import Any
 
 from aiohttp import web
 
-from workers.emulator import calls, journal, keys, options, refusals, state
+from workers.emulator import journal, keys, state
+from workers.emulator.protocol import options, refusals
 
 Json = dict[str, Any]
-Answer = Callable[[state.Emulator, keys.Caller, web.Request], Json]
+Handler = Callable[[state.Emulator, keys.Caller, web.Request], Json]
 
 LISTEN_PATH = "/v1/listen"
 USD_PER_SECOND = 0.0043 / 60
@@ -29,19 +30,19 @@ _FIRST_FAILURE = 400
 _BALANCE = uuid.uuid5(uuid.NAMESPACE_URL, "https://emulator.invalid/balance")
 
 
-def guarded(answer: Answer) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """Wrap a reader in what all have: key, project, journal entry, error form."""
+def guarded(handler: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Wrap a handler with authentication, journal entry and error response."""
 
     async def handle(request: web.Request) -> web.Response:
         emulator = request.app[state.EMULATOR]
         pairs = options.split_query(request.rel_url.raw_query_string)
-        entry = calls.open_entry(emulator, request, pairs)
+        entry = state.open_entry(emulator, request, pairs)
         status, outcome = 200, journal.Outcome.OK
         try:
             caller = emulator.keyring.identify(request.headers.get("authorization"))
             entry.key, entry.project = caller.shown_key, caller.project
             _check_project(caller, request.match_info.get("project"))
-            body = json.dumps(answer(emulator, caller, request)).encode()
+            body = json.dumps(handler(emulator, caller, request)).encode()
         except refusals.Refused as refused:
             status, outcome = refused.refusal.status, journal.Outcome.ERROR
             return refused.refusal.response(entry.request_id)
@@ -61,25 +62,25 @@ def guarded(answer: Answer) -> Callable[[web.Request], Awaitable[web.Response]]:
 def list_projects(
     _emulator: state.Emulator, caller: keys.Caller, _request: web.Request
 ) -> Json:
-    """Return the one project the key belongs to."""
+    """Return the project of the key, as a list."""
     return {"projects": [_describe_project(caller)]}
 
 
 def get_project(
     _emulator: state.Emulator, caller: keys.Caller, _request: web.Request
 ) -> Json:
-    """Return the project itself."""
+    """Return the project."""
     return {**_describe_project(caller), "mip_opt_out": False}
 
 
 def list_requests(
     emulator: state.Emulator, caller: keys.Caller, request: web.Request
 ) -> Json:
-    """Return a page of the project's calls, the newest first."""
+    """Return a page of the project's calls, newest first."""
     query = request.query
     limit = min(_read_whole(query.get("limit"), _DEFAULT_LIMIT), _HIGHEST_LIMIT)
     page = _read_whole(query.get("page"), 0)
-    found = (entry for entry in _finished(emulator, caller) if _is_wanted(entry, query))
+    found = (entry for entry in _finished(emulator, caller) if _matches(entry, query))
     chosen = itertools.islice(found, page * limit, (page + 1) * limit)
     return {
         "page": page,
@@ -91,10 +92,10 @@ def list_requests(
 def get_request(
     emulator: state.Emulator, caller: keys.Caller, request: web.Request
 ) -> Json:
-    """Return one call of the project."""
-    wanted = request.match_info["request"]
+    """Return one call of the project, or raise Refused with a 404."""
+    request_id = request.match_info["request"]
     for entry in _finished(emulator, caller):
-        if entry.request_id == wanted:
+        if entry.request_id == request_id:
             return {"request": _describe_request(entry, caller)}
     raise refusals.Refused(refusals.REQUEST_NOT_FOUND)
 
@@ -102,7 +103,7 @@ def get_request(
 def list_balances(
     emulator: state.Emulator, caller: keys.Caller, _request: web.Request
 ) -> Json:
-    """Return what is left of a sum that every audio second diminishes."""
+    """Return the initial balance minus the price of all calls."""
     spent = sum(_price(entry) for entry in _finished(emulator, caller))
     balance = {
         "balance_id": str(_BALANCE),
@@ -116,7 +117,7 @@ def list_balances(
 def get_usage(
     emulator: state.Emulator, caller: keys.Caller, request: web.Request
 ) -> Json:
-    """Return one sum over all the project's calls that are still in the journal."""
+    """Return the total of the project's calls in the journal."""
     done = [entry for entry in _finished(emulator, caller) if entry.duration]
     hours = sum(entry.duration or 0.0 for entry in done) / 3600
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
@@ -138,15 +139,15 @@ def get_usage(
     }
 
 
-def _check_project(caller: keys.Caller, asked: str | None) -> None:
-    """Refuse the projects of others as unknown."""
-    if asked is None:
+def _check_project(caller: keys.Caller, project: str | None) -> None:
+    """Raise Refused with a 404 for projects of other keys."""
+    if project is None:
         return
     try:
-        wanted = str(uuid.UUID(asked))
+        project_id = str(uuid.UUID(project))
     except ValueError:
-        raise refusals.Refused(refusals.invalid_uuid(asked)) from None
-    if wanted != caller.project_id:
+        raise refusals.Refused(refusals.invalid_uuid(project)) from None
+    if project_id != caller.project_id:
         raise refusals.Refused(refusals.PROJECT_NOT_FOUND)
 
 
@@ -164,10 +165,10 @@ def _finished(emulator: state.Emulator, caller: keys.Caller) -> Iterator[journal
             yield entry
 
 
-def _is_wanted(entry: journal.Entry, query: Mapping[str, str]) -> bool:
-    """Apply Deepgram's filters; unknown parameters are ignored."""
+def _matches(entry: journal.Entry, query: Mapping[str, str]) -> bool:
+    """Return whether the entry matches Deepgram's filters; ignores others."""
     status = entry.status or 0
-    facts = {
+    values = {
         "request_id": entry.request_id,
         "status": "failed" if status >= _FIRST_FAILURE else "succeeded",
         "method": _method(entry),
@@ -175,7 +176,7 @@ def _is_wanted(entry: journal.Entry, query: Mapping[str, str]) -> bool:
         "accessor": keys.key_id(entry.key),
     }
     return (
-        all(query.get(name, fact) == fact for name, fact in facts.items())
+        all(query.get(name, value) == value for name, value in values.items())
         and ("start" not in query or _read_time(query["start"]) <= entry.started_at)
         and (
             "end" not in query
@@ -219,7 +220,7 @@ def _price(entry: journal.Entry) -> float:
 
 
 def _read_whole(text: str | None, default: int) -> int:
-    """Return a count; the SDK writes whole numbers as 10.0."""
+    """Return a whole number; Deepgram's SDK sends 10 as `10.0`."""
     if text is None:
         return default
     try:
@@ -232,13 +233,13 @@ def _read_whole(text: str | None, default: int) -> int:
 
 def _read_time(text: str, *, is_end: bool = False) -> float:
     try:
-        moment = datetime.datetime.fromisoformat(text)
+        parsed = datetime.datetime.fromisoformat(text)
     except ValueError:
         raise refusals.Refused(
             refusals.invalid_query("input contains invalid characters")
         ) from None
     if is_end and "T" not in text:
-        moment += datetime.timedelta(days=1)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    return moment.timestamp()
+        parsed += datetime.timedelta(days=1)
+    if parsed.tzinfo is None:
+        parsed = parsed.replace(tzinfo=datetime.UTC)
+    return parsed.timestamp()

@@ -1,4 +1,4 @@
-"""The process: routes, socket, readiness, and an end within a second of SIGTERM."""
+"""The server process: routes, socket, readiness and shutdown within a second."""
 
 import asyncio
 import contextlib
@@ -12,23 +12,23 @@ from pathlib import Path
 
 from aiohttp import web
 
-from workers.emulator import config, control, listen, projects, state
+from workers.emulator import config, control, prerecorded, projects, state
 from workers.emulator.live import handshake
 
-# Longer than any client keeps an idle connection, so that it is never the server
-# which closes one just as the next call is sent.
+# Longer than clients keep idle connections, so that the server never closes one while
+# the client sends its next call.
 _KEEPALIVE_SECONDS = 75.0
 _SHUTDOWN_SECONDS = 0.3
-# Key terms make for long addresses.
+# URLs with many key terms are long.
 _LINE_BYTES = 64 * 1024
 
 
 def build_app(emulator: state.Emulator) -> web.Application:
-    """Return the application; the emulator behind it is started apart."""
+    """Return the application; does not start the emulator."""
     app = web.Application()
     app[state.EMULATOR] = emulator
     project = "/v1/projects/{project}"
-    app.router.add_post("/v1/listen", listen.listen)
+    app.router.add_post("/v1/listen", prerecorded.transcribe)
     app.router.add_get("/v1/listen", handshake.listen, allow_head=False)
     app.router.add_routes(
         [
@@ -53,7 +53,7 @@ def build_app(emulator: state.Emulator) -> web.Application:
             web.delete("/__emu__/streams", control.cut_streams),
         ]
     )
-    app.on_response_prepare.append(_name_response)
+    app.on_response_prepare.append(_add_request_id)
     app.on_shutdown.append(_cut_streams)
     return app
 
@@ -81,7 +81,7 @@ async def _serve(settings: config.Config) -> None:
         await runner.setup()
         await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
         _announce(_address(runner), settings.ready_file)
-        # What is there now stays: no use in looking through it again and again.
+        # Exclude the objects created at startup from garbage collection.
         gc.collect()
         gc.freeze()
         await asyncio.Event().wait()
@@ -91,15 +91,15 @@ async def _serve(settings: config.Config) -> None:
 
 
 def _stop_on_signals() -> None:
-    """End the serving task at the first signal; later ones change nothing."""
+    """Cancel the serving task on the first signal; ignore later ones."""
     loop = asyncio.get_running_loop()
     task = asyncio.current_task(loop)
-    stopping = False
+    is_stopping = False
 
     def stop() -> None:
-        nonlocal stopping
-        if task is not None and not stopping:
-            stopping = True
+        nonlocal is_stopping
+        if task is not None and not is_stopping:
+            is_stopping = True
             task.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -112,7 +112,7 @@ def _address(runner: web.AppRunner) -> str:
 
 
 def _announce(url: str, ready_file: Path | None) -> None:
-    """Say where the server is; whoever sees the file sees all of it."""
+    """Print the URL and write the ready file atomically."""
     sys.stdout.write(f"listening on {url}\n")
     sys.stdout.flush()
     if ready_file is not None:
@@ -122,12 +122,12 @@ def _announce(url: str, ready_file: Path | None) -> None:
 
 
 async def _cut_streams(app: web.Application) -> None:
-    """Tell the clients of live streams, rather than vanish."""
+    """Close live streams with a close frame before shutdown."""
     for stream in list(app[state.EMULATOR].streams):
         stream.cut(is_reset=False)
 
 
-async def _name_response(_request: web.Request, response: web.StreamResponse) -> None:
-    """Give every answer a request id, also those no handler of ours wrote."""
+async def _add_request_id(_request: web.Request, response: web.StreamResponse) -> None:
+    """Add a request id to responses without one, such as aiohttp's 404."""
     if "dg-request-id" not in response.headers:
         response.headers["dg-request-id"] = str(uuid.uuid4())

@@ -1,39 +1,33 @@
-"""The parts of one running emulator, and how they are put together."""
+"""The components of a running emulator."""
 
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from aiohttp import web
 
-from workers.emulator import (
-    bodies,
-    callbacks,
-    config,
-    engines,
-    faults,
-    journal,
-    keys,
-    limits,
-    transcription,
-)
-from workers.emulator.live_engines import base as live_engines_base
+from workers.emulator import config, engines, faults, journal, keys, limits
+from workers.emulator.audio import bodies
+from workers.emulator.engines.live import base
+from workers.emulator.protocol import options
+from workers.emulator.results import callbacks, transcription
 
 
 class Stream(Protocol):
-    """A live stream that is open."""
+    """An open live stream."""
 
     entry: journal.Entry
     seconds: float
 
     def cut(self, *, is_reset: bool) -> None:
-        """Break it off."""
+        """Close the stream with a RST, or with 1011 NET-0000."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Emulator:
-    """Hold every part; `tuning` is the only one that is replaced while it runs."""
+    """All components. Only `tuning` is replaced at runtime."""
 
     settings: config.Config
     tuning: config.Tuning
@@ -45,41 +39,58 @@ class Emulator:
     transcriber: transcription.Transcriber
     fetcher: bodies.Fetcher
     callbacks: callbacks.CallbackSender
-    audience: live_engines_base.Audience
+    recogniser_pool: base.RecogniserPool
     streams: set[Stream] = field(default_factory=set)
     started_at: float = field(default_factory=time.time)
 
     async def start(self) -> None:
-        """Return once the first call can be served."""
+        """Start the components; returns when the first call can be served."""
         await self.fetcher.start()
         await self.callbacks.start()
         await self.transcriber.engine.start()
-        await self.audience.start()
+        await self.recogniser_pool.start()
 
     async def close(self) -> None:
-        """Let go of every connection and child process."""
+        """Close all connections and child processes."""
         await self.callbacks.close()
         await self.fetcher.close()
-        await self.audience.close()
+        await self.recogniser_pool.close()
         await self.transcriber.engine.close()
 
     def tune(self, changes: Mapping[str, Any]) -> None:
-        """Change limits and latency from now on, or raise InvalidTuning."""
+        """Change limits and latency, or raise InvalidTuning."""
         self.tuning = self.tuning.changed(changes)
 
     def reset(self) -> None:
-        """Go back to the faults, limits and latency of the start."""
+        """Delete the faults and restore the initial limits and latency."""
         self.faults.clear()
-        self.limiter.forget_window()
-        self.stream_limiter.forget_window()
+        self.limiter.clear_windows()
+        self.stream_limiter.clear_windows()
         self.tuning = self.settings.tuning
 
 
 EMULATOR = web.AppKey("emulator", Emulator)
 
 
+def open_entry(
+    emulator: Emulator, request: web.Request, pairs: options.Pairs
+) -> journal.Entry:
+    """Add a request to the journal under a new request id."""
+    entry = journal.Entry(
+        request_id=str(uuid.uuid4()),
+        started_at=time.time(),
+        method=request.method,
+        path=request.path,
+        query=request.rel_url.raw_query_string,
+        tags=tuple(value for name, value in pairs if name == "tag"),
+        headers=journal.write_headers(request.headers),
+    )
+    emulator.journal.open(entry)
+    return entry
+
+
 def build_emulator(settings: config.Config) -> Emulator:
-    """Return an emulator that is not started yet."""
+    """Return an emulator that is not started."""
     return Emulator(
         settings=settings,
         tuning=settings.tuning,
@@ -91,5 +102,5 @@ def build_emulator(settings: config.Config) -> Emulator:
         transcriber=transcription.Transcriber(engines.build_engine(settings)),
         fetcher=bodies.Fetcher(settings),
         callbacks=callbacks.CallbackSender(settings),
-        audience=live_engines_base.build_audience(settings.engine),
+        recogniser_pool=base.build_pool(settings.engine),
     )

@@ -1,7 +1,7 @@
-"""Admin pages of webhooks, to look at, and to steer.
+"""Admin pages of webhook endpoints, deliveries and recoveries.
 
-What an endpoint is told and where, its tenant says, over the API. Neither secrets (but
-for a new one, once) nor header values nor query strings nor messages are shown.
+Read-only with actions: tenants configure endpoints through the API. Secrets (except a
+new one, once), header values, query strings and message bodies are never shown.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ from workers.webhooks.models import (
 
 @admin.register(WebhookEndpoint)
 class WebhookEndpointAdmin(ReadOnlyAdmin):
-    """Where tenants are told, and how well that goes."""
+    """Endpoints with their failure counts."""
 
     list_display = (
         "id",
@@ -39,7 +39,7 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
     list_select_related = ("tenant",)
     search_fields = ("id", "tenant__name")
     ordering = ("-id",)
-    # The row's own fields but for the URL and the headers.
+    # All fields except the URL and the header values.
     fields = (
         *("id", "tenant", "address", "description", "event_types", "payload"),
         *("header_names", "max_concurrent", "is_enabled", "disabled_reason"),
@@ -49,22 +49,22 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
     actions = admin_steering.OF_ENDPOINTS
 
     def has_rotate_permission(self, request: HttpRequest) -> bool:
-        """Tell whether the user may be shown a new secret."""
+        """Return whether the user may see a new secret."""
         return self._may(request, "change")
 
     @admin.display(description="URL")
     def address(self, endpoint: WebhookEndpoint) -> str:
-        """Return the URL without its query string, which may be a secret."""
+        """Return the URL without its query string, which may contain a secret."""
         return without_query(endpoint.url)
 
     @admin.display(description="headers")
     def header_names(self, endpoint: WebhookEndpoint) -> str:
-        """Return the names of the headers that it gets."""
+        """Return the names of the custom headers."""
         return ", ".join(sorted(endpoint.headers))
 
 
 class AttemptInline(admin.TabularInline):  # type: ignore[type-arg]  # not at run time
-    """The attempts at a delivery; what was answered is its tenant's business."""
+    """A delivery's attempts, without the responses: these belong to the tenant."""
 
     can_delete = False
     model = DeliveryAttempt
@@ -73,38 +73,38 @@ class AttemptInline(admin.TabularInline):  # type: ignore[type-arg]  # not at ru
     ordering = ("claim_token",)
 
     def has_add_permission(self, *_args: Any) -> bool:
-        """Refuse."""
+        """Return False: read-only."""
         return False
 
     def has_change_permission(self, *_args: Any) -> bool:
-        """Refuse."""
+        """Return False: read-only."""
         return False
 
 
 class StatusFilter(admin.SimpleListFilter):
-    """By status, each in the words of an index."""
+    """Filters by status with conditions that match an index."""
 
     title = "status"
     parameter_name = "status"
 
     def lookups(self, _request: Any, _page: Any) -> list[tuple[str, str]]:
-        """Offer what did not arrive, apart and together; and what did."""
+        """Return the choices: each status, and failed or discarded together."""
         return [("missed", "Failed or discarded"), *WebhookDelivery.Status.choices]
 
     def queryset(self, _request: Any, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """Return them."""
+        """Return the rows with the chosen status."""
         value = self.value()
         if value == "missed":
             return rows.filter(status__in=["failed", "discarded"])
         if value == WebhookDelivery.Status.PENDING:
             return rows.filter(status=value, next_attempt_at__isnull=False)
-        known = value in WebhookDelivery.Status.values
-        return rows.filter(status=value) if known else rows
+        is_known = value in WebhookDelivery.Status.values
+        return rows.filter(status=value) if is_known else rows
 
 
 @admin.register(WebhookDelivery)
 class DeliveryAdmin(ReadOnlyAdmin):
-    """Deliveries, newest first, without their bytes."""
+    """Deliveries, newest first, without their bodies."""
 
     list_display = (
         *("id", "tenant", "endpoint", "status", "attempts", "next_attempt_at"),
@@ -113,28 +113,28 @@ class DeliveryAdmin(ReadOnlyAdmin):
     list_filter = (StatusFilter, CreatedFilter, "is_held")
     list_select_related = ("tenant", "endpoint")
     search_fields = ("id",)
-    search_help_text = "The id of a delivery, a job, an endpoint or an event, whole."
+    search_help_text = "The complete ID of a delivery, job, endpoint or event."
     ordering = ("-pk",)
-    # A callback's query string is a secret, the bytes hold the transcript.
+    # A callback's query string may be a secret; the body contains the transcript.
     exclude = ("url", "body", "target")
     inlines = (AttemptInline,)
     actions = admin_steering.OF_DELIVERIES
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookDelivery]:
-        """Leave the bytes in the database."""
+        """Defer the body."""
         return super().get_queryset(request).defer("body")
 
     def get_search_results(
         self, _request: HttpRequest, queryset: Any, search_term: str
     ) -> tuple[Any, bool]:
-        """Look for exactly what is named, by index."""
-        ways = ("pk", "job", "endpoint", "event")
-        return named_by_id(queryset, search_term, ways), False
+        """Match a complete ID through the indexes."""
+        fields = ("pk", "job", "endpoint", "event")
+        return named_by_id(queryset, search_term, fields), False
 
 
 @admin.register(WebhookRecovery)
 class RecoveryAdmin(ReadOnlyAdmin):
-    """What tenants asked to have sent again."""
+    """Recoveries requested by tenants."""
 
     list_display = ("id", "endpoint", "since", "until", "number", "created_at")
     ordering = ("-pk",)

@@ -1,4 +1,4 @@
-"""What operators have done to endpoints and deliveries, through the API's services."""
+"""Operator actions on endpoints and deliveries; they call the API's services."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -7,8 +7,8 @@ from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from jobs.accounts.caller import Caller
 from jobs.admin.actions import Action, confirmed
-from jobs.api.submission import Caller
 from jobs.errors import Conflict, NotFound, PlatformError
 from jobs.models import Job
 from jobs.rest.idempotency import StoredResponse
@@ -18,15 +18,15 @@ from workers.webhooks.endpoints.answer_once import SecretRequest
 from workers.webhooks.messages.secrets import SecretRotationRequest
 from workers.webhooks.models import WebhookDelivery, WebhookEndpoint
 
-# A job has a handful of messages for each endpoint.
-_MOST_OF_A_JOB = 100
+# A job has a handful of messages per endpoint.
+_MAX_PER_JOB = 100
 
 
 class GraceForm(forms.Form):
-    """How long the old secret still signs."""
+    """The grace period of the old secret."""
 
     grace_hours = forms.TypedChoiceField(
-        label="The old secret signs beside it for",
+        label="The old secret also signs for",
         choices=[(24, "a day"), (1, "an hour"), (0, "no time: it leaked")],
         coerce=int,
         initial=24,
@@ -34,10 +34,10 @@ class GraceForm(forms.Form):
 
 
 class SpanForm(forms.Form):
-    """How far back to look."""
+    """The age limit of replayed messages."""
 
     hours = forms.TypedChoiceField(
-        label="Made in the last",
+        label="Created in the last",
         choices=[(1, "hour"), (24, "day"), (72, "3 days"), (24 * 14, "14 days")],
         coerce=int,
         initial=24,
@@ -45,50 +45,51 @@ class SpanForm(forms.Form):
 
 
 def redeliver(delivery: WebhookDelivery, *, actor: str, now: datetime) -> None:
-    """Have one manual attempt made."""
+    """Schedule one manual attempt."""
     replay.redeliver(
         tenant=delivery.tenant, actor=actor, delivery_id=delivery.pk, now=now
     )
 
 
 def replay_job(job: Job, *, actor: str, now: datetime) -> int:
-    """Have all that was told of a job told again; return how many messages.
+    """Redeliver all messages about a job; return how many were scheduled.
 
-    Raises NotFound where there are none, and what refused them if all were refused.
+    Raises NotFound if there are none, and the last error if none could be scheduled.
     """
     rows = WebhookDelivery.objects.filter(job=job).select_related("tenant")
-    refusal: PlatformError = NotFound("Nobody was told of this job.")
-    sent = 0
-    for delivery in rows.defer("body").order_by("pk")[:_MOST_OF_A_JOB]:
+    last_error: PlatformError = NotFound("The job has no webhook deliveries.")
+    scheduled = 0
+    for delivery in rows.defer("body").order_by("pk")[:_MAX_PER_JOB]:
         try:
             redeliver(delivery, actor=actor, now=now)
-            sent += 1
+            scheduled += 1
         except PlatformError as error:
-            refusal = error
-    if not sent:
-        raise refusal
-    return sent
+            last_error = error
+    if not scheduled:
+        raise last_error
+    return scheduled
 
 
-def _switch(
-    endpoint: WebhookEndpoint, *, actor: str, now: datetime, on: bool
+def _set_enabled(
+    endpoint: WebhookEndpoint, *, actor: str, now: datetime, is_enabled: bool
 ) -> WebhookEndpoint:
-    if endpoint.is_enabled == on and not endpoint.deleted_at:
-        raise Conflict(f"It is {'on' if on else 'off'} already.")
+    if endpoint.is_enabled == is_enabled and not endpoint.deleted_at:
+        state = "enabled" if is_enabled else "disabled"
+        raise Conflict(f"The endpoint is already {state}.")
     return endpoint_services.update_endpoint(
         caller=Caller(tenant=endpoint.tenant, api_key=None, operator=actor),
         endpoint_id=endpoint.pk,
-        fields={"is_enabled": on},
+        fields={"is_enabled": is_enabled},
         now=now,
     )
 
 
 def _enable(endpoint: WebhookEndpoint, *, actor: str, now: datetime) -> Any:
-    return _switch(endpoint, actor=actor, now=now, on=True)
+    return _set_enabled(endpoint, actor=actor, now=now, is_enabled=True)
 
 
 def _disable(endpoint: WebhookEndpoint, *, actor: str, now: datetime) -> Any:
-    return _switch(endpoint, actor=actor, now=now, on=False)
+    return _set_enabled(endpoint, actor=actor, now=now, is_enabled=False)
 
 
 def _recover(
@@ -111,7 +112,7 @@ def _rotate(
             caller=Caller(tenant=endpoint.tenant, api_key=None, operator=actor),
             now=now,
             body={},
-            answer=lambda _rotated: StoredResponse(status_code=200, body={}),
+            build_response=lambda _rotated: StoredResponse(status_code=200, body={}),
         ),
         endpoint_id=endpoint.pk,
         rotation=SecretRotationRequest(grace=timedelta(hours=grace_hours)),
@@ -119,23 +120,23 @@ def _rotate(
     return endpoint, rotated.secret
 
 
-def _show(page: Any, request: HttpRequest, rotated: list[Any]) -> HttpResponse:
+def _show_secrets(page: Any, request: HttpRequest, rotated: list[Any]) -> HttpResponse:
     context = {
         **page.admin_site.each_context(request),
         "title": "New signing secrets",
         "rotated": rotated,
     }
-    shown = TemplateResponse(request, "admin/webhooks/secrets_rotated.html", context)
-    shown.headers["Cache-Control"] = "no-store"
-    return shown
+    response = TemplateResponse(request, "admin/webhooks/secrets_rotated.html", context)
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 DELIVERY_ACTIONS = [
     Action(
         name="redeliver",
         label="Send again",
-        says="One more attempt is made at each, soon, with the same bytes and id."
-        " A receiver that keeps to ids takes a repeated one once.",
+        says="Makes one more attempt at each delivery, with the same body and message"
+        " ID. Receivers that deduplicate by ID process it once.",
         do=redeliver,
     ),
 ]
@@ -143,40 +144,38 @@ ENDPOINT_ACTIONS = [
     Action(
         name="enable",
         label="Enable",
-        says="They are told of what happens from now on; for what they missed, replay.",
+        says="The endpoints receive events from now on. Use Replay for missed ones.",
         do=_enable,
     ),
     Action(
         name="disable",
         label="Disable",
-        says="They are told nothing more, and what is still on its way to them is"
-        " given up.",
+        says="The endpoints receive no more events. Pending deliveries are discarded.",
         do=_disable,
     ),
     Action(
         name="replay",
-        label="Replay what they did not take",
-        says="Messages that failed, were given up or wait are sent anew, ten thousand"
-        " an endpoint at most.",
+        label="Replay undelivered messages",
+        says="Restarts the schedule of failed, discarded and pending messages, at most"
+        " 10,000 per endpoint.",
         do=_recover,
         form=SpanForm,
     ),
     Action(
         name="rotate_secret",
         label="Rotate the signing secret",
-        says="The new secret is shown on the next page, once: the customer must get it"
-        " by a safe way before the old one ends.",
+        says="The next page shows the new secret once. Send it to the customer through"
+        " a secure channel before the old one expires.",
         do=_rotate,
         permission="rotate",
         form=GraceForm,
-        show=_show,
+        show=_show_secrets,
     ),
 ]
 REPLAY_JOB = Action(
     name="replay_webhooks",
     label="Replay webhooks",
-    says="All that was told of each job is sent once more, with the same bytes and"
-    " ids.",
+    says="Sends all messages about each job again, with the same bodies and IDs.",
     do=replay_job,
 )
 

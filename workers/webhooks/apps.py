@@ -1,10 +1,10 @@
-"""The app that tells customers."""
+"""App configuration of webhooks."""
 
 from django.apps import AppConfig
 
 
 class WebhooksConfig(AppConfig):
-    """Endpoints, deliveries and each attempt at one."""
+    """Webhook endpoints, deliveries and attempts."""
 
     name = "workers.webhooks"
     label = "webhooks"

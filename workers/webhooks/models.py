@@ -1,4 +1,4 @@
-"""Who is told, what, and each try at telling."""
+"""Models of webhook endpoints, secrets, deliveries, attempts and recoveries."""
 
 from django.db import models
 from django.db.models import F, Q, Value
@@ -6,21 +6,21 @@ from django.utils import timezone
 
 from jobs.models import Event, Job, Tenant, new_id
 
-# The most that an endpoint may ask for, so that none can ask for every thread.
+# The largest ``max_concurrent``, so that one endpoint cannot occupy every thread.
 MAX_CONCURRENT_LIMIT = 50
-# What the dispatcher looks through for what is due.
+# The condition of the dispatcher's queries for due deliveries.
 _WAITING = Q(next_attempt_at__isnull=False, is_held=False)
 
 
 class WebhookEndpoint(models.Model):
-    """A URL of a tenant that wants to hear of events.
+    """A tenant's URL that receives events.
 
-    One that is switched off, by its tenant or by us, gets nothing and owes nothing.
-    A deleted one keeps neither URL nor headers nor secrets: only the log names it.
+    A disabled endpoint receives nothing, and its pending deliveries are discarded.
+    A deleted endpoint loses its URL, headers and secrets; the row stays for the log.
     """
 
     class Payload(models.TextChoices):
-        """``thin``: told that there is a result and where, never the result."""
+        """``thin`` messages contain only the result's URL."""
 
         FULL = "full"
         THIN = "thin"
@@ -29,7 +29,7 @@ class WebhookEndpoint(models.Model):
     tenant = models.ForeignKey(Tenant, models.CASCADE)
     url = models.TextField()
     description = models.CharField(max_length=200, blank=True)
-    # Event types it wants; empty means all.
+    # Subscribed event types; empty means all.
     event_types = models.JSONField(default=list, blank=True)
     payload = models.CharField(
         max_length=4, choices=Payload, default=Payload.FULL, db_default=Payload.FULL
@@ -38,18 +38,18 @@ class WebhookEndpoint(models.Model):
     headers = models.JSONField(
         default=dict, blank=True, db_default=Value({}, models.JSONField())
     )
-    # How many messages it is sent at once.
+    # Maximum concurrent requests.
     max_concurrent = models.PositiveSmallIntegerField(default=10, db_default=10)
     is_enabled = models.BooleanField(default=True)
-    # Why and when we switched it off; both empty when its tenant did.
+    # Set when the platform disabled the endpoint; empty when its tenant did.
     disabled_reason = models.CharField(max_length=40, blank=True)
     disabled_at = models.DateTimeField(null=True, blank=True)
-    # Failed attempts since the last success, and when the first of them was.
+    # Failed attempts since the last success, and the time of the first.
     failures = models.PositiveIntegerField(default=0)
     failing_since = models.DateTimeField(null=True, blank=True)
-    # The circuit: closed at 0, else how long the last wait for a trial was made.
+    # The circuit breaker: 0 when closed, else the current wait before a trial.
     trial_wait_seconds = models.PositiveIntegerField(default=0, db_default=0)
-    # When the dispatcher lets a trial go, or what it held back; null: nothing to do.
+    # When the dispatcher releases a trial or the held deliveries; null: none.
     trial_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     deleted_at = models.DateTimeField(null=True, blank=True)
@@ -90,9 +90,9 @@ class WebhookEndpoint(models.Model):
 
 
 class WebhookSecret(models.Model):
-    """A signing secret, encrypted; without an endpoint it is the tenant's default.
+    """An encrypted signing secret of an endpoint, or the tenant's default without one.
 
-    The current one has no end. Rotated ones sign beside it until their grace is over.
+    The current secret has no ``expires_at``. Rotated secrets also sign until theirs.
     """
 
     tenant = models.ForeignKey(Tenant, models.CASCADE)
@@ -122,13 +122,13 @@ class WebhookSecret(models.Model):
 
 
 class WebhookRecovery(models.Model):
-    """A tenant's wish to have an endpoint's undelivered messages sent once more."""
+    """A tenant's request to send an endpoint's undelivered messages again."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     endpoint = models.ForeignKey(WebhookEndpoint, models.CASCADE)
     since = models.DateTimeField()
     until = models.DateTimeField()
-    # How many it took up, and whether there were more than one may.
+    # The number of deliveries restarted, and whether the limit left some out.
     number = models.PositiveIntegerField(default=0)
     has_more = models.BooleanField(default=False)
     created_at = models.DateTimeField()
@@ -141,7 +141,7 @@ class WebhookRecovery(models.Model):
 
 
 class Trigger(models.TextChoices):
-    """Why an attempt is made: its time came, somebody asked, the circuit is tried."""
+    """Why an attempt is made: the schedule, a request, or a circuit trial."""
 
     SCHEDULED = "scheduled"
     MANUAL = "manual"
@@ -149,13 +149,13 @@ class Trigger(models.TextChoices):
 
 
 class WebhookDelivery(models.Model):
-    """One event on its way to one target: an endpoint, or a job's callback URL.
+    """The delivery of one event to one target: an endpoint or a job's callback URL.
 
-    A final one that somebody wants sent again keeps its status meanwhile.
+    A final delivery keeps its status while it is redelivered.
     """
 
     class Status(models.TextChoices):
-        """``discarded``: given up on purpose, not for want of an answer."""
+        """``failed``: retries exhausted. ``discarded``: given up on purpose."""
 
         PENDING = "pending"
         DELIVERED = "delivered"
@@ -167,17 +167,17 @@ class WebhookDelivery(models.Model):
     event = models.ForeignKey(Event, models.CASCADE, related_name="deliveries")
     job = models.ForeignKey(Job, models.CASCADE, null=True, blank=True)
     endpoint = models.ForeignKey(WebhookEndpoint, models.CASCADE, null=True, blank=True)
-    # The job's callback URL where there is no endpoint.
+    # The job's callback URL if there is no endpoint.
     url = models.TextField(blank=True)
-    # Whose share of the slots it takes: the endpoint, or a tenant's callback host.
+    # The key of its slot share: the endpoint, or the tenant and callback host.
     target = models.CharField(max_length=300)
     status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
-    # The exact bytes, from the first attempt on; each attempt signs them anew.
+    # The exact bytes, stored at the first attempt; each attempt has a new signature.
     body = models.BinaryField(null=True, blank=True)
     attempts = models.PositiveIntegerField(default=0)
-    # How far the schedule is; manual attempts do not move it.
+    # The position in the retry schedule; manual attempts do not advance it.
     step = models.PositiveSmallIntegerField(default=0, db_default=0)
-    # The next try, or while one runs the end of its claim.
+    # The next attempt; while claimed, the expiry of the claim.
     next_attempt_at = models.DateTimeField(null=True, blank=True)
     trigger = models.CharField(
         max_length=10,
@@ -185,12 +185,12 @@ class WebhookDelivery(models.Model):
         default=Trigger.SCHEDULED,
         db_default=Trigger.SCHEDULED,
     )
-    # Where the schedule goes on after a manual attempt that failed.
+    # When the schedule resumes after a failed manual attempt.
     scheduled_at = models.DateTimeField(null=True, blank=True)
     is_claimed = models.BooleanField(default=False)
-    # Due, but its endpoint's circuit is open.
+    # Excluded from claims because the endpoint's circuit is open.
     is_held = models.BooleanField(default=False, db_default=False)
-    # Rises with every claim and fences late writers.
+    # Incremented by each claim: a fencing token against late writers.
     claim_token = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -235,9 +235,9 @@ class WebhookDelivery(models.Model):
             ),
         ]
         indexes = [
-            # Whether anything is due at all, asked ten times a second.
+            # Queried ten times a second for anything due.
             models.Index("next_attempt_at", name="delivery_due", condition=_WAITING),
-            # The first few due of each target, however many one of them has.
+            # The first few due deliveries of each target.
             models.Index(
                 "target",
                 "next_attempt_at",
@@ -259,7 +259,7 @@ class WebhookDelivery(models.Model):
                 condition=Q(recovery__isnull=False),
             ),
             models.Index("tenant", F("id").desc(), name="delivery_of_tenant"),
-            # What did not arrive, for operators; most do.
+            # Undelivered messages, for operators.
             models.Index(
                 F("id").desc(),
                 name="delivery_not_taken",
@@ -272,7 +272,7 @@ class WebhookDelivery(models.Model):
 
 
 class DeliveryAttempt(models.Model):
-    """One POST: what was answered, or why nothing was."""
+    """One POST: the response, or the error code if there was none."""
 
     delivery = models.ForeignKey(WebhookDelivery, models.CASCADE, related_name="log")
     claim_token = models.PositiveIntegerField()

@@ -1,4 +1,4 @@
-"""Celery's side of webhooks: run what the dispatcher claimed."""
+"""Celery task that runs claimed deliveries."""
 
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ from workers.webhooks.delivery.dispatch import DELIVER_TASK
 
 @shared_task(name=DELIVER_TASK)
 def deliver_webhook(*, delivery_id: str, claim_token: int, **_future: Any) -> None:
-    """Make one attempt; when to try again is written in the row."""
+    """Make one attempt; the retry schedule is stored in the row."""
     services.deliver(
         delivery_id=UUID(delivery_id), claim_token=claim_token, clock=timezone.now
     )

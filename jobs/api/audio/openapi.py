@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter
 
-from jobs.api.jobs.openapi import problems
+from jobs.rest.openapi import problems
 
 _TYPE = "audio/*"
 

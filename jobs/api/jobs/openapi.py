@@ -3,22 +3,17 @@
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
-from rest_framework import serializers
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter
 
 from jobs.api.examples import (
     ATTEMPT,
     CANCELED,
     COMPLETED_JOB,
-    CURSOR,
     DETAIL_JOB,
     JOB,
-    ME_ANSWER,
     RETRIED,
     SUBMISSION,
     SUBMISSION_FORM,
-    examples,
-    page_of,
 )
 from jobs.api.jobs.serializers import (
     PRIORITIES,
@@ -29,69 +24,19 @@ from jobs.api.jobs.serializers import (
     JobOutput,
     JobPage,
 )
-from jobs.api.keys.serializers import MeOutput
 from jobs.rest import preferences
-from jobs.rest.idempotency import HEADER
-from jobs.rest.pagination import DEFAULT_LIMIT, MAX_LIMIT
+from jobs.rest.openapi import (
+    ACCEPTED_HEADERS,
+    CURSOR,
+    IDEMPOTENCY_PARAMETER,
+    PAGE_PARAMETERS,
+    examples,
+    page_of,
+    problems,
+    query_parameter,
+)
 from jobs.state import JobStatus
 
-PROBLEM_TYPE = "application/problem+json"
-
-
-class ProblemEntry(serializers.Serializer[Any]):
-    """One thing that is wrong, and where."""
-
-    line = serializers.IntegerField(required=False)
-    pointer = serializers.CharField(required=False)
-    parameter = serializers.CharField(required=False)
-    header = serializers.CharField(required=False)
-    code = serializers.CharField()
-    detail = serializers.CharField()
-
-
-class Problem(serializers.Serializer[Any]):
-    """Any error (RFC 9457); ``code`` is stable, texts are for people."""
-
-    type = serializers.URLField()
-    title = serializers.CharField()
-    status = serializers.IntegerField()
-    detail = serializers.CharField()
-    instance = serializers.CharField()
-    code = serializers.CharField()
-    request_id = serializers.CharField()
-    trace_id = serializers.CharField()
-    errors = ProblemEntry(many=True, required=False)  # type: ignore[assignment]
-    error_count = serializers.IntegerField(required=False)
-
-
-def problems(*statuses: int) -> dict[tuple[int, str], Any]:
-    """Return the error answers of a route: these, and the ones any route has."""
-    response = OpenApiResponse(Problem, "The problem.")
-    every = sorted({400, 401, 403, 406, 429, 503, *statuses})
-    return {(status, PROBLEM_TYPE): response for status in every}
-
-
-def query_parameter(
-    name: str, kind: Any = OpenApiTypes.STR, **more: Any
-) -> OpenApiParameter:
-    """Return a parameter of the query string."""
-    return OpenApiParameter(name, kind, OpenApiParameter.QUERY, **more)
-
-
-PAGE_PARAMETERS = [
-    query_parameter("cursor", description="`next_cursor` of the previous page."),
-    query_parameter(
-        "limit",
-        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
-        default=DEFAULT_LIMIT,
-    ),
-]
-IDEMPOTENCY_PARAMETER = OpenApiParameter(
-    HEADER,
-    OpenApiTypes.STR,
-    OpenApiParameter.HEADER,
-    description="1 to 255 visible ASCII characters. Repeats return the first response.",
-)
 _FINISHED_HEADERS = [
     OpenApiParameter(
         preferences.HEADER,
@@ -108,21 +53,6 @@ _FINISHED_HEADERS = [
         description="The preference that was applied.",
     ),
 ]
-ACCEPTED_HEADERS = [
-    OpenApiParameter(
-        name,
-        OpenApiTypes.STR,
-        OpenApiParameter.HEADER,
-        response=[202],
-        description=description,
-    )
-    for name, description in (
-        ("Location", "The URL of the new resource."),
-        ("Retry-After", "Seconds to wait before reading it."),
-        ("Idempotency-Replayed", "`true` if this repeats an earlier response."),
-    )
-]
-
 SUBMIT: dict[str, Any] = {
     "operation_id": "submit_job",
     "request": {"application/json": JobInput, "multipart/form-data": JobInput},
@@ -203,9 +133,4 @@ RETRY: dict[str, Any] = {
     },
     "parameters": [IDEMPOTENCY_PARAMETER, *ACCEPTED_HEADERS],
     "examples": examples(answers={202: RETRIED}),
-}
-ME: dict[str, Any] = {
-    "operation_id": "get_me",
-    "responses": {(200, "application/json"): MeOutput, **problems()},
-    "examples": examples(answers={200: ME_ANSWER}),
 }

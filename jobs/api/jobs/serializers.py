@@ -6,68 +6,36 @@ database nothing.
 
 import math
 from datetime import datetime, timedelta
-from functools import cache, cached_property
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-from rest_framework.utils.serializer_helpers import BindingDict
 
 from jobs import options
-from jobs.api.submission import Submission
 from jobs.egress import policy as egress_policy
-from jobs.errors import InvalidRequest
 from jobs.models import Attempt, Content, Job, Mode, Priority
+from jobs.rest.serializers import (
+    JSON_OBJECT,
+    BoundedListField,
+    MetadataField,
+    ObjectTypeField,
+    PageOutput,
+    SharedFields,
+    StrictSerializer,
+    WholeNumberField,
+    check_object,
+    refuse_field,
+)
 from jobs.retention.retention import MAX_DAYS, MIN_DAYS
 from jobs.routing.hybrid_router import DurationSource, RouteMode, RouteReason
 from jobs.scheduling.queue_position import QueuePosition
 from jobs.services import JobDraft
 from jobs.state import JobStatus
-from jobs.strict_json import is_storable, pointer_to
 
-METADATA_KEYS = 16
-METADATA_LENGTH = 512
 MAX_EXPIRY_SECONDS = 30 * 24 * 3600
 PRIORITIES = [priority.name.lower() for priority in Priority]
-JSON_OBJECT = {"type": "object", "additionalProperties": True}
-
-
-class SharedFields(serializers.Serializer[Any]):
-    """A serializer whose fields are made once a class: DRF copies all for each one.
-
-    For fields that ask nothing of their serializer, context and ``partial`` above all.
-    """
-
-    @cached_property
-    def fields(self) -> Any:
-        """Return the fields of the class, bound to one that has no data."""
-        return _make_fields(type(self))
-
-
-@cache
-def _make_fields(kind: type[SharedFields]) -> BindingDict:
-    owner = kind()
-    fields = BindingDict(owner)
-    for name, each in owner.get_fields().items():
-        fields[name] = each
-    return fields
-
-
-class StrictSerializer(serializers.Serializer[Any]):
-    """A serializer that refuses fields it does not know."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        """Refuse unknown fields, then read the known ones."""
-        for name in data:
-            if name not in self.fields:
-                raise InvalidRequest(
-                    "There is no such field.",
-                    code="field_unknown",
-                    pointer=pointer_to(name),
-                )
-        return super().to_internal_value(data)
 
 
 @extend_schema_field(JSON_OBJECT)
@@ -76,70 +44,7 @@ class OptionsField(serializers.Field[Any, Any, Any, Any]):
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         """Return them as they are stored."""
-        return options.check_options(_object(data, "options"))
-
-
-@extend_schema_field(
-    {
-        "type": "object",
-        "maxProperties": METADATA_KEYS,
-        "additionalProperties": {
-            "anyOf": [
-                {"type": "string", "maxLength": METADATA_LENGTH},
-                {"type": "number"},
-                {"type": "boolean"},
-            ]
-        },
-    }
-)
-class MetadataField(serializers.Field[Any, Any, Any, Any]):
-    """The customer's own words for a job: flat, small, and never interpreted."""
-
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
-        """Return them unchanged."""
-        metadata = _object(data, "metadata")
-        if len(metadata) > METADATA_KEYS:
-            _refuse_metadata(f"Metadata has at most {METADATA_KEYS} keys.")
-        for key, value in metadata.items():
-            if not 0 < len(key) <= METADATA_LENGTH or not is_storable(key):
-                _refuse_metadata(f"A key has 1 to {METADATA_LENGTH} characters.")
-            if not isinstance(value, str | int | float):
-                _refuse_metadata("A value is text, a number or a boolean.", key)
-            if isinstance(value, str) and len(value) > METADATA_LENGTH:
-                _refuse_metadata(f"Text has at most {METADATA_LENGTH} characters.", key)
-            if not is_storable(str(value)):
-                _refuse_metadata("Text must not hold NUL or lone surrogates.", key)
-        return metadata
-
-
-class BoundedListField(serializers.ListField):
-    """A list whose length is checked before its items, of which there may be many."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        """Refuse a list that is too long without a look at its items."""
-        if isinstance(data, list):
-            self.run_validators(data)
-        return super().to_internal_value(data)
-
-
-class TrueFalseField(serializers.BooleanField):
-    """A JSON boolean; neither 1 nor "yes" is one."""
-
-    def to_internal_value(self, data: Any) -> bool:
-        """Refuse everything but true and false."""
-        if not isinstance(data, bool):
-            self.fail("invalid", input=data)
-        return data
-
-
-class WholeNumberField(serializers.IntegerField):
-    """A JSON integer; text that looks like one is not."""
-
-    def to_internal_value(self, data: Any) -> int:
-        """Refuse everything but an integer."""
-        if not isinstance(data, int) or isinstance(data, bool):
-            self.fail("invalid")
-        return super().to_internal_value(data)
+        return options.check_options(check_object(data, "options"))
 
 
 class RetentionInput(StrictSerializer):
@@ -195,19 +100,13 @@ class JobInput(SharedFields, StrictSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Check what fields say together."""
         if ("audio_url" in attrs) == ("file" in attrs):
-            _refuse("Give either audio_url or a file.", "audio_url", "field_required")
+            refuse_field(
+                "Give either audio_url or a file.", "audio_url", "field_required"
+            )
         if "expires_at" in attrs and "expires_in_seconds" in attrs:
             message = "Give either expires_at or expires_in_seconds."
-            _refuse(message, "expires_at", "field_conflict")
+            refuse_field(message, "expires_at", "field_conflict")
         return attrs
-
-    def submission(self, *, now: datetime) -> Submission:
-        """Return the checked request; deadlines count from ``now``."""
-        asked: dict[str, Any] = self.validated_data
-        sent = {name: self.initial_data[name] for name in asked if name != "file"}
-        return Submission(
-            draft=build_draft(asked, now=now), body=sent, file=asked.get("file")
-        )
 
 
 class ErrorOutput(serializers.Serializer[Any]):
@@ -252,7 +151,7 @@ class JobOutput(SharedFields):
     """A job as customers see it."""
 
     id = serializers.UUIDField()
-    object = serializers.SerializerMethodField()
+    object = ObjectTypeField("job")
     status = serializers.ChoiceField(choices=JobStatus.choices)
     mode = serializers.CharField()
     batch_id = serializers.UUIDField(allow_null=True)
@@ -277,10 +176,6 @@ class JobOutput(SharedFields):
     warnings = serializers.JSONField()
     result_url = serializers.SerializerMethodField()
     route = serializers.SerializerMethodField()
-
-    def get_object(self, _job: Job) -> str:
-        """Return the kind of thing this is."""
-        return "job"
 
     @extend_schema_field(serializers.CharField(allow_null=True))
     def get_custom_id(self, job: Job) -> str | None:
@@ -364,25 +259,19 @@ def show_detail(job: Job, standing: QueuePosition | None) -> dict[str, Any]:
     return {**JobOutput(job).data, "queue": queue}
 
 
-class JobPage(serializers.Serializer[Any]):
+class JobPage(PageOutput):
     """One page of a tenant's jobs, newest first."""
 
     data = JobOutput(many=True)  # type: ignore[assignment]  # a field of that name
-    has_more = serializers.BooleanField()
-    next_cursor = serializers.CharField(allow_null=True)
 
 
 class ErasureOutput(serializers.Serializer[Any]):
     """The receipt of an erasure: how many of each kind are gone for good."""
 
     job_id = serializers.UUIDField(source="job.pk")
-    object = serializers.SerializerMethodField()
+    object = ObjectTypeField("erasure")
     erased_at = serializers.DateTimeField()
     erased = serializers.DictField(child=serializers.IntegerField())
-
-    def get_object(self, _receipt: Any) -> str:
-        """Return the kind of thing this is."""
-        return "erasure"
 
 
 class AttemptOutput(serializers.ModelSerializer[Attempt]):
@@ -452,20 +341,5 @@ def read_expiry(asked: dict[str, Any], *, now: datetime) -> datetime | None:
     latest = now + timedelta(seconds=MAX_EXPIRY_SECONDS)
     if expires_at and not now < expires_at <= latest:
         message = "A deadline is in the future, within 30 days."
-        _refuse(message, "expires_at", "field_invalid")
+        refuse_field(message, "expires_at", "field_invalid")
     return expires_at
-
-
-def _object(data: Any, name: str) -> dict[str, Any]:
-    if not isinstance(data, dict):
-        _refuse("This must be a JSON object.", name, "field_invalid")
-    return data
-
-
-def _refuse_metadata(message: str, *key: str) -> NoReturn:
-    pointer = pointer_to("metadata", *key)
-    raise InvalidRequest(message, code="metadata_invalid", pointer=pointer)
-
-
-def _refuse(message: str, name: str, code: str) -> NoReturn:
-    raise InvalidRequest(message, code=code, pointer=pointer_to(name))

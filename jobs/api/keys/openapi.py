@@ -5,15 +5,22 @@ from typing import Any
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 
-from jobs.api.examples import CURSOR, examples, page_of
-from jobs.api.jobs.openapi import IDEMPOTENCY_PARAMETER, PAGE_PARAMETERS, problems
 from jobs.api.keys.serializers import (
     ApiKeyOutput,
     ApiKeyPage,
     IssuedKeyOutput,
     KeyChangeInput,
     KeyInput,
+    MeOutput,
     RotationInput,
+)
+from jobs.rest.openapi import (
+    CURSOR,
+    IDEMPOTENCY_PARAMETER,
+    PAGE_PARAMETERS,
+    examples,
+    page_of,
+    problems,
 )
 
 _KEY_ID = OpenApiParameter(
@@ -48,6 +55,18 @@ _SHOWN = {
     "replaced_by": None,
 }
 _ISSUED = {**_SHOWN, "key": "tp_live_5tXk0aQz_(40 characters)(6 of a checksum)"}
+
+_ME = {
+    "tenant": {"id": "01979c00-1d2f-7000-8000-8b7b3cb5a001", "name": "Example Ltd"},
+    "api_key": {
+        "id": "4f7Kq0aZ",
+        "name": "production",
+        "scopes": ["jobs:read", "jobs:write"],
+        "allowed_ips": [],
+        "expires_at": None,
+        "created_at": "2026-01-15T08:00:00Z",
+    },
+}
 
 CREATE: dict[str, Any] = {
     "operation_id": "create_api_key",
@@ -106,4 +125,9 @@ ROTATE: dict[str, Any] = {
     },
     "parameters": [_KEY_ID, IDEMPOTENCY_PARAMETER, *_HEADERS],
     "examples": examples(sent={"overlap_seconds": 3600}, answers={201: _ISSUED}),
+}
+ME: dict[str, Any] = {
+    "operation_id": "get_me",
+    "responses": {(200, "application/json"): MeOutput, **problems()},
+    "examples": examples(answers={200: _ME}),
 }

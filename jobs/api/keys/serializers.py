@@ -8,15 +8,16 @@ from rest_framework import serializers
 
 from jobs.accounts.authentication import ALL_SCOPES
 from jobs.accounts.keys import KeyDraft, KeyRotationRequest
-from jobs.api.jobs.serializers import (
+from jobs.egress.addresses import IPNetwork
+from jobs.models import ApiKey
+from jobs.rest.serializers import (
     BoundedListField,
+    ObjectTypeField,
+    PageOutput,
     StrictSerializer,
     WholeNumberField,
+    refuse_field,
 )
-from jobs.egress.addresses import IPNetwork
-from jobs.errors import InvalidRequest
-from jobs.models import ApiKey
-from jobs.strict_json import pointer_to
 
 MAX_ADDRESSES = 100
 MAX_LIFE = timedelta(days=3660)
@@ -67,13 +68,13 @@ class ExpiringInput(StrictSerializer):
         asked = self.validated_data
         if "expires_at" in asked and "expires_in_seconds" in asked:
             message = "Give either expires_at or expires_in_seconds."
-            _refuse(message, "expires_at", "field_conflict")
+            refuse_field(message, "expires_at", "field_conflict")
         at: datetime | None = asked.get("expires_at")
         if seconds := asked.get("expires_in_seconds"):
             at = now + timedelta(seconds=seconds)
         if at and not now < at <= now + MAX_LIFE:
             message = "A key expires in the future, within ten years."
-            _refuse(message, "expires_at", "field_invalid")
+            refuse_field(message, "expires_at", "field_invalid")
         return at
 
 
@@ -143,7 +144,7 @@ class KeyOutput(serializers.ModelSerializer[ApiKey]):
 class ApiKeyOutput(KeyOutput):
     """An API key as those see it who look after keys."""
 
-    object = serializers.SerializerMethodField()
+    object = ObjectTypeField("api_key")
     replaced_by = serializers.CharField(source="replaced_by.public_id", allow_null=True)
 
     class Meta:
@@ -156,10 +157,6 @@ class ApiKeyOutput(KeyOutput):
             "replaced_by",
         ]
         read_only_fields = fields
-
-    def get_object(self, _key: ApiKey) -> str:
-        """Return the kind of thing this is."""
-        return "api_key"
 
 
 class IssuedKeyOutput(ApiKeyOutput):
@@ -177,12 +174,10 @@ class IssuedKeyOutput(ApiKeyOutput):
         read_only_fields = fields
 
 
-class ApiKeyPage(serializers.Serializer[Any]):
+class ApiKeyPage(PageOutput):
     """One page of a tenant's keys, newest first."""
 
     data = ApiKeyOutput(many=True)  # type: ignore[assignment]  # a field of that name
-    has_more = serializers.BooleanField()
-    next_cursor = serializers.CharField(allow_null=True)
 
 
 class TenantOutput(serializers.Serializer[Any]):
@@ -208,7 +203,3 @@ def _parse_network(text: str) -> IPNetwork:
     if "%" in text or (isinstance(network, IPv6Network) and network.subnet_of(_MAPPED)):
         raise ValueError(text)
     return network
-
-
-def _refuse(message: str, name: str, code: str) -> None:
-    raise InvalidRequest(message, code=code, pointer=pointer_to(name))

@@ -134,6 +134,16 @@ class KeyRotation(ApiView):
         return _issue_once(request, rotate, route=f"rotate {key.pk}", now=now)
 
 
+class Me(ApiView):
+    """The calling API key and its tenant."""
+
+    @extend_schema(**key_schema.ME)
+    def get(self, request: Request) -> Response:
+        """Get the calling API key and its tenant."""
+        me = {"tenant": tenant_of(request), "api_key": key_of(request)}
+        return Response(serializers.MeOutput(me).data)
+
+
 def _issue_once(
     request: Request,
     issue: Callable[[], tuple[ApiKey, str]],

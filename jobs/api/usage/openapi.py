@@ -4,10 +4,9 @@ from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
 
-from jobs.api.examples import examples
-from jobs.api.jobs.openapi import problems, query_parameter
 from jobs.api.usage.serializers import QuotaPage, UsageOutput
 from jobs.quotas.usage import GROUPS
+from jobs.rest.openapi import examples, problems, query_parameter
 
 JSON = "application/json"
 CSV = "text/csv"

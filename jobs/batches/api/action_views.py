@@ -11,14 +11,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.accounts import audit
-from jobs.api.examples import BATCH, BATCH_RETRY, CANCELING, PAUSED, examples
-from jobs.api.jobs import openapi as job_openapi
-from jobs.api.jobs.serializers import PRIORITIES, BoundedListField, StrictSerializer
+from jobs.api.examples import BATCH, BATCH_RETRY, CANCELING, PAUSED
+from jobs.api.jobs.serializers import PRIORITIES
 from jobs.batches import actions as batch_actions
 from jobs.batches import records, retry
 from jobs.batches.api.serializers import BatchOutput
 from jobs.batches.api.views import SCOPES, accepted
 from jobs.models import Batch, Priority
+from jobs.rest import openapi
+from jobs.rest.openapi import examples
+from jobs.rest.serializers import BoundedListField, StrictSerializer
 from jobs.rest.views import (
     ApiView,
     caller_of,
@@ -31,7 +33,7 @@ from jobs.scheduling import dispatch
 
 _ANSWERS: Any = {
     (200, "application/json"): BatchOutput,
-    **job_openapi.problems(404, 409),
+    **openapi.problems(404, 409),
 }
 
 
@@ -140,9 +142,9 @@ class BatchRetry(ApiView):
         request=BatchRetryInput,
         responses={
             (202, "application/json"): BatchOutput,
-            **job_openapi.problems(404, 409, 410, 422),
+            **openapi.problems(404, 409, 410, 422),
         },
-        parameters=[job_openapi.IDEMPOTENCY_PARAMETER, *job_openapi.ACCEPTED_HEADERS],
+        parameters=[openapi.IDEMPOTENCY_PARAMETER, *openapi.ACCEPTED_HEADERS],
         examples=examples(sent={"statuses": ["failed"]}, answers={202: BATCH_RETRY}),
     )
     def post(self, request: Request, batch_id: UUID) -> Response:

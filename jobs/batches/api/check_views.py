@@ -8,14 +8,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
-from jobs.api.examples import (
-    BATCH_SUBMISSION,
-    CHECKED,
-    MANIFEST_FORM,
-    MANIFESTS,
-    examples,
-)
-from jobs.api.jobs import openapi as job_openapi
+from jobs.api.examples import BATCH_SUBMISSION, CHECKED, MANIFEST_FORM, MANIFESTS
 from jobs.batches import check
 from jobs.batches.api import requests
 from jobs.batches.api.requests import ManifestInput
@@ -23,6 +16,8 @@ from jobs.batches.api.serializers import BatchInput
 from jobs.batches.api.views import SCOPES
 from jobs.batches.manifests import upload as manifest_upload
 from jobs.batches.manifests.upload import MANIFEST_PARSERS, ManifestFormParser
+from jobs.rest import openapi
+from jobs.rest.openapi import examples
 from jobs.rest.parsers import StrictJSONParser
 from jobs.rest.views import ApiView, caller_of
 
@@ -45,7 +40,7 @@ class BatchCheck(ApiView):
         },
         responses={
             (200, "application/x-ndjson"): OpenApiTypes.STR,
-            **job_openapi.problems(413, 415),
+            **openapi.problems(413, 415),
         },
         parameters=requests.QUERY,
         examples=examples(

@@ -14,7 +14,7 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from jobs.api.submission import Caller
+from jobs.accounts.caller import Caller
 from jobs.batches import item_file
 from jobs.batches.api.serializers import BatchInput, BatchSettingsInput
 from jobs.batches.manifests import reader as manifests_reader

@@ -8,16 +8,8 @@ from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from jobs.api.jobs.serializers import (
-    MAX_EXPIRY_SECONDS,
-    BoundedListField,
-    JobInput,
-    MetadataField,
-    StrictSerializer,
-    WholeNumberField,
-    read_expiry,
-)
-from jobs.api.submission import Caller
+from jobs.accounts.caller import Caller
+from jobs.api.jobs.serializers import MAX_EXPIRY_SECONDS, JobInput, read_expiry
 from jobs.batches import item_file, records
 from jobs.batches import statistics as batch_statistics
 from jobs.batches.item_input import BatchItemInput
@@ -28,6 +20,14 @@ from jobs.errors import InvalidRequest, ValidationErrors
 from jobs.models import Batch
 from jobs.rest import idempotency
 from jobs.rest.field_errors import to_field_errors
+from jobs.rest.serializers import (
+    BoundedListField,
+    MetadataField,
+    ObjectTypeField,
+    PageOutput,
+    StrictSerializer,
+    WholeNumberField,
+)
 from jobs.strict_json import pointer_to
 
 MAX_ITEMS = 1000
@@ -152,7 +152,7 @@ class BatchOutput(serializers.Serializer[Batch]):
     """A batch as customers see it."""
 
     id = serializers.UUIDField()
-    object = serializers.SerializerMethodField()
+    object = ObjectTypeField("batch")
     status = serializers.SerializerMethodField()
     counts = serializers.SerializerMethodField()
     percent = serializers.SerializerMethodField()
@@ -168,10 +168,6 @@ class BatchOutput(serializers.Serializer[Batch]):
     finished_at = serializers.DateTimeField(allow_null=True)
     erased_at = serializers.DateTimeField(allow_null=True)
     jobs_url = serializers.SerializerMethodField()
-
-    def get_object(self, _batch: Batch) -> str:
-        """Return the kind of thing this is."""
-        return "batch"
 
     @extend_schema_field({"type": "string", "enum": list(batch_statistics.BatchStatus)})
     def get_status(self, batch: Batch) -> str:
@@ -207,9 +203,7 @@ class BatchOutput(serializers.Serializer[Batch]):
         return f"{settings.BASE_URL}/v1/jobs?batch_id={batch.pk}"
 
 
-class BatchPage(serializers.Serializer[Any]):
+class BatchPage(PageOutput):
     """One page of a tenant's batches, newest first."""
 
     data = BatchOutput(many=True)  # type: ignore[assignment]  # a field of that name
-    has_more = serializers.BooleanField()
-    next_cursor = serializers.CharField(allow_null=True)

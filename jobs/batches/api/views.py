@@ -16,10 +16,7 @@ from jobs.api.examples import (
     MANIFEST_FORM,
     MANIFESTS,
     MOVING_BATCH,
-    examples,
-    page_of,
 )
-from jobs.api.jobs import openapi as job_openapi
 from jobs.batches import records
 from jobs.batches import submission as batch_submission
 from jobs.batches.api import requests
@@ -29,8 +26,9 @@ from jobs.batches.manifests import upload as manifest_upload
 from jobs.batches.manifests.upload import MANIFEST_PARSERS, ManifestFormParser
 from jobs.concurrency import upload_lock
 from jobs.models import Batch
-from jobs.rest import etags, pagination
+from jobs.rest import etags, openapi, pagination
 from jobs.rest.idempotency import StoredResponse
+from jobs.rest.openapi import examples, page_of
 from jobs.rest.pagination import PageQuery, respond_page
 from jobs.rest.parsers import StrictJSONParser
 from jobs.rest.views import ApiView, caller_of, respond, tenant_of
@@ -59,11 +57,11 @@ class BatchList(ApiView):
         },
         responses={
             (202, "application/json"): BatchOutput,
-            **job_openapi.problems(410, 413, 415, 422),
+            **openapi.problems(410, 413, 415, 422),
         },
         parameters=[
-            job_openapi.IDEMPOTENCY_PARAMETER,
-            *job_openapi.ACCEPTED_HEADERS,
+            openapi.IDEMPOTENCY_PARAMETER,
+            *openapi.ACCEPTED_HEADERS,
             *requests.QUERY,
         ],
         examples=examples(
@@ -99,8 +97,8 @@ class BatchList(ApiView):
 
     @extend_schema(
         operation_id="list_batches",
-        responses={(200, "application/json"): BatchPage, **job_openapi.problems()},
-        parameters=job_openapi.PAGE_PARAMETERS,
+        responses={(200, "application/json"): BatchPage, **openapi.problems()},
+        parameters=openapi.PAGE_PARAMETERS,
         examples=examples(answers={200: page_of(BATCH)}),
     )
     def get(self, request: Request) -> Response:
@@ -118,7 +116,7 @@ class BatchDetail(ApiView):
 
     @extend_schema(
         operation_id="get_batch",
-        responses={(200, "application/json"): BatchOutput, **job_openapi.problems(404)},
+        responses={(200, "application/json"): BatchOutput, **openapi.problems(404)},
         examples=examples(answers={200: MOVING_BATCH}),
     )
     def get(self, request: Request, batch_id: UUID) -> Response:

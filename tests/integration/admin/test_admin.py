@@ -14,7 +14,7 @@ from django.utils import timezone
 from jobs.accounts.authentication import parse_public_id, verify_key
 from jobs.models import ApiKey, Event, Job, Region, Tenant
 from jobs.routing import regions
-from tests.factories import make_job, make_key, make_region, make_tenant
+from tests.support.factories import make_job, make_key, make_region, make_tenant
 
 PAGES = ["tenant", "apikey", "region", "job", "batch", "attempt", "event"]
 TEXT = re.compile(r"<code>(tp_live_\w+)</code>")

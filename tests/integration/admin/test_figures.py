@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from jobs.models import Event, Job, Worker
 from jobs.scheduling.claims import Permit, PermitKind
-from tests.factories import make_attempt, make_job, make_region, make_tenant
+from tests.support.factories import make_attempt, make_job, make_region, make_tenant
 from workers.admin_site import statistics as admin_site_statistics
 from workers.monitoring import activity, backlog
 from workers.ratelimit.permits import get_lookout, get_permits

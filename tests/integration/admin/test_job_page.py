@@ -10,8 +10,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from jobs.models import Event
-from tests.factories import make_job
-from tests.integration.admin.rich_job import AUDIO, WORDS, make_rich_job
+from tests.support.factories import make_job
+from tests.support.rich_job import AUDIO, WORDS, make_rich_job
 from workers.admin_site.job_page import access_audit, chart, timeline
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from jobs.admin import lists as admin_lists
 from jobs.models import Batch, Job
-from tests.factories import make_attempt, make_job, make_tenant
+from tests.support.factories import make_attempt, make_job, make_tenant
 
 LIST = "/admin/jobs/job/"
 

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from jobs.accounts import audit
 from jobs.models import AuditEntry, Event, Worker
-from tests.factories import make_attempt, make_job
-from tests.integration.admin.test_steering import make_delivery
+from tests.support.factories import make_attempt, make_job
+from tests.support.webhooks import make_delivery
 from workers.webhooks.models import WebhookDelivery
 
 

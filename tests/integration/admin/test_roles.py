@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client, RequestFactory
 
 from jobs.models import Event
-from tests.factories import make_job, make_key
+from tests.support.factories import make_job, make_key
 from workers.admin_site import roles
 from workers.admin_site.roles import OperatorRole
 

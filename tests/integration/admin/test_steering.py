@@ -12,9 +12,10 @@ from django.utils import timezone
 
 from jobs.admin import actions as admin_actions
 from jobs.models import AuditEntry, Batch, Event, Job, Region
-from tests.factories import make_job, make_region, make_tenant
+from tests.support.factories import make_job, make_region, make_tenant
+from tests.support.webhooks import make_delivery, make_endpoint
 from workers.admin_site import roles
-from workers.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookSecret
+from workers.webhooks.models import WebhookSecret
 
 
 def log_in(role):
@@ -59,28 +60,6 @@ def make_batch(*, failed=0, **fields):
         job = make_job(tenant, status="failed" if failed else "queued")
         Job.objects.filter(pk=job.pk).update(batch=batch)
     return batch
-
-
-def make_endpoint(**fields):
-    fields = {"tenant": make_tenant(), "url": "https://hooks.example/"} | fields
-    return WebhookEndpoint.objects.create(**fields)
-
-
-def make_delivery(job=None, **fields):
-    job = job or make_job(status="completed")
-    now = timezone.now()
-    fields = {
-        "endpoint": make_endpoint(tenant=job.tenant),
-        "event": job.events.get(type=f"job.{job.status}"),
-        "status": "failed",
-        "body": b"{}",
-        "attempts": 1,
-        "created_at": now,
-        "finished_at": now,
-    } | fields
-    return WebhookDelivery.objects.create(
-        tenant=job.tenant, job=job, target=fields["endpoint"].pk.hex, **fields
-    )
 
 
 def test_it_is_asked_first_what_will_happen_and_to_how_many(boss):

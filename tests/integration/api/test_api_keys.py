@@ -8,27 +8,21 @@ import pytest
 from django.core.management import call_command
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
-from django.test import Client
 from django.utils import timezone
 
 from jobs.accounts import keys
 from jobs.accounts.authentication import ALL_SCOPES, parse_public_id
 from jobs.models import ApiKey, Event, IdempotencyKey
-from tests.factories import make_key, make_tenant
-from tests.integration.api.conftest import Api, assert_problem
-from tests.routes import send
+from tests.support.api import Api, assert_problem, send_as
+from tests.support.factories import make_key, make_tenant
 
 KEYS = "/v1/api-keys"
 DAY = timedelta(days=1)
 ASKED = {"name": "ci", "scopes": ["jobs:read"]}
 
 
-def ask(method, path, text, body=b"", headers=None):
-    return send(Client(), method, path, key=text, body=body, headers=headers)
-
-
 def opens(text):
-    return ask("GET", "/v1/me", text).status_code == 200
+    return send_as(text, "GET", "/v1/me").status_code == 200
 
 
 def audited():
@@ -64,7 +58,7 @@ def test_a_key_is_shown_once_and_opens_the_door(api):
         "key": made["key"],
     }
     assert opens(made["key"])
-    shown = ask("GET", f"{KEYS}/{made['id']}", api.text).json()
+    shown = send_as(api.text, "GET", f"{KEYS}/{made['id']}").json()
     assert shown.pop("last_used_at") is not None
     assert shown == {n: v for n, v in made.items() if n not in {"key", "last_used_at"}}
 
@@ -72,10 +66,10 @@ def test_a_key_is_shown_once_and_opens_the_door(api):
 def test_what_was_done_is_audited_without_the_text(api):
     made = api.post(KEYS, ASKED).json()
     path = f"{KEYS}/{made['id']}"
-    ask("PATCH", path, api.text, {"name": "CI", "allowed_ips": []})
+    send_as(api.text, "PATCH", path, {"name": "CI", "allowed_ips": []})
     new = api.post(f"{path}/rotate", {"overlap_seconds": 60}).json()
     for _ in range(2):
-        ask("DELETE", path, api.text)
+        send_as(api.text, "DELETE", path)
 
     actor = f"key:{api.key.public_id}"
     ends = ApiKey.objects.get(public_id=made["id"]).expires_at
@@ -160,9 +154,9 @@ def test_no_key_gives_what_it_does_not_have(db):
     path = f"{KEYS}/{stronger.public_id}"
 
     for answer in (
-        ask("POST", KEYS, text, body),
-        ask("POST", f"{path}/rotate", text),
-        ask("PATCH", path, text, {"allowed_ips": []}),
+        send_as(text, "POST", KEYS, body),
+        send_as(text, "POST", f"{path}/rotate"),
+        send_as(text, "PATCH", path, {"allowed_ips": []}),
     ):
         problem = assert_problem(answer, 403, "scope_missing")
         assert "itself" in problem["detail"]
@@ -170,21 +164,23 @@ def test_no_key_gives_what_it_does_not_have(db):
     assert (ApiKey.objects.count(), Event.objects.count()) == (2, 0)
     stronger.refresh_from_db()
     assert (stronger.replaced_by, stronger.expires_at) == (None, None)
-    made = ask("POST", KEYS, text, {"name": "x", "scopes": ["keys:admin", "jobs:read"]})
+    made = send_as(
+        text, "POST", KEYS, {"name": "x", "scopes": ["keys:admin", "jobs:read"]}
+    )
     assert made.json()["scopes"] == ["jobs:read", "keys:admin"]
-    assert ask("DELETE", path, text).status_code == 204
+    assert send_as(text, "DELETE", path).status_code == 204
 
 
 def test_a_key_without_the_scope_sees_no_keys(db):
     _, text = make_key(scopes=tuple(s for s in ALL_SCOPES if s != "keys:admin"))
 
-    assert_problem(ask("GET", KEYS, text), 403, "scope_missing")
+    assert_problem(send_as(text, "GET", KEYS), 403, "scope_missing")
 
 
 def test_keys_are_listed_newest_first_and_only_the_tenants_own(api):
     Api()
     ids = [api.post(KEYS, ASKED).json()["id"] for _ in range(3)]
-    ask("DELETE", f"{KEYS}/{ids[0]}", api.text)
+    send_as(api.text, "DELETE", f"{KEYS}/{ids[0]}")
 
     first = api.get(f"{KEYS}?limit=3").json()
     second = api.get(f"{KEYS}?limit=3&cursor={first['next_cursor']}").json()
@@ -199,19 +195,19 @@ def test_a_revoked_key_is_dead_at_once_and_for_ever(api):
     made = api.post(KEYS, ASKED).json()
     path = f"{KEYS}/{made['id']}"
 
-    assert ask("DELETE", path, api.text).status_code == 204
+    assert send_as(api.text, "DELETE", path).status_code == 204
     revoked_at = ApiKey.objects.get(public_id=made["id"]).revoked_at
-    assert ask("DELETE", path, api.text).status_code == 204
+    assert send_as(api.text, "DELETE", path).status_code == 204
 
     assert not opens(made["key"])
     assert ApiKey.objects.get(public_id=made["id"]).revoked_at == revoked_at
     assert_problem(api.post(f"{path}/rotate"), 409, "key_not_active")
-    changed = ask("PATCH", path, api.text, {"name": "x"})
+    changed = send_as(api.text, "PATCH", path, {"name": "x"})
     assert_problem(changed, 409, "key_not_active")
 
 
 def test_the_last_key_can_be_revoked_and_the_operator_makes_another(api, capsys):
-    assert ask("DELETE", f"{KEYS}/{api.key.public_id}", api.text).status_code == 204
+    assert send_as(api.text, "DELETE", f"{KEYS}/{api.key.public_id}").status_code == 204
 
     assert not opens(api.text)
     call_command("create_api_key", "--tenant", api.tenant.name)
@@ -275,7 +271,7 @@ def test_a_rotated_key_is_rotated_again_only_if_its_replacement_is_revoked(api):
     lost = api.post(path, {"overlap_seconds": 60}).json()
 
     assert_problem(api.post(path), 409, "key_already_rotated")
-    ask("DELETE", f"{KEYS}/{lost['id']}", api.text)
+    send_as(api.text, "DELETE", f"{KEYS}/{lost['id']}")
     new = api.post(path).json()
 
     assert opens(new["key"])
@@ -289,15 +285,15 @@ def test_an_expiry_is_brought_forward_and_never_put_off(api):
     path = f"{KEYS}/{made['id']}"
 
     for seconds in (7200, 3600):
-        answer = ask("PATCH", path, api.text, {"expires_in_seconds": seconds})
+        answer = send_as(api.text, "PATCH", path, {"expires_in_seconds": seconds})
         assert answer.status_code == 200
-    later = ask("PATCH", path, api.text, {"expires_in_seconds": 7200})
+    later = send_as(api.text, "PATCH", path, {"expires_in_seconds": 7200})
 
     assert_problem(later, 400, "field_invalid")
     row = ApiKey.objects.get(public_id=made["id"])
     assert nearly(row.expires_at, timezone.now() + timedelta(hours=1))
     assert_problem(
-        ask("PATCH", path, api.text, {"expires_at": None}), 400, "field_invalid"
+        send_as(api.text, "PATCH", path, {"expires_at": None}), 400, "field_invalid"
     )
 
 
@@ -305,7 +301,7 @@ def test_a_change_of_nothing_leaves_no_trace(api):
     path = f"{KEYS}/{api.key.public_id}"
 
     for body in ({}, {"name": "mine"}, {"name": "mine"}):
-        assert ask("PATCH", path, api.text, body).status_code == 200
+        assert send_as(api.text, "PATCH", path, body).status_code == 200
 
     assert [kind for kind, _, _ in audited()] == ["api_key.changed"]
 
@@ -314,10 +310,10 @@ def test_a_narrowed_key_is_refused_from_elsewhere_at_once(api):
     made = api.post(KEYS, ASKED).json()
     path = f"{KEYS}/{made['id']}"
 
-    answer = ask("PATCH", path, api.text, {"allowed_ips": ["192.0.2.0/24"]})
+    answer = send_as(api.text, "PATCH", path, {"allowed_ips": ["192.0.2.0/24"]})
 
     assert answer.json()["allowed_ips"] == ["192.0.2.0/24"]
-    assert_problem(ask("GET", "/v1/me", made["key"]), 403, "address_not_allowed")
+    assert_problem(send_as(made["key"], "GET", "/v1/me"), 403, "address_not_allowed")
 
 
 def test_a_repeated_request_gives_the_same_key_without_its_text(api):
@@ -359,7 +355,7 @@ def test_dead_keys_do_not_count_against_the_limit(api, settings):
     row = ApiKey.objects.get(public_id=made[0]["id"])
     assert (row.expires_at, row.replaced_by) == (None, None)
     assert api.post(rotate, {"overlap_seconds": 0}).status_code == 201
-    ask("DELETE", f"{KEYS}/{made[1]['id']}", api.text)
+    send_as(api.text, "DELETE", f"{KEYS}/{made[1]['id']}")
     assert api.post(KEYS, ASKED).status_code == 201
 
 

@@ -12,8 +12,8 @@ from django.test import Client
 from jobs.concurrency import thread_limits
 from jobs.concurrency.fair_semaphore import FairSemaphore
 from jobs.models import Job
-from tests.factories import make_key, make_wav
-from tests.integration.api.conftest import assert_problem
+from tests.support.api import assert_problem
+from tests.support.factories import make_key, make_wav
 from transcribe_platform.wsgi import application
 
 pytestmark = pytest.mark.django_db(transaction=True)

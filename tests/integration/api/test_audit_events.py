@@ -11,9 +11,8 @@ from django.utils import timezone
 from jobs import services
 from jobs.accounts import audit
 from jobs.models import Event, Region
-from tests.factories import make_job, make_key, make_region, make_tenant
-from tests.integration.api.conftest import Api, assert_problem
-from tests.routes import send
+from tests.support.api import Api, assert_problem, send
+from tests.support.factories import make_job, make_key, make_region, make_tenant
 
 AUDIT = "/v1/audit-events"
 URL = "http://127.0.0.1:1"

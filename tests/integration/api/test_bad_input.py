@@ -6,8 +6,8 @@ import json
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from tests.factories import make_audio, make_wav
-from tests.integration.api.conftest import assert_nothing_written, assert_problem
+from tests.support.api import assert_nothing_written, assert_problem
+from tests.support.factories import make_audio, make_wav
 
 URL = "https://audio.example.com/a.wav"
 LONG = "x" * 513

@@ -22,9 +22,9 @@ from jobs.models import (
 from jobs.quotas import counters as quota_counts
 from jobs.scheduling import leases
 from jobs.state import JobStatus
-from tests.factories import make_attempt, make_region
-from tests.integration.api.conftest import Api, assert_problem
-from tests.integration.api.test_manifests import jsonl, line, send
+from tests.support.api import Api, assert_problem
+from tests.support.factories import make_attempt, make_region
+from tests.support.manifests import jsonl, line, send_manifest
 from workers.webhooks.delivery import fan_out as webhooks
 
 SLICES = (writing, sweeper, retry)
@@ -49,14 +49,14 @@ def work(times=20):
     raise AssertionError("it never ends")
 
 
-def submit(api, number=5, query="", **fields):
-    answer = send(api, jsonl(line(n, **fields) for n in range(number)), query)
+def submit_manifest(api, number=5, query="", **fields):
+    answer = send_manifest(api, jsonl(line(n, **fields) for n in range(number)), query)
     assert answer.status_code == 202, answer.content
     return Batch.objects.get(pk=answer.json()["id"])
 
 
 def opened(api, number=5, query="", **fields):
-    batch = submit(api, number, query, **fields)
+    batch = submit_manifest(api, number, query, **fields)
     work()
     return batch
 
@@ -95,7 +95,7 @@ def jobs_of(batch):
 
 
 def test_a_large_batch_opens_at_once_and_its_jobs_are_released_in_slices(api):
-    batch = submit(api, 5)
+    batch = submit_manifest(api, 5)
 
     listed = api.get(f"/v1/jobs?batch_id={batch.pk}").json()["data"]
     held = [(job.ready, job.run_at) for job in jobs_of(batch)]
@@ -141,7 +141,7 @@ def test_nobody_sees_a_batch_that_is_half_written_and_a_sweeper_removes_it(
     monkeypatch.setattr(writing, "drop", lambda _batch: None)  # killed outright
 
     with pytest.raises(Stop):
-        send(api, jsonl(line(n) for n in range(5)), **{"Idempotency-Key": "k"})
+        send_manifest(api, jsonl(line(n) for n in range(5)), **{"Idempotency-Key": "k"})
 
     batch = Batch.objects.get()
     (job, *_) = jobs_of(batch)
@@ -173,7 +173,7 @@ def test_a_failure_half_way_drops_what_was_written(api, monkeypatch):
 
     monkeypatch.setattr(writing.job_rows, "insert_rows", insert)
 
-    answer = send(api, jsonl(line(n) for n in range(5)))
+    answer = send_manifest(api, jsonl(line(n) for n in range(5)))
 
     assert_problem(answer, 500, "server_error")
     assert api.get("/v1/batches").json()["data"] == []
@@ -192,7 +192,9 @@ def test_a_batch_can_be_canceled_while_it_is_being_read(api, monkeypatch):
 
     monkeypatch.setattr(writing.job_rows, "insert_rows", insert)
 
-    answer = send(api, jsonl(line(n) for n in range(5)), **{"Idempotency-Key": "k"})
+    answer = send_manifest(
+        api, jsonl(line(n) for n in range(5)), **{"Idempotency-Key": "k"}
+    )
 
     assert (answers[0].status_code, answers[0].json()["status"]) == (200, "canceling")
     assert_problem(answer, 409, "batch_state_conflict")
@@ -205,12 +207,12 @@ def test_all_of_a_large_batch_must_fit_its_quota(api):
     api.tenant.max_open_jobs = 4
     api.tenant.save()
 
-    answer = send(api, jsonl(line(n) for n in range(5)))
+    answer = send_manifest(api, jsonl(line(n) for n in range(5)))
 
     problem = assert_problem(answer, 429, "quota_jobs_exceeded")
     assert "this takes 5" in problem["detail"]
     assert (Batch.objects.count(), Job.objects.count()) == (0, 0)
-    submit(api, 4)
+    submit_manifest(api, 4)
     assert QuotaCounter.objects.get(period="open").reserved == 4
     assert quota_counts.find_drift(api.tenant, now=timezone.now()) == []
 
@@ -219,8 +221,8 @@ def test_a_large_manifest_under_one_key_is_one_batch(api):
     body = jsonl(line(n) for n in range(5)) + b"x\n" * 3
     key = {"Idempotency-Key": "k"}
 
-    first = send(api, body, "?on_error=skip", **key)
-    again = send(api, body, "?on_error=skip", **key)
+    first = send_manifest(api, body, "?on_error=skip", **key)
+    again = send_manifest(api, body, "?on_error=skip", **key)
 
     assert first.json() == again.json()
     assert again.headers["Idempotency-Replayed"] == "true"
@@ -233,10 +235,11 @@ def test_a_repeat_may_be_packed_anew_but_is_the_same(api):
     key = {"Idempotency-Key": "k"}
 
     first, again = (
-        send(api, gzip.compress(body, mtime=at), **key) for at in (1, 1_800_000_000)
+        send_manifest(api, gzip.compress(body, mtime=at), **key)
+        for at in (1, 1_800_000_000)
     )
-    other = send(api, gzip.compress(body + b"\n", mtime=1), **key)
-    bare = send(api, body, **key)
+    other = send_manifest(api, gzip.compress(body + b"\n", mtime=1), **key)
+    bare = send_manifest(api, body, **key)
 
     assert first.json() == again.json()
     assert again.headers["Idempotency-Replayed"] == "true"
@@ -258,12 +261,12 @@ def test_of_two_that_write_the_same_at_once_one_is_dropped(api, media, monkeypat
             monkeypatch.setattr(
                 "jobs.concurrency.upload_lock._path_of", lambda _n: elsewhere
             )
-            answers[0] = send(Api.of(api), body, **key)
+            answers[0] = send_manifest(Api.of(api), body, **key)
 
     elsewhere = media / "other.key"
     monkeypatch.setattr(writing, "prepare", prepare)
 
-    mine = send(api, body, **key)
+    mine = send_manifest(api, body, **key)
 
     assert mine.json() == answers[0].json()
     assert mine.headers["Idempotency-Replayed"] == "true"
@@ -277,7 +280,7 @@ def test_jobs_do_not_expire_before_they_can_be_seen(api, monkeypatch):
     )
     monkeypatch.setattr(writing, "drop", lambda _batch: None)
     with pytest.raises(Stop):
-        send(api, jsonl(line(n) for n in range(5)), "?expires_in_seconds=1")
+        send_manifest(api, jsonl(line(n) for n in range(5)), "?expires_in_seconds=1")
 
     later = timezone.now() + timedelta(seconds=2)
 
@@ -321,7 +324,7 @@ def test_a_paused_batch_starts_nothing_and_goes_on_where_it_was(api):
 
 
 def test_pausing_before_all_are_released_forgets_none(api):
-    batch = submit(api, 5)
+    batch = submit_manifest(api, 5)
     sweeper.sweep(now=timezone.now())
 
     steer(api, batch, "pause")

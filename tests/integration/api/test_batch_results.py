@@ -16,9 +16,9 @@ from jobs.concurrency import thread_limits
 from jobs.models import Batch, BatchError, BatchState, Job
 from jobs.services import JobDraft
 from jobs.state import JobStatus
-from tests.captions import document_of, say
-from tests.factories import make_attempt, make_region, make_transcript, move_job
-from tests.integration.api.conftest import assert_problem
+from tests.support.api import assert_problem
+from tests.support.captions import document_of, say
+from tests.support.factories import make_attempt, make_region, make_transcript, move_job
 from transcripts.results import archive, lines, rows
 from transcripts.results.lines import ErrorLine, ResultLine
 

@@ -9,9 +9,9 @@ from jobs import services
 from jobs.batches import records
 from jobs.models import Batch, Event, Job
 from jobs.state import JobStatus
-from tests.factories import make_key, make_region, make_tenant
-from tests.integration.api.conftest import Api, assert_problem
-from tests.integration.webhooks.conftest import in_parallel
+from tests.support.api import Api, assert_problem
+from tests.support.factories import make_key, make_region, make_tenant
+from tests.support.parallel import in_parallel
 from workers.webhooks.delivery import fan_out as webhooks
 from workers.webhooks.models import WebhookDelivery
 
@@ -22,7 +22,7 @@ def items(number, **fields):
     return [{"audio_url": URL.format(index), **fields} for index in range(number)]
 
 
-def submit(api, number=2, **fields):
+def submit_batch(api, number=2, **fields):
     answer = api.post("/v1/batches", body={"items": items(number), **fields})
     assert answer.status_code == 202, answer.content
     return Batch.objects.get(pk=answer.json()["id"])
@@ -167,7 +167,7 @@ def test_the_same_key_makes_one_batch(api):
 
 
 def test_batches_are_listed_newest_first_and_only_to_their_tenant(api):
-    made = [submit(api, 1) for _ in range(3)]
+    made = [submit_batch(api, 1) for _ in range(3)]
     stranger = Api(make_tenant())
 
     page = api.get("/v1/batches?limit=2").json()
@@ -183,7 +183,7 @@ def test_batches_are_listed_newest_first_and_only_to_their_tenant(api):
 
 
 def test_its_counters_and_events_follow_its_jobs(api):
-    batch = submit(api, 8)
+    batch = submit_batch(api, 8)
     jobs = list(batch.jobs.order_by("pk"))
     fan_out()
 
@@ -202,7 +202,7 @@ def test_its_counters_and_events_follow_its_jobs(api):
 
 
 def test_a_batch_that_ends_at_once_is_told_of_once(api):
-    batch = submit(api, 5)
+    batch = submit_batch(api, 5)
     end(batch.jobs.all())
 
     fan_out()
@@ -212,7 +212,7 @@ def test_a_batch_that_ends_at_once_is_told_of_once(api):
 
 
 def test_its_callback_url_is_told_of_the_batch_and_not_of_its_jobs(api):
-    batch = submit(api, 1, callback_url="https://hooks.example.com/batch")
+    batch = submit_batch(api, 1, callback_url="https://hooks.example.com/batch")
     end(batch.jobs.all())
 
     fan_out()

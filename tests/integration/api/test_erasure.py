@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from jobs.models import Attempt, Batch, Event, IdempotencyKey, Job, ObjectToErase
 from jobs.retention import erasure, stored_objects
-from tests.factories import (
+from tests.support.api import Api, accepted_job, assert_problem, files_in
+from tests.support.factories import (
     make_job,
     make_key,
     make_region,
@@ -18,7 +19,6 @@ from tests.factories import (
     make_wav,
     move_job,
 )
-from tests.integration.api.conftest import Api, assert_problem, files_in
 from transcripts.models import Transcript
 from workers.webhooks.delivery.fan_out import fan_out
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
@@ -40,11 +40,8 @@ FIELDS = {
 }
 
 
-def upload(api: Api, **headers: str) -> Job:
-    file = SimpleUploadedFile("hush-name.wav", make_wav(), "audio/wav")
-    answer = api.form({"file": file, **FIELDS}, headers)
-    assert answer.status_code == 202, answer.content
-    return Job.objects.get(pk=answer.json()["id"])
+def upload_secret(api: Api, **headers: str) -> Job:
+    return accepted_job(api.upload(name="hush-name.wav", headers=headers, **FIELDS))
 
 
 def finish(job: Job) -> None:
@@ -106,7 +103,7 @@ def all_that_is_stored(media) -> str:
 
 
 def test_everything_of_the_customers_goes_and_the_sums_stay(api, media):
-    job = upload(api, **{"Idempotency-Key": "k"})
+    job = upload_secret(api, **{"Idempotency-Key": "k"})
     finish(job)
     before = all_that_is_stored(media)
     assert [word for word in SECRETS if word not in before] == []
@@ -145,7 +142,7 @@ def test_everything_of_the_customers_goes_and_the_sums_stay(api, media):
 
 
 def test_the_tombstone_shows_when_and_nothing_else(api):
-    job = upload(api)
+    job = upload_secret(api)
     finish(job)
     erased_at = api.delete(f"/v1/jobs/{job.pk}").json()["erased_at"]
 
@@ -162,7 +159,7 @@ def test_the_tombstone_shows_when_and_nothing_else(api):
 
 
 def test_what_needs_the_content_says_that_it_is_gone(api):
-    job = upload(api, **{"Idempotency-Key": "k"})
+    job = upload_secret(api, **{"Idempotency-Key": "k"})
     finish(job)
     api.delete(f"/v1/jobs/{job.pk}")
 
@@ -176,7 +173,7 @@ def test_what_needs_the_content_says_that_it_is_gone(api):
 
 
 def test_twice_is_the_same_receipt(api):
-    job = upload(api)
+    job = upload_secret(api)
     finish(job)
 
     first = api.delete(f"/v1/jobs/{job.pk}")
@@ -231,7 +228,7 @@ def test_it_needs_the_right_to_write_and_the_right_tenant(api):
 
 
 def test_audio_that_a_retry_shares_goes_with_the_last_of_them(api, media):
-    first = upload(api)
+    first = upload_secret(api)
     finish(first)
     second = Job.objects.get(
         pk=api.post(f"/v1/jobs/{first.pk}/retry").json()["id"],
@@ -282,7 +279,7 @@ def test_a_batch_goes_with_the_last_of_its_jobs(api):
 
 
 def test_a_storage_that_is_away_delays_only_the_objects(api, media, monkeypatch):
-    job = upload(api)
+    job = upload_secret(api)
     finish(job)
 
     def fail(_name):
@@ -301,7 +298,7 @@ def test_a_storage_that_is_away_delays_only_the_objects(api, media, monkeypatch)
 
 
 def test_an_eraser_that_fails_leaves_everything(api, media, settings, monkeypatch):
-    job = upload(api)
+    job = upload_secret(api)
     finish(job)
     before = all_that_is_stored(media)
     settings.ERASERS = [*settings.ERASERS, "tests.integration.api.test_erasure.broken"]

@@ -9,9 +9,9 @@ from django.utils import timezone
 from jobs.models import Job
 from jobs.scheduling import queue_position
 from jobs.state import JobStatus
-from tests.factories import make_job, make_transcript, move_job
-from tests.integration.api.conftest import Api
-from tests.routes import operations, send
+from tests.support.api import Api, send
+from tests.support.factories import make_job, make_transcript, move_job
+from tests.support.routes import operations
 
 RAW = json.dumps({"results": {"channels": []}}).encode()
 
@@ -92,7 +92,7 @@ def test_a_new_guess_of_the_time_it_takes_is_no_news(api, monkeypatch):
             }
         )
 
-    monkeypatch.setattr(queue_position, "find_standing", guess)
+    monkeypatch.setattr(queue_position, "find_queue_position", guess)
 
     tag = api.get(path).headers["ETag"]
 

@@ -9,9 +9,9 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from tests.factories import make_key, make_tenant
-from tests.integration.api.conftest import assert_problem
-from tests.routes import METHODS, api_routes, operations, send
+from tests.support.api import assert_problem, send
+from tests.support.factories import make_key, make_tenant
+from tests.support.routes import METHODS, api_routes, operations
 
 WRITING = ("POST", "PUT", "PATCH", "DELETE")
 # Whoever has a key may ask whose it is.

@@ -4,9 +4,9 @@ import pytest
 from django.apps import apps
 from django.db import connection
 
-from tests.integration.api.conftest import Api, assert_problem
-from tests.routes import api_routes, send
-from tests.theirs import BODIES, MAKERS, make_all
+from tests.support.api import Api, assert_problem
+from tests.support.foreign_tenant import BODIES, MAKERS, make_all
+from tests.support.routes import api_routes
 
 OURS = ("jobs", "transcripts", "webhooks", "workers")
 ROUTES = [route for route in api_routes() if not route.is_open]
@@ -49,9 +49,9 @@ def contents():
     return digests
 
 
-def ask(api, method, route, path):
+def call(api, method, route, path):
     body = BODIES.get((method, route.documented), b"")
-    return send(api.client, method, path, key=api.text, body=body)
+    return api.send(method, path, body)
 
 
 def without_request(problem):
@@ -66,7 +66,7 @@ def without_request(problem):
 def test_there_is_something_to_try_each_route_with(route):
     unknown = set(route.parameters) - set(MAKERS)
 
-    assert unknown == set(), "add makers for these to tests/theirs.py"
+    assert unknown == set(), "add makers for these to tests/support/foreign_tenant.py"
 
 
 @pytest.mark.parametrize(
@@ -78,14 +78,14 @@ def test_a_foreign_id_is_not_there(me, other, method, route):
     path, nobodys = route.path(**other.ids), route.path()
     before = contents()
 
-    answer = ask(me, method, route, path)
+    answer = call(me, method, route, path)
 
     told = without_request(assert_problem(answer, 404, "not_found"))
     assert contents() == before
     # Nor can it be told from one that nobody has.
-    assert told == without_request(ask(me, method, route, nobodys).json())
+    assert told == without_request(call(me, method, route, nobodys).json())
     # The address is right: its owner is not sent away.
-    assert ask(other, method, route, path).status_code != 404
+    assert call(other, method, route, path).status_code != 404
 
 
 @names(LISTS)
@@ -104,7 +104,7 @@ def test_a_list_shows_nothing_of_others(me, other, route):
 def test_a_filter_by_a_foreign_id_reveals_nothing(me, other, route):
     known = route.view.query_parameters.get("GET", ())
     unknown = {name for name in known if name.endswith("_id")} - set(MAKERS)
-    assert unknown == set(), "add makers for these to tests/theirs.py"
+    assert unknown == set(), "add makers for these to tests/support/foreign_tenant.py"
     nobodys = nobodys_ids()
 
     for name in set(known) & set(MAKERS):

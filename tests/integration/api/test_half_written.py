@@ -8,18 +8,10 @@ from jobs import services
 from jobs.audio import uploads
 from jobs.models import IdempotencyKey, Job
 from jobs.rest import idempotency
-from tests.factories import make_wav
-from tests.integration.api.conftest import (
-    Api,
-    assert_nothing_written,
-    assert_problem,
-    files_in,
-)
+from tests.support.api import Api, assert_nothing_written, assert_problem, files_in
+from tests.support.factories import make_wav
 
-
-def upload(api, **headers):
-    file = SimpleUploadedFile("a.wav", make_wav(), "audio/wav")
-    return api.form({"file": file}, headers)
+KEY = {"Idempotency-Key": "k"}
 
 
 def failing(error):
@@ -42,7 +34,7 @@ def test_a_failure_on_the_way_to_the_commit_takes_the_object_back(
 ):
     monkeypatch.setattr(where, name, failing(RuntimeError("secret detail")))
 
-    answer = upload(api, **{"Idempotency-Key": "k"})
+    answer = api.upload(headers=KEY)
 
     problem = assert_problem(answer, 500, "server_error")
     assert "secret" not in str(problem)
@@ -52,7 +44,7 @@ def test_a_failure_on_the_way_to_the_commit_takes_the_object_back(
 def test_a_storage_that_fails_leaves_no_row(api, media, monkeypatch):
     monkeypatch.setattr(uploads.default_storage, "save", failing(OSError("disk")))
 
-    assert_problem(upload(api), 500, "server_error")
+    assert_problem(api.upload(), 500, "server_error")
     assert_nothing_written(media)
 
 
@@ -61,7 +53,7 @@ def test_a_refused_commit_takes_the_object_back(media, monkeypatch):
     api = Api()
     monkeypatch.setattr(connection, "_commit", failing(IntegrityError("no")))
 
-    answer = upload(api)
+    answer = api.upload()
 
     monkeypatch.undo()
     assert_problem(answer, 500, "server_error")
@@ -78,7 +70,7 @@ def test_an_unanswered_commit_may_stand_so_the_object_stays(media, monkeypatch):
         raise OperationalError("server closed the connection unexpectedly")
 
     monkeypatch.setattr(connection, "_commit", commit_then_lose_the_line)
-    answer = upload(api, **{"Idempotency-Key": "k"})
+    answer = api.upload(headers=KEY)
     monkeypatch.undo()
 
     problem = assert_problem(answer, 503, "service_unavailable")
@@ -86,7 +78,7 @@ def test_an_unanswered_commit_may_stand_so_the_object_stays(media, monkeypatch):
     assert "server closed" not in str(problem)
     assert files_in(media) == [Job.objects.get().upload]
 
-    again = upload(api, **{"Idempotency-Key": "k"})
+    again = api.upload(headers=KEY)
     assert (again.status_code, again.headers["Idempotency-Replayed"]) == (202, "true")
     assert Job.objects.count() == 1
     assert files_in(media) == [Job.objects.get().upload]
@@ -96,8 +88,8 @@ def test_an_unanswered_commit_may_stand_so_the_object_stays(media, monkeypatch):
 def test_a_repeated_upload_keeps_one_object(media):
     api = Api()
 
-    first = upload(api, **{"Idempotency-Key": "k"})
-    second = upload(api, **{"Idempotency-Key": "k"})
+    first = api.upload(headers=KEY)
+    second = api.upload(headers=KEY)
 
     assert (first.status_code, second.status_code) == (202, 202)
     assert first.json() == second.json()
@@ -105,7 +97,7 @@ def test_a_repeated_upload_keeps_one_object(media):
 
 
 def test_another_file_under_the_same_key_is_a_conflict_and_not_kept(api, media):
-    upload(api, **{"Idempotency-Key": "k"})
+    api.upload(headers=KEY)
     kept = files_in(media)
     other = SimpleUploadedFile("a.wav", make_wav(0.7), "audio/wav")
 

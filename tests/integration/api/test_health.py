@@ -4,7 +4,6 @@ import socket
 import sys
 import time
 from datetime import timedelta
-from pathlib import Path
 
 import httpx
 import pytest
@@ -15,7 +14,8 @@ from django.test import Client
 from django.utils import timezone
 
 from jobs.models import Beacon, Job, Worker
-from tests.factories import make_job, make_region
+from tests.support import ROOT
+from tests.support.factories import make_job, make_region
 from transcribe_platform import health
 from workers.embedded import processes
 from workers.embedded.processes import ProcessCommand
@@ -23,7 +23,6 @@ from workers.liveness import graceful_shutdown, process_rows
 from workers.monitoring.components import read_components
 from workers.ratelimit import permits
 
-ROOT = Path(__file__).parents[3]
 WELL = {
     "process": "ok",
     "database": "ok",
@@ -39,7 +38,7 @@ def fresh():
         health.check_migrated.cache_clear()
         health._get_redis.cache_clear()
         read_components.forget()
-        graceful_shutdown._told.clear()
+        graceful_shutdown._draining.clear()
 
     forget()
     yield
@@ -61,15 +60,15 @@ def test_ready_means_a_migrated_database(db):
 
 
 def test_a_database_that_is_behind_is_not_ready_and_is_looked_at_again(db):
-    applied = MigrationRecorder.Migration.objects.filter(app="jobs").order_by("-id")
-    last = applied[0]
-    last.delete()
+    applied = MigrationRecorder.Migration.objects.filter(app="jobs")
+    rows = list(applied)
+    applied.delete()
 
     answer = Client().get("/health/ready")
     assert answer.status_code == 503
     assert answer.json()["checks"]["database"] == "not_migrated"
 
-    MigrationRecorder(connection).record_applied(last.app, last.name)
+    MigrationRecorder.Migration.objects.bulk_create(rows)
     assert Client().get("/health/ready").status_code == 200
 
 

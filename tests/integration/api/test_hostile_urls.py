@@ -3,8 +3,8 @@
 import pytest
 
 from jobs.models import Batch, Event, Job
-from tests.integration.api.conftest import Api
 from tests.netns import cases
+from tests.support.api import Api
 from workers.webhooks.models import WebhookEndpoint
 
 GOOD = "https://pub.example/a.wav"

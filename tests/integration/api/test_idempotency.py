@@ -8,8 +8,8 @@ from django.utils import timezone
 
 from jobs import services
 from jobs.models import Event, IdempotencyKey, Job
-from tests.factories import make_job
-from tests.integration.api.conftest import Api, assert_problem
+from tests.support.api import Api, assert_problem
+from tests.support.factories import make_job
 from workers.embedded.processes import wait_until
 
 BODY = {"audio_url": "https://audio.example.com/a.wav", "metadata": {"order": 7}}

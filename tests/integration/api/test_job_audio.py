@@ -6,28 +6,25 @@ from typing import Any
 
 import pytest
 from django.core.files.storage import default_storage
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import AsyncClient
 
 from jobs.audio import stored_audio
 from jobs.concurrency import thread_limits
 from jobs.models import Job
 from jobs.retention import erasure
-from tests.factories import make_job, make_wav, move_job
-from tests.integration.api.conftest import Api, assert_problem
+from tests.support.api import Api, accepted_job, assert_problem
+from tests.support.factories import make_job, make_wav, move_job
 
 SOUND = make_wav(seconds=0.5)
 
 
-def upload(api: Api, kind: str = "audio/wav", name: str = "Gespräch.wav") -> Job:
-    answer = api.form({"file": SimpleUploadedFile(name, SOUND, content_type=kind)})
-    assert answer.status_code == 202, answer.content
-    return Job.objects.get(pk=answer.json()["id"])
+def upload_sound(api: Api, kind: str = "audio/wav", name: str = "Gespräch.wav") -> Job:
+    return accepted_job(api.upload(SOUND, name=name, kind=kind))
 
 
 @pytest.fixture
 def path(api: Api) -> str:
-    return f"/v1/jobs/{upload(api).pk}/audio"
+    return f"/v1/jobs/{upload_sound(api).pk}/audio"
 
 
 def body(answer: Any) -> bytes:
@@ -152,7 +149,7 @@ def test_who_reads_slowly_is_lent_a_thread_until_the_last_byte(api, path, settin
 @pytest.mark.django_db(transaction=True)
 def test_on_an_event_loop_no_thread_is_held(settings):
     customer = Api()
-    where = f"/v1/jobs/{upload(customer).pk}/audio"
+    where = f"/v1/jobs/{upload_sound(customer).pk}/audio"
     settings.MAX_WAITING_REQUESTS = 0
     thread_limits.waiters.cache_clear()
 

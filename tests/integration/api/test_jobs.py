@@ -5,8 +5,8 @@ import pytest
 from django.utils import timezone
 
 from jobs.models import Attempt, Job
-from tests.factories import make_job, make_key, make_region, make_tenant
-from tests.integration.api.conftest import Api, assert_problem
+from tests.support.api import Api, assert_problem
+from tests.support.factories import make_job, make_key, make_region, make_tenant
 
 
 def test_a_running_job_says_when_to_look_again(api):

@@ -8,9 +8,8 @@ from django.utils import timezone
 from jobs.accounts import key_privileges, keys
 from jobs.errors import Forbidden
 from jobs.models import ApiKey, Event
-from tests.factories import make_key
-from tests.integration.api.conftest import assert_problem
-from tests.integration.api.test_api_keys import ask
+from tests.support.api import assert_problem, send_as
+from tests.support.factories import make_key
 
 KEYS = "/v1/api-keys"
 NETWORKS = ["127.0.0.0/25", "127.0.0.128/25", "2001:db8::/32"]
@@ -45,7 +44,7 @@ def mortal(db):
     ],
 )
 def test_a_bound_key_creates_no_key_for_other_addresses(bound, networks):
-    answer = ask("POST", KEYS, bound[1], ASKED | networks)
+    answer = send_as(bound[1], "POST", KEYS, ASKED | networks)
 
     problem = assert_problem(answer, 403, EXCEEDED)
     assert "allowed_ips within" in problem["detail"]
@@ -62,7 +61,7 @@ def test_a_bound_key_creates_no_key_for_other_addresses(bound, networks):
     ],
 )
 def test_a_bound_key_creates_keys_within_its_networks(bound, networks):
-    answer = ask("POST", KEYS, bound[1], ASKED | {"allowed_ips": networks})
+    answer = send_as(bound[1], "POST", KEYS, ASKED | {"allowed_ips": networks})
 
     assert answer.status_code == 201
     assert set(answer.json()["allowed_ips"]) == set(networks)
@@ -79,7 +78,7 @@ def test_a_bound_key_changes_no_key_to_other_addresses(bound):
         (f"{KEYS}/{other.public_id}", []),
         (f"{KEYS}/{other.public_id}", ["192.0.3.0/24"]),
     ):
-        answer = ask("PATCH", path, text, {"allowed_ips": networks})
+        answer = send_as(text, "PATCH", path, {"allowed_ips": networks})
         assert_problem(answer, 403, EXCEEDED)
     kept = ApiKey.objects.values_list("public_id", "allowed_ips")
     assert dict(kept) == {
@@ -93,7 +92,7 @@ def test_a_bound_key_changes_no_key_to_other_addresses(bound):
         (f"{KEYS}/{other.public_id}", ["192.0.2.1"]),
         (own, ["127.0.0.1"]),
     ):
-        answer = ask("PATCH", path, text, {"allowed_ips": networks})
+        answer = send_as(text, "PATCH", path, {"allowed_ips": networks})
         assert answer.json()["allowed_ips"] == networks
 
 
@@ -101,8 +100,8 @@ def test_a_bound_key_rotates_no_key_of_other_addresses(bound):
     key, text = bound
     free, _ = make_key(key.tenant)
 
-    refused = ask("POST", f"{KEYS}/{free.public_id}/rotate", text)
-    own = ask("POST", f"{KEYS}/{key.public_id}/rotate", text)
+    refused = send_as(text, "POST", f"{KEYS}/{free.public_id}/rotate")
+    own = send_as(text, "POST", f"{KEYS}/{key.public_id}/rotate")
 
     assert_problem(refused, 403, EXCEEDED)
     free.refresh_from_db()
@@ -112,7 +111,7 @@ def test_a_bound_key_rotates_no_key_of_other_addresses(bound):
 
 @pytest.mark.parametrize("expiry", [{}, {"expires_in_seconds": 3700}])
 def test_a_key_that_expires_creates_no_key_that_lives_longer(mortal, expiry):
-    answer = ask("POST", KEYS, mortal[1], ASKED | expiry)
+    answer = send_as(mortal[1], "POST", KEYS, ASKED | expiry)
 
     problem = assert_problem(answer, 403, "expires_at_exceeded")
     assert "no later than that" in problem["detail"]
@@ -123,7 +122,7 @@ def test_a_key_that_expires_creates_keys_that_end_with_it(mortal):
     key, text = mortal
     ends = {"expires_at": key.expires_at.isoformat()}
 
-    answer = ask("POST", KEYS, text, ASKED | ends)
+    answer = send_as(text, "POST", KEYS, ASKED | ends)
 
     assert answer.status_code == 201
     made = ApiKey.objects.get(public_id=answer.json()["id"])
@@ -137,13 +136,13 @@ def test_a_key_that_expires_does_not_renew_itself_or_others(mortal):
 
     for path in (f"{KEYS}/{key.public_id}", f"{KEYS}/{other.public_id}"):
         for body in ({}, week, week | {"expires_in_seconds": 7200}):
-            answer = ask("POST", f"{path}/rotate", text, body)
+            answer = send_as(text, "POST", f"{path}/rotate", body)
             assert_problem(answer, 403, "expires_at_exceeded")
     assert ApiKey.objects.count() == 2
     assert ApiKey.objects.get(pk=other.pk).expires_at is None
 
     soon = week | {"expires_in_seconds": 600}
-    answer = ask("POST", f"{KEYS}/{key.public_id}/rotate", text, soon)
+    answer = send_as(text, "POST", f"{KEYS}/{key.public_id}/rotate", soon)
 
     assert answer.status_code == 201
     # An overlap of a week does not put off the end of the old key.
@@ -154,7 +153,7 @@ def test_a_key_that_never_expires_renews_one_that_does(mortal):
     key, _ = mortal
     _, text = make_key(key.tenant)
 
-    answer = ask("POST", f"{KEYS}/{key.public_id}/rotate", text)
+    answer = send_as(text, "POST", f"{KEYS}/{key.public_id}/rotate")
 
     assert answer.status_code == 201
 

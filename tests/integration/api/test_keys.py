@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from jobs.accounts.authentication import ALL_SCOPES, _checksum, parse_public_id
 from jobs.models import ApiKey, Tenant
-from tests.factories import make_key, make_tenant
-from tests.integration.api.conftest import Api, assert_problem
+from tests.support.api import Api, assert_problem
+from tests.support.factories import make_key, make_tenant
 from transcribe_platform.logs import JsonFormatter
 
 PATHS = ["/v1/me", "/v1/jobs", "/v1/jobs/0197b2f0-0000-7000-8000-000000000000"]

@@ -19,19 +19,9 @@ from jobs.batches import item_file
 from jobs.batches.item_input import BatchItemInput
 from jobs.batches.manifests import reader as manifests_reader
 from jobs.models import Batch, BatchError, Event, IdempotencyKey, Job
-from tests.factories import make_region
-from tests.integration.api.conftest import assert_nothing_written, assert_problem
-
-URL = "https://audio.example.com/{}.wav"
-JSONL = "application/x-ndjson"
-
-
-def line(number, **fields):
-    return {"audio_url": URL.format(number), "custom_id": f"c-{number}", **fields}
-
-
-def jsonl(lines):
-    return b"".join(json.dumps(each).encode() + b"\n" for each in lines)
+from tests.support.api import assert_nothing_written, assert_problem
+from tests.support.factories import make_region
+from tests.support.manifests import JSONL, URL, jsonl, line, send_manifest
 
 
 def packed(body):
@@ -42,11 +32,6 @@ def table(rows):
     text = io.StringIO()
     csv.writer(text).writerows(rows)
     return text.getvalue().encode()
-
-
-def send(api, body, query="", content_type=JSONL, **headers):
-    path = f"/v1/batches{query}"
-    return api.post(path, body=body, content_type=content_type, headers=headers)
 
 
 def jobs_of(answer):
@@ -71,7 +56,7 @@ def test_a_line_of_json_is_a_job(api):
         '&metadata={"night":1}&callback_url=https://hooks.example.com/b'
     )
 
-    answer = send(api, body, query)
+    answer = send_manifest(api, body, query)
 
     first, second = jobs_of(answer)
     assert first.options == {"model": "nova-2", "smart_format": True, "diarize": True}
@@ -103,7 +88,9 @@ def test_a_row_of_csv_is_a_job(api):
         ]
     )  # fmt: skip
 
-    first, second = jobs_of(send(api, body, content_type="text/csv; charset=utf-8"))
+    first, second = jobs_of(
+        send_manifest(api, body, content_type="text/csv; charset=utf-8")
+    )
 
     assert (first.custom_id, first.metadata) == ("a,b", {"order": 'a "7"'})
     assert first.options["keyterm"] == ["Ada", "Bob"]
@@ -129,7 +116,7 @@ def test_nothing_that_an_item_asks_for_is_lost_on_its_way(api):
     assert set(BatchItemInput().fields) == named  # a new field belongs in here
 
     alone = Job.objects.get(pk=api.post("/v1/jobs", body=asked).json()["id"])
-    (item,) = jobs_of(send(api, jsonl([asked])))
+    (item,) = jobs_of(send_manifest(api, jsonl([asked])))
 
     own = {"id", "batch", "line", "created_at", "traceparent"}
     names = [field.name for field in Job._meta.concrete_fields if field.name not in own]
@@ -173,7 +160,7 @@ def test_a_form_says_the_same(api, media):
 )
 @pytest.mark.parametrize("content_type", [JSONL, "application/gzip"])
 def test_what_editors_and_tools_make_of_lines_is_taken(api, body, content_type):
-    jobs = jobs_of(send(api, body, content_type=content_type))
+    jobs = jobs_of(send_manifest(api, body, content_type=content_type))
 
     assert [job.custom_id for job in jobs] == ["c-1", "c-2"]
 
@@ -203,7 +190,7 @@ GOOD = jsonl([line(1)])
 def test_a_bad_line_refuses_all_of_them(api, media, body, where, code):
     make_region("eu-west-1")
 
-    answer = send(api, body, **{"Idempotency-Key": "m-1"})
+    answer = send_manifest(api, body, **{"Idempotency-Key": "m-1"})
 
     problem = assert_problem(answer, 400, code)
     assert faults_of(problem) == [(*where, code)]
@@ -222,7 +209,9 @@ def test_a_bad_line_refuses_all_of_them(api, media, body, where, code):
     ],
 )  # fmt: skip
 def test_a_bad_row_refuses_all_of_them(api, media, rows, where, code):
-    problem = assert_problem(send(api, table(rows), content_type="text/csv"), 400, code)
+    problem = assert_problem(
+        send_manifest(api, table(rows), content_type="text/csv"), 400, code
+    )
 
     assert faults_of(problem) == [(*where, code)]
     assert_nothing_written(media)
@@ -253,7 +242,7 @@ def test_what_is_no_manifest_is_refused_whole(
 ):
     settings.MANIFEST_MAX_BYTES = 2_000_000
 
-    assert_problem(send(api, body, content_type=content_type), status, code)
+    assert_problem(send_manifest(api, body, content_type=content_type), status, code)
 
     assert_nothing_written(settings.MEDIA_ROOT)
     assert Batch.objects.count() == 0
@@ -267,10 +256,14 @@ def test_one_line_more_than_we_take_is_too_many(api, media, monkeypatch):
         (jsonl(line(n) for n in range(4)), JSONL),
         (table(rows), "text/csv"),
     ):
-        assert_problem(send(api, body, content_type=kind), 400, "manifest_too_long")
+        assert_problem(
+            send_manifest(api, body, content_type=kind), 400, "manifest_too_long"
+        )
 
     assert_nothing_written(media)
-    assert len(jobs_of(send(api, table(rows[:4]), content_type="text/csv"))) == 3
+    assert (
+        len(jobs_of(send_manifest(api, table(rows[:4]), content_type="text/csv"))) == 3
+    )
 
 
 def csv_of(columns, rows, cell=""):
@@ -315,7 +308,7 @@ def test_a_manifest_that_takes_too_long_to_read_is_refused(api, media, monkeypat
     monkeypatch.setattr(item_file, "MAX_CPU_SECONDS", -1.0)
     monkeypatch.setattr(item_file, "_WORK_SECONDS", 0.0)
 
-    answer = send(api, jsonl([line(1)]))
+    answer = send_manifest(api, jsonl([line(1)]))
 
     assert_problem(answer, 400, "manifest_too_complex")
     assert_nothing_written(media)
@@ -337,7 +330,9 @@ def test_a_row_of_csv_of_many_lines_has_a_limit_and_the_next_ones_are_read(api):
 def test_a_line_of_json_of_too_many_values_is_a_bad_line(api, media):
     many = line(2, options={"keyterm": [1] * 3_001})
 
-    problem = assert_problem(send(api, jsonl([line(1), many])), 400, "json_invalid")
+    problem = assert_problem(
+        send_manifest(api, jsonl([line(1), many])), 400, "json_invalid"
+    )
 
     assert faults_of(problem) == [(2, "", "json_invalid")]
     assert_nothing_written(media)
@@ -346,7 +341,7 @@ def test_a_line_of_json_of_too_many_values_is_a_bad_line(api, media):
 def test_a_list_that_is_too_long_is_one_fault_whatever_is_in_it(api):
     many = line(1, allowed_regions=[{}] * 2000)
 
-    problem = assert_problem(send(api, jsonl([many])), 400, "field_invalid")
+    problem = assert_problem(send_manifest(api, jsonl([many])), 400, "field_invalid")
 
     assert faults_of(problem) == [(1, "/allowed_regions", "field_invalid")]
 
@@ -354,7 +349,7 @@ def test_a_list_that_is_too_long_is_one_fault_whatever_is_in_it(api):
 def test_a_fault_does_not_repeat_all_of_a_long_value(api):
     wrong = line(1, priority="low" * 20_000)
 
-    problem = assert_problem(send(api, jsonl([wrong])), 400, "field_invalid")
+    problem = assert_problem(send_manifest(api, jsonl([wrong])), 400, "field_invalid")
 
     assert len(problem["errors"][0]["detail"]) == item_file.MAX_DETAIL
 
@@ -366,13 +361,13 @@ def test_one_tenants_manifests_leave_a_slot_to_the_others(api, media, monkeypatc
             slot = item_file._slots.take(api.tenant.pk, timeout=0)
             assert stack.enter_context(slot)
 
-        busy = send(api, jsonl([line(1)]))
+        busy = send_manifest(api, jsonl([line(1)]))
         assert_problem(busy, 503, "service_unavailable")
         assert busy.headers["Retry-After"] == "5"
         assert_nothing_written(media)
         assert stack.enter_context(item_file._slots.take("other", timeout=0))
 
-    assert send(api, jsonl([line(1)])).status_code == 202
+    assert send_manifest(api, jsonl([line(1)])).status_code == 202
     assert not item_file._slots._held
 
 
@@ -404,7 +399,7 @@ def test_a_body_that_is_cut_off_makes_nothing(api, media):
     ],
 )
 def test_a_wrong_setting_is_named(api, media, query, parameter, code):
-    problem = assert_problem(send(api, GOOD, query), 400, code)
+    problem = assert_problem(send_manifest(api, GOOD, query), 400, code)
 
     assert [e.get("parameter") for e in problem["errors"]] == [parameter]
     assert_nothing_written(media)
@@ -413,13 +408,13 @@ def test_a_wrong_setting_is_named(api, media, query, parameter, code):
 def test_settings_of_a_body_in_json_stand_in_it(api):
     body = json.dumps({"items": [line(1)]}).encode()
 
-    answer = send(api, body, "?on_error=skip", "application/json")
+    answer = send_manifest(api, body, "?on_error=skip", "application/json")
 
     assert_problem(answer, 400, "parameter_unknown")
 
 
 def test_the_first_hundred_faults_are_told_and_all_are_counted(api):
-    problem = assert_problem(send(api, b"{}\n" * 150), 400, "invalid_request")
+    problem = assert_problem(send_manifest(api, b"{}\n" * 150), 400, "invalid_request")
 
     assert [e["line"] for e in problem["errors"]] == list(range(1, 101))
     assert problem["error_count"] == 150
@@ -428,7 +423,7 @@ def test_the_first_hundred_faults_are_told_and_all_are_counted(api):
 def test_bad_lines_can_be_left_out_and_are_kept(api):
     body = GOOD + b"x\n" + GOOD + jsonl([line(3)])
 
-    answer = send(api, body, "?on_error=skip")
+    answer = send_manifest(api, body, "?on_error=skip")
 
     assert [job.custom_id for job in jobs_of(answer)] == ["c-1", "c-3"]
     batch = Batch.objects.get()
@@ -443,18 +438,18 @@ def test_bad_lines_can_be_left_out_and_are_kept(api):
 
 
 def test_only_bad_lines_make_nothing_even_if_they_may_be_left_out(api, media):
-    assert_problem(send(api, b"x\n", "?on_error=skip"), 400, "json_invalid")
+    assert_problem(send_manifest(api, b"x\n", "?on_error=skip"), 400, "json_invalid")
 
     assert_nothing_written(media)
 
 
 def test_the_same_manifest_under_one_key_is_one_batch(api):
     key = {"Idempotency-Key": "m-1"}
-    first = send(api, GOOD, **key)
+    first = send_manifest(api, GOOD, **key)
 
-    again = send(api, GOOD, **key)
-    other_body = send(api, GOOD + jsonl([line(2)]), **key)
-    other_settings = send(api, GOOD, "?on_error=skip", **key)
+    again = send_manifest(api, GOOD, **key)
+    other_body = send_manifest(api, GOOD + jsonl([line(2)]), **key)
+    other_settings = send_manifest(api, GOOD, "?on_error=skip", **key)
 
     assert first.status_code == 202
     assert again.json() == first.json()
@@ -470,7 +465,7 @@ def test_the_deadline_of_the_batch_is_the_latest_of_its_jobs(api):
     late = (timezone.now() + timedelta(hours=60)).isoformat()
     body = jsonl([line(1, expires_at=soon), line(2, expires_at=late), line(3)])
 
-    first, second, third = jobs_of(send(api, body, "?expires_in_seconds=3600"))
+    first, second, third = jobs_of(send_manifest(api, body, "?expires_in_seconds=3600"))
 
     deadline = Batch.objects.get().expires_at
     assert first.expires_at == parse_datetime(soon)
@@ -481,13 +476,13 @@ def test_quotas_are_reserved_for_all_or_none(api, media):
     api.tenant.max_open_jobs = 3
     api.tenant.save()
 
-    too_many = send(api, jsonl(line(n) for n in range(4)))
-    jobs = jobs_of(send(api, jsonl(line(n) for n in range(3))))
+    too_many = send_manifest(api, jsonl(line(n) for n in range(4)))
+    jobs = jobs_of(send_manifest(api, jsonl(line(n) for n in range(3))))
 
     assert_problem(too_many, 429, "quota_jobs_exceeded")
     assert [job.reserved_seconds for job in jobs] == [300, 300, 300]
     assert Batch.objects.count() == 1
-    assert_problem(send(api, GOOD), 429, "quota_jobs_exceeded")
+    assert_problem(send_manifest(api, GOOD), 429, "quota_jobs_exceeded")
 
 
 def test_after_each_piece_of_work_the_other_threads_of_the_process_run(monkeypatch):

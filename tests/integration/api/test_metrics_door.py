@@ -9,7 +9,7 @@ from jobs import services
 from jobs.models import Attempt
 from jobs.state import JobStatus
 from jobs.telemetry import metrics
-from tests.factories import make_attempt, make_job
+from tests.support.factories import make_attempt, make_job
 
 
 def ask(**headers):

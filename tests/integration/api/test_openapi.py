@@ -6,7 +6,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012 as DRAFT
 
-from tests.factories import make_job, make_transcript
+from tests.support.factories import make_job, make_transcript
 
 RAW = {
     "metadata": {"duration": 2.5},

@@ -15,8 +15,8 @@ from jobs.models import Job
 from jobs.scheduling import dispatch, long_poll
 from jobs.state import JobStatus
 from jobs.telemetry.optional_redis import OptionalRedis
-from tests.factories import move_job
-from tests.integration.api.conftest import Api, assert_problem
+from tests.support.api import Api, assert_problem
+from tests.support.factories import move_job
 from workers.embedded.processes import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)

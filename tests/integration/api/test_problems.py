@@ -6,8 +6,8 @@ from django.test import Client
 
 from jobs import queries
 from jobs.errors import PlatformError, ServiceUnavailable, UpstreamError
-from tests.factories import make_job
-from tests.integration.api.conftest import assert_problem
+from tests.support.api import assert_problem
+from tests.support.factories import make_job
 from transcribe_platform import health
 
 

@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import pytest
 import time_machine
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -15,8 +14,8 @@ from jobs.accounts.tenants import change_tenant
 from jobs.models import Event, IdempotencyKey, Job, QuotaCounter, Tenant
 from jobs.quotas import counters as quota_counts
 from jobs.quotas import quotas
-from tests.factories import make_attempt, make_job, make_tenant, make_wav
-from tests.integration.api.conftest import Api, assert_nothing_written, assert_problem
+from tests.support.api import Api, assert_nothing_written, assert_problem
+from tests.support.factories import make_attempt, make_job, make_tenant, make_wav
 from workers.embedded.processes import wait_until
 
 BODY = {"audio_url": "https://audio.example.com/a.wav"}
@@ -32,20 +31,14 @@ def counters(tenant: Tenant) -> dict[str, tuple[Decimal, Decimal]]:
     return {row.period: (row.used, row.reserved) for row in rows}
 
 
-def upload(api, seconds: float):
-    return api.form(
-        {"file": SimpleUploadedFile("a.wav", make_wav(seconds), "audio/wav")}
-    )
-
-
-def submit(api, headers=None):
+def submit_job(api, headers=None):
     return api.post("/v1/jobs", BODY, headers)
 
 
 def test_a_job_more_than_may_be_open_is_refused_and_leaves_nothing(db, media):
     api = limited(max_open_jobs=0)
 
-    answer = upload(api, 1)
+    answer = api.upload(make_wav(1))
 
     problem = assert_problem(answer, 429, "quota_jobs_exceeded")
     assert problem["detail"] == (
@@ -58,10 +51,10 @@ def test_a_job_more_than_may_be_open_is_refused_and_leaves_nothing(db, media):
 def test_as_many_jobs_as_may_be_open_pass(db):
     api = limited(max_open_jobs=2)
 
-    codes = [submit(api).status_code for _ in range(3)]
+    codes = [submit_job(api).status_code for _ in range(3)]
 
     assert codes == [202, 202, 429]
-    assert submit(api).headers["Retry-After"] == "5"
+    assert submit_job(api).headers["Retry-After"] == "5"
     assert Job.objects.count() == Event.objects.count() == 2
     assert counters(api.tenant)["open"] == (0, 2)
 
@@ -71,8 +64,8 @@ def test_any_end_makes_room_for_another_job(db, end):
     api = limited(max_open_jobs=1)
     make_job(api.tenant, status=end)
 
-    assert submit(api).status_code == 202
-    assert submit(api).status_code == 429
+    assert submit_job(api).status_code == 202
+    assert submit_job(api).status_code == 429
 
 
 def test_a_known_duration_is_reserved_and_an_unknown_one_guessed(db, settings):
@@ -80,8 +73,8 @@ def test_a_known_duration_is_reserved_and_an_unknown_one_guessed(db, settings):
     api = limited(audio_seconds_per_day=100)
 
     with time_machine.travel(NOON, tick=False):
-        upload(api, 2.5)
-        submit(api)
+        api.upload(make_wav(2.5))
+        submit_job(api)
 
     day, month, opened = (
         counters(api.tenant)[name]
@@ -95,10 +88,10 @@ def test_audio_over_the_day_is_refused_until_midnight(db):
     api = limited(audio_seconds_per_day=500)
 
     with time_machine.travel(NOON.replace(hour=23, minute=59, second=30), tick=False):
-        assert submit(api).status_code == 202
-        refused = submit(api)
+        assert submit_job(api).status_code == 202
+        refused = submit_job(api)
     with time_machine.travel(NOON.replace(day=26, hour=0), tick=False):
-        passed = submit(api)
+        passed = submit_job(api)
 
     problem = assert_problem(refused, 429, "quota_audio_exceeded")
     assert problem["detail"] == (
@@ -119,11 +112,11 @@ def test_audio_over_the_month_is_refused_until_the_next(db):
     api = limited(audio_seconds_per_day=400, audio_seconds_per_month=500)
 
     with time_machine.travel(datetime(2026, 11, 29, 12, tzinfo=UTC), tick=False):
-        submit(api)
+        submit_job(api)
     with time_machine.travel(datetime(2026, 11, 30, 23, tzinfo=UTC), tick=False):
-        refused = submit(api)
+        refused = submit_job(api)
     with time_machine.travel(datetime(2026, 12, 1, tzinfo=UTC), tick=False):
-        passed = submit(api)
+        passed = submit_job(api)
 
     problem = assert_problem(refused, 429, "quota_audio_exceeded")
     assert "500 seconds of audio a month; 200 are left" in problem["detail"]
@@ -136,16 +129,16 @@ def test_the_month_is_told_of_where_waiting_for_the_day_would_not_help(db):
         max_open_jobs=1, audio_seconds_per_day=300, audio_seconds_per_month=300
     )
     with time_machine.travel(NOON, tick=False):
-        submit(api)
+        submit_job(api)
 
-        refused = submit(api)
+        refused = submit_job(api)
 
     assert "a month" in assert_problem(refused, 429, "quota_audio_exceeded")["detail"]
     assert refused.headers["Retry-After"] == str(5 * 86400 + 43200)
 
 
 def test_what_will_never_fit_is_not_to_be_tried_again(db):
-    refused = submit(limited(audio_seconds_per_day=299))
+    refused = submit_job(limited(audio_seconds_per_day=299))
 
     assert_problem(refused, 429, "quota_audio_exceeded")
     assert "Retry-After" not in refused.headers
@@ -154,7 +147,7 @@ def test_what_will_never_fit_is_not_to_be_tried_again(db):
 def test_a_repeated_request_reserves_once_and_is_answered_when_nothing_is_left(db):
     api = limited(max_open_jobs=1)
 
-    first, second = (submit(api, {"Idempotency-Key": "k"}) for _ in range(2))
+    first, second = (submit_job(api, {"Idempotency-Key": "k"}) for _ in range(2))
 
     assert (first.status_code, second.json()) == (202, first.json())
     assert counters(api.tenant)["open"] == (0, 1)
@@ -163,10 +156,10 @@ def test_a_repeated_request_reserves_once_and_is_answered_when_nothing_is_left(d
 def test_a_refused_request_may_be_sent_again_under_its_key(db):
     api = limited(max_open_jobs=1)
     job = make_job(api.tenant)
-    refused = submit(api, {"Idempotency-Key": "k"})
+    refused = submit_job(api, {"Idempotency-Key": "k"})
     services.cancel_job(job=job, now=timezone.now())
 
-    passed = submit(api, {"Idempotency-Key": "k"})
+    passed = submit_job(api, {"Idempotency-Key": "k"})
 
     assert (refused.status_code, passed.status_code) == (429, 202)
     assert IdempotencyKey.objects.count() == 1
@@ -199,10 +192,10 @@ def test_a_batch_is_let_in_whole_or_not_at_all(db):
 
 def test_quotas_are_each_tenants_own(db):
     full, other = limited(max_open_jobs=1), limited(max_open_jobs=1)
-    submit(full)
+    submit_job(full)
 
-    assert submit(other).status_code == 202
-    assert submit(full).status_code == 429
+    assert submit_job(other).status_code == 202
+    assert submit_job(full).status_code == 429
 
 
 def test_without_quotas_nothing_is_counted_and_no_statement_spent(db):
@@ -230,7 +223,7 @@ def test_a_quota_set_later_counts_what_is_open_and_what_was_used(db):
 
     assert counters(tenant)["open"] == (0, 1)
     assert counters(tenant)[this_month()] == (40, 300)
-    assert [submit(api).status_code for _ in range(2)] == [202, 429]
+    assert [submit_job(api).status_code for _ in range(2)] == [202, 429]
     services.cancel_job(job=waiting, now=timezone.now())
     assert counters(tenant)["open"] == (0, 1)
 
@@ -240,7 +233,7 @@ def test_a_quota_set_by_hand_is_counted_from_the_first_submit(db):
     make_job(tenant)
     Tenant.objects.filter(pk=tenant.pk).update(max_open_jobs=2)
 
-    codes = [submit(Api(tenant)).status_code for _ in range(2)]
+    codes = [submit_job(Api(tenant)).status_code for _ in range(2)]
 
     assert codes == [202, 429]
 
@@ -328,7 +321,7 @@ def test_of_fifty_at_the_edge_exactly_as_many_pass_as_are_left(limits, counted):
     if counted:  # else all fifty find no counter, and each would make it
         quota_counts.begin_counting(api.tenant, now=timezone.now())
 
-    codes = in_parallel(50, lambda _: submit(api).status_code)
+    codes = in_parallel(50, lambda _: submit_job(api).status_code)
 
     assert sorted(codes) == [202] * 7 + [429] * 43
     assert Job.objects.count() == Event.objects.count() == 7

@@ -4,14 +4,13 @@ import base64
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from django.test import Client
 
-from tests.factories import make_key
+from tests.support import ROOT
+from tests.support.factories import make_key
 
-ROOT = Path(__file__).parents[3]
 PRODUCTION = {
     "PATH": os.environ["PATH"],
     "SECRET_KEY": base64.b64encode(bytes(range(60))).decode(),

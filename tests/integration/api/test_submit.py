@@ -7,8 +7,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 
 from jobs.models import Event, Job
 from jobs.scheduling import dispatch
-from tests.factories import make_tenant, make_wav
-from tests.integration.api.conftest import Api, files_in
+from tests.support.api import Api, files_in
+from tests.support.factories import make_tenant, make_wav
 
 URL = "https://audio.example.com/a.wav?signature=secret"
 

@@ -16,8 +16,8 @@ from jobs import queries
 from jobs.models import Job
 from jobs.scheduling import dispatch
 from jobs.telemetry.optional_redis import OptionalRedis
-from tests.factories import make_job, make_key, make_tenant
-from tests.integration.api.conftest import Api, assert_nothing_written, assert_problem
+from tests.support.api import Api, assert_nothing_written, assert_problem
+from tests.support.factories import make_job, make_key, make_tenant
 from transcribe_platform.middleware import throttling
 from workers.ratelimit.inbound import InboundLimiter
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from jobs.models import Batch, Job
-from tests.factories import make_job
-from tests.integration.api.conftest import assert_problem
+from tests.support.api import assert_problem
+from tests.support.factories import make_job
 from transcribe_platform.logs import JsonFormatter
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"

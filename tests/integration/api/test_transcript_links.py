@@ -1,5 +1,6 @@
 """Links to a transcript: what they open, for how long, and that nothing else does."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -9,18 +10,19 @@ from django.test import Client
 
 from jobs.models import Event
 from jobs.retention import erasure
-from tests.factories import make_job, make_key, make_transcript
-from tests.integration.api.conftest import Api, assert_problem
-from tests.integration.api.test_transcripts import RAW
+from tests.support.api import Api, assert_problem
+from tests.support.factories import make_job, make_key, make_transcript
+from tests.support.fake_backend import document
 from transcripts import links
 
+_RAW = json.dumps(document("hello wörld")).encode()
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 @pytest.fixture
 def job(api):
     job = make_job(api.tenant, status="completed")
-    make_transcript(job, RAW, text="hello wörld")
+    make_transcript(job, _RAW, text="hello wörld")
     return job
 
 
@@ -147,7 +149,7 @@ def test_a_link_that_was_added_to_is_refused(api, job, more, status, code):
 
 def test_a_link_opens_no_other_job(api, job):
     second = make_job(api.tenant, status="completed")
-    make_transcript(second, RAW)
+    make_transcript(second, _RAW)
     url = make(api, job)["url"]
 
     moved = url.replace(str(job.pk), str(second.pk))

@@ -12,8 +12,8 @@ from django.utils import timezone
 from jobs.batches import records
 from jobs.retention import erasure
 from jobs.services import JobDraft
-from tests.factories import make_job, make_key, make_tenant, make_transcript
-from tests.fakes.backend import document
+from tests.support.factories import make_job, make_key, make_tenant, make_transcript
+from tests.support.fake_backend import document
 from transcripts.models import SearchEntry, Transcript
 from transcripts.search import backlog as index_backlog
 from transcripts.search import hits

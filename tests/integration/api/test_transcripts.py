@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from tests.factories import make_job, make_transcript
-from tests.integration.api.conftest import assert_problem
+from tests.support.api import assert_problem
+from tests.support.factories import make_job, make_transcript
 
 WORD = {"word": "hello", "start": 0.1, "end": 0.4, "confidence": 0.9}
 DOCUMENT = {

@@ -18,13 +18,8 @@ from django.db import connection, connections, transaction
 from jobs import services
 from jobs.models import IdempotencyKey, Job
 from jobs.rest import idempotency
-from tests.factories import make_wav
-from tests.integration.api.conftest import (
-    Api,
-    assert_nothing_written,
-    assert_problem,
-    files_in,
-)
+from tests.support.api import Api, assert_nothing_written, assert_problem, files_in
+from tests.support.factories import make_wav
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

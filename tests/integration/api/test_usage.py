@@ -8,8 +8,14 @@ import time_machine
 from jobs.models import Batch, Job, QuotaCounter
 from jobs.quotas.usage import GROUPS
 from jobs.retention import erasure
-from tests.factories import make_attempt, make_job, make_key, make_region, make_tenant
-from tests.integration.api.conftest import Api, assert_problem
+from tests.support.api import Api, assert_problem
+from tests.support.factories import (
+    make_attempt,
+    make_job,
+    make_key,
+    make_region,
+    make_tenant,
+)
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 SUMS = (

@@ -8,9 +8,8 @@ import pytest
 from django.utils import timezone
 
 from jobs.models import Event
-from tests.factories import make_key, make_tenant
-from tests.integration.api.conftest import Api, assert_problem
-from tests.routes import send
+from tests.support.api import Api, assert_problem, send
+from tests.support.factories import make_key, make_tenant
 from workers.webhooks.models import (
     DeliveryAttempt,
     WebhookDelivery,

@@ -10,7 +10,7 @@ import pytest
 
 from jobs.errors import UpstreamError
 from jobs.models import Region
-from tests.integration.emulator.conftest import make_wav
+from tests.support.factories import make_unique_wav
 from transcripts.backends import StoredAudio, TranscriptionRequest
 from workers.deepgram import client
 from workers.deepgram.backend import DeepgramBackend
@@ -35,7 +35,7 @@ def call(emulator, settings) -> Callable[..., Any]:
         deadline: float = 10,
         **options,
     ) -> Any:
-        source = audio or stored(make_wav(2.0))
+        source = audio or stored(make_unique_wav(2.0))
         request = TranscriptionRequest(
             region=Region(name="local", base_url=emulator.url),
             source=source,
@@ -49,7 +49,7 @@ def call(emulator, settings) -> Callable[..., Any]:
 
 
 def test_an_upload_arrives_whole_with_its_length_and_type(call, emulator):
-    audio = make_wav(3.0)
+    audio = make_unique_wav(3.0)
 
     result = call(
         audio=stored(audio), smart_format=True, keyterm=["Deep gram", "Zürich"]
@@ -77,7 +77,7 @@ def test_the_raw_bytes_are_kept_and_the_sdk_parses_nothing(call):
     result = call()
 
     assert result.raw.startswith(b'{"metadata"')
-    assert client.take_answer() is None
+    assert client.pop_response() is None
 
 
 @pytest.mark.parametrize(
@@ -174,14 +174,14 @@ def away() -> io.BytesIO:
     raise OSError("away")
 
 
-@pytest.mark.parametrize("opened", [away, lambda: Breaks(make_wav(60.0))])
+@pytest.mark.parametrize("opened", [away, lambda: Breaks(make_unique_wav(60.0))])
 def test_storage_that_is_away_is_not_the_upstreams_fault(call, opened, monkeypatch):
     told = []
     monkeypatch.setattr(
         CircuitBreaker, "record", lambda *_, **words: told.append(words)
     )
     audio = StoredAudio(
-        open=opened, size_bytes=len(make_wav(60.0)), content_type="audio/wav"
+        open=opened, size_bytes=len(make_unique_wav(60.0)), content_type="audio/wav"
     )
 
     with pytest.raises(UpstreamError) as failed:

@@ -4,7 +4,6 @@ import pytest
 
 from jobs.models import Region
 from jobs.routing import regions
-from tests.integration.engine.conftest import broker  # noqa: F401
 from workers.deepgram import probe
 from workers.ratelimit.breaker import NO_LIMIT
 from workers.ratelimit.permits import get_permits

@@ -4,13 +4,13 @@ import pytest
 from django.core.management import call_command
 
 from jobs.models import Attempt, Job
-from tests.fakes.backend import FakeBackend
-from tests.integration.emulator.conftest import make_wav
-from tests.integration.engine.conftest import Engine, broker, engine  # noqa: F401
+from tests.support.engine import Engine
+from tests.support.factories import make_unique_wav
+from tests.support.fake_backend import FakeBackend
 
 
 @pytest.fixture
-def ledger(engine, emulator, settings) -> Engine:  # noqa: F811
+def ledger(engine, emulator, settings) -> Engine:
     settings.DEEPGRAM_API_KEY = "test-key"
     settings.CALL_DEADLINE_SECONDS = 0
     engine.region.base_url = emulator.url
@@ -43,7 +43,7 @@ def call_upstream(emulator, job: Job, *tags: str) -> None:
     answer = emulator.http.post(
         "/v1/listen",
         params={"model": "nova-3", "tag": [f"job:{job.pk}", "claim:1", *tags]},
-        content=make_wav(6.0),
+        content=make_unique_wav(6.0),
         headers={"authorization": "Token test-key", "content-type": "audio/wav"},
     )
     assert answer.status_code in {200, 503}

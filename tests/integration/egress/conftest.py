@@ -1,9 +1,8 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from tests.fakes.certificates import Authority, new_authority
-from tests.fakes.webhook_receiver import Receiver, Reply
+from tests.support.certificates import Authority, new_authority
 from workers.egress import network
 from workers.webhooks.delivery import transport
 
@@ -14,20 +13,6 @@ def _transport_of_its_own(settings) -> Iterator[None]:
     transport.close()
     yield
     transport.close()
-
-
-@pytest.fixture
-def listen() -> Iterator[Callable[..., Receiver]]:
-    """Start receivers that end with the test."""
-    receivers: list[Receiver] = []
-
-    def start(*replies: Reply, **options) -> Receiver:
-        receivers.append(Receiver(*replies, **options))
-        return receivers[-1]
-
-    yield start
-    for receiver in receivers:
-        receiver.close()
 
 
 @pytest.fixture

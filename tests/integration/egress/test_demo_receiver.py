@@ -44,5 +44,5 @@ def test_the_demo_lists_its_own_receiver_and_nothing_else(settings, monkeypatch)
     # The demo does not know the secret yet: it is there, and it checks.
     assert reached.status_code == 401
     assert len(answers) == 2
-    refused = transport.Answer(error="destination_not_allowed")
+    refused = transport.PostResult(error="destination_not_allowed")
     assert set(answers.values()) == {refused}

@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from tests.fakes.connect_proxy import proxying
-from tests.fakes.webhook_receiver import Reply
+from tests.support.connect_proxy import proxying
+from tests.support.webhook_receiver import Reply
 from workers.webhooks.delivery import transport
 
-REFUSED = transport.Answer(error="destination_not_allowed")
+REFUSED = transport.PostResult(error="destination_not_allowed")
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def asked(settings, monkeypatch) -> list[str]:
     return names
 
 
-def post(url: str) -> transport.Answer:
+def post(url: str) -> transport.PostResult:
     return transport.post(url, headers={"webhook-id": "msg_1"}, body=b"{}")
 
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,9 +12,9 @@ from jobs.egress.addresses import EgressAllow, check_url
 from jobs.errors import InvalidRequest
 from tests.netns import cases
 from tests.netns.cases import CASES, Case
+from tests.support import ROOT
 
 SUBMITTED = [case for case in CASES if case not in cases.REDIRECTS]
-ROOT = Path(__file__).parents[3]
 INSIDE = (sys.executable, "-m", "tests.netns.inside")
 UNSHARE = ("unshare", "--net", "--mount")
 PROBE = (

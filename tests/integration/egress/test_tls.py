@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from tests.fakes.certificates import new_authority, self_signed
+from tests.support.certificates import new_authority, self_signed
 from workers.webhooks.delivery import transport
 
 
@@ -17,7 +17,7 @@ def _every_name_is_loopback(settings, monkeypatch) -> None:
     settings.EGRESS_ALLOW = ["hooks.example"]
 
 
-def post_to(receiver) -> transport.Answer:
+def post_to(receiver) -> transport.PostResult:
     url = f"https://hooks.example:{receiver.port}/hook"
     return transport.post(url, headers={}, body=b"{}")
 

@@ -58,7 +58,7 @@ def test_a_failed_call_delivers_its_error(emulator, media, site, eventually):
 def test_the_place_is_held_until_the_document_is_made(
     emulator, media, site, wav, eventually
 ):
-    emulator.tell(config={"latency_base": 0.2})
+    emulator.configure(config={"latency_base": 0.2})
 
     media.transcribe_file(request=wav(1), callback=f"{site.url}/cb")
 

@@ -177,7 +177,7 @@ def test_a_tag_that_only_looks_like_a_fault_is_a_tag(media, wav):
 
 
 def test_a_rule_strikes_what_matches_so_many_times(emulator, media, wav):
-    emulator.tell(
+    emulator.configure(
         rules=[
             {
                 "match": {"model": "nova-2", "tag": "job:"},
@@ -202,7 +202,7 @@ def test_a_rule_strikes_what_matches_so_many_times(emulator, media, wav):
 
 
 def test_a_rule_can_strike_every_job_once(emulator, media, wav):
-    emulator.tell(rules=[{"status": 503, "times": 1, "per": "job"}])
+    emulator.configure(rules=[{"status": 503, "times": 1, "per": "job"}])
 
     outcomes = [outcome_of(media, wav(1), f"job:{n % 2}") for n in range(4)]
 
@@ -211,8 +211,8 @@ def test_a_rule_can_strike_every_job_once(emulator, media, wav):
 
 def test_chance_repeats_whatever_the_order(emulator, media, wav):
     def run(numbers: list[int]) -> dict[int, int]:
-        emulator.forget()
-        emulator.tell(rules=[{"probability": 0.5, "kind": "html"}])
+        emulator.reset()
+        emulator.configure(rules=[{"probability": 0.5, "kind": "html"}])
         return {n: outcome_of(media, wav(1), f"job:{n}") for n in numbers}
 
     first = run(list(range(30)))

@@ -6,13 +6,13 @@ import contextlib
 import pytest
 from deepgram.core.api_error import ApiError
 
-SIDE_KEY = "side-key"
+from tests.support.emulator_process import SIDE_KEY
 
 
 def test_the_call_over_the_concurrency_limit_is_refused_verbatim(
     emulator, media, wav, eventually
 ):
-    emulator.tell(config={"concurrency": 2})
+    emulator.configure(config={"concurrency": 2})
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         running = [
             pool.submit(media.transcribe_file, request=wav(1), tag=["emu:delay1.5"])
@@ -38,7 +38,7 @@ def test_the_call_over_the_concurrency_limit_is_refused_verbatim(
 
 
 def test_a_place_is_free_again_before_the_answer_arrives(emulator, media, wav):
-    emulator.tell(config={"concurrency": 1})
+    emulator.configure(config={"concurrency": 1})
     audio = wav(1)
 
     for _ in range(50):
@@ -48,7 +48,7 @@ def test_a_place_is_free_again_before_the_answer_arrives(emulator, media, wav):
 
 
 def test_the_call_over_the_rate_is_refused_and_does_not_count(emulator, media, wav):
-    emulator.tell(config={"rate_per_minute": 3, "retry_after": 1.5})
+    emulator.configure(config={"rate_per_minute": 3, "retry_after": 1.5})
     audio = wav(1)
     headers = []
 
@@ -65,7 +65,7 @@ def test_the_call_over_the_rate_is_refused_and_does_not_count(emulator, media, w
 
 
 def test_latency_is_drawn_from_its_range_and_repeats(emulator, media, wav):
-    emulator.tell(config={"latency_min": 0.01, "latency_max": 0.2})
+    emulator.configure(config={"latency_min": 0.01, "latency_max": 0.2})
     audio = wav(1)
 
     for tag in ("job:1", "job:2", "job:1"):
@@ -77,7 +77,9 @@ def test_latency_is_drawn_from_its_range_and_repeats(emulator, media, wav):
 
 
 def test_latency_grows_with_the_audio(emulator, media, wav):
-    emulator.tell(config={"latency_base": 0.05, "latency_per_second_of_audio": 0.01})
+    emulator.configure(
+        config={"latency_base": 0.05, "latency_per_second_of_audio": 0.01}
+    )
 
     media.transcribe_file(request=wav(20))
 

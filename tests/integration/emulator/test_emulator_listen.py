@@ -166,7 +166,7 @@ def test_raw_audio_is_measured_by_its_declared_format(media):
 
 def test_the_number_of_words_can_be_chosen(emulator, media, wav):
     more = {"additional_query_parameters": {"emu_words": 3}}
-    emulator.tell(config={"words": 7})
+    emulator.configure(config={"words": 7})
 
     by_setting = media.transcribe_file(request=wav(9))
     by_call = media.transcribe_file(request=wav(9), request_options=more)

@@ -10,16 +10,16 @@ import websockets
 from deepgram import AsyncDeepgramClient, DeepgramClientEnvironment
 from deepgram.core.events import EventType
 
-from tests.integration.emulator.live_calls import (
+from tests.support.deepgram_streams import (
     CLOSE,
     RAW,
-    Talk,
+    DeepgramStream,
     converse,
     dial,
     read,
     truth,
 )
-from workers.emulator.live_engines import cells
+from workers.emulator.engines.live import cells
 
 SPEECH = cells.speech(12, seed=1)
 
@@ -79,7 +79,7 @@ def test_nothing_is_said_of_audio_that_has_not_come(emulator):
     with dial(emulator.url, f"{RAW}&interim_results=true") as socket:
         socket.send(SPEECH[:48_000])
         socket.send('{"type":"Finalize"}')
-        talk = Talk()
+        talk = DeepgramStream()
         while not talk.messages or not talk.messages[-1]["from_finalize"]:
             read(socket, talk, until="Results")
         final = talk.messages[-1]
@@ -164,8 +164,8 @@ def test_the_async_sdk_works_unchanged(emulator):
 
 
 def test_a_stream_that_never_has_audio_ends_with_1011(emulator):
-    emulator.tell(config={"stream_idle_seconds": 0.3})
-    talk = Talk()
+    emulator.configure(config={"stream_idle_seconds": 0.3})
+    talk = DeepgramStream()
 
     def keep_alive() -> None:
         for _ in range(50):
@@ -190,7 +190,7 @@ def test_text_that_is_no_message_is_answered_and_the_stream_goes_on(emulator):
         for text in ("{", '{"type":"Sing"}', "[]", '{"type":"Finalize","channel":"x"}'):
             socket.send(text)
         socket.send(CLOSE)
-        talk = read(socket, Talk())
+        talk = read(socket, DeepgramStream())
 
     assert [m["message"] for m in talk.of("Error")][:2] == ["{", '{"type":"Sing"}']
     assert {m["variant"] for m in talk.of("Error")} == {"SchemaError"}
@@ -209,7 +209,7 @@ def test_what_is_no_audio_is_closed_with_1008(emulator):
 
 
 def test_keepalives_hold_a_stream_open_that_had_audio(emulator):
-    emulator.tell(config={"stream_idle_seconds": 0.4})
+    emulator.configure(config={"stream_idle_seconds": 0.4})
 
     with dial(emulator.url) as socket:
         socket.send(SPEECH[:3200])
@@ -217,7 +217,7 @@ def test_keepalives_hold_a_stream_open_that_had_audio(emulator):
             with pytest.raises(TimeoutError):
                 socket.recv(timeout=0.2)
             socket.send('{"type":"KeepAlive"}')
-        talk = read(socket, Talk())
+        talk = read(socket, DeepgramStream())
 
     assert talk.code == 1011
     assert [m["type"] for m in talk.messages] == ["Results", "Metadata"]

@@ -5,18 +5,18 @@ import struct
 
 import pytest
 
-from tests.integration.emulator import sounds
-from tests.integration.emulator.live_calls import (
+from tests.support import encoded_audio as sounds
+from tests.support.deepgram_streams import (
     CLOSE,
     RAW,
-    Talk,
+    DeepgramStream,
     converse,
     dial,
     read,
     truth,
 )
 from workers.embedded.processes import wait_until
-from workers.emulator.live_engines import cells
+from workers.emulator.engines.live import cells
 
 # Each build of a lossy codec makes other samples, and so other words: long enough for
 # some with any of them.
@@ -74,7 +74,7 @@ def test_bare_opus_comes_a_packet_a_message(emulator):
         for packet in sounds.opus_packets(SPEECH):
             socket.send(packet)
         socket.send(CLOSE)
-        talk = read(socket, Talk())
+        talk = read(socket, DeepgramStream())
 
     assert talk.code == 1000
     assert abs(talk.messages[-1]["duration"] - SECONDS) < 0.15

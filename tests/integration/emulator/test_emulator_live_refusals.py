@@ -8,8 +8,15 @@ import pytest
 import websockets
 from websockets.sync.client import connect
 
-from tests.integration.emulator.live_calls import RAW, Talk, converse, dial, read, truth
-from workers.emulator.live_engines import cells
+from tests.support.deepgram_streams import (
+    RAW,
+    DeepgramStream,
+    converse,
+    dial,
+    read,
+    truth,
+)
+from workers.emulator.engines.live import cells
 
 SPEECH = cells.speech(6, seed=2)
 
@@ -47,13 +54,13 @@ def test_a_handshake_is_refused_with_a_reason(emulator, query, key, expected):
 
 
 def test_streams_have_a_limit_of_their_own(emulator):
-    emulator.tell(config={"stream_concurrency": 1, "concurrency": 0})
+    emulator.configure(config={"stream_concurrency": 1, "concurrency": 0})
 
     with dial(emulator.url) as socket:
         refused = refusal(emulator)
         socket.send(SPEECH)
         socket.send(b"")
-        assert read(socket, Talk()).code == 1000
+        assert read(socket, DeepgramStream()).code == 1000
 
     assert refused == (429, "TOO_MANY_REQUESTS")
     assert converse(emulator.url, SPEECH).code == 1000
@@ -85,7 +92,7 @@ def test_a_stream_breaks_off_in_the_middle(emulator, tag, code):
                 socket.send(SPEECH[at : at + 3200])
         except websockets.ConnectionClosed:
             pass
-        talk = read(socket, Talk())
+        talk = read(socket, DeepgramStream())
 
     whole = truth(cells.find_words(SPEECH, 16_000))
     assert talk.code == code
@@ -108,7 +115,7 @@ def test_every_open_stream_is_cut_at_once(emulator):
         cut = emulator.http.delete(control, params={"tag": "n:1"}).json()["cut"]
         emulator.http.delete(control, params={"how": "1011"})
 
-        codes = [read(socket, Talk()).code for socket in sockets]
+        codes = [read(socket, DeepgramStream()).code for socket in sockets]
     assert len(shown) == 4
     assert [each["tags"] for each in cut] == [["n:1"], ["n:1"]]
     assert codes == [1011, 1006, 1011, 1006]
@@ -117,7 +124,7 @@ def test_every_open_stream_is_cut_at_once(emulator):
 
 
 def test_a_stalled_stream_takes_audio_and_says_nothing(emulator, eventually):
-    emulator.tell(config={"stream_idle_seconds": 0.1})
+    emulator.configure(config={"stream_idle_seconds": 0.1})
 
     with dial(emulator.url, f"{RAW}&tag=emu:stall0") as socket:
         socket.send(SPEECH)
@@ -134,7 +141,7 @@ def test_odd_messages_and_late_ones_can_be_asked_for(emulator):
     ) as socket:
         socket.send(SPEECH)
         socket.send(b"")
-        talk = read(socket, Talk())
+        talk = read(socket, DeepgramStream())
 
     assert talk.messages[0]["type"] == "Unheard"
     assert talk.finals

@@ -5,7 +5,7 @@ import datetime
 import pytest
 from deepgram.core.api_error import ApiError
 
-SIDE_KEY = "side-key"
+from tests.support.emulator_process import SIDE_KEY
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ import jiwer
 import pytest
 from deepgram.core.api_error import ApiError
 
-from tests.integration.emulator import live_calls, sounds
+from tests.support import ROOT
+from tests.support import deepgram_streams as live_calls
+from tests.support import encoded_audio as sounds
 
-ROOT = Path(__file__).parents[3]
 SPEECH = ROOT / "workers" / "demo" / "speech"
 
 # One xdist worker for all of it: the model is loaded once.
@@ -76,11 +77,13 @@ def test_clear_speech_is_recognised_while_it_is_spoken(listener):
 
     with live_calls.dial(listener.url, query) as socket:
         socket.send(spoken[: 3 * rate * 2])
-        begun = live_calls.read(socket, live_calls.Talk(), until="SpeechStarted")
+        begun = live_calls.read(
+            socket, live_calls.DeepgramStream(), until="SpeechStarted"
+        )
         interim = json.loads(socket.recv(timeout=30))
         socket.send(spoken[3 * rate * 2 :])
         socket.send(live_calls.CLOSE)
-        talk = live_calls.read(socket, live_calls.Talk())
+        talk = live_calls.read(socket, live_calls.DeepgramStream())
 
     assert begun.messages[-1]["timestamp"] < 1
     assert interim["is_final"] is False
@@ -103,7 +106,7 @@ def test_speech_that_ends_with_a_frame_of_the_recogniser_is_not_lost(listener):
     ) as socket:
         socket.send(samples[: int(seconds * rate) * 2])
         socket.send(live_calls.CLOSE)
-        talk = live_calls.read(socket, live_calls.Talk())
+        talk = live_calls.read(socket, live_calls.DeepgramStream())
 
     text = " ".join(f["channel"]["alternatives"][0]["transcript"] for f in talk.finals)
     assert "waiting" in text
@@ -117,7 +120,7 @@ def test_a_live_recogniser_that_dies_ends_its_stream_with_1011(listener, eventua
         for child in children_of(listener.popen.pid):
             if "sphinx_child" in child.read_text():
                 os.kill(int(child.parent.name), signal.SIGKILL)
-        talk = live_calls.read(socket, live_calls.Talk())
+        talk = live_calls.read(socket, live_calls.DeepgramStream())
 
     assert talk.code == 1011
     assert "NET-0000" in talk.reason
@@ -158,7 +161,7 @@ def test_sigterm_ends_it_at_once_with_calls_under_way(launch, eventually):
 
         server.popen.send_signal(signal.SIGTERM)
 
-        assert live_calls.read(stream, live_calls.Talk()).code == 1011
+        assert live_calls.read(stream, live_calls.DeepgramStream()).code == 1011
         assert server.popen.wait(5) == 0
         assert time.monotonic() - begun < 2
 

@@ -8,18 +8,8 @@ from jobs import services
 from jobs.errors import JobStateError
 from jobs.models import Attempt, Job
 from jobs.state import JobStatus
-from tests.platform_run import wait_until
-
-_BLOCKED = """
-SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND wait_event_type = 'Lock'
-"""
-
-
-def is_somebody_blocked() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(_BLOCKED)
-        return cursor.fetchone()[0] > 0
+from tests.support.database import is_a_query_blocked
+from tests.support.platform_run import wait_until
 
 
 @pytest.fixture
@@ -49,7 +39,7 @@ def test_a_cancel_and_the_end_of_a_call_do_not_wait_for_each_other(committed, en
     with transaction.atomic():  # as finish does: the attempt, then the job
         services.close_attempt(attempt, outcome=Attempt.Outcome.OK, now=now)
         canceling.start()
-        assert wait_until(is_somebody_blocked, seconds=10)
+        assert wait_until(is_a_query_blocked, seconds=10)
         moved = services.advance(
             Job.objects.filter(pk=job.pk), to=JobStatus.COMPLETED, at=now
         )

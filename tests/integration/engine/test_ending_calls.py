@@ -11,7 +11,7 @@ from jobs import services
 from jobs.models import Attempt, Job
 from jobs.scheduling import leases
 from jobs.state import JobStatus
-from tests.factories import make_attempt, make_job, move_job
+from tests.support.factories import make_attempt, make_job, move_job
 
 
 @pytest.mark.parametrize("round_", [leases.take_back_lost, leases.expire])

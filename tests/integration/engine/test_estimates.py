@@ -4,7 +4,7 @@ import pytest
 
 from jobs.models import Attempt, Job
 from jobs.scheduling.queue_position import find_queue_position
-from tests.fakes.backend import FakeBackend, document
+from tests.support.fake_backend import FakeBackend, document
 
 
 def test_the_standing_is_within_the_tenants_own_queue(engine):

@@ -9,8 +9,8 @@ from jobs.errors import JobStateError, UpstreamError
 from jobs.models import Attempt, Event, Job, Worker
 from jobs.scheduling import dispatch
 from jobs.state import JobStatus
-from tests.fakes.backend import FakeBackend, document
-from transcripts import services as transcripts
+from tests.support.fake_backend import FakeBackend, document
+from transcripts import storage
 from transcripts.models import Transcript
 
 
@@ -33,7 +33,7 @@ def test_a_job_is_claimed_sent_called_and_finished(engine):
     assert (job.status, job.attempt, job.crashes) == ("completed", 1, 0)
     transcript = Transcript.objects.get(job=job)
     assert (transcript.text, transcript.words) == ("hello world", 2)
-    assert transcripts.read_document(transcript) == document()
+    assert storage.read_document(transcript) == document()
     assert Attempt.objects.get(job=job).outcome == "ok"
     assert events_of(job) == ["job.queued", "job.processing", "job.completed"]
     assert engine.permits_held() == 0

@@ -2,6 +2,7 @@
 
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -19,23 +20,25 @@ from jobs.models import Attempt, Event, Job, Region
 from jobs.quotas import counters as quota_counts
 from jobs.retention import erasure
 from jobs.services import JobDraft
-from tests.factories import make_region
-from tests.integration.api.conftest import (
-    Api,
-    assert_problem,
-    media,  # noqa: F401
-)
-from tests.integration.engine.test_cancel_race import is_somebody_blocked
-from tests.platform_run import wait_until
+from tests.support.api import Api, assert_problem
+from tests.support.database import is_a_query_blocked
+from tests.support.factories import make_region
+from tests.support.platform_run import wait_until
 from transcripts.live import closing as live_ends
 from transcripts.live import sessions as live_sessions
 from transcripts.live.sessions import CallFailure, EndOfSession, FinalResult
 from transcripts.models import LiveFinal, Transcript
-from transcripts.services import read_document
+from transcripts.storage import read_document
 from workers.liveness.heartbeat import Heartbeat
 
 BROKEN = UpstreamError("It broke.", code="upstream_connection_lost")
 HEARD = EndOfSession(audio_seconds=6.0, seconds=6.0, request_id="dg-1")
+
+
+@pytest.fixture(autouse=True)
+def media(media: Path) -> Path:
+    """Give each test a storage of its own."""
+    return media
 
 
 def store_finals(finals: list[FinalResult]) -> set[tuple[UUID, int]]:
@@ -210,12 +213,12 @@ def test_a_call_that_broke_is_followed_by_another_in_its_place(engine):
     Region.objects.update(max_streams=1)
     job, attempt = open_session(engine)
     heartbeat = Heartbeat(queues=[], slots=0, permits=engine.permits)
-    heartbeat.take(job)
+    heartbeat.add(job)
 
     again, second = call_again(engine, job, attempt)
     assert streams_held(engine) == 2  # its own, until the old one is let go
-    heartbeat.take(again)
-    heartbeat.let_go(job)
+    heartbeat.add(again)
+    heartbeat.remove(job)
 
     assert (again.lease_token, again.attempt, again.region_id) == (2, 2, "local")
     assert engine.broker.zrange("permits:{local:stream}:held", 0, -1) == [
@@ -232,12 +235,12 @@ def test_a_call_that_broke_is_followed_by_another_in_its_place(engine):
 def test_a_call_that_ends_while_the_heart_beats_keeps_no_place(engine, monkeypatch):
     job, _ = open_session(engine)
     heartbeat = Heartbeat(queues=[], slots=0, permits=engine.permits)
-    heartbeat.take(job)
+    heartbeat.add(job)
     renew = heartbeat._renew_rows
 
     def end_meanwhile(held):
         renew(held)
-        heartbeat.let_go(job)
+        heartbeat.remove(job)
         assert streams_held(engine) == 0
 
     monkeypatch.setattr(heartbeat, "_renew_rows", end_meanwhile)
@@ -287,7 +290,7 @@ def test_the_process_of_a_session_hears_once_that_it_was_canceled(engine):
     job, _ = open_session(engine)
     other, _ = open_session(engine)
     for each in (job, other):
-        heartbeat.take(each)
+        heartbeat.add(each)
     heartbeat.beat()
     assert lost == []
 
@@ -440,7 +443,7 @@ def test_a_final_waits_for_the_end_that_is_being_committed(
 
     def complete_slowly(*args, **kwargs):
         late.start()
-        assert wait_until(is_somebody_blocked, seconds=10)
+        assert wait_until(is_a_query_blocked, seconds=10)
         return complete(*args, **kwargs)
 
     monkeypatch.setattr(live_ends, "complete", complete_slowly)

@@ -7,8 +7,9 @@ from jobs import services
 from jobs.models import Attempt, Job
 from jobs.scheduling import leases, pending_work
 from jobs.scheduling.capacity import CapacitySnapshot
-from tests.fakes.backend import FakeBackend, document
+from tests.support.fake_backend import FakeBackend, document
 from transcripts import services as transcripts
+from transcripts import storage
 from transcripts.models import Transcript
 
 
@@ -162,7 +163,7 @@ def test_a_document_stays_when_the_commit_held_and_its_answer_was_lost(
     engine.run(job, FakeBackend())
 
     transcript = Transcript.objects.get(job=job)
-    assert transcripts.read_document(transcript) == document()
+    assert storage.read_document(transcript) == document()
 
 
 @pytest.mark.parametrize("end", ["canceled", "expired"])
@@ -247,14 +248,14 @@ def test_a_paid_result_is_kept_when_storage_comes_back(
     job = engine.submit()
     engine.tick()
     errors = iter([OSError("disk"), OSError("disk")])
-    store = transcripts.store_raw
+    store = storage.store_raw
 
     def flaky(*args: object) -> str:
         for error in errors:
             raise error
         return store(*args)
 
-    monkeypatch.setattr(transcripts, "store_raw", flaky)
+    monkeypatch.setattr(storage, "store_raw", flaky)
 
     engine.run(job, FakeBackend())
 

@@ -7,21 +7,12 @@ from jobs import services
 from jobs.errors import InvalidRequest, JobStateError, NotFound, UpstreamError
 from jobs.models import Job, Region, Tenant, Worker
 from jobs.routing import regions
-from tests.fakes.backend import FakeBackend
+from tests.support.fake_backend import FakeBackend
 
 
 @pytest.fixture
 def other(engine) -> Tenant:
     return Tenant.objects.create(name="other")
-
-
-def submit(tenant: Tenant, **draft: object) -> Job:
-    return services.submit_job(
-        tenant=tenant,
-        api_key=None,
-        draft=services.JobDraft(audio_url="https://a.example/x.wav", **draft),
-        now=datetime.now(UTC),
-    )
 
 
 def shares(jobs: list[Job]) -> Counter:
@@ -32,7 +23,7 @@ def test_anothers_urgent_backlog_starves_nobody(engine, other):
     engine.announce(slots=4)
     for _ in range(10):
         engine.submit(priority=0)
-    mine = [submit(other, priority=9) for _ in range(10)]
+    mine = [engine.submit(other, priority=9) for _ in range(10)]
 
     claimed = engine.tick().claimed
 
@@ -47,7 +38,7 @@ def test_what_is_in_flight_counts_against_the_next_turn(engine, other):
     engine.tick()
     engine.announce(slots=5)
     for _ in range(10):
-        submit(other)
+        engine.submit(other)
 
     assert shares(engine.tick().claimed) == {other.pk: 2}
 
@@ -57,7 +48,7 @@ def test_more_tenants_than_slots_take_turns(engine):
     tenants = [Tenant.objects.create(name=f"t{n}") for n in range(5)]
     for tenant in tenants:
         for _ in range(3):
-            submit(tenant)
+            engine.submit(tenant)
     served = []
     for _ in range(5):
         (job,) = engine.tick().claimed
@@ -73,7 +64,7 @@ def test_weights_are_shares(engine, other):
     Tenant.objects.filter(pk=other.pk).update(weight=3)
     for _ in range(10):
         engine.submit()
-        submit(other)
+        engine.submit(other)
 
     assert shares(engine.tick().claimed) == {engine.tenant.pk: 2, other.pk: 6}
 
@@ -91,7 +82,7 @@ def test_a_paused_tenant_is_passed_over_until_it_is_resumed(engine, other):
     job = engine.submit()
     now = datetime.now(UTC)
     services.pause_tenant(tenant=engine.tenant, now=now)
-    theirs = submit(other)
+    theirs = engine.submit(other)
 
     assert [each.pk for each in engine.tick().claimed] == [theirs.pk]
     services.resume_tenant(tenant=engine.tenant, now=now)

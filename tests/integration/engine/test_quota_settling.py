@@ -12,7 +12,7 @@ from jobs.errors import UpstreamError
 from jobs.models import Attempt, Job, QuotaCounter
 from jobs.quotas import counters as quota_counts
 from jobs.scheduling import leases
-from tests.fakes.backend import FakeBackend, document
+from tests.support.fake_backend import FakeBackend, document
 from transcripts import services as transcripts
 from workers.deepgram import reconcile
 
@@ -154,7 +154,7 @@ def test_a_call_that_the_upstreams_log_has_is_counted_then(engine):
     entry = {"code": 200, "response": {"details": {"duration": 9.25}}}
 
     for _ in range(2):
-        reconcile._close(started[1], entry, now=datetime.now(UTC))
+        reconcile._update(started[1], entry, now=datetime.now(UTC))
 
     assert Attempt.objects.get().outcome == "ok"
     assert counted() == (Decimal("9.25"), 0)

@@ -30,8 +30,8 @@ from jobs.models import Attempt, Event, Job, Region
 from jobs.scheduling import dispatch, leases, pending_work
 from jobs.scheduling.claims import Permit
 from jobs.state import ALLOWED_MOVES, FINAL, JobStatus
-from tests.fakes.backend import FakeBackend, document
-from tests.integration.engine.conftest import Engine
+from tests.support.engine import Engine
+from tests.support.fake_backend import FakeBackend, document
 from transcripts import services as transcripts
 from transcripts.models import Transcript
 

@@ -14,8 +14,8 @@ from jobs.batches import records
 from jobs.models import Event, Job
 from jobs.services import JobDraft
 from jobs.state import JobStatus
-from tests.factories import make_job, move_job
-from tests.integration.events.conftest import address_of, maintenance
+from tests.support.database import admin_connection, database_url
+from tests.support.factories import make_job, move_job
 from workers.embedded.processes import wait_until
 from workers.webhooks.delivery.fan_out import fan_out
 
@@ -100,7 +100,7 @@ def test_what_began_earlier_and_commits_later_is_neither_lost_nor_repeated(me):
     job = make_job(me.tenant)
     with (
         me.follow() as stream,
-        psycopg.connect(address_of(connection.settings_dict["NAME"])) as late,
+        psycopg.connect(database_url(connection.settings_dict["NAME"])) as late,
     ):
         began = stream.begin()
         late.execute(INSERT, [me.tenant.pk, job.pk])
@@ -122,7 +122,11 @@ def test_what_began_earlier_and_commits_later_is_neither_lost_nor_repeated(me):
 
 
 def test_a_transaction_of_another_database_holds_up_nobody(me):
-    with me.follow() as stream, maintenance() as elsewhere, elsewhere.transaction():
+    with (
+        me.follow() as stream,
+        admin_connection() as elsewhere,
+        elsewhere.transaction(),
+    ):
         stream.begin()
         elsewhere.execute("SELECT pg_current_xact_id()")
         make_job(me.tenant)

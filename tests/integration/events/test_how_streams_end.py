@@ -12,8 +12,10 @@ from django.db import OperationalError, connection
 from jobs.api import event_stream
 from jobs.api.event_stream import EventFilters
 from jobs.models import ApiKey, Tenant
-from tests.factories import make_job, make_key, make_tenant
-from tests.integration.events.conftest import Door, Follower, maintenance
+from tests.support.asgi_process import AsgiProcess
+from tests.support.database import admin_connection
+from tests.support.event_client import EventClient
+from tests.support.factories import make_job, make_key, make_tenant
 from workers.api.events import hub, listener, stream
 from workers.api.events.slots import StreamSlots
 from workers.api.events.stream import EventStreamBody, StreamStart
@@ -246,7 +248,7 @@ def test_a_database_that_fails_a_look_costs_no_event(tenant, key, monkeypatch, c
 
 def test_streams_outlive_a_database_that_lets_nobody_in_for_a_moment(me):
     name = connection.settings_dict["NAME"]
-    with me.follow() as live, maintenance() as admin:
+    with me.follow() as live, admin_connection() as admin:
         live.begin()
         admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
         try:
@@ -266,8 +268,8 @@ def test_streams_outlive_a_database_that_lets_nobody_in_for_a_moment(me):
 
 
 def test_sigterm_ends_the_streams_and_the_process(transactional_db, tmp_path):
-    door = Door(tmp_path)
-    them = Follower(door)
+    door = AsgiProcess(tmp_path)
+    them = EventClient(door)
     try:
         door.wait()
         streams = [them.follow() for _ in range(3)]

@@ -1,27 +1,29 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import redis
-from deepgram import DeepgramClient, DeepgramClientEnvironment
+from deepgram import DeepgramClient
 from django.conf import settings as django_settings
 
 from jobs.concurrency.fair_semaphore import FairSemaphore
 from jobs.models import Region
-from tests.integration.api.conftest import Api, media  # noqa: F401
-from tests.integration.emulator.conftest import (  # noqa: F401
-    emulator,
-    launch,
-    session_emulator,
-    site,
-)
+from tests.support.api import Api
+from tests.support.emulator_process import sdk_client
 from workers.api.transcribe import runner
 from workers.api.transcribe.runner import CallRunner
 from workers.liveness.heartbeat import Heartbeat
 from workers.ratelimit.permits import RedisPermits
+
+
+@pytest.fixture(autouse=True)
+def media(media: Path) -> Path:
+    """Give every test of this folder a storage of its own."""
+    return media
 
 
 @dataclass
@@ -36,15 +38,7 @@ class Customer:
     runner: CallRunner
 
     def client(self, key: str = "") -> DeepgramClient:
-        environment = DeepgramClientEnvironment(
-            base=self.url, production=self.url, agent=self.url, agent_rest=self.url
-        )
-        return DeepgramClient(
-            api_key=key or self.api.text,
-            environment=environment,
-            httpx_client=self.http,
-            max_retries=0,
-        )
+        return sdk_client(self.url, key or self.api.text, self.http)
 
     @property
     def media(self) -> Any:
@@ -64,7 +58,7 @@ class Customer:
 def customer(
     live_server,
     transactional_db,
-    emulator,  # noqa: F811
+    emulator,
     settings,
     monkeypatch,
 ) -> Iterator[Customer]:

@@ -14,10 +14,11 @@ from jobs.models import Attempt, Event, Job, Worker
 from jobs.scheduling import direct_claims
 from jobs.scheduling.claims import Permit
 from jobs.state import JobStatus
-from tests.factories import make_key, make_wav, move_job
+from tests.support.factories import make_key, make_wav, move_job
 from transcripts.backends import get_backend
 from transcripts.models import Transcript
-from transcripts.services import read_raw, run_call
+from transcripts.services import run_call
+from transcripts.storage import read_raw
 from workers.webhooks.delivery import dispatch, fan_out, services
 from workers.webhooks.delivery.schedule import PostResult
 

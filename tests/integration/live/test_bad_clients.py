@@ -9,7 +9,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from jobs.models import Attempt, Job
-from tests.integration.live.conftest import RAW, speech
+from tests.support.live_client import RAW
+from tests.support.live_streams import make_speech
 
 pytestmark = pytest.mark.xdist_group("live")
 
@@ -47,11 +48,11 @@ async def _flood(talk):
 
 
 async def _nothing(talk):
-    await talk.send(speech(0.5))
+    await talk.send(make_speech(0.5))
 
 
 async def _too_long(talk):
-    await talk.send(speech(61.0))
+    await talk.send(make_speech(61.0))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_who_does_not_read_is_let_go_of_and_has_a_transcript(me):
         narrow.connect(("127.0.0.1", me.door.port))
         by = {"sock": narrow, "max_queue": 1}
         async with me.connect(path="/v1/listen", by=by, **RAW) as deaf:
-            await deaf.send(speech(5.0, seed=9))
+            await deaf.send(make_speech(5.0, seed=9))
             for _ in range(55):
                 await deaf.send("x" * 4096)
             assert await asyncio.to_thread(me.settles)
@@ -116,7 +117,7 @@ def test_who_does_not_read_is_let_go_of_and_has_a_transcript(me):
 def test_who_vanishes_leaves_a_transcript(me):
     async def run():
         async with me.talk() as talk:
-            await talk.send(speech(5.0))
+            await talk.send(make_speech(5.0))
             await talk.hear("transcript", is_final=True)
             talk.socket.transport.abort()
 
@@ -131,7 +132,7 @@ def test_who_vanishes_leaves_a_transcript(me):
 def test_a_canceled_job_ends_its_session(me):
     async def run():
         async with me.talk() as talk:
-            await talk.send(speech(1.0))
+            await talk.send(make_speech(1.0))
             answer = await asyncio.to_thread(me.post, f"/v1/jobs/{talk.job_id}/cancel")
             assert answer.status_code == 200, answer.content
             with suppress(ConnectionClosed):

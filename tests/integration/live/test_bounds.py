@@ -10,8 +10,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from jobs.models import Job
-from tests.integration.live.conftest import RAW, Talk, speech
-from tests.unit.workers.test_live_wav import RIFF, chunk, header
+from tests.support.live_client import RAW, LiveClient
+from tests.support.live_streams import make_speech
+from tests.support.wav import RIFF, chunk, header
 from workers.embedded.processes import wait_until
 
 pytestmark = pytest.mark.xdist_group("live")
@@ -41,7 +42,7 @@ def attack(me, act, **query):
         over = asyncio.Event()
         others = asyncio.create_task(slowest_answer(me, over))
         async with me.connect(**query) as socket:
-            talk = Talk(socket)
+            talk = LiveClient(socket)
             with suppress(ConnectionClosed):
                 await act(socket)
             closed = await talk.end()
@@ -117,7 +118,7 @@ def test_a_long_text_is_refused_before_it_is_parsed(me, path):
 def test_a_deep_text_is_answered_and_the_session_goes_on(me):
     async def act(socket):
         await socket.send("[" * 60_000)
-        await socket.send(speech(1.0))
+        await socket.send(make_speech(1.0))
         await socket.send('{"type":"CloseStream"}')
 
     talk, closed = attack(me, act, path="/v1/listen", **RAW)
@@ -129,11 +130,11 @@ def test_a_deep_text_is_answered_and_the_session_goes_on(me):
 
 def test_a_client_that_disconnects_leaves_nothing_within_a_second(me):
     """However its upstream is: this one hears and says nothing, not even the end."""
-    me.emulator.fault("stall", value=0.1, times=2)
+    me.emulator.inject_fault("stall", value=0.1, times=2)
 
     async def run(*, is_orderly):
         async with me.talk() as talk:
-            await talk.send(speech(2.0))
+            await talk.send(make_speech(2.0))
             await asyncio.sleep(0.3)
             if not is_orderly:
                 talk.socket.transport.abort()

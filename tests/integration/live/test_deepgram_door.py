@@ -18,9 +18,15 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from jobs.models import Attempt, Job
-from tests.integration.live.conftest import FRAME_BYTES, RATE, rounded, speech, truth
+from tests.support.live_streams import (
+    FRAME_BYTES,
+    RATE,
+    find_truth,
+    make_speech,
+    rounded,
+)
 from transcripts.models import Transcript
-from transcripts.services import read_document
+from transcripts.storage import read_document
 
 pytestmark = [
     pytest.mark.xdist_group("live"),
@@ -76,7 +82,7 @@ async def hear_all(socket: Any) -> tuple[list[dict[str, Any]], int, str]:
 
 
 def test_the_async_client_streams_as_it_does_to_deepgram(me):
-    audio = speech(4) + bytes(RATE * 4)
+    audio = make_speech(4) + bytes(RATE * 4)
     client = AsyncDeepgramClient(api_key=me.text, environment=environment(me.door))
 
     async def stream() -> list[Any]:
@@ -96,7 +102,7 @@ def test_the_async_client_streams_as_it_does_to_deepgram(me):
     request_id = str(job.pk)
     kinds = {"Results", "SpeechStarted", "UtteranceEnd", "Metadata"}
     assert {each.type for each in told} == kinds
-    assert rounded(words_of(told)) == rounded(truth(audio))
+    assert rounded(words_of(told)) == find_truth(audio)
     assert any(each.type == "Results" and not each.is_final for each in told)
     results = [each for each in told if each.type == "Results"]
     assert {each.metadata.request_id for each in results} == {request_id}
@@ -109,12 +115,12 @@ def test_the_async_client_streams_as_it_does_to_deepgram(me):
         (word["word"], word["start"], word["end"])
         for word in stored["alternatives"][0]["words"]
     ]
-    assert rounded(said) == rounded(truth(audio))
+    assert rounded(said) == find_truth(audio)
     assert me.is_free()
 
 
 def test_the_sync_client_streams_as_it_does_to_deepgram(me):
-    audio = speech(3, seed=2)
+    audio = make_speech(3, seed=2)
     client = DeepgramClient(api_key=me.text, environment=environment(me.door))
     told: list[Any] = []
 
@@ -126,7 +132,7 @@ def test_the_sync_client_streams_as_it_does_to_deepgram(me):
         socket.send_close_stream()
         hearing.join(20)
 
-    assert rounded(words_of(told)) == rounded(truth(audio))
+    assert rounded(words_of(told)) == find_truth(audio)
     assert all(each.is_final for each in told if each.type == "Results")
     assert told[-1].type == "Metadata"
     assert Job.objects.get().status == "completed"
@@ -203,7 +209,7 @@ def test_what_is_no_message_is_answered_and_the_stream_goes_on(me):
             await socket.send("nonsense")
             await socket.send('{"type":"Whatever"}')
             await socket.send('{"type":"Configure","keyterms":["a"]}')
-            for frame in frames(speech(1)):
+            for frame in frames(make_speech(1)):
                 await socket.send(frame)
             await socket.send('{"type":"CloseStream"}')
             return await hear_all(socket)
@@ -252,7 +258,7 @@ def test_audio_that_cannot_be_decoded_is_closed_as_deepgram_does(me):
 
 
 def test_the_upstreams_troubles_are_not_its_callers(me):
-    audio = speech(6, seed=3)
+    audio = make_speech(6, seed=3)
 
     async def stream() -> Any:
         async with raw_socket(me) as socket:
@@ -260,7 +266,7 @@ def test_the_upstreams_troubles_are_not_its_callers(me):
                 await socket.send(frame)
                 await asyncio.sleep(0.02)
                 if number in {20, 40}:
-                    await asyncio.to_thread(me.emulator.cut)
+                    await asyncio.to_thread(me.emulator.cut_streams)
             await socket.send('{"type":"CloseStream"}')
             return await hear_all(socket)
 
@@ -273,7 +279,7 @@ def test_the_upstreams_troubles_are_not_its_callers(me):
         for word in each["channel"]["alternatives"][0]["words"]
     ]
     assert code == 1000
-    assert rounded(said) == rounded(truth(audio))
+    assert rounded(said) == find_truth(audio)
     job = Job.objects.get()
     assert {
         each["metadata"]["request_id"] for each in told if each["type"] == "Results"

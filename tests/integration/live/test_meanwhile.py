@@ -9,9 +9,8 @@ from django.db import connection
 from django.utils import timezone
 
 from jobs.models import Attempt, Job, Region
-from tests.integration.events.conftest import maintenance
-from tests.integration.live.conftest import rounded, speech, truth
-from tests.streams import read_stored
+from tests.support.database import admin_connection
+from tests.support.live_streams import find_truth, make_speech, read_stored
 from workers.embedded.processes import wait_until
 
 pytestmark = pytest.mark.xdist_group("live")
@@ -19,7 +18,7 @@ pytestmark = pytest.mark.xdist_group("live")
 
 def test_neither_redis_nor_operators_break_a_session_off(me):
     """FLUSHDB, region drained, tenant paused; then a break, and the region is back."""
-    audio = speech(8.0, seed=11)
+    audio = make_speech(8.0, seed=11)
     half = len(audio) // 2
 
     async def run():
@@ -31,11 +30,11 @@ def test_neither_redis_nor_operators_break_a_session_off(me):
             assert await asyncio.to_thread(
                 wait_until, lambda: me.places() == 1, seconds=5
             )
-            await asyncio.to_thread(me.emulator.cut)
+            await asyncio.to_thread(me.emulator.cut_streams)
             await talk.hear("warning", code="upstream_reconnecting")
             await asyncio.sleep(0.3)
             assert (
-                len(me.emulator.calls()) == 1
+                len(me.emulator.listen_calls()) == 1
             )  # nothing new begins in a drained region
             await asyncio.to_thread(change, me, is_drained=False)
             await talk.send(audio[half:])
@@ -45,8 +44,8 @@ def test_neither_redis_nor_operators_break_a_session_off(me):
 
     talk = asyncio.run(run())
 
-    assert rounded(talk.words) == rounded(truth(audio))
-    assert read_stored(talk.job_id) == rounded(talk.words)
+    assert talk.words == find_truth(audio)
+    assert read_stored(talk.job_id) == talk.words
     assert me.is_free()
 
 
@@ -65,7 +64,7 @@ def test_a_key_that_is_revoked_ends_its_session(me):
 
     async def run():
         async with me.talk() as talk, talk.kept_alive():
-            await talk.send(speech(3.0))
+            await talk.send(make_speech(3.0))
             await talk.hear("transcript")
             await asyncio.to_thread(revoke)
             return talk, await talk.end()
@@ -73,7 +72,7 @@ def test_a_key_that_is_revoked_ends_its_session(me):
     talk, closed = asyncio.run(run())
 
     assert closed == (4401, "key_invalid")
-    assert rounded(talk.words) == rounded(truth(speech(3.0)))
+    assert talk.words == find_truth(make_speech(3.0))
     assert Job.objects.get().status == "completed"
     assert me.is_free()
 
@@ -82,7 +81,7 @@ def test_a_key_that_is_revoked_ends_its_session(me):
 def database_away(door):
     """Let the door into the database no more, for the block."""
     name = connection.settings_dict["NAME"]
-    with maintenance() as admin:
+    with admin_connection() as admin:
         admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
         try:
             admin.execute(
@@ -96,7 +95,7 @@ def database_away(door):
 
 
 def test_what_is_final_while_the_database_is_away_is_told_and_stored_later(me):
-    audio = speech(6.0, seed=12)
+    audio = make_speech(6.0, seed=12)
 
     async def run():
         async with me.talk() as talk, talk.kept_alive():
@@ -109,7 +108,7 @@ def test_what_is_final_while_the_database_is_away_is_told_and_stored_later(me):
     talk, closed = asyncio.run(run())
 
     assert closed == (1000, "client_closed")
-    assert rounded(talk.words) == rounded(truth(audio))
-    assert read_stored(talk.job_id) == rounded(talk.words)
+    assert talk.words == find_truth(audio)
+    assert read_stored(talk.job_id) == talk.words
     assert Attempt.objects.get().outcome == "ok"
     assert me.is_free()

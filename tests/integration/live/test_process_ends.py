@@ -11,16 +11,10 @@ import psutil
 import pytest
 
 from jobs.models import Attempt, Job, Region
-from tests.integration.events.conftest import Door
-from tests.integration.live.conftest import (
-    ROOT,
-    SETTINGS,
-    Customer,
-    Talk,
-    rounded,
-    truth,
-)
-from tests.streams import make_speech, read_stored
+from tests.support import ROOT
+from tests.support.asgi_process import AsgiProcess
+from tests.support.live_client import SETTINGS, Customer, LiveClient
+from tests.support.live_streams import find_truth, make_speech, read_stored
 from transcripts.live import sessions as live_sessions
 from workers.embedded.processes import free_port, port_is_open, wait_until
 
@@ -36,7 +30,7 @@ def visit(me, door) -> Customer:
 
 def test_sigterm_ends_sessions_with_all_that_was_said(me, tmp_path):
     audio = make_speech(3.3, seed=5)
-    door = Door(tmp_path, **SETTINGS).wait()
+    door = AsgiProcess(tmp_path, **SETTINGS).wait()
     them = visit(me, door)
 
     async def session():
@@ -64,14 +58,14 @@ def test_sigterm_ends_sessions_with_all_that_was_said(me, tmp_path):
 
     assert [closed for _, closed in ended] == [(1001, "shutdown")] * 3
     for talk, _ in ended:
-        assert rounded(talk.words) == rounded(truth(audio))
-        assert read_stored(talk.job_id) == rounded(talk.words)
+        assert talk.words == find_truth(audio)
+        assert read_stored(talk.job_id) == talk.words
     assert set(Attempt.objects.values_list("outcome", flat=True)) == {"ok"}
     assert me.is_free()
 
 
 def test_what_was_told_as_final_outlives_the_process(me, tmp_path):
-    door = Door(tmp_path, **{**SETTINGS, "LEASE_SECONDS": "1"}).wait()
+    door = AsgiProcess(tmp_path, **{**SETTINGS, "LEASE_SECONDS": "1"}).wait()
     them = visit(me, door)
 
     async def run():
@@ -89,7 +83,7 @@ def test_what_was_told_as_final_outlives_the_process(me, tmp_path):
     job = Job.objects.get()
     assert job.status == "completed"
     assert "session_interrupted" in [each["code"] for each in job.warnings]
-    assert set(rounded(talk.words)) <= set(read_stored(str(job.pk)))
+    assert set(talk.words) <= set(read_stored(str(job.pk)))
     assert Attempt.objects.get().outcome == "unknown"
 
 
@@ -124,10 +118,10 @@ def test_no_word_is_missing_when_the_upstream_is_killed_twice(me, mortal):
     speeches = [make_speech(12.0, seed=number) for number in range(5)]
     third = len(speeches[0]) // 3
 
-    async def hear(talks: list[Talk], kind: str, **fields: Any) -> None:
+    async def hear(talks: list[LiveClient], kind: str, **fields: Any) -> None:
         await asyncio.gather(*(talk.hear(kind, **fields) for talk in talks))
 
-    async def run() -> list[tuple[Talk, tuple[int, str]]]:
+    async def run() -> list[tuple[LiveClient, tuple[int, str]]]:
         async with AsyncExitStack() as stack:
             talks = [await stack.enter_async_context(me.talk()) for _ in speeches]
             for talk in talks:
@@ -148,8 +142,8 @@ def test_no_word_is_missing_when_the_upstream_is_killed_twice(me, mortal):
 
     for (talk, closed), audio in zip(ended, speeches, strict=True):
         assert closed == (1000, "client_closed")
-        assert rounded(talk.words) == rounded(truth(audio))
-        assert read_stored(talk.job_id) == rounded(talk.words)
+        assert talk.words == find_truth(audio)
+        assert read_stored(talk.job_id) == talk.words
     assert me.is_free()
 
 

@@ -13,8 +13,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from jobs.accounts import tickets
 from jobs.models import Attempt, Job, StreamTicket
 from jobs.retention import erasure
-from tests.factories import make_key
-from tests.integration.live.conftest import RAW, make_ticket
+from tests.support.factories import make_key
+from tests.support.live_client import RAW, make_ticket
 from workers.embedded.processes import wait_until
 
 pytestmark = pytest.mark.xdist_group("live")

@@ -9,13 +9,15 @@ from contextlib import suppress
 import pytest
 
 from jobs.models import Attempt, Job, Region
-from tests.integration.live.conftest import RAW, ROOT, Talk, rounded, speech, truth
+from tests.support import ROOT
+from tests.support.live_client import RAW, LiveClient
+from tests.support.live_streams import find_truth, make_speech
 
 pytestmark = pytest.mark.xdist_group("live")
 
 
 def test_words_turn_final_and_are_stored(me):
-    audio = speech(6.0)
+    audio = make_speech(6.0)
 
     async def run():
         async with me.talk() as talk:
@@ -26,7 +28,7 @@ def test_words_turn_final_and_are_stored(me):
     talk, closed = asyncio.run(run())
 
     assert closed == (1000, "client_closed")
-    assert rounded(talk.words) == rounded(truth(audio))
+    assert talk.words == find_truth(audio)
     assert talk.told[-1] == {
         "type": "closed",
         "job_id": talk.job_id,
@@ -42,7 +44,7 @@ def test_words_turn_final_and_are_stored(me):
 
 
 def test_the_clients_socket_outlives_the_upstreams(me):
-    audio = speech(12.0, seed=2)
+    audio = make_speech(12.0, seed=2)
     half = len(audio) // 2
 
     async def run():
@@ -51,7 +53,7 @@ def test_the_clients_socket_outlives_the_upstreams(me):
                 await talk.send(part)
                 async with talk.kept_alive():
                     await talk.hear("transcript")
-                    assert await asyncio.to_thread(me.emulator.cut)
+                    assert await asyncio.to_thread(me.emulator.cut_streams)
                     await talk.hear("warning", code="upstream_reconnecting")
                     await talk.hear("warning", code="upstream_reconnected")
             await talk.finish()
@@ -59,7 +61,7 @@ def test_the_clients_socket_outlives_the_upstreams(me):
 
     talk = asyncio.run(run())
 
-    assert rounded(talk.words) == rounded(truth(audio))
+    assert talk.words == find_truth(audio)
     assert talk.warnings == ["upstream_reconnecting", "upstream_reconnected"] * 2
     assert [each.outcome for each in Attempt.objects.order_by("pk")] == [
         *("error", "error"),
@@ -72,15 +74,15 @@ def test_the_clients_socket_outlives_the_upstreams(me):
 def test_an_upstream_that_lets_us_in_and_goes_is_not_run_at(me):
     async def run():
         async with me.talk() as talk:
-            await talk.send(speech(1.0))
-            me.emulator.fault("cut", value=0.2, times=1000)
-            await asyncio.to_thread(me.emulator.cut)
+            await talk.send(make_speech(1.0))
+            me.emulator.inject_fault("cut", value=0.2, times=1000)
+            await asyncio.to_thread(me.emulator.cut_streams)
             for _ in range(20):
                 await talk.say("keepalive")
                 await asyncio.sleep(0.1)
-            me.emulator.tell(rules=[])
+            me.emulator.configure(rules=[])
             await asyncio.to_thread(me.emulator.forget)
-            await talk.send(speech(1.0))
+            await talk.send(make_speech(1.0))
             await talk.hear("warning", code="upstream_reconnected")
             await talk.finish()
         return talk
@@ -95,13 +97,13 @@ def test_an_upstream_that_lets_us_in_and_goes_is_not_run_at(me):
 def test_an_upstream_that_breaks_on_what_it_hears_is_not_run_at(me):
     async def run():
         async with me.talk() as talk:
-            await talk.send(speech(1.0))
+            await talk.send(make_speech(1.0))
             async with talk.kept_alive():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(1.5):
                         while True:
                             await talk.hear("transcript", is_final=False)
-                            await asyncio.to_thread(me.emulator.cut)
+                            await asyncio.to_thread(me.emulator.cut_streams)
                 # Not "close": that would wait for the words, and so for the next call.
                 await asyncio.to_thread(me.post, f"/v1/jobs/{talk.job_id}/cancel")
                 return await talk.end()
@@ -112,8 +114,8 @@ def test_an_upstream_that_breaks_on_what_it_hears_is_not_run_at(me):
 
 
 def test_a_stalled_upstream_is_left_for_another_call(me):
-    audio = speech(8.0, seed=3)
-    me.emulator.fault("stall", value=1.5, times=1)
+    audio = make_speech(8.0, seed=3)
+    me.emulator.inject_fault("stall", value=1.5, times=1)
 
     async def run():
         async with me.talk() as talk:
@@ -127,7 +129,7 @@ def test_a_stalled_upstream_is_left_for_another_call(me):
 
     talk = asyncio.run(run())
 
-    assert rounded(talk.words) == rounded(truth(audio))
+    assert talk.words == find_truth(audio)
     assert [each.error_code for each in Attempt.objects.order_by("pk")] == [
         "upstream_timeout",
         "",
@@ -135,11 +137,11 @@ def test_a_stalled_upstream_is_left_for_another_call(me):
 
 
 def test_what_the_upstream_refuses_for_good_is_not_tried_again(me):
-    me.emulator.fault("status", status=403, times=1000)
+    me.emulator.inject_fault("status", status=403, times=1000)
 
     async def run():
         async with me.connect(**RAW) as socket:
-            talk = Talk(socket)
+            talk = LiveClient(socket)
             return talk, await talk.end()
 
     talk, closed = asyncio.run(run())
@@ -153,8 +155,8 @@ def test_what_the_upstream_refuses_for_good_is_not_tried_again(me):
 
 
 def test_an_upstream_that_is_full_is_asked_again(me):
-    me.emulator.fault("status", status=429, times=2)
-    audio = speech(4.0, seed=4)
+    me.emulator.inject_fault("status", status=429, times=2)
+    audio = make_speech(4.0, seed=4)
 
     async def run():
         async with me.talk() as talk:
@@ -165,14 +167,14 @@ def test_an_upstream_that_is_full_is_asked_again(me):
 
     talk = asyncio.run(run())
 
-    assert rounded(talk.words) == rounded(truth(audio))
+    assert talk.words == find_truth(audio)
     assert Attempt.objects.filter(error_code="upstream_rate_limited").count() >= 1
 
 
 def test_the_documents_example_prints_what_is_said(me):
     page = (ROOT / "docs" / "live.md").read_text()
     (_, rest) = page.split("```python\n")
-    audio = speech(1.5, seed=5)
+    audio = make_speech(1.5, seed=5)
 
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-c", rest.partition("```")[0]],
@@ -187,6 +189,6 @@ def test_the_documents_example_prints_what_is_said(me):
         },
     )
 
-    said = " ".join(word for word, _, _ in truth(audio))
+    said = " ".join(word for word, _, _ in find_truth(audio))
     assert " ".join(ran.stdout.decode().lower().split()) == said
     assert Job.objects.get().status == "completed"

@@ -8,7 +8,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from jobs.models import Job, Region
-from tests.integration.live.conftest import RAW, Customer, Talk, speech
+from tests.support.live_client import RAW, Customer, LiveClient
+from tests.support.live_streams import make_speech
 
 pytestmark = pytest.mark.xdist_group("live")
 
@@ -86,12 +87,12 @@ def test_a_session_without_audio_yields_to_a_refused_caller(
 
     async def speak(talk):
         while True:
-            await talk.socket.send(speech(0.2))
+            await talk.socket.send(make_speech(0.2))
             await asyncio.sleep(0.2)
 
     async def run():
         async with me.connect(path=path, **RAW) as socket, them.talk() as used:
-            silent = Talk(socket)
+            silent = LiveClient(socket)
             busy = [
                 asyncio.create_task(keep_open(silent)),
                 asyncio.create_task(speak(used)),

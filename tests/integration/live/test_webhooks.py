@@ -8,15 +8,16 @@ import pytest
 from django.utils import timezone
 
 from jobs.models import Job, Worker
-from tests.fakes.webhook_receiver import Receiver, listening
-from tests.integration.live.conftest import RAW, make_ticket, rounded, speech, truth
+from tests.support.live_client import RAW, make_ticket
+from tests.support.live_streams import find_truth, make_speech, rounded
+from tests.support.webhook_receiver import Receiver, listening
 from workers.webhooks.delivery import dispatch, fan_out, services, transport
 from workers.webhooks.messages import secrets, signing
 from workers.webhooks.models import WebhookEndpoint
 
 pytestmark = pytest.mark.xdist_group("live")
 
-AUDIO = speech(3.0, seed=8)
+AUDIO = make_speech(3.0, seed=8)
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_the_end_of_a_session_is_told_to_endpoints_and_to_its_callback(me, site)
         job = body["data"]
         assert (job["id"], job["status"]) == (str(Job.objects.get().pk), "completed")
         assert (job["metadata"], job["duration_seconds"]) == ({"a": 1}, 3.0)
-        assert job["result"]["words"] == len(truth(AUDIO))
+        assert job["result"]["words"] == len(find_truth(AUDIO))
 
 
 def test_deepgrams_callback_gets_one_document_at_the_end(me, site):
@@ -81,4 +82,4 @@ def test_deepgrams_callback_gets_one_document_at_the_end(me, site):
     (channel,) = document["results"]["channels"]
     words = channel["alternatives"][0]["words"]
     said = [(each["word"], each["start"], each["end"]) for each in words]
-    assert rounded(said) == rounded(truth(AUDIO))
+    assert rounded(said) == find_truth(AUDIO)

@@ -1,17 +1,17 @@
 """docs/metrics.md lists what is exposed: names, types and labels."""
 
 import re
-from pathlib import Path
 
 from prometheus_client.metrics import MetricWrapperBase
 
 from jobs.telemetry import metrics as of_jobs
-from tests.factories import make_region
+from tests.support import ROOT
+from tests.support.factories import make_region
 from workers import metrics as of_workers
 from workers.monitoring import shared
 from workers.monitoring.live_sessions import LiveSessionCollector
 
-PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
+PAGE = ROOT / "docs" / "metrics.md"
 _ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*?) ?\|", re.M)
 
 

@@ -14,10 +14,10 @@ import prometheus_client
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support import ROOT
 from workers.embedded.processes import free_port, wait_until
 from workers.monitoring import exposition
 
-ROOT = Path(__file__).parents[3]
 ASKED = "django_http_requests_before_middlewares_total"
 REQUESTS = 30
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from jobs.models import Event, Job, Worker
 from jobs.scheduling.claims import Permit, PermitKind
-from tests.factories import make_job, make_region
+from tests.support.factories import make_job, make_region
 from workers.monitoring import shared
 from workers.ratelimit.permits import get_permits
 from workers.webhooks.models import WebhookDelivery

@@ -10,8 +10,8 @@ from django.test import Client
 from playwright.sync_api import expect, sync_playwright
 
 from jobs.models import Tenant
-from tests.chromium import launch, needs_chromium, violations
-from tests.factories import make_job, make_region, make_tenant
+from tests.support.chromium import launch, needs_chromium, violations
+from tests.support.factories import make_job, make_region, make_tenant
 from workers.admin_site import roles
 from workers.admin_site import statistics as admin_site_statistics
 from workers.monitoring import activity

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.test import Client
 
-from tests.integration.pages.test_pages import Reader
+from tests.support.html_pages import Reader
 
 FOLDER = settings.BASE_DIR / "workers" / "console" / "static" / "console"
 SCRIPTS = sorted(FOLDER.rglob("*.js"))

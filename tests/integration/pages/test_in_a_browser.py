@@ -4,17 +4,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.chromium import launch, needs_chromium
+from tests.support import ROOT
+from tests.support.chromium import launch, needs_chromium
 from workers.embedded.probes import http_answers
 from workers.embedded.processes import free_port, log_tail, wait_until
 
-ROOT = Path(__file__).parents[3]
 PATHS = [
     "/docs",
     "/problems",

@@ -9,8 +9,8 @@ from django.test import Client
 from playwright.sync_api import Page, sync_playwright
 
 from jobs.models import Event, Job
-from tests.chromium import launch, needs_chromium, violations
-from tests.integration.admin.rich_job import make_rich_job
+from tests.support.chromium import launch, needs_chromium, violations
+from tests.support.rich_job import make_rich_job
 from workers.webhooks.models import WebhookDelivery
 
 pytestmark = [pytest.mark.slow, needs_chromium]

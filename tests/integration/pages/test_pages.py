@@ -2,36 +2,18 @@
 
 import json
 import re
-from html.parser import HTMLParser
 
 import pytest
 from django.contrib.staticfiles import finders
 from django.test import Client
 
-from tests.integration.api.conftest import assert_problem
+from tests.support.api import assert_problem
+from tests.support.html_pages import Reader
 from transcribe_platform.api_errors.problem_table import PROBLEMS
+from transcribe_platform.openapi import pages
 from transcribe_platform.openapi.docs_pages import format_text
 
 STRICT = "default-src 'none'; style-src 'self'; img-src 'self'"
-
-
-class Reader(HTMLParser):
-    """The tags of a page, and whether each is closed where it should be."""
-
-    VOID = frozenset({"meta", "link", "br", "img", "input"})
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.open = [], []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
 
 
 def get(path):
@@ -158,3 +140,12 @@ def test_a_browser_that_looks_for_an_icon_by_itself_finds_ours():
     assert answer.headers["Location"] == "/static/platform/icon.svg"
     assert finders.find("platform/icon.svg")
     assert Client().post("/favicon.ico").status_code == 405
+
+
+def test_the_page_of_operations_is_made_once(client):
+    pages._make_docs.cache_clear()
+
+    first, second = client.get("/docs"), client.get("/docs")
+
+    assert pages._make_docs.cache_info().misses == 1
+    assert first.content == second.content

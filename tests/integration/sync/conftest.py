@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import redis
@@ -8,12 +9,18 @@ from django.conf import settings
 
 from jobs.concurrency.fair_semaphore import FairSemaphore
 from jobs.models import Region
-from tests.fakes.backend import FakeBackend
-from tests.integration.api.conftest import Api, media  # noqa: F401
+from tests.support.api import Api
+from tests.support.fake_backend import FakeBackend
 from workers.api.transcribe import runner
 from workers.api.transcribe.runner import CallRunner
 from workers.liveness.heartbeat import Heartbeat
 from workers.ratelimit.permits import RedisPermits
+
+
+@pytest.fixture(autouse=True)
+def media(media: Path) -> Path:
+    """Give every test of this folder a storage of its own."""
+    return media
 
 
 @dataclass

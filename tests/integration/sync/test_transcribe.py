@@ -15,9 +15,9 @@ from jobs.errors import StaleJobState, UpstreamError
 from jobs.models import Attempt, Event, IdempotencyKey, Job, Tenant
 from jobs.scheduling import direct_claims, leases, long_poll
 from jobs.scheduling.claims import Permit
-from tests.factories import make_job, make_tenant, make_wav
-from tests.fakes.backend import FakeBackend
-from tests.integration.api.conftest import Api, assert_problem, files_in
+from tests.support.api import Api, assert_problem, files_in
+from tests.support.factories import make_job, make_tenant, make_wav
+from tests.support.fake_backend import FakeBackend
 from transcripts.models import Transcript
 from workers.api.transcribe import runner
 
@@ -342,10 +342,8 @@ def test_without_a_mode_the_length_decides(door, body, mode, reason):
 
 
 def upload(door, seconds, query="", **fields):
-    file = SimpleUploadedFile("a.wav", make_wav(seconds), content_type="audio/wav")
-    return door.api.client.post(
-        f"/v1/transcribe{query}", {"file": file, **fields}, headers=door.api.headers()
-    )
+    path = f"/v1/transcribe{query}"
+    return door.api.upload(make_wav(seconds), path=path, **fields)
 
 
 def test_an_uploads_own_length_decides_whatever_is_told(door, settings):

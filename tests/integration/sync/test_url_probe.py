@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.factories import make_wav
+from tests.support.factories import make_wav
 from workers.api.transcribe import url_probe
 from workers.demo import corpus
 

@@ -10,10 +10,9 @@ from django.core import serializers as dump
 from django.utils import timezone
 
 from jobs.models import Event, IdempotencyKey
-from tests.factories import make_key
-from tests.integration.api.conftest import Api, assert_problem
-from tests.integration.webhooks.conftest import in_parallel
-from tests.routes import send
+from tests.support.api import Api, assert_problem, send
+from tests.support.factories import make_key
+from tests.support.parallel import in_parallel
 from workers.webhooks.delivery import fan_out
 from workers.webhooks.messages import secrets
 from workers.webhooks.models import (
@@ -33,12 +32,8 @@ def api(db):
     return Api()
 
 
-def ask(api, method, path, body=b"", **headers):
-    return send(api.client, method, path, key=api.text, body=body, headers=headers)
-
-
 def create(api, **fields):
-    answer = ask(api, "POST", ROOT, {"url": URL, **fields})
+    answer = api.send("POST", ROOT, {"url": URL, **fields})
     assert answer.status_code == 201, answer.content
     return answer.json()
 
@@ -66,7 +61,7 @@ def assert_nothing_made():
 
 
 def test_an_endpoint_is_made_with_a_secret_that_is_shown_once(api):
-    answer = ask(api, "POST", ROOT, {"url": URL})
+    answer = api.send("POST", ROOT, {"url": URL})
 
     made = answer.json()
     endpoint = WebhookEndpoint.objects.get()
@@ -91,7 +86,7 @@ def test_an_endpoint_is_made_with_a_secret_that_is_shown_once(api):
         "failing_since": None,
         "created_at": made["created_at"],
     }
-    assert ask(api, "GET", one(made)).json() == made
+    assert api.send("GET", one(made)).json() == made
     assert audited(api) == ["webhook_endpoint.created"]
 
 
@@ -189,7 +184,7 @@ def test_a_bad_field_is_named_and_nothing_is_made(api, settings, kind):
     settings.EGRESS_ALLOW = []
     fields, code, pointer = (BAD | BAD_AT_CREATE)[kind]
 
-    answer = ask(api, "POST", ROOT, {"url": URL, **fields}, **{"Idempotency-Key": "k"})
+    answer = api.send("POST", ROOT, {"url": URL, **fields}, **{"Idempotency-Key": "k"})
 
     problem = assert_problem(answer, 400, code)
     assert [each["pointer"] for each in problem["errors"]] == [pointer]
@@ -197,7 +192,7 @@ def test_a_bad_field_is_named_and_nothing_is_made(api, settings, kind):
 
 
 def test_the_url_must_be_given(api):
-    problem = assert_problem(ask(api, "POST", ROOT, {}), 400, "field_required")
+    problem = assert_problem(api.send("POST", ROOT, {}), 400, "field_required")
 
     assert problem["errors"][0]["pointer"] == "/url"
     assert_nothing_made()
@@ -215,11 +210,11 @@ def test_a_tenant_has_so_many_endpoints_and_others_are_not_counted(api, settings
     gone = create(api)
     create(api)
     problem = assert_problem(
-        ask(api, "POST", ROOT, {"url": URL}), 409, "endpoint_limit_reached"
+        api.send("POST", ROOT, {"url": URL}), 409, "endpoint_limit_reached"
     )
 
     assert problem["detail"] == "A tenant has at most 2 endpoints."
-    assert ask(api, "DELETE", one(gone)).status_code == 204
+    assert api.send("DELETE", one(gone)).status_code == 204
     create(api)
 
 
@@ -228,7 +223,7 @@ def test_parallel_requests_at_the_limit_make_exactly_so_many(settings):
     settings.WEBHOOK_ENDPOINTS_MAX = 3
     api = Api()
 
-    answers = in_parallel(8, lambda: ask(api, "POST", ROOT, {"url": URL}).status_code)
+    answers = in_parallel(8, lambda: api.send("POST", ROOT, {"url": URL}).status_code)
 
     assert sorted(answers) == [201] * 3 + [409] * 5
     assert WebhookEndpoint.objects.count() == WebhookSecret.objects.count() == 3
@@ -241,9 +236,9 @@ ONCE = {"Idempotency-Key": "once"}
 
 def test_a_repeated_request_makes_nothing_and_is_not_told_the_secret(api):
     body = {"url": URL, "headers": {"X-A": "hidden"}}
-    first = ask(api, "POST", ROOT, body, **ONCE)
+    first = api.send("POST", ROOT, body, **ONCE)
 
-    again = ask(api, "POST", ROOT, body, **ONCE)
+    again = api.send("POST", ROOT, body, **ONCE)
 
     assert "Idempotency-Replayed" not in first.headers
     assert again.headers["Idempotency-Replayed"] == "true"
@@ -255,9 +250,9 @@ def test_a_repeated_request_makes_nothing_and_is_not_told_the_secret(api):
 
 
 def test_the_same_key_for_another_endpoint_is_refused(api):
-    ask(api, "POST", ROOT, {"url": URL}, **ONCE)
+    api.send("POST", ROOT, {"url": URL}, **ONCE)
 
-    answer = ask(api, "POST", ROOT, {"url": URL, "payload": "thin"}, **ONCE)
+    answer = api.send("POST", ROOT, {"url": URL, "payload": "thin"}, **ONCE)
 
     assert_problem(answer, 422, "idempotency_key_reused")
     assert WebhookEndpoint.objects.count() == 1
@@ -267,7 +262,7 @@ def test_a_key_of_one_endpoints_rotation_is_free_for_another(api):
     one_of_two, other = create(api), create(api)
 
     for endpoint in (one_of_two, other, one_of_two):
-        answer = ask(api, "POST", f"{one(endpoint)}/rotate-secret", {}, **ONCE)
+        answer = api.send("POST", f"{one(endpoint)}/rotate-secret", {}, **ONCE)
         assert answer.status_code == 200
 
     assert answer.headers["Idempotency-Replayed"] == "true"
@@ -281,12 +276,12 @@ def test_a_key_of_one_endpoints_rotation_is_free_for_another(api):
 def test_a_list_has_its_own_tenants_endpoints_newest_first_page_by_page(api):
     create(Api())
     made = [create(api, description=str(number)) for number in range(3)]
-    ask(api, "DELETE", one(made[1]))
+    api.send("DELETE", one(made[1]))
     for endpoint in made:
         endpoint.pop("secret")
 
-    first = ask(api, "GET", f"{ROOT}?limit=1").json()
-    rest = ask(api, "GET", f"{ROOT}?cursor={first['next_cursor']}").json()
+    first = api.send("GET", f"{ROOT}?limit=1").json()
+    rest = api.send("GET", f"{ROOT}?cursor={first['next_cursor']}").json()
 
     assert (first["data"], first["has_more"]) == ([made[2]], True)
     assert rest == {"data": [made[0]], "has_more": False, "next_cursor": None}
@@ -307,7 +302,7 @@ def test_another_tenants_endpoint_is_not_there(api, method, path):
     before = dump.serialize("json", WebhookEndpoint.objects.all())
     events = Event.objects.count()
 
-    answer = ask(Api(), method, one(endpoint) + path, {})
+    answer = Api().send(method, one(endpoint) + path, {})
 
     assert_problem(answer, 404, "not_found")
     assert dump.serialize("json", WebhookEndpoint.objects.all()) == before
@@ -349,11 +344,11 @@ def test_what_is_named_changes_and_the_rest_stays(api):
         "event_types": [],
     }
 
-    answer = ask(api, "PATCH", one(endpoint), changes)
+    answer = api.send("PATCH", one(endpoint), changes)
 
     assert answer.status_code == 200
     assert answer.json() == {**endpoint, **changes}
-    assert ask(api, "GET", one(endpoint)).json() == answer.json()
+    assert api.send("GET", one(endpoint)).json() == answer.json()
     assert audited(api) == ["webhook_endpoint.created", "webhook_endpoint.updated"]
     recorded = Event.objects.get(type="webhook_endpoint.updated").data
     assert recorded == {
@@ -366,7 +361,7 @@ def test_a_change_that_changes_nothing_is_not_recorded(api):
     endpoint = create(api)
 
     for body in ({}, {"url": URL, "enabled": True, "payload": "full"}):
-        assert ask(api, "PATCH", one(endpoint), body).status_code == 200
+        assert api.send("PATCH", one(endpoint), body).status_code == 200
 
     assert audited(api) == ["webhook_endpoint.created"]
 
@@ -375,7 +370,7 @@ def test_headers_are_set_and_removed_one_by_one(api):
     endpoint = create(api, headers={"X-A": "1", "X-B": "2", "X-C": "3"})
     change = {"headers": {"x-a": "new", "X-B": None, "X-D": "4", "X-None": None}}
 
-    changed = ask(api, "PATCH", one(endpoint), change).json()
+    changed = api.send("PATCH", one(endpoint), change).json()
 
     row = WebhookEndpoint.objects.get()
     assert changed["header_names"] == ["X-C", "X-D", "x-a"]
@@ -384,7 +379,7 @@ def test_headers_are_set_and_removed_one_by_one(api):
         "x-a": "new",
         "X-D": "4",
     }
-    emptied = ask(api, "PATCH", one(endpoint), {"headers": None}).json()
+    emptied = api.send("PATCH", one(endpoint), {"headers": None}).json()
     assert emptied["header_names"] == []
 
 
@@ -403,7 +398,7 @@ def test_a_url_of_another_host_drops_the_headers(api, settings, old, new, is_kep
     settings.EGRESS_ALLOW = ["10.0.0.9"]
     endpoint = create(api, url=old, headers={"Authorization": "Bearer hidden"})
 
-    changed = ask(api, "PATCH", one(endpoint), {"url": new}).json()
+    changed = api.send("PATCH", one(endpoint), {"url": new}).json()
 
     row = WebhookEndpoint.objects.get()
     assert changed["header_names"] == (["Authorization"] if is_kept else [])
@@ -414,7 +409,7 @@ def test_headers_sent_with_the_url_of_another_host_are_the_only_ones(api):
     endpoint = create(api, headers={"X-Old": "1", "X-Both": "1"})
     new = {"url": "https://example.org/", "headers": {"X-Both": "2", "X-New": "3"}}
 
-    changed = ask(api, "PATCH", one(endpoint), new).json()
+    changed = api.send("PATCH", one(endpoint), new).json()
 
     row = WebhookEndpoint.objects.get()
     assert changed["header_names"] == ["X-Both", "X-New"]
@@ -426,11 +421,11 @@ def test_headers_sent_with_the_url_of_another_host_are_the_only_ones(api):
 def test_an_eleventh_header_is_refused(api):
     endpoint = create(api, headers={f"X-{n}": "1" for n in range(10)})
 
-    answer = ask(api, "PATCH", one(endpoint), {"headers": {"X-A": "1"}})
+    answer = api.send("PATCH", one(endpoint), {"headers": {"X-A": "1"}})
 
     assert_problem(answer, 400, "header_invalid")
     assert len(WebhookEndpoint.objects.get().headers) == 10
-    swapped = ask(api, "PATCH", one(endpoint), {"headers": {"X-0": None, "X-A": "1"}})
+    swapped = api.send("PATCH", one(endpoint), {"headers": {"X-0": None, "X-A": "1"}})
     assert swapped.status_code == 200
 
 
@@ -441,7 +436,7 @@ def test_a_bad_change_changes_nothing(api, settings, kind):
     before = dump.serialize("json", WebhookEndpoint.objects.all())
     fields, code, pointer = (BAD | BAD_AT_UPDATE)[kind]
 
-    answer = ask(api, "PATCH", one(endpoint), {"max_concurrent": 7, **fields})
+    answer = api.send("PATCH", one(endpoint), {"max_concurrent": 7, **fields})
 
     problem = assert_problem(answer, 400, code)
     assert [each["pointer"] for each in problem["errors"]] == [pointer]
@@ -457,7 +452,7 @@ def test_a_new_url_begins_a_new_record(api, change, failures):
     endpoint = create(api)
     WebhookEndpoint.objects.update(failures=9, failing_since=timezone.now())
 
-    changed = ask(api, "PATCH", one(endpoint), change).json()
+    changed = api.send("PATCH", one(endpoint), change).json()
 
     assert changed["failures"] == failures
     assert (changed["failing_since"] is None) == (failures == 0)
@@ -472,9 +467,9 @@ def test_switched_on_again_it_has_a_new_record(api):
         failures=12,
         failing_since=now,
     )
-    off = ask(api, "PATCH", one(endpoint), {"enabled": False}).json()
+    off = api.send("PATCH", one(endpoint), {"enabled": False}).json()
 
-    on = ask(api, "PATCH", one(endpoint), {"enabled": True}).json()
+    on = api.send("PATCH", one(endpoint), {"enabled": True}).json()
 
     assert (off["disabled_reason"], off["failures"]) == ("failing", 12)
     assert on["enabled"]
@@ -485,7 +480,7 @@ def test_switched_on_again_it_has_a_new_record(api):
 def test_switched_off_by_its_tenant_it_has_no_reason(api):
     endpoint = create(api)
 
-    off = ask(api, "PATCH", one(endpoint), {"enabled": False}).json()
+    off = api.send("PATCH", one(endpoint), {"enabled": False}).json()
 
     assert not off["enabled"]
     assert (off["disabled_reason"], off["disabled_at"]) == (None, None)
@@ -497,9 +492,9 @@ def test_switched_off_by_its_tenant_it_has_no_reason(api):
 
 def test_a_deleted_endpoint_keeps_nothing_but_its_log(api):
     endpoint = create(api, headers={"X-A": "1"}, description="production")
-    ask(api, "POST", f"{one(endpoint)}/ping", {})
+    api.send("POST", f"{one(endpoint)}/ping", {})
 
-    answer = ask(api, "DELETE", one(endpoint))
+    answer = api.send("DELETE", one(endpoint))
 
     assert (answer.status_code, answer.content) == (204, b"")
     row = WebhookEndpoint.objects.get()
@@ -517,7 +512,7 @@ def test_a_deleted_endpoint_keeps_nothing_but_its_log(api):
         ("POST", "/ping"),
         ("POST", "/rotate-secret"),
     ]:
-        assert_problem(ask(api, method, one(endpoint) + path, {}), 404, "not_found")
+        assert_problem(api.send(method, one(endpoint) + path, {}), 404, "not_found")
 
 
 # --- rotate --------------------------------------------------------------------
@@ -542,7 +537,7 @@ def test_a_rotation_shows_the_new_secret_and_gives_the_old_a_day(api, rotation):
     (old,) = rows
     secrets.get_or_create_tenant_secret(api.tenant)
 
-    answer = ask(api, "POST", path, {})
+    answer = api.send("POST", path, {})
 
     shown = answer.json()
     current = rows.get(expires_at__isnull=True)
@@ -562,9 +557,9 @@ def test_a_rotation_shows_the_new_secret_and_gives_the_old_a_day(api, rotation):
 
 def test_no_grace_ends_every_older_secret_at_once(api, rotation):
     path, rows = rotation
-    ask(api, "POST", path, {"grace_seconds": 604800})
+    api.send("POST", path, {"grace_seconds": 604800})
 
-    ask(api, "POST", path, {"grace_seconds": 0, "secret": OWN_SECRET})
+    api.send("POST", path, {"grace_seconds": 0, "secret": OWN_SECRET})
 
     assert [secrets.decrypt(row.ciphertext) for row in rows] == [OWN_SECRET]
 
@@ -572,15 +567,15 @@ def test_no_grace_ends_every_older_secret_at_once(api, rotation):
 def test_an_eleventh_older_secret_is_refused_until_one_has_expired(api, rotation):
     path, rows = rotation
     for _ in range(10):
-        assert ask(api, "POST", path, {"grace_seconds": 60}).status_code == 200
+        assert api.send("POST", path, {"grace_seconds": 60}).status_code == 200
 
-    answer = ask(api, "POST", path, {"grace_seconds": 60})
+    answer = api.send("POST", path, {"grace_seconds": 60})
 
     assert_problem(answer, 409, "secret_limit_reached")
     assert rows.count() == 11
     oldest = rows.order_by("id").first()
     rows.filter(pk=oldest.pk).update(expires_at=timezone.now())
-    assert ask(api, "POST", path, {"grace_seconds": 60}).status_code == 200
+    assert api.send("POST", path, {"grace_seconds": 60}).status_code == 200
     assert not rows.filter(pk=oldest.pk).exists()
     assert rows.count() == 11
 
@@ -602,7 +597,7 @@ def test_a_bad_rotation_leaves_the_secret(api, rotation, body, code, pointer):
     path, rows = rotation
     before = [(row.pk, row.expires_at) for row in rows]
 
-    problem = assert_problem(ask(api, "POST", path, body), 400, code)
+    problem = assert_problem(api.send("POST", path, body), 400, code)
 
     assert problem["errors"][0]["pointer"] == pointer
     assert [(row.pk, row.expires_at) for row in rows] == before
@@ -610,10 +605,10 @@ def test_a_bad_rotation_leaves_the_secret(api, rotation, body, code, pointer):
 
 def test_a_secret_that_signs_already_is_no_rotation(api, rotation):
     path, rows = rotation
-    ask(api, "POST", path, {"secret": OWN_SECRET})
+    api.send("POST", path, {"secret": OWN_SECRET})
 
     for body in ({"secret": OWN_SECRET}, {"secret": OWN_SECRET, "grace_seconds": 0}):
-        assert_problem(ask(api, "POST", path, body), 400, "secret_reused")
+        assert_problem(api.send("POST", path, body), 400, "secret_reused")
 
     assert rows.count() == 2
 
@@ -626,7 +621,7 @@ def test_rotations_at_once_leave_one_current_secret(whose):
     if whose == "endpoint":
         path, there = f"{one(create(api))}/rotate-secret", 1
 
-    answers = in_parallel(6, lambda: ask(api, "POST", path, {}).json()["secret"])
+    answers = in_parallel(6, lambda: api.send("POST", path, {}).json()["secret"])
 
     assert len(set(answers)) == 6
     assert WebhookSecret.objects.count() == 6 + there
@@ -638,7 +633,7 @@ def test_rotations_at_once_leave_one_current_secret(whose):
 def test_a_first_rotation_and_a_first_delivery_at_once_make_no_two_current_ones():
     api = Api()
     works = [
-        lambda: ask(api, "POST", "/v1/webhook-secret/rotate", {}).status_code,
+        lambda: api.send("POST", "/v1/webhook-secret/rotate", {}).status_code,
         lambda: bool(secrets.get_or_create_tenant_secret(api.tenant)),
     ] * 3
 
@@ -652,11 +647,11 @@ def test_a_first_rotation_and_a_first_delivery_at_once_make_no_two_current_ones(
 
 
 def test_the_tenants_secret_is_told_of_and_not_told(api):
-    assert ask(api, "GET", "/v1/webhook-secret").json()["live"] == []
-    secret = ask(api, "POST", "/v1/webhook-secret/rotate", {}).json()["secret"]
-    ask(api, "POST", "/v1/webhook-secret/rotate", {})
+    assert api.send("GET", "/v1/webhook-secret").json()["live"] == []
+    secret = api.send("POST", "/v1/webhook-secret/rotate", {}).json()["secret"]
+    api.send("POST", "/v1/webhook-secret/rotate", {})
 
-    shown = ask(api, "GET", "/v1/webhook-secret")
+    shown = api.send("GET", "/v1/webhook-secret")
 
     assert secret.encode() not in shown.content
     new, old = shown.json()["live"]
@@ -672,7 +667,7 @@ def test_a_ping_goes_to_the_one_endpoint_whatever_it_wants(api):
     create(api)
     endpoint = create(api, event_types=["job.failed"])
 
-    answer = ask(api, "POST", f"{one(endpoint)}/ping", {})
+    answer = api.send("POST", f"{one(endpoint)}/ping", {})
 
     delivery = WebhookDelivery.objects.get()
     assert answer.status_code == 202
@@ -691,7 +686,7 @@ def test_a_ping_sent_twice_under_one_key_is_one(api):
     endpoint = create(api)
 
     first, again = (
-        ask(api, "POST", f"{one(endpoint)}/ping", {}, **ONCE) for _ in range(2)
+        api.send("POST", f"{one(endpoint)}/ping", {}, **ONCE) for _ in range(2)
     )
 
     assert first.json() == again.json()
@@ -701,9 +696,9 @@ def test_a_ping_sent_twice_under_one_key_is_one(api):
 
 def test_an_endpoint_that_is_off_cannot_be_pinged(api):
     endpoint = create(api)
-    ask(api, "PATCH", one(endpoint), {"enabled": False})
+    api.send("PATCH", one(endpoint), {"enabled": False})
 
-    answer = ask(api, "POST", f"{one(endpoint)}/ping", {}, **ONCE)
+    answer = api.send("POST", f"{one(endpoint)}/ping", {}, **ONCE)
 
     assert_problem(answer, 409, "endpoint_disabled")
     assert WebhookDelivery.objects.count() == 0
@@ -729,9 +724,9 @@ def test_no_secret_is_anywhere_but_in_the_answer_that_made_it(world, listen, cap
         ("/v1/webhook-secret/rotate", {}),
         (f"{one(made)}/ping", {}),
     ]:
-        answer = ask(api, "POST", path, body, **{"Idempotency-Key": path})
+        answer = api.send("POST", path, body, **{"Idempotency-Key": path})
         shown.append(answer.json().get("secret"))
-        ask(api, "POST", path, body, **{"Idempotency-Key": path})
+        api.send("POST", path, body, **{"Idempotency-Key": path})
     world.now = timezone.now()
 
     assert world.run() == 1
@@ -750,7 +745,7 @@ def test_no_secret_is_anywhere_but_in_the_answer_that_made_it(world, listen, cap
     for row in WebhookSecret.objects.all():
         kept += bytes(row.ciphertext).decode()
     read = "".join(
-        ask(api, "GET", path).content.decode()
+        api.send("GET", path).content.decode()
         for path in (ROOT, one(made), "/v1/webhook-secret")
     )
     logged = "".join(str(vars(record)) for record in caplog.records)

@@ -5,11 +5,12 @@ from datetime import timedelta
 import pytest
 from django.db import transaction
 
-from jobs.api.submission import Caller
+from jobs.accounts.caller import Caller
 from jobs.rest import idempotency
-from tests.factories import make_key
-from tests.fakes.webhook_receiver import Reply
-from tests.integration.webhooks.conftest import World, in_parallel
+from tests.support.factories import make_key
+from tests.support.parallel import in_parallel
+from tests.support.webhook_receiver import Reply
+from tests.support.webhooks import World
 from workers.webhooks.delivery import dispatch, endpoint_health, fan_out
 from workers.webhooks.delivery.schedule import PostResult
 from workers.webhooks.endpoints import services as endpoint_services
@@ -268,7 +269,7 @@ def test_a_ping_arrives_signed_with_the_endpoints_secret(world, listen, caller):
         caller=caller,
         now=world.now,
         body={},
-        answer=lambda _: idempotency.StoredResponse(status_code=202, body={}),
+        build_response=lambda _: idempotency.StoredResponse(status_code=202, body={}),
     )
     endpoint_services.ping_endpoint(once=once, endpoint_id=endpoint.pk)
 

@@ -10,13 +10,13 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012 as DRAFT
 
 from jobs import services
-from jobs.api.submission import Caller
+from jobs.accounts.caller import Caller
 from jobs.batches.records import BatchDraft, submit_batch
 from jobs.models import Job
 from jobs.rest import idempotency
 from jobs.services import JobDraft
 from jobs.state import FINAL, JobStatus
-from tests.factories import move_job
+from tests.support.factories import move_job
 from workers.webhooks.delivery import fan_out
 from workers.webhooks.endpoints import services as endpoint_services
 from workers.webhooks.endpoints.answer_once import SecretRequest
@@ -140,6 +140,6 @@ def ping(world, endpoint):
         caller=Caller(tenant=world.tenant, api_key=None),
         now=world.now,
         body={},
-        answer=lambda _: idempotency.StoredResponse(status_code=202, body={}),
+        build_response=lambda _: idempotency.StoredResponse(status_code=202, body={}),
     )
     endpoint_services.ping_endpoint(once=once, endpoint_id=endpoint.pk)

@@ -4,11 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.fakes.webhook_receiver import Reply
-from tests.integration.webhooks.conftest import START, World
-from tests.integration.webhooks.test_webhook_dispatch import make_due
+from tests.support.webhook_receiver import Reply
+from tests.support.webhooks import START, answering, make_due, open_circuit
 from workers.webhooks.delivery import (
-    circuits,
     dispatch,
     endpoint_health,
     schedule,
@@ -18,21 +16,6 @@ from workers.webhooks.delivery.schedule import PostResult
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
 
 Status = WebhookDelivery.Status
-
-
-def open_circuit(world: World, number: int = 5, **fields) -> WebhookEndpoint:
-    """Give an endpoint whose circuit has just opened so many due deliveries."""
-    fields = {
-        "failures": 10,
-        "failing_since": START,
-        "trial_wait_seconds": 60,
-        "trial_at": START + timedelta(seconds=60),
-    } | fields
-    return make_due(world, number, **fields)
-
-
-def answering(status: int):
-    return lambda *_arguments, **_options: PostResult(status_code=status)
 
 
 def held() -> int:
@@ -191,9 +174,9 @@ def test_a_failed_trial_does_not_open_what_a_success_closed_meanwhile(world):
 
     def closed_meanwhile(*_arguments, **_options) -> PostResult:
         fresh = WebhookEndpoint.objects.get()
-        endpoint_health.note_attempt(
+        endpoint_health.record_result(
             fresh,
-            answer=PostResult(status_code=200),
+            result=PostResult(status_code=200),
             trigger="manual",
             disable="",
             now=world.now,
@@ -242,14 +225,14 @@ def test_the_wait_for_a_trial_doubles_up_to_an_hour(last, wait):
 
 
 def test_more_than_a_slice_is_let_go_in_slices(world, monkeypatch):
-    monkeypatch.setattr(circuits, "RELEASED_PER_TICK", 2)
+    monkeypatch.setattr(endpoint_health, "RELEASED_PER_TICK", 2)
     endpoint = open_circuit(world, number=5)
     world.claim()
     WebhookEndpoint.objects.update(trial_wait_seconds=0, trial_at=world.now)
 
     left = []
     for _ in range(3):
-        circuits.settle(now=world.now)
+        endpoint_health.release_held(now=world.now)
         left.append(held())
 
     assert left == [3, 1, 0]

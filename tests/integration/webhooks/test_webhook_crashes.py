@@ -21,17 +21,15 @@ from django.utils import timezone
 from psycopg.conninfo import make_conninfo
 
 from jobs.scheduling import dispatch as jobs_dispatch
-from tests.fakes.webhook_receiver import Receiver, Reply
-from tests.integration.webhooks.conftest import World
-from tests.integration.webhooks.test_webhook_circuit import answering
-from tests.integration.webhooks.test_webhook_dispatch import make_due
+from tests.support import ROOT
+from tests.support.webhook_receiver import Receiver, Reply
+from tests.support.webhooks import World, answering, make_due
 from transcribe_platform.celery import app
 from workers.embedded import processes
 from workers.embedded.processes import ProcessCommand
 from workers.webhooks.delivery import dispatch, services
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery
 
-ROOT = Path(__file__).parents[3]
 Status = WebhookDelivery.Status
 
 
@@ -226,7 +224,7 @@ def test_with_redis_down_when_a_job_ends_its_webhook_goes_out_later(
     delivery = WebhookDelivery.objects.get()
     assert (delivery.status, delivery.is_claimed) == (Status.PENDING, False)
     assert delivery.attempts == 0
-    world.pass_time(dispatch.HAND_BACK_SECONDS)
+    world.pass_time(dispatch.RELEASE_DELAY_SECONDS)
     assert world.attempt(claim) is None
     assert world.run() == 1
     assert len(receiver.received) == 1

@@ -13,8 +13,9 @@ from django.utils import timezone
 
 from jobs.models import Batch, Event
 from jobs.telemetry import tracing
-from tests.fakes.webhook_receiver import Reply
-from tests.integration.webhooks.conftest import START, World, in_parallel
+from tests.support.parallel import in_parallel
+from tests.support.webhook_receiver import Reply
+from tests.support.webhooks import START, World, outcomes
 from workers.webhooks.delivery import endpoint_health, services, transport
 from workers.webhooks.delivery.schedule import PostResult
 from workers.webhooks.messages import secrets, signing
@@ -27,11 +28,6 @@ from workers.webhooks.models import (
 
 Status = WebhookDelivery.Status
 DELAYS = [5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]
-
-
-def outcomes(delivery: WebhookDelivery) -> list[int | str]:
-    log = DeliveryAttempt.objects.filter(delivery=delivery).order_by("claim_token")
-    return [attempt.status_code or attempt.error for attempt in log]
 
 
 def verify(request, secret: str, *, now) -> None:

@@ -11,38 +11,13 @@ from django.conf import settings as django_settings
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
-from jobs.models import Event, Tenant, Worker
-from tests.integration.webhooks.conftest import START, World, in_parallel
+from jobs.models import Tenant, Worker
+from tests.support.parallel import in_parallel
+from tests.support.webhooks import START, World, make_due
 from transcribe_platform.celery import app
 from workers.webhooks import tasks
 from workers.webhooks.delivery import dispatch, services, shares
-from workers.webhooks.models import WebhookDelivery, WebhookEndpoint
-
-
-def make_due(world: World, number: int, **endpoint) -> WebhookEndpoint:
-    """Give a new endpoint so many due deliveries, in two statements."""
-    target = world.endpoint(**endpoint)
-    events = Event.objects.bulk_create(
-        Event(
-            tenant=target.tenant,
-            type="job.completed",
-            created_at=START,
-            fanned_out_at=START,
-        )
-        for _ in range(number)
-    )
-    WebhookDelivery.objects.bulk_create(
-        WebhookDelivery(
-            tenant=target.tenant,
-            event=event,
-            endpoint=target,
-            target=target.pk.hex,
-            next_attempt_at=START,
-            created_at=START,
-        )
-        for event in events
-    )
-    return target
+from workers.webhooks.models import WebhookDelivery
 
 
 def claimed() -> Counter[uuid.UUID]:
@@ -158,7 +133,7 @@ def test_when_the_broker_is_away_all_are_handed_back_after_one_try(world, monkey
     assert len(tries) == 1
     assert claimed() == {}
     assert dispatch.claim(now=world.now) == []
-    world.pass_time(dispatch.HAND_BACK_SECONDS)
+    world.pass_time(dispatch.RELEASE_DELAY_SECONDS)
     again = dispatch.claim(now=world.now)
     assert [each.token for each in again] == [2] * 5
     # The one that may have got through after all finds its token outdated.
@@ -194,7 +169,7 @@ def test_a_late_hand_back_leaves_the_newer_claim_alone(world):
     world.pass_time(services.claim_time().total_seconds())
     world.claim()
 
-    dispatch.hand_back(lost, now=world.now)
+    dispatch.release_claim(lost, now=world.now)
 
     delivery = WebhookDelivery.objects.get()
     assert (delivery.is_claimed, delivery.claim_token) == (True, 2)
@@ -229,7 +204,7 @@ def test_no_more_is_in_hand_than_live_workers_have_threads_for(world):
 
     first = dispatch.claim(now=world.now)
     for each in first[:2]:
-        dispatch.hand_back(each, now=world.now)
+        dispatch.release_claim(each, now=world.now)
     world.pass_time(1)
     second = dispatch.claim(now=world.now)
 
@@ -304,7 +279,7 @@ def test_while_one_dispatcher_claims_another_leaves_it_alone():
     world.announce()
 
     with transaction.atomic():
-        assert dispatch._is_alone()
+        assert dispatch._try_lock()
         (meanwhile,) = in_parallel(1, lambda: dispatch.claim(now=world.now))
 
     assert meanwhile == []

@@ -4,10 +4,10 @@ import pytest
 
 from jobs.models import Event, Job
 from jobs.retention import erasure
-from tests.fakes.webhook_receiver import Reply
-from tests.integration.webhooks.conftest import START
+from tests.support.webhook_receiver import Reply
+from tests.support.webhooks import START
 from workers.webhooks.delivery import transport
-from workers.webhooks.delivery.erasure import erase_deliveries
+from workers.webhooks.delivery.retention import erase_deliveries
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery
 
 CALLBACK = "https://hooks.example/secret?token=secret"
@@ -52,7 +52,7 @@ def test_an_answer_that_comes_after_the_erasure_is_not_kept(world):
 
     def post_meanwhile(*_args, **_kwargs):
         erase(delivery.job)
-        return transport.Answer(status_code=500, excerpt="secret echo")
+        return transport.PostResult(status_code=500, excerpt="secret echo")
 
     world.attempt(claim, post=post_meanwhile)
 

@@ -5,7 +5,8 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from jobs.models import Event, Job, Tenant
-from tests.integration.webhooks.conftest import START, World, in_parallel
+from tests.support.parallel import in_parallel
+from tests.support.webhooks import START, World
 from workers.webhooks.delivery import fan_out as fanning
 from workers.webhooks.models import WebhookDelivery
 

@@ -8,11 +8,16 @@ from django.db import connection
 from jobs.errors import Conflict, Erased, InvalidRequest, NotFound
 from jobs.models import Event, Tenant
 from jobs.retention import erasure
-from tests.fakes.webhook_receiver import Reply
-from tests.integration.webhooks.conftest import START, World, in_parallel
-from tests.integration.webhooks.test_webhook_circuit import answering, open_circuit
-from tests.integration.webhooks.test_webhook_delivery import outcomes
-from tests.integration.webhooks.test_webhook_dispatch import make_due
+from tests.support.parallel import in_parallel
+from tests.support.webhook_receiver import Reply
+from tests.support.webhooks import (
+    START,
+    World,
+    answering,
+    make_due,
+    open_circuit,
+    outcomes,
+)
 from workers.webhooks.delivery import endpoint_health, replay, services
 from workers.webhooks.delivery.replay import ReplayRange
 from workers.webhooks.delivery.schedule import PostResult
@@ -380,7 +385,7 @@ def test_an_open_circuit_is_tried_at_once(world):
 
 
 def test_ten_thousand_at_most_the_oldest_first(world, monkeypatch):
-    monkeypatch.setattr(replay, "RECOVER_MOST", 3)
+    monkeypatch.setattr(replay, "RECOVER_MAX", 3)
     endpoint = make_due(world, 4)
     finish(endpoint, Status.FAILED)
 

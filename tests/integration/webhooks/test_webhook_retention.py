@@ -3,8 +3,7 @@
 from datetime import timedelta
 
 from jobs.models import new_id
-from tests.integration.webhooks.conftest import START
-from tests.integration.webhooks.test_webhook_dispatch import make_due
+from tests.support.webhooks import START, make_due
 from workers.queue import tasks
 from workers.webhooks.delivery import retention
 from workers.webhooks.models import (
@@ -26,7 +25,7 @@ def make_log(world, *, ages: list[timedelta]) -> list[WebhookDelivery]:
         old = WebhookDelivery.objects.get(pk=delivery.pk)
         WebhookDelivery.objects.filter(pk=delivery.pk).delete()
         random_part = new_id().int & ((1 << 80) - 1)
-        old.pk = type(delivery.pk)(int=retention.first_id_at(made_at).int | random_part)
+        old.pk = type(delivery.pk)(int=retention.min_id_at(made_at).int | random_part)
         old.created_at = made_at
         old.save(force_insert=True)
         DeliveryAttempt.objects.create(
@@ -43,7 +42,7 @@ def test_what_is_older_than_thirty_days_goes_with_its_attempts(world):
     hour = timedelta(hours=1)
     _old, kept, new = make_log(world, ages=[DAYS_30 + hour, DAYS_30 - hour, hour])
 
-    assert retention.forget_old_deliveries(now=START) == 1
+    assert retention.purge_old_deliveries(now=START) == 1
 
     rows = WebhookDelivery.objects.order_by("pk")
     assert list(rows) == [kept, new]
@@ -53,10 +52,10 @@ def test_what_is_older_than_thirty_days_goes_with_its_attempts(world):
 
 def test_it_goes_in_batches_and_the_days_are_a_setting(world, monkeypatch, settings):
     settings.WEBHOOK_LOG_DAYS = 1
-    monkeypatch.setattr(retention, "BATCH", 2)
+    monkeypatch.setattr(retention, "BATCH_SIZE", 2)
     make_log(world, ages=[timedelta(days=2)] * 5)
 
-    assert retention.forget_old_deliveries(now=START) == 5
+    assert retention.purge_old_deliveries(now=START) == 5
     assert not DeliveryAttempt.objects.exists()
 
 
@@ -70,25 +69,25 @@ def test_a_deleted_endpoint_goes_after_its_log(world):
     )
     there = world.endpoint()
 
-    retention.forget_old_deliveries(now=START)
+    retention.purge_old_deliveries(now=START)
 
     left = set(WebhookEndpoint.objects.values_list("pk", flat=True))
     assert left == {lately.pk, with_log.pk, there.pk}
 
 
 def test_one_sweep_takes_so_much_and_no_more(world, monkeypatch):
-    monkeypatch.setattr(retention, "BATCH", 2)
+    monkeypatch.setattr(retention, "BATCH_SIZE", 2)
     monkeypatch.setattr(retention, "BATCHES_PER_SWEEP", 2)
     make_log(world, ages=[2 * DAYS_30] * 5)
 
-    assert retention.forget_old_deliveries(now=START) == 4
+    assert retention.purge_old_deliveries(now=START) == 4
     assert WebhookDelivery.objects.count() == 1
 
 
 def test_the_hourly_sweep_does_it(world, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        retention, "forget_old_deliveries", lambda *, now: seen.append(now)
+        retention, "purge_old_deliveries", lambda *, now: seen.append(now)
     )
 
     tasks.sweep()

@@ -7,13 +7,13 @@ import time
 
 import pytest
 
-from tests.fakes.webhook_receiver import Reply
+from tests.support.webhook_receiver import Reply
 from workers.webhooks.delivery import transport
 
 BODY = b'{"id":"msg_1"}'
 
 
-def post(url: str) -> transport.Answer:
+def post(url: str) -> transport.PostResult:
     return transport.post(url, headers={"webhook-id": "msg_1"}, body=BODY)
 
 
@@ -260,7 +260,7 @@ def test_without_the_allow_list_loopback_is_refused_and_no_connection_arrives(
     answer = post(receiver.url)
 
     # Neither the address nor the time it took: both would map the inside.
-    assert answer == transport.Answer(error="destination_not_allowed")
+    assert answer == transport.PostResult(error="destination_not_allowed")
     assert receiver.connections == 0
 
 
@@ -318,7 +318,7 @@ def test_a_url_that_would_not_be_taken_today_is_not_even_looked_up(url, monkeypa
     asked = []
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **_: asked.append(args))
 
-    assert post(url) == transport.Answer(error="destination_not_allowed")
+    assert post(url) == transport.PostResult(error="destination_not_allowed")
     assert asked == []
 
 

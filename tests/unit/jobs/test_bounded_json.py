@@ -67,6 +67,8 @@ def test_a_long_text_is_refused_unparsed():
         b"\\" * MIB,
         b"[[]" * (MIB // 3),
         b'["' + b"[" * MIB,
+        b"[" * 20 + b'"a",' * (MIB // 4),
+        b"[" * 20 + b'["["],' * (MIB // 6),
     ],
 )
 def test_no_text_takes_long_to_refuse(text):

@@ -89,10 +89,37 @@ def test_ordinary_text_is_storable(text):
 
 
 def test_a_long_key_is_not_copied_for_each_of_its_values():
-    body = b'{"\\u0041' + b"a" * 400_000 + b'":[' + b"0," * 200_000 + b"0]}"
+    body = b'{"\\u0041' + b"a" * 400_000 + b'":[' + b"0," * 99_000 + b"0]}"
     before = time.thread_time()
 
     parsed = loads_strictly(body)
 
     assert time.thread_time() - before < 2
-    assert len(parsed["A" + "a" * 400_000]) == 200_001
+    assert len(parsed["A" + "a" * 400_000]) == 99_001
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a":[' + b"[]," * 300_000 + b"[]]}",
+        b'{"a":[' + b'{"a":1},' * 100_000 + b"{}]}",
+        b'{"a":[' + b'"a",' * 200_000 + b'"a"]}',
+        b'{"a":[' + b'["["],' * 150_000 + b"[]]}",
+        b'{"a":[' + b'",",' * 200_000 + b'"a"]}',
+    ],
+    ids=["lists", "objects", "texts", "brackets in texts", "commas in texts"],
+)
+def test_more_values_than_a_request_has_are_refused_unparsed(body):
+    before = time.thread_time()
+
+    with pytest.raises(InvalidRequest, match="has more than") as caught:
+        loads_strictly(body)
+
+    assert caught.value.code == "json_invalid"
+    assert time.thread_time() - before < 0.1
+
+
+def test_brackets_and_commas_in_texts_are_no_values():
+    text = "[{,\\" * 110_000
+
+    assert loads_strictly(json.dumps({"a": text}).encode()) == {"a": text}

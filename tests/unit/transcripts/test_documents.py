@@ -1,6 +1,6 @@
 import pytest
 
-from tests.fakes.backend import document
+from tests.support.fake_backend import document
 from transcripts.documents import SUSPECT, find_warnings, parse_summary
 
 

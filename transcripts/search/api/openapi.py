@@ -4,9 +4,15 @@ from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
 
-from jobs.api.examples import BATCH_ID, JOB_ID, examples, page_of
-from jobs.api.jobs.openapi import PAGE_PARAMETERS, problems, query_parameter
+from jobs.api.examples import BATCH_ID, JOB_ID
 from jobs.models import Mode
+from jobs.rest.openapi import (
+    PAGE_PARAMETERS,
+    examples,
+    page_of,
+    problems,
+    query_parameter,
+)
 from transcripts.search.api.serializers import HitPage
 from transcripts.search.words import MAX_LENGTH
 

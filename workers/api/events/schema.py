@@ -7,7 +7,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRespo
 
 from jobs.api.event_stream import TYPES
 from jobs.api.examples import BATCH_ID, JOB_ID
-from jobs.api.jobs import openapi as job_openapi
+from jobs.rest import openapi
 from workers.api.events.sse import MEDIA_TYPE
 
 _POSITION = "734021-01980a52-7e10-7c44-8f0b-6d1c2b3a4f55"
@@ -35,16 +35,16 @@ PARAMETERS = [
         OpenApiParameter.HEADER,
         description="The `id` of the last event received. The stream continues after it.",
     ),
-    job_openapi.query_parameter(
+    openapi.query_parameter(
         LAST_EVENT_ID,
         description="Same as `Last-Event-ID`, which takes precedence.",
     ),
 ]
 FILTERS = [
-    job_openapi.query_parameter(
+    openapi.query_parameter(
         "types", description=f"Comma-separated: {', '.join(TYPES)}."
     ),
-    job_openapi.query_parameter("batch_id", OpenApiTypes.UUID),
+    openapi.query_parameter("batch_id", OpenApiTypes.UUID),
 ]
 
 
@@ -53,7 +53,7 @@ def _describe(
 ) -> dict[str, Any]:
     answers: dict[Any, Any] = {
         (200, MEDIA_TYPE): OpenApiResponse(OpenApiTypes.STR, "Event stream."),
-        **job_openapi.problems(421, *statuses),
+        **openapi.problems(421, *statuses),
     }
     if statuses:
         message = "The job or batch has ended and no events are left. Do not reconnect."

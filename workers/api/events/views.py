@@ -26,12 +26,12 @@ from jobs.api.event_stream import (
     EventFilters,
     EventPosition,
 )
-from jobs.api.jobs.filters import parse_id
 from jobs.api.jobs.serializers import JobOutput
 from jobs.batches import records
 from jobs.batches.api.serializers import BatchOutput
 from jobs.errors import InvalidRequest, NotServedHere
 from jobs.models import Batch, Job
+from jobs.rest.filters import parse_id
 from jobs.rest.views import ApiView, key_of, refuse_parameter, tenant_of
 from workers.api.events import schema, sse
 from workers.api.events.hub import SCOPE

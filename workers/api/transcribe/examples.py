@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from jobs.api.examples import JOB, SUBMISSION_FORM, examples
+from jobs.api.examples import JOB, SUBMISSION_FORM
+from jobs.rest.openapi import examples
 from transcripts.api.examples import TRANSCRIPT
 
 _ROUTE: dict[str, Any] = {

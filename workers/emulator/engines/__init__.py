@@ -1,7 +1,6 @@
 """Speech recognition engines for prerecorded audio.
 
-An engine is loaded by name, because pocketsphinx is only installed where the demo or
-the tests run.
+Engines are imported by name: pocketsphinx is installed only for the demo and tests.
 """
 
 import importlib
@@ -9,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from workers.emulator import audio, config, options
+from workers.emulator import audio, config
+from workers.emulator.protocol import options
 
 MODULES = {
     "canned": "workers.emulator.engines.canned",
@@ -19,7 +19,7 @@ MODULES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """One word as heard; a written form that ends in . ? or ! ends a sentence."""
+    """One word; a written form that ends in . ? or ! ends a sentence."""
 
     text: str
     written: str
@@ -30,17 +30,17 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Assignment:
-    """What an engine is asked to do."""
+class RecognitionRequest:
+    """The audio and options of one recognition."""
 
-    sound: audio.Audio
+    media: audio.Audio
     measure: audio.Measure
     shape: options.Shape
     words: int | None
 
     @property
     def channels(self) -> int:
-        """Return how many channels are wanted apart."""
+        """Return the number of channels to transcribe separately."""
         return self.measure.channels if "multichannel" in self.shape.flags else 1
 
 
@@ -48,26 +48,26 @@ Channels = tuple[tuple[Word, ...], ...]
 
 
 class Engine(Protocol):
-    """Recognise speech.
+    """Recognises speech.
 
-    `is_inventive` tells whether the engine makes up what it cannot hear: speakers,
-    topics, sentiment. One that listens leaves them out and says so.
+    An engine with `is_inventive` generates speakers, topics and sentiment; others omit
+    them and add a warning to the document.
     """
 
     name: str
     is_inventive: bool
 
     async def start(self) -> None:
-        """Return once the first call can be served at full speed."""
+        """Load the engine; returns when it is ready."""
 
-    async def recognise(self, assignment: Assignment) -> Channels:
+    async def recognise(self, request: RecognitionRequest) -> Channels:
         """Return the words of each channel."""
 
     async def close(self) -> None:
-        """Leave no process behind."""
+        """End all child processes."""
 
 
 def build_engine(settings: config.Config) -> Engine:
-    """Return the engine the settings name, not started yet."""
+    """Return the configured engine, not started."""
     module = importlib.import_module(MODULES[settings.engine])
     return cast("Callable[[config.Config], Engine]", module.build)(settings)

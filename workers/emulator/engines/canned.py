@@ -1,7 +1,7 @@
-"""Words made from the hash of the audio: the same bytes always say the same.
+"""Generates words from the hash of the audio: equal bytes give equal words.
 
-For tests and load. Nothing is heard: only the duration is real. Speakers are made up
-when asked for, also from the hash.
+For tests and load. Only the duration is real. Speakers are generated from the hash if
+`diarize` is set.
 """
 
 import asyncio
@@ -11,14 +11,14 @@ from workers.emulator import config, engines
 
 NAME = "canned"
 WORDS_PER_SECOND = 2.5
-# Beyond this the words are spread thinner, so that a day of audio stays one answer.
-MOST_WORDS = 20_000
-# From here on a document takes long enough to hold up the other calls.
+# Longer audio has fewer words per second, which bounds the size of a document.
+MAX_WORDS = 20_000
+# Larger documents are built in a thread, so that they do not block the event loop.
 _INLINE_WORDS = 3_000
 _PAUSE = 1.6  # in words: the silence after a sentence
 _LEAD = 0.1
 
-_SPOKEN = (
+_WORDS = (
     "about account after again agent all also answer any appointment are ask back "
     "because before billing book call can cancel change charge check clear close "
     "confirm correct cost could country customer date day delivery detail did does "
@@ -37,59 +37,59 @@ _SPOKEN = (
     "want was way we week welcome well were what when where which while will with word "
     "work world would write year yes yesterday yet you your"
 )
-VOCABULARY = _SPOKEN.split()
+VOCABULARY = _WORDS.split()
 
 
 class CannedEngine:
-    """Answer at once with made-up words."""
+    """Returns generated words immediately."""
 
     name = NAME
     is_inventive = True
 
     async def start(self) -> None:
-        """Do nothing: there is nothing to load."""
+        """Do nothing."""
 
-    async def recognise(self, assignment: engines.Assignment) -> engines.Channels:
+    async def recognise(self, request: engines.RecognitionRequest) -> engines.Channels:
         """Return words that fill the measured duration."""
-        if count_words(assignment) * assignment.channels > _INLINE_WORDS:
-            return await asyncio.to_thread(invent, assignment)
-        return invent(assignment)
+        if count_words(request) * request.channels > _INLINE_WORDS:
+            return await asyncio.to_thread(generate, request)
+        return generate(request)
 
     async def close(self) -> None:
-        """Do nothing: there is nothing to let go."""
+        """Do nothing."""
 
 
 def build(_settings: config.Config) -> CannedEngine:
-    """Return the engine; it has no settings of its own."""
+    """Return the engine; it has no settings."""
     return CannedEngine()
 
 
-def count_words(assignment: engines.Assignment) -> int:
-    """Return how many words a channel gets."""
-    if assignment.words is not None:
-        return min(assignment.words, MOST_WORDS)
-    return min(int(assignment.measure.duration * WORDS_PER_SECOND), MOST_WORDS)
+def count_words(request: engines.RecognitionRequest) -> int:
+    """Return the number of words per channel."""
+    if request.words is not None:
+        return min(request.words, MAX_WORDS)
+    return min(int(request.measure.duration * WORDS_PER_SECOND), MAX_WORDS)
 
 
-def invent(assignment: engines.Assignment) -> engines.Channels:
+def generate(request: engines.RecognitionRequest) -> engines.Channels:
     """Return the words of every channel."""
-    seed = int(assignment.sound.sha256[:16], 16)
+    seed = int(request.media.sha256[:16], 16)
     return tuple(
-        _invent_channel(
+        _generate_channel(
             random.Random(seed + channel),  # noqa: S311 - repeatable, not secret
-            count=count_words(assignment),
-            duration=assignment.measure.duration,
-            has_speakers="diarize" in assignment.shape.flags,
+            count=count_words(request),
+            duration=request.measure.duration,
+            has_speakers="diarize" in request.shape.flags,
         )
-        for channel in range(assignment.channels)
+        for channel in range(request.channels)
     )
 
 
-def _invent_channel(
+def _generate_channel(
     rng: random.Random, *, count: int, duration: float, has_speakers: bool
 ) -> tuple[engines.Word, ...]:
     texts = rng.choices(VOCABULARY, k=count)
-    sentences = _cut_sentences(rng, count)
+    sentences = _split_sentences(rng, count)
     units = count + _PAUSE * len(sentences)
     step = max(duration - 2 * _LEAD, 0.0) / units if units else 0.0
     words: list[engines.Word] = []
@@ -115,14 +115,14 @@ def _invent_channel(
     return tuple(words)
 
 
-def _cut_sentences(rng: random.Random, count: int) -> list[int]:
+def _split_sentences(rng: random.Random, count: int) -> list[int]:
     """Return sentence lengths that add up to the count."""
     lengths = []
-    left = count
-    while left:
-        length = min(left, rng.randint(5, 12))
+    remaining = count
+    while remaining:
+        length = min(remaining, rng.randint(5, 12))
         lengths.append(length)
-        left -= length
+        remaining -= length
     return lengths
 
 

@@ -1,8 +1,7 @@
-"""The child process that listens: PyAV decodes, pocketsphinx recognises.
+"""The recognition process: PyAV decodes, pocketsphinx recognises.
 
-Only the stock model and dictionary of the wheel are used, nothing made for known
-texts. pocketsphinx holds the GIL while it works, hence a process and not a thread.
-Started by `engines.sphinx`; the parent never calls into pocketsphinx.
+Uses the model and dictionary of the wheel, unmodified. pocketsphinx holds the GIL while
+it works, so `engines.sphinx` starts processes instead of threads.
 """
 
 import contextlib
@@ -21,7 +20,8 @@ from typing import Any, BinaryIO
 import av
 import pocketsphinx
 
-from workers.emulator import audio, options
+from workers.emulator import audio
+from workers.emulator.protocol import options
 
 SAMPLE_RATE = 16_000
 FRAMES_PER_SECOND = 100
@@ -33,8 +33,8 @@ _SAMPLE_BYTES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
-    """One word of the recogniser, times in seconds from the start of the audio."""
+class RecognisedWord:
+    """One recognised word, times in seconds from the start of the audio."""
 
     text: str
     start: float
@@ -44,44 +44,44 @@ class Heard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excerpt:
-    """One channel of one file; channel None mixes all of them together."""
+    """One channel of one file; channel None is the mix of all."""
 
     content: bytes | Path
     channel: int | None
     raw: options.RawFormat | None
 
 
-class _Ear:
-    """The decoder of this process; loading it takes most of a second."""
+class _Process:
+    """Holds the decoder of this process, which takes most of a second to load."""
 
     decoder: Any = None
 
 
 def prepare(parent: int, all_ready: synchronize.Barrier) -> None:
-    """Load the model, and return once every sibling has done so too."""
-    die_with(parent)
+    """Load the model and wait until all sibling processes have loaded theirs."""
+    exit_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _Ear.decoder = open_decoder()
+    _Process.decoder = open_decoder()
     all_ready.wait()
 
 
-def die_with(parent: int) -> None:
-    """Ask the kernel to end this process with its parent, even a killed one."""
+def exit_with_parent(parent: int) -> None:
+    """End this process when its parent ends, even if killed (PR_SET_PDEATHSIG)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        # It died while this child was being started: there is nobody to tell.
+        # The parent ended before the call above.
         os._exit(1)
 
 
 def report_ready() -> int:
-    """Return the process id; answered only after `prepare`."""
+    """Return the process id; runs after `prepare`."""
     return os.getpid()
 
 
-def recognise(excerpt: Excerpt) -> list[Heard]:
-    """Return the words of one channel, found between the silences."""
+def recognise(excerpt: Excerpt) -> list[RecognisedWord]:
+    """Return the words of one channel, segmented at silences."""
     source: BinaryIO = (
         io.BytesIO(excerpt.content)
         if isinstance(excerpt.content, bytes)
@@ -97,9 +97,9 @@ def recognise(excerpt: Excerpt) -> list[Heard]:
 
 
 class PcmStream:
-    """Give 16 kHz mono samples as a file would, decoding as it is read.
+    """File-like source of 16 kHz mono samples, decoded while read.
 
-    The whole of a long recording is never in memory.
+    Long recordings are never in memory as a whole.
     """
 
     def __init__(self, source: BinaryIO, excerpt: Excerpt) -> None:
@@ -108,22 +108,22 @@ class PcmStream:
         self._plane = excerpt.channel or 0
         layout = "mono" if excerpt.channel is None else None
         self._resampler = av.AudioResampler("s16p", layout=layout, rate=SAMPLE_RATE)
-        self._pieces = self._decode()
+        self._chunks = self._decode()
         self._buffer = bytearray()
 
     def read(self, size: int) -> bytes:
-        """Return so many bytes, fewer only at the end."""
+        """Return `size` bytes, or fewer at the end."""
         while len(self._buffer) < size:
-            piece = next(self._pieces, b"")
-            if not piece:
+            chunk = next(self._chunks, b"")
+            if not chunk:
                 break
-            self._buffer += piece
+            self._buffer += chunk
         taken = bytes(self._buffer[:size])
         del self._buffer[:size]
         return taken
 
     def close(self) -> None:
-        """Let go of the decoder; the source stays open."""
+        """Close the decoder; the source stays open."""
         self._container.close()
 
     def _decode(self) -> Iterator[bytes]:
@@ -131,7 +131,7 @@ class PcmStream:
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:
-                continue  # a damaged packet costs its own sound only
+                continue  # skip a damaged packet
             for frame in frames:
                 yield from self._resample(frame)
         yield from self._resample(None)
@@ -154,8 +154,8 @@ def _open(
     )
 
 
-def _decode(pcm: bytes, offset: float) -> Iterator[Heard]:
-    decoder = _Ear.decoder
+def _decode(pcm: bytes, offset: float) -> Iterator[RecognisedWord]:
+    decoder = _Process.decoder
     decoder.start_utt()
     decoder.process_raw(pcm, full_utt=True)
     decoder.end_utt()
@@ -163,19 +163,19 @@ def _decode(pcm: bytes, offset: float) -> Iterator[Heard]:
 
 
 def open_decoder() -> Any:
-    """Return a decoder with the stock model; this takes most of a second."""
+    """Return a decoder with the bundled model; takes most of a second."""
     return pocketsphinx.Decoder(samprate=SAMPLE_RATE, bestpath=True, loglevel="FATAL")
 
 
-def read_words(decoder: Any, offset: float) -> Iterator[Heard]:
-    """Yield what the decoder believes it heard since its utterance began."""
+def read_words(decoder: Any, offset: float) -> Iterator[RecognisedWord]:
+    """Yield the words of the decoder's current utterance."""
     for segment in decoder.seg() or ():
         if _SILENT.match(segment.word):
             continue
-        yield Heard(
+        yield RecognisedWord(
             text=_VARIANT.sub("", segment.word),
             start=round(offset + segment.start_frame / FRAMES_PER_SECOND, 3),
             end=round(offset + (segment.end_frame + 1) / FRAMES_PER_SECOND, 3),
-            # Posteriors a shade over 1 do occur.
+            # Posteriors slightly over 1 occur.
             confidence=round(min(max(segment.prob, 0.0), 1.0), 4),
         )

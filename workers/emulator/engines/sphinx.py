@@ -1,7 +1,7 @@
-"""Real offline recognition: a pool of processes with the stock English model.
+"""Offline recognition with pocketsphinx, in a pool of processes.
 
-Knows clear English speech only, and says nothing it did not hear: no speakers, no
-topics, no sentiment. Full stops stand where the speaker paused.
+Recognises clear English speech. Provides no speakers, topics or sentiment. A pause ends
+a sentence.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from workers.emulator import config, engines
 from workers.emulator.engines import recogniser
 
 NAME = "pocketsphinx"
-# A silence this long, in seconds, ends a sentence.
+# A pause of this many seconds ends a sentence.
 SENTENCE_PAUSE = 0.6
 _START_TIMEOUT = 60.0
 
 
 class SphinxEngine:
-    """Recognise in child processes, so that the server's loop never waits."""
+    """Recognises in child processes, which do not block the event loop."""
 
     name = NAME
     is_inventive = False
@@ -29,10 +29,10 @@ class SphinxEngine:
     def __init__(self, processes: int) -> None:
         self._processes = processes
         self._pool: concurrent.futures.ProcessPoolExecutor | None = None
-        self._mending = asyncio.Lock()
+        self._replacing = asyncio.Lock()
 
     async def start(self) -> None:
-        """Start every child and wait until each has loaded its model."""
+        """Start the processes and wait until each has loaded its model."""
         spawn = multiprocessing.get_context("spawn")
         pool = concurrent.futures.ProcessPoolExecutor(
             self._processes,
@@ -41,65 +41,71 @@ class SphinxEngine:
             initargs=(os.getpid(), spawn.Barrier(self._processes)),
         )
         self._pool = pool
-        waiting = [
+        futures = [
             asyncio.wrap_future(pool.submit(recogniser.report_ready))
             for _ in range(self._processes)
         ]
         async with asyncio.timeout(_START_TIMEOUT):
-            await asyncio.gather(*waiting)
+            await asyncio.gather(*futures)
 
-    async def recognise(self, assignment: engines.Assignment) -> engines.Channels:
-        """Return what was heard on each channel, or on all of them mixed."""
-        is_split = "multichannel" in assignment.shape.flags
-        heard = await asyncio.gather(
+    async def recognise(self, request: engines.RecognitionRequest) -> engines.Channels:
+        """Return the words of each channel, or of the mix of all."""
+        is_split = "multichannel" in request.shape.flags
+        channels = await asyncio.gather(
             *(
                 self._run(
                     recogniser.Excerpt(
-                        content=assignment.sound.content,
+                        content=request.media.content,
                         channel=channel if is_split else None,
-                        raw=assignment.shape.raw,
+                        raw=request.shape.raw,
                     )
                 )
-                for channel in range(assignment.channels)
+                for channel in range(request.channels)
             )
         )
-        return tuple(punctuate(words) for words in heard)
+        return tuple(punctuate(words) for words in channels)
 
     async def close(self) -> None:
-        """End the children at once; a recognition under way is lost."""
+        """Kill the processes; recognitions in progress are lost."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
-        # One left alive would wait for ever on a lock that a killed one held.
+        # A survivor would wait forever for a lock that a killed process held.
         for child in multiprocessing.active_children():
             child.kill()
 
-    async def _run(self, excerpt: recogniser.Excerpt) -> list[recogniser.Heard]:
+    async def _run(
+        self, excerpt: recogniser.Excerpt
+    ) -> list[recogniser.RecognisedWord]:
         pool = self._pool
         if pool is None:
-            raise RuntimeError("the engine is not started")
+            raise RuntimeError("The engine is not started.")
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(pool, recogniser.recognise, excerpt)
         except process.BrokenProcessPool:
-            await self._mend(pool)
+            await self._replace_pool(pool)
             return await loop.run_in_executor(self._pool, recogniser.recognise, excerpt)
 
-    async def _mend(self, broken: concurrent.futures.ProcessPoolExecutor) -> None:
-        """Replace a pool that lost a child; the first caller does it for all."""
-        async with self._mending:
+    async def _replace_pool(
+        self, broken: concurrent.futures.ProcessPoolExecutor
+    ) -> None:
+        """Replace a pool that lost a process; concurrent callers replace it once."""
+        async with self._replacing:
             if self._pool is broken:
                 await self.close()
                 await self.start()
 
 
 def build(settings: config.Config) -> SphinxEngine:
-    """Return the engine, its pool not started yet."""
+    """Return the engine, not started."""
     return SphinxEngine(settings.processes)
 
 
-def punctuate(heard: Iterable[recogniser.Heard]) -> tuple[engines.Word, ...]:
-    """Return the words with capitals and full stops where the speaker paused."""
-    words = list(heard)
+def punctuate(
+    recognised: Iterable[recogniser.RecognisedWord],
+) -> tuple[engines.Word, ...]:
+    """Return the words with sentences that end at pauses."""
+    words = list(recognised)
     written: list[engines.Word] = []
     is_first = True
     for place, word in enumerate(words):

@@ -1,5 +1,5 @@
 """Live transcription: GET /v1/listen with a WebSocket upgrade.
 
-`door` decides about the handshake, `session` speaks with the client, `decoding` turns
-what arrives into samples, an `Ear` turns samples into events, `messages` writes them.
+`handshake` accepts or refuses a stream and `session` runs it. A decoder turns its audio
+into samples, a `RecogniserSession` turns them into events, `messages` writes those.
 """

@@ -1,7 +1,7 @@
-"""Containers streamed piece by piece: a thread with PyAV reads from a pipe in memory.
+"""Decodes streamed containers in a thread that reads from a pipe in memory.
 
-What a browser's MediaRecorder sends is one of them. The thread blocks while nothing
-comes; the loop never does.
+Browsers' MediaRecorder sends such streams. Only the thread blocks while it waits for
+data; the event loop does not.
 """
 
 import asyncio
@@ -15,20 +15,20 @@ import av.error
 from workers.emulator import audio
 from workers.emulator.live import decoding
 
-# So many bytes may wait for the thread before the client has to.
-MOST_WAITING_BYTES = 4 * 1024 * 1024
-# So many pieces of sound may wait for the engine before the thread has to.
-_MOST_WAITING_PIECES = 256
-# Long enough to know every format by its beginning.
+# The client is not read while more bytes than this wait for the thread.
+MAX_WAITING_BYTES = 4 * 1024 * 1024
+# The thread waits while more PCM chunks than this wait for the engine.
+_MAX_WAITING_CHUNKS = 256
+# Enough to detect every format.
 _HEAD_BYTES = 12
-_BAD_PACKETS_BORNE = 50
-# A stream cannot wait until FFmpeg has looked at five seconds of it.
+_MAX_BAD_PACKETS = 50
+# By default FFmpeg analyzes five seconds of a stream before it decodes.
 _OPEN_OPTIONS = {
     **audio.OPEN_OPTIONS,
     "probesize": "32",
     "analyzeduration": "0",
 }
-_BEGINNINGS = (
+_SIGNATURES = (
     (b"RIFF", "wav"),
     (b"RF64", "wav"),
     (b"OggS", "ogg"),
@@ -44,29 +44,29 @@ _END = None
 
 
 class ContainerDecoder:
-    """Decode whatever begins like audio."""
+    """Decodes every container format with a known signature."""
 
     def __init__(
         self,
-        sink: decoding.Sink,
+        sink: decoding.PcmSink,
         on_failure: Callable[[], None],
         *,
         head: bytes = b"",
     ) -> None:
         self._sink = sink
         self._on_failure = on_failure
-        self._missing = head  # what a client may leave out, though the format needs it
+        self._missing = head  # the file header that clients omit
         self._head = b""
         self._pipe = _Pipe()
         self._loop = asyncio.get_running_loop()
-        self._decoded: asyncio.Queue[decoding.Sound | Exception | None]
+        self._decoded: asyncio.Queue[decoding.PcmChunk | Exception | None]
         self._decoded = asyncio.Queue()
-        self._room = threading.Semaphore(_MOST_WAITING_PIECES)
+        self._room = threading.Semaphore(_MAX_WAITING_CHUNKS)
         self._is_closed = False
         self._pump: asyncio.Task[None] | None = None
 
     async def feed(self, payload: bytes) -> None:
-        """Give the thread more; wait when it has too much already."""
+        """Pass bytes to the thread; wait while too many are queued."""
         if self._pump is None:
             self._head += payload
             if len(self._head) < _HEAD_BYTES:
@@ -78,11 +78,11 @@ class ContainerDecoder:
         if self._pump is not None and self._pump.done():
             self._pump.result()
         self._pipe.write(payload)
-        while self._pipe.waiting > MOST_WAITING_BYTES:  # noqa: ASYNC110 - a thread's
+        while self._pipe.waiting > MAX_WAITING_BYTES:  # noqa: ASYNC110 - filled by a thread
             await asyncio.sleep(0.01)
 
     async def finish(self) -> None:
-        """Wait until all of it is decoded and handed on."""
+        """Wait until all audio is decoded and passed to the sink."""
         if self._pump is None:
             if self._head:
                 raise decoding.Undecodable
@@ -91,7 +91,7 @@ class ContainerDecoder:
         await self._pump
 
     async def close(self) -> None:
-        """End thread and task."""
+        """End the thread and the task."""
         self._is_closed = True
         self._pipe.end()
         if self._pump is not None:
@@ -106,9 +106,9 @@ class ContainerDecoder:
         threading.Thread(
             target=self._decode, args=(name,), name="decode", daemon=True
         ).start()
-        self._pump = self._loop.create_task(self._hand_on())
+        self._pump = self._loop.create_task(self._forward())
 
-    async def _hand_on(self) -> None:
+    async def _forward(self) -> None:
         while (decoded := await self._decoded.get()) is not _END:
             if isinstance(decoded, Exception):
                 self._on_failure()
@@ -117,53 +117,53 @@ class ContainerDecoder:
             self._room.release()
 
     def _decode(self, name: str) -> None:
-        """Run in the thread until the pipe ends."""
-        last: Exception | None = None
+        """Thread: decode until the pipe ends."""
+        failure: Exception | None = None
         try:
             with av.open(
                 self._pipe, mode="r", format=name, options=_OPEN_OPTIONS
             ) as container:
-                self._walk(container)
+                self._decode_packets(container)
         except (av.error.FFmpegError, ValueError, IndexError, decoding.Undecodable):
-            last = decoding.Undecodable()
+            failure = decoding.Undecodable()
         self._pipe.end()
-        self._tell(last)
+        self._put_decoded(failure)
 
-    def _walk(self, container: av.container.InputContainer) -> None:
+    def _decode_packets(self, container: av.container.InputContainer) -> None:
         track = container.streams.audio[0]
         resampler = av.AudioResampler("s16")
         failures = 0
-        is_proven = False
+        has_decoded = False
         for packet in container.demux(track):
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:
                 failures += 1
-                if not is_proven and failures > _BAD_PACKETS_BORNE:
+                if not has_decoded and failures > _MAX_BAD_PACKETS:
                     raise decoding.Undecodable from None
                 continue
             for frame in frames:
-                is_proven = True
-                for piece in resampler.resample(frame):
+                has_decoded = True
+                for resampled in resampler.resample(frame):
                     self._wait_for_room()
-                    self._tell(to_sound(piece))
-        if not is_proven:
+                    self._put_decoded(to_pcm(resampled))
+        if not has_decoded:
             raise decoding.Undecodable
 
     def _wait_for_room(self) -> None:
-        """Decode no further ahead than the engine listens."""
+        """Block while too many chunks wait for the engine."""
         while not self._room.acquire(timeout=1):
             if self._is_closed:
                 raise decoding.Undecodable
 
-    def _tell(self, decoded: decoding.Sound | Exception | None) -> None:
-        # The loop may be gone when the process ends.
+    def _put_decoded(self, decoded: decoding.PcmChunk | Exception | None) -> None:
+        # The event loop is closed when the process ends.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._decoded.put_nowait, decoded)
 
 
 class _Pipe:
-    """Bytes from the loop to the thread. FFmpeg reads it as a file without an end."""
+    """Passes bytes from the event loop to the thread, as a file for FFmpeg."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
@@ -172,36 +172,36 @@ class _Pipe:
 
     @property
     def waiting(self) -> int:
-        """Return how many bytes nobody has read yet; none after the end."""
+        """Return the number of unread bytes, 0 after the end."""
         return 0 if self._is_ended else len(self._bytes)
 
     def write(self, payload: bytes) -> None:
-        """Add bytes."""
+        """Append bytes."""
         with self._changed:
             if not self._is_ended:
                 self._bytes += payload
             self._changed.notify()
 
     def end(self) -> None:
-        """Let readers come to an end after what is there."""
+        """Mark the end: reads return nothing after the remaining bytes."""
         with self._changed:
             self._is_ended = True
             self._changed.notify()
 
     def read(self, size: int) -> bytes:
-        """Return at most so many bytes; nothing means the end."""
+        """Return at most `size` bytes; empty at the end."""
         with self._changed:
             while not (self._bytes or self._is_ended):
                 self._changed.wait()
-            taken = bytes(self._bytes[:size])
+            chunk = bytes(self._bytes[:size])
             del self._bytes[:size]
-            return taken
+            return chunk
 
 
 def sniff(head: bytes) -> str | None:
-    """Return FFmpeg's name of the format that begins so; None for no audio."""
-    for beginning, name in _BEGINNINGS:
-        if head.startswith(beginning):
+    """Return FFmpeg's name of the format, or None if it is unknown."""
+    for signature, name in _SIGNATURES:
+        if head.startswith(signature):
             return name
     if head[4:8] == b"ftyp":
         return "mov"
@@ -210,8 +210,10 @@ def sniff(head: bytes) -> str | None:
     return None
 
 
-def to_sound(frame: av.AudioFrame) -> decoding.Sound:
-    """Return the samples of a frame that is in the form all sound here has."""
+def to_pcm(frame: av.AudioFrame) -> decoding.PcmChunk:
+    """Return the samples of an interleaved 16-bit frame."""
     channels = len(frame.layout.channels)
     length = frame.samples * channels * 2
-    return decoding.Sound(bytes(frame.planes[0])[:length], frame.sample_rate, channels)
+    return decoding.PcmChunk(
+        bytes(frame.planes[0])[:length], frame.sample_rate, channels
+    )

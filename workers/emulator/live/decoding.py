@@ -1,48 +1,48 @@
-"""From what a client sends to samples: raw encodings at once, the rest by a decoder."""
+"""Decoders of live audio. Raw encodings are decoded here, without a library."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from workers.emulator import options
+from workers.emulator.protocol import options
 
 _SAMPLE_BYTES = 2
 _WIDTHS = {"linear16": 2, "linear32": 4, "mulaw": 1, "alaw": 1}
 
 
 class Undecodable(Exception):
-    """What came is no audio, or none that can be decoded."""
+    """The data is not audio, or has an unsupported codec."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
-    """Samples of 16 bits, little-endian, channels interleaved, whole frames only."""
+class PcmChunk:
+    """16-bit little-endian samples, channels interleaved, complete frames only."""
 
     samples: bytes
     sample_rate: int
     channels: int
 
 
-Sink = Callable[[Sound], Awaitable[None]]
+PcmSink = Callable[[PcmChunk], Awaitable[None]]
 
 
 class Decoder(Protocol):
-    """Hand what is fed on to a sink as sound."""
+    """Decodes bytes and passes samples to a sink."""
 
     async def feed(self, payload: bytes) -> None:
-        """Take the next bytes, or raise Undecodable."""
+        """Decode the next bytes, or raise Undecodable."""
 
     async def finish(self) -> None:
-        """Hand on what is left, or raise Undecodable."""
+        """Decode the remaining bytes, or raise Undecodable."""
 
     async def close(self) -> None:
-        """Leave nothing running; harmless when repeated."""
+        """Release all resources; idempotent."""
 
 
 class RawDecoder:
-    """Decode containerless samples without any library."""
+    """Decodes samples without a container."""
 
-    def __init__(self, raw: options.RawFormat, sink: Sink) -> None:
+    def __init__(self, raw: options.RawFormat, sink: PcmSink) -> None:
         self._raw = raw
         self._sink = sink
         self._rest = b""
@@ -50,29 +50,31 @@ class RawDecoder:
         self._to_linear = _TO_LINEAR[raw.encoding]
 
     async def feed(self, payload: bytes) -> None:
-        """Hand on whole frames; the rest waits for more."""
+        """Pass on complete frames; buffer the rest."""
         if self._rest:
             payload = self._rest + payload
         whole = len(payload) - len(payload) % self._frame_bytes
         self._rest = payload[whole:]
         if whole:
             samples = self._to_linear(payload[:whole])
-            await self._sink(Sound(samples, self._raw.sample_rate, self._raw.channels))
+            await self._sink(
+                PcmChunk(samples, self._raw.sample_rate, self._raw.channels)
+            )
 
     async def finish(self) -> None:
-        """Forget a frame that never became whole."""
+        """Drop an incomplete frame."""
         self._rest = b""
 
     async def close(self) -> None:
-        """Do nothing: there is nothing to let go."""
+        """Do nothing."""
 
 
-def _keep(samples: bytes) -> bytes:
+def _copy(samples: bytes) -> bytes:
     return samples
 
 
 def _from_float(samples: bytes) -> bytes:
-    """Turn floats between -1 and 1 into integers."""
+    """Convert floats in [-1, 1] to 16-bit integers."""
     floats = memoryview(samples).cast("f")
     return b"".join(
         max(-32768, min(32767, int(value * 32767))).to_bytes(2, "little", signed=True)
@@ -91,14 +93,14 @@ def _from_table(low: bytes, high: bytes) -> Callable[[bytes], bytes]:
 
 
 def _mulaw(code: int) -> int:
-    """Return the sample of a µ-law byte, by G.711."""
+    """Return the sample of a µ-law byte (ITU-T G.711)."""
     code = ~code & 0xFF
     magnitude = (((code & 0x0F) << 3) + 0x84) << ((code & 0x70) >> 4)
     return 0x84 - magnitude if code & 0x80 else magnitude - 0x84
 
 
 def _alaw(code: int) -> int:
-    """Return the sample of an A-law byte, by G.711."""
+    """Return the sample of an A-law byte (ITU-T G.711)."""
     code ^= 0x55
     magnitude = (code & 0x0F) << 4
     segment = (code & 0x70) >> 4
@@ -108,14 +110,14 @@ def _alaw(code: int) -> int:
     return magnitude if code & 0x80 else -magnitude
 
 
-def _tables(decode: Callable[[int], int]) -> tuple[bytes, bytes]:
+def _build_tables(decode: Callable[[int], int]) -> tuple[bytes, bytes]:
     pairs = [decode(code).to_bytes(2, "little", signed=True) for code in range(256)]
     return bytes(pair[0] for pair in pairs), bytes(pair[1] for pair in pairs)
 
 
 _TO_LINEAR: dict[str, Callable[[bytes], bytes]] = {
-    "linear16": _keep,
+    "linear16": _copy,
     "linear32": _from_float,
-    "mulaw": _from_table(*_tables(_mulaw)),
-    "alaw": _from_table(*_tables(_alaw)),
+    "mulaw": _from_table(*_build_tables(_mulaw)),
+    "alaw": _from_table(*_build_tables(_alaw)),
 }

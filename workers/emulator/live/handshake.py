@@ -1,6 +1,6 @@
-"""The handshake of a live stream: granted, or refused with a reason one can read.
+"""`GET /v1/listen`: accepts the handshake of a live stream or refuses it.
 
-Browsers cannot set headers, so the key may come as a subprotocol: `token, KEY`.
+Browsers cannot set headers; they send the key as a subprotocol: `token, KEY`.
 """
 
 import asyncio
@@ -8,41 +8,35 @@ import time
 
 from aiohttp import web
 
-from workers.emulator import (
-    calls,
-    faults,
-    journal,
-    keys,
-    limits,
-    misbehaviour,
-    options,
-    refusals,
-    state,
-)
+from workers.emulator import faults, journal, keys, limits, state
+from workers.emulator.faults import injection
 from workers.emulator.live import live_options, session
+from workers.emulator.protocol import options, refusals
 
-NO_UPGRADE = refusals.bad_request("This is a WebSocket: send an upgrade, or use POST.")
+NO_UPGRADE = refusals.bad_request(
+    "This is a WebSocket endpoint: send an upgrade request, or use POST."
+)
 
 
 async def listen(request: web.Request) -> web.StreamResponse:
-    """Serve one stream."""
+    """Handle one stream."""
     emulator = request.app[state.EMULATOR]
     pairs = options.split_query(request.rel_url.raw_query_string)
-    entry = calls.open_entry(emulator, request, pairs)
+    entry = state.open_entry(emulator, request, pairs)
     permit: limits.Permit | None = None
     try:
-        wanted, caller = _check(emulator, request, entry, pairs)
-        chosen = _choose_faults(emulator, entry, wanted)
-        broken = await _delay(chosen)
-        if broken is not None:
-            return await _misbehave(emulator, request, entry, broken)
-        permit = emulator.stream_limiter.take(
+        params, caller = _check(emulator, request, entry, pairs)
+        chosen = _choose_faults(emulator, entry, params)
+        fault = await _delay(chosen)
+        if fault is not None:
+            return await _apply_fault(emulator, request, entry, fault)
+        permit = emulator.stream_limiter.acquire(
             caller.project,
-            tuning=emulator.tuning.for_streams(emulator.audience.most_streams),
+            tuning=emulator.tuning.for_streams(emulator.recogniser_pool.max_streams),
             now=time.monotonic(),
         )
         stream = session.Session(
-            emulator, request, entry=entry, wanted=wanted, chosen=chosen
+            emulator, request, entry=entry, params=params, chosen=chosen
         )
         return await stream.run()
     except refusals.Refused as refused:
@@ -50,7 +44,7 @@ async def listen(request: web.Request) -> web.StreamResponse:
     finally:
         if permit is not None:
             permit.release()
-        _close(emulator, entry, calls.CLIENT_GONE, journal.Outcome.ABORTED)
+        _close(emulator, entry, journal.CLIENT_GONE, journal.Outcome.ABORTED)
 
 
 def _check(
@@ -58,21 +52,21 @@ def _check(
     request: web.Request,
     entry: journal.Entry,
     pairs: options.Pairs,
-) -> tuple[live_options.Wishes, keys.Caller]:
-    """Check key and parameters, in this order."""
+) -> tuple[live_options.LiveOptions, keys.Caller]:
+    """Check key and parameters, in Deepgram's order."""
     if request.headers.get("upgrade", "").lower() != "websocket":
         raise refusals.Refused(NO_UPGRADE)
     caller = emulator.keyring.identify(_read_authorization(request))
     entry.key, entry.project = caller.shown_key, caller.project
-    wanted = live_options.parse_wishes(pairs)
-    entry.model = wanted.options.shape.model
-    entry.features = tuple(sorted(wanted.options.shape.flags))
-    keys.check_may_listen(caller)
-    return wanted, caller
+    params = live_options.parse_live_options(pairs)
+    entry.model = params.options.shape.model
+    entry.features = tuple(sorted(params.options.shape.flags))
+    keys.check_transcription_access(caller)
+    return params, caller
 
 
 def _read_authorization(request: web.Request) -> str | None:
-    """Return the header, or what a browser can send in its place."""
+    """Return the Authorization header, or its equivalent in the subprotocol."""
     header = request.headers.get("authorization")
     if header is not None:
         return header
@@ -81,14 +75,14 @@ def _read_authorization(request: web.Request) -> str | None:
 
 
 def _choose_faults(
-    emulator: state.Emulator, entry: journal.Entry, wanted: live_options.Wishes
+    emulator: state.Emulator, entry: journal.Entry, params: live_options.LiveOptions
 ) -> tuple[faults.Fault, ...]:
     subject = faults.Subject(
-        tags=wanted.options.tags,
+        tags=params.options.tags,
         path=entry.path,
-        model=wanted.options.shape.model,
+        model=params.options.shape.model,
         url="",
-        # Nothing is known of the audio yet.
+        # The audio is not known yet.
         content=f"{entry.key} {entry.query}",
     )
     chosen = emulator.faults.choose(subject, faults.LIVE)
@@ -97,26 +91,26 @@ def _choose_faults(
 
 
 async def _delay(chosen: tuple[faults.Fault, ...]) -> faults.Fault | None:
-    """Wait as long as asked, and return the fault that ends the handshake."""
+    """Apply delays and return the fault that ends the handshake, if any."""
     for fault in chosen:
         await asyncio.sleep(fault.delay_seconds)
     return next((f for f in chosen if f.kind in faults.HANDSHAKE), None)
 
 
-async def _misbehave(
+async def _apply_fault(
     emulator: state.Emulator,
     request: web.Request,
     entry: journal.Entry,
     fault: faults.Fault,
 ) -> web.StreamResponse:
-    response = await misbehaviour.perform(
+    response = await injection.apply_fault(
         request, fault, document=b"", request_id=entry.request_id
     )
     if fault.kind is faults.Kind.STATUS:
         response.headers.setdefault(
             "dg-error", refusals.for_status(fault.status).message
         )
-    _close(emulator, entry, misbehaviour.answer_status(fault), journal.Outcome.FAULT)
+    _close(emulator, entry, injection.get_status(fault), journal.Outcome.FAULT)
     return response
 
 

@@ -1,30 +1,30 @@
-"""Query parameters that only a live call has, checked as Deepgram checks them. Pure."""
+"""Parses and checks the query parameters of a live call, as Deepgram does."""
 
 from dataclasses import dataclass
 
-from workers.emulator import options, refusals
-from workers.emulator.live_engines import segments
+from workers.emulator.engines.live import segments
+from workers.emulator.protocol import options, refusals
 
-# Containerless, so that nothing in the stream tells the rate.
+# Encodings without a container.
 RAW_ENCODINGS = frozenset({"linear16", "linear32", "mulaw", "alaw"})
 _NEEDS_RATE = RAW_ENCODINGS | {"amr-nb", "amr-wb", "opus", "speex", "g729"}
-# What a stream of frames alone lacks of the format in which they are stored.
+# File headers that clients omit from a stream of frames.
 HEADS = {"amr-nb": b"#!AMR\n", "amr-wb": b"#!AMR-WB\n"}
-_SHORTEST_GAP_MS = 1000
+_MIN_GAP_MS = 1000
 _BOOLEANS = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """Hold what one live call asks for."""
+class LiveOptions:
+    """The parameters of one live call."""
 
     options: options.Options
-    manner: segments.Manner
+    event_settings: segments.EventSettings
     encoding: str
     is_multichannel: bool
 
 
-def parse_wishes(pairs: options.Pairs) -> Wishes:
+def parse_live_options(pairs: options.Pairs) -> LiveOptions:
     """Return the typed parameters, or raise Refused with a 400."""
     parsed = options.parse_options(pairs)
     last = dict(pairs)
@@ -33,28 +33,32 @@ def parse_wishes(pairs: options.Pairs) -> Wishes:
         raise refusals.Refused(refusals.NO_SUCH_MODEL)
     if parsed.callback:
         raise refusals.Refused(
-            refusals.bad_request("The emulator sends no live results to a callback.")
+            refusals.bad_request(
+                "The emulator does not send live results to a callback."
+            )
         )
     if encoding in _NEEDS_RATE and "sample_rate" not in last:
         raise refusals.Refused(
             refusals.bad_request(f"Encoding {encoding} requires a sample_rate.")
         )
-    is_interim = _flag(last, "interim_results")
-    _flag(last, "no_delay")
-    return Wishes(
+    is_interim = _parse_flag(last, "interim_results")
+    _parse_flag(last, "no_delay")
+    return LiveOptions(
         options=parsed,
-        manner=segments.Manner(
+        event_settings=segments.EventSettings(
             is_interim=is_interim,
-            has_vad_events=_flag(last, "vad_events"),
-            pause=_pause(last.get("endpointing", "true")),
-            utterance_gap=_gap(last.get("utterance_end_ms"), is_interim=is_interim),
+            has_vad_events=_parse_flag(last, "vad_events"),
+            pause=_parse_pause(last.get("endpointing", "true")),
+            utterance_gap=_parse_gap(
+                last.get("utterance_end_ms"), is_interim=is_interim
+            ),
         ),
         encoding=encoding,
         is_multichannel="multichannel" in parsed.shape.flags,
     )
 
 
-def _flag(last: dict[str, str], name: str) -> bool:
+def _parse_flag(last: dict[str, str], name: str) -> bool:
     value = _BOOLEANS.get(last.get(name, "false"))
     if value is None:
         raise refusals.Refused(
@@ -63,17 +67,17 @@ def _flag(last: dict[str, str], name: str) -> bool:
     return value
 
 
-def _pause(text: str) -> float | None:
+def _parse_pause(text: str) -> float | None:
     if text in _BOOLEANS:
-        return segments.SHORTEST_PAUSE if _BOOLEANS[text] else None
-    return max(_milliseconds(text), segments.SHORTEST_PAUSE)
+        return segments.MIN_PAUSE if _BOOLEANS[text] else None
+    return max(_milliseconds(text), segments.MIN_PAUSE)
 
 
-def _gap(text: str | None, *, is_interim: bool) -> float | None:
+def _parse_gap(text: str | None, *, is_interim: bool) -> float | None:
     if text is None or text == "false":
         return None
     seconds = _milliseconds(text)
-    if seconds * 1000 < _SHORTEST_GAP_MS:
+    if seconds * 1000 < _MIN_GAP_MS:
         raise refusals.Refused(
             refusals.bad_request("utterance_end_ms must be at least 1000.")
         )

@@ -1,13 +1,15 @@
-"""Deepgram's live messages, word for word where they are known. Pure."""
+"""Reads and writes Deepgram's live messages, verbatim where documented."""
 
 import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from workers.emulator import documents, engines, options, passages
-from workers.emulator.live_engines import events
+from workers.emulator import engines
+from workers.emulator.engines.live import events
+from workers.emulator.protocol import options
+from workers.emulator.results import documents, passages
 
-# The characters of a text message.
+# Maximum characters of a text message.
 MAX_TEXT = 64 * 1024
 Json = dict[str, Any]
 
@@ -23,18 +25,18 @@ NO_TEXT_REASON = (
     "NET-0000: The service has not transmitted a Text frame to the client "
     "within the timeout window."
 )
-MOST_KEYTERMS = 500
+MAX_KEYTERMS = 500
 
 _CONTROLS = ("KeepAlive", "Finalize", "CloseStream", "Configure")
 
 
 class SchemaError(ValueError):
-    """A text frame is no message that Deepgram knows."""
+    """A text frame is not a known message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Control:
-    """What a client asks for in a text frame."""
+class ControlMessage:
+    """A control message of the client."""
 
     kind: str
     channel: int | None = None
@@ -42,8 +44,8 @@ class Control:
 
 
 @dataclass(slots=True, kw_only=True)
-class Writer:
-    """Write the messages of one stream."""
+class MessageWriter:
+    """Writes the messages of one stream."""
 
     request_id: str
     created: str
@@ -56,9 +58,9 @@ class Writer:
         self._model = documents.describe_model(self.engine, self.shape)
 
     def write(self, event: events.Event) -> str:
-        """Return the message that tells of an event."""
+        """Return the JSON message of an event."""
         match event:
-            case events.Heard():
+            case events.Result():
                 form = self._results(event)
             case events.SpeechStarted():
                 form = {
@@ -75,7 +77,7 @@ class Writer:
         return _dump(form)
 
     def metadata(self, *, seconds: float) -> str:
-        """Return the last message; without audio it names no model."""
+        """Return the Metadata message; it omits the model when there was no audio."""
         form: Json = {
             "type": "Metadata",
             "transaction_key": "deprecated",
@@ -91,7 +93,7 @@ class Writer:
         return _dump(form)
 
     def configured(self, keyterms: tuple[str, ...] | None) -> str:
-        """Return the answer to `Configure`."""
+        """Return the response to `Configure`."""
         form: Json = {"type": "ConfigureSuccess", "request_id": self.request_id}
         if keyterms is None:
             return _dump(form)
@@ -100,10 +102,10 @@ class Writer:
                 "CONFIGURE_KEYTERMS_NOT_SUPPORTED",
                 "The stream's model does not support keyterm updates.",
             )
-        if sum(len(term.split()) for term in keyterms) > MOST_KEYTERMS:
+        if sum(len(term.split()) for term in keyterms) > MAX_KEYTERMS:
             return self._not_configured(
                 "CONFIGURE_KEYTERM_LIMIT_EXCEEDED",
-                f"The keyterms exceed the limit of {MOST_KEYTERMS} tokens.",
+                f"The keyterms exceed the limit of {MAX_KEYTERMS} tokens.",
             )
         return _dump(form | {"keyterms": list(keyterms)})
 
@@ -117,22 +119,22 @@ class Writer:
             }
         )
 
-    def _results(self, heard: events.Heard) -> Json:
+    def _results(self, result: events.Result) -> Json:
         uuid, info = self._model
         return {
             "type": "Results",
-            "channel_index": [heard.channel, self.channels],
-            "duration": round(heard.end - heard.start, 6),
-            "start": round(heard.start, 6),
-            "is_final": heard.is_final,
-            "speech_final": heard.speech_final,
-            "channel": {"alternatives": [self._alternative(heard.words)]},
+            "channel_index": [result.channel, self.channels],
+            "duration": round(result.end - result.start, 6),
+            "start": round(result.start, 6),
+            "is_final": result.is_final,
+            "speech_final": result.speech_final,
+            "channel": {"alternatives": [self._alternative(result.words)]},
             "metadata": {
                 "request_id": self.request_id,
                 "model_info": info,
                 "model_uuid": uuid,
             },
-            "from_finalize": heard.from_finalize,
+            "from_finalize": result.from_finalize,
         }
 
     def _alternative(self, words: passages.Words) -> Json:
@@ -148,7 +150,7 @@ class Writer:
 
 
 def schema_error(text: str, error: SchemaError) -> str:
-    """Return the answer to a text frame that could not be read."""
+    """Return the Error message for an invalid text frame."""
     return _dump(
         {
             "type": "Error",
@@ -159,8 +161,8 @@ def schema_error(text: str, error: SchemaError) -> str:
     )
 
 
-def read_control(text: str) -> Control:
-    """Return what a text frame asks for, or raise SchemaError."""
+def read_control(text: str) -> ControlMessage:
+    """Return the control message in a text frame, or raise SchemaError."""
     if len(text) > MAX_TEXT:
         raise SchemaError(f"a message has at most {MAX_TEXT} characters")
     try:
@@ -174,17 +176,17 @@ def read_control(text: str) -> Control:
     channel, keyterms = form.get("channel"), form.get("keyterms")
     if isinstance(channel, bool) or not isinstance(channel, int | None):
         raise SchemaError("invalid type: `channel` is a number")
-    if keyterms is not None and not _is_texts(keyterms):
+    if keyterms is not None and not _is_string_list(keyterms):
         raise SchemaError("invalid type: `keyterms` is a sequence of strings")
-    return Control(
+    return ControlMessage(
         kind=kind,
         channel=channel,
         keyterms=None if keyterms is None else tuple(keyterms),
     )
 
 
-def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+def _is_string_list(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _write_word(word: engines.Word, shape: options.Shape) -> Json:

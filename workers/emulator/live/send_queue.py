@@ -1,16 +1,16 @@
-"""What goes to the client of one stream, in order, from a task of its own."""
+"""Sends messages to the client of one stream, in order, in a separate task."""
 
 import asyncio
 import contextlib
 
 from aiohttp import web
 
-# A client that does not read is not read from either, once so much waits for it.
-MOST_WAITING = 256
+# The client is not read while more messages than this wait to be sent.
+MAX_WAITING = 256
 
 
-class Outbox:
-    """Send texts. It can be slowed down, or silenced for good."""
+class SendQueue:
+    """Sends messages; supports a delay per message and permanent silence."""
 
     def __init__(self, socket: web.WebSocketResponse) -> None:
         self.delay_seconds = 0.0
@@ -20,25 +20,25 @@ class Outbox:
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
-        """Begin to send."""
+        """Start sending."""
         self._task = asyncio.create_task(self._send_all())
 
     def put(self, text: str) -> None:
-        """Send a text after those before it."""
+        """Queue a message; drop it when silent."""
         if not self.is_silent:
             self._texts.put_nowait(text)
 
-    async def room(self) -> None:
-        """Return once not too many texts wait."""
-        if self._texts.qsize() > MOST_WAITING:
+    async def wait_for_room(self) -> None:
+        """Wait while too many messages are queued."""
+        if self._texts.qsize() > MAX_WAITING:
             await self._texts.join()
 
     async def drain(self) -> None:
-        """Return once everything is sent."""
+        """Wait until all messages are sent."""
         await self._texts.join()
 
     async def close(self) -> None:
-        """End the task; what is not sent is lost."""
+        """End the task; drop unsent messages."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -50,7 +50,7 @@ class Outbox:
             try:
                 if self.delay_seconds:
                     await asyncio.sleep(self.delay_seconds)
-                # When the client has gone, the reading side finds that out.
+                # The reading side detects that the client disconnected.
                 with contextlib.suppress(ConnectionError, RuntimeError):
                     await self._socket.send_str(text)
             finally:

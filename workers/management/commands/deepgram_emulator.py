@@ -12,11 +12,11 @@ class Command(base.BaseCommand):
     """Start the emulator in this process."""
 
     help = "Run a Deepgram-compatible server for tests, load and the demo."
-    # It touches nothing of the platform, not even the database.
+    # The emulator uses nothing of the platform, not even the database.
     requires_system_checks = []
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take the emulator's own arguments."""
+        """Add the emulator's arguments."""
         cli.add_arguments(parser)
 
     def handle(self, *_args: str, **options: Any) -> None:

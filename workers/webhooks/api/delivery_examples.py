@@ -1,4 +1,4 @@
-"""Examples of deliveries for the OpenAPI document; the story is `jobs.api.examples`'."""
+"""OpenAPI examples of deliveries, consistent with `jobs.api.examples`."""
 
 from typing import Any
 

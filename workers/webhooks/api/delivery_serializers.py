@@ -1,4 +1,4 @@
-"""Shapes of the deliveries API: what a delivery and its log look like from outside."""
+"""Serializers of deliveries, attempts and recoveries."""
 
 from datetime import datetime
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from jobs.api.jobs.serializers import StrictSerializer, without_query
+from jobs.api.jobs.serializers import without_query
+from jobs.rest.serializers import StrictSerializer
 from workers.egress.network import DestinationNotAllowed
 from workers.webhooks.delivery import replay
 from workers.webhooks.delivery.replay import ReplayRange
@@ -20,10 +21,10 @@ from workers.webhooks.models import (
 
 
 class DeliveryOutput(serializers.Serializer[WebhookDelivery]):
-    """A delivery as customers see it.
+    """A delivery.
 
-    ``is_held``: due, but its endpoint failed too often in a row and is being tried.
-    ``is_redelivering``: a manual attempt was asked for and has not been made yet.
+    `is_held`: held back because its endpoint failed too often in a row.
+    `is_redelivering`: a requested manual attempt has not been made yet.
     """
 
     id = serializers.UUIDField()
@@ -42,20 +43,20 @@ class DeliveryOutput(serializers.Serializer[WebhookDelivery]):
     finished_at = serializers.DateTimeField(allow_null=True)
 
     def get_object(self, _delivery: WebhookDelivery) -> str:
-        """Return the kind of thing this is."""
+        """Return the object type."""
         return "webhook_delivery"
 
     def get_message_id(self, delivery: WebhookDelivery) -> str:
-        """Return the ``webhook-id`` it is sent with, each time."""
+        """Return the ``webhook-id`` header of every attempt."""
         return payloads.message_id(delivery.event_id)
 
     def get_url(self, delivery: WebhookDelivery) -> str | None:
-        """Return a callback's URL without its query string; an endpoint has its own."""
+        """Return a callback's URL without its query string; null for an endpoint."""
         return without_query(delivery.url) if delivery.url else None
 
     @extend_schema_field(serializers.DateTimeField(allow_null=True))
     def get_next_attempt_at(self, delivery: WebhookDelivery) -> Any:
-        """Return when the schedule tries again; null while it does, and at the end."""
+        """Return the next scheduled attempt; null while one runs and when final."""
         if delivery.trigger == Trigger.MANUAL:
             at = delivery.scheduled_at
         else:
@@ -63,7 +64,7 @@ class DeliveryOutput(serializers.Serializer[WebhookDelivery]):
         return serializers.DateTimeField().to_representation(at) if at else None
 
     def get_is_redelivering(self, delivery: WebhookDelivery) -> bool:
-        """Return whether a manual attempt is under way."""
+        """Return whether a manual attempt is in progress."""
         return delivery.trigger == Trigger.MANUAL
 
 
@@ -76,7 +77,7 @@ class DeliveryPage(serializers.Serializer[Any]):
 
 
 class DeliveryAttemptOutput(serializers.Serializer[DeliveryAttempt]):
-    """One POST; a number, counted from 1, names it among its delivery's."""
+    """One POST; `n` counts a delivery's attempts from 1."""
 
     n = serializers.IntegerField()
     trigger = serializers.ChoiceField(choices=Trigger.choices)
@@ -87,35 +88,35 @@ class DeliveryAttemptOutput(serializers.Serializer[DeliveryAttempt]):
     response_excerpt = serializers.CharField()
 
     def get_duration_ms(self, attempt: DeliveryAttempt) -> int | None:
-        """Return how long it took; of a refused address not even that is told."""
-        is_refused = attempt.error == DestinationNotAllowed.code
-        return None if is_refused else attempt.duration_ms
+        """Return the duration; null for a blocked address, to prevent port scans."""
+        is_blocked = attempt.error == DestinationNotAllowed.code
+        return None if is_blocked else attempt.duration_ms
 
     def get_error(self, attempt: DeliveryAttempt) -> str | None:
-        """Return the class of what went wrong where no status came."""
+        """Return the error code if there was no response."""
         return attempt.error or None
 
 
 class DeliveryAttemptPage(serializers.Serializer[Any]):
-    """Every attempt at one delivery, oldest first."""
+    """All attempts of one delivery, oldest first."""
 
     data = DeliveryAttemptOutput(many=True)  # type: ignore[assignment]
 
 
 class RecoverInput(StrictSerializer):
-    """From when on, and until when (now, if not given)."""
+    """The creation time range of the messages to recover; `until` defaults to now."""
 
     since = serializers.DateTimeField()
     until = serializers.DateTimeField(required=False)
 
     def span(self, *, now: datetime) -> ReplayRange:
-        """Return the stretch of time."""
-        asked: dict[str, datetime] = self.validated_data
-        return ReplayRange(since=asked["since"], until=asked.get("until", now))
+        """Return the validated range."""
+        data: dict[str, datetime] = self.validated_data
+        return ReplayRange(since=data["since"], until=data.get("until", now))
 
 
 class RecoveredOutput(serializers.Serializer[Any]):
-    """What became so far of what a recovery took up."""
+    """The number of a recovery's deliveries by current status."""
 
     pending = serializers.IntegerField()
     delivered = serializers.IntegerField()
@@ -124,9 +125,9 @@ class RecoveredOutput(serializers.Serializer[Any]):
 
 
 class RecoveryOutput(serializers.Serializer[WebhookRecovery]):
-    """A recovery and how far it is.
+    """A recovery and its progress.
 
-    ``has_more``: there were more than one recovery takes up; ask again.
+    `has_more`: the range had more deliveries than the limit; request another recovery.
     """
 
     id = serializers.UUIDField()
@@ -140,10 +141,10 @@ class RecoveryOutput(serializers.Serializer[WebhookRecovery]):
     created_at = serializers.DateTimeField()
 
     def get_object(self, _recovery: WebhookRecovery) -> str:
-        """Return the kind of thing this is."""
+        """Return the object type."""
         return "webhook_recovery"
 
     @extend_schema_field(RecoveredOutput)
     def get_counts(self, recovery: WebhookRecovery) -> dict[str, int]:
-        """Return its deliveries by status."""
+        """Return the number of deliveries by status."""
         return replay.count_recovered(recovery)

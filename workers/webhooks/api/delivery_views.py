@@ -1,4 +1,4 @@
-"""The deliveries API: what was sent, what was answered, and sending it again."""
+"""The deliveries API: list, inspect, redeliver and recover."""
 
 from uuid import UUID
 
@@ -10,8 +10,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.accounts import audit
-from jobs.api.examples import examples, page_of
-from jobs.api.jobs.openapi import PAGE_PARAMETERS, problems, query_parameter
+from jobs.rest.openapi import (
+    PAGE_PARAMETERS,
+    examples,
+    page_of,
+    problems,
+    query_parameter,
+)
 from jobs.rest.pagination import respond_page
 from jobs.rest.views import ApiView, check_no_body, key_of, tenant_of
 from workers.webhooks.api.delivery_examples import (
@@ -39,12 +44,12 @@ _LOCATION = OpenApiParameter(
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
     response=[202],
-    description="The URL that shows the progress.",
+    description="The URL to poll for progress.",
 )
 
 
 class DeliveryList(ApiView):
-    """A tenant's deliveries."""
+    """`/v1/webhook-deliveries`."""
 
     required_scopes = SCOPES
     query_parameters = {"GET": delivery_queries.PARAMETERS}
@@ -66,7 +71,7 @@ class DeliveryList(ApiView):
         examples=examples(answers={200: page_of(DELIVERY)}),
     )
     def get(self, request: Request) -> Response:
-        """List webhook deliveries. Newest first. Deliveries are stored for 30 days."""
+        """List deliveries, newest first. They are stored for 30 days."""
         tenant = tenant_of(request)
         query = DeliveryQuery.parse(request.query_params, owner=tenant.pk)
         rows = delivery_queries.find_deliveries(
@@ -76,7 +81,7 @@ class DeliveryList(ApiView):
 
 
 class DeliveryDetail(ApiView):
-    """One delivery."""
+    """`/v1/webhook-deliveries/{id}`."""
 
     required_scopes = SCOPES
 
@@ -86,7 +91,7 @@ class DeliveryDetail(ApiView):
         examples=examples(answers={200: DELIVERY}),
     )
     def get(self, request: Request, delivery_id: UUID) -> Response:
-        """Get a webhook delivery."""
+        """Retrieve a delivery."""
         delivery = delivery_queries.get_delivery(
             tenant=tenant_of(request), delivery_id=delivery_id
         )
@@ -94,7 +99,7 @@ class DeliveryDetail(ApiView):
 
 
 class DeliveryAttempts(ApiView):
-    """The log of one delivery."""
+    """`/v1/webhook-deliveries/{id}/attempts`."""
 
     required_scopes = SCOPES
 
@@ -104,10 +109,7 @@ class DeliveryAttempts(ApiView):
         examples=examples(answers={200: {"data": [FAILED_ATTEMPT, ATTEMPT]}}),
     )
     def get(self, request: Request, delivery_id: UUID) -> Response:
-        """List the attempts of a webhook delivery.
-
-        Oldest first, with the responses of the receiver.
-        """
+        """List a delivery's attempts, oldest first, with the responses."""
         delivery = delivery_queries.get_delivery(
             tenant=tenant_of(request), delivery_id=delivery_id
         )
@@ -116,7 +118,7 @@ class DeliveryAttempts(ApiView):
 
 
 class DeliveryRedeliver(ApiView):
-    """One delivery once more."""
+    """`/v1/webhook-deliveries/{id}/redeliver`."""
 
     required_scopes = SCOPES
 
@@ -131,11 +133,10 @@ class DeliveryRedeliver(ApiView):
         examples=examples(answers={202: {**DELIVERY, "is_redelivering": True}}),
     )
     def post(self, request: Request, delivery_id: UUID) -> Response:
-        """Redeliver a webhook message.
+        """Send a message again, delivered or not.
 
-        Sends the same id and bytes with a new signature, even if already delivered.
-
-        Makes one attempt soon. If it fails, the retry schedule does not change.
+        Makes one attempt with the same ID and body, and a new signature. If it fails,
+        the retry schedule continues unchanged.
         """
         check_no_body(request)
         delivery = replay.redeliver(
@@ -152,7 +153,7 @@ class DeliveryRedeliver(ApiView):
 
 
 class AttemptResponseBody(ApiView):
-    """What a receiver answered to one attempt."""
+    """`/v1/webhook-deliveries/{id}/attempts/{n}/response-body`."""
 
     required_scopes = SCOPES
 
@@ -162,10 +163,7 @@ class AttemptResponseBody(ApiView):
         responses={204: None, **problems(404)},
     )
     def delete(self, request: Request, delivery_id: UUID, number: int) -> Response:
-        """Erase the stored response of a delivery attempt.
-
-        The attempt itself remains in the log.
-        """
+        """Erase the stored response of an attempt. The attempt stays in the log."""
         check_no_body(request)
         replay.expunge_response(
             tenant=tenant_of(request),
@@ -178,7 +176,7 @@ class AttemptResponseBody(ApiView):
 
 
 class EndpointRecover(ApiView):
-    """What an endpoint missed, once more."""
+    """`/v1/webhook-endpoints/{id}/recover`."""
 
     required_scopes = SCOPES
 
@@ -190,32 +188,30 @@ class EndpointRecover(ApiView):
         examples=examples(sent=RECOVER, answers={202: RECOVERY}),
     )
     def post(self, request: Request, endpoint_id: UUID) -> Response:
-        """Resend failed messages to a webhook endpoint.
+        """Send an endpoint's undelivered messages again, each on a new schedule.
 
-        Each delivery without a success starts a retry schedule of its own.
-
-        Reaches back up to 14 days, for at most 10,000 deliveries.
+        Covers up to 14 days and 10,000 deliveries without a success.
         """
         now = timezone.now()
-        asked = RecoverInput(data=request.data)
-        asked.is_valid(raise_exception=True)
+        body = RecoverInput(data=request.data)
+        body.is_valid(raise_exception=True)
         recovery = replay.recover(
             tenant=tenant_of(request),
             actor=audit.actor_of(key_of(request)),
             endpoint_id=endpoint_id,
-            span=asked.span(now=now),
+            span=body.span(now=now),
             now=now,
         )
-        place = f"/v1/webhook-endpoints/{endpoint_id}/recoveries/{recovery.pk}"
+        location = f"/v1/webhook-endpoints/{endpoint_id}/recoveries/{recovery.pk}"
         return Response(
             RecoveryOutput(recovery).data,
             status=status.HTTP_202_ACCEPTED,
-            headers={"Location": place},
+            headers={"Location": location},
         )
 
 
 class EndpointRecovery(ApiView):
-    """How far a recovery is."""
+    """`/v1/webhook-endpoints/{id}/recoveries/{id}`."""
 
     required_scopes = SCOPES
 
@@ -225,7 +221,7 @@ class EndpointRecovery(ApiView):
         examples=examples(answers={200: RECOVERY}),
     )
     def get(self, request: Request, endpoint_id: UUID, recovery_id: UUID) -> Response:
-        """Get a webhook recovery. Counts its deliveries by status."""
+        """Retrieve a recovery with its deliveries counted by status."""
         recovery = replay.get_recovery(
             tenant=tenant_of(request), endpoint_id=endpoint_id, recovery_id=recovery_id
         )

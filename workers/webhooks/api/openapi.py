@@ -1,11 +1,11 @@
-"""What the OpenAPI document says of the endpoints API beyond what the code shows."""
+"""OpenAPI descriptions and examples of the endpoints API."""
 
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter
 
-from jobs.api.jobs.openapi import IDEMPOTENCY_PARAMETER, PAGE_PARAMETERS, problems
+from jobs.rest.openapi import IDEMPOTENCY_PARAMETER, PAGE_PARAMETERS, problems
 from workers.webhooks.api.serializers import (
     EndpointChanges,
     EndpointCreatedOutput,
@@ -48,7 +48,7 @@ _REPLAYED = OpenApiParameter(
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
     response=[200, 201, 202],
-    description="`true` if this repeats an earlier response, without the secret.",
+    description="`true` if this response is replayed. It contains no secret then.",
 )
 _ONCE = [IDEMPOTENCY_PARAMETER, _REPLAYED]
 
@@ -57,9 +57,9 @@ def _request(name: str, value: dict[str, Any]) -> OpenApiExample:
     return OpenApiExample(name, value, request_only=True)
 
 
-def _answer(value: dict[str, Any], status: str = "200") -> OpenApiExample:
+def _response(value: dict[str, Any], status: str = "200") -> OpenApiExample:
     return OpenApiExample(
-        "Answer", value, response_only=True, status_codes=[status], media_type=JSON
+        "Response", value, response_only=True, status_codes=[status], media_type=JSON
     )
 
 
@@ -77,13 +77,13 @@ CREATE: dict[str, Any] = {
             OpenApiTypes.STR,
             OpenApiParameter.HEADER,
             response=[201],
-            description="The URL of the endpoint.",
+            description="The URL of the new endpoint.",
         ),
     ],
     "examples": [
         _request("All events", {"url": "https://example.com/hooks"}),
         _request(
-            "Everything said",
+            "All fields",
             {
                 "url": "https://example.com/hooks/transcripts",
                 "description": "production",
@@ -93,7 +93,7 @@ CREATE: dict[str, Any] = {
                 "max_concurrent": 10,
             },
         ),
-        _answer({**_ENDPOINT, "secret": "whsec_…"}, "201"),
+        _response({**_ENDPOINT, "secret": "whsec_…"}, "201"),
     ],
 }
 LIST: dict[str, Any] = {
@@ -101,22 +101,22 @@ LIST: dict[str, Any] = {
     "responses": {(200, JSON): EndpointPage, **problems()},
     "parameters": PAGE_PARAMETERS,
     "examples": [
-        _answer({"data": [_ENDPOINT], "has_more": False, "next_cursor": None})
+        _response({"data": [_ENDPOINT], "has_more": False, "next_cursor": None})
     ],
 }
 DETAIL: dict[str, Any] = {
     "operation_id": "get_webhook_endpoint",
     "responses": {(200, JSON): EndpointOutput, **problems(404)},
-    "examples": [_answer(_ENDPOINT)],
+    "examples": [_response(_ENDPOINT)],
 }
 UPDATE: dict[str, Any] = {
     "operation_id": "update_webhook_endpoint",
     "request": EndpointChanges,
     "responses": {(200, JSON): EndpointOutput, **problems(404, 411, 413, 415)},
     "examples": [
-        _request("Switch on again", {"enabled": True}),
+        _request("Enable", {"enabled": True}),
         _request("Change one header", {"headers": {"Authorization": "Bearer …"}}),
-        _answer(_ENDPOINT),
+        _response(_ENDPOINT),
     ],
 }
 DELETE: dict[str, Any] = {
@@ -129,8 +129,8 @@ ROTATE: dict[str, Any] = {
     "responses": {(200, JSON): RotatedOutput, **problems(404, 409, 411, 413, 415, 422)},
     "parameters": _ONCE,
     "examples": [
-        _request("An hour's grace", {"grace_seconds": 3600}),
-        _answer(_ROTATED),
+        _request("One hour of grace", {"grace_seconds": 3600}),
+        _response(_ROTATED),
     ],
 }
 PING: dict[str, Any] = {
@@ -139,7 +139,7 @@ PING: dict[str, Any] = {
     "responses": {(202, JSON): PingOutput, **problems(404, 409, 422)},
     "parameters": _ONCE,
     "examples": [
-        _answer(
+        _response(
             {
                 "delivery_id": "0199f1c2-8a00-7b11-8c1f-5a3d9e2b4c6d",
                 "message_id": "msg_0199f1c289f0700d9b7c1f2e3d4c5b6a",
@@ -153,7 +153,7 @@ TENANT_SECRET: dict[str, Any] = {
     "operation_id": "get_webhook_secret",
     "responses": {(200, JSON): TenantSecretOutput, **problems()},
     "examples": [
-        _answer(
+        _response(
             {
                 "object": "webhook_secret",
                 "live": [{"created_at": "2026-11-25T12:00:00Z", "expires_at": None}],
@@ -167,7 +167,7 @@ ROTATE_TENANT: dict[str, Any] = {
     "responses": {(200, JSON): RotatedOutput, **problems(409, 411, 413, 415, 422)},
     "parameters": _ONCE,
     "examples": [
-        _request("End the old one at once", {"grace_seconds": 0}),
-        _answer({**_ROTATED, "endpoint_id": None}),
+        _request("Revoke the old secret at once", {"grace_seconds": 0}),
+        _response({**_ROTATED, "endpoint_id": None}),
     ],
 }

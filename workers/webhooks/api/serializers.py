@@ -1,6 +1,6 @@
-"""Shapes of the endpoints API. Secrets and header values come in and never go out.
+"""Serializers of the endpoints API. Secrets and header values are write-only.
 
-The one answer that shows a secret is the one that made it.
+Only the response that creates a secret contains it.
 """
 
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from jobs.api.jobs.serializers import (
+from jobs.egress import policy as egress_policy
+from jobs.errors import InvalidRequest
+from jobs.rest.serializers import (
     BoundedListField,
     StrictSerializer,
     TrueFalseField,
     WholeNumberField,
 )
-from jobs.egress import policy as egress_policy
-from jobs.errors import InvalidRequest
 from workers.webhooks.messages import custom_headers, signing
 from workers.webhooks.messages.payloads import FILTERABLE
 from workers.webhooks.messages.secrets import SecretRotationRequest
@@ -29,10 +29,10 @@ _VALUE = {"type": "string", "minLength": 1, "maxLength": custom_headers.MAX_VALU
 
 
 class TextField(serializers.CharField):
-    """A JSON string, kept as it is; a number is not one."""
+    """A JSON string; unlike CharField it rejects numbers."""
 
     def to_internal_value(self, data: Any) -> str:
-        """Refuse everything but text."""
+        """Return the string; raises ValidationError for other types."""
         if not isinstance(data, str):
             self.fail("invalid")
         return super().to_internal_value(data)
@@ -46,14 +46,14 @@ class TextField(serializers.CharField):
     }
 )
 class HeadersField(serializers.Field[Any, Any, Any, Any]):
-    """Headers to send along: their values are written and never read."""
+    """Custom headers; their values are write-only."""
 
     def to_internal_value(self, data: Any) -> dict[str, str]:
-        """Return them as they are sent."""
+        """Return the headers; raises InvalidRequest."""
         return custom_headers.check_headers(self.check_object(data), pointer="/headers")
 
     def check_object(self, data: Any) -> Mapping[str, Any]:
-        """Raise InvalidRequest for what is no JSON object."""
+        """Raise InvalidRequest unless ``data`` is a JSON object."""
         if not isinstance(data, dict):
             message = "This must be a JSON object."
             raise InvalidRequest(message, code="field_invalid", pointer="/headers")
@@ -65,37 +65,37 @@ class HeadersField(serializers.Field[Any, Any, Any, Any]):
         "type": "object",
         "maxProperties": custom_headers.MAX_HEADERS,
         "additionalProperties": {**_VALUE, "type": ["string", "null"]},
-        "description": "Merged as in RFC 7396: null removes one header, or all of them.",
+        "description": "Merged as RFC 7396: null removes a header, or all headers.",
     }
 )
 class HeaderChangesField(HeadersField):
-    """Changes of the headers: a value sets one, null removes it."""
+    """Changes of custom headers: a value sets a header, null removes it."""
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        """Return the changes."""
+        """Return the changes; raises InvalidRequest."""
         changes = self.check_object(data)
-        set_anew = {n: value for n, value in changes.items() if value is not None}
-        custom_headers.check_headers(set_anew, pointer="/headers")
+        added = {n: value for n, value in changes.items() if value is not None}
+        custom_headers.check_headers(added, pointer="/headers")
         return dict(changes)
 
 
 class SecretInput(StrictSerializer):
-    """A secret of the customer's own, where it brings one."""
+    """An optional secret chosen by the customer."""
 
     secret = TextField(
         required=False,
         trim_whitespace=False,
         write_only=True,
         help_text=(
-            "`whsec_` and the base64 of 24 to 64 random bytes. Default: generated."
+            "`whsec_` and the base64 of 24 to 64 random bytes. Generated if omitted."
         ),
     )
 
     def validate_secret(self, secret: str) -> str:
-        """Refuse what does not sign the same everywhere."""
-        if not signing.is_fit(secret):
+        """Reject a secret that libraries would decode differently."""
+        if not signing.is_valid_secret(secret):
             message = (
-                f"A secret is {signing.SECRET_PREFIX} and the base64 of "
+                f"A secret must be {signing.SECRET_PREFIX} and the base64 of "
                 f"{signing.MIN_SECRET_BYTES} to {signing.MAX_SECRET_BYTES} bytes."
             )
             raise InvalidRequest(message, code="secret_invalid", pointer="/secret")
@@ -103,51 +103,51 @@ class SecretInput(StrictSerializer):
 
 
 class EndpointFields(StrictSerializer):
-    """What can be said of an endpoint at any time."""
+    """The fields shared by create and update."""
 
     description = TextField(required=False, allow_blank=True, max_length=200)
     event_types = BoundedListField(
         child=serializers.ChoiceField(choices=FILTERABLE),
         required=False,
         max_length=100,
-        help_text="Event types to send. An empty list means all.",
+        help_text="The event types to receive. Empty means all.",
     )
     payload = serializers.ChoiceField(
         choices=WebhookEndpoint.Payload.choices,
         required=False,
-        help_text="`full` includes the result up to 256 KiB, `thin` only its URL.",
+        help_text="`full` includes results up to 256 KiB, `thin` only their URL.",
     )
     max_concurrent = WholeNumberField(
         required=False, min_value=1, max_value=MAX_CONCURRENT_LIMIT
     )
 
     def validate_url(self, url: str) -> str:
-        """Refuse a URL that we must not be sent to."""
+        """Reject a URL that the egress policy does not allow."""
         egress_policy.check_webhook_url(url, pointer="/url")
         return url
 
     def validate_event_types(self, types: list[str]) -> list[str]:
-        """Return each once."""
+        """Return the types without duplicates."""
         return list(dict.fromkeys(str(type_) for type_ in types))
 
 
 class EndpointInput(EndpointFields, SecretInput):
-    """A request for an endpoint."""
+    """A request to create an endpoint."""
 
     url = TextField(trim_whitespace=False, max_length=2048)
     headers = HeadersField(required=False)
 
 
 class EndpointChanges(EndpointFields):
-    """A change of an endpoint: what is not named stays."""
+    """A request to update an endpoint; omitted fields stay unchanged."""
 
     url = TextField(
         required=False,
         trim_whitespace=False,
         max_length=2048,
         help_text=(
-            "A change of scheme, host or port removes all headers that are not sent in"
-            " the same request."
+            "A new scheme, host or port removes all headers that are not in the same"
+            " request."
         ),
     )
     headers = HeaderChangesField(required=False, allow_null=True)
@@ -155,25 +155,25 @@ class EndpointChanges(EndpointFields):
 
 
 class SecretRotationInput(SecretInput):
-    """A request for another secret."""
+    """A request to rotate a secret."""
 
     grace_seconds = WholeNumberField(
         required=False,
         min_value=0,
         max_value=MAX_GRACE_SECONDS,
         default=DEFAULT_GRACE_SECONDS,
-        help_text="How long previous secrets also sign. 0 ends them immediately.",
+        help_text="How long the old secret also signs. 0 revokes all old secrets now.",
     )
 
     def rotation(self) -> SecretRotationRequest:
-        """Return the checked request."""
-        asked: dict[str, Any] = self.validated_data
-        grace = timedelta(seconds=asked["grace_seconds"])
-        return SecretRotationRequest(secret=asked.get("secret", ""), grace=grace)
+        """Return the validated request."""
+        data: dict[str, Any] = self.validated_data
+        grace = timedelta(seconds=data["grace_seconds"])
+        return SecretRotationRequest(secret=data.get("secret", ""), grace=grace)
 
 
 class EndpointOutput(serializers.Serializer[WebhookEndpoint]):
-    """An endpoint as its tenant sees it; of its headers the names."""
+    """An endpoint; contains the names of its headers but not their values."""
 
     id = serializers.UUIDField()
     object = serializers.SerializerMethodField()
@@ -191,25 +191,25 @@ class EndpointOutput(serializers.Serializer[WebhookEndpoint]):
     created_at = serializers.DateTimeField()
 
     def get_object(self, _endpoint: WebhookEndpoint) -> str:
-        """Return the kind of thing this is."""
+        """Return the object type."""
         return "webhook_endpoint"
 
     @extend_schema_field(serializers.ListField(child=serializers.CharField()))
     def get_header_names(self, endpoint: WebhookEndpoint) -> list[str]:
-        """Return the names; the values are for the receiver alone."""
+        """Return the header names."""
         return sorted(endpoint.headers)
 
     def get_disabled_reason(self, endpoint: WebhookEndpoint) -> str | None:
-        """Return why the platform switched it off, if it did."""
+        """Return why the platform disabled the endpoint; null if it did not."""
         return endpoint.disabled_reason or None
 
 
 class EndpointCreatedOutput(EndpointOutput):
-    """A new endpoint, and this once its secret."""
+    """A new endpoint with its secret."""
 
     secret = serializers.CharField(
         allow_null=True,
-        help_text="Shown once: null if the response repeats an earlier one.",
+        help_text="Returned only once; null in a replayed response.",
     )
 
 
@@ -222,34 +222,34 @@ class EndpointPage(serializers.Serializer[Any]):
 
 
 class RotatedOutput(serializers.Serializer[Any]):
-    """A new secret, shown this once, and until when older ones sign beside it."""
+    """A new secret, and when the previous one expires."""
 
     object = serializers.CharField()
     endpoint_id = serializers.UUIDField(allow_null=True)
     secret = serializers.CharField(
         allow_null=True,
-        help_text="Shown once: null if the response repeats an earlier one.",
+        help_text="Returned only once; null in a replayed response.",
     )
     created_at = serializers.DateTimeField()
     previous_expires_at = serializers.DateTimeField(allow_null=True)
 
 
 class LiveSecretOutput(serializers.Serializer[Any]):
-    """When a secret was made and until when it signs; null for the current one."""
+    """A valid secret's creation and expiry; the current one has no expiry."""
 
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField(allow_null=True)
 
 
 class TenantSecretOutput(serializers.Serializer[Any]):
-    """Since when and until when secrets sign messages to callback URLs."""
+    """The valid secrets that sign messages to callback URLs."""
 
     object = serializers.CharField()
     live = LiveSecretOutput(many=True)
 
 
 class PingOutput(serializers.Serializer[Any]):
-    """The delivery that a ping is."""
+    """The delivery created by a ping."""
 
     delivery_id = serializers.UUIDField()
     message_id = serializers.CharField(help_text="The `webhook-id` of the message.")

@@ -1,7 +1,4 @@
-"""The endpoints API: where a tenant is told, and with which secret.
-
-Each view calls one service. What was sent and what came of it is ``delivery_views``'.
-"""
+"""The endpoints API: create, list, update, delete, ping, and rotate secrets."""
 
 from collections.abc import Callable
 from typing import Any
@@ -35,26 +32,23 @@ SCOPES = {
 
 
 class EndpointList(ApiView):
-    """A tenant's endpoints."""
+    """`/v1/webhook-endpoints`."""
 
     required_scopes = SCOPES
     query_parameters = {"GET": pagination.PARAMETERS}
 
     @extend_schema(**api_openapi.CREATE)
     def post(self, request: Request) -> Response:
-        """Create a webhook endpoint.
-
-        The response contains the signing secret, which is not shown again.
-        """
-        asked = serializers.EndpointInput(data=request.data)
-        asked.is_valid(raise_exception=True)
-        fields = dict(asked.validated_data)
-        made = endpoint_services.create_endpoint(
-            once=build_once(request, answer=created),
+        """Create an endpoint. The response contains its secret, once."""
+        body = serializers.EndpointInput(data=request.data)
+        body.is_valid(raise_exception=True)
+        fields = dict(body.validated_data)
+        result = endpoint_services.create_endpoint(
+            once=_build_request(request, _build_created),
             secret=fields.pop("secret", ""),
             fields=fields,
         )
-        return respond(made, secret=made.secret or None)
+        return _respond(result, secret=result.secret or None)
 
     @extend_schema(**api_openapi.LIST)
     def get(self, request: Request) -> Response:
@@ -68,13 +62,13 @@ class EndpointList(ApiView):
 
 
 class EndpointDetail(ApiView):
-    """One endpoint."""
+    """`/v1/webhook-endpoints/{id}`."""
 
     required_scopes = SCOPES
 
     @extend_schema(**api_openapi.DETAIL)
     def get(self, request: Request, endpoint_id: UUID) -> Response:
-        """Get a webhook endpoint."""
+        """Retrieve an endpoint."""
         endpoint = endpoint_services.get_endpoint(
             tenant=tenant_of(request), endpoint_id=endpoint_id
         )
@@ -82,20 +76,20 @@ class EndpointDetail(ApiView):
 
     @extend_schema(**api_openapi.UPDATE)
     def patch(self, request: Request, endpoint_id: UUID) -> Response:
-        """Update a webhook endpoint. Pending messages are sent to the new URL."""
-        asked = serializers.EndpointChanges(data=request.data)
-        asked.is_valid(raise_exception=True)
+        """Update an endpoint. Pending messages are sent to its new URL."""
+        body = serializers.EndpointChanges(data=request.data)
+        body.is_valid(raise_exception=True)
         endpoint = endpoint_services.update_endpoint(
             caller=caller_of(request),
             endpoint_id=endpoint_id,
-            fields=asked.validated_data,
+            fields=body.validated_data,
             now=timezone.now(),
         )
         return Response(serializers.EndpointOutput(endpoint).data)
 
     @extend_schema(**api_openapi.DELETE)
     def delete(self, request: Request, endpoint_id: UUID) -> Response:
-        """Delete a webhook endpoint. Pending messages are discarded."""
+        """Delete an endpoint. Its pending messages are discarded."""
         check_no_body(request)
         endpoint_services.delete_endpoint(
             caller=caller_of(request), endpoint_id=endpoint_id, now=timezone.now()
@@ -104,99 +98,88 @@ class EndpointDetail(ApiView):
 
 
 class EndpointSecret(ApiView):
-    """The secret of one endpoint."""
+    """`/v1/webhook-endpoints/{id}/rotate-secret`."""
 
     required_scopes = SCOPES
 
     @extend_schema(**api_openapi.ROTATE)
     def post(self, request: Request, endpoint_id: UUID) -> Response:
-        """Rotate the signing secret of a webhook endpoint.
-
-        The previous secret also signs until its grace period ends.
-        """
-        asked = serializers.SecretRotationInput(data=request.data)
-        asked.is_valid(raise_exception=True)
-        made = endpoint_services.rotate_endpoint_secret(
-            once=build_once(request, answer=rotated),
+        """Replace the secret. The old one also signs during the grace period."""
+        body = serializers.SecretRotationInput(data=request.data)
+        body.is_valid(raise_exception=True)
+        result = endpoint_services.rotate_endpoint_secret(
+            once=_build_request(request, _build_rotated),
             endpoint_id=endpoint_id,
-            rotation=asked.rotation(),
+            rotation=body.rotation(),
         )
-        return respond(made, secret=made.secret or None)
+        return _respond(result, secret=result.secret or None)
 
 
 class EndpointPing(ApiView):
-    """A test of one endpoint."""
+    """`/v1/webhook-endpoints/{id}/ping`."""
 
     required_scopes = SCOPES
 
     @extend_schema(**api_openapi.PING)
     def post(self, request: Request, endpoint_id: UUID) -> Response:
-        """Send a test message to a webhook endpoint.
-
-        Sends `webhook.ping`, whatever event types the endpoint has.
-        """
+        """Send the endpoint a `webhook.ping`, whatever events it subscribes to."""
         check_no_body(request)
-        made = endpoint_services.ping_endpoint(
-            once=build_once(request, answer=pinged), endpoint_id=endpoint_id
+        result = endpoint_services.ping_endpoint(
+            once=_build_request(request, _build_pinged), endpoint_id=endpoint_id
         )
-        return respond(made)
+        return _respond(result)
 
 
 class TenantSecret(ApiView):
-    """The secret that signs messages to jobs' callback URLs."""
+    """`/v1/webhook-secret`, which signs messages to jobs' callback URLs."""
 
     required_scopes = SCOPES
 
     @extend_schema(**api_openapi.TENANT_SECRET)
     def get(self, request: Request) -> Response:
-        """Get the validity of the callback signing secrets.
-
-        Shows from when and until when each secret signs, not the secrets.
-        """
+        """List the validity of the current and older secrets, without the secrets."""
         live = secrets.find_live_secrets(tenant_of(request), now=timezone.now())
-        shown = {"object": "webhook_secret", "live": live}
-        return Response(serializers.TenantSecretOutput(shown).data)
+        body = {"object": "webhook_secret", "live": live}
+        return Response(serializers.TenantSecretOutput(body).data)
 
 
 class TenantSecretRotation(ApiView):
-    """The replacement of that secret."""
+    """`/v1/webhook-secret/rotate`."""
 
     required_scopes = SCOPES
 
     @extend_schema(**api_openapi.ROTATE_TENANT)
     def post(self, request: Request) -> Response:
-        """Rotate the callback signing secret.
-
-        The previous secret also signs until its grace period ends.
-        """
-        asked = serializers.SecretRotationInput(data=request.data)
-        asked.is_valid(raise_exception=True)
-        made = endpoint_services.rotate_tenant_secret(
-            once=build_once(request, answer=rotated), rotation=asked.rotation()
+        """Replace the secret. The old one also signs during the grace period."""
+        body = serializers.SecretRotationInput(data=request.data)
+        body.is_valid(raise_exception=True)
+        result = endpoint_services.rotate_tenant_secret(
+            once=_build_request(request, _build_rotated), rotation=body.rotation()
         )
-        return respond(made, secret=made.secret or None)
+        return _respond(result, secret=result.secret or None)
 
 
-def build_once(
-    request: Request, *, answer: Callable[[Any], StoredResponse]
+def _build_request(
+    request: Request, build_response: Callable[[Any], StoredResponse]
 ) -> SecretRequest:
-    """Return the request as one to be answered once, at this moment."""
     return SecretRequest(
-        caller=caller_of(request), now=timezone.now(), body=request.data, answer=answer
+        caller=caller_of(request),
+        now=timezone.now(),
+        body=request.data,
+        build_response=build_response,
     )
 
 
-def respond(made: SecretResponse, **shown: Any) -> Response:
-    """Answer; ``shown`` is said this once and is not in what is kept of the answer."""
-    headers = {"Idempotency-Replayed": "true"} if made.replayed else {}
-    if made.answer.location:
-        headers["Location"] = made.answer.location
-    body = {**made.answer.body, **shown}
-    return Response(body, status=made.answer.status_code, headers=headers)
+def _respond(result: SecretResponse, **unstored: Any) -> Response:
+    """Return the stored response plus the fields that must not be stored."""
+    headers = {"Idempotency-Replayed": "true"} if result.is_replayed else {}
+    if result.response.location:
+        headers["Location"] = result.response.location
+    body = {**result.response.body, **unstored}
+    return Response(body, status=result.response.status_code, headers=headers)
 
 
-def created(endpoint: WebhookEndpoint) -> StoredResponse:
-    """Return what a new endpoint is answered with, but for its secret."""
+def _build_created(endpoint: WebhookEndpoint) -> StoredResponse:
     return StoredResponse(
         status_code=status.HTTP_201_CREATED,
         body=dict(serializers.EndpointOutput(endpoint).data),
@@ -204,9 +187,8 @@ def created(endpoint: WebhookEndpoint) -> StoredResponse:
     )
 
 
-def rotated(rotated: RotatedSecret) -> StoredResponse:
-    """Return what a rotation is answered with, but for the secret."""
-    shown = {
+def _build_rotated(rotated: RotatedSecret) -> StoredResponse:
+    body = {
         "object": "webhook_secret",
         "endpoint_id": rotated.endpoint_id,
         "secret": None,
@@ -214,18 +196,17 @@ def rotated(rotated: RotatedSecret) -> StoredResponse:
         "previous_expires_at": rotated.previous_expires_at,
     }
     return StoredResponse(
-        status_code=status.HTTP_200_OK, body=dict(serializers.RotatedOutput(shown).data)
+        status_code=status.HTTP_200_OK, body=dict(serializers.RotatedOutput(body).data)
     )
 
 
-def pinged(delivery: WebhookDelivery) -> StoredResponse:
-    """Return what a ping is answered with."""
-    shown = {
+def _build_pinged(delivery: WebhookDelivery) -> StoredResponse:
+    body = {
         "delivery_id": delivery.pk,
         "message_id": message_id(delivery.event_id),
         "endpoint_id": delivery.endpoint_id,
     }
     return StoredResponse(
         status_code=status.HTTP_202_ACCEPTED,
-        body=dict(serializers.PingOutput(shown).data),
+        body=dict(serializers.PingOutput(body).data),
     )

@@ -1,7 +1,4 @@
-"""What follows from an attempt: its log, the next step, the endpoint's record.
-
-One transaction, fenced by the claim; nothing is sent here.
-"""
+"""Record an attempt: log it, schedule the next step, update the endpoint's health."""
 
 import logging
 from dataclasses import dataclass
@@ -19,7 +16,7 @@ from workers.webhooks.models import DeliveryAttempt, Trigger, WebhookDelivery
 
 logger = logging.getLogger(__name__)
 
-# The columns of a delivery that nothing more happens to.
+# The scheduling columns of a delivery without a next attempt.
 UNSCHEDULED: dict[str, Any] = {
     "next_attempt_at": None,
     "scheduled_at": None,
@@ -31,9 +28,9 @@ UNSCHEDULED: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletedAttempt:
-    """One attempt that was made."""
+    """The result and the times of one attempt."""
 
-    answer: PostResult
+    result: PostResult
     started_at: datetime
     ended_at: datetime
 
@@ -43,16 +40,17 @@ def record_attempt(
     delivery: WebhookDelivery,
     *,
     body: bytes,
-    tried: CompletedAttempt,
+    attempt: CompletedAttempt,
     draw: float,
 ) -> None:
-    """Log the attempt and move the delivery, unless a newer claim has it by now.
+    """Log the attempt and update the delivery in one transaction.
 
-    Two statements, and one more where the endpoint's record changes.
+    ``claim`` selects the row by its claim token: after a newer claim only the log is
+    written. Two statements, and a third if the endpoint's health changes.
     """
-    now, answer = tried.ended_at, tried.answer
+    now, result = attempt.ended_at, attempt.result
     step = schedule.next_step(
-        answer,
+        result,
         attempts=delivery.step + 1,
         plan=schedule.RetrySchedule(
             delays=settings.WEBHOOK_SCHEDULE_SECONDS,
@@ -65,51 +63,53 @@ def record_attempt(
         moved = claim.update(
             attempts=F("attempts") + 1,
             body=body,
-            **settle(delivery, step, now=now),
+            **build_update(delivery, step, now=now),
         )
         if moved:
-            _log(delivery, tried, excerpt=answer.excerpt)
+            _log(delivery, attempt, excerpt=result.excerpt)
         else:
-            _log_late(delivery, tried)
+            _log_late(delivery, attempt)
         if moved and delivery.endpoint:
-            endpoint_health.note_attempt(
+            endpoint_health.record_result(
                 delivery.endpoint,
-                answer=answer,
+                result=result,
                 trigger=delivery.trigger,
                 disable=step.disable,
                 now=now,
             )
     outcome = str(step.status) if moved else "stale"
-    _count(delivery, tried, outcome=outcome)
+    _count(delivery, attempt, outcome=outcome)
     logger.info(
         "webhook attempt",
         extra={
             "delivery_id": delivery.pk,
             "tenant_id": delivery.tenant_id,
             "status": outcome,
-            "answer": answer.status_code or answer.error,
+            "answer": result.status_code or result.error,
         },
     )
 
 
-def _count(delivery: WebhookDelivery, tried: CompletedAttempt, *, outcome: str) -> None:
-    answer, was = tried.answer, delivery.status
+def _count(
+    delivery: WebhookDelivery, attempt: CompletedAttempt, *, outcome: str
+) -> None:
+    result, previous = attempt.result, delivery.status
     metrics.count_webhook(
         outcome=outcome,
-        status_code=answer.status_code,
-        seconds=answer.duration_ms / 1000,
+        status_code=result.status_code,
+        seconds=result.duration_ms / 1000,
     )
-    if outcome == Status.DELIVERED and was != Status.DELIVERED:
-        metrics.count_delivered(created_at=delivery.created_at, now=tried.ended_at)
+    if outcome == Status.DELIVERED and previous != Status.DELIVERED:
+        metrics.count_delivered(created_at=delivery.created_at, now=attempt.ended_at)
 
 
-def settle(
+def build_update(
     delivery: WebhookDelivery, step: NextStep, *, now: datetime
 ) -> dict[str, Any]:
-    """Return the columns that end a claim.
+    """Return the column values that end a claim.
 
-    A manual attempt that failed leaves everything as it was: a final delivery stays
-    what it is, an open one goes on where its schedule was.
+    A failed manual attempt changes nothing: a final delivery keeps its status, a
+    pending one resumes its schedule.
     """
     is_open = delivery.status == Status.PENDING
     is_manual = delivery.trigger == Trigger.MANUAL
@@ -125,29 +125,29 @@ def settle(
     return UNSCHEDULED | {"next_attempt_at": next_attempt_at, "step": F("step") + 1}
 
 
-def _log_late(delivery: WebhookDelivery, tried: CompletedAttempt) -> None:
-    """Log an attempt whose claim was lost; an erased job's answers are not kept.
+def _log_late(delivery: WebhookDelivery, attempt: CompletedAttempt) -> None:
+    """Log an attempt whose claim was lost, without the response of an erased job.
 
-    Whoever erases holds the delivery's row until that is committed.
+    Locks the row, so that a concurrent erasure is committed before the check.
     """
     rows = WebhookDelivery.objects.filter(pk=delivery.pk)
     if rows.select_for_update().first() is None:
         return
     of_job, of_batch = Q(job__erased_at=None), Q(event__batch__erased_at=None)
     erased = not rows.filter(of_job & of_batch).exists()
-    _log(delivery, tried, excerpt="" if erased else tried.answer.excerpt)
+    _log(delivery, attempt, excerpt="" if erased else attempt.result.excerpt)
 
 
-def _log(delivery: WebhookDelivery, tried: CompletedAttempt, *, excerpt: str) -> None:
-    attempt = DeliveryAttempt(
+def _log(delivery: WebhookDelivery, attempt: CompletedAttempt, *, excerpt: str) -> None:
+    row = DeliveryAttempt(
         delivery=delivery,
         claim_token=delivery.claim_token,
         trigger=delivery.trigger,
-        started_at=tried.started_at,
-        duration_ms=tried.answer.duration_ms,
-        status_code=tried.answer.status_code,
-        error=tried.answer.error,
+        started_at=attempt.started_at,
+        duration_ms=attempt.result.duration_ms,
+        status_code=attempt.result.status_code,
+        error=attempt.result.error,
         response_excerpt=excerpt,
     )
-    # A message that the broker delivered twice was sent twice and is logged once.
-    DeliveryAttempt.objects.bulk_create([attempt], ignore_conflicts=True)
+    # A message that the broker delivered twice is logged once.
+    DeliveryAttempt.objects.bulk_create([row], ignore_conflicts=True)

@@ -1,7 +1,4 @@
-"""Turn events into deliveries: one for each target that wants to hear of it.
-
-Nothing is sent here.
-"""
+"""Create one delivery per event and subscribed target. Sends nothing."""
 
 import re
 from collections import defaultdict
@@ -20,10 +17,10 @@ _HOST = re.compile(r"\A[^:/?#]++://([^/?#]*+)")
 
 
 def fan_out(*, limit: int, now: datetime) -> int:
-    """Turn up to ``limit`` events into deliveries; return how many events.
+    """Create the deliveries of up to ``limit`` events; return how many events.
 
-    Four statements whatever the number. Rows that another process holds are its own,
-    and twice is harmless: a delivery is unique per event and target.
+    Four statements for any number. Skips rows locked by another process. Idempotent: a
+    delivery is unique per event and target.
     """
     with transaction.atomic():
         events = list(
@@ -38,14 +35,14 @@ def fan_out(*, limit: int, now: datetime) -> int:
         )
         if not events:
             return 0
-        # The table holds that whatever is still to be told has a tenant.
-        told = [(event, event.tenant_id) for event in events if event.tenant_id]
-        endpoints = _endpoints_of({tenant_id for _, tenant_id in told})
+        # A constraint guarantees a tenant on every event not fanned out yet.
+        owned = [(event, event.tenant_id) for event in events if event.tenant_id]
+        endpoints = _find_endpoints({tenant_id for _, tenant_id in owned})
         WebhookDelivery.objects.bulk_create(
             (
                 delivery
-                for event, tenant_id in told
-                for delivery in _plan(event, tenant_id, endpoints[tenant_id], now)
+                for event, tenant_id in owned
+                for delivery in _build(event, tenant_id, endpoints[tenant_id], now)
             ),
             ignore_conflicts=True,
         )
@@ -56,7 +53,7 @@ def fan_out(*, limit: int, now: datetime) -> int:
     return len(events)
 
 
-def _endpoints_of(tenants: Collection[UUID]) -> dict[UUID, list[WebhookEndpoint]]:
+def _find_endpoints(tenants: Collection[UUID]) -> dict[UUID, list[WebhookEndpoint]]:
     found: dict[UUID, list[WebhookEndpoint]] = defaultdict(list)
     for endpoint in WebhookEndpoint.objects.filter(
         tenant_id__in=tenants, is_enabled=True
@@ -65,7 +62,7 @@ def _endpoints_of(tenants: Collection[UUID]) -> dict[UUID, list[WebhookEndpoint]
     return found
 
 
-def _plan(
+def _build(
     event: Event, tenant_id: UUID, endpoints: Iterable[WebhookEndpoint], now: datetime
 ) -> Iterable[WebhookDelivery]:
     """Yield the deliveries of one event: its tenant's endpoints, its job's callback."""
@@ -89,6 +86,6 @@ def _plan(
 
 
 def _host_of(url: str) -> str:
-    """Return the host for accounting; a URL that cannot be read has none."""
+    """Return the host to count deliveries by; "" for a URL that cannot be parsed."""
     match = _HOST.match(url)
     return match[1].lower()[:255] if match else ""

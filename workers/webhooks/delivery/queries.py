@@ -1,7 +1,7 @@
-"""Read a tenant's deliveries and their log. Nothing here writes.
+"""Read a tenant's deliveries and their attempts.
 
-Every queryset starts from the tenant, so a foreign id is simply not there. Bodies stay
-in the database: a list would carry megabytes nobody sees.
+Every queryset filters by tenant, so another tenant's id raises NotFound. Bodies are
+deferred: a page of them would be megabytes.
 """
 
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ from uuid import UUID
 from django.db.models import QuerySet, Window
 from django.db.models.functions import RowNumber
 
-from jobs.api.jobs import filters as list_query
 from jobs.errors import NotFound
 from jobs.models import Tenant
+from jobs.rest import filters as rest_filters
 from jobs.rest import pagination
 from jobs.rest.pagination import PageQuery
 from jobs.rest.views import refuse_parameter
@@ -31,32 +31,32 @@ PARAMETERS = (
     "created_after",
     "created_before",
 )
-# More than anybody asks for; an offset past PostgreSQL's own limit is an error there.
+# An offset beyond PostgreSQL's limit raises an error.
 _MAX_NUMBER = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryQuery:
-    """Which page of which deliveries is asked for."""
+    """Filters and page of a list request."""
 
     conditions: Mapping[str, str | UUID | datetime]
     page: PageQuery
 
     @classmethod
     def parse(cls, params: Mapping[str, str], *, owner: UUID) -> Self:
-        """Read the parameters; raises InvalidRequest naming the one it cannot read."""
-        asked = {
-            "status": list_query.parse_choice(
+        """Parse the query parameters; raises InvalidRequest naming the invalid one."""
+        filters = {
+            "status": rest_filters.parse_choice(
                 params, "status", WebhookDelivery.Status.values
             ),
             "event__type": _parse_type(params),
-            "endpoint_id": list_query.parse_id(params, "endpoint_id"),
-            "job_id": list_query.parse_id(params, "job_id"),
-            "created_at__gte": list_query.parse_moment(params, "created_after"),
-            "created_at__lt": list_query.parse_moment(params, "created_before"),
+            "endpoint_id": rest_filters.parse_id(params, "endpoint_id"),
+            "job_id": rest_filters.parse_id(params, "job_id"),
+            "created_at__gte": rest_filters.parse_moment(params, "created_after"),
+            "created_at__lt": rest_filters.parse_moment(params, "created_before"),
         }
         return cls(
-            conditions={n: value for n, value in asked.items() if value is not None},
+            conditions={n: value for n, value in filters.items() if value is not None},
             page=PageQuery.parse(params, owner=owner, of="webhook-deliveries"),
         )
 
@@ -64,7 +64,7 @@ class DeliveryQuery:
 def find_deliveries(
     *, tenant: Tenant, conditions: Mapping[str, str | UUID | datetime]
 ) -> QuerySet[WebhookDelivery]:
-    """Return the tenant's deliveries that are wanted."""
+    """Return the tenant's deliveries that match the conditions."""
     rows = WebhookDelivery.objects.filter(tenant=tenant, **conditions)
     return rows.select_related("event").defer("body")
 
@@ -79,12 +79,12 @@ def get_delivery(*, tenant: Tenant, delivery_id: UUID) -> WebhookDelivery:
 
 
 def list_attempts(delivery: WebhookDelivery) -> list[DeliveryAttempt]:
-    """Return the attempts at a delivery, oldest first, numbered as ``n`` from 1."""
+    """Return a delivery's attempts, oldest first, numbered as ``n`` from 1."""
     return list(_in_order(delivery))
 
 
 def get_attempt(delivery: WebhookDelivery, *, number: int) -> DeliveryAttempt:
-    """Return the attempt of that number, counted from 1, or raise NotFound."""
+    """Return the attempt with that number, counted from 1, or raise NotFound."""
     if not 1 <= number <= _MAX_NUMBER:
         raise NotFound
     found = _in_order(delivery)[number - 1 : number]
@@ -99,7 +99,7 @@ def _in_order(delivery: WebhookDelivery) -> QuerySet[DeliveryAttempt]:
 
 
 def _parse_type(params: Mapping[str, str]) -> str | None:
-    kind = params.get("type")
-    if kind is not None and not is_storable(kind):
+    event_type = params.get("type")
+    if event_type is not None and not is_storable(event_type):
         refuse_parameter("type", "This is an event type: job.completed.")
-    return kind
+    return event_type

@@ -1,6 +1,6 @@
-"""Send again: one delivery, or all that an endpoint did not take; and forget answers.
+"""Redeliver one message, recover an endpoint's undelivered ones, expunge responses.
 
-The bytes and the id are those of the first time, the timestamp and the signature new.
+A redelivered message has its original id and body, with a new timestamp and signature.
 """
 
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ from workers.webhooks.models import (
 Status = WebhookDelivery.Status
 
 RECOVER_DAYS = 14
-RECOVER_MOST = 10_000
+RECOVER_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayRange:
-    """A stretch of time, by when deliveries were made."""
+    """A range of delivery creation times, both ends included."""
 
     since: datetime
     until: datetime
@@ -40,18 +40,18 @@ class ReplayRange:
 def redeliver(
     *, tenant: Tenant, actor: str, delivery_id: UUID, now: datetime
 ) -> WebhookDelivery:
-    """Have one manual attempt made soon, whatever became of the delivery so far.
+    """Schedule one manual attempt now, whatever the delivery's status.
 
-    Asked again before it was made, it stays one. Raises Conflict while an attempt is
-    being made or its endpoint is switched off, Erased when the bytes are gone.
+    Idempotent until the attempt is made. Raises Conflict while an attempt is in flight
+    or the endpoint is disabled, Erased when the body is no longer stored.
     """
-    mine = WebhookDelivery.objects.filter(tenant=tenant, pk=delivery_id)
+    rows = WebhookDelivery.objects.filter(tenant=tenant, pk=delivery_id)
     with transaction.atomic():
-        delivery = _lock(mine)
+        delivery = _lock(rows)
         check_can_redeliver(delivery, now=now)
         if delivery.trigger != Trigger.MANUAL:
             is_open = delivery.status == Status.PENDING
-            mine.update(
+            rows.update(
                 trigger=Trigger.MANUAL,
                 scheduled_at=delivery.next_attempt_at if is_open else None,
                 next_attempt_at=now,
@@ -66,56 +66,56 @@ def redeliver(
 def check_can_redeliver(delivery: WebhookDelivery, *, now: datetime) -> None:
     """Raise Conflict or Erased if no manual attempt can be made."""
     if delivery.endpoint and not delivery.endpoint.is_enabled:
-        message = "The delivery's endpoint is switched off: enable it first."
+        message = "The delivery's endpoint is disabled. Enable it first."
         raise Conflict(message, code="endpoint_disabled")
     was_erased = delivery.job is not None and delivery.job.erased_at is not None
     if was_erased or (delivery.attempts and delivery.body is None):
-        message = "The message's bytes are not kept any more."
+        message = "The message's body is no longer stored."
         raise Erased(message, code="payload_gone")
     ends_at = delivery.next_attempt_at
     if delivery.is_claimed and ends_at and ends_at > now:
-        message = "An attempt is being made at this moment; look at how it ends."
+        message = "An attempt is in progress. Check its result before retrying."
         raise Conflict(message, code="delivery_in_progress")
 
 
 def recover(
     *, tenant: Tenant, actor: str, endpoint_id: UUID, span: ReplayRange, now: datetime
 ) -> WebhookRecovery:
-    """Send whatever the endpoint did not take in that time, each on a new schedule.
+    """Restart the schedule of every undelivered message created in the range.
 
-    Those that failed or were discarded, and those waiting for another attempt. Two
-    requests at once take up each delivery once. Raises Conflict if it is switched off.
+    Includes failed, discarded and pending deliveries. Concurrent requests select each
+    delivery once. Raises Conflict if the endpoint is disabled.
     """
     check_range(span, now=now)
     with transaction.atomic():
         endpoint = _lock_endpoint(tenant, endpoint_id)
         if not endpoint.is_enabled:
-            message = "This endpoint is switched off: enable it first."
+            message = "The endpoint is disabled. Enable it first."
             raise Conflict(message, code="endpoint_disabled")
         recovery = WebhookRecovery.objects.create(
             endpoint=endpoint, since=span.since, until=span.until, created_at=now
         )
         undelivered = _find_undelivered(endpoint, span, now=now)
         found = undelivered.order_by("pk").values_list("pk", flat=True)
-        # Whoever is just recording an attempt holds its row.
+        # Skip rows locked by a worker that is recording an attempt.
         locked = found.select_for_update(skip_locked=True, of=("self",))
-        chosen = list(locked[: RECOVER_MOST + 1])
-        recovery.has_more = len(chosen) > RECOVER_MOST
-        recovery.number = _send_anew(chosen[:RECOVER_MOST], recovery, now=now)
+        chosen = list(locked[: RECOVER_MAX + 1])
+        recovery.has_more = len(chosen) > RECOVER_MAX
+        recovery.number = _restart_schedules(chosen[:RECOVER_MAX], recovery, now=now)
         recovery.save()
-        _try_circuit(endpoint, now=now)
+        _schedule_trial(endpoint, now=now)
         _record_recovery(actor, endpoint, recovery)
         transaction.on_commit(dispatch.wake)
     return recovery
 
 
 def check_range(span: ReplayRange, *, now: datetime) -> None:
-    """Raise InvalidRequest for a time too far back, or one that holds nothing."""
+    """Raise InvalidRequest for a range that starts too early or is empty."""
     if span.since < now - timedelta(days=RECOVER_DAYS):
-        message = f"Recovery reaches back {RECOVER_DAYS} days at most."
+        message = f"`since` may be at most {RECOVER_DAYS} days ago."
         raise InvalidRequest(message, code="since_too_old", pointer="/since")
     if span.since >= span.until:
-        message = "This must be before the end, which is now where none is given."
+        message = "`since` must be before `until`, which defaults to now."
         raise InvalidRequest(message, code="field_invalid", pointer="/since")
 
 
@@ -132,7 +132,7 @@ def get_recovery(
 
 
 def count_recovered(recovery: WebhookRecovery) -> dict[str, int]:
-    """Count what a recovery took up by what became of it so far."""
+    """Return the number of a recovery's deliveries by current status."""
     rows = WebhookDelivery.objects.filter(recovery=recovery)
     found = dict(rows.values_list("status").annotate(Count("pk")).order_by())
     return {status: found.get(status, 0) for status in Status.values}
@@ -141,12 +141,12 @@ def count_recovered(recovery: WebhookRecovery) -> dict[str, int]:
 def expunge_response(
     *, tenant: Tenant, actor: str, delivery_id: UUID, number: int, now: datetime
 ) -> None:
-    """Forget what the receiver answered to an attempt; the attempt itself stays."""
+    """Erase the stored response of an attempt; the attempt stays in the log."""
     delivery = delivery_queries.get_delivery(tenant=tenant, delivery_id=delivery_id)
     with transaction.atomic():
         attempt = delivery_queries.get_attempt(delivery, number=number)
-        kept = delivery.log.filter(pk=attempt.pk).exclude(response_excerpt="")
-        if kept.update(response_excerpt=""):
+        stored = delivery.log.filter(pk=attempt.pk).exclude(response_excerpt="")
+        if stored.update(response_excerpt=""):
             _record(
                 "webhook_delivery.response_expunged",
                 actor,
@@ -177,11 +177,11 @@ def _lock_endpoint(tenant: Tenant, endpoint_id: UUID) -> WebhookEndpoint:
 def _find_undelivered(
     endpoint: WebhookEndpoint, span: ReplayRange, *, now: datetime
 ) -> QuerySet[WebhookDelivery]:
-    """Return what may be taken up: no success yet, not on its way, bytes kept."""
-    waits = Q(status=Status.PENDING, next_attempt_at__gt=now, attempts__gt=0)
-    ended = Q(status__in=[Status.FAILED, Status.DISCARDED])
+    """Return deliveries without a success that are not in flight and not erased."""
+    is_retrying = Q(status=Status.PENDING, next_attempt_at__gt=now, attempts__gt=0)
+    has_ended = Q(status__in=[Status.FAILED, Status.DISCARDED])
     return WebhookDelivery.objects.filter(
-        waits | ended,
+        is_retrying | has_ended,
         Q(body__isnull=False) | Q(attempts=0),
         Q(job__isnull=True) | Q(job__erased_at__isnull=True),
         endpoint=endpoint,
@@ -192,7 +192,9 @@ def _find_undelivered(
     )
 
 
-def _send_anew(chosen: list[UUID], recovery: WebhookRecovery, *, now: datetime) -> int:
+def _restart_schedules(
+    chosen: list[UUID], recovery: WebhookRecovery, *, now: datetime
+) -> int:
     return WebhookDelivery.objects.filter(pk__in=chosen).update(
         **UNSCHEDULED
         | {
@@ -205,8 +207,8 @@ def _send_anew(chosen: list[UUID], recovery: WebhookRecovery, *, now: datetime) 
     )
 
 
-def _try_circuit(endpoint: WebhookEndpoint, *, now: datetime) -> None:
-    """Let an open circuit's next trial be now: somebody says that it is mended."""
+def _schedule_trial(endpoint: WebhookEndpoint, *, now: datetime) -> None:
+    """Make an open circuit's next trial due now: a recovery means a fixed receiver."""
     WebhookEndpoint.objects.filter(pk=endpoint.pk).update(
         trial_at=Case(
             When(trial_wait_seconds__gt=0, then=Value(now)), default=F("trial_at")

@@ -1,8 +1,8 @@
-"""Tell customers: one attempt at one delivery.
+"""Make one attempt at a claimed delivery.
 
-At least once, with a stable id: a worker killed after the POST and before the commit
-sends again when its claim runs out. When to attempt, and how many at once, is
-``dispatch``'s business; what follows from an attempt, ``attempts``'.
+Delivery is at least once, with a stable message id: after a worker is killed between
+the POST and the commit, the message is sent again when the claim expires. ``dispatch``
+decides when to attempt, ``attempts`` records the result.
 """
 
 import random
@@ -19,7 +19,7 @@ from django.db.models import QuerySet
 
 from jobs.models import CallbackStyle
 from jobs.telemetry import log_context, tracing
-from workers.webhooks.delivery import attempts, circuits, erasure, transport
+from workers.webhooks.delivery import attempts, endpoint_health, retention, transport
 from workers.webhooks.delivery.schedule import NextStep, PostResult, Status
 from workers.webhooks.messages import callbacks, payloads, secrets, signing
 from workers.webhooks.messages.custom_headers import merge_headers
@@ -27,12 +27,12 @@ from workers.webhooks.models import Trigger, WebhookDelivery, WebhookEndpoint
 
 Payload = WebhookEndpoint.Payload
 
-# A claim outlives the attempt by this much: the way through the broker, the commit.
+# Added to the request timeout for a claim's lease: time in the broker, and the commit.
 CLAIM_MARGIN_SECONDS = 15.0
 
 
 class Post(Protocol):
-    """Whatever sends the message: ``transport.post``."""
+    """Sends a message: ``transport.post`` outside tests."""
 
     def __call__(
         self, url: str, *, headers: Mapping[str, str], body: bytes, method: str
@@ -42,7 +42,7 @@ class Post(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingMessage:
-    """One attempt's request, built before the connection is given back."""
+    """One attempt's request, built before the database connection is closed."""
 
     method: str
     url: str
@@ -51,7 +51,7 @@ class OutgoingMessage:
 
 
 def claim_time() -> timedelta:
-    """Return how long a claim lives: one whole attempt and the way to it."""
+    """Return the lease of a claim: the request timeout and a margin."""
     return timedelta(seconds=settings.WEBHOOK_TIMEOUT_SECONDS + CLAIM_MARGIN_SECONDS)
 
 
@@ -63,10 +63,13 @@ def deliver(
     post: Post = transport.post,
     draw: Callable[[], float] = random.random,
 ) -> PostResult | None:
-    """Make the one attempt of this claim and record what follows from it.
+    """Make the attempt of this claim and record it.
 
-    Returns None without sending when the claim is stale or the message is not wanted
-    any more. Holds no database connection while it sends.
+    1. Load the delivery under its claim token; return None if the claim is stale.
+    2. Extend the claim if the message waited long in the broker.
+    3. Discard or hold the delivery if its endpoint or its job changed; return None.
+    4. Build and sign the message; close the database connection.
+    5. POST it, then record the attempt and schedule the next step.
     """
     started_at = clock()
     claim = WebhookDelivery.objects.filter(
@@ -74,33 +77,33 @@ def deliver(
     )
     found = claim.select_related("event__batch", "job__transcript", "endpoint")
     delivery = next(iter(found), None)
-    if delivery is None or not _holds_long_enough(claim, delivery, now=started_at):
+    if delivery is None or not _extend_claim(claim, delivery, now=started_at):
         return None
-    if not _is_wanted(claim, delivery, now=started_at):
+    if not _check_sendable(claim, delivery, now=started_at):
         return None
     message = build_message(delivery, now=started_at)
-    # A slow receiver must not keep a connection from the others.
+    # A slow receiver must not occupy a database connection.
     if not connection.in_atomic_block:
         connection.close()
     with _traced(delivery) as span:
-        answer = _send(message, post, span)
-        tried = attempts.CompletedAttempt(
-            answer=answer, started_at=started_at, ended_at=clock()
+        result = _send(message, post, span)
+        attempt = attempts.CompletedAttempt(
+            result=result, started_at=started_at, ended_at=clock()
         )
         attempts.record_attempt(
-            claim, delivery, body=message.body, tried=tried, draw=draw()
+            claim, delivery, body=message.body, attempt=attempt, draw=draw()
         )
-    return answer
+    return result
 
 
 @contextmanager
 def _traced(delivery: WebhookDelivery) -> Iterator[tracing.Span]:
-    """Work for the trace of what the message is about."""
+    """Run in a span of the job's or the batch's trace."""
     job = delivery.job
     subject = job or delivery.event.batch
-    of = {"delivery_id": delivery.pk, "tenant_id": delivery.tenant_id}
+    context = {"delivery_id": delivery.pk, "tenant_id": delivery.tenant_id}
     with (
-        log_context.adding(**of, **({"job_id": job.pk} if job else {})),
+        log_context.adding(**context, **({"job_id": job.pk} if job else {})),
         tracing.joined(subject.traceparent if subject else ""),
         tracing.span(
             "webhook",
@@ -115,52 +118,54 @@ def _traced(delivery: WebhookDelivery) -> Iterator[tracing.Span]:
 
 
 def _send(message: OutgoingMessage, post: Post, span: tracing.Span) -> PostResult:
-    """Post it; a receiver is told of the trace as anybody downstream is."""
+    """POST the message with the trace headers."""
     headers = {**message.headers, **tracing.headers_of(tracing.current())}
-    answer = post(
+    result = post(
         message.url, headers=headers, body=message.body, method=message.method
     )
-    span.set(http__response__status_code=answer.status_code)
-    if answer.error:
-        span.fail(answer.error)
-    return answer
+    span.set(http__response__status_code=result.status_code)
+    if result.error:
+        span.fail(result.error)
+    return result
 
 
-def _holds_long_enough(
+def _extend_claim(
     claim: QuerySet[WebhookDelivery], delivery: WebhookDelivery, *, now: datetime
 ) -> bool:
-    """Extend a claim that waited long in the broker; false if it was lost meanwhile."""
+    """Extend a claim that waited long in the broker; False if it was lost."""
     ends_at = delivery.next_attempt_at
     if ends_at and (ends_at - now).total_seconds() >= settings.WEBHOOK_TIMEOUT_SECONDS:
         return True
     return claim.update(next_attempt_at=now + claim_time()) > 0
 
 
-def _is_wanted(
+def _check_sendable(
     claim: QuerySet[WebhookDelivery], delivery: WebhookDelivery, *, now: datetime
 ) -> bool:
-    """Discard what goes to an endpoint switched off; hold back what goes to a deaf one.
+    """Erase, discard or hold a delivery that must not be sent now; return False then.
 
-    Its circuit may have opened while the message was in the broker.
+    The endpoint may have been disabled, or its circuit opened, after the claim.
     """
-    if erasure.erase_if_due(delivery, now=now):
+    if retention.erase_if_due(delivery, now=now):
         return False
     endpoint = delivery.endpoint
     if endpoint is None:
         return True
     if not endpoint.is_enabled:
         claim.update(
-            **attempts.settle(delivery, NextStep(status=Status.DISCARDED), now=now)
+            **attempts.build_update(
+                delivery, NextStep(status=Status.DISCARDED), now=now
+            )
         )
         return False
     if delivery.trigger == Trigger.SCHEDULED and endpoint.trial_wait_seconds:
-        circuits.hold(claim, endpoints=[endpoint.pk], now=now)
+        endpoint_health.hold_deliveries(claim, endpoints=[endpoint.pk], now=now)
         return False
     return True
 
 
 def build_message(delivery: WebhookDelivery, *, now: datetime) -> OutgoingMessage:
-    """Build the request of one attempt: the same bytes each time, signed anew."""
+    """Build the request: the same body at every attempt, with a new signature."""
     body, endpoint = delivery.body, delivery.endpoint
     if body is None:
         body = _build_body(delivery)

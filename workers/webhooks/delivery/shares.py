@@ -1,8 +1,8 @@
-"""Who gets the free slots: so that no target and no tenant can take them all. Pure.
+"""Share free delivery slots among targets and tenants. Pure.
 
-The rule is that of switches which share one buffer among ports ("dynamic threshold"):
-nobody may hold more than a multiple of what is still free. A slow target fills up to
-its share and stops there; a newcomer always finds a slot.
+Uses the dynamic threshold of shared-buffer switches: the limit of one target or tenant
+is a multiple of the slots still free. A slow target fills its share and stops there; a
+new one always finds a slot. https://doi.org/10.1109/90.664262
 """
 
 from collections import Counter
@@ -10,54 +10,53 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-# A receiver should not meet more at once, however many slots there are; an endpoint
-# may be given another number.
+# Concurrent requests to one receiver unless its endpoint sets ``max_concurrent``.
 MAX_PER_TARGET = 10
-TENANT_MULTIPLE = 4  # alone, a tenant gets four fifths of the slots
+TENANT_MULTIPLE = 4  # a single tenant gets four fifths of the slots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueDelivery:
-    """A delivery whose time has come."""
+    """A delivery whose next attempt is due."""
 
     id: UUID
     tenant_id: UUID
     target: str
     endpoint_id: UUID | None = None
-    most: int = MAX_PER_TARGET
+    max_concurrent: int = MAX_PER_TARGET
     circuit: str = "closed"
 
 
 @dataclass(slots=True, kw_only=True)
 class InFlightCounts:
-    """How many deliveries are on their way now, by target and by tenant."""
+    """Deliveries in flight, by target and by tenant."""
 
     by_target: Counter[str] = field(default_factory=Counter)
     by_tenant: Counter[UUID] = field(default_factory=Counter)
 
     def add(self, *, tenant_id: UUID, target: str, number: int = 1) -> None:
-        """Count some more."""
+        """Count ``number`` more."""
         self.by_target[target] += number
         self.by_tenant[tenant_id] += number
 
 
 def choose(
-    due: Iterable[DueDelivery], *, held: InFlightCounts, slots: int
+    due: Iterable[DueDelivery], *, in_flight: InFlightCounts, slots: int
 ) -> list[DueDelivery]:
-    """Return what may start now, in the order given; counts it in ``held``."""
+    """Return the deliveries that may start, in order; adds them to ``in_flight``."""
     chosen = []
-    for each in due:
-        free = slots - held.by_tenant.total()
+    for delivery in due:
+        free = slots - in_flight.by_tenant.total()
         if free <= 0:
             break
-        if _may_start(each, held=held, free=free):
-            held.add(tenant_id=each.tenant_id, target=each.target)
-            chosen.append(each)
+        if _may_start(delivery, in_flight=in_flight, free=free):
+            in_flight.add(tenant_id=delivery.tenant_id, target=delivery.target)
+            chosen.append(delivery)
     return chosen
 
 
-def _may_start(due: DueDelivery, *, held: InFlightCounts, free: int) -> bool:
+def _may_start(due: DueDelivery, *, in_flight: InFlightCounts, free: int) -> bool:
     return (
-        held.by_target[due.target] < min(due.most, free)
-        and held.by_tenant[due.tenant_id] < TENANT_MULTIPLE * free
+        in_flight.by_target[due.target] < min(due.max_concurrent, free)
+        and in_flight.by_tenant[due.tenant_id] < TENANT_MULTIPLE * free
     )

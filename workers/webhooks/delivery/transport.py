@@ -1,7 +1,7 @@
-"""The POST to a customer's URL: guarded, limited in time and size, never redirected.
+"""The POST to a customer's URL: addresses checked, time and size limited, no redirects.
 
-The transport is used without ``httpx.Client``: no cookies kept from one customer for
-another, no redirects to follow, no proxy or password taken from the environment.
+Uses the transport without ``httpx.Client``, so that no cookies are shared between
+customers, no redirects followed, and no proxy or netrc read from the environment.
 """
 
 import logging
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 HEADERS = {
     "accept": "*/*",
-    "accept-encoding": "identity",  # raw bytes are read: nothing to inflate
+    "accept-encoding": "identity",  # the body is read raw, without decompression
     "content-type": "application/json",
     "user-agent": "transcription-platform-webhooks/1",
 }
@@ -39,43 +39,43 @@ NOT_ALLOWED = network.DestinationNotAllowed.code
 def post(
     url: str, *, headers: Mapping[str, str], body: bytes, method: str = "POST"
 ) -> PostResult:
-    """Send the message once and return what came of it; never raises for the peer.
+    """Send the message and return the result; never raises for the receiver's errors.
 
-    A connection that dies at once without an answer was most likely kept alive too
-    long: it is tried again, within the same time limit.
+    A reused connection that closes at once without a response had most likely expired
+    at the receiver: the request is repeated once, within the same time limit.
     """
     started = time.monotonic()
     try:
-        # The row may be older than the rule, or than what the operator allows.
+        # The URL may have been stored under an older rule or allow-list.
         egress_policy.check_webhook_url(url)
         with network.deadline(settings.WEBHOOK_TIMEOUT_SECONDS):
             request = _build_request(method, url, headers, body)
-            answer = _exchange(request, started)
-    except InvalidRequest as refusal:
-        invalid = refusal.code == "url_invalid"
-        return PostResult(error=refusal.code if invalid else NOT_ALLOWED)
+            result = _exchange(request, started)
+    except InvalidRequest as error:
+        is_invalid = error.code == "url_invalid"
+        return PostResult(error=error.code if is_invalid else NOT_ALLOWED)
     except network.DestinationNotAllowed:
-        # No duration: it would tell a closed port from a filtered one.
+        # No duration: it would distinguish a closed port from a filtered one.
         return PostResult(error=NOT_ALLOWED)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return PostResult(error=_name_error(error), duration_ms=_since(started))
-    return answer
+        return PostResult(error=_name_error(error), duration_ms=_elapsed_ms(started))
+    return result
 
 
 def close() -> None:
-    """Close the kept connections; the next POST opens new ones."""
+    """Close pooled connections; the next POST opens new ones."""
     if _transport.cache_info().currsize:
         _transport(egress_policy.allowed(), egress_policy.proxy()).close()
     _transport.cache_clear()
 
 
-# A hundred threads starting together shall make one, at 30 ms of CPU.
-_making = Lock()
+# Building a transport takes 30 ms of CPU: a hundred starting threads build one.
+_transport_lock = Lock()
 
 
 @lru_cache(maxsize=1)
 def _transport(guard: EgressAllow, proxy: EgressProxy | None) -> httpx.HTTPTransport:
-    """Return this process's transport; made at first use, so after a fork."""
+    """Return the process's transport, built at first use and so after a fork."""
     return network.build_transport(
         guard=guard, proxy=proxy, max_connections=MAX_CONNECTIONS
     )
@@ -85,7 +85,8 @@ def _exchange(request: httpx.Request, started: float) -> PostResult:
     try:
         return _send(request, started)
     except httpx.TransportError as error:
-        if not _died_silently(error) or _since(started) > INSTANT_RETRY_SECONDS * 1000:
+        is_instant = _elapsed_ms(started) <= INSTANT_RETRY_SECONDS * 1000
+        if not (_closed_silently(error) and is_instant):
             raise
     return _send(request, started)
 
@@ -110,11 +111,11 @@ def _build_request(
 
 
 def _send(request: httpx.Request, started: float) -> PostResult:
-    with _making:
+    with _transport_lock:
         transport = _transport(egress_policy.allowed(), egress_policy.proxy())
     response = transport.handle_request(request)
     try:
-        raw = _read_some(response)
+        raw = _read_excerpt(response)
     finally:
         response.close()
     return PostResult(
@@ -122,12 +123,12 @@ def _send(request: httpx.Request, started: float) -> PostResult:
         retry_after=response.headers.get("retry-after", ""),
         instruction=response.headers.get("webhook-delivery", ""),
         excerpt=format_excerpt(raw),
-        duration_ms=_since(started),
+        duration_ms=_elapsed_ms(started),
     )
 
 
-def _read_some(response: httpx.Response) -> bytes:
-    """Read up to the limit; the status stands whatever becomes of the body."""
+def _read_excerpt(response: httpx.Response) -> bytes:
+    """Read up to MAX_RAW_BYTES; an error in the body does not change the result."""
     raw = bytearray()
     with suppress(httpx.TransportError):
         for chunk in response.iter_raw():
@@ -138,17 +139,21 @@ def _read_some(response: httpx.Response) -> bytes:
 
 
 def format_excerpt(raw: bytes) -> str:
-    """Return the start of an answer as text that a database column can hold."""
+    """Return the start of a response as text that PostgreSQL accepts (no NUL)."""
     text = raw[:MAX_EXCERPT_BYTES].decode(errors="replace").replace("\0", "")
-    # Replacement characters are longer than what they replace.
+    # A replacement character is longer than the byte it replaces.
     return text.encode()[:MAX_EXCERPT_BYTES].decode(errors="ignore")
 
 
-def _died_silently(error: httpx.TransportError) -> bool:
-    """Tell a connection that closed without an answer from an answer not HTTP."""
+def _closed_silently(error: httpx.TransportError) -> bool:
+    """Return whether the connection closed without a response (not: invalid HTTP).
+
+    httpcore raises RemoteProtocolError for both; its cause tells them apart.
+    https://github.com/encode/httpcore/blob/1.0.9/httpcore/_sync/http11.py#L207-L233
+    """
     if isinstance(error, httpx.RemoteProtocolError):
-        reasons = error.__cause__.args if error.__cause__ else ()
-        return not any(isinstance(each, h11.RemoteProtocolError) for each in reasons)
+        causes = error.__cause__.args if error.__cause__ else ()
+        return not any(isinstance(cause, h11.RemoteProtocolError) for cause in causes)
     return isinstance(error, (httpx.ReadError, httpx.WriteError))
 
 
@@ -163,7 +168,7 @@ def _name_error(error: Exception) -> str:
         return "egress_proxy_failed"
     if isinstance(cause, network.TlsFailed):
         return "tls_failed"
-    if isinstance(error, httpx.TransportError) and _died_silently(error):
+    if isinstance(error, httpx.TransportError) and _closed_silently(error):
         return "connection_lost"
     names: dict[type[Exception], str] = {
         httpx.InvalidURL: "url_invalid",
@@ -177,5 +182,5 @@ def _name_error(error: Exception) -> str:
     )
 
 
-def _since(started: float) -> int:
+def _elapsed_ms(started: float) -> int:
     return round((time.monotonic() - started) * 1000)

@@ -1,1 +1,1 @@
-"""Endpoints of a tenant: create, change, rotate secrets, ping."""
+"""Webhook endpoints of a tenant: create, update, delete, rotate secrets, ping."""

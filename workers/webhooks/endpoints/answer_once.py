@@ -1,8 +1,7 @@
-"""Answer once what makes a secret, and keep no secret for answering again.
+"""Idempotency for requests that create a secret, without storing the secret.
 
-The answer kept for an Idempotency-Key would be the secret in clear, where the table of
-secrets has it encrypted. So a repeated request is told that the thing is there and not
-what the secret is; whoever lost the first answer rotates it.
+The response stored for an Idempotency-Key would contain the secret in clear text. So a
+replayed response omits it; a client that lost the first response rotates the secret.
 """
 
 import json
@@ -13,49 +12,54 @@ from typing import Any
 
 from django.utils.crypto import salted_hmac
 
-from jobs.api.submission import Caller
+from jobs.accounts.caller import Caller
 from jobs.rest import idempotency
 from jobs.rest.idempotency import StoredResponse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretRequest:
-    """A request to be answered once: whose, when, and how its answer is made."""
+    """A request to process at most once per Idempotency-Key.
+
+    ``build_response`` turns the created object into the response without the secret.
+    """
 
     caller: Caller
     now: datetime
     body: Any
-    answer: Callable[[Any], StoredResponse]
+    build_response: Callable[[Any], StoredResponse]
 
-    def run(self, route: str, make: Callable[[], tuple[Any, str]]) -> "SecretResponse":
-        """Run ``make``, which returns the thing and its secret, at most once."""
-        shown = ""
+    def run(
+        self, route: str, create: Callable[[], tuple[Any, str]]
+    ) -> "SecretResponse":
+        """Call ``create``, which returns an object and its secret, at most once."""
+        secret = ""
 
-        def answer() -> StoredResponse:
-            nonlocal shown
-            thing, shown = make()
-            return self.answer(thing)
+        def respond() -> StoredResponse:
+            nonlocal secret
+            created, secret = create()
+            return self.build_response(created)
 
-        made, replayed = idempotency.answer_once(
+        response, is_replayed = idempotency.answer_once(
             tenant=self.caller.tenant,
             route=route,
             key=self.caller.key,
             digest=self._digest(),
             now=self.now,
-            make=answer,
+            make=respond,
         )
-        return SecretResponse(answer=made, replayed=replayed, secret=shown)
+        return SecretResponse(response=response, is_replayed=is_replayed, secret=secret)
 
     def _digest(self) -> bytes:
-        """Return a keyed digest: a plain one of a short header value can be guessed."""
-        sent = json.dumps(self.body, sort_keys=True)
-        return salted_hmac("webhooks.endpoints", sent, algorithm="sha256").digest()
+        """Return a keyed digest: a plain hash of a short value could be guessed."""
+        body = json.dumps(self.body, sort_keys=True)
+        return salted_hmac("webhooks.endpoints", body, algorithm="sha256").digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretResponse:
-    """An answer, and the secret that it may show; "" where it is a repeated one."""
+    """A response and its secret, "" if the response is replayed."""
 
-    answer: StoredResponse
-    replayed: bool
+    response: StoredResponse
+    is_replayed: bool
     secret: str = ""

@@ -1,7 +1,7 @@
-"""A tenant's endpoints: made, changed, deleted, given another secret, pinged.
+"""Create, update, delete and ping endpoints, and rotate secrets.
 
-What is still owed to an endpoint that is switched off or deleted is discarded at once:
-switched on again it gets what happens from then on, and may ask for a recovery.
+Disabling or deleting an endpoint discards its pending deliveries at once. After it is
+enabled again, the endpoint receives new events; a recovery sends the missed ones.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from jobs.accounts import audit
-from jobs.api.submission import Caller
+from jobs.accounts.caller import Caller
 from jobs.egress.addresses import is_same_origin
 from jobs.errors import Conflict, InvalidRequest, NotFound
 from jobs.models import Tenant
@@ -28,7 +28,7 @@ from workers.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookSec
 
 
 def find_endpoints(tenant: Tenant) -> QuerySet[WebhookEndpoint]:
-    """Return the tenant's endpoints; deleted ones are not there."""
+    """Return the tenant's endpoints, without deleted ones."""
     return WebhookEndpoint.objects.filter(tenant=tenant, deleted_at__isnull=True)
 
 
@@ -43,11 +43,12 @@ def get_endpoint(*, tenant: Tenant, endpoint_id: UUID) -> WebhookEndpoint:
 def create_endpoint(
     *, once: SecretRequest, fields: Mapping[str, Any], secret: str
 ) -> SecretResponse:
-    """Register an endpoint with a secret of its own; raises Conflict past the limit."""
+    """Create an endpoint with its own secret; raises Conflict above the limit."""
     tenant, now = once.caller.tenant, once.now
 
-    def make() -> tuple[WebhookEndpoint, str]:
-        # Held to the end of the transaction: parallel requests are counted in turn.
+    def create() -> tuple[WebhookEndpoint, str]:
+        # Locked until the end of the transaction, so that concurrent requests cannot
+        # exceed the limit.
         Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
         if find_endpoints(tenant).count() >= settings.WEBHOOK_ENDPOINTS_MAX:
             message = (
@@ -57,19 +58,20 @@ def create_endpoint(
         endpoint = WebhookEndpoint(tenant=tenant, created_at=now)
         _apply(endpoint, fields)
         endpoint.save(force_insert=True)
-        shown = secrets.add_secret(tenant, endpoint, secret=secret, now=now)
+        stored = secrets.add_secret(tenant, endpoint, secret=secret, now=now)
         _record("webhook_endpoint.created", once.caller, endpoint, now=now)
-        return endpoint, shown
+        return endpoint, stored
 
-    return once.run("create webhook endpoint", make)
+    return once.run("create webhook endpoint", create)
 
 
 def update_endpoint(
     *, caller: Caller, endpoint_id: UUID, fields: Mapping[str, Any], now: datetime
 ) -> WebhookEndpoint:
-    """Change what is named. A new URL, or being switched on, begins a new record.
+    """Update the named fields.
 
-    A URL of another origin drops the headers that do not come with it.
+    A new URL, or enabling, resets the failure count and the circuit. A URL of another
+    origin drops custom headers that are not part of the same request.
     """
     with transaction.atomic():
         endpoint = _lock_endpoint(caller.tenant, endpoint_id)
@@ -78,7 +80,7 @@ def update_endpoint(
             endpoint.disabled_reason, endpoint.disabled_at = "", None
             discard_open(endpoint, now=now)
         if changed & {"is_enabled", "url"}:
-            _begin_record(endpoint, now=now)
+            _reset_health(endpoint, now=now)
         if changed:
             endpoint.save()
             _record(
@@ -92,7 +94,7 @@ def update_endpoint(
 
 
 def delete_endpoint(*, caller: Caller, endpoint_id: UUID, now: datetime) -> None:
-    """Delete an endpoint, its secrets, and whatever it has still coming."""
+    """Delete an endpoint and its secrets; discard its pending deliveries."""
     with transaction.atomic():
         endpoint = _lock_endpoint(caller.tenant, endpoint_id)
         endpoint.is_enabled, endpoint.deleted_at = False, now
@@ -106,10 +108,10 @@ def delete_endpoint(*, caller: Caller, endpoint_id: UUID, now: datetime) -> None
 def rotate_endpoint_secret(
     *, once: SecretRequest, endpoint_id: UUID, rotation: SecretRotationRequest
 ) -> SecretResponse:
-    """Give an endpoint another secret."""
+    """Replace an endpoint's secret."""
     tenant, now = once.caller.tenant, once.now
 
-    def make() -> tuple[RotatedSecret, str]:
+    def create() -> tuple[RotatedSecret, str]:
         endpoint = _lock_endpoint(tenant, endpoint_id)
         rotated = secrets.rotate_secret(
             tenant=tenant, endpoint=endpoint, rotation=rotation, now=now
@@ -117,16 +119,16 @@ def rotate_endpoint_secret(
         _record("webhook_endpoint.secret_rotated", once.caller, endpoint, now=now)
         return rotated, rotated.secret
 
-    return once.run(f"rotate {endpoint_id}", make)
+    return once.run(f"rotate {endpoint_id}", create)
 
 
 def rotate_tenant_secret(
     *, once: SecretRequest, rotation: SecretRotationRequest
 ) -> SecretResponse:
-    """Give the tenant another default secret, which signs for callback URLs."""
+    """Replace the tenant's default secret, which signs for callback URLs."""
     tenant, now = once.caller.tenant, once.now
 
-    def make() -> tuple[RotatedSecret, str]:
+    def create() -> tuple[RotatedSecret, str]:
         rotated = secrets.rotate_secret(
             tenant=tenant, endpoint=None, rotation=rotation, now=now
         )
@@ -134,20 +136,20 @@ def rotate_tenant_secret(
         audit.record(type="webhook_secret.rotated", actor=actor, at=now, tenant=tenant)
         return rotated, rotated.secret
 
-    return once.run("rotate webhook secret", make)
+    return once.run("rotate webhook secret", create)
 
 
 def ping_endpoint(*, once: SecretRequest, endpoint_id: UUID) -> SecretResponse:
-    """Send a test message to this endpoint alone, whatever events it wants.
+    """Send a test message to this endpoint, whatever events it subscribes to.
 
-    Raises Conflict if it is switched off.
+    Raises Conflict if the endpoint is disabled.
     """
     tenant, now = once.caller.tenant, once.now
 
-    def make() -> tuple[WebhookDelivery, str]:
+    def create() -> tuple[WebhookDelivery, str]:
         endpoint = _lock_endpoint(tenant, endpoint_id)
         if not endpoint.is_enabled:
-            message = "This endpoint is switched off: enable it first."
+            message = "The endpoint is disabled. Enable it first."
             raise Conflict(message, code="endpoint_disabled")
         event = audit.record(
             type=EventType.PING,
@@ -168,30 +170,30 @@ def ping_endpoint(*, once: SecretRequest, endpoint_id: UUID) -> SecretResponse:
         transaction.on_commit(dispatch.wake)
         return delivery, ""
 
-    return once.run(f"ping {endpoint_id}", make)
+    return once.run(f"ping {endpoint_id}", create)
 
 
 def discard_open(endpoint: WebhookEndpoint, *, now: datetime) -> None:
-    """Give up what is still on its way to the endpoint, asked for once more or not.
+    """Discard the endpoint's pending deliveries and cancel its manual attempts.
 
-    What is being sent this moment arrives or not; its worker finds its claim gone. What
-    is just being recorded is left, to be discarded when it comes due: its worker holds
-    the delivery and waits for the endpoint, so to wait for it would be a deadlock.
+    A request in flight is not stopped; its worker loses the claim. Rows locked by a
+    worker that records an attempt are skipped and discarded when they come due: that
+    worker waits for the endpoint's row, so waiting for it would be a deadlock.
     """
     waiting = WebhookDelivery.objects.select_for_update(skip_locked=True).filter(
         target=endpoint.pk.hex, next_attempt_at__isnull=False
     )
-    given_up = WebhookDelivery.objects.filter(
+    discarded = WebhookDelivery.objects.filter(
         pk__in=list(waiting.values_list("pk", flat=True))
     )
-    given_up.filter(status=WebhookDelivery.Status.PENDING).update(
+    discarded.filter(status=WebhookDelivery.Status.PENDING).update(
         status=WebhookDelivery.Status.DISCARDED, finished_at=now, **UNSCHEDULED
     )
-    given_up.update(**UNSCHEDULED)
+    discarded.update(**UNSCHEDULED)
 
 
-def _begin_record(endpoint: WebhookEndpoint, *, now: datetime) -> None:
-    """Forget the failures and close the circuit; what it held back is let go."""
+def _reset_health(endpoint: WebhookEndpoint, *, now: datetime) -> None:
+    """Reset the failure count and close the circuit; held deliveries become due."""
     endpoint.failures, endpoint.failing_since = 0, None
     if endpoint.trial_wait_seconds:
         endpoint.trial_wait_seconds, endpoint.trial_at = 0, now
@@ -206,16 +208,16 @@ def _lock_endpoint(tenant: Tenant, endpoint_id: UUID) -> WebhookEndpoint:
 
 
 def _apply(endpoint: WebhookEndpoint, fields: Mapping[str, Any]) -> set[str]:
-    """Write the fields into the instance; return the names of those that changed.
+    """Set the fields on the instance; return the names of those that changed.
 
-    Header values are secrets of the receiver: with a URL of another scheme, host or
-    port only those stay that come with it.
+    Header values are secrets of the receiver, so a URL with another scheme, host or
+    port drops all headers that are not in the same request.
     """
-    fields, kept = dict(fields), endpoint.headers
+    fields, headers = dict(fields), endpoint.headers
     if "url" in fields and not is_same_origin(endpoint.url, fields["url"]):
-        kept = {}
-    if "headers" in fields or kept != endpoint.headers:
-        fields["headers"] = _merge_headers(kept, fields.get("headers", {}))
+        headers = {}
+    if "headers" in fields or headers != endpoint.headers:
+        fields["headers"] = _merge_headers(headers, fields.get("headers", {}))
     changed = {n for n, value in fields.items() if getattr(endpoint, n) != value}
     for name in changed:
         setattr(endpoint, name, fields[name])
@@ -223,17 +225,17 @@ def _apply(endpoint: WebhookEndpoint, fields: Mapping[str, Any]) -> set[str]:
 
 
 def _merge_headers(
-    kept: Mapping[str, str], changes: Mapping[str, str | None] | None
+    current: Mapping[str, str], changes: Mapping[str, str | None] | None
 ) -> dict[str, str]:
-    """Merge by RFC 7396: values cannot be read back, so one may be set alone."""
+    """Merge as RFC 7396, because clients cannot read values back to resend them."""
     if changes is None:
         return {}
-    set_anew = {name: value for name, value in changes.items() if value is not None}
-    touched = {name.lower() for name in changes}
-    merged = {n: value for n, value in kept.items() if n.lower() not in touched}
-    merged |= secrets.encrypt_headers(set_anew)
+    added = {name: value for name, value in changes.items() if value is not None}
+    changed = {name.lower() for name in changes}
+    merged = {n: value for n, value in current.items() if n.lower() not in changed}
+    merged |= secrets.encrypt_headers(added)
     if len(merged) > custom_headers.MAX_HEADERS:
-        message = f"There are at most {custom_headers.MAX_HEADERS} headers."
+        message = f"At most {custom_headers.MAX_HEADERS} headers are allowed."
         raise InvalidRequest(message, code="header_invalid", pointer="/headers")
     return merged
 

@@ -1,7 +1,7 @@
-"""What a job's callback URL gets when it was asked for as Deepgram's callback.
+"""The body for a callback URL in Deepgram's format.
 
-Deepgram's own document under the request id that the caller was given (the job's), or
-the error in Deepgram's envelope. https://developers.deepgram.com/docs/callback
+Deepgram's document with the job's ID as the request ID, or an error in Deepgram's
+envelope. https://developers.deepgram.com/docs/callback
 """
 
 import json
@@ -9,11 +9,11 @@ import json
 from jobs.models import Job
 from transcripts.formats import deepgram_response
 from transcripts.models import Transcript
-from transcripts.services import read_document
+from transcripts.storage import read_document
 
 
 def build_callback(job: Job, transcript: Transcript | None) -> bytes:
-    """Return the body for a job that has ended."""
+    """Return the body for a finished job."""
     if transcript is None:
         refusal = deepgram_response.refusal_of(job)
         return json.dumps(refusal.envelope(str(job.pk))).encode()

@@ -1,7 +1,7 @@
-"""Which headers a customer may have sent with its webhooks. Pure.
+"""Validate the custom headers of an endpoint. Pure.
 
-Refused are those that say where a message goes, how it is framed or who sent it, and
-those by which a cloud's metadata service tells friend from foe.
+Rejects headers that control routing, framing or identity, and those that cloud metadata
+services require of legitimate clients (``Metadata-Flavor`` and others).
 """
 
 import re
@@ -16,7 +16,7 @@ MAX_NAME_LENGTH = 100
 MAX_VALUE_BYTES = 4096
 BANNED = frozenset(
     {
-        "accept",  # ours
+        "accept",  # set by the platform
         "accept-encoding",
         "connection",
         "cookie",
@@ -36,47 +36,50 @@ BANNED = frozenset(
 )
 BANNED_PREFIXES = ("content-", "proxy-", "webhook-", "x-amz-", "x-goog")
 _TOKEN = re.compile(rf"[!#$%&'*+.^_`|~0-9A-Za-z-]{{1,{MAX_NAME_LENGTH}}}")
-# Printable ASCII, no space at either end: nobody folds, trims or re-encodes it.
+# Printable ASCII without outer spaces: no proxy folds, trims or re-encodes it.
 _VALUE = re.compile(rf"(?! )[ -~]{{1,{MAX_VALUE_BYTES}}}(?<! )")
 
 
 def check_headers(headers: Mapping[str, Any], *, pointer: str) -> dict[str, str]:
-    """Return the headers; raises InvalidRequest pointing at the first bad one."""
+    """Return the headers; raises InvalidRequest with a pointer to the invalid one."""
     seen: set[str] = set()
     for name, value in headers.items():
-        where = pointer + pointer_to(name)
+        position = pointer + pointer_to(name)
         if not _TOKEN.fullmatch(name):
-            message = f"A header's name is a token of 1 to {MAX_NAME_LENGTH} characters"
-            _refuse(f"{message}.", where)
+            message = f"A header name must be a token of 1 to {MAX_NAME_LENGTH}"
+            _reject(f"{message} characters.", position)
         if is_banned(name):
-            _refuse("This header is ours to set.", where, "header_not_allowed")
+            message = "This header is reserved for the platform."
+            _reject(message, position, "header_not_allowed")
         if name.lower() in seen:
-            _refuse("This header is given twice.", where)
+            _reject("This header occurs twice.", position)
         seen.add(name.lower())
         if not isinstance(value, str) or not _VALUE.fullmatch(value):
-            message = f"A value is 1 to {MAX_VALUE_BYTES} characters of printable ASCII"
-            _refuse(f"{message}, without space at its ends.", where)
+            message = f"A value must be 1 to {MAX_VALUE_BYTES} printable ASCII"
+            _reject(f"{message} characters without outer spaces.", position)
     if len(headers) > MAX_HEADERS:
-        _refuse(f"There are at most {MAX_HEADERS} headers.", pointer)
+        _reject(f"At most {MAX_HEADERS} headers are allowed.", pointer)
     return dict(headers)
 
 
 def is_banned(name: str) -> bool:
-    """Tell whether the name is not the customer's to set.
+    """Return whether customers may not set this header.
 
-    An underscore counts as a dash: CGI and its heirs read both alike.
+    An underscore counts as a dash: CGI maps both to the same variable (RFC 3875).
     """
     name = name.lower().replace("_", "-")
     return name in BANNED or name.startswith(BANNED_PREFIXES)
 
 
-def merge_headers(custom: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
-    """Return what is sent: a row older than the ban list overrides nothing of ours."""
+def merge_headers(
+    custom: Mapping[str, str], required: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the headers to send, without stored custom headers banned since."""
     return {
         **{name: value for name, value in custom.items() if not is_banned(name)},
-        **ours,
+        **required,
     }
 
 
-def _refuse(message: str, pointer: str, code: str = "header_invalid") -> None:
+def _reject(message: str, pointer: str, code: str = "header_invalid") -> None:
     raise InvalidRequest(message, code=code, pointer=pointer)

@@ -1,6 +1,6 @@
-"""What a customer is told: event, job and transcript -> the body. Pure.
+"""Build the body of a message from event, job and transcript. Pure.
 
-The body is the same at every attempt, so nothing here may look at a clock.
+The body is the same at every attempt, so it must not depend on the current time.
 """
 
 import json
@@ -16,7 +16,7 @@ from transcripts.models import Transcript
 
 
 class EventType(StrEnum):
-    """What customers are told of; published in the OpenAPI document."""
+    """The event types, as published in the OpenAPI document."""
 
     JOB_COMPLETED = "job.completed"
     JOB_FAILED = "job.failed"
@@ -27,15 +27,15 @@ class EventType(StrEnum):
     PING = "webhook.ping"
 
 
-# What an endpoint can choose from; a ping goes to the one it was asked for.
+# The types an endpoint can subscribe to; a ping goes to one endpoint only.
 FILTERABLE = tuple(type_ for type_ in EventType if type_ is not EventType.PING)
 API_VERSION = "v1"
-# A receiver should not have to swallow an hour of speech to learn that it is ready.
+# Larger results are omitted: the receiver fetches them from ``result_url``.
 MAX_RESULT_BYTES = 256 * 1024
 
 
 def message_id(event_id: UUID) -> str:
-    """Return the ``webhook-id``: the same for every attempt and every endpoint."""
+    """Return the ``webhook-id``, the same for every attempt and every endpoint."""
     return f"msg_{event_id.hex}"
 
 
@@ -47,9 +47,9 @@ def build_body(
     base_url: str,
     inline_result: bool = True,
 ) -> dict[str, Any]:
-    """Return the message for an event, as JSON-ready values.
+    """Return the message of an event as JSON values.
 
-    A thin message (``inline_result`` false) says only where the result is.
+    A thin message (``inline_result`` false) contains only the result's URL.
     """
     return {
         "id": message_id(event.pk),
@@ -72,8 +72,8 @@ def build_body(
 def build_job(
     job: Job, *, transcript: Transcript | None, base_url: str, inline_result: bool
 ) -> dict[str, Any]:
-    """Return the job as told; a result too large to push stays behind its URL."""
-    told: dict[str, Any] = {
+    """Return the job's ``data``; omits a result larger than MAX_RESULT_BYTES."""
+    data: dict[str, Any] = {
         "id": str(job.pk),
         "object": "job",
         "status": job.status,
@@ -89,17 +89,17 @@ def build_job(
         "result_url": None,
     }
     if transcript is not None:
-        told["result_url"] = f"{base_url}/v1/transcripts/{job.pk}"
+        data["result_url"] = f"{base_url}/v1/transcripts/{job.pk}"
         result = build_result(transcript) if inline_result else None
         if result and len(serialise(result)) > MAX_RESULT_BYTES:
-            told["result_omitted"] = "too_large"
+            data["result_omitted"] = "too_large"
         else:
-            told["result"] = result
-    return told
+            data["result"] = result
+    return data
 
 
 def build_result(transcript: Transcript) -> dict[str, Any]:
-    """Return what the transcript's row holds; word times are behind the URL."""
+    """Return the transcript without word timings, which are at ``result_url``."""
     return {
         "text": transcript.text,
         "language": transcript.language or None,
@@ -112,13 +112,13 @@ def build_result(transcript: Transcript) -> dict[str, Any]:
 
 
 def serialise(value: dict[str, Any]) -> bytes:
-    """Return the bytes that are signed and sent: compact UTF-8 JSON."""
+    """Return the bytes to sign and send: compact UTF-8 JSON."""
     return json.dumps(
         value, cls=DjangoJSONEncoder, ensure_ascii=False, separators=(",", ":")
     ).encode()
 
 
 def format_time(at: datetime) -> str:
-    """Return RFC 3339 in UTC, to the millisecond."""
+    """Return RFC 3339 in UTC with milliseconds."""
     text = at.astimezone(UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")

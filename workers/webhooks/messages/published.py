@@ -1,7 +1,6 @@
-"""What a receiver gets, published: one schema and one example for each event type.
+"""OpenAPI webhooks: one schema and one example per event type.
 
-The bodies themselves are ``payloads``'; the examples are made by it, so that they
-cannot differ from what is sent.
+``payloads`` builds the examples, so that they match the messages sent.
 """
 
 import json
@@ -18,10 +17,11 @@ from drf_spectacular.utils import (
 )
 from rest_framework import serializers
 
-from jobs.api.jobs.serializers import ErrorOutput, MetadataField
+from jobs.api.jobs.serializers import ErrorOutput
 from jobs.batches import statistics as batch_statistics
 from jobs.batches.api.serializers import BatchCountsOutput
 from jobs.models import Batch, Event, Job
+from jobs.rest.serializers import MetadataField
 from transcripts.models import Transcript
 from workers.webhooks.messages import payloads
 from workers.webhooks.messages.payloads import EventType
@@ -31,7 +31,7 @@ _IDS = [UUID(f"0199f1c2-7d1a-7c3e-9a55-2f0c6b1d7e9{digit}") for digit in range(4
 
 
 def constant(value: str) -> serializers.CharField:
-    """Return a field that has this one value."""
+    """Return a field whose only value is ``value``."""
 
     @extend_schema_field({"type": "string", "const": value})
     class Constant(serializers.CharField):
@@ -42,11 +42,11 @@ def constant(value: str) -> serializers.CharField:
 
 @extend_schema_field({"type": "null"})
 class NullField(serializers.CharField):
-    """A field that is always null here: all messages of a kind have the same fields."""
+    """A field that is always null here; all messages have the same fields."""
 
 
 class ResultTold(serializers.Serializer[Any]):
-    """The transcript; word times are behind ``result_url``."""
+    """The transcript without word timings; get these from `result_url`."""
 
     text = serializers.CharField(allow_blank=True)
     language = serializers.CharField(allow_null=True)
@@ -58,7 +58,7 @@ class ResultTold(serializers.Serializer[Any]):
 
 
 class JobTold(serializers.Serializer[Any]):
-    """A job that has ended."""
+    """A finished job."""
 
     id = serializers.UUIDField()
     object = constant("job")
@@ -72,7 +72,7 @@ class JobTold(serializers.Serializer[Any]):
 
 
 class JobCompletedTold(JobTold):
-    """A job completed. Thin and oversized messages contain only its result URL."""
+    """A job completed. Thin messages, and those of large results, omit the result."""
 
     status = constant("completed")
     result = ResultTold(allow_null=True)
@@ -80,12 +80,12 @@ class JobCompletedTold(JobTold):
     result_omitted = serializers.ChoiceField(
         choices=["too_large"],
         required=False,
-        help_text="Why `result` is null although `payload` is `full`.",
+        help_text="Why `result` is null although the endpoint's payload is `full`.",
     )
 
 
 class JobFailedTold(JobTold):
-    """A job failed and will not be retried."""
+    """A job failed after its last retry."""
 
     status = constant("failed")
     error = ErrorOutput()
@@ -98,13 +98,13 @@ class JobCanceledTold(JobTold):
 
 
 class JobExpiredTold(JobTold):
-    """A job expired: its deadline passed before it ran."""
+    """A job's deadline passed before it ran."""
 
     status = constant("expired")
 
 
 class BatchTold(serializers.Serializer[Any]):
-    """A batch, and how its jobs have ended so far."""
+    """A batch with the counts of its jobs by status."""
 
     id = serializers.UUIDField()
     object = constant("batch")
@@ -122,20 +122,20 @@ class BatchTold(serializers.Serializer[Any]):
 
 
 class BatchCompletedTold(BatchTold):
-    """All jobs of a batch have ended."""
+    """A batch finished: all its jobs are final."""
 
     status = constant("completed")
     finished_at = serializers.DateTimeField()
 
 
 class BatchProgressTold(BatchTold):
-    """Another quarter of a batch has ended."""
+    """A batch completed another quarter of its jobs."""
 
     status = constant("processing")
 
 
 class PingTold(serializers.Serializer[Any]):
-    """A test message was requested for an endpoint."""
+    """A test message, requested with a ping."""
 
     id = serializers.UUIDField()
     object = constant("webhook_endpoint")
@@ -151,33 +151,33 @@ DATA: dict[EventType, type[serializers.Serializer[Any]]] = {
     EventType.PING: PingTold,
 }
 _HEADERS = {
-    "webhook-id": "The id of the message, the same for all attempts and replays.",
-    "webhook-timestamp": "The time of the signature, in Unix seconds.",
+    "webhook-id": "The message ID, the same at every attempt and replay.",
+    "webhook-timestamp": "When this attempt was signed, in Unix seconds.",
     "webhook-signature": "`v1,` and the base64 of an HMAC-SHA256 over "
-    "`id.timestamp.body`. Space-separated list while a secret is rotated.",
+    "`id.timestamp.body`. Space-separated signatures while a secret is rotated.",
 }
 
 
 def build_webhook(type_: EventType) -> OpenApiWebhook:
-    """Return what the OpenAPI document says of messages of this type."""
-    told = DATA[type_]
+    """Return the OpenAPI webhook of messages of this type."""
+    data = DATA[type_]
     message = type(
-        told.__name__.removesuffix("Told") + "Message",
+        data.__name__.removesuffix("Told") + "Message",
         (serializers.Serializer,),
         {
-            "__doc__": told.__doc__,
-            "id": serializers.CharField(help_text="Same as `webhook-id`."),
+            "__doc__": data.__doc__,
+            "id": serializers.CharField(help_text="The same as the `webhook-id`."),
             "type": constant(type_),
             "timestamp": serializers.DateTimeField(help_text="Time of the event."),
             "api_version": constant(payloads.API_VERSION),
-            "data": told(),
+            "data": data(),
         },
     )
     return OpenApiWebhook(
         type_,
         extend_schema(
             operation_id=f"on_{type_.replace('.', '_')}",
-            summary=(told.__doc__ or "").splitlines()[0],
+            summary=(data.__doc__ or "").splitlines()[0],
             request=message,
             responses={
                 "2XX": OpenApiResponse(description="Accepted. The body is ignored."),
@@ -190,7 +190,7 @@ def build_webhook(type_: EventType) -> OpenApiWebhook:
 
 
 def build_example(type_: EventType) -> dict[str, Any]:
-    """Return a message of this type as it is sent."""
+    """Return a message of this type."""
     subject, _, status = type_.partition(".")
     event = Event(id=_IDS[0], type=type_, created_at=_AT, data={})
     job = transcript = None
@@ -204,12 +204,12 @@ def build_example(type_: EventType) -> dict[str, Any]:
     body = payloads.build_body(
         event=event, job=job, transcript=transcript, base_url="https://api.example.com"
     )
-    told: dict[str, Any] = json.loads(payloads.serialise(body))
-    return told
+    message: dict[str, Any] = json.loads(payloads.serialise(body))
+    return message
 
 
 def describe_headers(result: dict[str, Any], **_more: Any) -> dict[str, Any]:
-    """Add its headers to each webhook: a hook, as drf-spectacular leaves them out."""
+    """Add the headers to each webhook, a hook because drf-spectacular omits them."""
     parameters = [
         {
             "name": name,

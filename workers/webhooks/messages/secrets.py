@@ -1,4 +1,4 @@
-"""Signing secrets at rest: encrypted under the operator's keys, made on demand."""
+"""Signing secrets and header values, encrypted with FIELD_ENCRYPTION_KEYS."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,14 +23,14 @@ MAX_OLD_SECRETS = 10
 
 
 def get_or_create_tenant_secret(tenant: Tenant) -> str:
-    """Return the tenant's current default secret; two first callers get the same."""
+    """Return the tenant's default secret; concurrent first callers get the same."""
     rows = WebhookSecret.objects.filter(
         tenant=tenant, endpoint__isnull=True, expires_at__isnull=True
     )
     if current := rows.first():
         return decrypt(current.ciphertext)
     with transaction.atomic():
-        # Who comes second waits here and finds it, made or just rotated.
+        # A concurrent caller waits here and then finds the secret.
         _lock(tenant, None)
         if current := rows.first():
             return decrypt(current.ciphertext)
@@ -38,9 +38,9 @@ def get_or_create_tenant_secret(tenant: Tenant) -> str:
 
 
 def get_signing_secrets(delivery: WebhookDelivery, *, now: datetime) -> list[str]:
-    """Return the secrets to sign with: the endpoint's own, else the tenant's.
+    """Return the endpoint's secrets, or the tenant's default ones if it has none.
 
-    The current one first, then those whose rotation grace still runs.
+    The current secret comes first, then rotated ones within their grace period.
     """
     live = list(
         WebhookSecret.objects.filter(tenant_id=delivery.tenant_id)
@@ -57,7 +57,7 @@ def get_signing_secrets(delivery: WebhookDelivery, *, now: datetime) -> list[str
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretRotationRequest:
-    """What is asked for; without a secret of the customer's one is made."""
+    """A requested rotation; an empty secret means generate one."""
 
     secret: str = field(default="", repr=False)
     grace: timedelta = timedelta(0)
@@ -65,12 +65,12 @@ class SecretRotationRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotatedSecret:
-    """What came of a rotation; ``secret`` is the one that signs from now on."""
+    """A completed rotation; ``secret`` is the new one."""
 
     secret: str = field(repr=False)
     endpoint_id: UUID | None
     created_at: datetime
-    # When the one before ends; None if nothing signed before or signs on.
+    # When the previous secret expires; None if there was none.
     previous_expires_at: datetime | None
 
 
@@ -83,34 +83,34 @@ def rotate_secret(
 ) -> RotatedSecret:
     """Replace the endpoint's secret, or the tenant's default one.
 
-    The old one signs beside it until the grace is over; without a grace every older
-    secret ends at once. Raises Conflict when too many old ones sign, InvalidRequest
-    for a secret that signs already. To be called in a transaction.
+    The old secret also signs during the grace period; with a grace of zero every older
+    secret is deleted. Raises Conflict when too many old secrets sign, InvalidRequest
+    for a secret already in use. Must be called in a transaction.
     """
     _lock(tenant, endpoint)
     rows = WebhookSecret.objects.filter(tenant=tenant, endpoint=endpoint)
     rows.filter(expires_at__lte=now).delete()
     live = [decrypt(row.ciphertext) for row in rows]
     if rotation.secret in live:
-        message = "This secret signs already; a rotation needs another."
+        message = "This secret is already in use. Send a different one."
         raise InvalidRequest(message, code="secret_reused", pointer="/secret")
     if not rotation.grace:
         rows.delete()
     elif len(live) > MAX_OLD_SECRETS:
-        message = f"{MAX_OLD_SECRETS} older secrets still sign: wait for one to expire."
+        message = f"{MAX_OLD_SECRETS} older secrets still sign. Wait for one to expire."
         raise Conflict(message, code="secret_limit_reached")
     ends_at = now + rotation.grace
-    had_one = rows.filter(expires_at=None).update(expires_at=ends_at)
+    has_previous = rows.filter(expires_at=None).update(expires_at=ends_at)
     return RotatedSecret(
         secret=add_secret(tenant, endpoint, secret=rotation.secret, now=now),
         endpoint_id=endpoint.pk if endpoint else None,
         created_at=now,
-        previous_expires_at=ends_at if had_one else None,
+        previous_expires_at=ends_at if has_previous else None,
     )
 
 
 def find_live_secrets(tenant: Tenant, *, now: datetime) -> list[WebhookSecret]:
-    """Return the rows of the tenant's default secrets that sign now, current first."""
+    """Return the tenant's valid default secrets, newest first, without ciphertext."""
     rows = WebhookSecret.objects.filter(tenant=tenant, endpoint__isnull=True)
     live = rows.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now))
     return list(live.defer("ciphertext").order_by("-pk"))
@@ -119,7 +119,7 @@ def find_live_secrets(tenant: Tenant, *, now: datetime) -> list[WebhookSecret]:
 def add_secret(
     tenant: Tenant, endpoint: WebhookEndpoint | None, *, secret: str, now: datetime
 ) -> str:
-    """Store the current secret, a fresh one if none is given, and return it."""
+    """Store the current secret, generated if empty, and return it."""
     secret = secret or signing.new_secret()
     WebhookSecret.objects.create(
         tenant=tenant, endpoint=endpoint, ciphertext=encrypt(secret), created_at=now
@@ -128,7 +128,7 @@ def add_secret(
 
 
 def _lock(tenant: Tenant, endpoint: WebhookEndpoint | None) -> None:
-    """Let one rotation of a secret pass at a time, until its transaction ends."""
+    """Serialize the rotations of a secret until the transaction ends."""
     owners: QuerySet[Any] = (
         Tenant.objects.filter(pk=tenant.pk)
         if endpoint is None
@@ -138,29 +138,29 @@ def _lock(tenant: Tenant, endpoint: WebhookEndpoint | None) -> None:
 
 
 def encrypt_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers as a row keeps them: names in clear, values encrypted."""
+    """Return the headers as stored: names in clear text, values encrypted."""
     return {name: encrypt(value).decode() for name, value in headers.items()}
 
 
-def decrypt_headers(kept: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers as they are sent; nothing but a delivery reads them."""
-    return {name: decrypt(value.encode()) for name, value in kept.items()}
+def decrypt_headers(stored: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers as sent; only a delivery reads them."""
+    return {name: decrypt(value.encode()) for name, value in stored.items()}
 
 
 def encrypt(secret: str) -> bytes:
-    """Encrypt under the newest key."""
+    """Encrypt with the newest key."""
     return _cipher(tuple(settings.FIELD_ENCRYPTION_KEYS)).encrypt(secret.encode())
 
 
 def decrypt(ciphertext: bytes | memoryview) -> str:
-    """Decrypt what any of the configured keys encrypted; raises where none did."""
+    """Decrypt with the matching configured key; raises ImproperlyConfigured."""
     cipher = _cipher(tuple(settings.FIELD_ENCRYPTION_KEYS))
     try:
         return cipher.decrypt(bytes(ciphertext)).decode()
     except InvalidToken:
         raise ImproperlyConfigured(
-            "FIELD_ENCRYPTION_KEYS lacks the key that a secret in this database was"
-            " written with. Put it back, behind the newer ones."
+            "FIELD_ENCRYPTION_KEYS lacks the key that encrypted a secret in this"
+            " database. Add it after the newer keys."
         ) from None
 
 

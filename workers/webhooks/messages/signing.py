@@ -1,4 +1,4 @@
-"""Standard Webhooks 1.0.0 signatures: pure, for sending and for checking.
+"""Sign and verify messages as Standard Webhooks 1.0.0. Pure.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -14,27 +14,27 @@ from jobs.whole_numbers import parse_whole_number
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  the public prefix, not a secret
 SECRET_BYTES = 32
-# What a customer may bring.
+# The size of a secret chosen by the customer.
 MIN_SECRET_BYTES = 24
 MAX_SECRET_BYTES = 64
-# What receivers are told to accept; also what `verify` accepts.
+# The clock skew documented for receivers; `verify` uses the same.
 TOLERANCE_SECONDS = 300
 
 
 class InvalidSignature(Exception):
-    """The signature does not hold; the message says why, for the person checking."""
+    """The signature is not valid; the message states the reason."""
 
 
 def new_secret() -> str:
-    """Return a fresh secret as the customer sees it."""
+    """Return a random secret with its ``whsec_`` prefix."""
     encoded = base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
     return SECRET_PREFIX + encoded
 
 
-def is_fit(secret: str) -> bool:
-    """Tell whether a secret that a customer brings is one: ``whsec_``, base64, long.
+def is_valid_secret(secret: str) -> bool:
+    """Return whether a customer's secret has the prefix, base64 and a valid length.
 
-    Only the canonical base64, with or without padding: readers differ about others.
+    Accepts only canonical base64, padded or not: decoders differ about other forms.
     """
     encoded = secret.removeprefix(SECRET_PREFIX)
     try:
@@ -52,7 +52,7 @@ def is_fit(secret: str) -> bool:
 def sign(
     *, message_id: str, at: datetime, body: bytes, secrets: Iterable[str]
 ) -> dict[str, str]:
-    """Return the three headers; while a secret is rotated, one signature for each."""
+    """Return the three headers, with one signature per secret."""
     timestamp = str(int(at.timestamp()))
     signed = _signed_content(message_id, timestamp, body)
     return {
@@ -67,10 +67,10 @@ def sign(
 def verify(
     *, headers: Mapping[str, str], body: bytes, secret: str, now: datetime
 ) -> None:
-    """Check a message as a receiver should; raise InvalidSignature if it fails."""
+    """Verify a message as a receiver should; raises InvalidSignature."""
     found = {name.lower(): value for name, value in headers.items()}
     try:
-        message_id, timestamp, given = (
+        message_id, timestamp, signatures = (
             found[f"webhook-{name}"] for name in ("id", "timestamp", "signature")
         )
     except KeyError as missing:
@@ -84,7 +84,8 @@ def verify(
         raise InvalidSignature(f"webhook-timestamp is {abs(age):.0f} s too {side}")
     expected = f"v1,{_signature(secret, _signed_content(message_id, timestamp, body))}"
     if not any(
-        hmac.compare_digest(expected.encode(), each.encode()) for each in given.split()
+        hmac.compare_digest(expected.encode(), signature.encode())
+        for signature in signatures.split()
     ):
         raise InvalidSignature("no signature matches this id, timestamp, body, secret")
 
@@ -103,7 +104,7 @@ def _key(secret: str) -> bytes:
     try:
         key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     except ValueError:
-        raise InvalidSignature("the secret is not whsec_ and base64") from None
+        raise InvalidSignature("the secret is not `whsec_` and base64") from None
     if not key:
         raise InvalidSignature("the secret is empty")
     return key

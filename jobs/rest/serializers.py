@@ -1,0 +1,161 @@
+"""Serializer bases and fields that all endpoints share.
+
+Input is strict: unknown fields and loosely typed values raise InvalidRequest.
+"""
+
+from functools import cache, cached_property
+from typing import Any, NoReturn
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.utils.serializer_helpers import BindingDict
+
+from jobs.errors import InvalidRequest
+from jobs.strict_json import is_storable, pointer_to
+
+METADATA_KEYS = 16
+METADATA_LENGTH = 512
+JSON_OBJECT = {"type": "object", "additionalProperties": True}
+
+
+class SharedFields(serializers.Serializer[Any]):
+    """A serializer that builds its fields once per class; DRF copies them per instance.
+
+    Only for fields that do not use their serializer's context or ``partial``.
+    """
+
+    @cached_property
+    def fields(self) -> Any:
+        """Return the fields of the class, bound to an instance without data."""
+        return _build_fields(type(self))
+
+
+@cache
+def _build_fields(serializer: type[SharedFields]) -> BindingDict:
+    owner = serializer()
+    fields = BindingDict(owner)
+    for name, each in owner.get_fields().items():
+        fields[name] = each
+    return fields
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """A serializer that rejects unknown fields."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Reject unknown fields, then parse the known ones."""
+        for name in data:
+            if name not in self.fields:
+                raise InvalidRequest(
+                    "Unknown field.",
+                    code="field_unknown",
+                    pointer=pointer_to(name),
+                )
+        return super().to_internal_value(data)
+
+
+@extend_schema_field(OpenApiTypes.STR)
+class ObjectTypeField(serializers.Field[Any, Any, Any, Any]):
+    """The constant ``object`` field: the type of the resource."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(source="*", read_only=True)
+        self._name = name
+
+    def to_representation(self, _instance: Any) -> str:
+        """Return the name of the type."""
+        return self._name
+
+
+class PageOutput(serializers.Serializer[Any]):
+    """One page of a list, newest first; subclasses add ``data``."""
+
+    has_more = serializers.BooleanField()
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "maxProperties": METADATA_KEYS,
+        "additionalProperties": {
+            "anyOf": [
+                {"type": "string", "maxLength": METADATA_LENGTH},
+                {"type": "number"},
+                {"type": "boolean"},
+            ]
+        },
+    }
+)
+class MetadataField(serializers.Field[Any, Any, Any, Any]):
+    """Flat key-value data of the customer; the platform does not interpret it."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """Return the metadata unchanged; raises InvalidRequest."""
+        metadata = check_object(data, "metadata")
+        if len(metadata) > METADATA_KEYS:
+            _refuse_metadata(f"Metadata has at most {METADATA_KEYS} keys.")
+        for key, value in metadata.items():
+            if not 0 < len(key) <= METADATA_LENGTH or not is_storable(key):
+                _refuse_metadata(f"A key has 1 to {METADATA_LENGTH} characters.")
+            if not isinstance(value, str | int | float):
+                _refuse_metadata(
+                    "A value must be a string, a number or a boolean.", key
+                )
+            if isinstance(value, str) and len(value) > METADATA_LENGTH:
+                _refuse_metadata(
+                    f"A string has at most {METADATA_LENGTH} characters.", key
+                )
+            if not is_storable(str(value)):
+                _refuse_metadata(
+                    "A string must not contain NUL or lone surrogates.", key
+                )
+        return metadata
+
+
+class BoundedListField(serializers.ListField):
+    """A list whose length is validated before its items, which may be many."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Reject a list that is too long without validating its items."""
+        if isinstance(data, list):
+            self.run_validators(data)
+        return super().to_internal_value(data)
+
+
+class TrueFalseField(serializers.BooleanField):
+    """A JSON boolean; 1 and "yes" are rejected."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        """Return true or false; any other value is invalid."""
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
+class WholeNumberField(serializers.IntegerField):
+    """A JSON integer; numeric strings are rejected."""
+
+    def to_internal_value(self, data: Any) -> int:
+        """Return an integer; any other value is invalid."""
+        if not isinstance(data, int) or isinstance(data, bool):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+def check_object(data: Any, name: str) -> dict[str, Any]:
+    """Return a JSON object; raises InvalidRequest for any other value."""
+    if not isinstance(data, dict):
+        refuse_field("Must be a JSON object.", name, "field_invalid")
+    return data
+
+
+def _refuse_metadata(message: str, *key: str) -> NoReturn:
+    pointer = pointer_to("metadata", *key)
+    raise InvalidRequest(message, code="metadata_invalid", pointer=pointer)
+
+
+def refuse_field(message: str, name: str, code: str) -> NoReturn:
+    """Raise InvalidRequest for a field of the body."""
+    raise InvalidRequest(message, code=code, pointer=pointer_to(name))

@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import click
+import pytest
+
+from transcribe_platform.cli.bulk.sources import Kind, find_sources
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.wav", "a.mp3", "b.WAV", "notes.txt", "sub/c.ogg", "sub/.d.wav"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"123")
+    (tmp_path / "empty").mkdir()
+    return tmp_path
+
+
+def test_a_folder_is_its_audio_and_each_result_has_a_name_of_its_own():
+    found = find_sources(["."])
+
+    assert [(source.name, str(source.target)) for source in found] == [
+        ("a.mp3", "a.mp3"),
+        ("a.wav", "a.wav"),
+        ("b.WAV", "b"),
+        ("sub/c.ogg", "sub/c"),
+    ]
+    assert {source.size_bytes for source in found} == {3}
+
+
+def test_what_is_named_twice_is_there_once():
+    assert len(find_sources(["a.wav", "./a.wav", "a.*v", "sub/../a.wav"])) == 1
+
+
+def test_a_file_that_is_named_is_taken_whatever_it_is_called():
+    (source,) = find_sources(["notes.txt"])
+
+    assert (source.kind, str(source.target)) == (Kind.FILE, "notes")
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("https://a.example/x/talk%20one.mp3?sig=secret", "talk_one"),
+        ("https://a.example/", "audio"),
+        ("https://a.example/..%2f..%2fetc", "etc"),
+        ("HTTP://a.example/..", "audio"),
+    ],
+)
+def test_a_url_writes_nowhere_but_where_it_should(url: str, target: str):
+    (source,) = find_sources([url])
+
+    assert source.kind is Kind.URL
+    assert str(source.target) == target
+
+
+@pytest.mark.parametrize("name", ["m.jsonl", "m.CSV", "m.csv.gz", "m.ndjson"])
+def test_a_manifest_is_known_by_its_name(here: Path, name: str):
+    (here / name).write_bytes(b"")
+
+    assert [source.kind for source in find_sources([name])] == [Kind.MANIFEST]
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("gone.wav", "File not found: gone.wav"),
+        ("*.flac", "No file matches"),
+        ("empty", "No audio file in the folder empty"),
+    ],
+)
+def test_what_is_not_there_is_said_before_anything_is_sent(word: str, said: str):
+    with pytest.raises(click.UsageError, match=said.replace("*", r"\*")):
+        find_sources(["a.wav", word])

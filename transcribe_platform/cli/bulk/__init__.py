@@ -1,0 +1,1 @@
+"""Submits files and batches, follows them and saves their transcripts."""

@@ -1,0 +1,131 @@
+"""Finds the sources of a command: files, folders, patterns, URLs, manifests."""
+
+import glob
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+import click
+
+_AUDIO = re.compile(
+    r"\.(3gp|aac|aiff?|amr|au|avi|caf|flac|m4[abv]|mk[av]|mov|mp[234]|mpe?g|mxf|og[ag]"
+    r"|opus|ts|wav|web[am]|wm[av])$",
+    re.IGNORECASE,
+)
+_MANIFEST = re.compile(r"\.(jsonl|ndjson|csv)(\.gz)?$", re.IGNORECASE)
+_URL = re.compile(r"https?://", re.IGNORECASE)
+_UNSAFE = re.compile(r"[^\w.-]+")
+
+
+_NOWHERE = PurePosixPath()
+
+
+class Kind(StrEnum):
+    """The kinds of sources."""
+
+    FILE = "file"
+    URL = "url"
+    MANIFEST = "manifest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One source. ``name`` is shown to the user.
+
+    ``target`` is the relative path of its results, without the extension.
+    """
+
+    kind: Kind
+    name: str
+    path: Path = Path()
+    size_bytes: int = 0
+    target: PurePosixPath = _NOWHERE
+
+
+def find_sources(arguments: Sequence[str]) -> list[Source]:
+    """Return the sources of the arguments without duplicates; raises UsageError."""
+    found: dict[str, Source] = {}
+    for argument in arguments:
+        for source in _find(argument):
+            identity = (
+                source.name if source.kind is Kind.URL else str(_resolve(source.path))
+            )
+            found.setdefault(identity, source)
+    return _make_targets_unique(list(found.values()))
+
+
+def _find(argument: str) -> Iterator[Source]:
+    if _URL.match(argument):
+        last = PurePosixPath(unquote(urlsplit(argument).path)).name
+        stem = PurePosixPath(_UNSAFE.sub("_", last).strip(".") or "audio").stem
+        yield Source(kind=Kind.URL, name=argument, target=PurePosixPath(stem))
+        return
+    path = Path(argument)
+    if path.is_dir():
+        yield from _in_folder(path)
+    elif path.exists():
+        yield _file(path, PurePosixPath(path.name))
+    elif glob.has_magic(argument):
+        matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207  Path.glob rejects absolute patterns
+        files = [match for match in matches if match.is_file()]
+        if not files:
+            raise click.UsageError(f"No file matches {argument}")
+        yield from (_file(match, PurePosixPath(match.name)) for match in files)
+    else:
+        raise click.UsageError(f"File not found: {argument}")
+
+
+def _in_folder(folder: Path) -> Iterator[Source]:
+    paths = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if _AUDIO.search(path.name)
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    if not paths:
+        raise click.UsageError(f"No audio file in the folder {folder}")
+    for path in paths:
+        yield _file(path, PurePosixPath(path.relative_to(folder).as_posix()))
+
+
+def _file(path: Path, relative: PurePosixPath) -> Source:
+    kind = Kind.MANIFEST if _MANIFEST.search(path.name) else Kind.FILE
+    try:
+        size = path.stat().st_size
+    except OSError:
+        size = 0  # the upload reports the error
+    return Source(
+        kind=kind,
+        name=str(path),
+        path=path,
+        size_bytes=size,
+        target=relative.with_suffix(""),
+    )
+
+
+def _resolve(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path
+
+
+def _make_targets_unique(sources: list[Source]) -> list[Source]:
+    """Rename targets that would write the same file."""
+    uses = Counter(source.target for source in sources)
+    assigned: Counter[PurePosixPath] = Counter()
+    renamed = []
+    for source in sources:
+        target = source.target
+        if uses[target] > 1 and source.kind is not Kind.URL:
+            target = target.with_name(target.name + source.path.suffix)
+        assigned[target] += 1
+        if assigned[target] > 1:
+            target = target.with_name(f"{target.name}-{assigned[target]}")
+        renamed.append(replace(source, target=target))
+    return renamed

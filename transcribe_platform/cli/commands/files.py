@@ -1,0 +1,163 @@
+"""`transcribe FILE… | FOLDER | PATTERN | URL… | MANIFEST`: the default command."""
+
+import os
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from transcribe_platform.cli import config, job_options
+from transcribe_platform.cli.bulk import batch_command, sources
+from transcribe_platform.cli.bulk.journal import Journal
+from transcribe_platform.cli.bulk.outputs import EXTENSIONS
+from transcribe_platform.cli.bulk.pipeline import Pipeline, Plan
+from transcribe_platform.cli.bulk.progress import Bars, NoBars
+from transcribe_platform.cli.bulk.report import Report, Result
+from transcribe_platform.cli.bulk.sources import Kind, Source
+from transcribe_platform.cli.exit_codes import Exit
+from transcribe_platform.cli.session import Session, common
+from transcribe_platform.client.errors import ClientError
+from transcribe_platform.client.shapes import Job
+
+_PARALLEL = 4
+
+
+class _Listener:
+    """Passes outcomes to the report and the progress bars."""
+
+    def __init__(self, report: Report, bars: Bars | NoBars, *, waits: bool) -> None:
+        self._report, self._bars, self._waits = report, bars, waits
+
+    def submitted(self, source: Source, job: Job, *, is_resumed: bool) -> None:
+        self._report.submitted(source, job, is_resumed=is_resumed)
+        if not self._waits:
+            self._bars.ended(is_success=True)
+
+    def completed(self, source: Source, job: Job, result: Result) -> None:
+        self._report.completed(source, job, result)
+        self._bars.ended(is_success=True)
+
+    def failed(self, source: Source, error: Exception, job: Job | None = None) -> None:
+        self._report.failed(source, error, job)
+        self._bars.ended(is_success=False)
+
+
+@click.command("files", short_help="Transcribe files, folders, URLs or a manifest.")
+@click.argument("inputs", nargs=-1, required=True, metavar="FILE|FOLDER|PATTERN|URL…")
+@click.option(
+    "-f",
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(sorted(EXTENSIONS)),
+    help="Format of the results; repeatable. Default: text.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the results; they are printed without it.",
+)
+@click.option(
+    "--wait/--no-wait",
+    "waits",
+    default=True,
+    help="Wait for the results, or only print the job ids.",
+)
+@click.option(
+    "--batch", metavar="NAME", help="Submit the URLs as one batch with this name."
+)
+@click.option(
+    "--skip-bad-lines", is_flag=True, help="Run the valid lines of a manifest."
+)
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Create new jobs even if the audio was submitted before.",
+)
+@click.option("--retry-failed", is_flag=True, help="Retry jobs that failed before.")
+@click.option(
+    "--parallel",
+    type=click.IntRange(1, 32),
+    default=_PARALLEL,
+    show_default=True,
+    help="Number of concurrent uploads and downloads.",
+)
+@job_options.request_options
+@common
+def command(session: Session, *, inputs: tuple[str, ...], **named: Any) -> int:
+    """Transcribe files, folders (audio in them), patterns, URLs.
+
+    Results are printed as jobs complete, or written to the folder `--out`. After
+    Ctrl-C, run the same command to resume: no audio is uploaded or transcribed twice.
+    """
+    found = sources.find_sources(inputs)
+    plan = _build_plan(named)
+    journal = Journal(config.state_folder(os.environ), session.client)
+    if batch_command.is_batch(found, label=named["batch"]):
+        return batch_command.run(session, found, plan, journal, named)
+    report = Report(session, total=len(found), is_waiting=plan.is_waiting)
+    bars = _build_bars(session, found)
+    pipeline = Pipeline(
+        session=session,
+        plan=plan,
+        journal=journal,
+        listener=_Listener(report, bars, waits=plan.is_waiting),
+        on_bytes_sent=bars.sent,
+    )
+    bars.start()
+    try:
+        pipeline.run(found)
+    except KeyboardInterrupt:
+        bars.stop()
+        _report_stopped(session, report)
+        raise
+    except ClientError:
+        bars.stop()
+        report.summarize()
+        raise
+    bars.stop()
+    report.summarize()
+    return Exit.SOME_FAILED if report.tally.failed else Exit.OK
+
+
+def _build_plan(named: dict[str, Any]) -> Plan:
+    out, formats, waits = named["out"], named["formats"], named["waits"]
+    if out is None and len(formats) > 1:
+        raise click.UsageError("Several formats need a folder: --out DIR")
+    if not waits and (out or formats):
+        raise click.UsageError("--no-wait cannot be combined with --out or --format.")
+    return Plan(
+        request=job_options.build_request(
+            named, nonce=secrets.token_hex(8) if named["again"] else ""
+        ),
+        formats=formats or ("text",),
+        out=out,
+        is_waiting=waits,
+        retries_failed=named["retry_failed"],
+        parallel=named["parallel"],
+    )
+
+
+def _build_bars(session: Session, found: Iterable[Source]) -> Bars | NoBars:
+    if not session.shows_progress:
+        return NoBars()
+    files = [source for source in found if source.kind is Kind.FILE]
+    return Bars(
+        session,
+        total=len(list(found)),
+        total_bytes=sum(source.size_bytes for source in files),
+    )
+
+
+def _report_stopped(session: Session, report: Report) -> None:
+    """Report the progress; submitted jobs continue."""
+    tally = report.tally
+    with suppress(BrokenPipeError):
+        report.summarize()
+        session.inform(
+            f"Stopped: {tally.submitted} of {tally.total} submitted, "
+            f"{tally.completed} completed. Run the same command to resume."
+        )

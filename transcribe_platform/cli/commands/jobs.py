@@ -1,0 +1,103 @@
+"""`transcribe jobs`: list, show, cancel, retry."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from transcribe_platform.cli import tables
+from transcribe_platform.cli.exit_codes import Exit
+from transcribe_platform.cli.job_options import PRIORITIES, split_pairs
+from transcribe_platform.cli.session import Session, code_of, common
+from transcribe_platform.client.errors import Conflict, Erased, NotFound
+from transcribe_platform.client.shapes import Job
+
+STATUSES = ("queued", "processing", "completed", "failed", "canceled", "expired")
+
+
+def _name_of(job: Job) -> str:
+    audio = job["audio"]
+    return str(audio.get("filename") or audio.get("url") or "")
+
+
+_COLUMNS: tables.Columns = {
+    "id": lambda job: job["id"],
+    "status": lambda job: job["status"],
+    "created": lambda job: tables.format_time(job["created_at"]),
+    "length": lambda job: tables.format_duration(job["duration_seconds"]),
+    "audio": _name_of,
+    "error": lambda job: (job["error"] or {}).get("code"),
+}
+
+
+@click.group("jobs")
+def command() -> None:
+    """List, show, cancel and retry jobs."""
+
+
+@command.command("list")
+@click.option("--status", type=click.Choice(STATUSES))
+@click.option("--batch", "batch_id", metavar="ID")
+@click.option("--priority", type=click.Choice(PRIORITIES))
+@click.option("--since", metavar="TIME", help="A time, or an age: 15m, 2h, 3d.")
+@click.option("--metadata", multiple=True, metavar="NAME=VALUE")
+@click.option("--limit", default=20, show_default=True, help="0 for all.")
+@common
+def list_jobs(session: Session, *, since: str | None, **named: Any) -> None:
+    """List jobs, newest first."""
+    after = tables.parse_time(since, now=datetime.now(UTC)) if since else None
+    named["metadata"] = dict(split_pairs(named["metadata"], "--metadata"))
+    rows = session.client.jobs.iterate(created_after=after, **named)
+    tables.show_rows(session, rows, _COLUMNS)
+
+
+@command.command("show")
+@click.argument("job_id")
+@click.option("--attempts", is_flag=True, help="Show the calls to Deepgram instead.")
+@common
+def show_job(session: Session, *, job_id: str, attempts: bool) -> None:
+    """Show all fields of a job."""
+    if not attempts:
+        tables.show_one(session, session.client.jobs.get(job_id))
+        return
+    columns: tables.Columns = {
+        "started": lambda row: tables.format_time(row["started_at"]),
+        "outcome": lambda row: row["outcome"],
+        "region": lambda row: row["region"],
+        "seconds": lambda row: row["audio_seconds"],
+        "cost": lambda row: row["cost_estimate"],
+        "error": lambda row: row["error_code"],
+    }
+    tables.show_rows(session, session.client.jobs.attempts(job_id), columns)
+
+
+@command.command("cancel")
+@click.argument("job_ids", nargs=-1, required=True)
+@common
+def cancel_jobs(session: Session, *, job_ids: tuple[str, ...]) -> int:
+    """Cancel jobs; running calls are abandoned."""
+    return _apply(session, job_ids, session.client.jobs.cancel)
+
+
+@command.command("retry")
+@click.argument("job_ids", nargs=-1, required=True)
+@common
+def retry_jobs(session: Session, *, job_ids: tuple[str, ...]) -> int:
+    """Submit ended jobs again, each as one new job; idempotent."""
+    return _apply(session, job_ids, session.client.jobs.retry)
+
+
+def _apply(session: Session, ids: tuple[str, ...], action: Any) -> int:
+    """Apply the action to each job, continuing after errors; return the exit code."""
+    exit_code = Exit.OK
+    for job_id in ids:
+        try:
+            tables.show_rows(session, [action(job_id)], _COLUMNS)
+        except (Conflict, Erased, NotFound) as error:
+            is_missing = isinstance(error, NotFound)
+            exit_code = Exit.NOT_FOUND if is_missing else Exit.SOME_FAILED
+            if session.as_json:
+                problem = {"code": code_of(error), "detail": error.detail}
+                session.emit({"type": "error", "job_id": job_id, "error": problem})
+            click.echo(f"{job_id}: {error}", err=True)
+    return exit_code

@@ -1,0 +1,1 @@
+"""Old name of `workers.emulator`; removed in the next version (docs/upgrades.md)."""

@@ -1,0 +1,7 @@
+"""`python -m workers.deepgram.emulator`: the old name of the command."""
+
+if __name__ == "__main__":
+    # Child processes import this module too and must not load the server.
+    from workers.emulator import cli
+
+    cli.main()

@@ -1,0 +1,1 @@
+"""Deepgram's request parameters, model catalog and error responses."""

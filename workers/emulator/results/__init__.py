@@ -1,0 +1,1 @@
+"""Result documents: built, cached, and delivered to callback URLs."""
