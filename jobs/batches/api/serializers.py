@@ -52,8 +52,8 @@ class BatchSettingsInput(StrictSerializer):
     on_error = serializers.ChoiceField(
         choices=["reject", "skip"],
         required=False,
-        help_text="`reject`: one invalid item rejects the whole batch. `skip`: invalid items"
-        " are omitted and listed.",
+        help_text="`reject`: one invalid item rejects the whole batch. `skip`: invalid"
+        " items are omitted and listed.",
     )
 
     def validate_defaults(self, defaults: dict[str, Any]) -> dict[str, Any]:
