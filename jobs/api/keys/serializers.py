@@ -164,7 +164,7 @@ class IssuedKeyOutput(ApiKeyOutput):
 
     key = serializers.CharField(
         allow_null=True,
-        help_text="The key, shown only once: null if the response repeats an earlier one"
+        help_text="The key, shown once: null if the response repeats an earlier one"
         " to the same Idempotency-Key.",
     )
 
