@@ -36,7 +36,7 @@ WELL = {
 def fresh():
     def forget():
         health.check_migrated.cache_clear()
-        health._redis.cache_clear()
+        health._get_redis.cache_clear()
         read_components.forget()
         graceful_shutdown._draining.clear()
 
