@@ -25,7 +25,7 @@ from workers.monitoring.live_sessions import LiveSessionCollector  # noqa: E402
 _django: Any = LazyBodyHandler()
 statement_timeouts.limit_statements()
 startup.freeze_startup_objects(routes=True)
-startup.switch_threads_often()
+startup.shorten_switch_interval()
 exposition.expose(LiveSessionCollector())
 probe.warn_if_unconfined()
 

@@ -313,6 +313,8 @@ FAILED_KEYS_PER_MINUTE = env_int("FAILED_KEYS_PER_MINUTE", 120)
 API_KEYS_PER_TENANT = env_int("API_KEYS_PER_TENANT", 100)
 # Threads that a web process lends to callers who wait for a job's end, and to bodies
 # that are slow to arrive (WSGI); together fewer than it has.
+# Requests of one tenant that a web process runs at the same time; 0 is no limit.
+MAX_RUNNING_REQUESTS = env_int("MAX_RUNNING_REQUESTS", 4)
 MAX_WAITING_REQUESTS = env_int("MAX_WAITING_REQUESTS", 40)
 MAX_ARRIVING_BODIES = env_int("MAX_ARRIVING_BODIES", 40)
 # Results of batches, sent at once by a process of either kind.
@@ -381,7 +383,7 @@ CONTENT_ERASERS = {
 METRICS_PORTS = env_ports("METRICS_PORT")
 METRICS_HOST = env_str("METRICS_HOST", "127.0.0.1")
 METRICS_TOKEN = env_str("METRICS_TOKEN", "")
-# Where processes show their pulse to `manage.py probe`; one machine's, not shared.
+# The folder of the liveness files for `manage.py probe`; local, not shared.
 PROBE_DIR = Path(env_str("PROBE_DIR", str(BASE_DIR / "var" / "probes")))
 TASK_EVENTS = env_bool("TASK_EVENTS", default=False)
 # Where operators find Flower, as the admin links it; "" has none.

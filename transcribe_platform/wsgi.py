@@ -16,9 +16,9 @@ from workers.liveness import graceful_shutdown, startup  # noqa: E402
 from workers.monitoring import exposition  # noqa: E402
 
 statement_timeouts.limit_statements()
-graceful_shutdown.hear_granian_first()
+graceful_shutdown.delay_granian_shutdown()
 startup.freeze_startup_objects(routes=True)
-startup.switch_threads_often()
+startup.shorten_switch_interval()
 exposition.expose()
 probe.warn_if_unconfined()
 application = WsgiHeadLimits(ArrivingBodies(_django))

@@ -1,9 +1,9 @@
-"""The app of everything that touches the outside."""
+"""App configuration of the workers package."""
 
 from django.apps import AppConfig
 
 
 class WorkersConfig(AppConfig):
-    """Home of commands and tasks; its tables live in ``workers.webhooks``."""
+    """Commands and tasks; the tables are in ``workers.webhooks``."""
 
     name = "workers"

@@ -1,7 +1,4 @@
-"""What the workers' side of this process did, counted for Prometheus.
-
-As in ``jobs.telemetry.metrics``; what the live door counts is in ``workers.api.live.counters``.
-"""
+"""Prometheus metrics of workers; live sessions have ``api.live.counters``."""
 
 from datetime import datetime
 
@@ -9,39 +6,39 @@ from prometheus_client import Counter, Gauge, Histogram
 
 CONNECTIONS = Gauge(
     "deepgram_active_connections",
-    "Calls and streams that this process has open to the upstream.",
+    "Open calls and streams of this process to Deepgram.",
     ["region", "kind"],
 )
 TICK = Histogram(
     "transcription_tick_seconds",
-    "A round of the dispatcher: take back, claim, fan out, send.",
+    "Duration of a dispatcher tick: expire leases, claim, fan out, send.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
-CLAIMED = Counter("transcription_jobs_claimed_total", "Jobs given to a worker to run.")
+CLAIMED = Counter("transcription_jobs_claimed_total", "Jobs claimed for a worker.")
 WEBHOOK_ATTEMPTS = Counter(
     "transcription_webhook_attempts_total",
-    "Requests to customers' receivers: what came of the delivery, and the answer.",
+    "Webhook requests by outcome of the delivery and status class of the response.",
     ["outcome", "answer"],
 )
 WEBHOOK_SECONDS = Histogram(
     "transcription_webhook_seconds",
-    "How long a receiver took to answer.",
+    "Response time of webhook receivers.",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30),
 )
 WEBHOOK_DELAY = Histogram(
     "transcription_webhook_delay_seconds",
-    "From a delivery's event to the answer that ended it well.",
+    "Time from an event to its successful delivery.",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 300, 3600, 21600, 86400),
 )
 
 
 def count_webhook(*, outcome: str, status_code: int | None, seconds: float) -> None:
-    """Count a request to a receiver; without a status there was no answer."""
+    """Count a webhook request; ``status_code`` is None without a response."""
     answer = f"{status_code // 100}xx" if status_code else "none"
     WEBHOOK_ATTEMPTS.labels(outcome, answer).inc()
     WEBHOOK_SECONDS.observe(seconds)
 
 
 def count_delivered(*, created_at: datetime, now: datetime) -> None:
-    """Count a delivery that arrived."""
+    """Record the delay of a successful delivery."""
     WEBHOOK_DELAY.observe((now - created_at).total_seconds())

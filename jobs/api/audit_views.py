@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -15,6 +14,7 @@ from jobs.models import Event
 from jobs.rest import filters, openapi, pagination
 from jobs.rest.openapi import examples, page_of
 from jobs.rest.pagination import PageQuery, respond_page
+from jobs.rest.serializers import ObjectTypeField, PageOutput
 from jobs.rest.views import ApiView, refuse_parameter, tenant_of
 
 PARAMETERS = (*pagination.PARAMETERS, "type", "created_after", "created_before")
@@ -33,7 +33,7 @@ _EXAMPLE = {
 class AuditEventOutput(serializers.ModelSerializer[Event]):
     """Something that somebody did: a key (``key:<id>``), an operator, a command."""
 
-    object = serializers.SerializerMethodField()
+    object = ObjectTypeField("audit_event")
     job_id = serializers.UUIDField(allow_null=True)
     data = serializers.DictField()  # type: ignore[assignment]  # a field of that name
 
@@ -42,17 +42,11 @@ class AuditEventOutput(serializers.ModelSerializer[Event]):
         fields = ["object", "id", "type", "actor", "job_id", "data", "created_at"]
         read_only_fields = fields
 
-    def get_object(self, _event: Event) -> str:
-        """Return the kind of thing this is."""
-        return "audit_event"
 
-
-class AuditEventPage(serializers.Serializer[Any]):
+class AuditEventPage(PageOutput):
     """One page of what was done, newest first."""
 
     data = AuditEventOutput(many=True)  # type: ignore[assignment]
-    has_more = serializers.BooleanField()
-    next_cursor = serializers.CharField(allow_null=True)
 
 
 class AuditEventList(ApiView):

@@ -9,17 +9,18 @@ requests, which therefore always find a thread.
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from uuid import UUID
 
 from django.conf import settings
 
+from jobs.concurrency import request_slots
 from jobs.concurrency.fair_semaphore import FairSemaphore
 from jobs.errors import ServiceUnavailable
 
 
 @contextmanager
-def borrow_waiting_thread(tenant_id: UUID) -> Iterator[bool]:
+def borrow_waiting_thread(tenant_id: Hashable) -> Iterator[bool]:
     """Tell whether this thread may wait, for the tenant, while the block runs."""
+    request_slots.release()
     gate = waiters()
     is_lent = gate.enter(tenant_id)
     try:
@@ -35,6 +36,7 @@ def borrow_probing_thread(tenant_id: Hashable) -> Iterator[None]:
 
     Few are examined at a time, and a hostile file takes long: the others wait for it.
     """
+    request_slots.release()
     gate = arriving_bodies()
     if not gate.enter(tenant_id):
         message = "Too many uploads are being examined; send this again shortly."

@@ -68,7 +68,10 @@ def find_usage(*, tenant: Tenant, query: UsageQuery) -> Usage:
         started_at__gte=datetime.combine(query.since, time.min, UTC),
         started_at__lte=datetime.combine(query.until, time.max, UTC),
     )
-    with statement_limits.limited_to(STATEMENT_SECONDS):
+    with (
+        statement_limits.slow_statement_slot(tenant.pk),
+        statement_limits.limited_to(STATEMENT_SECONDS),
+    ):
         return _sum_up(calls, query)
 
 

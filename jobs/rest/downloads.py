@@ -1,8 +1,8 @@
-"""Answers that are made while they are sent: as long as a batch, never all in memory.
+"""Streamed downloads: the response is produced while it is sent, never all in memory.
 
-They work from both gateways. Over WSGI one holds a thread for as long as its client
-reads, over ASGI only while a piece is made; either way a process serves few of them at
-once. Whoever hangs up ends the making, after the piece that is in the making.
+Over WSGI a download occupies a thread until the client has read it; over ASGI only
+while a chunk is produced. Both gateways limit the concurrent downloads. If the client
+disconnects, production stops after the current chunk.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -22,89 +22,91 @@ from rest_framework.request import Request
 from jobs.concurrency import thread_limits
 from jobs.errors import ServiceUnavailable
 
-# Of the event loop's process: making is work for the processor.
+# Shared by all downloads of the process: producing chunks is CPU-bound.
 _threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="downloads")
 
 
-def respond(
+def stream_download(
     request: Request,
-    pieces: Callable[[], Iterator[bytes]],
+    build_chunks: Callable[[], Iterator[bytes]],
     *,
     tenant_id: UUID,
     filename: str,
     content_type: str,
 ) -> HttpResponse | StreamingHttpResponse:
-    """Answer with what the function yields; all that can be refused was refused before.
+    """Return a response that streams the chunks; validate the request before.
 
-    Raises ServiceUnavailable if too many are being sent.
+    Raises ServiceUnavailable if too many downloads are in progress.
     """
-    named = content_disposition_header(as_attachment=True, filename=filename)
-    headers = {"Content-Disposition": named or "attachment"}
+    disposition = content_disposition_header(as_attachment=True, filename=filename)
+    headers = {"Content-Disposition": disposition or "attachment"}
     if request.method == "HEAD":
         return HttpResponse(headers=headers, content_type=content_type)
-    gate = thread_limits.downloads()
-    if not gate.enter(tenant_id):
-        message = "Too many downloads are under way; ask again shortly."
+    limit = thread_limits.downloads()
+    if not limit.enter(tenant_id):
+        message = "Too many downloads are in progress. Retry shortly."
         raise ServiceUnavailable(message)
-    inner = request._request  # noqa: SLF001  DRF offers no other way
-    kind = AsyncStreamedBody if isinstance(inner, ASGIRequest) else StreamedBody
-    body = kind(pieces(), then=lambda: gate.leave(tenant_id))
-    # Django would give it back when the last byte is sent.
-    give_back()
-    # Proxies that gather an answer before they pass it on are asked not to.
+    inner = request._request  # noqa: SLF001  DRF has no public accessor
+    body_type = AsyncStreamedBody if isinstance(inner, ASGIRequest) else StreamedBody
+    body = body_type(build_chunks(), on_close=lambda: limit.leave(tenant_id))
+    # Django would release the connection only after the last byte.
+    release_connection()
+    # Tells buffering proxies to pass the chunks on at once.
     headers["X-Accel-Buffering"] = "no"
     return StreamingHttpResponse(body, headers=headers, content_type=content_type)
 
 
-def give_back() -> None:
-    """Give the database connection back; a test's transaction keeps it."""
+def release_connection() -> None:
+    """Close the database connection, except inside a transaction (as in tests)."""
     if not connection.in_atomic_block:
         connection.close()
 
 
 @contextmanager
-def borrowed() -> Iterator[None]:
-    """Have a connection for the block only, not for as long as somebody reads."""
+def brief_connection() -> Iterator[None]:
+    """Use a database connection for the block only, not for the whole download."""
     try:
         yield
     finally:
-        give_back()
+        release_connection()
 
 
 class _StreamedBody:
-    """Pieces in the making; ends it, and says so, when it ends or is let go."""
+    """An iterator of chunks; calls ``on_close`` when closed or garbage-collected."""
 
-    def __init__(self, pieces: Iterator[bytes], *, then: Callable[[], None]) -> None:
-        self._pieces, self._lock = pieces, Lock()
-        self._then = finalize(self, then)
+    def __init__(
+        self, chunks: Iterator[bytes], *, on_close: Callable[[], None]
+    ) -> None:
+        self._chunks, self._lock = chunks, Lock()
+        self._on_close = finalize(self, on_close)
 
     def close(self) -> None:
-        """End the making; Django calls it with the response's own."""
-        self._then()
+        """Stop production; Django calls this when it closes the response."""
+        self._on_close()
 
     def _next(self) -> bytes:
-        """Make the next piece; nothing after the last one, or once it was let go."""
+        """Return the next chunk; b"" after the last one or after ``close``."""
         with self._lock:
-            return next(self._pieces, b"") if self._then.alive else b""
+            return next(self._chunks, b"") if self._on_close.alive else b""
 
 
 class StreamedBody(_StreamedBody):
-    """Over WSGI: each piece is made by the thread that sends it."""
+    """For WSGI: the sending thread produces each chunk."""
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the pieces."""
-        while piece := self._next():
-            yield piece
+        """Yield the chunks."""
+        while chunk := self._next():
+            yield chunk
 
 
 class AsyncStreamedBody(_StreamedBody):
-    """Over ASGI: the event loop never waits for one.
+    """For ASGI: chunks are produced off the event loop.
 
-    Django takes what has ``__iter__`` for the other kind.
+    Without ``__iter__``: Django would treat it as a synchronous iterator.
     """
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the pieces."""
-        make = sync_to_async(self._next, thread_sensitive=False, executor=_threads)
-        while piece := await make():
-            yield piece
+        """Yield the chunks."""
+        produce = sync_to_async(self._next, thread_sensitive=False, executor=_threads)
+        while chunk := await produce():
+            yield chunk

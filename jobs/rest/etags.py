@@ -1,6 +1,6 @@
-"""Weak entity tags: whoever has the answer already is told so, and sent nothing.
+"""Weak entity tags: 304 for a client that already has the current representation.
 
-Weak, because a tag stands for what was said and not for its bytes (RFC 9110, 8.8.1).
+Weak, because a tag identifies the content and not its bytes (RFC 9110, 8.8.1).
 """
 
 import hashlib
@@ -14,8 +14,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 _LENGTH = 24
-# What a 304 must repeat (RFC 9110, 15.4.5), and when to ask again.
-_KEPT = (
+# A 304 repeats these (RFC 9110, 15.4.5), and the headers that apply to every response.
+_HEADERS_OF_304 = (
     "ETag",
     "Cache-Control",
     "Vary",
@@ -26,27 +26,30 @@ _KEPT = (
 )
 
 
-def build_tag(facts: Any) -> str:
-    """Return the tag of an answer that these facts make; equal ones, equal tags."""
-    text = json.dumps(facts, sort_keys=True, cls=DjangoJSONEncoder)
+def build_tag(content: Any) -> str:
+    """Return the tag of JSON-serializable content; equal content has equal tags."""
+    text = json.dumps(content, sort_keys=True, cls=DjangoJSONEncoder)
     return _quote(text.encode())
 
 
 def tag(request: Request, response: Response) -> HttpResponseNotModified | None:
-    """Tag a rendered answer, unless its view did; return a 304 if the caller has it."""
+    """Add an ``ETag`` to a rendered response; return a 304 if the client has it.
+
+    A tag that the view has set stays.
+    """
     headers = response.headers
     headers.setdefault("ETag", _quote(response.content))
     if not is_known(request, headers["ETag"]):
         return None
-    kept = {name: headers[name] for name in _KEPT if name in headers}
-    return HttpResponseNotModified(headers=kept)
+    repeated = {name: headers[name] for name in _HEADERS_OF_304 if name in headers}
+    return HttpResponseNotModified(headers=repeated)
 
 
 def is_known(request: Request | HttpRequest, entity_tag: str) -> bool:
-    """Tell whether ``If-None-Match`` names the tag, compared weakly, or any at all."""
-    named = parse_etags(request.headers.get("If-None-Match", ""))
+    """Return whether ``If-None-Match`` is ``*`` or has the tag (weak comparison)."""
+    known = parse_etags(request.headers.get("If-None-Match", ""))
     opaque = entity_tag.removeprefix("W/")
-    return "*" in named or opaque in {each.removeprefix("W/") for each in named}
+    return "*" in known or opaque in {each.removeprefix("W/") for each in known}
 
 
 def _quote(content: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Every way in which a request can be wrong, as one list of faults. Pure."""
+"""Convert the errors of services and of DRF to one list of field errors. Pure."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,19 +12,19 @@ from jobs.strict_json import pointer_to
 def to_field_errors(
     error: InvalidRequest | ValidationError, *within: str | int
 ) -> list[FieldError]:
-    """Return what is wrong, ours and DRF's alike; ``within`` is where in the body."""
+    """Return the field errors; ``within`` is the path of the object in the body."""
     outer = pointer_to(*within)
     if isinstance(error, ValidationError):
         return list(_flatten(error.detail, outer))
     if not within:
         return list(error.faults)
-    # Without a place of its own it is the whole's fault.
+    # An error without a pointer applies to the whole object.
     found = error.faults or [
         FieldError(pointer="", code=error.code, detail=error.message)
     ]
     return [
-        FieldError(pointer=outer + fault.pointer, code=fault.code, detail=fault.detail)
-        for fault in found
+        FieldError(pointer=outer + each.pointer, code=each.code, detail=each.detail)
+        for each in found
     ]
 
 

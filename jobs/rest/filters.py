@@ -15,36 +15,38 @@ from jobs.rest.views import refuse_parameter
 def parse_choice(
     params: Mapping[str, str], name: str, choices: Sequence[str]
 ) -> str | None:
-    """Return the parameter, one of the choices, or None where it is not given."""
+    """Return the parameter if it is one of the choices; None if absent."""
     value = params.get(name)
     if value is not None and value not in choices:
-        refuse_parameter(name, f"This is one of {', '.join(choices)}.")
+        refuse_parameter(name, f"Must be one of {', '.join(choices)}.")
     return value
 
 
 def parse_id(params: Mapping[str, str], name: str) -> UUID | None:
-    """Return the parameter as an id, or None where it is not given."""
+    """Return the parameter as a UUID; None if absent."""
     text = params.get(name)
     if text is None:
         return None
     try:
         return UUID(text)
     except ValueError:
-        refuse_parameter(name, "This is an id such as those in the answers.")
+        refuse_parameter(name, "Must be a UUID.")
 
 
 def parse_moment(params: Mapping[str, str], name: str) -> datetime | None:
-    """Return the time that a parameter names; InvalidRequest for what is none."""
+    """Return the parameter as a UTC time; None if absent."""
     text = params.get(name)
     if text is None:
         return None
     try:
         # An unescaped plus sign arrives as a space.
         moment = parse_datetime(text.replace(" ", "+"))
-        # PostgreSQL takes no offset past 16 hours, Python any below 24.
+        # PostgreSQL accepts offsets up to 16 hours, Python up to 24.
         in_utc = moment.astimezone(UTC) if moment and moment.tzinfo else None
     except (ValueError, OverflowError):
         in_utc = None
     if in_utc is None:
-        refuse_parameter(name, "This is a time such as 2026-01-31T12:00:00Z.")
+        refuse_parameter(
+            name, "Must be a time with an offset, such as 2026-01-31T12:00:00Z."
+        )
     return in_utc

@@ -1,20 +1,22 @@
-"""Answer a request once, however often it is sent.
+"""Idempotent requests: one execution per Idempotency-Key, the same response each time.
 
-The record of an answer is committed with what the request made: a crash leaves both or
-neither. Only answers that came about are kept; a refused request may be mended and sent
-again under the same key.
+The response is stored in the transaction that does the work, so a crash keeps both or
+neither. Only successful responses are stored: a rejected request can be corrected and
+sent again with the same key.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
+from django.db.models import QuerySet
 from psycopg.errors import LockNotAvailable
 
 from jobs.errors import (
@@ -26,14 +28,14 @@ from jobs.errors import (
 from jobs.models import IdempotencyKey, Tenant
 
 HEADER = "Idempotency-Key"
-# How long a repeat waits for the first one's commit: that is a matter of milliseconds.
+# A repeat waits this long for the first request to commit, which takes milliseconds.
 LOCK_SECONDS = 5.0
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredResponse:
-    """What was answered: enough to answer it again."""
+    """The parts of a response that are needed to send it again."""
 
     status_code: int
     body: dict[str, Any]
@@ -41,9 +43,9 @@ class StoredResponse:
 
 
 def parse_key(header: str | None) -> str:
-    """Return the key of an ``Idempotency-Key`` header, bare or quoted; "" without one.
+    """Return the key of an ``Idempotency-Key`` header, bare or quoted; "" if absent.
 
-    Raises InvalidRequest for one that is not 1 to 255 visible ASCII characters.
+    Raises InvalidRequest unless it is 1 to 255 visible ASCII characters.
     """
     if header is None:
         return ""
@@ -56,14 +58,17 @@ def parse_key(header: str | None) -> str:
 
 
 def digest_of(request: Any) -> bytes:
-    """Return a digest by which two requests with the same key are compared."""
+    """Return the digest that detects a different request under the same key."""
     canonical = json.dumps(request, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotentRequest:
-    """A request that is to be answered once; see ``answer_once``."""
+    """A request that runs at most once per tenant, route and key.
+
+    An empty key disables idempotency: ``lock`` is then a plain transaction.
+    """
 
     tenant: Tenant
     route: str
@@ -72,31 +77,65 @@ class IdempotentRequest:
     now: datetime
 
     def find(self) -> StoredResponse | None:
-        """Return the old answer, if there is one, and wait for nobody.
+        """Return the stored response, if any, without locking.
 
-        It spares work and decides nothing. Raises IdempotencyConflict or Erased.
+        It only saves work; ``lock`` decides. Raises IdempotencyConflict or Erased.
         """
         if not self.key:
             return None
-        forgotten = self.now - timedelta(hours=settings.IDEMPOTENCY_HOURS)
-        known = IdempotencyKey.objects.filter(
-            tenant=self.tenant,
-            route=self.route,
-            key=self.key,
-            created_at__gt=forgotten,
-        ).first()
-        return _replay(known, self.digest) if known else None
+        stored = self._rows().filter(created_at__gt=self._expires_before()).first()
+        return _replay(stored, self.digest) if stored else None
 
-    def answer(self, make: Callable[[], StoredResponse]) -> tuple[StoredResponse, bool]:
-        """Answer the request."""
-        return answer_once(
+    @contextmanager
+    def lock(self) -> Iterator[StoredResponse | None]:
+        """Open the transaction of the request; yield the stored response, if any.
+
+        Without a stored response the block does the work and calls ``store``. A second
+        request with the key waits LOCK_SECONDS for the first, then raises
+        RequestInFlight. Raises IdempotencyConflict for a different request with the
+        same key, and Erased if the resource that it created is erased.
+        """
+        with transaction.atomic():
+            if not self.key:
+                yield None
+                return
+            _lock(self.tenant, self.route, self.key)
+            rows = self._rows()
+            rows.filter(created_at__lte=self._expires_before()).delete()
+            stored = rows.first()
+            yield _replay(stored, self.digest) if stored else None
+
+    def store(self, response: StoredResponse) -> None:
+        """Store the response; call it inside ``lock``."""
+        if not self.key:
+            return
+        IdempotencyKey.objects.create(
             tenant=self.tenant,
             route=self.route,
             key=self.key,
             digest=self.digest,
-            now=self.now,
-            make=make,
+            status_code=response.status_code,
+            body=response.body,
+            location=response.location,
+            created_at=self.now,
         )
+
+    def answer(self, make: Callable[[], StoredResponse]) -> tuple[StoredResponse, bool]:
+        """Return the response and whether it is a replay; runs ``make`` at most once."""
+        with self.lock() as stored:
+            if stored:
+                return stored, True
+            response = make()
+            self.store(response)
+            return response, False
+
+    def _rows(self) -> QuerySet[IdempotencyKey]:
+        return IdempotencyKey.objects.filter(
+            tenant=self.tenant, route=self.route, key=self.key
+        )
+
+    def _expires_before(self) -> datetime:
+        return self.now - timedelta(hours=settings.IDEMPOTENCY_HOURS)
 
 
 def answer_once(
@@ -108,57 +147,29 @@ def answer_once(
     now: datetime,
     make: Callable[[], StoredResponse],
 ) -> tuple[StoredResponse, bool]:
-    """Return the answer and whether it is an old one; ``make`` runs at most once.
-
-    Everything ``make`` writes commits with the record. A second request with the key
-    waits for the first, for a while (RequestInFlight); with another body it raises
-    IdempotencyConflict, and when what it made is erased Erased. Without a key ``make``
-    just runs in a transaction.
-    """
-    with transaction.atomic():
-        if not key:
-            return make(), False
-        _lock(tenant, route, key)
-        kept = IdempotencyKey.objects.filter(tenant=tenant, route=route, key=key)
-        forgotten = now - timedelta(hours=settings.IDEMPOTENCY_HOURS)
-        kept.filter(created_at__lte=forgotten).delete()
-        known = kept.first()
-        if known:
-            return _replay(known, digest), True
-        answer = make()
-        IdempotencyKey.objects.create(
-            tenant=tenant,
-            route=route,
-            key=key,
-            digest=digest,
-            status_code=answer.status_code,
-            body=answer.body,
-            location=answer.location,
-            created_at=now,
-        )
-        return answer, False
+    """Shorthand for ``IdempotentRequest(...).answer(make)``."""
+    return IdempotentRequest(
+        tenant=tenant, route=route, key=key, digest=digest, now=now
+    ).answer(make)
 
 
-def _replay(known: IdempotencyKey, digest: bytes) -> StoredResponse:
-    if bytes(known.digest) != digest:
+def _replay(stored: IdempotencyKey, digest: bytes) -> StoredResponse:
+    if bytes(stored.digest) != digest:
         raise IdempotencyConflict
-    if known.erased_at:
-        raise Erased("This request was answered with a job that is erased since.")
+    if stored.erased_at:
+        raise Erased("The job that this request created is erased.")
     return StoredResponse(
-        status_code=known.status_code, body=known.body, location=known.location
+        status_code=stored.status_code, body=stored.body, location=stored.location
     )
 
 
 def _lock(tenant: Tenant, route: str, key: str) -> None:
-    """Let one request with this key pass at a time, until its transaction ends.
-
-    Raises RequestInFlight for who has waited too long, holding a connection.
-    """
+    """Lock the key until the transaction ends; raises RequestInFlight on timeout."""
     name = f"{tenant.pk}\n{route}\n{key}".encode()
     number = int.from_bytes(hashlib.sha256(name).digest()[:8], signed=True)
     with connection.cursor() as cursor:
         try:
-            # The limit is this lock's alone; all in one statement, hence one trip.
+            # The timeout applies to this lock only. One statement: one round trip.
             cursor.execute(
                 "SELECT set_config('lock_timeout', %s, true),"
                 " pg_advisory_xact_lock(%s), set_config('lock_timeout', '0', true)",

@@ -1,4 +1,4 @@
-"""Which form an answer takes, where there are several."""
+"""Content negotiation for endpoints with several formats."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from jobs.rest.views import HeaderNegotiation, refuse_parameter
 
 
 class FormatNegotiation(HeaderNegotiation):
-    """Let ``?format=`` win over ``Accept``, for addresses that are passed around."""
+    """Let ``?format=`` override ``Accept``, for URLs that people share."""
 
     def select_renderer(
         self,
@@ -17,14 +17,14 @@ class FormatNegotiation(HeaderNegotiation):
         renderers: Iterable[BaseRenderer],
         format_suffix: str | None = None,
     ) -> tuple[BaseRenderer, str]:
-        """Return the renderer of that format; raises InvalidRequest for an unknown."""
-        wanted = request.query_params.get("format")
-        if wanted is None:
+        """Return the renderer of the format; raises InvalidRequest if unknown."""
+        name = request.query_params.get("format")
+        if name is None:
             chosen: tuple[BaseRenderer, str] = super().select_renderer(
                 request, renderers, format_suffix
             )
             return chosen
-        known = {each.format: each for each in renderers}
-        if wanted not in known:
-            refuse_parameter("format", f"This is one of {', '.join(known)}.")
-        return known[wanted], known[wanted].media_type
+        by_format = {each.format: each for each in renderers}
+        if name not in by_format:
+            refuse_parameter("format", f"Must be one of {', '.join(by_format)}.")
+        return by_format[name], by_format[name].media_type

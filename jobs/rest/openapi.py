@@ -16,7 +16,7 @@ PROBLEM_TYPE = "application/problem+json"
 
 
 class ProblemEntry(serializers.Serializer[Any]):
-    """One thing that is wrong, and where."""
+    """One error in the request and its location."""
 
     line = serializers.IntegerField(required=False)
     pointer = serializers.CharField(required=False)
@@ -27,7 +27,7 @@ class ProblemEntry(serializers.Serializer[Any]):
 
 
 class Problem(serializers.Serializer[Any]):
-    """Any error (RFC 9457); ``code`` is stable, texts are for people."""
+    """An error (RFC 9457). ``code`` is stable; ``title`` and ``detail`` may change."""
 
     type = serializers.URLField()
     title = serializers.CharField()
@@ -42,17 +42,17 @@ class Problem(serializers.Serializer[Any]):
 
 
 def problems(*statuses: int) -> dict[tuple[int, str], Any]:
-    """Return the error answers of a route: these, and the ones any route has."""
-    response = OpenApiResponse(Problem, "What went wrong.")
-    every = sorted({400, 401, 403, 406, 429, 503, *statuses})
-    return {(status, PROBLEM_TYPE): response for status in every}
+    """Return the error responses of a route: these statuses and the common ones."""
+    response = OpenApiResponse(Problem, "The error.")
+    all_statuses = sorted({400, 401, 403, 406, 429, 503, *statuses})
+    return {(status, PROBLEM_TYPE): response for status in all_statuses}
 
 
 def query_parameter(
-    name: str, kind: Any = OpenApiTypes.STR, **more: Any
+    name: str, type_: Any = OpenApiTypes.STR, **more: Any
 ) -> OpenApiParameter:
-    """Return a parameter of the query string."""
-    return OpenApiParameter(name, kind, OpenApiParameter.QUERY, **more)
+    """Return a query parameter."""
+    return OpenApiParameter(name, type_, OpenApiParameter.QUERY, **more)
 
 
 PAGE_PARAMETERS = [
@@ -93,37 +93,37 @@ def examples(
     raw: Mapping[str, str] | None = None,
     answers: Mapping[int | tuple[int, str], Any],
 ) -> list[OpenApiExample]:
-    """Return an operation's ``examples``: its JSON or form body, an answer a status.
+    """Return an operation's ``examples``: request bodies, and one response per status.
 
-    ``raw`` has bodies by their media type. A status may come with a media type; without
-    one it is JSON.
+    ``raw`` maps media types to request bodies. A key of ``answers`` is a status, or a
+    status and a media type; the default is JSON.
     """
-    made = [
+    found = [
         OpenApiExample(name, value, request_only=True, media_type=media_type)
         for name, value, media_type in (
             ("Request", sent, JSON_TYPE),
             ("Form", form, FORM_TYPE),
-            *(("Body", text, kind) for kind, text in (raw or {}).items()),
+            *(("Body", text, raw_type) for raw_type, text in (raw or {}).items()),
         )
         if value is not None
     ]
     for key, value in answers.items():
         status, media_type = key if isinstance(key, tuple) else (key, JSON_TYPE)
-        made.append(
+        found.append(
             OpenApiExample(
-                "Answer",
+                "Response",
                 value,
                 response_only=True,
                 status_codes=[str(status)],
                 media_type=media_type,
             )
         )
-    return made
+    return found
 
 
 def page_of(
     row: Mapping[str, Any], *, next_cursor: str | None = None
 ) -> dict[str, Any]:
-    """Return a list's answer with this one row in it."""
+    """Return a list response with this one row."""
     has_more = next_cursor is not None
     return {"data": [row], "has_more": has_more, "next_cursor": next_cursor}

@@ -1,8 +1,8 @@
-"""Pages of a tenant's list, newest first, by opaque cursors.
+"""Cursor pagination of a tenant's lists, newest first.
 
-Ids are time-ordered, so a place is the last id seen; it stays put while rows come in.
-Signed, so that a cursor of another tenant or another list, or one that somebody edited,
-is told from a valid one.
+Ids are time-ordered, so a cursor holds the last id of the page and stays valid while
+rows are added. It is signed: an edited cursor, or one of another tenant or list, is
+rejected.
 """
 
 import base64
@@ -36,7 +36,7 @@ Row = TypeVar("Row", bound=Model)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListScope:
-    """Which list it is: of whom and of what."""
+    """The list that a cursor belongs to: its tenant and its kind of row."""
 
     owner: UUID
     of: str
@@ -44,19 +44,19 @@ class ListScope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageQuery:
-    """Which page of a list is asked for."""
+    """The requested page of a list."""
 
-    place: ListScope
+    scope: ListScope
     after: UUID | None
     limit: int
 
     @classmethod
     def parse(cls, params: Mapping[str, str], *, owner: UUID, of: str) -> Self:
-        """Read ``cursor`` and ``limit``; raises InvalidRequest naming the bad one."""
-        place, cursor = ListScope(owner=owner, of=of), params.get("cursor")
+        """Parse ``cursor`` and ``limit``; raises InvalidRequest."""
+        scope, cursor = ListScope(owner=owner, of=of), params.get("cursor")
         return cls(
-            place=place,
-            after=None if cursor is None else parse_cursor(cursor, place=place),
+            scope=scope,
+            after=None if cursor is None else parse_cursor(cursor, scope=scope),
             limit=parse_limit(params),
         )
 
@@ -64,8 +64,8 @@ class PageQuery:
 def get_page(rows: QuerySet[Row], page: PageQuery) -> tuple[list[Row], bool]:
     """Return the page's rows, newest first, and whether there are more.
 
-    Rows that arrive between two pages are newer than both: none is shown twice, none
-    is passed over.
+    Rows added between two requests are newer than both pages, so none is repeated or
+    skipped.
     """
     if page.after:
         rows = rows.filter(pk__lt=page.after)
@@ -79,14 +79,14 @@ def respond_page(
     page: PageQuery,
     serializer: type[BaseSerializer[Any]],
 ) -> Response:
-    """Answer with one page: its rows, and how to go on, in the body and as a link."""
+    """Return one page, with its next cursor in the body and in a ``Link`` header."""
     found, has_more = get_page(rows, page)
-    cursor = build_cursor(found[-1].pk, place=page.place) if has_more else None
+    cursor = build_cursor(found[-1].pk, scope=page.scope) if has_more else None
     return respond_rows(request, show_rows(found, serializer), cursor)
 
 
 def show_rows(rows: Sequence[Any], serializer: type[BaseSerializer[Any]]) -> list[Any]:
-    """Return rows as they are shown, by one serializer: one each copies its fields."""
+    """Serialize rows with one serializer: a serializer per row would copy its fields."""
     shown: list[Any] = serializer(rows, many=True).data
     return shown
 
@@ -94,45 +94,45 @@ def show_rows(rows: Sequence[Any], serializer: type[BaseSerializer[Any]]) -> lis
 def respond_rows(
     request: Request, rows: Sequence[Any], cursor: str | None, **more: Any
 ) -> Response:
-    """Answer with rows as they are shown; a cursor says that there are others."""
-    shown = {"data": rows, "has_more": cursor is not None, "next_cursor": cursor}
+    """Return serialized rows; ``cursor`` is None on the last page."""
+    page = {"data": rows, "has_more": cursor is not None, "next_cursor": cursor}
     headers = _link(request, cursor) if cursor else {}
-    return Response({**shown, **more}, headers=headers)
+    return Response({**page, **more}, headers=headers)
 
 
-def build_cursor(last: UUID, *, place: ListScope) -> str:
+def build_cursor(last: UUID, *, scope: ListScope) -> str:
     """Return the cursor that continues after ``last``."""
-    return seal(last.bytes, place=place)
+    return sign_cursor(last.bytes, scope=scope)
 
 
-def parse_cursor(cursor: str, *, place: ListScope) -> UUID:
+def parse_cursor(cursor: str, *, scope: ListScope) -> UUID:
     """Return the id to continue after, or raise InvalidRequest."""
-    return UUID(bytes=unseal(cursor, _UUID_LENGTH, place=place))
+    return UUID(bytes=unsign_cursor(cursor, _UUID_LENGTH, scope=scope))
 
 
-def seal(content: bytes, *, place: ListScope) -> str:
-    """Return a cursor that holds the content, good for this list alone."""
-    return base64.urlsafe_b64encode(content + _signature(content, place)).decode()
+def sign_cursor(content: bytes, *, scope: ListScope) -> str:
+    """Return a cursor with the content, valid for this list only."""
+    return base64.urlsafe_b64encode(content + _signature(content, scope)).decode()
 
 
-def unseal(cursor: str, length: int, *, place: ListScope) -> bytes:
-    """Return what a cursor of this list holds, or raise InvalidRequest."""
+def unsign_cursor(cursor: str, length: int, *, scope: ListScope) -> bytes:
+    """Return the content of a cursor of this list, or raise InvalidRequest."""
     try:
         signed = base64.b64decode(cursor, altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         signed = b""
-    content, given = signed[:length], signed[length:]
-    if not hmac.compare_digest(given, _signature(content, place)):
-        message = "This cursor is not one of this list's."
+    content, signature = signed[:length], signed[length:]
+    if not hmac.compare_digest(signature, _signature(content, scope)):
+        message = "The cursor is invalid or belongs to another list."
         raise InvalidRequest(message, code="cursor_invalid", pointer="?cursor")
     return content
 
 
 def parse_limit(params: Mapping[str, str]) -> int:
-    """Return how many rows a page has; raises InvalidRequest for what is no number."""
+    """Return the page size; raises InvalidRequest unless it is 1 to MAX_LIMIT."""
     text = params.get("limit", str(DEFAULT_LIMIT))
     if not re.fullmatch(r"[1-9][0-9]{0,2}", text) or int(text) > MAX_LIMIT:
-        refuse_parameter("limit", f"This is a whole number from 1 to {MAX_LIMIT}.")
+        refuse_parameter("limit", f"Must be an integer from 1 to {MAX_LIMIT}.")
     return int(text)
 
 
@@ -141,7 +141,7 @@ def _link(request: Request, cursor: str) -> dict[str, str]:
     return {"Link": f'<{request.path}?{query}>; rel="next"'}
 
 
-def _signature(content: bytes, place: ListScope) -> bytes:
-    value = content + place.owner.bytes + place.of.encode()
-    whole = salted_hmac("jobs.cursor", value, algorithm="sha256").digest()
-    return whole[:_SIGNATURE_LENGTH]
+def _signature(content: bytes, scope: ListScope) -> bytes:
+    value = content + scope.owner.bytes + scope.of.encode()
+    digest = salted_hmac("jobs.cursor", value, algorithm="sha256").digest()
+    return digest[:_SIGNATURE_LENGTH]

@@ -1,7 +1,7 @@
-"""Read request bodies strictly: JSON, and multipart with its file streamed to disk.
+"""Strict body parsers: JSON, and multipart forms whose file is streamed to disk.
 
-What PostgreSQL cannot store or two readers could take differently is refused here, with
-a pointer to where it is. What the fields mean is the serializers' business.
+They reject text that PostgreSQL cannot store and JSON that parsers disagree on, with a
+pointer to the place. Serializers validate the fields.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from jobs.whole_numbers import parse_whole_number
 
 
 class StrictJSONParser(BaseParser):
-    """Read a JSON object of at most ``JSON_MAX_BYTES``."""
+    """Parse a JSON object of at most ``JSON_MAX_BYTES``."""
 
     media_type = "application/json"
 
@@ -31,15 +31,15 @@ class StrictJSONParser(BaseParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Return the object; raises InvalidRequest or UploadTooLarge."""
-        expected = content_length(parser_context)
+        expected = get_content_length(parser_context)
         if expected > settings.JSON_MAX_BYTES:
             _refuse_size()
         body = stream.read(settings.JSON_MAX_BYTES + 1)
         if len(body) > settings.JSON_MAX_BYTES:
             _refuse_size()
         if len(body) < expected:
-            refuse_cut_body()
-        with _turn_for(len(body), parser_context):
+            refuse_truncated_body()
+        with _parse_slot(len(body), parser_context):
             parsed = loads_strictly(body)
         if not isinstance(parsed, dict):
             raise InvalidRequest("The body must be a JSON object.", code="json_invalid")
@@ -47,9 +47,9 @@ class StrictJSONParser(BaseParser):
 
 
 class StrictMultiPartParser(MultiPartParser):
-    """Read a form with one file; some fields carry JSON text.
+    """Parse a form with one file; the fields in ``json_fields`` hold JSON text.
 
-    Whatever goes wrong, no part of the file is left on disk.
+    On any error the file is deleted from disk.
     """
 
     json_fields = frozenset(
@@ -77,19 +77,19 @@ class StrictMultiPartParser(MultiPartParser):
         counted = _CountedStream(stream)
         try:
             parsed = super().parse(counted, media_type, context)  # type: ignore[arg-type]
-            if counted.bytes_read < content_length(context):
-                refuse_cut_body()
+            if counted.bytes_read < get_content_length(context):
+                refuse_truncated_body()
             size = sum(len(text) for _, texts in parsed.data.lists() for text in texts)
-            with _turn_for(size, context):
-                fields = self._read_fields(parsed.data)
+            with _parse_slot(size, context):
+                fields = self._parse_fields(parsed.data)
             return DataAndFiles(FormFields(fields), parsed.files)
         except BaseException:
             for handler in request.upload_handlers:
                 handler.discard()
             raise
 
-    def _read_fields(self, fields: QueryDict) -> dict[str, Any]:
-        read: dict[str, Any] = {}
+    def _parse_fields(self, fields: QueryDict) -> dict[str, Any]:
+        parsed: dict[str, Any] = {}
         for name, values in fields.lists():
             if len(values) > 1:
                 message = "This field was sent more than once."
@@ -97,29 +97,29 @@ class StrictMultiPartParser(MultiPartParser):
                     message, code="field_repeated", pointer=pointer_to(name)
                 )
             is_json = name in self.json_fields
-            read[name] = (
+            parsed[name] = (
                 loads_strictly(values[0].encode(), pointer=pointer_to(name))
                 if is_json
                 else values[0]
             )
-        return read
+        return parsed
 
 
 class FormFields(dict[str, Any]):
-    """A form's fields, one value each; DRF lays the files over a copy of them."""
+    """The fields of a form, one value each; DRF merges the files into a copy."""
 
     def copy(self) -> "FormFields":
-        """Return a copy that takes files."""
+        """Return a copy of the same class."""
         return FormFields(self)
 
     def update(self, files: Any) -> None:  # type: ignore[override]
-        """Add each field's file: a plain dict would take the list that it stands in."""
+        """Add one file per field: ``dict.update`` would add the list of files."""
         for name in files:
             self[name] = files[name]
 
 
 class _CountedStream:
-    """A stream that knows how much was read, to tell a cut body from a whole one."""
+    """A stream that counts the bytes read, to detect a truncated body."""
 
     def __init__(self, stream: IO[Any]) -> None:
         self._stream = stream
@@ -131,18 +131,19 @@ class _CountedStream:
         return chunk
 
 
-def _turn_for(
+def _parse_slot(
     size: int, context: Mapping[str, Any] | None
 ) -> AbstractContextManager[bool]:
-    """Return the caller's turn to parse so many bytes."""
+    """Reserve the right to parse this many bytes, per tenant."""
     user = getattr(context["request"] if context else None, "user", None)
-    who = getattr(user, "pk", None)
-    return parse_slots.parse_slot(who, is_large=size > parse_slots.LARGE_BYTES)
+    tenant_id = getattr(user, "pk", None)
+    is_large = size > parse_slots.LARGE_BYTES
+    return parse_slots.parse_slot(tenant_id, is_large=is_large)
 
 
-def refuse_cut_body() -> NoReturn:
-    """Say that the body ended before its announced length."""
-    message = "The body is shorter than its Content-Length: the upload was cut."
+def refuse_truncated_body() -> NoReturn:
+    """Raise InvalidRequest for a body that ends before its Content-Length."""
+    message = "The body is shorter than its Content-Length."
     raise InvalidRequest(message, code="body_truncated")
 
 
@@ -151,8 +152,8 @@ def _refuse_size() -> NoReturn:
     raise UploadTooLarge(message, code="body_too_large")
 
 
-def content_length(context: Mapping[str, Any] | None) -> int:
-    """Return how long the body is said to be; 0 where nothing is said."""
+def get_content_length(context: Mapping[str, Any] | None) -> int:
+    """Return the Content-Length of the request, or 0 without a valid one."""
     request = context["request"] if context else None
     length = request.META.get("CONTENT_LENGTH") if request else ""
     return parse_whole_number(str(length or "")) or 0

@@ -1,7 +1,6 @@
-"""Read ``Prefer`` (RFC 7240): how long the caller would wait for an end.
+"""Parse the ``Prefer`` header (RFC 7240): ``wait`` and ``respond-async``.
 
-Preferences are wishes: what is unknown or makes no sense is ignored, and of two with
-one name the first counts.
+Unknown and malformed preferences are ignored; of repeated ones the first counts.
 """
 
 import re
@@ -13,8 +12,7 @@ HEADER = "Prefer"
 APPLIED = "Preference-Applied"
 MAX_WAIT_SECONDS = 60
 
-# Every repetition is possessive: it never gives back a character, so the time grows
-# with the length of the header and not with a power of it.
+# Possessive repetitions do not backtrack, so matching takes linear time.
 _QUOTED = r'"(?:[^"\\]|\\.)*+"'
 # name [= word] [; parameters], up to a comma or the end; a word is bare or quoted.
 _PREFERENCE = re.compile(
@@ -23,42 +21,42 @@ _PREFERENCE = re.compile(
     rf"(?:;(?:[^\",]|{_QUOTED})*+)?+(?:,|\Z)",
     re.DOTALL,
 )
-# What is not a preference, up to the same place; a comma in quotes is part of it.
+# Anything else up to the next comma outside quotes.
 _OTHER = re.compile(rf"(?:[^\",]|{_QUOTED})*+(?:,|\Z)", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-# No sensible wait has more digits; int() is slow for thousands of them.
+# Bounded, because int() is slow for thousands of digits.
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _MAX_LENGTH = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preferences:
-    """What the caller would like; ``wait_seconds`` 0 is not to wait."""
+    """The preferences of a request; ``wait_seconds`` is 0 without ``wait``."""
 
     wait_seconds: int = 0
     respond_async: bool = False
 
     @classmethod
     def parse(cls, header: str) -> Self:
-        """Read the header; a wait of more than a minute counts as a minute."""
-        named: dict[str, str] = {}
-        for name, value in _read(header[:_MAX_LENGTH]):
-            named.setdefault(name.lower(), value)
-        wait = named.get("wait", "")
+        """Parse the header; ``wait`` is capped at MAX_WAIT_SECONDS."""
+        by_name: dict[str, str] = {}
+        for name, value in _split(header[:_MAX_LENGTH]):
+            by_name.setdefault(name.lower(), value)
+        wait = by_name.get("wait", "")
         seconds = int(wait) if _SECONDS.fullmatch(wait) else 0
         return cls(
             wait_seconds=min(seconds, MAX_WAIT_SECONDS),
-            respond_async="respond-async" in named,
+            respond_async="respond-async" in by_name,
         )
 
 
-def _read(header: str) -> Iterator[tuple[str, str]]:
-    """Yield each preference and its value; an open quote ends the reading."""
-    place = 0
-    while place < len(header):
-        if found := _PREFERENCE.match(header, place):
+def _split(header: str) -> Iterator[tuple[str, str]]:
+    """Yield each preference and its value; stops at an unclosed quote."""
+    position = 0
+    while position < len(header):
+        if found := _PREFERENCE.match(header, position):
             quoted = (found["quoted"] or "")[1:-1]
             yield found["name"], _ESCAPED.sub(r"\1", quoted) or found["bare"] or ""
-        elif not (found := _OTHER.match(header, place)):
+        elif not (found := _OTHER.match(header, position)):
             return
-        place = found.end()
+        position = found.end()

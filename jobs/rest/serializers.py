@@ -6,6 +6,7 @@ Input is strict: unknown fields and loosely typed values raise InvalidRequest.
 from functools import cache, cached_property
 from typing import Any, NoReturn
 
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.utils.serializer_helpers import BindingDict
@@ -19,20 +20,20 @@ JSON_OBJECT = {"type": "object", "additionalProperties": True}
 
 
 class SharedFields(serializers.Serializer[Any]):
-    """A serializer whose fields are made once a class: DRF copies all for each one.
+    """A serializer that builds its fields once per class; DRF copies them per instance.
 
-    For fields that ask nothing of their serializer, context and ``partial`` above all.
+    Only for fields that do not use their serializer's context or ``partial``.
     """
 
     @cached_property
     def fields(self) -> Any:
-        """Return the fields of the class, bound to one that has no data."""
-        return _make_fields(type(self))
+        """Return the fields of the class, bound to an instance without data."""
+        return _build_fields(type(self))
 
 
 @cache
-def _make_fields(kind: type[SharedFields]) -> BindingDict:
-    owner = kind()
+def _build_fields(serializer: type[SharedFields]) -> BindingDict:
+    owner = serializer()
     fields = BindingDict(owner)
     for name, each in owner.get_fields().items():
         fields[name] = each
@@ -40,18 +41,38 @@ def _make_fields(kind: type[SharedFields]) -> BindingDict:
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """A serializer that refuses fields it does not know."""
+    """A serializer that rejects unknown fields."""
 
     def to_internal_value(self, data: Any) -> Any:
-        """Refuse unknown fields, then read the known ones."""
+        """Reject unknown fields, then parse the known ones."""
         for name in data:
             if name not in self.fields:
                 raise InvalidRequest(
-                    "There is no such field.",
+                    "Unknown field.",
                     code="field_unknown",
                     pointer=pointer_to(name),
                 )
         return super().to_internal_value(data)
+
+
+@extend_schema_field(OpenApiTypes.STR)
+class ObjectTypeField(serializers.Field[Any, Any, Any, Any]):
+    """The constant ``object`` field: the type of the resource."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(source="*", read_only=True)
+        self._name = name
+
+    def to_representation(self, _instance: Any) -> str:
+        """Return the name of the type."""
+        return self._name
+
+
+class PageOutput(serializers.Serializer[Any]):
+    """One page of a list, newest first; subclasses add ``data``."""
+
+    has_more = serializers.BooleanField()
+    next_cursor = serializers.CharField(allow_null=True)
 
 
 @extend_schema_field(
@@ -68,10 +89,10 @@ class StrictSerializer(serializers.Serializer[Any]):
     }
 )
 class MetadataField(serializers.Field[Any, Any, Any, Any]):
-    """The customer's own words for a job: flat, small, and never interpreted."""
+    """Flat key-value data of the customer; the platform does not interpret it."""
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        """Return them unchanged."""
+        """Return the metadata unchanged; raises InvalidRequest."""
         metadata = check_object(data, "metadata")
         if len(metadata) > METADATA_KEYS:
             _refuse_metadata(f"Metadata has at most {METADATA_KEYS} keys.")
@@ -79,39 +100,45 @@ class MetadataField(serializers.Field[Any, Any, Any, Any]):
             if not 0 < len(key) <= METADATA_LENGTH or not is_storable(key):
                 _refuse_metadata(f"A key has 1 to {METADATA_LENGTH} characters.")
             if not isinstance(value, str | int | float):
-                _refuse_metadata("A value is text, a number or a boolean.", key)
+                _refuse_metadata(
+                    "A value must be a string, a number or a boolean.", key
+                )
             if isinstance(value, str) and len(value) > METADATA_LENGTH:
-                _refuse_metadata(f"Text has at most {METADATA_LENGTH} characters.", key)
+                _refuse_metadata(
+                    f"A string has at most {METADATA_LENGTH} characters.", key
+                )
             if not is_storable(str(value)):
-                _refuse_metadata("Text must not hold NUL or lone surrogates.", key)
+                _refuse_metadata(
+                    "A string must not contain NUL or lone surrogates.", key
+                )
         return metadata
 
 
 class BoundedListField(serializers.ListField):
-    """A list whose length is checked before its items, of which there may be many."""
+    """A list whose length is validated before its items, which may be many."""
 
     def to_internal_value(self, data: Any) -> Any:
-        """Refuse a list that is too long without a look at its items."""
+        """Reject a list that is too long without validating its items."""
         if isinstance(data, list):
             self.run_validators(data)
         return super().to_internal_value(data)
 
 
 class TrueFalseField(serializers.BooleanField):
-    """A JSON boolean; neither 1 nor "yes" is one."""
+    """A JSON boolean; 1 and "yes" are rejected."""
 
     def to_internal_value(self, data: Any) -> bool:
-        """Refuse everything but true and false."""
+        """Return true or false; any other value is invalid."""
         if not isinstance(data, bool):
             self.fail("invalid", input=data)
         return data
 
 
 class WholeNumberField(serializers.IntegerField):
-    """A JSON integer; text that looks like one is not."""
+    """A JSON integer; numeric strings are rejected."""
 
     def to_internal_value(self, data: Any) -> int:
-        """Refuse everything but an integer."""
+        """Return an integer; any other value is invalid."""
         if not isinstance(data, int) or isinstance(data, bool):
             self.fail("invalid")
         return super().to_internal_value(data)
@@ -120,7 +147,7 @@ class WholeNumberField(serializers.IntegerField):
 def check_object(data: Any, name: str) -> dict[str, Any]:
     """Return a JSON object; raises InvalidRequest for any other value."""
     if not isinstance(data, dict):
-        refuse_field("This must be a JSON object.", name, "field_invalid")
+        refuse_field("Must be a JSON object.", name, "field_invalid")
     return data
 
 

@@ -1,6 +1,6 @@
-"""What the API's views have in common: strict query strings, callers, answers.
+"""The base view of the API: authentication, strict query strings, cache headers.
 
-Knows nothing of jobs; transcripts and webhooks build their views on it too.
+Independent of jobs: transcripts and webhooks use it too.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 
 from jobs.accounts.authentication import TenantPrincipal, method_of
 from jobs.accounts.caller import Caller
+from jobs.concurrency import request_slots
 from jobs.deprecation import Deprecation, find_used
 from jobs.errors import InvalidRequest
 from jobs.models import ApiKey, Tenant
@@ -26,43 +27,53 @@ from jobs.rest.idempotency import HEADER, StoredResponse, parse_key
 from jobs.strict_json import pointer_to
 
 OK = status.HTTP_200_OK
-# With any other method a body has no meaning, and is not read.
+# The body of any other method is not read.
 BODY_METHODS = ("POST", "PUT", "PATCH", "DELETE")
 
 
 class HeaderNegotiation(DefaultContentNegotiation):
-    """Choose by ``Accept``; DRF's own ``?format=`` answers 404 to a bad one."""
+    """Choose by ``Accept`` only: DRF's ``?format=`` returns 404 for an unknown one."""
 
     settings = SimpleNamespace(URL_FORMAT_OVERRIDE=None)  # type: ignore[assignment]
 
 
 class ApiView(APIView):
-    """A view that asks who it is first, and takes only what it knows.
+    """A view that authenticates first and rejects unknown input.
 
-    Query parameters that it does not know, doubled ones and unsound JSON are refused
-    before any row is looked for.
+    Unknown and repeated query parameters and malformed JSON raise InvalidRequest before
+    any row is read.
     """
 
     content_negotiation_class = HeaderNegotiation
     required_scopes: Mapping[str, str] = {}
-    # By method; a name that ends in a full stop stands for all that begin with it.
+    # By method; a name that ends in "." allows every parameter with this prefix.
     query_parameters: Mapping[str, Sequence[str]] = {}
     deprecated: Mapping[str, Deprecation] = {}
-    # A body of any other type is an upload as well.
+    # Bodies of any other type are audio uploads.
     takes_raw_audio = False
-    # Bodies of these types are uploads as well, of so many bytes at most.
+    # Bodies of these types are uploads of at most ``raw_max_bytes``.
     raw_types: Collection[str] = ()
     raw_max_bytes = 0
 
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run and render within one of the tenant's request slots."""
+        try:
+            response = super().dispatch(request, *args, **kwargs)
+            return response.render() if isinstance(response, Response) else response
+        finally:
+            request_slots.release()
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Check the caller, then the query string, then the body."""
+        """Check the credentials, then the query string, then the body."""
         self.perform_authentication(request)
+        if request.auth is not None:
+            request_slots.acquire(tenant_of(request).pk)
         super().initial(request, *args, **kwargs)
         if method_of(request) not in self.allowed_methods:
             self.http_method_not_allowed(request)
-        _check_length_is_known(request)
+        _check_content_length(request)
         self._check_query(request)
-        # An upload waits until all else about the request is known to be sound.
+        # An upload is only read once the rest of the request is valid.
         if method_of(request) in BODY_METHODS and not self._is_upload(request):
             request.data  # noqa: B018  parsed on first use
 
@@ -70,25 +81,25 @@ class ApiView(APIView):
         return is_upload(request) or self.takes_raw_audio or self._is_raw(request)
 
     def _is_raw(self, request: Request) -> bool:
-        kind = (request.content_type or "").partition(";")[0].strip().lower()
-        return kind in self.raw_types
+        media_type = (request.content_type or "").partition(";")[0].strip().lower()
+        return media_type in self.raw_types
 
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:  # noqa: ARG002
-        """Name the methods in ``Allow``; browsers of other origins get no leave."""
+        """Return 204 with ``Allow``; no CORS headers, so other origins have no access."""
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def finalize_response(
         self, request: Request, response: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        """Keep answers out of others' caches; only what is tagged may be kept at all.
+        """Set cache headers: private always, no-store unless the response has an ETag.
 
-        What was read is tagged, unless its view lets nobody store it.
+        A successful GET gets an ETag, unless its view sets ``no-store``.
         """
         answer = super().finalize_response(request, response, *args, **kwargs)
-        is_read = method_of(request) == "GET" and answer.status_code == OK
-        is_tagged = is_read and isinstance(answer, Response)
-        keeping = "no-cache" if is_tagged else "no-store"
-        answer.headers.setdefault("Cache-Control", f"private, {keeping}")
+        is_get = method_of(request) == "GET" and answer.status_code == OK
+        is_tagged = is_get and isinstance(answer, Response)
+        policy = "no-cache" if is_tagged else "no-store"
+        answer.headers.setdefault("Cache-Control", f"private, {policy}")
         patch_vary_headers(answer, ["Authorization"])
         used = find_used(request, method_of(request), self.deprecated)
         for name, value in used.headers.items() if used else ():
@@ -103,77 +114,79 @@ class ApiView(APIView):
         prefixes = tuple(name for name in known if name.endswith("."))
         for name, values in request.query_params.lists():
             if name not in known and not (prefixes and name.startswith(prefixes)):
-                refuse_parameter(name, "There is no such parameter.", "unknown")
+                refuse_parameter(name, "Unknown parameter.", "unknown")
             if len(values) > 1:
-                refuse_parameter(name, "This parameter was given twice.", "repeated")
+                refuse_parameter(name, "This parameter is repeated.", "repeated")
 
 
 class LengthRequired(APIException):
-    """A body came in chunks; neither gateway says where such a one ends."""
+    """A chunked body: the gateways do not report where it ends."""
 
     status_code = status.HTTP_411_LENGTH_REQUIRED
-    default_detail = "Send a Content-Length: chunked bodies are not taken."
+    default_detail = "Send a Content-Length header: chunked bodies are not supported."
     default_code = "length_required"
 
 
 def is_upload(request: Request) -> bool:
-    """Tell a body that may be large and long on its way from one of JSON."""
+    """Return whether the body is a form, which may be large and arrive slowly."""
     return (request.content_type or "").startswith("multipart/")
 
 
 def check_no_parameters(request: Request) -> None:
-    """Raise InvalidRequest for parameters that belong to another kind of body."""
+    """Raise InvalidRequest for query parameters: this body type has them as fields."""
     for name in request.query_params:
-        refuse_parameter(name, "With this body, it stands in it.", "unknown")
+        refuse_parameter(
+            name, "With this content type, send it in the body.", "unknown"
+        )
 
 
 def check_no_body(request: Request) -> None:
-    """Raise InvalidRequest if the request has fields where none are known."""
+    """Raise InvalidRequest if the body has any field."""
     for name in request.data:
-        message = "There is no such field."
         pointer = pointer_to(name)
-        raise InvalidRequest(message, code="field_unknown", pointer=pointer)
+        raise InvalidRequest("Unknown field.", code="field_unknown", pointer=pointer)
 
 
 def refuse_parameter(name: str, message: str, problem: str = "invalid") -> NoReturn:
-    """Raise InvalidRequest for a query parameter (``?`` marks it as one)."""
+    """Raise InvalidRequest for a query parameter; its pointer is ``?name``."""
     code = f"parameter_{problem}"
     raise InvalidRequest(message, code=code, pointer=f"?{name}")
 
 
 def tenant_of(request: Request) -> Tenant:
-    """Return the tenant whose key came with the request."""
+    """Return the tenant of the request's API key."""
     return cast("TenantPrincipal", request.user).tenant
 
 
 def key_of(request: Request) -> ApiKey:
-    """Return the key that came with the request."""
+    """Return the API key of the request."""
     return cast("ApiKey", request.auth)
 
 
 def caller_of(request: Request) -> Caller:
-    """Return who asks, and the Idempotency-Key; raises InvalidRequest for a bad one."""
+    """Return tenant, API key and Idempotency-Key; InvalidRequest if that is malformed."""
     key = parse_key(request.headers.get(HEADER))
     return Caller(tenant=tenant_of(request), api_key=key_of(request), key=key)
 
 
 def respond(
-    answer: StoredResponse, *, replayed: bool, retry_after: int = 2
+    stored: StoredResponse, *, replayed: bool, retry_after: int = 2, **fields: Any
 ) -> Response:
-    """Turn an answer into a response, saying if it is a repeated one.
+    """Build the response; ``fields`` are added to its body but not stored.
 
-    ``retry_after`` 0 says that there is nothing to come back for.
+    ``retry_after`` is in seconds; 0 omits the header.
     """
-    headers = {"Location": answer.location}
+    headers = {"Location": stored.location} if stored.location else {}
     if retry_after:
         headers["Retry-After"] = str(retry_after)
     if replayed:
         headers["Idempotency-Replayed"] = "true"
-    return Response(answer.body, status=answer.status_code, headers=headers)
+    body = {**stored.body, **fields}
+    return Response(body, status=stored.status_code, headers=headers)
 
 
-def _check_length_is_known(request: Request) -> None:
-    # Django reads no body without a length, so fields would seem to be missing.
+def _check_content_length(request: Request) -> None:
+    # Django ignores a body without a length: its fields would seem to be missing.
     if "Transfer-Encoding" in request.headers and not request.META.get(
         "CONTENT_LENGTH"
     ):

@@ -174,7 +174,7 @@ def granian(application: str, port: int) -> tuple[str, ...]:
     """Return the web server's command, the same for both peers."""
     return (
         *("-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1"),
-        *("--port", str(port), "--blocking-threads", "96", "--log-level", "warning"),
+        *("--port", str(port), "--blocking-threads", "160", "--log-level", "warning"),
         application,
     )
 

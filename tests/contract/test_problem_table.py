@@ -15,7 +15,7 @@ PACKAGES = ("jobs", "transcripts", "workers", "transcribe_platform")
 LEFT_OUT = ("emulator", "migrations", "client", "cli")
 CODE = re.compile(r"[a-z]+(_[a-z]+)*")
 NAMES = {"code", "default_code", "error_code"}
-REFUSES = re.compile(r"_?refuse")
+REFUSES = re.compile(r"_?(refuse|reject)")
 # Names of dictionaries whose keys or values are codes.
 CODE_TABLES = {"MESSAGES", "CODES", "_BY_STATUS", "RETRY_SECONDS"}
 # Codes that the source puts together, and those that DRF brings.
@@ -85,7 +85,7 @@ def codes_in(node: ast.AST) -> set[str]:
             | ast.AnnAssign(target=target, value=ast.expr() as value)
         ):
             return of_assignment(target, value)
-        case ast.FunctionDef(name=name) if name.startswith("_judge"):
+        case ast.FunctionDef(name=name) if name.startswith("_classify"):
             return set().union(*(constants(it) for it in returns(node)))
     return set()
 

@@ -122,7 +122,7 @@ def test_a_stopped_command_goes_on_where_it_was_and_nothing_is_paid_for_twice(
     code, again, _ = shell.run(*command)
 
     assert stopped.returncode == 130
-    assert "The same command goes on from here." in said
+    assert "Run the same command to resume." in said
     assert told[-1]["type"] == "summary"
     assert 3 <= told[-1]["submitted"] < CALLS
     ended = read_lines(again)

@@ -1,4 +1,4 @@
-"""Turn every error into an HTTP problem: the one place that knows status codes."""
+"""Convert exceptions into problem responses and choose their HTTP status."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ from jobs.rest.field_errors import to_field_errors
 from transcribe_platform.api_errors.problems import problem_response
 from transcripts import links
 
-# The first class that fits decides, so narrower ones stand first.
+# The first matching class decides, so subclasses come first.
 STATUSES: tuple[tuple[type[errors.PlatformError], int], ...] = (
     (errors.UnsupportedAudio, 422),
     (errors.InvalidRequest, 400),
@@ -40,7 +40,7 @@ STATUSES: tuple[tuple[type[errors.PlatformError], int], ...] = (
     (errors.UpgradeRequired, 426),
     (errors.UpstreamError, 502),
 )
-# DRF's names where ours say more.
+# DRF's codes that the platform replaces.
 CODES = {
     "not_authenticated": "key_missing",
     "permission_denied": "forbidden",
@@ -50,25 +50,28 @@ CODES = {
 
 
 def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
-    """Turn an error into a problem; None lets Django log it and answer 500 or 503."""
+    """Return the problem; None makes Django log the error and return 500 or 503."""
     request = context["request"]._request  # noqa: SLF001  DRF offers no other way
     if isinstance(error, errors.PlatformError):
-        return _ours(request, error)
-    return _theirs(request, _as_api_exception(error))
+        return _handle_platform_error(request, error)
+    return _handle_api_exception(request, _to_api_exception(error))
 
 
-def _ours(request: Any, error: errors.PlatformError) -> HttpResponse | None:
-    status = next((code for kind, code in STATUSES if isinstance(error, kind)), None)
+def _handle_platform_error(
+    request: Any, error: errors.PlatformError
+) -> HttpResponse | None:
+    status = next((it for type_, it in STATUSES if isinstance(error, type_)), None)
     if status is None:
         return None
-    faults = to_field_errors(error) if isinstance(error, errors.InvalidRequest) else []
-    entries = [_entry(fault) for fault in faults]
+    field_errors = (
+        to_field_errors(error) if isinstance(error, errors.InvalidRequest) else []
+    )
     response = problem_response(
         request,
         status=status,
         code=error.code,
         detail=error.message,
-        errors=entries,
+        errors=[_format_field_error(each) for each in field_errors],
         error_count=error.count if isinstance(error, errors.ValidationErrors) else None,
     )
     if isinstance(error, errors.UpgradeRequired):
@@ -80,14 +83,16 @@ def _ours(request: Any, error: errors.PlatformError) -> HttpResponse | None:
     return response
 
 
-def _as_api_exception(error: Exception) -> Exception:
-    """Return DRF's counterpart of an error of Django's."""
+def _to_api_exception(error: Exception) -> Exception:
+    """Convert an exception of Django into one of DRF."""
     if isinstance(error, RequestDataTooBig):
-        too_large = APIException("The form's fields are too large.", "body_too_large")
+        too_large = APIException("The form fields are too large.", "body_too_large")
         too_large.status_code = 413
         return too_large
     if isinstance(error, UnreadablePostError):
-        return exceptions.ParseError("The body could not be read.", "body_truncated")
+        return exceptions.ParseError(
+            "The body could not be read completely.", "body_truncated"
+        )
     if isinstance(error, SuspiciousOperation | MultiPartParserError):
         return exceptions.ParseError("The body cannot be read.")
     if isinstance(error, Http404):
@@ -97,15 +102,15 @@ def _as_api_exception(error: Exception) -> Exception:
     )
 
 
-def _theirs(request: Any, error: Exception) -> HttpResponse | None:
+def _handle_api_exception(request: Any, error: Exception) -> HttpResponse | None:
     if not isinstance(error, APIException):
         return None
     if isinstance(error, ValidationError):
-        faults = to_field_errors(error)
-        entries = [_entry(fault) for fault in faults]
-        one = faults[0] if len(faults) == 1 else None
-        code = one.code if one else "invalid_request"
-        detail = one.detail if one else "Some fields are not as they should be."
+        field_errors = to_field_errors(error)
+        entries = [_format_field_error(each) for each in field_errors]
+        only = field_errors[0] if len(field_errors) == 1 else None
+        code = only.code if only else "invalid_request"
+        detail = only.detail if only else "Several fields are invalid."
     else:
         entries, detail = [], str(error.detail)
         code = str(getattr(error.detail, "code", "error"))
@@ -121,13 +126,13 @@ def _theirs(request: Any, error: Exception) -> HttpResponse | None:
     return response
 
 
-def _entry(fault: errors.FieldError) -> dict[str, str | int]:
-    place = fault.pointer
-    if place.startswith("?"):
-        where = {"parameter": place[1:]}
-    elif place.startswith("/") or not place:
-        where = {"pointer": place}
+def _format_field_error(error: errors.FieldError) -> dict[str, str | int]:
+    pointer = error.pointer
+    if pointer.startswith("?"):
+        location = {"parameter": pointer[1:]}
+    elif pointer.startswith("/") or not pointer:
+        location = {"pointer": pointer}
     else:
-        where = {"header": place}
-    line = {} if fault.line is None else {"line": fault.line}
-    return {**line, **where, "code": fault.code, "detail": fault.detail}
+        location = {"header": pointer}
+    line = {} if error.line is None else {"line": error.line}
+    return {**line, **location, "code": error.code, "detail": error.detail}

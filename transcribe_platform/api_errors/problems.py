@@ -1,7 +1,4 @@
-"""Say every error as RFC 9457 problem+json, and answer for Django's own errors so.
-
-Knows how a problem looks; which error is which status, ``exception_handler`` knows.
-"""
+"""Build RFC 9457 problem responses, and replace Django's own error views by them."""
 
 import json
 import sys
@@ -42,7 +39,7 @@ def problem_response(
     errors: Sequence[Mapping[str, str | int]] = (),
     error_count: int | None = None,
 ) -> HttpResponse:
-    """Build the response; its ``code`` is stable, its ``detail`` a sentence."""
+    """Build a problem response; ``code`` is stable, ``detail`` is a sentence."""
     problem: dict[str, Any] = {
         "type": f"{settings.BASE_URL}/problems/{code}",
         "title": title_of(code),
@@ -65,70 +62,70 @@ def problem_response(
 
 
 def _trace_id_of(request: HttpRequest) -> str:
-    """Return the trace; before our middleware there is only what the caller says."""
-    given = request.headers.get("traceparent", "")
-    return (tracing.current() or tracing.parse(given) or tracing.make()).trace_id
+    """Return the trace id; before RequestIdMiddleware only the header has one."""
+    header = request.headers.get("traceparent", "")
+    return (tracing.current() or tracing.parse(header) or tracing.make()).trace_id
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer what Django finds wrong before a view is called."""
+    """Handle requests that Django rejects before the view."""
     if request.path.startswith(_HTML_ROOT):
         return defaults.bad_request(request, exception)
     status, code = 400, "bad_request"
     if isinstance(exception, RequestDataTooBig):
         status, code = 413, "body_too_large"
-    detail = "The request cannot be read."
+    detail = "The request is not readable."
     return problem_response(request, status=status, code=code, detail=detail)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer a request that Django does not permit."""
+    """Handle PermissionDenied."""
     if request.path.startswith(_HTML_ROOT):
         return defaults.permission_denied(request, exception)
-    detail = "This is not permitted."
+    detail = "The request is not permitted."
     return problem_response(request, status=403, code="forbidden", detail=detail)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Answer a form that did not come from a page of ours."""
+    """Handle a form without a valid CSRF token."""
     if request.path.startswith(_HTML_ROOT):
         return csrf.csrf_failure(request, reason=reason)
     return permission_denied(request, PermissionDenied())
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer a path that leads nowhere."""
+    """Handle an unknown URL."""
     if request.path.startswith(_HTML_ROOT):
         return defaults.page_not_found(request, exception)
-    detail = "There is nothing at this address."
+    detail = "No resource has this URL."
     return problem_response(request, status=404, code="not_found", detail=detail)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer an error of ours without a word of what it was."""
+    """Handle an unexpected error without revealing it."""
     if isinstance(sys.exception(), UNAVAILABLE):
         status, code = 503, "service_unavailable"
-        detail = "The platform cannot take this now; try again shortly."
+        detail = "The platform cannot process the request now. Retry shortly."
         return problem_response(request, status=status, code=code, detail=detail)
     if request.path.startswith(_HTML_ROOT):
         return defaults.server_error(request)
-    detail = "Something went wrong on our side; the request id helps us find it."
+    detail = "An error on the server. Contact support and quote the request_id."
     return problem_response(request, status=500, code="server_error", detail=detail)
 
 
 def read_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Let GET and HEAD reach a plain view; answer any other method with a problem."""
+    """Decorate a function view to return 405 for methods other than GET and HEAD."""
 
     @csrf_exempt
     @wraps(view)
-    def checked(request: HttpRequest, **named: Any) -> HttpResponse:
+    def wrapper(request: HttpRequest, **kwargs: Any) -> HttpResponse:
         if request.method in _SAFE:
-            return view(request, **named)
+            return view(request, **kwargs)
         detail = f'Method "{request.method}" not allowed.'
-        refused = problem_response(
+        response = problem_response(
             request, status=405, code="method_not_allowed", detail=detail
         )
-        refused.headers["Allow"] = ", ".join(_SAFE)
-        return refused
+        response.headers["Allow"] = ", ".join(_SAFE)
+        return response
 
-    return checked
+    return wrapper

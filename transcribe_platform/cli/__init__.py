@@ -1,4 +1,4 @@
 """The command line `transcribe`.
 
-Built on ``transcribe_platform.client``; imports nothing else of the platform's.
+Built on ``transcribe_platform.client``; imports nothing else of the platform.
 """

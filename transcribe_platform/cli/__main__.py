@@ -1,4 +1,4 @@
-"""`python -m transcribe_platform.cli`."""
+"""Runs the command line: `python -m transcribe_platform.cli`."""
 
 import sys
 

@@ -1,7 +1,6 @@
-"""Where the platform is and with which key: options, environment, file, in that order.
+"""URL and API key: from options, environment or configuration file, in this order.
 
-A key is sent only to the address that it was written down with: an address from another
-place does not get the file's key.
+A key from the file is sent only to the URL in its profile.
 """
 
 import os
@@ -16,12 +15,12 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used as it is."""
+    """The configuration is missing or invalid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """One platform and one key; ``warning`` is for the person, if there is one."""
+    """URL and API key; ``warning`` is shown to the user unless empty."""
 
     url: str
     api_key: str
@@ -29,13 +28,13 @@ class Connection:
 
 
 def config_path(environment: Mapping[str, str]) -> Path:
-    """Return where the file is, whether there is one or not."""
+    """Return the path of the configuration file, which may not exist."""
     home = environment.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return Path(home) / "transcribe" / "config.toml"
 
 
 def state_folder(environment: Mapping[str, str]) -> Path:
-    """Return where the journal is kept."""
+    """Return the folder of the journal."""
     home = environment.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(home) / "transcribe"
 
@@ -43,51 +42,53 @@ def state_folder(environment: Mapping[str, str]) -> Path:
 def find_connection(
     *, url: str | None, profile: str | None, environment: Mapping[str, str]
 ) -> Connection:
-    """Return the connection; raises ConfigError, which says how to mend it."""
+    """Return the connection; raises ConfigError."""
     path = config_path(environment)
-    said = "" if profile else environment.get("TRANSCRIBE_URL", "")
+    url_from_environment = "" if profile else environment.get("TRANSCRIBE_URL", "")
     key = "" if profile else environment.get("TRANSCRIBE_API_KEY", "")
     if key:
-        return Connection(url=url or said or DEFAULT_URL, api_key=key)
-    chosen = read_profile(
+        return Connection(url=url or url_from_environment or DEFAULT_URL, api_key=key)
+    values = read_profile(
         path, profile=profile or environment.get("TRANSCRIBE_PROFILE")
     )
-    known = str(chosen.get("url", DEFAULT_URL))
-    wanted = url or said or known
-    if not chosen.get("api_key"):
+    profile_url = str(values.get("url", DEFAULT_URL))
+    requested_url = url or url_from_environment or profile_url
+    if not values.get("api_key"):
         raise ConfigError(
-            "There is no API key. Set TRANSCRIBE_API_KEY=tp_live_…, "
+            "No API key is configured. Set TRANSCRIBE_API_KEY=tp_live_…, "
             "or run: transcribe configure"
         )
-    if wanted.rstrip("/") != known.rstrip("/"):
+    if requested_url.rstrip("/") != profile_url.rstrip("/"):
         raise ConfigError(
-            f"The key in {path} is for {known}, not for {wanted}. "
-            "Set TRANSCRIBE_API_KEY for it, or run: transcribe configure"
+            f"The key in {path} is for {profile_url}, not for {requested_url}. "
+            "Set TRANSCRIBE_API_KEY for this URL, or run: transcribe configure"
         )
     return Connection(
-        url=known, api_key=str(chosen["api_key"]), warning=_who_can_read(path)
+        url=profile_url,
+        api_key=str(values["api_key"]),
+        warning=_check_permissions(path),
     )
 
 
 def read_profile(path: Path, *, profile: str | None) -> dict[str, Any]:
-    """Return what the file says of a profile, or of its default one."""
+    """Return the values of a profile, or of the default profile."""
     content = read_file(path)
     profiles = content.get("profiles", {})
     name = profile or content.get("profile")
     if name is None:
         return content
     if name not in profiles:
-        known = ", ".join(sorted(profiles)) or "none"
+        names = ", ".join(sorted(profiles)) or "none"
         raise ConfigError(
-            f"There is no profile {name!r} in {path} (there: {known}). "
-            f"Make it with: transcribe configure --profile {name}"
+            f"Profile {name!r} is not in {path} (profiles: {names}). "
+            f"Create it with: transcribe configure --profile {name}"
         )
-    found: dict[str, Any] = profiles[name]
-    return found
+    values: dict[str, Any] = profiles[name]
+    return values
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """Return the file's content; no file is an empty one."""
+    """Return the content of the file, empty if it does not exist."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -97,19 +98,19 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def write_profile(path: Path, *, name: str, url: str, api_key: str) -> None:
-    """Write a profile and make it the default; only its owner can read the file."""
+    """Write a profile and make it the default. The file has mode 600."""
     profiles = dict(read_file(path).get("profiles", {}))
     profiles[name] = {"url": url, "api_key": api_key}
     lines = [f"profile = {_quoted(name)}"]
-    for each, values in profiles.items():
-        lines += ["", f"[profiles.{_quoted(each)}]"]
+    for profile, values in profiles.items():
+        lines += ["", f"[profiles.{_quoted(profile)}]"]
         lines += [f"{key} = {_quoted(str(value))}" for key, value in values.items()]
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    temporary = path.with_suffix(".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
-    fresh.replace(path)
+    temporary.replace(path)
 
 
 def _quoted(text: str) -> str:
@@ -117,7 +118,7 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _who_can_read(path: Path) -> str:
+def _check_permissions(path: Path) -> str:
     if os.name != "posix" or not path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
         return ""
-    return f"Others on this machine can read your key. Run: chmod 600 {path}"
+    return f"Other users of this machine can read your API key. Run: chmod 600 {path}"

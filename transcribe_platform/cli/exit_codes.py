@@ -1,4 +1,4 @@
-"""How the command ends: the number for scripts, the sentence for people."""
+"""Exit codes and error messages."""
 
 from enum import IntEnum
 
@@ -45,17 +45,17 @@ _EXITS: tuple[tuple[type[ClientError], Exit], ...] = (
 _ADVICE: tuple[tuple[type[ClientError], str], ...] = (
     (
         NotAuthenticated,
-        "Set TRANSCRIBE_API_KEY to a key of this platform, "
+        "Set TRANSCRIBE_API_KEY to an API key of this platform, "
         "or run: transcribe configure",
     ),
-    (NotPermitted, "Ask for a key with the scope that this needs."),
+    (NotPermitted, "Use an API key that has the required scope."),
     (
         Unreachable,
-        "Is it running there? TRANSCRIBE_URL or --url names another server; "
-        "`make up` starts one on this machine.",
+        "Check that the server is running, or set TRANSCRIBE_URL or --url; "
+        "`make up` starts a server on this machine.",
     ),
-    (NotThePlatform, "Check TRANSCRIBE_URL or --url: it is the address before /v1."),
-    (ServiceUnavailable, "Run the same command again in a while: it goes on."),
+    (NotThePlatform, "Check TRANSCRIBE_URL or --url: it is the URL without /v1."),
+    (ServiceUnavailable, "Run the same command again later: it resumes."),
 )
 
 
@@ -68,30 +68,34 @@ def exit_of(error: ClientError) -> Exit:
 
 
 def explain(error: ClientError) -> list[str]:
-    """Return lines that say what is wrong, where, and what to do."""
+    """Return the lines of the error message: problem, fields, advice."""
     lines = [str(error)]
     if isinstance(error, ApiError):
         lines += [
-            f"  {_place_of(fault)}: {fault.get('detail', '')}"
+            f"  {_format_location(fault)}: {fault.get('detail', '')}"
             for fault in error.faults
             if fault.get("detail") != error.detail
             or len(error.faults) > 1
             or "line" in fault
         ]
     if isinstance(error, LimitExceeded) and error.retry_after:
-        lines.append(f"Run the same command again in {_span(error.retry_after)}.")
+        lines.append(
+            f"Run the same command again in {_format_duration(error.retry_after)}."
+        )
     lines += [advice for kind, advice in _ADVICE if isinstance(error, kind)]
     if isinstance(error, ServiceUnavailable) and error.request_id:
         lines.append(f"Request id: {error.request_id}")
     return lines
 
 
-def _place_of(fault: Fault) -> str:
-    place = fault.get("pointer") or fault.get("parameter") or fault.get("header") or ""
+def _format_location(fault: Fault) -> str:
+    location = (
+        fault.get("pointer") or fault.get("parameter") or fault.get("header") or ""
+    )
     line = f"line {fault['line']} " if "line" in fault else ""
-    return f"{line}{place}".strip() or "there"
+    return f"{line}{location}".strip() or "request"
 
 
-def _span(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     minutes = round(seconds / 60)
     return f"{minutes} minutes" if minutes > 1 else f"{seconds:.0f} seconds"

@@ -1,10 +1,10 @@
-"""The end of a command that cannot go on; light, for it is imported by all."""
+"""The exception that ends a command. Imports little: every command imports it."""
 
 import click
 
 
 class Failure(click.ClickException):
-    """A sentence for stderr, and an exit code."""
+    """A message for stderr and an exit code."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)

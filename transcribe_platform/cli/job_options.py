@@ -1,4 +1,4 @@
-"""What a command line asks of each job: Deepgram's options, by name or by `-o`."""
+"""Command line options for jobs: Deepgram's, by name or with `-o`."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -12,27 +12,27 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 PRIORITIES = ("low", "normal", "high", "urgent")
 _NUMBERS = frozenset({"utt_split", "sample_rate", "channels"})
 _FLAGS = {
-    "diarize": "Tell speakers apart.",
-    "smart_format": "Write numbers, dates and the like as people do.",
-    "punctuate": "Set punctuation.",
-    "paragraphs": "Make paragraphs.",
-    "utterances": "Tell stretches of speech apart.",
-    "multichannel": "Transcribe each channel by itself.",
-    "detect_language": "Find out the language.",
-    "profanity_filter": "Leave out profanity.",
+    "diarize": "Identify speakers.",
+    "smart_format": "Format numbers, dates and the like.",
+    "punctuate": "Add punctuation.",
+    "paragraphs": "Split into paragraphs.",
+    "utterances": "Split into utterances.",
+    "multichannel": "Transcribe each channel separately.",
+    "detect_language": "Detect the language.",
+    "profanity_filter": "Remove profanity.",
 }
 _TEXTS = {
     "model": "nova-3, nova-2-phonecall …",
     "language": "en, de, pt-BR, multi …",
 }
 _MANY = {
-    "keyterm": "A word to listen for; may be given again.",
-    "redact": "What to leave out (pci, ssn …); may be given again.",
+    "keyterm": "A term to recognize; repeatable.",
+    "redact": "Information to redact (pci, ssn …); repeatable.",
 }
 
 
 def request_options(function: Function) -> Function:
-    """Give a command the options that say how audio is transcribed."""
+    """Decorate a command with the options for jobs."""
     decorators = [
         click.option(
             "-o",
@@ -40,31 +40,33 @@ def request_options(function: Function) -> Function:
             "raw",
             multiple=True,
             metavar="NAME=VALUE",
-            help="Any Deepgram option: -o model=nova-3; may be given again.",
+            help="Any Deepgram option: -o model=nova-3; repeatable.",
         ),
-        *(_text(name, shown) for name, shown in _TEXTS.items()),
-        *(_flag(name, shown) for name, shown in _FLAGS.items()),
-        *(_many(name, shown) for name, shown in _MANY.items()),
+        *(_text(name, help_text) for name, help_text in _TEXTS.items()),
+        *(_flag(name, help_text) for name, help_text in _FLAGS.items()),
+        *(_many(name, help_text) for name, help_text in _MANY.items()),
         click.option("--priority", type=click.Choice(PRIORITIES)),
         click.option(
             "--metadata",
             multiple=True,
             metavar="NAME=VALUE",
-            help="Your own words for the jobs; may be given again.",
+            help="Metadata of the jobs; repeatable.",
         ),
-        click.option("--callback-url", metavar="URL", help="Where to tell of the end."),
+        click.option(
+            "--callback-url", metavar="URL", help="URL to notify when a job ends."
+        ),
         click.option(
             "--region",
             "regions",
             multiple=True,
-            help="Where it may run; may be given again.",
+            help="Region that may run the job; repeatable.",
         ),
         click.option("--max-attempts", type=int, metavar="N"),
         click.option(
             "--expires-in",
             type=int,
             metavar="SECONDS",
-            help="Give up what has not begun by then.",
+            help="Expire jobs that have not started by then.",
         ),
     ]
     for decorate in reversed(decorators):
@@ -73,19 +75,19 @@ def request_options(function: Function) -> Function:
 
 
 def build_request(named: Mapping[str, Any], *, nonce: str = "") -> JobRequest:
-    """Return what was asked for; raises UsageError for what makes no sense."""
+    """Return the request of these options; raises UsageError."""
     options: dict[str, Any] = {}
     for name in (*_TEXTS, *_FLAGS, *_MANY):
         value = named.get(name)
         if value is not None and value != ():
             options[name] = list(value) if isinstance(value, tuple) else value
-    for said, value in split_pairs(named["raw"], "--option"):
-        name = said.replace("-", "_")
-        read = _parse_value(name, value)
+    for option, value in split_pairs(named["raw"], "--option"):
+        name = option.replace("-", "_")
+        parsed = _parse_value(name, value)
         if name in options and name not in _FLAGS and name not in _TEXTS:
-            before = options[name] if isinstance(options[name], list) else None
-            read = [*(before or [options[name]]), read]
-        options[name] = read
+            previous = options[name] if isinstance(options[name], list) else None
+            parsed = [*(previous or [options[name]]), parsed]
+        options[name] = parsed
     return JobRequest(
         options=options,
         priority=named["priority"],
@@ -99,19 +101,19 @@ def build_request(named: Mapping[str, Any], *, nonce: str = "") -> JobRequest:
 
 
 def split_pairs(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
-    """Return names and values; raises UsageError for text without either."""
+    """Return names and values; raises UsageError."""
     pairs = []
     for text in texts:
         name, equals, value = text.partition("=")
         if not name or not equals:
-            message = f"{option} wants NAME=VALUE, such as model=nova-3; not {text!r}."
+            message = f"{option} needs NAME=VALUE, such as model=nova-3, not {text!r}."
             raise click.UsageError(message)
         pairs.append((name.strip(), value))
     return pairs
 
 
 def _parse_value(name: str, text: str) -> Any:
-    """Return a value of the type that the option has; the platform checks it."""
+    """Return the value with the option's type; the platform validates it."""
     if text in {"true", "false"}:
         return text == "true"
     if name in _NUMBERS or text.startswith("["):
@@ -122,14 +124,14 @@ def _parse_value(name: str, text: str) -> Any:
     return text
 
 
-def _text(name: str, shown: str) -> Callable[[Function], Function]:
-    return click.option(f"--{name}", help=shown, metavar="NAME")
+def _text(name: str, help_text: str) -> Callable[[Function], Function]:
+    return click.option(f"--{name}", help=help_text, metavar="NAME")
 
 
-def _flag(name: str, shown: str) -> Callable[[Function], Function]:
-    words = name.replace("_", "-")
-    return click.option(f"--{words}/--no-{words}", default=None, help=shown)
+def _flag(name: str, help_text: str) -> Callable[[Function], Function]:
+    flag = name.replace("_", "-")
+    return click.option(f"--{flag}/--no-{flag}", default=None, help=help_text)
 
 
-def _many(name: str, shown: str) -> Callable[[Function], Function]:
-    return click.option(f"--{name}", multiple=True, metavar="TEXT", help=shown)
+def _many(name: str, help_text: str) -> Callable[[Function], Function]:
+    return click.option(f"--{name}", multiple=True, metavar="TEXT", help=help_text)

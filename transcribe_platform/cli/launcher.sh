@@ -1,6 +1,6 @@
 #!/bin/sh
-# `make` copies this to .venv/bin/transcribe. It finds its own folder when it runs, so
-# the clone may be anywhere, in a path with spaces too, and may be moved.
+# `make` copies this to .venv/bin/transcribe. It locates its folder at run time, so the
+# clone can be in any path, spaces included, and can be moved.
 bin=$(dirname "$(readlink -f "$0")")
 exec "$bin/python" -c '
 import sys

@@ -1,6 +1,6 @@
-"""Find the command, run it, and turn what went wrong into a sentence and a number.
+"""Runs a command and returns its exit code.
 
-Imports as little as it can: `transcribe --help` is there at once.
+Imports little, so that `transcribe --help` is fast.
 """
 
 import importlib
@@ -17,41 +17,40 @@ from transcribe_platform.version import VERSION
 PROGRAM = "transcribe"
 _FILES = "files"
 _COMMANDS = {
-    _FILES: "Transcribe files, folders, URLs or a manifest (may be left out).",
+    _FILES: "Transcribe files, folders, URLs or a manifest (default command).",
     "jobs": "List, show, cancel and retry jobs.",
-    "batches": "Follow, list and steer batches; fetch their results.",
-    "search": "Find words in all transcripts.",
-    "listen": "Transcribe live: a microphone through a pipe, or a file at its pace.",
-    "webhooks": "See what was sent to your endpoints, and send it again.",
-    "usage": "Show what was transcribed, what it cost, and what is left.",
-    "configure": "Write down where the platform is and your key.",
+    "batches": "Watch, list and manage batches; download their results.",
+    "search": "Search all transcripts.",
+    "listen": "Transcribe live: a microphone through a pipe, or a file in real time.",
+    "webhooks": "List webhook deliveries and send them again.",
+    "usage": "Show usage, costs and quotas.",
+    "configure": "Save the URL of the platform and your API key.",
 }
 _HELP = """Transcribe audio on your transcription platform.
 
 \b
   transcribe talk.mp3                          print the transcript
   transcribe calls/ --format srt --out subs/   a folder, as subtitles
-  transcribe https://example.com/a.wav         what the platform can fetch
-  transcribe manifest.jsonl --out results/     a hundred thousand at once
+  transcribe https://example.com/a.wav         a URL that the platform can fetch
+  transcribe manifest.jsonl --out results/     a batch of many files
   sox -d -t raw -r 16000 -b 16 -c 1 -e signed - | transcribe listen
 
-Where the platform is: TRANSCRIBE_URL and TRANSCRIBE_API_KEY, or a file that
-`transcribe configure` writes. The same command again goes on where the last one
-was stopped; nothing is paid for twice.
+Set TRANSCRIBE_URL and TRANSCRIBE_API_KEY, or run `transcribe configure`. To resume
+a stopped command, run it again: no audio is transcribed twice.
 """
 
 
 class Commands(click.Group):
-    """A group that imports a command once it is wanted, and guesses `files`."""
+    """A group that imports commands on demand; `files` is the default."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put `files` in front of what is no command."""
+        """Prepend `files` unless the first argument is a command."""
         if args and args[0] not in {*_COMMANDS, "--help", "-h", "--version"}:
             args = [_FILES, *args]
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Name the commands."""
+        """Return the names of the commands."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
@@ -66,7 +65,7 @@ class Commands(click.Group):
         ctx: click.Context,  # noqa: ARG002
         formatter: click.HelpFormatter,
     ) -> None:
-        """List the commands without importing them."""
+        """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
@@ -79,13 +78,13 @@ class Commands(click.Group):
 )
 @click.version_option(VERSION, prog_name=PROGRAM)
 def group() -> None:
-    """Hold the commands."""
+    """Group of all commands."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     try:
-        answer: Any = group.main(args=args, prog_name=PROGRAM, standalone_mode=False)
+        result: Any = group.main(args=args, prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
     except Failure as error:
         error.show()
@@ -96,7 +95,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter must not flush to it.
+        # The reader closed the pipe; the interpreter must not flush to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
-    return int(answer or 0)
+    return int(result or 0)

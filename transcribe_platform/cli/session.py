@@ -1,7 +1,7 @@
-"""What every command has: a connection, and a way to say things.
+"""The connection and the output of a command.
 
-stdout is for results, stderr for people; `--json` puts one object a line on stdout and
-nothing else.
+Results go to stdout, messages to stderr. With `--json`, stdout has one JSON object per
+line and nothing else.
 """
 
 import json
@@ -23,7 +23,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Stopped(Exception):
-    """The command is being stopped; what runs in threads ends with this."""
+    """The command is stopping; ends its threads."""
 
 
 class Session:
@@ -34,8 +34,8 @@ class Session:
     ) -> None:
         self.as_json, self.quiet = as_json, quiet
         self.stop = Event()
-        # Where bars are shown lines must go through them: set while there are any.
-        self.above_bars: Callable[[str], object] | None = None
+        # Prints a line above the progress bars; set while they are shown.
+        self.print_above_bars: Callable[[str], object] | None = None
         try:
             self.connection = config.find_connection(
                 url=url, profile=profile, environment=os.environ
@@ -48,63 +48,67 @@ class Session:
             code = exit_codes.Exit.NOT_ALLOWED if is_key else exit_codes.Exit.USAGE
             fail(str(error), code=code, as_json=as_json, error_code="not_configured")
         if self.connection.warning:
-            self.say(self.connection.warning)
+            self.inform(self.connection.warning)
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a person looks at the results."""
+        """Whether stdout is a terminal and the output is not JSON."""
         return sys.stdout.isatty() and not self.as_json
 
     @property
     def shows_progress(self) -> bool:
-        """Whether bars are wanted: at a terminal, and not in the midst of JSON."""
+        """Whether to show progress bars: at a terminal, but not between JSON lines."""
         if self.quiet or not sys.stderr.isatty():
             return False
         return not (self.as_json and sys.stdout.isatty())
 
-    def say(self, text: str) -> None:
-        """Tell the person something, unless nothing is to be said."""
+    def inform(self, text: str) -> None:
+        """Write a message to stderr, unless quiet."""
         if not self.quiet:
-            self.complain(text)
+            self.warn(text)
 
-    def complain(self, text: str, **style: Any) -> None:
-        """Say on stderr what has to be said."""
-        self._put(click.style(printable(text), **style), to_people=True)
+    def warn(self, text: str, **style: Any) -> None:
+        """Write a message to stderr, even if quiet."""
+        self._put(click.style(printable(text), **style), to_stderr=True)
 
     def write(self, text: str) -> None:
-        """Write a result on stdout; at a terminal nothing in it steers that."""
+        """Write a result to stdout, without control characters at a terminal."""
         shown = printable(text) if self.is_terminal else text
-        self._put(shown, to_people=False)
+        self._put(shown, to_stderr=False)
 
     def hint(self, text: str) -> None:
-        """Tell a person at a terminal something that a script does not need."""
+        """Write a message to stderr if it is a terminal."""
         if sys.stderr.isatty():
-            self.say(text)
+            self.inform(text)
 
-    def _put(self, text: str, *, to_people: bool) -> None:
-        is_seen = to_people or sys.stdout.isatty()
-        if self.above_bars and is_seen:
-            self.above_bars(text)
+    def _put(self, text: str, *, to_stderr: bool) -> None:
+        is_terminal = to_stderr or sys.stdout.isatty()
+        if self.print_above_bars and is_terminal:
+            self.print_above_bars(text)
         else:
-            click.echo(text, err=to_people)
+            click.echo(text, err=to_stderr)
 
     def emit(self, value: Any) -> None:
-        """Write one JSON object on a line of its own."""
+        """Write one JSON object as a line to stdout."""
         click.echo(json.dumps(value, ensure_ascii=False))
 
     def pause(self, seconds: float) -> None:
-        """Wait, unless the command is being stopped: then raise Stopped."""
+        """Sleep; raises Stopped when the command is stopping."""
         if self.stop.wait(seconds):
             raise Stopped
 
 
 def common(function: Function) -> Function:
-    """Give a command the options that all have, and its session; explain errors."""
+    """Decorate a command with the common options, its session and error handling."""
 
-    @click.option("--url", metavar="URL", help="Where the platform is.")
-    @click.option("--profile", metavar="NAME", help="A profile of the configuration.")
-    @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-    @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+    @click.option("--url", metavar="URL", help="URL of the platform.")
+    @click.option(
+        "--profile", metavar="NAME", help="Profile in the configuration file."
+    )
+    @click.option(
+        "--json", "as_json", is_flag=True, help="Write one JSON object per line."
+    )
+    @click.option("-q", "--quiet", is_flag=True, help="Write errors only.")
     def run(
         url: str | None,
         profile: str | None,
@@ -125,7 +129,7 @@ def common(function: Function) -> Function:
 
 
 def end(error: ClientError, *, as_json: bool) -> NoReturn:
-    """End the command with what an error means."""
+    """End the command with the message and exit code of an error."""
     fail(
         "\n".join(exit_codes.explain(error)),
         code=exit_codes.exit_of(error),
@@ -136,7 +140,7 @@ def end(error: ClientError, *, as_json: bool) -> NoReturn:
 
 
 def code_of(error: Exception) -> str:
-    """Return a stable code for any error, as the API has for its own."""
+    """Return a stable code for any error: the API's, or one derived from the class."""
     if isinstance(error, ApiError):
         return error.code
     if isinstance(error, OSError):
@@ -148,14 +152,14 @@ def code_of(error: Exception) -> str:
 def fail(
     text: str, *, code: int, as_json: bool, error_code: str, detail: str = ""
 ) -> NoReturn:
-    """Say what is wrong on stderr, and as JSON where that is wanted; end."""
+    """End the command with a message on stderr, and as JSON with `--json`."""
     if as_json:
         first = detail or text.splitlines()[0]
-        said = {"type": "error", "code": error_code, "detail": first}
-        click.echo(json.dumps(said, ensure_ascii=False))
+        error = {"type": "error", "code": error_code, "detail": first}
+        click.echo(json.dumps(error, ensure_ascii=False))
     raise Failure(printable(text), code)
 
 
 def printable(text: str) -> str:
-    """Return text that cannot steer a terminal: names come from anywhere."""
+    """Return text without control characters, which could control the terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)

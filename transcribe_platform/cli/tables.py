@@ -1,4 +1,4 @@
-"""Rows for people: a table at a terminal, tabs between columns in a pipe."""
+"""Output of rows: a table at a terminal, tab-separated columns in a pipe."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +11,7 @@ from transcribe_platform.cli.session import Session, printable
 
 Columns = Mapping[str, Callable[[Any], object]]
 _ELASTIC = frozenset({"audio", "url"})
-_LEAST_ROOM = 12
+_MIN_WIDTH = 12
 _COLORS = {
     "completed": "green",
     "delivered": "green",
@@ -23,7 +23,7 @@ _COLORS = {
 
 
 def show_rows(session: Session, rows: Iterable[Any], columns: Columns) -> None:
-    """Show each row: as JSON whole, else the columns."""
+    """Show rows: complete as JSON, or the columns."""
     if session.as_json:
         for row in rows:
             session.emit(row)
@@ -37,7 +37,7 @@ def show_rows(session: Session, rows: Iterable[Any], columns: Columns) -> None:
 
 
 def show_one(session: Session, row: Mapping[str, Any]) -> None:
-    """Show all of one thing."""
+    """Show all fields of one object."""
     if session.as_json:
         session.emit(row)
         return
@@ -47,16 +47,16 @@ def show_one(session: Session, row: Mapping[str, Any]) -> None:
             click.echo(f"{name:{width}}  {_text(value)}")
 
 
-def when(text: str | None) -> str:
-    """Return a time of the API as people read it, in their own zone."""
+def format_time(text: str | None) -> str:
+    """Return a time of the API in the local time zone."""
     if not text:
         return ""
-    moment = datetime.fromisoformat(text)
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
+    time = datetime.fromisoformat(text)
+    return f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-def length(seconds: float | None) -> str:
-    """Return a stretch of time as people read it."""
+def format_duration(seconds: float | None) -> str:
+    """Return a duration as h:mm:ss."""
     if seconds is None:
         return ""
     minutes, rest = divmod(round(seconds), 60)
@@ -64,25 +64,25 @@ def length(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}"
 
 
-def moment_of(text: str, *, now: datetime) -> str:
-    """Return a time for the API: as it is, or so long ago (15m, 2h, 3d)."""
+def parse_time(text: str, *, now: datetime) -> str:
+    """Return an ISO time for the API; accepts ages such as 15m, 2h, 3d."""
     units = {"m": 60, "h": 3600, "d": 86400}
     if re.fullmatch(r"[0-9]{1,6}[mhd]", text):
-        ago = int(text[:-1]) * units[text[-1]]
-        return datetime.fromtimestamp(now.timestamp() - ago, UTC).isoformat()
+        age = int(text[:-1]) * units[text[-1]]
+        return datetime.fromtimestamp(now.timestamp() - age, UTC).isoformat()
     try:
-        moment = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError as error:
-        message = f"{text!r} is no time such as 2026-01-31T12:00:00Z, 2h or 3d."
+        message = f"{text!r} is not a time such as 2026-01-31T12:00:00Z, 2h or 3d."
         raise click.UsageError(message) from error
-    return moment.astimezone(UTC).isoformat()
+    return time.astimezone(UTC).isoformat()
 
 
 def _text(value: object) -> str:
     if isinstance(value, dict):
         return printable(", ".join(f"{k}={v}" for k, v in value.items()))
     if isinstance(value, list):
-        return ", ".join(_text(each) for each in value)
+        return ", ".join(_text(item) for item in value)
     return printable("" if value is None else str(value)).replace("\n", " ")
 
 
@@ -98,17 +98,17 @@ def _show_table(names: list[str], cells: Iterable[list[str]]) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     columns = zip(names, *lines, strict=True)
     widths = {column[0]: max(map(cell_len, column)) for column in columns}
-    # Names and addresses may be cut; what is counted or copied may not.
+    # Names and URLs may be shortened; numbers and ids may not.
     fixed = [width for name, width in widths.items() if name not in _ELASTIC]
-    room = max(console.width - sum(fixed) - len(names), _LEAST_ROOM)
+    room = max(console.width - sum(fixed) - len(names), _MIN_WIDTH)
     for name in names:
         table.add_column(
             name, no_wrap=True, min_width=widths[name] if name not in _ELASTIC else None
         )
     for line in lines:
-        cut = [
+        shortened = [
             f"…{cell[1 - room :]}" if name in _ELASTIC and len(cell) > room else cell
             for name, cell in zip(names, line, strict=True)
         ]
-        table.add_row(*(Text(cell, style=_COLORS.get(cell, "")) for cell in cut))
+        table.add_row(*(Text(cell, style=_COLORS.get(cell, "")) for cell in shortened))
     console.print(table)

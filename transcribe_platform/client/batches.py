@@ -1,4 +1,4 @@
-"""Batches: many jobs with one life."""
+"""Batches: many jobs submitted and managed together."""
 
 import json
 import time
@@ -15,16 +15,16 @@ from transcribe_platform.client.transport import Transport
 from transcribe_platform.client.uploads import AudioFile, Progress
 
 _PATH = "/v1/batches"
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 _LONG_SECONDS = 300.0
 _GZIP = ".gz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestSettings:
-    """What holds for a whole manifest; a line may say otherwise for itself.
+    """Defaults for all lines of a manifest; a line may override them.
 
-    ``skips_bad_lines``: run the good ones; else one bad line refuses all.
+    ``skips_bad_lines``: run the valid lines. Otherwise one invalid line rejects all.
     """
 
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -35,15 +35,15 @@ class ManifestSettings:
     nonce: str = ""
 
     def params(self) -> dict[str, str]:
-        """Return them as query parameters."""
-        said = {
+        """Return the settings as query parameters."""
+        params = {
             "on_error": "skip" if self.skips_bad_lines else "reject",
             "defaults": json.dumps(self.defaults) if self.defaults else None,
             "metadata": json.dumps(self.metadata) if self.metadata else None,
             "callback_url": self.callback_url,
             "expires_in_seconds": self.expires_in_seconds,
         }
-        return {name: str(value) for name, value in said.items() if value is not None}
+        return {name: str(value) for name, value in params.items() if value is not None}
 
 
 class Batches:
@@ -61,19 +61,19 @@ class Batches:
         callback_url: str | None = None,
         nonce: str = "",
     ) -> Batch:
-        """Submit up to a thousand URLs at once: all, or none if one is wrong."""
-        said = {
+        """Submit up to 1,000 URLs as a batch; one invalid item rejects all."""
+        settings = {
             "defaults": dict(defaults or {}),
             "metadata": dict(metadata or {}),
             "callback_url": callback_url,
         }
         body: dict[str, Any] = {"items": [dict(item) for item in items]}
-        body |= {name: value for name, value in said.items() if value}
+        body |= {name: value for name, value in settings.items() if value}
         key = uploads.build_key("batch", body, nonce)
         call = Call(
             method="POST", path=_PATH, headers={"Idempotency-Key": key}, json=body
         )
-        return cast("Batch", self._transport.ask(call))
+        return cast("Batch", self._transport.request_json(call))
 
     def submit_manifest(
         self,
@@ -82,72 +82,72 @@ class Batches:
         *,
         progress: Progress | None = None,
     ) -> Batch:
-        """Upload a manifest (JSONL or CSV, gzip or not) and return its batch.
+        """Upload a manifest (JSONL or CSV, optionally gzip) and return its batch.
 
-        The same content and settings again are answered with the same batch. Raises
-        InvalidRequest, whose ``faults`` name lines, OSError, FileChanged.
+        Equal content and settings return the same batch. Raises InvalidRequest, whose
+        ``faults`` have line numbers, OSError, FileChanged.
         """
-        asked = settings or ManifestSettings()
-        params = asked.params()
-        key = uploads.build_key("manifest", manifest.sha256, params, asked.nonce)
+        settings = settings or ManifestSettings()
+        params = settings.params()
+        key = uploads.build_key("manifest", manifest.sha256, params, settings.nonce)
         call = Call(
             method="POST",
             path=_PATH,
             params=params,
             headers={
-                "Content-Type": _type_of(manifest.path),
+                "Content-Type": _content_type(manifest.path),
                 "Content-Length": str(manifest.size_bytes),
                 "Idempotency-Key": key,
             },
             body=lambda: manifest.chunks(progress),
             timeout=_LONG_SECONDS,
         )
-        return cast("Batch", self._transport.ask(call))
+        return cast("Batch", self._transport.request_json(call))
 
     def pause(self, batch_id: str) -> Batch:
-        """Begin no more of its jobs until it is resumed."""
+        """Start no more jobs of the batch until it is resumed."""
         return self._change(batch_id, "pause")
 
     def resume(self, batch_id: str) -> Batch:
-        """Go on with it."""
+        """Resume a paused batch."""
         return self._change(batch_id, "resume")
 
     def cancel(self, batch_id: str) -> Batch:
-        """Cancel what has not ended yet."""
+        """Cancel the jobs that have not ended."""
         return self._change(batch_id, "cancel")
 
     def prioritize(self, batch_id: str, priority: str) -> Batch:
-        """Change the priority of all that has not ended yet."""
+        """Change the priority of the jobs that have not ended."""
         return self._change(batch_id, "priority", {"priority": priority})
 
     def retry(self, batch_id: str, statuses: Sequence[str] = ("failed",)) -> Batch:
-        """Return a new batch of those jobs that ended so, once however often asked."""
-        said = {"statuses": list(statuses)}
-        key = uploads.build_key("retry batch", batch_id, said)
+        """Return a new batch of the jobs with these statuses; idempotent."""
+        body = {"statuses": list(statuses)}
+        key = uploads.build_key("retry batch", batch_id, body)
         call = Call(
             method="POST",
             path=f"{_PATH}/{batch_id}/retry",
-            json=said,
+            json=body,
             headers={"Idempotency-Key": key},
         )
-        return cast("Batch", self._transport.ask(call))
+        return cast("Batch", self._transport.request_json(call))
 
-    def _change(self, batch_id: str, verb: str, said: object = None) -> Batch:
-        call = Call(method="POST", path=f"{_PATH}/{batch_id}/{verb}", json=said)
-        return cast("Batch", self._transport.ask(call))
+    def _change(self, batch_id: str, verb: str, body: object = None) -> Batch:
+        call = Call(method="POST", path=f"{_PATH}/{batch_id}/{verb}", json=body)
+        return cast("Batch", self._transport.request_json(call))
 
     def get(self, batch_id: str) -> Batch:
         """Return a batch."""
         call = Call(method="GET", path=f"{_PATH}/{batch_id}")
-        return cast("Batch", self._transport.ask(call))
+        return cast("Batch", self._transport.request_json(call))
 
     def results(self, batch_id: str) -> Iterator[BatchResult]:
-        """Yield what was transcribed so far, in the order of the batch."""
-        return self._transport.stream_lines(_listed(batch_id, "results"))
+        """Yield the results so far, in the order of the batch."""
+        return self._transport.stream_lines(_list_call(batch_id, "results"))
 
     def errors(self, batch_id: str) -> Iterator[BatchError]:
-        """Yield what was left out at the door, then jobs without a transcript."""
-        return self._transport.stream_lines(_listed(batch_id, "errors"))
+        """Yield the rejected items, then the jobs without a transcript."""
+        return self._transport.stream_lines(_list_call(batch_id, "errors"))
 
     def download(
         self,
@@ -157,9 +157,9 @@ class Batches:
         *,
         progress: Progress | None = None,
     ) -> None:
-        """Write all transcripts that there are as one zip file.
+        """Write all available transcripts as one zip file.
 
-        Its last entry, ``manifest.jsonl``, says which file is which job's.
+        Its last entry, ``manifest.jsonl``, maps files to jobs.
         """
         call = Call(
             method="GET",
@@ -167,13 +167,13 @@ class Batches:
             params={"format": format_name},
             timeout=_LONG_SECONDS,
         )
-        for piece in self._transport.stream_bytes(call):
-            file.write(piece)
+        for chunk in self._transport.stream_bytes(call):
+            file.write(chunk)
             if progress:
-                progress(len(piece))
+                progress(len(chunk))
 
     def iterate(self, *, limit: int = 0) -> Iterator[Batch]:
-        """Yield batches, newest first; ``limit`` 0 is all."""
+        """Yield batches, newest first; ``limit`` 0 yields all."""
         return lists.iterate(self._transport, _PATH, {}, limit)
 
     def watch(
@@ -183,23 +183,25 @@ class Batches:
         timeout: float | None = None,
         sleep: Callable[[float], object] = time.sleep,
     ) -> Iterator[Batch]:
-        """Yield the batch as it is, every second, and for the last time at its end."""
-        end = None if timeout is None else time.monotonic() + timeout
+        """Yield the batch every second until it has ended; raises WaitedTooLong."""
+        deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             batch = self.get(batch_id)
             yield batch
             if batch["finished_at"]:
                 return
-            if end is not None and time.monotonic() + _LOOK_SECONDS > end:
+            if deadline is not None and time.monotonic() + _POLL_SECONDS > deadline:
                 raise WaitedTooLong(f"Batch {batch_id} has not ended.")
-            sleep(_LOOK_SECONDS)
+            sleep(_POLL_SECONDS)
 
 
-def _listed(batch_id: str, what: str) -> Call:
-    return Call(method="GET", path=f"{_PATH}/{batch_id}/{what}", timeout=_LONG_SECONDS)
+def _list_call(batch_id: str, resource: str) -> Call:
+    return Call(
+        method="GET", path=f"{_PATH}/{batch_id}/{resource}", timeout=_LONG_SECONDS
+    )
 
 
-def _type_of(path: Path) -> str:
+def _content_type(path: Path) -> str:
     name = path.name.lower()
     if name.endswith(_GZIP):
         return "application/gzip"

@@ -1,4 +1,4 @@
-"""One request: what it is, and when and after how long it may be sent again."""
+"""Requests and the rules for retrying them."""
 
 import random
 from collections.abc import Callable, Iterable, Mapping
@@ -8,20 +8,20 @@ from email.utils import parsedate_to_datetime
 
 Body = Callable[[], Iterable[bytes]]
 
-# What was refused with these has done nothing, whatever it was.
-_REFUSED = frozenset({429, 503})
-# With these nobody knows whether it was done.
+# A request refused with these statuses had no effect.
+_NO_EFFECT = frozenset({429, 503})
+# After these statuses it is unknown whether the request had an effect.
 _UNCERTAIN = frozenset({500, 502, 504})
 _IN_FLIGHT = "request_in_flight"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A request, as often as it has to be sent.
+    """A request and its retry properties.
 
-    ``is_repeatable``: sending it twice is as good as once (a GET, or an
-    Idempotency-Key). ``is_sent_once``: the caller looks after repeats. ``body`` makes
-    the bytes anew for each sending.
+    ``is_repeatable``: idempotent (a GET, or with an Idempotency-Key).
+    ``is_sent_once``: no retries; the caller retries. ``body`` returns the bytes for
+    each attempt.
     """
 
     method: str
@@ -37,11 +37,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How often a request is sent, and how long is waited in between.
+    """The retry policy: the number of attempts and the delays between them.
 
-    A ``Retry-After`` is waited for in full, but for one longer than
-    ``longest_seconds``: then the error is the caller's to see. ``knocks``: how often a
-    server is called that has never answered; its address may be wrong.
+    ``sendings``: maximum attempts. ``knocks``: maximum attempts while the server has
+    never responded, since its URL may be wrong. A ``Retry-After`` is obeyed, unless it
+    exceeds ``longest_seconds``: then the error is raised.
     """
 
     sendings: int = 7
@@ -53,33 +53,33 @@ class Patience:
     def pause_after(
         self, sending: int, retry_after: float | None = None
     ) -> float | None:
-        """Return how long to wait after the n-th sending, or None to give up."""
+        """Return the seconds to wait after this attempt, or None to give up."""
         if sending >= self.sendings:
             return None
         if retry_after is None:
             span = min(self.cap_seconds, self.first_seconds * 2 ** (sending - 1))
-            # Full jitter, so that many clients do not come back at once.
+            # Jitter: clients do not retry at the same time.
             return random.uniform(span / 2, span)  # noqa: S311
         return retry_after if retry_after <= self.longest_seconds else None
 
 
-def may_be_sent_again(call: Call, status: int, code: str) -> bool:
-    """Tell whether an answer with this status is worth another sending."""
-    if status in _REFUSED or code == _IN_FLIGHT:
+def can_retry(call: Call, status: int, code: str) -> bool:
+    """Return whether a response with this status and code can be retried."""
+    if status in _NO_EFFECT or code == _IN_FLIGHT:
         return True
     return status in _UNCERTAIN and call.is_repeatable
 
 
 def parse_retry_after(text: str | None, *, now: datetime) -> float | None:
-    """Return the seconds that the header names, in either of its forms."""
+    """Return the seconds of a Retry-After header, in either form of RFC 9110."""
     if not text:
         return None
     if text.isascii() and text.isdecimal():
         return float(text)
     try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):  # the latter for a year of twenty digits
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):  # OverflowError: a year of 20 digits
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - now).total_seconds())

@@ -1,4 +1,4 @@
-"""The client: one platform, one key."""
+"""The API client."""
 
 import os
 import time
@@ -8,7 +8,7 @@ from typing import Any, cast
 from transcribe_platform.client import live
 from transcribe_platform.client.batches import Batches
 from transcribe_platform.client.calls import Call, Patience
-from transcribe_platform.client.following import Follower, Tell
+from transcribe_platform.client.following import EndHandler, Follower
 from transcribe_platform.client.jobs import Jobs
 from transcribe_platform.client.transcripts import Transcripts
 from transcribe_platform.client.transport import Transport
@@ -21,7 +21,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 class Client:
-    """The platform's API. Safe for threads; a context manager that closes connections.
+    """The API client. Thread-safe; a context manager that closes its connections.
 
     Without arguments it reads TRANSCRIBE_URL and TRANSCRIBE_API_KEY.
     """
@@ -57,14 +57,14 @@ class Client:
         self.transport.close()
 
     def me(self) -> dict[str, Any]:
-        """Return whose key this is and what it may do."""
-        answer = self.transport.ask(Call(method="GET", path="/v1/me"))
-        return cast("dict[str, Any]", answer)
+        """Return the tenant and the scopes of the key."""
+        response = self.transport.request_json(Call(method="GET", path="/v1/me"))
+        return cast("dict[str, Any]", response)
 
     def listen(self, **options: Any) -> live.LiveSession:
-        """Open a live session with these options; raw audio needs its encoding."""
+        """Open a live session. Raw audio needs ``encoding`` and ``sample_rate``."""
         return live.open_session(self.transport, options)
 
-    def follow(self, tell: Tell | None = None) -> Follower:
-        """Return one who learns of the end of many jobs."""
-        return Follower(self.transport, tell)
+    def follow(self, on_end: EndHandler | None = None) -> Follower:
+        """Return a follower, which waits for the end of many jobs."""
+        return Follower(self.transport, on_end)

@@ -1,6 +1,6 @@
-"""What can go wrong for a caller, one class for each thing that callers do about it.
+"""The client's exceptions, built from problem+json (RFC 9457).
 
-Built from problem+json; decide by class or by ``code``, never by the texts.
+Handle them by class or by ``code``, never by message.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import TypedDict
 
 
 class Fault(TypedDict, total=False):
-    """One thing that is wrong with a request, and where; a manifest has lines."""
+    """One invalid field of a request; ``line`` is the line of a manifest."""
 
     line: int
     pointer: str
@@ -19,27 +19,27 @@ class Fault(TypedDict, total=False):
 
 
 class ClientError(Exception):
-    """Anything that this client raises."""
+    """Base class of the client's exceptions."""
 
 
 class Unreachable(ClientError):
-    """No answer came: no server there, no network, or too slow."""
+    """No response: connection failed or timed out."""
 
 
 class NotThePlatform(ClientError):
-    """Something answered that is not the platform's API."""
+    """The server at the URL is not the platform's API."""
 
 
 class WaitedTooLong(ClientError):
-    """The time that the caller gave is over; what was waited for goes on."""
+    """The caller's timeout expired; the job or batch continues."""
 
 
 class FileChanged(ClientError):
-    """A file was not the same any more when it was sent."""
+    """The file changed between hashing and upload."""
 
 
 class ApiError(ClientError):
-    """The platform refused a request, and said why."""
+    """An error response of the API."""
 
     def __init__(
         self,
@@ -61,35 +61,35 @@ class ApiError(ClientError):
 
 
 class InvalidRequest(ApiError):
-    """The request is not one that the platform takes; ``faults`` says where."""
+    """The request is invalid; ``faults`` lists the invalid fields."""
 
 
 class NotAuthenticated(ApiError):
-    """The key is missing, wrong, expired or revoked."""
+    """The API key is missing, invalid, expired or revoked."""
 
 
 class NotPermitted(ApiError):
-    """The key is good, and may not do this."""
+    """The API key lacks the required scope."""
 
 
 class NotFound(ApiError):
-    """There is nothing by this id, or it is somebody else's."""
+    """The object does not exist or belongs to another tenant."""
 
 
 class Erased(ApiError):
-    """It was erased."""
+    """The content was erased."""
 
 
 class Conflict(ApiError):
-    """What is there does not allow this now."""
+    """The current state of the object does not allow the request."""
 
 
 class LimitExceeded(ApiError):
-    """A quota or a rate is used up; ``retry_after`` says when to come again."""
+    """A quota or rate limit is exceeded; retry after ``retry_after`` seconds."""
 
 
 class ServiceUnavailable(ApiError):
-    """The platform cannot take this now, or something is broken on its side."""
+    """The platform is unavailable or failed internally."""
 
 
 _BY_STATUS: Mapping[int, type[ApiError]] = {
@@ -104,6 +104,6 @@ _SERVER_ERROR = 500
 
 
 def error_class(status: int) -> type[ApiError]:
-    """Return what a status of 400 or more is raised as."""
-    broken = ServiceUnavailable if status >= _SERVER_ERROR else InvalidRequest
-    return _BY_STATUS.get(status, broken)
+    """Return the exception class of a status of 400 or more."""
+    default = ServiceUnavailable if status >= _SERVER_ERROR else InvalidRequest
+    return _BY_STATUS.get(status, default)

@@ -1,4 +1,4 @@
-"""Read an event stream, and go on where it broke off."""
+"""Reads a server-sent event stream, resuming with Last-Event-ID."""
 
 import json
 from collections.abc import Iterator
@@ -10,15 +10,15 @@ import httpx
 from transcribe_platform.client.calls import Call
 from transcribe_platform.client.transport import Transport
 
-# A comment comes every fifteen seconds.
-_SILENCE_SECONDS = 45.0
+# The server sends a comment every 15 s.
+_IDLE_TIMEOUT_SECONDS = 45.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamEvent:
-    """One event; ``id`` is where to go on after it.
+    """One event; pass ``id`` as ``after`` to resume behind it.
 
-    ``type`` is "" for a sign of life: the stream has begun, or has been silent.
+    ``type`` is "" for a keep-alive: the stream started, or was idle.
     """
 
     id: str
@@ -29,9 +29,9 @@ class StreamEvent:
 def read_stream(
     transport: Transport, path: str, params: dict[str, str], *, after: str = ""
 ) -> Iterator[StreamEvent]:
-    """Yield events of one connection until it ends, in whatever way.
+    """Yield the events of one connection until it ends or breaks.
 
-    Raises ApiError if it is refused, Unreachable if nobody is there.
+    Raises ApiError if refused, Unreachable if the connection fails.
     """
     headers = {"Accept": "text/event-stream"}
     if after:
@@ -42,11 +42,11 @@ def read_stream(
         params=params,
         headers=headers,
         is_sent_once=True,
-        timeout=_SILENCE_SECONDS,
+        timeout=_IDLE_TIMEOUT_SECONDS,
     )
-    with transport.stream(call) as answer:
+    with transport.stream(call) as response:
         try:
-            yield from _parse(answer.iter_lines(), after)
+            yield from _parse(response.iter_lines(), after)
         except httpx.TransportError:
             return
 

@@ -1,7 +1,7 @@
-"""Learn of the end of many jobs at once, over one event stream or by asking.
+"""Waits for the end of many jobs, with one event stream or by polling.
 
-A thread of its own listens. Where there is no stream (another kind of server, too many
-of them, a proxy that holds them back) it asks for each open job, slowly more rarely.
+Runs in a thread. Without a stream (not served, over the limit, or buffered by a proxy)
+it polls each open job with growing intervals.
 """
 
 import threading
@@ -17,28 +17,28 @@ from transcribe_platform.client.shapes import FINAL, Job
 from transcribe_platform.client.transport import Transport
 
 _TYPES = ",".join(sorted(f"job.{status}" for status in FINAL))
-_FIRST_ROUND_SECONDS = 0.5
-_LONGEST_ROUND_SECONDS = 5.0
-# What ended before anybody watched it: a job can be quicker than its own answer.
-_REMEMBERED = 10_000
+_MIN_PAUSE_SECONDS = 0.5
+_MAX_PAUSE_SECONDS = 5.0
+# A job can end before the response to its submission: jobs to remember.
+_MAX_REMEMBERED = 10_000
 
 Ended = Job | ClientError
-Tell = Callable[[str, Ended], object]
+EndHandler = Callable[[str, Ended], object]
 
 
 class Follower:
-    """``client.follow()``: ``watch`` jobs, and ``next`` returns them as they end.
+    """``client.follow()``: ``watch`` jobs; ``next`` returns them as they end.
 
-    With ``tell`` they are handed to it instead, from the thread that listens.
+    With ``on_end`` ended jobs are passed to it instead, in the follower's thread.
     """
 
-    def __init__(self, transport: Transport, tell: Tell | None = None) -> None:
+    def __init__(self, transport: Transport, on_end: EndHandler | None = None) -> None:
         self._transport = transport
-        self._tell = tell or self._keep
+        self._on_end = on_end or self._put
         self._jobs = Jobs(transport)
         self._lock = threading.Lock()
         self._open: set[str] = set()
-        self._early: deque[str] = deque(maxlen=_REMEMBERED)
+        self._ended_early: deque[str] = deque(maxlen=_MAX_REMEMBERED)
         self._ended: Queue[tuple[str, Ended]] = Queue()
         self._is_stopped = threading.Event()
         self._is_behind = False
@@ -49,24 +49,24 @@ class Follower:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        # It may sit in a read for a while; it holds nothing that has to be put away.
+        # The daemon thread may block in a read; it needs no cleanup.
         self._is_stopped.set()
 
     def watch(self, job_id: str, *, is_new: bool = False) -> None:
-        """Tell of this job once it has ended, which it may have already.
+        """Report this job once it has ended, or at once if it has already.
 
-        ``is_new``: it was submitted while this was listening, which spares a look.
+        ``is_new``: submitted while following; saves a request.
         """
         with self._lock:
             self._open.add(job_id)
-            is_early = job_id in self._early
+            is_early = job_id in self._ended_early
         if is_early or not is_new:
             self._fetch(job_id)
 
     def next(self, timeout: float) -> tuple[str, Ended] | None:
-        """Return the id of a job that has ended and the job, or None if none has.
+        """Return the id of an ended job and the job, or None after the timeout.
 
-        A ClientError stands in the job's place where it cannot be had any more.
+        If the job cannot be fetched, a ClientError takes its place.
         """
         try:
             return self._ended.get(timeout=timeout)
@@ -74,52 +74,52 @@ class Follower:
             return None
 
     def _run(self) -> None:
-        place, pause = "", _FIRST_ROUND_SECONDS
+        last_id, pause = "", _MIN_PAUSE_SECONDS
         while not self._is_stopped.is_set():
-            began = time.monotonic()
-            place = self._listen(place)
-            is_short = time.monotonic() - began < _LONGEST_ROUND_SECONDS
-            self._sweep()
+            started_at = time.monotonic()
+            last_id = self._follow_stream(last_id)
+            is_short = time.monotonic() - started_at < _MAX_PAUSE_SECONDS
+            self._fetch_all()
             if is_short:
                 self._is_stopped.wait(pause)
-                pause = min(pause * 1.3, _LONGEST_ROUND_SECONDS)
+                pause = min(pause * 1.3, _MAX_PAUSE_SECONDS)
             else:
-                pause = _FIRST_ROUND_SECONDS
+                pause = _MIN_PAUSE_SECONDS
 
-    def _listen(self, place: str) -> str:
-        """Follow one stream to its end and return where to go on."""
-        is_new = not place
+    def _follow_stream(self, last_id: str) -> str:
+        """Read one stream to its end and return the id of its last event."""
+        is_new = not last_id
         try:
             for event in read_stream(
-                self._transport, "/v1/events", {"types": _TYPES}, after=place
+                self._transport, "/v1/events", {"types": _TYPES}, after=last_id
             ):
                 if is_new or self._is_behind:
-                    # What ended before it began is not in it.
+                    # The stream lacks jobs that ended before it started.
                     is_new = self._is_behind = False
-                    self._sweep()
-                place = event.id
-                self._take(event)
+                    self._fetch_all()
+                last_id = event.id
+                self._handle_event(event)
                 if self._is_stopped.is_set():
                     break
         except ApiError:
-            return ""  # the place may be what is wrong
+            return ""  # the event id may be invalid
         except ClientError:
             pass
-        return place
+        return last_id
 
-    def _take(self, event: StreamEvent) -> None:
+    def _handle_event(self, event: StreamEvent) -> None:
         job_id = event.data.get("job_id")
         if not job_id:
             return
         with self._lock:
-            is_ours = job_id in self._open
-            if not is_ours:
-                self._early.append(job_id)
-        if is_ours:
+            is_watched = job_id in self._open
+            if not is_watched:
+                self._ended_early.append(job_id)
+        if is_watched:
             self._fetch(job_id)
 
-    def _sweep(self) -> None:
-        """Ask for every open job."""
+    def _fetch_all(self) -> None:
+        """Fetch every open job."""
         with self._lock:
             ids = list(self._open)
         for job_id in ids:
@@ -133,15 +133,15 @@ class Follower:
         except ApiError as error:
             ended = error
         except ClientError:
-            self._is_behind = True  # ask again at the stream's next sign of life
+            self._is_behind = True  # fetch all at the next event of the stream
             return
         if isinstance(ended, dict) and ended["status"] not in FINAL:
             return
         with self._lock:
             if job_id not in self._open:
-                return  # it was told already
+                return  # reported already
             self._open.discard(job_id)
-        self._tell(job_id, ended)
+        self._on_end(job_id, ended)
 
-    def _keep(self, job_id: str, ended: Ended) -> None:
+    def _put(self, job_id: str, ended: Ended) -> None:
         self._ended.put((job_id, ended))

@@ -1,4 +1,4 @@
-"""Jobs: submit audio once, look, list, cancel, retry, erase, wait for the end."""
+"""Jobs: submit, get, list, cancel, retry, erase, wait."""
 
 import time
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ from transcribe_platform.client.transport import Transport, read_json
 from transcribe_platform.client.uploads import AudioFile, Progress
 
 _PATH = "/v1/jobs"
-_UPLOAD_SECONDS = 300.0  # of silence, not in all
-_FIRST_LOOK_SECONDS = 0.25
-_LONGEST_LOOK_SECONDS = 5.0
+_UPLOAD_SECONDS = 300.0  # per read or write, not in total
+_MIN_POLL_SECONDS = 0.25
+_MAX_POLL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
-    """A job, and whether it was there before: then it may have gone on since."""
+    """A job; ``is_replayed`` if it existed before: then its status may be outdated."""
 
     job: Job
     is_replayed: bool
@@ -41,29 +41,29 @@ class Jobs:
         *,
         progress: Progress | None = None,
     ) -> Submitted:
-        """Upload a file, or name a URL; the same again is answered with the same job.
+        """Submit a file or a URL; an equal submission returns the same job.
 
-        ``progress`` is called with the number of bytes as they leave, also when they
-        have to leave once more. Raises OSError, FileChanged, ApiError, Unreachable.
+        ``progress`` is called with the number of bytes of each chunk sent, retries
+        included. Raises OSError, FileChanged, ApiError, Unreachable.
         """
-        asked = request or JobRequest()
-        once = {"Idempotency-Key": self.key_of(audio, asked)}
+        request = request or JobRequest()
+        headers = {"Idempotency-Key": self.key_of(audio, request)}
         if isinstance(audio, str):
-            said = {"audio_url": audio, **asked.fields()}
-            call = Call(method="POST", path=_PATH, headers=once, json=said)
+            body = {"audio_url": audio, **request.fields()}
+            call = Call(method="POST", path=_PATH, headers=headers, json=body)
         else:
-            form = uploads.build_form(asked.fields(), audio, progress)
+            form = uploads.build_form(request.fields(), audio, progress)
             call = Call(
                 method="POST",
                 path=_PATH,
-                headers={**form.headers, **once},
+                headers={**form.headers, **headers},
                 body=form.body,
                 timeout=_UPLOAD_SECONDS,
             )
-        answer = self._transport.send(call)
+        response = self._transport.send(call)
         return Submitted(
-            job=cast("Job", read_json(answer)),
-            is_replayed=answer.headers.get("Idempotency-Replayed") == "true",
+            job=cast("Job", read_json(response)),
+            is_replayed=response.headers.get("Idempotency-Replayed") == "true",
         )
 
     def submit_file(self, path: Path, request: JobRequest | None = None) -> Job:
@@ -71,21 +71,21 @@ class Jobs:
         return self.submit(AudioFile.read(path), request).job
 
     def submit_url(self, url: str, request: JobRequest | None = None) -> Job:
-        """Have a URL transcribed and return its job."""
+        """Submit a URL and return its job."""
         return self.submit(url, request).job
 
     @staticmethod
     def key_of(audio: AudioFile | str, request: JobRequest) -> str:
-        """Return the Idempotency-Key that such a submission has."""
+        """Return the Idempotency-Key of a submission."""
         if isinstance(audio, str):
             return uploads.build_key("url", audio, request.fields(), request.nonce)
-        said = (audio.sha256, audio.path.name, request.fields(), request.nonce)
-        return uploads.build_key("file", *said)
+        parts = (audio.sha256, audio.path.name, request.fields(), request.nonce)
+        return uploads.build_key("file", *parts)
 
     def get(self, job_id: str) -> Job:
         """Return a job."""
         call = Call(method="GET", path=f"{_PATH}/{job_id}")
-        return cast("Job", self._transport.ask(call))
+        return cast("Job", self._transport.request_json(call))
 
     def iterate(  # noqa: PLR0913  the filters of the API
         self,
@@ -98,7 +98,7 @@ class Jobs:
         metadata: dict[str, str] | None = None,
         limit: int = 0,
     ) -> Iterator[Job]:
-        """Yield jobs, newest first; ``limit`` 0 is all."""
+        """Yield jobs, newest first; ``limit`` 0 yields all."""
         filters = {
             "status": status,
             "batch_id": batch_id,
@@ -110,40 +110,40 @@ class Jobs:
         return lists.iterate(self._transport, _PATH, filters, limit)
 
     def attempts(self, job_id: str) -> list[Attempt]:
-        """Return the upstream calls of a job, oldest first."""
+        """Return the calls of a job to Deepgram, oldest first."""
         call = Call(method="GET", path=f"{_PATH}/{job_id}/attempts")
-        return cast("list[Attempt]", self._transport.ask(call)["data"])
+        return cast("list[Attempt]", self._transport.request_json(call)["data"])
 
     def cancel(self, job_id: str) -> Job:
-        """Cancel a job; Conflict if it has ended otherwise."""
+        """Cancel a job; raises Conflict if it has ended."""
         call = Call(method="POST", path=f"{_PATH}/{job_id}/cancel")
-        return cast("Job", self._transport.ask(call))
+        return cast("Job", self._transport.request_json(call))
 
     def retry(self, job_id: str) -> Job:
-        """Submit an ended job again, once however often this is called."""
+        """Submit an ended job again; idempotent."""
         key = uploads.build_key("retry", job_id)
         call = Call(
             method="POST",
             path=f"{_PATH}/{job_id}/retry",
             headers={"Idempotency-Key": key},
         )
-        return cast("Job", self._transport.ask(call))
+        return cast("Job", self._transport.request_json(call))
 
     def erase(self, job_id: str) -> dict[str, Any]:
-        """Erase what an ended job holds and return the receipt."""
+        """Erase the content of an ended job and return the receipt."""
         call = Call(method="DELETE", path=f"{_PATH}/{job_id}")
-        return cast("dict[str, Any]", self._transport.ask(call))
+        return cast("dict[str, Any]", self._transport.request_json(call))
 
     def wait(self, job_id: str, *, timeout: float | None = None) -> Job:
-        """Return the job once it has ended; raises WaitedTooLong.
+        """Poll until the job has ended and return it; raises WaitedTooLong.
 
-        For many jobs at once ``client.follow()`` is the way.
+        For many jobs use ``client.follow()``.
         """
-        end = None if timeout is None else time.monotonic() + timeout
-        pause = _FIRST_LOOK_SECONDS
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = _MIN_POLL_SECONDS
         while (job := self.get(job_id))["status"] not in FINAL:
-            if end is not None and time.monotonic() + pause > end:
+            if deadline is not None and time.monotonic() + pause > deadline:
                 raise WaitedTooLong(f"Job {job_id} is still {job['status']}.")
             time.sleep(pause)
-            pause = min(pause * 1.5, _LONGEST_LOOK_SECONDS)
+            pause = min(pause * 1.5, _MAX_POLL_SECONDS)
         return job

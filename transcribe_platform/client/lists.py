@@ -1,4 +1,4 @@
-"""Walk a list page by page."""
+"""Iterates over paginated lists."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,20 +12,17 @@ PAGE = 100
 def iterate(
     transport: Transport, path: str, filters: Mapping[str, str | None], limit: int
 ) -> Iterator[Any]:
-    """Yield rows, newest first, asking for the next page when it is needed.
-
-    ``limit`` 0 is all there are.
-    """
-    asked = {name: value for name, value in filters.items() if value is not None}
-    asked["limit"] = str(min(limit or PAGE, PAGE))
-    left = limit
+    """Yield rows, newest first; fetches pages on demand. ``limit`` 0 yields all."""
+    params = {name: value for name, value in filters.items() if value is not None}
+    params["limit"] = str(min(limit or PAGE, PAGE))
+    remaining = limit
     while True:
-        page = transport.ask(Call(method="GET", path=path, params=asked))
+        page = transport.request_json(Call(method="GET", path=path, params=params))
         for row in page["data"]:
             yield row
-            left -= 1
-            if not left:
+            remaining -= 1
+            if not remaining:
                 return
         if not page["has_more"]:
             return
-        asked["cursor"] = page["next_cursor"]
+        params["cursor"] = page["next_cursor"]

@@ -1,6 +1,6 @@
-"""Transcribe while it is said: a socket for audio, and messages as they come back.
+"""Live transcription: sends audio over a WebSocket and receives messages.
 
-One thread sends, another one reads; both may be the same if little is sent.
+Send and receive in separate threads, unless the audio is short.
 """
 
 import json
@@ -18,11 +18,11 @@ from transcribe_platform.client.transport import USER_AGENT, Transport, error_of
 
 _OPEN_SECONDS = 20.0
 _CLOSE_SECONDS = 5.0
-_LARGEST_MESSAGE = 16 * 1024**2
+_MAX_MESSAGE_BYTES = 16 * 1024**2
 
 
 class LiveMessage(TypedDict):
-    """What the platform says; which fields there are depends on the type."""
+    """A message of the platform; its fields depend on ``type``."""
 
     type: Literal[
         "ready",
@@ -51,7 +51,7 @@ class LiveMessage(TypedDict):
 
 
 class LiveSession:
-    """``client.listen(…)``: iterate over it for messages until the session ends."""
+    """``client.listen(…)``: iterate over the session to receive its messages."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
@@ -65,7 +65,7 @@ class LiveSession:
         self._socket.close()
 
     def __iter__(self) -> Iterator[LiveMessage]:
-        """Yield messages; afterwards ``close_code`` says how it ended."""
+        """Yield messages until the session ends; then ``close_code`` is set."""
         try:
             for text in self._socket:
                 yield cast("LiveMessage", json.loads(text))
@@ -75,22 +75,22 @@ class LiveSession:
         self.close_reason = self._socket.close_reason or ""
 
     def send(self, audio: bytes) -> bool:
-        """Send audio, a tenth of a second or so at once; false once it has ended."""
-        return self._say(audio)
+        """Send audio, about 0.1 s per call; returns False after the session ended."""
+        return self._send(audio)
 
     def finalize(self) -> bool:
-        """Have all that was sent so far told as final."""
-        return self._say(json.dumps({"type": "finalize"}))
+        """Request final results for the audio sent so far."""
+        return self._send(json.dumps({"type": "finalize"}))
 
     def keep_alive(self) -> bool:
-        """Say that there will be more audio, while there is none."""
-        return self._say(json.dumps({"type": "keepalive"}))
+        """Keep the session open while there is no audio."""
+        return self._send(json.dumps({"type": "keepalive"}))
 
     def finish(self) -> bool:
-        """Say that there is no more audio; the last messages follow."""
-        return self._say(json.dumps({"type": "close"}))
+        """End the audio; the remaining messages follow."""
+        return self._send(json.dumps({"type": "close"}))
 
-    def _say(self, message: bytes | str) -> bool:
+    def _send(self, message: bytes | str) -> bool:
         try:
             self._socket.send(message)
         except ConnectionClosed:
@@ -101,26 +101,26 @@ class LiveSession:
 def open_session(transport: Transport, options: Mapping[str, Any]) -> LiveSession:
     """Open a session; raises ApiError, Unreachable or NotThePlatform."""
     query = urlencode({name: _text(v) for name, v in options.items()}, doseq=True)
-    address = f"{transport.url.replace('http', 'ws', 1)}/v1/live?{query}"
+    url = f"{transport.url.replace('http', 'ws', 1)}/v1/live?{query}"
     try:
         socket = connect(
-            address,
+            url,
             additional_headers={"Authorization": f"Bearer {transport.api_key}"},
             user_agent_header=USER_AGENT,
             open_timeout=_OPEN_SECONDS,
             close_timeout=_CLOSE_SECONDS,
-            max_size=_LARGEST_MESSAGE,
-            compression=None,  # audio does not shrink
+            max_size=_MAX_MESSAGE_BYTES,
+            compression=None,  # audio is compressed already
         )
     except InvalidStatus as error:
-        refusal = httpx.Response(
+        response = httpx.Response(
             error.response.status_code,
             headers=list(error.response.headers.raw_items()),
             content=bytes(error.response.body or b""),
         )
-        raise error_of(transport.url, refusal) from error
+        raise error_of(transport.url, response) from error
     except InvalidHandshake as error:
-        message = f"{transport.url} opens no socket: {error}"
+        message = f"{transport.url} does not accept WebSocket connections: {error}"
         raise NotThePlatform(message) from error
     except OSError as error:
         message = f"{transport.url} cannot be reached: {error}"
@@ -129,7 +129,7 @@ def open_session(transport: Transport, options: Mapping[str, Any]) -> LiveSessio
 
 
 def _text(value: Any) -> Any:
-    """Return an option as a query string has it; lists stay lists of them."""
+    """Return an option as text for the query string; lists stay lists."""
     if isinstance(value, bool):
         return str(value).lower()
-    return [_text(each) for each in value] if isinstance(value, list) else value
+    return [_text(item) for item in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""What can be asked of a job, as one value."""
+"""The parameters of a job submission."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,10 +7,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
-    """How audio is to be transcribed; what is not said is the platform's default.
+    """The parameters of a job; omitted ones have the platform's defaults.
 
-    ``options`` are Deepgram's, by name and type. ``nonce`` makes a request another one
-    than the same without it: for whoever wants the work done again.
+    ``options`` are Deepgram's, by name and type. A different ``nonce`` makes an
+    otherwise equal request a new job.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -23,8 +23,8 @@ class JobRequest:
     nonce: str = ""
 
     def fields(self) -> dict[str, Any]:
-        """Return the body's fields."""
-        said = {
+        """Return the fields of the request body."""
+        fields = {
             "options": dict(self.options),
             "priority": self.priority,
             "metadata": dict(self.metadata),
@@ -33,4 +33,4 @@ class JobRequest:
             "max_attempts": self.max_attempts,
             "expires_in_seconds": self.expires_in_seconds,
         }
-        return {name: value for name, value in said.items() if value}
+        return {name: value for name, value in fields.items() if value}

@@ -1,4 +1,4 @@
-"""What the API answers, as types. Fields that are added later are simply there too."""
+"""Types of the API's responses. Responses may have additional fields."""
 
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -9,7 +9,7 @@ FINAL: frozenset[str] = frozenset({"completed", "failed", "canceled", "expired"}
 
 
 class Problem(TypedDict):
-    """A stable code and a sentence."""
+    """A stable code and a message."""
 
     code: str
     detail: str
@@ -45,7 +45,7 @@ class Job(TypedDict):
 
 
 class Attempt(TypedDict):
-    """One upstream call of a job."""
+    """One call of a job to Deepgram."""
 
     id: str
     outcome: str
@@ -61,7 +61,7 @@ class Attempt(TypedDict):
 
 
 class Batch(TypedDict):
-    """A batch and how its jobs ended so far."""
+    """A batch and the counts of its jobs by status."""
 
     id: str
     object: str
@@ -83,7 +83,7 @@ class Batch(TypedDict):
 
 
 class Word(TypedDict):
-    """A word and when it was said."""
+    """A word; times in seconds from the start of the audio."""
 
     word: str
     start: float
@@ -94,7 +94,7 @@ class Word(TypedDict):
 
 
 class Channel(TypedDict):
-    """What was said in one channel of the audio."""
+    """The transcript of one audio channel."""
 
     transcript: str
     confidence: float | None
@@ -102,7 +102,7 @@ class Channel(TypedDict):
 
 
 class Transcript(TypedDict):
-    """What came out of a job."""
+    """The transcript of a job."""
 
     job_id: str
     object: str
@@ -118,7 +118,7 @@ class Transcript(TypedDict):
 
 
 class BatchResult(TypedDict):
-    """What became of a job of a batch that was transcribed."""
+    """The result of a completed job of a batch."""
 
     object: str
     line: int | None
@@ -141,7 +141,7 @@ class BatchResult(TypedDict):
 
 
 class BatchError(TypedDict):
-    """An item that became no job (``rejected``), or a job without a transcript."""
+    """A rejected item (``rejected``), or a job without a transcript."""
 
     object: str
     line: int | None
@@ -161,7 +161,7 @@ class BatchError(TypedDict):
 
 
 class SnippetPart(TypedDict):
-    """A piece of a snippet: what was looked for, or what stands around it."""
+    """A part of a snippet: a match or the text around it."""
 
     text: str
     is_match: bool
@@ -169,14 +169,14 @@ class SnippetPart(TypedDict):
 
 
 class Snippet(TypedDict):
-    """A place where a transcript was hit, and when that is heard."""
+    """A match in a transcript and its time in the audio."""
 
     start_seconds: float | None
     parts: list[SnippetPart]
 
 
 class Hit(TypedDict):
-    """A transcript that was found."""
+    """A transcript that matches a search."""
 
     job_id: str
     object: str
@@ -196,7 +196,7 @@ class Hit(TypedDict):
 
 
 class Delivery(TypedDict):
-    """One event on its way to one target."""
+    """The delivery of one event to one endpoint."""
 
     id: str
     object: str
@@ -215,7 +215,7 @@ class Delivery(TypedDict):
 
 
 class Endpoint(TypedDict):
-    """Where a tenant is told of what happens."""
+    """A webhook endpoint of the tenant."""
 
     id: str
     object: str
@@ -229,7 +229,7 @@ class Endpoint(TypedDict):
 
 
 class Recovery(TypedDict):
-    """Deliveries that are made again, and how far that is."""
+    """A recovery: deliveries that are sent again, with counts by status."""
 
     id: str
     object: str
@@ -243,7 +243,7 @@ class Recovery(TypedDict):
 
 
 class UsageSums(TypedDict):
-    """Sums over calls; ``cost_estimate`` is a decimal number as text."""
+    """Totals of calls; ``cost_estimate`` is a decimal string."""
 
     jobs: int
     calls: int
@@ -254,7 +254,7 @@ class UsageSums(TypedDict):
 
 
 class UsageRow(UsageSums):
-    """The sums of one group; only what was grouped by is there."""
+    """The totals of one group; has only the fields of ``group_by``."""
 
     day: NotRequired[str]
     model: NotRequired[str]
@@ -264,7 +264,7 @@ class UsageRow(UsageSums):
 
 
 class Usage(TypedDict):
-    """A usage report; its days are under ``from`` and ``to``."""
+    """A usage report; also has the days ``from`` and ``to``."""
 
     object: str
     group_by: list[str]

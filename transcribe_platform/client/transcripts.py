@@ -1,4 +1,4 @@
-"""Transcripts, in the form that is wanted."""
+"""Transcripts: get, read in a format, search."""
 
 from collections.abc import Iterator
 from typing import cast
@@ -20,10 +20,10 @@ class Transcripts:
     def get(self, job_id: str) -> Transcript:
         """Return the transcript of a completed job."""
         call = Call(method="GET", path=f"/v1/transcripts/{job_id}")
-        return cast("Transcript", self._transport.ask(call))
+        return cast("Transcript", self._transport.request_json(call))
 
     def read(self, job_id: str, format_name: str) -> bytes:
-        """Return the transcript as a document: ``json``, ``text``, ``srt`` …"""
+        """Return the transcript in a format: ``json``, ``text``, ``srt`` …"""
         call = Call(
             method="GET",
             path=f"/v1/transcripts/{job_id}",
@@ -45,7 +45,7 @@ class Transcripts:
         metadata: dict[str, str] | None = None,
         limit: int = 20,
     ) -> Iterator[Hit]:
-        """Yield transcripts in which the words were said, the best first."""
+        """Yield transcripts that match the query, best match first."""
         filters = {
             "q": words,
             "batch_id": batch_id,

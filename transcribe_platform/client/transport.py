@@ -1,6 +1,6 @@
-"""Send requests: one connection pool, retries, and errors from problem+json.
+"""HTTP transport: connection pool, retries, and errors from problem+json.
 
-Knows HTTP and nothing of jobs. Safe for threads.
+Thread-safe.
 """
 
 import json
@@ -16,7 +16,7 @@ import httpx
 from transcribe_platform.client.calls import (
     Call,
     Patience,
-    may_be_sent_again,
+    can_retry,
     parse_retry_after,
 )
 from transcribe_platform.client.errors import (
@@ -30,15 +30,15 @@ from transcribe_platform.version import VERSION
 
 USER_AGENT = f"transcribe-client/{VERSION}"
 _CONNECT_SECONDS = 10.0
-_ANSWER_SECONDS = 90.0  # more than the longest that ``Prefer: wait`` takes
-_CONNECTIONS = 32
-_BAD = 400
+_RESPONSE_SECONDS = 90.0  # longer than the maximum of ``Prefer: wait``
+_MAX_CONNECTIONS = 32
+_CLIENT_ERROR = 400
 _REDIRECTED = range(300, 400)
 _NOT_MODIFIED = 304
 
 
 class Transport:
-    """The way to one platform with one key."""
+    """Sends requests to one platform with one API key."""
 
     def __init__(
         self,
@@ -50,10 +50,10 @@ class Transport:
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            message = f"{url!r} is no address such as https://transcribe.example.com"
+            message = f"{url!r} is not a URL such as https://transcribe.example.com"
             raise ValueError(message)
         if not (api_key.isascii() and api_key.isprintable()):
-            raise ValueError("The API key has characters that no key has.")
+            raise ValueError("The API key contains invalid characters.")
         self.url = url.rstrip("/")
         self.api_key = api_key
         self._patience = patience or Patience()
@@ -62,65 +62,65 @@ class Transport:
         self._http = httpx.Client(
             base_url=self.url,
             headers={"Authorization": f"Bearer {api_key}", "User-Agent": USER_AGENT},
-            timeout=httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=_CONNECTIONS),
+            timeout=httpx.Timeout(_RESPONSE_SECONDS, connect=_CONNECT_SECONDS),
+            limits=httpx.Limits(max_connections=_MAX_CONNECTIONS),
         )
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
-    def ask(self, call: Call) -> Any:
-        """Return the JSON of the answer, or None if it has no body."""
+    def request_json(self, call: Call) -> Any:
+        """Return the JSON of the response, or None if it has no body."""
         return read_json(self.send(call))
 
     def send(self, call: Call) -> httpx.Response:
-        """Return the whole answer, sending again what may be; raises ClientError."""
-        with self.stream(call) as answer:
+        """Return the complete response; retries. Raises ClientError."""
+        with self.stream(call) as response:
             try:
-                answer.read()
+                response.read()
             except httpx.HTTPError as error:
                 raise _unreachable(self.url, error) from error
-            return answer
+            return response
 
     @contextmanager
     def stream(self, call: Call) -> Iterator[httpx.Response]:
-        """Yield an answer whose body is still to be read; raises ClientError."""
-        with closing(self._open(call)) as answer:
-            yield answer
+        """Yield the response before its body is read; raises ClientError."""
+        with closing(self._open(call)) as response:
+            yield response
 
     def stream_lines(self, call: Call) -> Iterator[Any]:
-        """Yield what each line of the answer says in JSON; raises ClientError."""
-        with self.stream(call) as answer:
+        """Yield the JSON of each line of the response; raises ClientError."""
+        with self.stream(call) as response:
             try:
-                for line in answer.iter_lines():
+                for line in response.iter_lines():
                     yield json.loads(line)
             except httpx.HTTPError as error:
                 raise _unreachable(self.url, error) from error
 
     def stream_bytes(self, call: Call) -> Iterator[bytes]:
-        """Yield the answer piece by piece; raises ClientError."""
-        with self.stream(call) as answer:
+        """Yield the response body in chunks; raises ClientError."""
+        with self.stream(call) as response:
             try:
-                yield from answer.iter_bytes()
+                yield from response.iter_bytes()
             except httpx.HTTPError as error:
                 raise _unreachable(self.url, error) from error
 
     def _open(self, call: Call) -> httpx.Response:
-        sending = self._patience.sendings if call.is_sent_once else 0
+        attempt = self._patience.sendings if call.is_sent_once else 0
         while True:
-            sending += 1
+            attempt += 1
             try:
                 return self._send_once(call)
             except ApiError as error:
-                again = may_be_sent_again(call, error.status, error.code)
-                pause = self._patience.pause_after(sending, error.retry_after)
-                if not again or pause is None:
+                is_retryable = can_retry(call, error.status, error.code)
+                pause = self._patience.pause_after(attempt, error.retry_after)
+                if not is_retryable or pause is None:
                     raise
             except httpx.TransportError as error:
                 is_unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-                pause = self._patience.pause_after(sending)
-                if not self._was_reached and sending >= self._patience.knocks:
+                pause = self._patience.pause_after(attempt)
+                if not self._was_reached and attempt >= self._patience.knocks:
                     pause = None
                 if not (call.is_repeatable or is_unsent) or pause is None:
                     raise _unreachable(self.url, error) from error
@@ -139,55 +139,57 @@ class Transport:
             content=call.body() if call.body else None,
             timeout=timeout,
         )
-        answer = self._http.send(request, stream=True)
+        response = self._http.send(request, stream=True)
         self._was_reached = True
-        if answer.status_code >= _BAD or answer.status_code in _REDIRECTED:
-            with closing(answer):
-                answer.read()
-            raise error_of(self.url, answer)
-        return answer
+        if response.status_code >= _CLIENT_ERROR or response.status_code in _REDIRECTED:
+            with closing(response):
+                response.read()
+            raise error_of(self.url, response)
+        return response
 
 
-def read_json(answer: httpx.Response) -> Any:
-    """Return the JSON of a whole answer; raises NotThePlatform for anything else."""
-    if not answer.content:
+def read_json(response: httpx.Response) -> Any:
+    """Return the JSON of a complete response; raises NotThePlatform."""
+    if not response.content:
         return None
     try:
-        return json.loads(answer.content)
+        return json.loads(response.content)
     except ValueError as error:
-        raise NotThePlatform(_strange(str(answer.request.url), answer)) from error
+        raise NotThePlatform(
+            _describe_unexpected(str(response.request.url), response)
+        ) from error
 
 
-def error_of(url: str, answer: httpx.Response) -> ClientError:
-    """Build the error that a refusal is raised as."""
-    if answer.status_code in _REDIRECTED:
-        message = f"{url} sends elsewhere: {answer.headers.get('Location', '')}"
+def error_of(url: str, response: httpx.Response) -> ClientError:
+    """Return the exception for an error response."""
+    if response.status_code in _REDIRECTED:
+        message = f"{url} redirects to {response.headers.get('Location', '')}"
         return NotThePlatform(message)
     retry_after = parse_retry_after(
-        answer.headers.get("Retry-After"), now=datetime.now(UTC)
+        response.headers.get("Retry-After"), now=datetime.now(UTC)
     )
     try:
-        said = json.loads(answer.content)
-        problem = cast("dict[str, Any]", said if isinstance(said, dict) else {})
+        parsed = json.loads(response.content)
+        problem = cast("dict[str, Any]", parsed if isinstance(parsed, dict) else {})
     except ValueError:
         problem = {}
-    status = answer.status_code
+    status = response.status_code
     if "code" not in problem and error_class(status) is not error_class(500):
-        return NotThePlatform(_strange(url, answer))
-    # A proxy in front may answer in its own words while nothing is behind it.
+        return NotThePlatform(_describe_unexpected(url, response))
+    # A proxy in front of the platform responds with its own error bodies.
     return error_class(status)(
         status=status,
         code=str(problem.get("code", f"http_{status}")),
-        detail=str(problem.get("detail", f"The server answered {status}.")),
+        detail=str(problem.get("detail", f"The server responded {status}.")),
         request_id=str(problem.get("request_id", "")),
         faults=problem.get("errors") or (),
         retry_after=retry_after,
     )
 
 
-def _strange(url: str, answer: httpx.Response) -> str:
-    kind = answer.headers.get("Content-Type", "nothing that says what it is")
-    return f"{url} answered {answer.status_code} with {kind}: not the platform's API"
+def _describe_unexpected(url: str, response: httpx.Response) -> str:
+    kind = response.headers.get("Content-Type", "no content type")
+    return f"{url} responded {response.status_code} with {kind}: not the platform's API"
 
 
 def _unreachable(url: str, error: Exception) -> Unreachable:

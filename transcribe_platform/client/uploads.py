@@ -1,7 +1,7 @@
-"""Read a file for sending: hashed, streamed a MiB at a time, and named for good.
+"""Hashes and streams files, 1 MiB at a time.
 
-The Idempotency-Key of a submission is made of everything it says, the audio's content
-among it: the same again is the same request, however often and from wherever it comes.
+The Idempotency-Key of a submission is a hash of all its parameters and the audio's
+content, so an equal submission from anywhere is the same request.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ Progress = Callable[[int], object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioFile:
-    """A file as it was when it was read for the first time."""
+    """A file with its size and hash when it was first read."""
 
     path: Path
     size_bytes: int
@@ -29,7 +29,7 @@ class AudioFile:
 
     @classmethod
     def read(cls, path: Path, progress: Progress | None = None) -> "AudioFile":
-        """Hash the file; raises OSError for one that cannot be read."""
+        """Hash the file; raises OSError."""
         digest, size = hashlib.sha256(), 0
         with path.open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):
@@ -40,24 +40,24 @@ class AudioFile:
         return cls(path=path, size_bytes=size, sha256=digest.hexdigest())
 
     def chunks(self, progress: Progress | None = None) -> Iterator[bytes]:
-        """Yield its bytes; raises FileChanged, before the last, if they are others."""
-        digest, left = hashlib.sha256(), self.size_bytes
+        """Yield the bytes; raises FileChanged before the last chunk if they changed."""
+        digest, remaining = hashlib.sha256(), self.size_bytes
         with self.path.open("rb") as file:
-            while left and (chunk := file.read(min(CHUNK_BYTES, left))):
+            while remaining and (chunk := file.read(min(CHUNK_BYTES, remaining))):
                 digest.update(chunk)
-                left -= len(chunk)
-                if not left and digest.hexdigest() != self.sha256:
+                remaining -= len(chunk)
+                if not remaining and digest.hexdigest() != self.sha256:
                     break
                 yield chunk
                 if progress:
                     progress(len(chunk))
         if digest.hexdigest() != self.sha256:
-            raise FileChanged(f"{self.path} changed while it was sent.")
+            raise FileChanged(f"{self.path} changed during the upload.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """A multipart form with one file, of a length that is known before it is sent."""
+    """A multipart form with one file and a known length."""
 
     fields: Mapping[str, str]
     audio: AudioFile
@@ -66,7 +66,7 @@ class Form:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Say what comes and how long it is; chunked bodies are not taken."""
+        """Return type and length; the API requires a Content-Length."""
         length = len(self._head()) + self.audio.size_bytes + len(self._tail())
         return {
             "Content-Type": f"multipart/form-data; boundary={self.boundary}",
@@ -74,7 +74,7 @@ class Form:
         }
 
     def body(self) -> Iterator[bytes]:
-        """Yield the form; raises FileChanged if the file is another one by now."""
+        """Yield the form; raises FileChanged."""
         yield self._head()
         yield from self.audio.chunks(self.progress)
         yield self._tail()
@@ -99,7 +99,7 @@ class Form:
 def build_form(
     fields: Mapping[str, Any], audio: AudioFile, progress: Progress | None = None
 ) -> Form:
-    """Return the form of a submission; what is not text goes as JSON."""
+    """Return the form of a submission; other values than text are sent as JSON."""
     return Form(
         fields={
             name: value if isinstance(value, str) else json.dumps(value)
@@ -111,13 +111,13 @@ def build_form(
     )
 
 
-def build_key(*said: Any) -> str:
-    """Return the Idempotency-Key of a request that says this."""
-    canonical = json.dumps(said, sort_keys=True, separators=(",", ":"))
+def build_key(*parts: Any) -> str:
+    """Return the Idempotency-Key of a request with these parts."""
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return f"c1-{hashlib.sha256(canonical.encode()).hexdigest()}"
 
 
 def _quoted(name: str) -> str:
-    """Return a file name for a header, as browsers write it; any bytes become text."""
+    """Return a file name for Content-Disposition, escaped as in the HTML standard."""
     text = os.fsencode(name).decode(errors="replace")
     return text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

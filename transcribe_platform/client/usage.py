@@ -1,4 +1,4 @@
-"""Usage: what was transcribed, what it cost, and what is left."""
+"""Usage reports and quotas."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -21,14 +21,14 @@ class UsageReports:
         until: str | None = None,
         group_by: Sequence[str] = ("day",),
     ) -> Usage:
-        """Return the sums between two UTC days, both included; else of this month."""
+        """Return the totals of a range of UTC days, inclusive; default: this month."""
         params = {"group_by": ",".join(group_by)}
         params |= {"from": since} if since else {}
         params |= {"to": until} if until else {}
         call = Call(method="GET", path="/v1/usage", params=params)
-        return cast("Usage", self._transport.ask(call))
+        return cast("Usage", self._transport.request_json(call))
 
     def quotas(self) -> list[Quota]:
-        """Return every quota and what is left of it."""
+        """Return all quotas with their remaining amounts."""
         call = Call(method="GET", path="/v1/usage/quotas")
-        return cast("list[Quota]", self._transport.ask(call)["data"])
+        return cast("list[Quota]", self._transport.request_json(call)["data"])

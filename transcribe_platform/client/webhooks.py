@@ -1,4 +1,4 @@
-"""Webhooks: where messages go, what became of them, and sending them again."""
+"""Webhooks: endpoints, deliveries, redelivery and recovery."""
 
 from collections.abc import Iterator
 from typing import cast
@@ -30,7 +30,7 @@ class Webhooks:
         created_before: str | None = None,
         limit: int = 0,
     ) -> Iterator[Delivery]:
-        """Yield deliveries, newest first; ``limit`` 0 is all."""
+        """Yield deliveries, newest first; ``limit`` 0 yields all."""
         filters = {
             "status": status,
             "type": type_,
@@ -43,22 +43,22 @@ class Webhooks:
         return lists.iterate(self._transport, path, filters, limit)
 
     def redeliver(self, delivery_id: str) -> Delivery:
-        """Have a message sent once more, delivered or not."""
+        """Send a message again, regardless of its status."""
         path = f"/v1/webhook-deliveries/{delivery_id}/redeliver"
         call = Call(method="POST", path=path, is_repeatable=False)
-        return cast("Delivery", self._transport.ask(call))
+        return cast("Delivery", self._transport.request_json(call))
 
     def recover(
         self, endpoint_id: str, *, since: str, until: str | None = None
     ) -> Recovery:
-        """Have all that an endpoint did not take in a while sent again."""
-        span = {"since": since} | ({"until": until} if until else {})
+        """Send all messages again that an endpoint missed in a period."""
+        period = {"since": since} | ({"until": until} if until else {})
         path = f"/v1/webhook-endpoints/{endpoint_id}/recover"
-        call = Call(method="POST", path=path, json=span, is_repeatable=False)
-        return cast("Recovery", self._transport.ask(call))
+        call = Call(method="POST", path=path, json=period, is_repeatable=False)
+        return cast("Recovery", self._transport.request_json(call))
 
     def recovery(self, endpoint_id: str, recovery_id: str) -> Recovery:
-        """Return how far a recovery is."""
+        """Return the progress of a recovery."""
         path = f"/v1/webhook-endpoints/{endpoint_id}/recoveries/{recovery_id}"
         call = Call(method="GET", path=path)
-        return cast("Recovery", self._transport.ask(call))
+        return cast("Recovery", self._transport.request_json(call))

@@ -1,9 +1,9 @@
-"""Lend only so many threads to bodies that are still arriving.
+"""Limit the threads that read request bodies which have not arrived completely.
 
-A read waits for the client, with a thread and, after the key was looked up, a database
-connection. So a reader gives the connection back first, and there are only so many
-readers, each tenant's share of them bounded (``jobs.concurrency.thread_limits``). Over ASGI the same
-holds for every body that is not small (``transcribe_platform.middleware.lazy_bodies``).
+Such a read blocks a thread until the client sends more. It therefore returns the
+database connection to the pool first, and ``jobs.concurrency.thread_limits`` bounds the
+number of readers in total and per tenant. Over ASGI the same limit applies to all but
+small bodies (``transcribe_platform.middleware.lazy_bodies``).
 """
 
 from collections.abc import Callable, Iterable
@@ -11,23 +11,23 @@ from typing import Any
 
 from django.db import connection
 
-from jobs.concurrency import thread_limits
+from jobs.concurrency import request_slots, thread_limits
 from jobs.errors import ServiceUnavailable
 from jobs.whole_numbers import parse_whole_number
 
-# Where the environment tells whose request it is, once that is known.
+# The key of the WSGI environment that holds the tenant's id after authentication.
 TENANT = "transcribe.tenant"
 App = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 class ArrivingBodies:
-    """Put such a body between the server and the application."""
+    """WSGI middleware that replaces the body by an ``ArrivingBody``."""
 
     def __init__(self, app: App) -> None:
         self.app = app
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Serve the request; its body gives its place back whatever happens."""
+        """Call the application and release the body's slot in any case."""
         body = ArrivingBody(environ["wsgi.input"], environ)
         environ["wsgi.input"] = body
         try:
@@ -37,38 +37,38 @@ class ArrivingBodies:
 
 
 class ArrivingBody:
-    """A body that takes a place from its first read until the last byte."""
+    """A body that holds a slot from its first read until its last byte."""
 
     def __init__(self, stream: Any, environ: dict[str, Any]) -> None:
         length = environ.get("CONTENT_LENGTH") or ""
         self._stream = stream
-        self._inside: Any = None
+        self._slot: Any = None
         self.begin(environ, parse_whole_number(length) or 0)
 
     def begin(self, environ: dict[str, Any], length: int) -> None:
-        """Take the environment that names the tenant, and how much is to come."""
+        """Set the environment that will name the tenant, and the bytes to come."""
         self._environ, self._left = environ, length
 
     def read(self, size: int = -1) -> bytes:
-        """Read on; raises ServiceUnavailable where too many do already."""
+        """Read bytes; raises ServiceUnavailable if there are too many readers."""
         return self._receive(self._stream.read, size)
 
     def readline(self, size: int = -1) -> bytes:
-        """Read a line."""
+        """Read a line; raises ServiceUnavailable if there are too many readers."""
         return self._receive(self._stream.readline, size)
 
     def close(self) -> None:
-        """End the reading."""
+        """Release the slot."""
         self.leave()
 
     def leave(self) -> None:
-        """Give the place back, if it has one."""
-        if self._inside is not None:
-            thread_limits.arriving_bodies().leave(self._inside)
-            self._inside = None
+        """Release the slot, if the body holds one."""
+        if self._slot is not None:
+            thread_limits.arriving_bodies().leave(self._slot)
+            self._slot = None
 
     def _receive(self, read: Callable[[int], bytes], size: int) -> bytes:
-        if self._left > 0 and self._inside is None:
+        if self._left > 0 and self._slot is None:
             self._enter()
         chunk = read(size)
         self._left -= len(chunk)
@@ -77,11 +77,12 @@ class ArrivingBody:
         return chunk
 
     def _enter(self) -> None:
-        # Who has shown no key shares with all others who have not.
-        who = self._environ.get(TENANT, "")
-        if not thread_limits.arriving_bodies().enter(who):
-            message = "Too many bodies are arriving; send this again shortly."
+        # Requests without a key share one tenant's part of the slots.
+        tenant = self._environ.get(TENANT, "")
+        if not thread_limits.arriving_bodies().enter(tenant):
+            message = "Too many request bodies are arriving. Retry shortly."
             raise ServiceUnavailable(message)
-        self._inside = who
+        self._slot = tenant
+        request_slots.release()
         if not connection.in_atomic_block:
-            connection.close()  # back to the pool
+            connection.close()  # returns it to the pool

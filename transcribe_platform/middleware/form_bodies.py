@@ -1,7 +1,7 @@
-"""Refuse by its head a form that is too large for a page, before anything reads it.
+"""Reject a form that is too large for a page by its Content-Length.
 
-Django's CSRF check reads the whole form to find its token, before the view is called.
-Views of the API and read-only pages are exempt from that check and need no limit here.
+Django's CSRF check reads the whole form before the view runs. API views and read-only
+pages are exempt from that check and need no limit here.
 """
 
 from collections.abc import Callable
@@ -13,24 +13,24 @@ from django.http import HttpRequest, HttpResponse
 from jobs.whole_numbers import parse_whole_number
 from transcribe_platform.api_errors.problems import problem_response
 
-# Larger than any login; also what an operator whose session has expired may send.
+# More than any login form, also for operators whose session has expired.
 ANONYMOUS_FORM_BYTES = 64 * 1024
 
 
 class FormBodyMiddleware:
-    """Limit the forms of pages: ``JSON_MAX_BYTES``, less without a session."""
+    """Limit forms to ``JSON_MAX_BYTES``, and to 64 KiB without a session."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer."""
+        """Pass the request on; ``process_view`` does the check."""
         return self.get_response(request)
 
     def process_view(
         self, request: HttpRequest, view: Any, _args: Any, _named: Any
     ) -> HttpResponse | None:
-        """Return the refusal of a form that is too large, before the CSRF check."""
+        """Return 413 for a form that is too large, before the CSRF check."""
         length = parse_whole_number(request.META.get("CONTENT_LENGTH") or "") or 0
         if length <= ANONYMOUS_FORM_BYTES or getattr(view, "csrf_exempt", False):
             return None

@@ -1,9 +1,8 @@
-"""Limit the size of a request's head, before anything else looks at the request.
+"""Limit the size of the request line and headers before Django sees the request.
 
-Servers and proxies in front have limits of their own, each another; what the platform
-promises does not depend on them. The head is measured, not parsed: no Django request is
-made for one that is too large. The same limits hold over WSGI, over ASGI and for the
-handshake of a WebSocket.
+The limits do not depend on those of servers and proxies in front, which differ. Sizes
+are measured without parsing, and no Django request is created above a limit. The same
+limits apply to WSGI, ASGI and WebSocket handshakes.
 """
 
 import json
@@ -23,16 +22,16 @@ from transcribe_platform.middleware.static_files import POLICY
 
 logger = logging.getLogger(__name__)
 
-# In bytes. The longest path of the API has about 100; a query of /v1/listen may hold
-# many keyterms and a callback URL of 8,192 characters.
+# In bytes. The longest path of the API has about 100. A query string of /v1/listen may
+# have many keyterms and a callback URL of 8,192 characters.
 MAX_PATH = 2048
 MAX_QUERY = 32 * 1024
 MAX_FIELDS = 100
 MAX_FIELD = 8192
 MAX_ALL_FIELDS = 32 * 1024
-# Django reads these in quadratic time: at this size that is at most about 10 ms.
+# Django parses these in quadratic time, which takes at most 10 ms at this size.
 MAX_BY_NAME = {"content-type": 1024, "content-disposition": 1024, "cookie": 4096}
-_MAX_SHOWN = 60
+_MAX_NAME_SHOWN = 60
 _DENIAL = "websocket.http.response"
 _UNPREFIXED = ("CONTENT_TYPE", "CONTENT_LENGTH")
 _PREFIX = "HTTP_"
@@ -45,15 +44,15 @@ AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """Why a head is too large."""
+class HeadRejection:
+    """The problem of a request whose head is too large."""
 
     status: HTTPStatus
     code: str
     detail: str
 
     def build(self) -> tuple[list[tuple[str, str]], bytes]:
-        """Return the headers and the body of the answer, as for any problem."""
+        """Return the headers and the body of the problem response."""
         request_id = uuid.uuid4().hex
         problem = {
             "type": f"{settings.BASE_URL}/problems/{self.code}",
@@ -74,67 +73,69 @@ class Refusal:
             ("Content-Security-Policy", POLICY),
         ]
         extra = {"code": self.code, "request_id": request_id}
-        logger.info("request head refused", extra=extra)
+        logger.info("request head rejected", extra=extra)
         return headers, body
 
 
 def check_head(
     *, path: int, query: int, fields: Iterable[tuple[str, int]]
-) -> Refusal | None:
-    """Return why a head is refused, None for one within the limits.
+) -> HeadRejection | None:
+    """Return the rejection of a head above a limit, else None.
 
-    Takes lengths in bytes; ``fields`` are names in lower case and lengths of values.
+    Lengths are in bytes. ``fields`` are lower-case names and lengths of values.
     """
     if path > MAX_PATH:
-        return _too_long(f"The path has more than {MAX_PATH:,} bytes.")
+        return _reject_uri(f"The path has more than {MAX_PATH:,} bytes.")
     if query > MAX_QUERY:
-        return _too_long(f"The query string has more than {MAX_QUERY:,} bytes.")
-    number = total = 0
+        return _reject_uri(f"The query string has more than {MAX_QUERY:,} bytes.")
+    count = total = 0
     for name, length in fields:
-        number, total = number + 1, total + len(name) + length
-        most = MAX_BY_NAME.get(name, MAX_FIELD)
-        if len(name) + length > most:
-            shown = name[:_MAX_SHOWN]
-            return _too_large(f"The header {shown} has more than {most:,} bytes.")
-        if number > MAX_FIELDS:
-            return _too_large(f"There are more than {MAX_FIELDS} header fields.")
+        count, total = count + 1, total + len(name) + length
+        limit = MAX_BY_NAME.get(name, MAX_FIELD)
+        if len(name) + length > limit:
+            shown = name[:_MAX_NAME_SHOWN]
+            return _reject_fields(f"The header {shown} has more than {limit:,} bytes.")
+        if count > MAX_FIELDS:
+            return _reject_fields(
+                f"The request has more than {MAX_FIELDS} header fields."
+            )
         if total > MAX_ALL_FIELDS:
-            message = f"All header fields have more than {MAX_ALL_FIELDS:,} bytes."
-            return _too_large(message)
+            message = f"The header fields have more than {MAX_ALL_FIELDS:,} bytes."
+            return _reject_fields(message)
     return None
 
 
-def _too_long(detail: str) -> Refusal:
+def _reject_uri(detail: str) -> HeadRejection:
     status = HTTPStatus.REQUEST_URI_TOO_LONG
-    return Refusal(status=status, code="uri_too_long", detail=detail)
+    return HeadRejection(status=status, code="uri_too_long", detail=detail)
 
 
-def _too_large(detail: str) -> Refusal:
+def _reject_fields(detail: str) -> HeadRejection:
     status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-    return Refusal(status=status, code="header_fields_too_large", detail=detail)
+    return HeadRejection(status=status, code="header_fields_too_large", detail=detail)
 
 
 class WsgiHeadLimits:
-    """Answer requests whose head is too large; hand on the others."""
+    """WSGI middleware that rejects requests whose head is too large."""
 
     def __init__(self, app: WsgiApp) -> None:
         self.app = app
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Serve the request."""
-        refusal = check_head(
+        """Reject the request or call the application."""
+        rejection = check_head(
             path=len(environ.get("PATH_INFO", "")),
             query=len(environ.get("QUERY_STRING", "")),
-            fields=_fields_of(environ),
+            fields=_measure_fields(environ),
         )
-        if refusal is None:
+        if rejection is None:
             return self.app(environ, start_response)
-        headers, body = refusal.build()
-        start_response(f"{refusal.status.value} {refusal.status.phrase}", headers)
+        headers, body = rejection.build()
+        start_response(f"{rejection.status.value} {rejection.status.phrase}", headers)
         return [body]
 
 
-def _fields_of(environ: dict[str, Any]) -> Iterable[tuple[str, int]]:
+def _measure_fields(environ: dict[str, Any]) -> Iterable[tuple[str, int]]:
     for key, value in environ.items():
         if key in _UNPREFIXED and value:
             yield key.lower().replace("_", "-"), len(value)
@@ -143,16 +144,16 @@ def _fields_of(environ: dict[str, Any]) -> Iterable[tuple[str, int]]:
 
 
 class AsgiHeadLimits:
-    """The same over ASGI, also for the handshake of a WebSocket."""
+    """ASGI middleware that also rejects WebSocket handshakes."""
 
     def __init__(self, app: AsgiApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Serve the request or socket."""
-        refusal = None
+        """Reject the request or call the application."""
+        rejection = None
         if scope["type"] in {"http", "websocket"}:
-            refusal = check_head(
+            rejection = check_head(
                 path=len(scope.get("raw_path") or scope["path"].encode()),
                 query=len(scope.get("query_string", b"")),
                 fields=(
@@ -160,21 +161,21 @@ class AsgiHeadLimits:
                     for name, value in scope.get("headers", ())
                 ),
             )
-        if refusal is None:
+        if rejection is None:
             await self.app(scope, receive, send)
         elif scope["type"] == "http":
-            await _answer(refusal, send, "http.response")
+            await _send_rejection(rejection, send, "http.response")
         elif (await receive())["type"] == "websocket.connect":
-            # A server without the extension answers 403 by itself.
+            # Without the extension the server responds 403 to a close.
             if _DENIAL in (scope.get("extensions") or {}):
-                await _answer(refusal, send, _DENIAL)
+                await _send_rejection(rejection, send, _DENIAL)
             else:
                 await send({"type": "websocket.close"})
 
 
-async def _answer(refusal: Refusal, send: Send, kind: str) -> None:
-    headers, body = refusal.build()
+async def _send_rejection(rejection: HeadRejection, send: Send, kind: str) -> None:
+    headers, body = rejection.build()
     pairs = [(name.lower().encode(), value.encode()) for name, value in headers]
-    start = {"type": f"{kind}.start", "status": int(refusal.status)}
+    start = {"type": f"{kind}.start", "status": int(rejection.status)}
     await send({**start, "headers": pairs})
     await send({"type": f"{kind}.body", "body": body})

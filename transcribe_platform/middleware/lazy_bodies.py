@@ -1,10 +1,10 @@
-"""Serve Django over ASGI so that a body is read when a view asks for it, not before.
+"""An ASGI handler for Django that reads a request body only when the view needs it.
 
-Django's own ASGI handler writes a whole body to a temporary file before it looks at
-the request. Here a view reads the body from the socket, as over WSGI: after the key,
-the scope, the method and the content type were accepted. A route that takes no body
-reads none. Only small bodies are read in advance, into memory, and only for routes
-that take one: waiting for them then costs no thread.
+Django's own handler writes the whole body to a temporary file first
+(https://github.com/django/django/blob/5.2.19/django/core/handlers/asgi.py). Here the
+view reads from the socket, as over WSGI, after key, scope, method and content type were
+accepted. Routes without a body read none. Small bodies of other routes are read into
+memory in advance, so that waiting for them blocks no thread.
 """
 
 import asyncio
@@ -33,34 +33,34 @@ Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-# A body of at most this size is held in memory before the view runs; of a body that
-# no view reads, as much is discarded.
+# A body of at most this size is read into memory before the view runs. Of a body that
+# no view reads, the same amount is discarded.
 SMALL_BYTES = 64 * 1024
-# A body that sends nothing for so long is treated as cut off; so is a small one that
+# A body without new bytes for this time counts as truncated, as does a small body that
 # has not arrived by then.
 PAUSE_SECONDS = 60.0
 _BODILESS = {"GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"}
 
 
 class LazyBodyHandler(ASGIHandler):
-    """Django's handler, with a body that is read on demand."""
+    """Django's ASGI handler with bodies that are read on demand."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; answer it also if its body broke off."""
+        """Serve one request; also respond if its body is truncated."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        is_answered = False
+        has_responded = False
 
-        async def watched(message: Message) -> None:
-            nonlocal is_answered
-            is_answered = True
+        async def send_and_note(message: Message) -> None:
+            nonlocal has_responded
+            has_responded = True
             await send(message)
 
         body = RequestBody(scope, receive)
-        await super().__call__(scope, body, watched)
-        if not is_answered:  # the server would report an error of the application
-            await _answer(_cut_off(scope), send)
+        await super().__call__(scope, body, send_and_note)
+        if not has_responded:  # else the server reports an application error
+            await _send_response(_build_truncated(scope), send)
 
     async def read_body(self, receive: Any) -> Any:
         """Return the body as a file that reads from the socket."""
@@ -72,36 +72,36 @@ class LazyBodyHandler(ASGIHandler):
     def create_request(
         self, scope: Message, body_file: Any
     ) -> tuple[ASGIRequest, None] | tuple[None, HttpResponseBase]:
-        """Create the request, or the answer to one that cannot be served."""
+        """Create the request, or the response to one that cannot be served."""
         created = super().create_request(scope, body_file)
         request = created[0]
         if request is None or not isinstance(body_file, ArrivingBody):
             return created
-        length = _length_of(scope)
+        length = _read_length(scope)
         body_file.begin(request.META, length)
         if scope["method"] in _BODILESS and length > SMALL_BYTES:
-            message = f"A {scope['method']} request takes no body."
+            message = f"A {scope['method']} request must not have a body."
             error = UploadTooLarge(message, code="body_too_large")
-            return None, _refuse(request, error)
+            return None, _build_problem(request, error)
         return created
 
 
 class RequestBody:
-    """The socket's end of a request: its body, and later whether the client is there.
+    """The ``receive`` callable of a request and the source of its body.
 
-    Django calls it to learn of a disconnect while the view runs; the view reads the
-    body meanwhile, from its thread.
+    Django calls it to detect a disconnect while the view runs. The view reads the body
+    from its own thread at the same time.
     """
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
         self._receive = receive
         self._loop = asyncio.get_running_loop()
-        self._left = _length_of(scope)
+        self._left = _read_length(scope)
         self._ended = asyncio.Event()
-        self._is_cut = False
-        self._is_announced = self._left > 0 or _header(scope, b"transfer-encoding")
-        if not self._is_announced:
+        self._is_truncated = False
+        self._has_body = self._left > 0 or _header(scope, b"transfer-encoding")
+        if not self._has_body:
             self._ended.set()
 
     @property
@@ -110,14 +110,14 @@ class RequestBody:
         return self._left <= SMALL_BYTES
 
     async def __call__(self) -> Message:
-        """Wait for the disconnect; a message of the body is not one.
+        """Wait for the disconnect.
 
-        A body that no view reads is discarded here; a long one ends the request.
+        A body that no view reads is discarded; a long one ends the request.
         """
         if self.scope["method"] not in _BODILESS:
             await self._ended.wait()
-        if self._is_cut:
-            await asyncio.Event().wait()  # the view finds out, and answers
+        if self._is_truncated:
+            await asyncio.Event().wait()  # the view detects it and responds
         discarded = 0
         while discarded <= SMALL_BYTES:
             message = await self._receive()
@@ -127,51 +127,51 @@ class RequestBody:
         return {"type": "http.disconnect"}
 
     async def read_all(self) -> bytes:
-        """Return a small body, or as much of it as came in time.
+        """Return a small body, or the part that arrived in time.
 
-        Raises RequestAborted if the client left without sending any of it.
+        Raises RequestAborted if the client disconnected without sending any of it.
         """
         read = b""
         with suppress(TimeoutError):
             async with asyncio.timeout(PAUSE_SECONDS):
                 while chunk := await self.read_more():
                     read += chunk
-        if self._is_cut and not read:
+        if self._is_truncated and not read:
             raise RequestAborted
         return read
 
     def open(self) -> "_RawBody":
-        """Return the body for a thread to read."""
+        """Return the body as a stream for the view's thread."""
         return _RawBody(self)
 
     def fetch(self) -> bytes:
-        """Return the next piece; for a thread other than the loop's."""
-        if self._left <= 0 or self._is_cut:
-            piece = b""
+        """Return the next chunk; call it from another thread than the event loop's."""
+        if self._left <= 0 or self._is_truncated:
+            chunk = b""
         else:
-            more = asyncio.run_coroutine_threadsafe(self.read_more(), self._loop)
-            piece = more.result()
-        if not piece and self._is_cut:
-            raise OSError("the body broke off")
-        return piece
+            future = asyncio.run_coroutine_threadsafe(self.read_more(), self._loop)
+            chunk = future.result()
+        if not chunk and self._is_truncated:
+            raise OSError("the body is truncated")
+        return chunk
 
     async def read_more(self) -> bytes:
-        """Return the next piece, empty at the end of the body."""
-        while self._left > 0 and not self._is_cut:
+        """Return the next chunk, empty at the end of the body."""
+        while self._left > 0 and not self._is_truncated:
             try:
                 async with asyncio.timeout(PAUSE_SECONDS):
                     message = await self._receive()
             except TimeoutError:
                 message = {"type": "http.disconnect"}
-            piece: bytes = message.get("body", b"")
-            self._left -= len(piece)
-            self._is_cut = message["type"] == "http.disconnect" or (
+            chunk: bytes = message.get("body", b"")
+            self._left -= len(chunk)
+            self._is_truncated = message["type"] == "http.disconnect" or (
                 self._left > 0 and not message.get("more_body", False)
             )
-            if self._left <= 0 or self._is_cut:
+            if self._left <= 0 or self._is_truncated:
                 self._ended.set()
-            if piece:
-                return piece
+            if chunk:
+                return chunk
         return b""
 
 
@@ -195,7 +195,7 @@ class _RawBody(io.RawIOBase):
 
 
 def takes_body(scope: Scope) -> bool:
-    """Tell whether the route takes a body with this method."""
+    """Return whether the route accepts a body with this method."""
     if scope["method"] in _BODILESS:
         return False
     try:
@@ -204,7 +204,7 @@ def takes_body(scope: Scope) -> bool:
         return False
     view = getattr(found.func, "view_class", None)
     if view is None:
-        return not getattr(found.func, "csrf_exempt", False)  # pages of the admin
+        return not getattr(found.func, "csrf_exempt", False)  # admin pages
     return hasattr(view, scope["method"].lower())
 
 
@@ -212,20 +212,20 @@ def _header(scope: Message, name: bytes) -> bytes:
     return next((value for key, value in scope["headers"] if key == name), b"")
 
 
-def _length_of(scope: Message) -> int:
-    """Return the announced length; 0 for none, whose body counts as empty."""
+def _read_length(scope: Message) -> int:
+    """Return the Content-Length; a body without one counts as empty."""
     length = _header(scope, b"content-length")
     return parse_whole_number(length.decode("latin-1")) or 0
 
 
-def _cut_off(scope: Scope) -> HttpResponse:
-    message = "The body is shorter than its Content-Length: the upload was cut."
+def _build_truncated(scope: Scope) -> HttpResponse:
+    message = "The body is shorter than its Content-Length."
     request = ASGIRequest(scope, io.BytesIO())
-    return _refuse(request, InvalidRequest(message, code="body_truncated"))
+    return _build_problem(request, InvalidRequest(message, code="body_truncated"))
 
 
-def _refuse(request: ASGIRequest, error: Exception) -> HttpResponse:
-    """Build the problem of a request that no middleware sees."""
+def _build_problem(request: ASGIRequest, error: Exception) -> HttpResponse:
+    """Build the problem response to a request that no middleware handles."""
     request.META["REQUEST_ID"] = uuid.uuid4().hex
     response = handle(error, {"request": Request(request)}) or HttpResponse(status=400)
     response.headers["X-Request-Id"] = json.loads(response.content)["request_id"]
@@ -234,7 +234,7 @@ def _refuse(request: ASGIRequest, error: Exception) -> HttpResponse:
     return response
 
 
-async def _answer(response: HttpResponse, send: Send) -> None:
+async def _send_response(response: HttpResponse, send: Send) -> None:
     headers = [(n.encode(), v.encode()) for n, v in response.headers.items()]
     start = {"type": "http.response.start", "status": response.status_code}
     await send({**start, "headers": headers})

@@ -1,7 +1,7 @@
-"""Serve the files of /docs, /problems and /admin, and say what a page may load.
+"""Serve static files, and set the Content-Security-Policy of each response.
 
-WhiteNoise finds and describes the files. Its answers stream, which over ASGI Django
-only does with a warning; these files are small, so here they are read whole.
+WhiteNoise finds the files. Its responses stream, which makes Django log a warning over
+ASGI. The files are small, so they are read into memory here.
 """
 
 from collections.abc import Callable
@@ -10,41 +10,41 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-_NOTHING = "base-uri 'none'; frame-ancestors 'none'"
-# The pages of ours have no script, no form and nothing from elsewhere.
-POLICY = f"default-src 'none'; style-src 'self'; img-src 'self'; {_NOTHING}"
+_NO_FRAMES = "base-uri 'none'; frame-ancestors 'none'"
+# /docs and /problems have no scripts, forms or external files.
+POLICY = f"default-src 'none'; style-src 'self'; img-src 'self'; {_NO_FRAMES}"
 ADMIN_POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none';"
-    f" form-action 'self'; {_NOTHING}"
+    f" form-action 'self'; {_NO_FRAMES}"
 )
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):
-    """WhiteNoise with whole answers, for both gateways."""
+    """WhiteNoise without streaming responses, for WSGI and ASGI."""
 
     @staticmethod
     def serve(static_file: Any, request: HttpRequest) -> HttpResponse:
-        """Answer with the file, or with as much of it as was asked for."""
-        found = static_file.get_response(request.method, request.META)
+        """Return the file or the requested range."""
+        answer = static_file.get_response(request.method, request.META)
         body = b""
-        if found.file is not None:
-            with found.file:
-                body = found.file.read()
-        response = HttpResponse(body, status=int(found.status))
+        if answer.file is not None:
+            with answer.file:
+                body = answer.file.read()
+        response = HttpResponse(body, status=int(answer.status))
         del response.headers["Content-Type"]
-        for name, value in found.headers:
+        for name, value in answer.headers:
             response.headers[name] = value
         return response
 
 
 class ContentPolicyMiddleware:
-    """Let a browser load nothing but what the page is known to need."""
+    """Allow browsers to load only the files that a page needs."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer with the policy of the path."""
+        """Set the policy of the path, unless the view has set one."""
         response = self.get_response(request)
         is_admin = request.path.startswith("/admin/")
         policy = ADMIN_POLICY if is_admin else POLICY

@@ -1,15 +1,18 @@
-"""Throttle what comes in: requests of a key and a tenant, guesses of an address.
+"""Throttle requests by key and tenant, and invalid keys and logins by address.
 
-Counting is ``workers.ratelimit.inbound``; here is who is counted, and what the answer
-says of it (draft-ietf-httpapi-ratelimit-headers-10). A throttle of 0 is none.
+``workers.ratelimit.inbound`` counts. The response headers follow
+draft-ietf-httpapi-ratelimit-headers-10. A limit of 0 disables a throttle.
 """
 
+import math
+import time
 from collections.abc import Callable
 from hashlib import sha256
 from ipaddress import IPv6Address, ip_network
 from typing import NoReturn
 
 from django.conf import settings
+from django.core.cache.backends.locmem import LocMemCache
 from django.http import HttpRequest, HttpResponse
 from rest_framework.authentication import get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
@@ -21,7 +24,6 @@ from jobs.errors import LimitExceeded
 from jobs.models import ApiKey
 from transcribe_platform.api_errors.problems import problem_response
 from transcribe_platform.middleware.arriving_bodies import TENANT
-from transcribe_platform.middleware.recent_marks import RecentMarks
 from workers.ratelimit.inbound import (
     WINDOW_SECONDS,
     ThrottlePolicy,
@@ -29,127 +31,134 @@ from workers.ratelimit.inbound import (
     get_inbound_limiter,
 )
 
-_ATTRIBUTE = "_throttles_taken"
+_RESULT_ATTRIBUTE = "_throttle_result"
 _LOGIN_PATH = "/admin/login/"
-# More than anybody mistypes a password, and far too few to guess one.
+# Enough for typing errors and far too few to guess a password.
 LOGINS_PER_MINUTE = 10
-# Where bad keys came from lately, and which keys worked.
-_suspects = RecentMarks()
-_working = RecentMarks()
-_WORKED_SECONDS = 24 * 3600
+_VALID_KEY_SECONDS = 24 * 3600
+
+
+def build_cache(name: str, size: int = 10_000) -> LocMemCache:
+    """Return a cache in this process that evicts the least recently used entry."""
+    return LocMemCache(name, {"max_entries": size, "cull_frequency": size})
+
+
+# Addresses with too many invalid keys, until when; and keys that were valid.
+_suspects = build_cache("suspects")
+_valid_keys = build_cache("valid_keys")
 
 
 class GuardedAuthentication(ApiKeyAuthentication):
-    """Look up no key for an address that sent too many bad ones.
+    """Reject an address that sent too many invalid keys, without a key lookup.
 
-    Keys that this process saw working are still served: an address may be shared, by
-    the people behind one gateway or by all customers behind a proxy not made known.
+    Keys that were valid in this process remain accepted, because many clients may
+    share an address: behind a gateway, or behind a proxy missing in TRUSTED_PROXIES.
     """
 
     def authenticate(self, request: Request) -> tuple[TenantPrincipal, ApiKey] | None:
-        """Return the tenant and the key; raises LimitExceeded for guessing on."""
-        address = _neighbourhood(request)
+        """Return the tenant and the key; raises LimitExceeded for guesses."""
+        address = _network_of(request)
         digest = _digest_of(request)
-        left = _suspects.seconds_left(address)
-        if left and not _working.seconds_left(digest):
-            _refuse_guess(left)
+        seconds = math.ceil(_suspects.get(address, 0) - time.time())
+        if seconds > 0 and digest not in _valid_keys:
+            _reject_guess(seconds)
         try:
-            found = super().authenticate(request)
+            authenticated = super().authenticate(request)
         except AuthenticationFailed:
             _count_failure(address)
             raise
-        if found:
-            _working.add(digest, seconds=_WORKED_SECONDS)
-            request.META[TENANT] = found[1].tenant_id
-        return found
+        if authenticated:
+            _valid_keys.set(digest, True, _VALID_KEY_SECONDS)  # noqa: FBT003
+            request.META[TENANT] = authenticated[1].tenant_id
+        return authenticated
 
 
 class ThrottledAuthentication(GuardedAuthentication):
-    """Also count the request, before anything is done for it."""
+    """Also count the request, before the view runs."""
 
     def authenticate(self, request: Request) -> tuple[TenantPrincipal, ApiKey] | None:
-        """Return the tenant and the key; raises LimitExceeded when one is spent."""
-        found = super().authenticate(request)
-        if found:
-            taken = get_inbound_limiter().take(throttles_of(found[1]))
-            setattr(request._request, _ATTRIBUTE, taken)  # noqa: SLF001  for the headers
-            if not taken.granted:
+        """Return the tenant and the key; raises LimitExceeded above a limit."""
+        authenticated = super().authenticate(request)
+        if authenticated:
+            result = get_inbound_limiter().take(throttles_of(authenticated[1]))
+            setattr(request._request, _RESULT_ATTRIBUTE, result)  # noqa: SLF001  for the headers
+            if not result.granted:
                 raise LimitExceeded(
                     "There were too many requests within a minute.",
                     code="rate_limited",
-                    retry_after=taken.retry_after,
+                    retry_after=result.retry_after,
                 )
-        return found
+        return authenticated
 
 
 class RateLimitHeadersMiddleware:
-    """Say on every answer to a key how much it has left."""
+    """Add the limits and the remaining requests of the key to each response."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer, and add ``RateLimit-Policy`` and ``RateLimit``."""
+        """Add ``RateLimit-Policy`` and ``RateLimit``."""
         response = self.get_response(request)
-        taken: ThrottleResult | None = getattr(request, _ATTRIBUTE, None)
-        if taken and taken.standings:
+        result: ThrottleResult | None = getattr(request, _RESULT_ATTRIBUTE, None)
+        if result and result.standings:
             response.headers["RateLimit-Policy"] = ", ".join(
                 f'"{each.throttle.policy}";q={each.throttle.per_minute};w={WINDOW_SECONDS}'
-                for each in taken.standings
+                for each in result.standings
             )
             response.headers["RateLimit"] = ", ".join(
                 f'"{each.throttle.policy}";r={each.remaining};t={each.reset_seconds}'
-                for each in taken.standings
+                for each in result.standings
             )
         return response
 
 
 class LoginThrottleMiddleware:
-    """Let an address try only so many passwords of the admin in a minute."""
+    """Limit the attempts to log in to the admin by address."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer, or refuse a login unread."""
+        """Reject a login above the limit before its body is read."""
         if request.method != "POST" or request.path != _LOGIN_PATH:
             return self.get_response(request)
-        who = _neighbourhood(request)
+        who = _network_of(request)
         throttle = ThrottlePolicy(policy="login", who=who, per_minute=LOGINS_PER_MINUTE)
-        taken = get_inbound_limiter().take([throttle])
-        if taken.granted:
+        result = get_inbound_limiter().take([throttle])
+        if result.granted:
             return self.get_response(request)
         detail = "There were too many logins from this address within a minute."
         response = problem_response(
             request, status=429, code="rate_limited", detail=detail
         )
-        response.headers["Retry-After"] = str(taken.retry_after)
+        response.headers["Retry-After"] = str(result.retry_after)
         return response
 
 
 def throttles_of(key: ApiKey) -> list[ThrottlePolicy]:
-    """Return what a request with this key counts against.
+    """Return the throttles of the key and its tenant.
 
-    A tenant's own number holds for each of its keys too.
+    ``Tenant.requests_per_minute`` applies to the tenant and to each of its keys.
     """
     own = key.tenant.requests_per_minute
-    of_key = settings.REQUESTS_PER_MINUTE_PER_KEY if own is None else own
-    of_tenant = settings.REQUESTS_PER_MINUTE if own is None else own
+    key_limit = settings.REQUESTS_PER_MINUTE_PER_KEY if own is None else own
+    limit = settings.REQUESTS_PER_MINUTE if own is None else own
     throttles = (
-        ThrottlePolicy(policy="default", who=key.public_id, per_minute=of_key),
-        ThrottlePolicy(policy="tenant", who=str(key.tenant_id), per_minute=of_tenant),
+        ThrottlePolicy(policy="default", who=key.public_id, per_minute=key_limit),
+        ThrottlePolicy(policy="tenant", who=str(key.tenant_id), per_minute=limit),
     )
     return [each for each in throttles if each.per_minute]
 
 
-def _digest_of(request: Request) -> bytes:
-    """Return what tells one credential from another."""
+def _digest_of(request: Request) -> str:
+    """Return a digest of the API key or ticket."""
     text = get_authorization_header(request)
-    return sha256(text or request.query_params.get(TICKET, "").encode()).digest()
+    return sha256(text or request.query_params.get(TICKET, "").encode()).hexdigest()
 
 
-def _neighbourhood(request: HttpRequest) -> str:
-    """Return the address to count by: one customer has a whole /64 of IPv6."""
+def _network_of(request: HttpRequest) -> str:
+    """Return the client's IPv4 address or /64, which is one customer's, of IPv6."""
     address = client_address(request)
     if isinstance(address, IPv6Address):
         return str(ip_network((address, 64), strict=False))
@@ -157,17 +166,18 @@ def _neighbourhood(request: HttpRequest) -> str:
 
 
 def _count_failure(address: str) -> None:
-    """Count a bad key; from the last one allowed on, suspect the address."""
+    """Count an invalid key; above the limit, suspect the address."""
     limit = settings.FAILED_KEYS_PER_MINUTE
     if not limit:
         return
     throttle = ThrottlePolicy(policy="failed", who=address, per_minute=limit)
-    taken = get_inbound_limiter().take([throttle])
-    if not taken.granted:
-        _suspects.add(address, seconds=taken.retry_after)
-        _refuse_guess(taken.retry_after)
+    result = get_inbound_limiter().take([throttle])
+    if not result.granted:
+        seconds = result.retry_after
+        _suspects.set(address, time.time() + seconds, seconds)
+        _reject_guess(seconds)
 
 
-def _refuse_guess(seconds: int) -> NoReturn:
-    message = "Too many keys from this address were not valid."
+def _reject_guess(seconds: int) -> NoReturn:
+    message = "There were too many invalid keys from this address."
     raise LimitExceeded(message, code="rate_limited", retry_after=seconds)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from django.db.models import OuterRef, Q, QuerySet, Subquery, Sum
 
 from jobs.models import Attempt, Batch, BatchError, Job
-from jobs.rest.downloads import borrowed
+from jobs.rest.downloads import brief_connection
 from jobs.state import FINAL, JobStatus
 from transcripts.models import Transcript
 
@@ -38,7 +38,7 @@ def read_rejected(batch: Batch) -> Iterator[BatchError]:
     rows = BatchError.objects.filter(batch=batch).order_by("line", "pk")
     after = Q()
     while True:
-        with borrowed():
+        with brief_connection():
             page = list(rows.filter(after)[:PAGE_ROWS])
         yield from page
         if len(page) < PAGE_ROWS:
@@ -67,7 +67,7 @@ def _jobs(batch: Batch) -> QuerySet[Job]:
 def _read(rows: QuerySet[Job], size: int) -> Iterator[Job]:
     after = Q()
     while True:
-        with borrowed():
+        with brief_connection():
             page = list(rows.filter(after)[:size])
         yield from page
         if len(page) < size:

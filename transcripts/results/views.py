@@ -64,7 +64,7 @@ class BatchResults(ResultsView):
         Streams transcripts as one JSON object per line, in the order of the batch.
         """
         batch = _get_batch(request, batch_id)
-        return downloads.respond(
+        return downloads.stream_download(
             request,
             lambda: lines.write_results(batch),
             tenant_id=batch.tenant_id,
@@ -85,7 +85,7 @@ class BatchErrors(ResultsView):
         Streams rejected lines and failed jobs as one JSON object per line.
         """
         batch = _get_batch(request, batch_id)
-        return downloads.respond(
+        return downloads.stream_download(
             request,
             lambda: lines.write_errors(batch),
             tenant_id=batch.tenant_id,
@@ -112,7 +112,7 @@ class BatchArchive(ResultsView):
         """
         batch = _get_batch(request, batch_id)
         chosen = _parse_format(request.query_params.get("format", "json"))
-        return downloads.respond(
+        return downloads.stream_download(
             request,
             lambda: archive.write_archive(batch, chosen),
             tenant_id=batch.tenant_id,

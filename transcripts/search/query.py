@@ -1,4 +1,4 @@
-"""Read the query string of a search, strictly: what is not understood is refused."""
+"""Parse the query string of a search; each unknown value raises InvalidRequest."""
 
 import hashlib
 import json
@@ -33,27 +33,28 @@ PARAMETERS = (
     METADATA_PREFIX,
 )
 _SHARE = re.compile(r"0(?:\.[0-9]{1,6})?|1(?:\.0{1,6})?")
-# When the first page was asked for, the last hit's rank, and which it was.
+# Microseconds of the first page since the epoch; rank and id of the last hit.
 _POSITION = struct.Struct(">qd16s")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchQuery:
-    """Which page of which transcripts is asked for.
+    """The requested page and filters of a search.
 
-    A cursor is good for the very same words and filters: ranks of others say nothing.
+    A cursor is valid for the same words and filters only: ranks of other searches are
+    not comparable.
     """
 
-    wanted: SearchFilters
-    place: ListScope
+    filters: SearchFilters
+    scope: ListScope
     position: SearchPosition
     limit: int
 
     @classmethod
     def parse(cls, params: Mapping[str, str], *, owner: UUID, now: datetime) -> Self:
-        """Read the parameters; raises InvalidRequest naming the one it cannot read."""
-        wanted = SearchFilters(
+        """Parse the parameters; raises InvalidRequest."""
+        filters = SearchFilters(
             words=_words(params),
             batch_id=parse_id(params, "batch_id"),
             mode=parse_choice(params, "mode", list(Mode)) or "",
@@ -63,22 +64,22 @@ class SearchQuery:
             min_confidence=_confidence(params),
             metadata=parse_metadata(params),
         )
-        place = ListScope(owner=owner, of=f"transcripts {_digest(params)}")
+        scope = ListScope(owner=owner, of=f"transcripts {_digest(params)}")
         position = SearchPosition(as_of=now)
         if (cursor := params.get("cursor")) is not None:
-            position = _parse_position(cursor, place)
+            position = _parse_position(cursor, scope)
         limit = pagination.parse_limit(params)
-        return cls(wanted=wanted, place=place, position=position, limit=limit)
+        return cls(filters=filters, scope=scope, position=position, limit=limit)
 
     def cursor_after(self, last: Hit) -> str:
-        """Return the cursor that continues after this hit."""
+        """Return the cursor of the page after this hit."""
         since = (self.position.as_of - _EPOCH) // timedelta(microseconds=1)
         content = _POSITION.pack(since, last.rank, last.transcript_id.bytes)
-        return pagination.seal(content, place=self.place)
+        return pagination.sign_cursor(content, scope=self.scope)
 
 
-def _parse_position(cursor: str, place: ListScope) -> SearchPosition:
-    content = pagination.unseal(cursor, _POSITION.size, place=place)
+def _parse_position(cursor: str, scope: ListScope) -> SearchPosition:
+    content = pagination.unsign_cursor(cursor, _POSITION.size, scope=scope)
     since, rank, last = _POSITION.unpack(content)
     return SearchPosition(
         as_of=_EPOCH + timedelta(microseconds=since), rank=rank, after=UUID(bytes=last)
@@ -90,14 +91,14 @@ def _words(params: Mapping[str, str]) -> search_words.Groups:
     if text is None:
         return []
     if not is_storable(text):
-        refuse_parameter("q", "Text must not hold NUL or lone surrogates.")
+        refuse_parameter("q", "Text must not contain NUL or lone surrogates.")
     return search_words.parse_words(text)
 
 
 def _language(params: Mapping[str, str]) -> str:
     text = params.get("language", "").lower()
     if "language" in params and not LANGUAGE.fullmatch(text):
-        refuse_parameter("language", "This is a language such as en or pt-BR.")
+        refuse_parameter("language", "Must be a language such as en or pt-BR.")
     return text
 
 
@@ -106,10 +107,10 @@ def _confidence(params: Mapping[str, str]) -> float | None:
     if text is None:
         return None
     if not _SHARE.fullmatch(text):
-        refuse_parameter("min_confidence", "This is a number from 0 to 1.")
+        refuse_parameter("min_confidence", "Must be a number from 0 to 1.")
     return float(text)
 
 
 def _digest(params: Mapping[str, str]) -> str:
-    asked = {k: v for k, v in params.items() if k not in pagination.PARAMETERS}
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    filters = {k: v for k, v in params.items() if k not in pagination.PARAMETERS}
+    return hashlib.sha256(json.dumps(filters, sort_keys=True).encode()).hexdigest()

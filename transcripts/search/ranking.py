@@ -145,7 +145,8 @@ def find_page(
     """
     find = _find_best if wanted.words else _find_newest
     try:
-        return find(tenant=tenant, wanted=wanted, position=position, limit=limit)
+        with statement_limits.slow_statement_slot(tenant.pk):
+            return find(tenant=tenant, wanted=wanted, position=position, limit=limit)
     except OperationalError as error:
         if not statement_limits.is_timeout(error):
             raise

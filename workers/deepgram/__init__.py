@@ -1,1 +1,1 @@
-"""The Deepgram backend: calls, errors, live connections, reconciliation."""
+"""The Deepgram backend: prerecorded calls, live connections, errors, reconciliation."""

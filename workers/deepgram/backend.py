@@ -1,7 +1,6 @@
-"""Deepgram as the transcription backend: one call, under a total deadline.
+"""The Deepgram transcription backend: makes one call with a total deadline.
 
-Retrying, permits and regions are decided elsewhere; this makes the call it is told
-to make, once.
+Retries, permits and the choice of region are the caller's.
 """
 
 import json
@@ -29,23 +28,23 @@ from workers.ratelimit.permits import get_permits
 
 UPLOAD_CHUNK_BYTES = 1024**2
 COOLDOWN_SECONDS = 1.0
-# Of Deepgram's document, whose own levels are a dozen.
+# The nesting limit of a response; Deepgram's documents have a dozen levels.
 MAX_DEPTH = 32
-# Failures that say the upstream is unwell, whatever the job.
-UNWELL = {Failure.UNAVAILABLE, Failure.UNREACHABLE, Failure.TIMEOUT}
+# Failures that count against the region's circuit breaker.
+UNHEALTHY = {Failure.UNAVAILABLE, Failure.UNREACHABLE, Failure.TIMEOUT}
 
 
 class DeepgramBackend:
-    """Calls ``/v1/listen`` through deepgram-sdk; safe to share by threads."""
+    """Calls ``/v1/listen`` through deepgram-sdk. Thread-safe."""
 
     def __init__(self) -> None:
         self._permits = get_permits()
         self._breaker = self._permits.breaker
 
     def transcribe(self, request: TranscriptionRequest) -> TranscriptionResult:
-        """Make one call, and tell the region's limits how the upstream is.
+        """Make one call; update the region's circuit breaker and rate limit.
 
-        Raises UpstreamError for anything but a JSON answer.
+        Raises UpstreamError for anything except a JSON response.
         """
         region = request.region.name
         connections = metrics.CONNECTIONS.labels(region, PermitKind.PRERECORDED)
@@ -56,28 +55,28 @@ class DeepgramBackend:
             if error.failure == Failure.RATE_LIMITED:
                 wait = error.retry_after or COOLDOWN_SECONDS
                 self._permits.cool_down(region, seconds=wait)
-            if error.failure != Failure.STORAGE:  # which says nothing of the upstream
-                self._breaker.record(region, well=error.failure not in UNWELL)
+            if error.failure != Failure.STORAGE:  # not a failure of Deepgram
+                self._breaker.record(region, well=error.failure not in UNHEALTHY)
             raise
         self._breaker.record(region, well=True)
         return result
 
     def _transcribe(self, request: TranscriptionRequest) -> TranscriptionResult:
-        client.take_answer()
+        client.pop_response()
         try:
             with network.deadline(request.deadline_seconds):
                 self._call(request)
         except ApiError as error:
-            raise errors.from_answer(
+            raise errors.from_response(
                 error.status_code or 0, error.headers or {}, error.body
             ) from error
         except network.DeadlineExceeded as error:
             raise errors.timed_out() from error
-        except RecursionError as error:  # the SDK parses the answer, too
-            raise errors.unintelligible("") from error
+        except RecursionError as error:  # the SDK also parses the response
+            raise errors.invalid_response("") from error
         except (httpx.HTTPError, h11.ProtocolError, OSError) as error:
-            raise errors.broken_off(error) from error
-        return self._read_answer()
+            raise errors.from_exception(error) from error
+        return self._parse_response()
 
     def _call(self, request: TranscriptionRequest) -> None:
         media = client.get_region_client(request.region).listen.v1.media
@@ -88,8 +87,8 @@ class DeepgramBackend:
         if isinstance(request.source, str):
             media.transcribe_url(url=request.source, request_options=options)
             return
-        # Lower case: any other spelling puts a second header on the wire. The length,
-        # because without it the SDK sends chunks, which Deepgram may cut silently.
+        # Lower case, or the SDK sends the header twice. Without a length the SDK sends
+        # chunked encoding, which Deepgram may truncate silently.
         options["additional_headers"] = {
             "content-length": str(request.source.size_bytes),
             "content-type": request.source.content_type or "application/octet-stream",
@@ -98,25 +97,25 @@ class DeepgramBackend:
             media.transcribe_file(request=read_chunks(audio), request_options=options)
 
     @staticmethod
-    def _read_answer() -> TranscriptionResult:
-        answer = client.take_answer()
-        if answer is None:  # the SDK returned without our transport having answered
-            raise errors.unintelligible("")
-        request_id = answer.headers.get("dg-request-id", "")
+    def _parse_response() -> TranscriptionResult:
+        response = client.pop_response()
+        if response is None:  # the SDK returned without a call to the transport
+            raise errors.invalid_response("")
+        request_id = response.headers.get("dg-request-id", "")
         try:
-            check_depth(answer.content, MAX_DEPTH)
-            document = json.loads(answer.content)
+            check_depth(response.content, MAX_DEPTH)
+            document = json.loads(response.content)
         except ValueError:
-            raise errors.unintelligible(request_id) from None
+            raise errors.invalid_response(request_id) from None
         if not isinstance(document, dict):
-            raise errors.unintelligible(request_id)
+            raise errors.invalid_response(request_id)
         return TranscriptionResult(
-            raw=answer.content, document=document, request_id=request_id
+            raw=response.content, document=document, request_id=request_id
         )
 
 
 def build_query(request: TranscriptionRequest) -> dict[str, Any]:
-    """Return the query: the job's options and the tags that the ledger goes by."""
+    """Return the query: the job's options, with the tags used for reconciliation."""
     tags = [*request.options.get("tag", []), *request.tags]
     return {**request.options, "tag": tags}
 
@@ -124,7 +123,7 @@ def build_query(request: TranscriptionRequest) -> dict[str, Any]:
 def open_audio(source: StoredAudio) -> IO[bytes]:
     """Open an upload.
 
-    Raises UpstreamError: final when storage has lost it, else it is away.
+    Raises UpstreamError: final if the file is missing, retryable if storage is down.
     """
     try:
         return source.open()
@@ -134,13 +133,13 @@ def open_audio(source: StoredAudio) -> IO[bytes]:
             message, code="audio_missing", failure=Failure.PLATFORM
         ) from error
     except OSError as error:
-        raise errors.storage_away() from error
+        raise errors.storage_unavailable() from error
 
 
 def read_chunks(audio: IO[bytes]) -> Iterator[bytes]:
-    """Yield the file in pieces; a generator, as the SDK copies bytes three times.
+    """Yield the file in chunks; the SDK would copy a bytes object three times.
 
-    Raises UpstreamError when storage goes away meanwhile.
+    Raises UpstreamError when storage fails.
     """
     while chunk := _read(audio):
         yield chunk
@@ -150,4 +149,4 @@ def _read(audio: IO[bytes]) -> bytes:
     try:
         return audio.read(UPLOAD_CHUNK_BYTES)
     except OSError as error:
-        raise errors.storage_away() from error
+        raise errors.storage_unavailable() from error

@@ -1,9 +1,9 @@
-"""One Deepgram client per process and region, on our deadline-keeping transport.
+"""One Deepgram SDK client per process and region, with a transport that has deadlines.
 
-The SDK does keys, URLs, options and errors. What it does badly is taken from it:
-retries (they resend a consumed upload as nothing), timeouts (none is total) and typed
-answers (11 µs a word for objects nobody reads): the transport keeps the raw bytes and
-hands the SDK an empty document.
+The SDK handles keys, URLs, options and errors. Replaced are its retries (they resend a
+consumed upload as an empty body), its timeouts (none limits the whole call) and its
+typed responses (11 µs per word for unused objects): the transport stores the raw
+response and passes the SDK an empty document.
 """
 
 import threading
@@ -17,45 +17,45 @@ from jobs.models import Region
 from workers.egress import network
 
 MAX_CONNECTIONS = 200
-# Longer than this and the server may close a socket that we are about to use.
+# Below the server's keep-alive timeout, so that it does not close a reused connection.
 KEEPALIVE_SECONDS = 3.0
 CONNECT_SECONDS = 5.0
-# Deepgram answers after all its work: one read may last as long as the call.
+# Deepgram responds at the end of its work: one read can last as long as the call.
 READ_SECONDS = 1260.0
 WRITE_SECONDS = 60.0
 
-_answer: ContextVar[httpx.Response | None] = ContextVar("answer", default=None)
+_response: ContextVar[httpx.Response | None] = ContextVar("response", default=None)
 
 
 class CapturingTransport(httpx.BaseTransport):
-    """Keep a successful answer's bytes aside, out of the SDK's typed parsing."""
+    """Stores a successful response and bypasses the SDK's typed parsing."""
 
     def __init__(self, inner: httpx.BaseTransport) -> None:
         self._inner = inner
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Read the whole answer; pass on an empty document in place of a result."""
-        answer = self._inner.handle_request(request)
-        answer.request = request
+        """Read the whole response; return an empty document in place of a result."""
+        response = self._inner.handle_request(request)
+        response.request = request
         try:
-            answer.read()
+            response.read()
         finally:
-            answer.close()
-        if answer.status_code != httpx.codes.OK:
-            return answer
-        _answer.set(answer)
+            response.close()
+        if response.status_code != httpx.codes.OK:
+            return response
+        _response.set(response)
         return httpx.Response(200, json={}, request=request)
 
     def close(self) -> None:
-        """Close the pool."""
+        """Close the connection pool."""
         self._inner.close()
 
 
-def take_answer() -> httpx.Response | None:
-    """Return this thread's last successful answer, once."""
-    answer = _answer.get()
-    _answer.set(None)
-    return answer
+def pop_response() -> httpx.Response | None:
+    """Return this thread's last successful response and clear it."""
+    response = _response.get()
+    _response.set(None)
+    return response
 
 
 _clients: dict[tuple[str, str], DeepgramClient] = {}
@@ -63,20 +63,20 @@ _lock = threading.Lock()
 
 
 def get_region_client(region: Region) -> DeepgramClient:
-    """Return this process's client for a region, with the key its row names."""
+    """Return the process's client for a region, with the key of its ``key_setting``."""
     api_key = str(getattr(settings, region.key_setting, ""))
     return get_client(base_url=region.base_url, api_key=api_key)
 
 
 def warm_up(region: Region) -> None:
-    """Load what the SDK loads on first use."""
+    """Import the SDK modules that are loaded on first use."""
     _ = get_region_client(region).listen.v1.media
 
 
 def get_client(*, base_url: str, api_key: str) -> DeepgramClient:
-    """Return this process's client for an upstream; made at first use, after a fork.
+    """Return the process's client for a URL and key, created on first use.
 
-    A client costs 40 ms of CPU (its TLS context) and is safe to share by threads.
+    A client takes 40 ms of CPU (its TLS context) and is thread-safe.
     """
     with _lock:
         client = _clients.get((base_url, api_key))
@@ -107,7 +107,7 @@ def _build(base_url: str, api_key: str) -> DeepgramClient:
         base=base_url, production=socket_url, agent=socket_url, agent_rest=base_url
     )
     return DeepgramClient(
-        # Without a key the SDK refuses to be made; Deepgram says 401 more clearly.
+        # The SDK raises without a key; Deepgram's 401 is the clearer error.
         api_key=api_key or "missing",
         environment=environment,
         httpx_client=http,

@@ -1,7 +1,7 @@
-"""Deepgram's failures, and the SDK's ways of raising them, as our one UpstreamError.
+"""Map Deepgram's errors, and the SDK's exceptions, to UpstreamError.
 
 Statuses and texts: https://developers.deepgram.com/docs/errors. Two envelopes exist
-(``err_code``/``err_msg`` and ``category``/``message``), and gateways answer HTML.
+(``err_code``/``err_msg`` and ``category``/``message``); gateways respond with HTML.
 """
 
 import math
@@ -27,27 +27,29 @@ _BY_STATUS: dict[int, tuple[Failure, str]] = {
     411: (Failure.PLATFORM, "upstream_length_required"),
     413: (Failure.BAD_MEDIA, "audio_too_large"),
     415: (Failure.BAD_MEDIA, "audio_unsupported"),
-    # "Unable to read the entire client request": the network, not the customer.
+    # "Unable to read the entire client request": a network error, so retryable.
     422: (Failure.UNAVAILABLE, "upstream_upload_interrupted"),
     429: (Failure.RATE_LIMITED, "upstream_rate_limited"),
     504: (Failure.TOO_LONG, "upstream_processing_timeout"),
 }
 _ADVICE = {
-    "audio_url_expired": "The audio URL was refused (403): a presigned URL has"
-    " probably expired. Sign it for longer than the queue may be, or upload the file.",
-    "upstream_processing_timeout": "Deepgram gave up after ten minutes of processing."
+    "audio_url_expired": "The audio URL returned 403. A presigned URL has probably"
+    " expired. Sign it for longer than the job may queue, or upload the file.",
+    "upstream_processing_timeout": "Deepgram stopped after ten minutes of processing."
     " Split the audio and submit the parts.",
-    "audio_unreadable": "The file is not audio that can be decoded.",
+    "audio_unreadable": "The file cannot be decoded as audio.",
 }
 
 
-def from_answer(status: int, headers: Mapping[str, str], body: object) -> UpstreamError:
-    """Map an HTTP answer that is not a result."""
-    code, message = _envelope(body)
-    failure, our_code = _judge(status, code, message)
+def from_response(
+    status: int, headers: Mapping[str, str], body: object
+) -> UpstreamError:
+    """Map an HTTP error response."""
+    code, message = _parse_envelope(body)
+    failure, error_code = _classify(status, code, message)
     return UpstreamError(
-        _ADVICE.get(our_code) or message or f"Deepgram answered {status}.",
-        code=our_code,
+        _ADVICE.get(error_code) or message or f"Deepgram responded with {status}.",
+        code=error_code,
         failure=failure,
         status=status,
         request_id=headers.get("dg-request-id", ""),
@@ -55,40 +57,40 @@ def from_answer(status: int, headers: Mapping[str, str], body: object) -> Upstre
     )
 
 
-def broken_off(cause: Exception) -> UpstreamError:
-    """Map an exchange that did not end; whether it began decides if it is spent."""
-    never_began = isinstance(
+def from_exception(cause: Exception) -> UpstreamError:
+    """Map a network error; one before the request was sent costs no attempt."""
+    is_unsent = isinstance(
         cause, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout
     )
     return UpstreamError(
         f"The connection to Deepgram failed ({type(cause).__name__}).",
-        code="upstream_unreachable" if never_began else "upstream_connection_lost",
-        failure=Failure.UNREACHABLE if never_began else Failure.UNAVAILABLE,
+        code="upstream_unreachable" if is_unsent else "upstream_connection_lost",
+        failure=Failure.UNREACHABLE if is_unsent else Failure.UNAVAILABLE,
     )
 
 
-def storage_away() -> UpstreamError:
-    """Say that an upload cannot be read now; what was sent of it is no call."""
+def storage_unavailable() -> UpstreamError:
+    """Return the error of an unreadable upload; it counts as no attempt."""
     return UpstreamError(
-        "The uploaded audio cannot be read: the file storage does not answer.",
+        "The uploaded audio cannot be read because storage does not respond.",
         code="storage_unavailable",
         failure=Failure.STORAGE,
     )
 
 
 def timed_out() -> UpstreamError:
-    """Map a call that outlived its total deadline."""
+    """Return the error of a call that exceeded its total deadline."""
     return UpstreamError(
-        "Deepgram did not answer within the deadline.",
+        "Deepgram did not respond within the deadline.",
         code="upstream_timeout",
         failure=Failure.TIMEOUT,
     )
 
 
-def unintelligible(request_id: str) -> UpstreamError:
-    """Map a 200 whose body is not JSON."""
+def invalid_response(request_id: str) -> UpstreamError:
+    """Return the error of a 200 response whose body is not JSON."""
     return UpstreamError(
-        "Deepgram's answer was cut off or is not JSON.",
+        "Deepgram's response was truncated or is not JSON.",
         code="upstream_bad_answer",
         failure=Failure.UNAVAILABLE,
         status=200,
@@ -97,7 +99,7 @@ def unintelligible(request_id: str) -> UpstreamError:
 
 
 def parse_retry_after(value: str) -> float | None:
-    """Return seconds from a Retry-After (seconds or date, RFC 9110 §10.2.3)."""
+    """Return the seconds of a Retry-After value (seconds or date, RFC 9110 §10.2.3)."""
     if not value:
         return None
     try:
@@ -113,8 +115,8 @@ def parse_retry_after(value: str) -> float | None:
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
-def _envelope(body: object) -> tuple[str, str]:
-    """Return the code and message of either envelope, or nothing."""
+def _parse_envelope(body: object) -> tuple[str, str]:
+    """Return the code and the message of either envelope, or two empty strings."""
     if isinstance(body, bytes | str):
         try:
             body = loads_bounded(body, max_chars=MAX_ENVELOPE)
@@ -128,9 +130,9 @@ def _envelope(body: object) -> tuple[str, str]:
     return str(code or ""), str(message or "")
 
 
-def _judge(status: int, code: str, message: str) -> tuple[Failure, str]:
+def _classify(status: int, code: str, message: str) -> tuple[Failure, str]:
     if code == "REMOTE_CONTENT_ERROR":
-        return _judge_remote(message)
+        return _classify_remote(message)
     if status == 400 and "corrupt or unsupported" in message:  # noqa: PLR2004
         return Failure.BAD_MEDIA, "audio_unreadable"
     if status in _BY_STATUS:
@@ -140,10 +142,10 @@ def _judge(status: int, code: str, message: str) -> tuple[Failure, str]:
     return Failure.BAD_OPTIONS, "upstream_refused_options"
 
 
-def _judge_remote(message: str) -> tuple[Failure, str]:
-    """Deepgram could not fetch the customer's URL; only its text says why.
+def _classify_remote(message: str) -> tuple[Failure, str]:
+    """Classify a failed fetch of the customer's URL by its text.
 
-    A client error is the customer's to mend; anything else may pass.
+    A client error is final; anything else is retried.
     """
     if "client error: 403" in message:
         return Failure.BAD_MEDIA, "audio_url_expired"

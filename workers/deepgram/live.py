@@ -1,7 +1,7 @@
-"""The upstream's WebSocket, ``/v1/listen`` live: one connection is one call.
+"""Deepgram's live WebSocket, ``/v1/listen``: one connection is one call.
 
-By the library ``websockets`` itself and not by the SDK's async client, which stands on
-its deprecated half (docs/adr/0017). Control frames and closing codes:
+Uses the ``websockets`` library, because the SDK's async client depends on its
+deprecated API (docs/adr/0017). Control messages and close codes:
 https://developers.deepgram.com/docs/live-streaming-audio.
 """
 
@@ -24,89 +24,92 @@ from jobs.models import Region
 from workers.deepgram import errors
 
 CONNECT_SECONDS = 5.0
-# A network that is gone without a word is found out by these.
+# Pings detect a silently broken network.
 PING_SECONDS = 10.0
 CLOSE_SECONDS = 1.0
-# Deepgram's own SDK takes no message over 1 MiB; the largest real ones have 50 kB.
+# Deepgram's SDK accepts at most 1 MiB; the largest real messages have 50 kB.
 MAX_MESSAGE_BYTES = 512 * 1024
 _NORMAL, _POLICY, _INTERNAL = 1000, 1008, 1011
-# Nothing came from us for too long: the connection is gone, and nothing is wrong.
+# Deepgram closed the connection because it received nothing; not an error.
 IDLE = "upstream_idle"
 _IDLE_MARKS = ("net0001", "net-0001")
 
 
 class _Connect(connect):
-    """Follow nobody elsewhere: the key goes to the region's address alone."""
+    """Follows no redirects, so that the key is only sent to the region's address."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
-        """Take a redirect for the refusal that it is."""
+        """Return the redirect as an error; called by websockets."""
         return exc
 
 
 class LiveCall:
-    """One open connection."""
+    """An open connection."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
-        self._is_stalled = self._was_ended = False
-        answer = socket.response
-        self.request_id = answer.headers.get("dg-request-id", "") if answer else ""
+        self._is_stalled = self._is_finishing = False
+        response = socket.response
+        self.request_id = response.headers.get("dg-request-id", "") if response else ""
 
     async def send(self, audio: bytes) -> None:
-        """Send audio; nothing at all would end the stream. Raises UpstreamError."""
+        """Send audio, except an empty frame, which ends a stream.
+
+        Raises UpstreamError, as all methods that send.
+        """
         if audio:
             await self._send(audio)
 
     async def finalize(self) -> None:
-        """Ask for what was heard so far."""
-        await self._say("Finalize")
+        """Request the final results of the audio sent so far."""
+        await self._send_control("Finalize")
 
     async def keep_alive(self) -> None:
-        """Say that more will come."""
-        await self._say("KeepAlive")
+        """Keep the connection open without audio."""
+        await self._send_control("KeepAlive")
 
-    async def end(self) -> None:
-        """Say that nothing more will come: the last results follow, then the end."""
-        self._was_ended = True
-        await self._say("CloseStream")
+    async def finish(self) -> None:
+        """Send CloseStream: Deepgram sends the last results and closes."""
+        self._is_finishing = True
+        await self._send_control("CloseStream")
 
     async def receive(self) -> dict[str, Any] | None:
-        """Return the next message, or None at the end that was asked for.
+        """Return the next message, or None at the end after ``finish``.
 
-        Raises UpstreamError for any other end.
+        Raises UpstreamError at any other end.
         """
         while True:
             try:
                 text = await self._socket.recv()
             except ConnectionClosed as closed:
-                if self._was_ended and closed.rcvd and closed.rcvd.code == _NORMAL:
+                if self._is_finishing and closed.rcvd and closed.rcvd.code == _NORMAL:
                     return None
-                raise self._explain(closed) from closed
+                raise self._map_close(closed) from closed
             if message := _parse(text):
                 return message
 
-    def give_up(self) -> None:
-        """Break the connection off: it hears and says nothing."""
+    def abort(self) -> None:
+        """Abort an unresponsive connection."""
         self._is_stalled = True
         self._socket.transport.abort()
 
     async def close(self) -> None:
-        """Close it, however it stands."""
+        """Close the connection in any state."""
         await self._socket.close()
 
-    async def _say(self, kind: str) -> None:
+    async def _send_control(self, kind: str) -> None:
         await self._send(json.dumps({"type": kind}))
 
     async def _send(self, message: bytes | str) -> None:
         try:
             await self._socket.send(message)
         except ConnectionClosed as closed:
-            raise self._explain(closed) from closed
+            raise self._map_close(closed) from closed
 
-    def _explain(self, closed: ConnectionClosed) -> UpstreamError:
+    def _map_close(self, closed: ConnectionClosed) -> UpstreamError:
         if self._is_stalled:
             return UpstreamError(
-                "Deepgram stopped answering.",
+                "Deepgram stopped responding.",
                 code="upstream_timeout",
                 failure=Failure.TIMEOUT,
                 request_id=self.request_id,
@@ -117,7 +120,7 @@ class LiveCall:
 async def open_call(
     region: Region, query: Mapping[str, Any], *, tags: tuple[str, ...]
 ) -> LiveCall:
-    """Connect to a region; the tags name the call in the upstream's own log.
+    """Connect to a region; the tags identify the call in Deepgram's request log.
 
     Raises UpstreamError.
     """
@@ -136,12 +139,12 @@ async def open_call(
             ping_timeout=PING_SECONDS,
             max_size=MAX_MESSAGE_BYTES,
         )
-    except InvalidStatus as refused:
-        answer = refused.response
-        headers = {name.lower(): value for name, value in answer.headers.raw_items()}
-        raise errors.from_answer(
-            answer.status_code, headers, bytes(answer.body or b"")
-        ) from refused
+    except InvalidStatus as error:
+        response = error.response
+        headers = {name.lower(): value for name, value in response.headers.raw_items()}
+        raise errors.from_response(
+            response.status_code, headers, bytes(response.body or b"")
+        ) from error
     except (InvalidHandshake, OSError, TimeoutError) as error:
         raise UpstreamError(
             f"The connection to Deepgram failed ({type(error).__name__}).",
@@ -151,20 +154,20 @@ async def open_call(
     return LiveCall(socket)
 
 
-def build_query(asked: Mapping[str, Any], *, tags: tuple[str, ...]) -> str:
-    """Return the query string: what a stream can have, as Deepgram writes it."""
-    wanted = {"interim_results": True, **options.choose_live(asked)}
-    wanted["tag"] = [*wanted.get("tag", ()), *tags]
+def build_query(job_options: Mapping[str, Any], *, tags: tuple[str, ...]) -> str:
+    """Return the query string with the options that live streams support."""
+    query = {"interim_results": True, **options.choose_live(job_options)}
+    query["tag"] = [*query.get("tag", ()), *tags]
     pairs = [
-        (name, _write(each))
-        for name, value in wanted.items()
-        for each in (value if isinstance(value, list) else [value])
+        (name, _format(item))
+        for name, value in query.items()
+        for item in (value if isinstance(value, list) else [value])
     ]
     return urlencode(pairs)
 
 
 def from_close(closed: ConnectionClosed, *, request_id: str) -> UpstreamError:
-    """Map an end that nobody asked for."""
+    """Map an unexpected close."""
     code = closed.rcvd.code if closed.rcvd else None
     reason = closed.rcvd.reason if closed.rcvd else ""
     if code == _POLICY:
@@ -176,13 +179,13 @@ def from_close(closed: ConnectionClosed, *, request_id: str) -> UpstreamError:
         )
     if code == _INTERNAL and any(mark in reason.lower() for mark in _IDLE_MARKS):
         return UpstreamError(
-            "Deepgram heard nothing for too long.",
+            "Deepgram received no audio for too long.",
             code="upstream_idle",
             failure=Failure.UNAVAILABLE,
             request_id=request_id,
         )
     return UpstreamError(
-        "The connection to Deepgram broke off.",
+        "The connection to Deepgram was lost.",
         code="upstream_connection_lost",
         failure=Failure.UNAVAILABLE,
         request_id=request_id,
@@ -190,7 +193,7 @@ def from_close(closed: ConnectionClosed, *, request_id: str) -> UpstreamError:
 
 
 def _parse(text: str | bytes) -> dict[str, Any] | None:
-    """Return a message; what is none says nothing."""
+    """Return a message, or None if it is not a JSON object."""
     try:
         message = loads_bounded(text, max_chars=MAX_MESSAGE_BYTES)
     except ValueError:
@@ -198,7 +201,7 @@ def _parse(text: str | bytes) -> dict[str, Any] | None:
     return message if isinstance(message, dict) else None
 
 
-def _write(value: object) -> str:
+def _format(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
@@ -208,5 +211,5 @@ def _write(value: object) -> str:
 
 @cache
 def _tls() -> ssl.SSLContext:
-    """Return one context for all: a new one takes 40 ms of the loop."""
+    """Return a shared context: creating one blocks the event loop for 40 ms."""
     return ssl.create_default_context()

@@ -1,9 +1,8 @@
-"""Ask each upstream, at no cost, whether it answers and takes our key.
+"""Probe each region's API and key with a free call.
 
-`GET /v1/projects` is Deepgram's cheapest authenticated call. The answer feeds the
-region's circuit breaker, so that trouble shows before a job meets it, and ends the
-pause of a region whose key was refused. Credit is not seen here: that pause ends by
-trying.
+`GET /v1/projects` is Deepgram's cheapest authenticated call. The result updates the
+region's circuit breaker before a job fails, and resumes a region that was paused for a
+rejected key. It does not show credit: that pause ends with a successful job.
 """
 
 import logging
@@ -26,7 +25,7 @@ OUT_OF_CREDIT = "upstream_out_of_credit"
 
 
 def probe_regions(*, now: datetime) -> None:
-    """Probe every enabled region, one after the other."""
+    """Probe all enabled regions, one after the other."""
     for region in Region.objects.filter(is_enabled=True).order_by("name"):
         probe_region(region, now=now)
 
@@ -34,8 +33,8 @@ def probe_regions(*, now: datetime) -> None:
 def probe_region(region: Region, *, now: datetime) -> None:
     """Probe one region.
 
-    One that refuses our key is paused; one that does not answer counts against its
-    breaker.
+    Pauses it if the key is rejected; records a failure in its circuit breaker if it
+    does not respond.
     """
     breaker = get_permits().breaker
     try:
@@ -43,18 +42,18 @@ def probe_region(region: Region, *, now: datetime) -> None:
             client.get_region_client(region).manage.v1.projects.list()
     except ApiError as error:
         status = error.status_code or 0
-        refused = errors.from_answer(status, error.headers or {}, error.body)
+        rejection = errors.from_response(status, error.headers or {}, error.body)
         if status in {401, 403}:
-            regions.pause_region(name=region.name, reason=refused.code, now=now)
+            regions.pause_region(name=region.name, reason=rejection.code, now=now)
         else:
             breaker.record(region.name, well=status < 500)  # noqa: PLR2004
         return
     except (httpx.HTTPError, h11.ProtocolError, OSError):
-        logger.warning("region does not answer", extra={"region": region.name})
+        logger.warning("region does not respond", extra={"region": region.name})
         breaker.record(region.name, well=False)
         return
     finally:
-        client.take_answer()
+        client.pop_response()
     breaker.record(region.name, well=True)
     if region.paused_reason and region.paused_reason != OUT_OF_CREDIT:
         regions.steer_region(name=region.name, action="resume", now=now)

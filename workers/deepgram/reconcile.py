@@ -1,7 +1,7 @@
-"""Hold the ledger against Deepgram's own log of requests.
+"""Reconcile attempts of unknown outcome with Deepgram's request log.
 
-A worker that dies in a call leaves an *unknown* attempt, which counts as spent.
-Deepgram knows how it ended: the tags ``job:<id>`` and ``claim:<token>`` find it there.
+A worker killed during a call leaves an *unknown* attempt, which counts as used. The
+tags ``job:<id>`` and ``claim:<token>`` identify it in Deepgram's log.
 https://developers.deepgram.com/reference/manage/requests/list
 """
 
@@ -22,69 +22,69 @@ from workers.deepgram import client
 
 logger = logging.getLogger(__name__)
 
-PAGE = 1000
-# Clocks differ; a call logged this much before its attempt is still the same.
+PAGE_SIZE = 1000
+# Tolerates clock differences: a call may be logged this much before its attempt.
 CLOCK_SLACK = timedelta(minutes=2)
 NEVER_ARRIVED = "never_arrived"
 
 
 def reconcile_region(region: Region, *, now: datetime, since: datetime) -> int:
-    """Close the region's unknown attempts as the log has them; return how many.
+    """Set the outcome of the region's unknown attempts from the log; return how many.
 
-    Attempts younger than a call may last are left for later. One that the log does not
-    have never arrived and cost nothing. Raises what the SDK raises.
+    Skips attempts younger than the call deadline. An attempt missing in the log never
+    arrived and cost nothing. Raises the SDK's errors.
     """
-    settled = now - timedelta(seconds=settings.CALL_DEADLINE_SECONDS)
+    latest = now - timedelta(seconds=settings.CALL_DEADLINE_SECONDS)
     unknown = list(
         Attempt.objects.filter(
             region=region,
             outcome=Attempt.Outcome.UNKNOWN,
-            started_at__range=(since, settled),
+            started_at__range=(since, latest),
         ).select_related("job")
     )
     if not unknown:
         return 0
     first = min(attempt.started_at for attempt in unknown) - CLOCK_SLACK
-    logged = _by_claim(_read_log(region, start=first, end=now))
+    logged = _index_by_claim(_read_log(region, start=first, end=now))
     for attempt in unknown:
         entry = logged.get((f"job:{attempt.job_id}", f"claim:{attempt.lease_token}"))
-        _close(attempt, entry, now=now)
+        _update(attempt, entry, now=now)
     return len(unknown)
 
 
 def _read_log(
     region: Region, *, start: datetime, end: datetime
 ) -> Iterator[dict[str, Any]]:
-    """Yield the log's entries, page by page, of every project the key may see."""
+    """Yield the log entries of every project the key can access, page by page."""
     manage = client.get_region_client(region).manage.v1.projects
     manage.list()
-    for project in _answer()["projects"]:
+    for project in _parse_response()["projects"]:
         for page in range(1_000_000):
             manage.requests.list(
-                project["project_id"], start=start, end=end, limit=PAGE, page=page
+                project["project_id"], start=start, end=end, limit=PAGE_SIZE, page=page
             )
-            entries = _answer()["requests"]
+            entries = _parse_response()["requests"]
             yield from entries
-            if len(entries) < PAGE:
+            if len(entries) < PAGE_SIZE:
                 break
 
 
-def _answer() -> dict[str, Any]:
-    """Return the last answer's JSON, which our transport kept from the SDK."""
-    answer = client.take_answer()
+def _parse_response() -> dict[str, Any]:
+    """Return the JSON of the last response, as stored by the transport."""
+    response = client.pop_response()
     document: dict[str, Any] = {}
-    if answer:
-        check_depth(answer.content)
-        document = answer.json()
+    if response:
+        check_depth(response.content)
+        document = response.json()
     return document
 
 
-def _by_claim(
+def _index_by_claim(
     entries: Iterable[dict[str, Any]],
 ) -> dict[tuple[str, str], dict[str, Any]]:
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for entry in entries:
-        tags = _details(entry).get("tags") or []
+        tags = _get_details(entry).get("tags") or []
         jobs = [tag for tag in tags if tag.startswith("job:")]
         claims = [tag for tag in tags if tag.startswith("claim:")]
         if jobs and claims:
@@ -92,33 +92,33 @@ def _by_claim(
     return found
 
 
-def _close(attempt: Attempt, entry: dict[str, Any] | None, *, now: datetime) -> None:
-    facts: dict[str, Any] = {"error_code": NEVER_ARRIVED, "cost_estimate": 0}
+def _update(attempt: Attempt, entry: dict[str, Any] | None, *, now: datetime) -> None:
+    fields: dict[str, Any] = {"error_code": NEVER_ARRIVED, "cost_estimate": 0}
     outcome = Attempt.Outcome.ERROR
     if entry:
-        status = int(_number_of(entry.get("code")))
-        seconds = _number_of(_details(entry).get("duration"))
-        well = status == 200  # noqa: PLR2004
-        outcome = Attempt.Outcome.OK if well else Attempt.Outcome.ERROR
-        facts = {
+        status = int(_parse_number(entry.get("code")))
+        seconds = _parse_number(_get_details(entry).get("duration"))
+        is_success = status == 200  # noqa: PLR2004
+        outcome = Attempt.Outcome.OK if is_success else Attempt.Outcome.ERROR
+        fields = {
             "request_id": entry.get("request_id", ""),
             "status_code": status or None,
             "audio_seconds": seconds,
             "cost_estimate": prices.estimate_cost(
                 model=str(attempt.job.options.get("model", "")),
-                audio_seconds=seconds if well else 0,
+                audio_seconds=seconds if is_success else 0,
                 channels=1,
                 per_minute=settings.PRICES_PER_MINUTE,
             ),
         }
     unknown = Attempt.objects.filter(pk=attempt.pk, outcome=Attempt.Outcome.UNKNOWN)
     with transaction.atomic():
-        if unknown.update(outcome=outcome, reconciled_at=now, **facts):
+        if unknown.update(outcome=outcome, reconciled_at=now, **fields):
             quotas.count_late(attempt)
 
 
-def _number_of(value: Any) -> float:
-    """Return a number of the log; 0 for what is none, or is not finite."""
+def _parse_number(value: Any) -> float:
+    """Return a number of the log; 0 if it is not a finite number."""
     try:
         number = float(value or 0)
     except (TypeError, ValueError, OverflowError):
@@ -126,8 +126,8 @@ def _number_of(value: Any) -> float:
     return number if math.isfinite(number) else 0.0
 
 
-def _details(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return what the log says of the response; the key moved between versions."""
+def _get_details(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return the response details of a log entry, or {}."""
     response = entry.get("response")
     details = response.get("details") if isinstance(response, dict) else None
     return details if isinstance(details, dict) else {}

@@ -1,11 +1,11 @@
-"""One network backend for every HTTP call we make, with a total time limit.
+"""The network backend of all outgoing HTTP calls, with a total deadline per call.
 
-HTTP clients limit each read and write, so a peer that sends one byte a second holds a
-thread for ever; threads cannot be interrupted. Here connect, TLS and every read and
-write get what is left of the whole call. With the guard, it also connects only to
-addresses that a customer's URL may reach, checked at the moment of connecting.
+HTTP clients limit each read and write, so a peer that sends one byte per second blocks
+a thread forever, and threads cannot be interrupted. Here connect, TLS and every read
+and write get only the rest of the call's deadline. With a guard, connections are
+limited to allowed addresses, checked at connect time (after DNS).
 
-Nothing here knows HTTP: redirects, size limits and retries are the caller's.
+Redirects, size limits and retries are the caller's.
 """
 
 import errno
@@ -33,14 +33,14 @@ from workers.egress.pool import Pool
 
 CONNECT_SECONDS = 5.0
 DNS_SECONDS = 5.0
-# Small enough that one TLS write ends soon, large enough to cost nothing.
-PIECE_BYTES = 256 * 1024
-# A name with a hundred dead addresses must not get a hundred tries.
+# Small enough that one TLS write ends soon, large enough to add no overhead.
+CHUNK_BYTES = 256 * 1024
+# Limits the attempts for a name with a hundred dead addresses.
 MAX_ADDRESSES_TRIED = 4
-# getaddrinfo cannot be interrupted: a look-up given up on lingers up to half a minute.
+# getaddrinfo cannot be interrupted: an abandoned lookup lasts up to half a minute.
 MAX_LOOKUPS = 256
-# Such an address cannot be connected to, and may stand beside one that can.
-NO_WAY_THERE = {
+# Errors of an address without a route; the name may have others with one.
+UNREACHABLE_ERRNOS = {
     errno.EADDRNOTAVAIL,
     errno.EAFNOSUPPORT,
     errno.EHOSTUNREACH,
@@ -57,31 +57,31 @@ SocketOption = (
 class DestinationNotAllowed(PlatformError):
     """This destination is not allowed."""
 
-    # Nothing more in the message: an address would tell what is inside.
+    # No details in the message: an address would reveal the internal network.
     code = "destination_not_allowed"
 
 
 class NameNotResolved(httpcore.ConnectError):
-    """The host name has no address; arrives as the cause of httpx.ConnectError."""
+    """The host name has no address; raised as the cause of httpx.ConnectError."""
 
 
 class TlsFailed(httpcore.ConnectError):
-    """The TLS handshake failed; arrives as the cause of httpx.ConnectError."""
+    """The TLS handshake failed; raised as the cause of httpx.ConnectError."""
 
 
 class DeadlineExceeded(httpx.TimeoutException):
-    """The call as a whole took longer than its deadline."""
+    """The call took longer than its total deadline."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadline:
-    """A moment, on the monotonic clock, after which nothing is waited for."""
+    """A deadline on the monotonic clock, in seconds."""
 
     at: float
 
     @property
     def left(self) -> float:
-        """Seconds until then; negative afterwards."""
+        """Seconds until the deadline; negative after it."""
         return self.at - time.monotonic()
 
 
@@ -90,11 +90,11 @@ _current: ContextVar[Deadline | None] = ContextVar("network_deadline", default=N
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[Deadline]:
-    """Limit all the network calls of this thread inside the block, taken together.
+    """Limit the total time of this thread's network calls inside the block.
 
-    Past it the calls raise httpx's usual timeouts (ReadTimeout and so on); on its way
-    out of the block such an error becomes DeadlineExceeded. A timeout of one read alone
-    stays what it is. A block inside another cannot outlast it.
+    After the deadline, calls raise httpx's timeouts, which the block converts to
+    DeadlineExceeded. A timeout before the deadline is not converted. A nested block
+    cannot extend the outer deadline.
     """
     outer = _current.get()
     at = time.monotonic() + seconds
@@ -120,15 +120,17 @@ def build_transport(
 ) -> httpx.HTTPTransport:
     """Return a transport for ``httpx.Client`` whose calls obey `deadline`.
 
-    With a guard only public addresses and what it lists are connected to; any other
-    raises DestinationNotAllowed before a packet is sent. With a proxy, which then
-    resolves and checks the names, all but what the guard lists goes through it.
-    The environment's proxies are never used.
+    With a guard, only public addresses and the guard's allow-list are reachable; others
+    raise DestinationNotAllowed before a packet is sent. With a proxy, which resolves
+    and checks names itself, only the allow-list is reached directly. Proxy environment
+    variables are ignored.
     """
     context = ssl_context or httpx.create_ssl_context(trust_env=False)
     transport = _Transport(verify=context, trust_env=False)
-    # httpx has no parameter for the network backend, httpcore has.
-    transport._pool = Pool(  # noqa: SLF001  held by a test
+    # httpx cannot pass a network backend to httpcore's pool; a test covers this patch.
+    # https://github.com/encode/httpx/pull/3749
+    # https://github.com/encode/httpx/blob/0.28.1/httpx/_transports/default.py#L156
+    transport._pool = Pool(  # noqa: SLF001
         ssl_context=context,
         max_connections=max_connections,
         keepalive_expiry=keepalive_expiry,
@@ -138,7 +140,7 @@ def build_transport(
 
 
 class _Transport(httpx.HTTPTransport):
-    """The wait for a free connection counts as well."""
+    """Counts the wait for a free connection towards the deadline."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         timeouts = request.extensions.get("timeout", {})
@@ -148,7 +150,7 @@ class _Transport(httpx.HTTPTransport):
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection whose every operation ends at the deadline of who uses it now."""
+    """A connection whose operations obey the deadline of the current call."""
 
     def __init__(self, inner: httpcore.NetworkStream) -> None:
         self._inner = inner
@@ -157,13 +159,14 @@ class _Stream(httpcore.NetworkStream):
         return self._inner.read(max_bytes, _time_left(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        # httpcore's own loop gives each part of a large buffer the full time again.
+        # httpcore's loop applies the full timeout to each part of a large buffer.
+        # https://github.com/encode/httpcore/blob/1.0.9/httpcore/_backends/sync.py#L130-L138
         sock: socket.socket = self._inner.get_extra_info("socket")
         rest = memoryview(buffer)
         try:
             while rest:
                 sock.settimeout(_time_left(timeout, httpcore.WriteTimeout))
-                rest = rest[sock.send(rest[:PIECE_BYTES]) :]
+                rest = rest[sock.send(rest[:CHUNK_BYTES]) :]
         except TimeoutError as error:
             raise httpcore.WriteTimeout(error) from error
         except OSError as error:
@@ -190,7 +193,10 @@ class _Stream(httpcore.NetworkStream):
 
 
 class _Backend(httpcore.NetworkBackend):
-    """Resolves, checks and connects; the name stays for Host, SNI and certificate."""
+    """Resolves the name, checks the addresses and connects to one of them.
+
+    The name is still used for Host, SNI and certificate verification.
+    """
 
     def __init__(
         self, guard: EgressAllow | None, proxy: EgressProxy | None = None
@@ -204,7 +210,7 @@ class _Backend(httpcore.NetworkBackend):
         host: str,
         port: int,
         timeout: float | None = None,
-        local_address: str | None = None,  # noqa: ARG002  the pool is given neither
+        local_address: str | None = None,  # noqa: ARG002  the pool sets neither
         socket_options: Iterable[SocketOption] | None = None,  # noqa: ARG002
     ) -> httpcore.NetworkStream:
         seconds = CONNECT_SECONDS if timeout is None else timeout
@@ -221,7 +227,7 @@ class _Backend(httpcore.NetworkBackend):
         found = found[:MAX_ADDRESSES_TRIED]
         with deadline(seconds) as limit:
             for index, address in enumerate(found, start=1):
-                # A silent first address must leave time for the others.
+                # An unresponsive first address must leave time for the others.
                 share = max(limit.left, 0) / (len(found) - index + 1)
                 left = _time_left(share, httpcore.ConnectTimeout)
                 try:
@@ -236,7 +242,7 @@ class _Backend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         if self._guard is not None and _is_literal(host):
             check_addresses([host], port, self._guard)
-        # The proxy looks the name up and connects, each within its own time.
+        # Time for the proxy's name lookup and for its connect.
         with deadline(DNS_SECONDS + seconds):
             try:
                 found = [proxy.host]
@@ -246,7 +252,7 @@ class _Backend(httpcore.NetworkBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 raise tunnel.ProxyFailed(error) from error
             try:
-                _check_opened(tunnel.ask(stream, host=host, port=port))
+                _check_status(tunnel.open_tunnel(stream, host=host, port=port))
             except BaseException:
                 stream.close()
                 raise
@@ -254,21 +260,21 @@ class _Backend(httpcore.NetworkBackend):
 
     def _find_addresses(self, host: str, port: int) -> list[str]:
         guard = self._guard
-        trusted = guard is None or self._is_listed(host, port)
+        is_trusted = guard is None or self._is_listed(host, port)
         if _is_literal(host):
             found = [host]
         else:
-            # The final dot keeps the machine's search domains out of it.
-            found = _resolve(host if trusted else f"{host.rstrip('.')}.", port)
-        if guard is not None and not trusted:
+            # The final dot disables the search domains of resolv.conf.
+            found = _resolve(host if is_trusted else f"{host.rstrip('.')}.", port)
+        if guard is not None and not is_trusted:
             check_addresses(found, port, guard)
         return found
 
 
-def _check_opened(status: int) -> None:
-    """Raise what a proxy's answer other than 2xx means.
+def _check_status(status: int) -> None:
+    """Raise the error that a proxy's status other than 2xx means.
 
-    Smokescreen refuses with 407, others with 403; neither says why, nor do we.
+    Smokescreen rejects a destination with 407, other proxies with 403.
     """
     if status < HTTPStatus.MULTIPLE_CHOICES:
         return
@@ -280,9 +286,9 @@ def _check_opened(status: int) -> None:
 
 
 def check_addresses(found: Iterable[str], port: int, guard: EgressAllow) -> None:
-    """Raise DestinationNotAllowed if any of a name's addresses leads inside.
+    """Raise DestinationNotAllowed if any address of a name is internal.
 
-    One bad address rejects the name: another try would use it.
+    One internal address rejects the name, because the next attempt could use it.
     """
     for address in map(ip_address, found):
         is_outside = addresses.is_public(address) and not _is_own(address)
@@ -291,9 +297,10 @@ def check_addresses(found: Iterable[str], port: int, guard: EgressAllow) -> None
 
 
 def _is_own(address: IPAddress) -> bool:
-    """Tell whether this machine has the address: what listens there is inside.
+    """Return whether the address belongs to this machine, and so is internal.
 
-    From its own address a machine speaks to itself; choosing it sends nothing.
+    Connecting a UDP socket sends nothing; the kernel selects the source address, which
+    equals the target for the machine's own addresses.
     """
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6  # noqa: PLR2004
     try:
@@ -301,11 +308,11 @@ def _is_own(address: IPAddress) -> bool:
             probe.connect((str(address), 9))
             return ip_address(probe.getsockname()[0]) == address
     except OSError as error:
-        return error.errno not in NO_WAY_THERE
+        return error.errno not in UNREACHABLE_ERRNOS
 
 
 def _time_left(timeout: float | None, error: type[Exception]) -> float | None:
-    """Return how long one operation may take; raise ``error`` if there is no time."""
+    """Return the timeout of one operation; raise ``error`` after the deadline."""
     limit = _current.get()
     if limit is None:
         return timeout
@@ -324,31 +331,31 @@ def _is_literal(host: str) -> bool:
 
 
 _lookups = BoundedSemaphore(MAX_LOOKUPS)
-_Answer = list[str] | OSError | UnicodeError
+_Lookup = list[str] | OSError | UnicodeError
 
 
 def _resolve(name: str, port: int) -> list[str]:
-    """Return the addresses of a name, waiting no longer than the deadline."""
+    """Return the addresses of a name within the deadline."""
     with deadline(DNS_SECONDS) as limit:
         if not _lookups.acquire(timeout=max(limit.left, 0)):
-            raise httpcore.ConnectTimeout("too many name look-ups are hanging")
-        answers: SimpleQueue[_Answer] = SimpleQueue()
-        # A daemon: the process may end while the resolver still waits.
-        Thread(target=_look_up, args=(name, port, answers), daemon=True).start()
+            raise httpcore.ConnectTimeout("too many unfinished name lookups")
+        results: SimpleQueue[_Lookup] = SimpleQueue()
+        # A daemon thread does not delay the process's exit.
+        Thread(target=_look_up, args=(name, port, results), daemon=True).start()
         try:
-            answer = answers.get(timeout=max(limit.left, 0))
+            result = results.get(timeout=max(limit.left, 0))
         except Empty:
-            raise httpcore.ConnectTimeout("the name look-up timed out") from None
-    if not isinstance(answer, list):
-        raise NameNotResolved(name) from answer
-    return answer
+            raise httpcore.ConnectTimeout("the name lookup timed out") from None
+    if not isinstance(result, list):
+        raise NameNotResolved(name) from result
+    return result
 
 
-def _look_up(name: str, port: int, answers: SimpleQueue[_Answer]) -> None:
+def _look_up(name: str, port: int, results: SimpleQueue[_Lookup]) -> None:
     try:
         found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-        answers.put(list(dict.fromkeys(str(row[4][0]) for row in found)))
+        results.put(list(dict.fromkeys(str(row[4][0]) for row in found)))
     except (OSError, UnicodeError) as error:
-        answers.put(error)
+        results.put(error)
     finally:
         _lookups.release()

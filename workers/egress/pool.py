@@ -1,17 +1,21 @@
-"""A connection pool that keeps no connection on which too much was said.
+"""A connection pool that closes connections with unread bytes after a response.
 
-httpcore would take the bytes after one answer for the answer to the next request, which
-may be another customer's message to the same host. A body after a 204 is enough.
+httpcore reuses such a connection and reads the bytes as the response to the next
+request, which may be another customer's. A body after a 204 is enough.
 """
 
 import httpcore
 
 
 class Pool(httpcore.ConnectionPool):
-    """httpcore's own, with connections that know when to end."""
+    """httpcore's pool with `Connection` for its connections.
+
+    Uses private attributes of
+    https://github.com/encode/httpcore/blob/1.0.9/httpcore/_sync/connection_pool.py#L92-L118
+    """
 
     def create_connection(self, origin: httpcore.Origin) -> "Connection":
-        """Return a connection for the origin; httpcore calls this."""
+        """Return a new connection; called by httpcore."""
         return Connection(
             origin=origin,
             ssl_context=self._ssl_context,
@@ -21,14 +25,15 @@ class Pool(httpcore.ConnectionPool):
 
 
 class Connection(httpcore.HTTPConnection):
-    """Ends where bytes are left over once its answer is read."""
+    """Expires when unread bytes remain after a response."""
 
     def has_expired(self) -> bool:
-        """Tell the pool whether to close it; one in use is in the midst of bytes."""
-        return super().has_expired() or (self.is_idle() and self._has_surplus())
+        """Return whether the pool must close the connection; called by httpcore."""
+        return super().has_expired() or (self.is_idle() and self._has_unread_bytes())
 
-    def _has_surplus(self) -> bool:
-        # Private, both; a test holds them.
+    def _has_unread_bytes(self) -> bool:
+        # Private attributes, covered by a test: httpcore has no public access to h11's
+        # trailing data. https://github.com/encode/httpcore/issues/872
         inner = self._connection
         return isinstance(inner, httpcore.HTTP11Connection) and bool(
             inner._h11_state.trailing_data[0]  # noqa: SLF001

@@ -1,7 +1,7 @@
-"""Asking an HTTP proxy for a way through (CONNECT), for http and https alike.
+"""Open a tunnel through an HTTP proxy with CONNECT, for http and https URLs.
 
-Inside the tunnel the bytes are the receiver's own, so TLS and its certificate are
-checked by us as ever. Nothing here decides who may be reached, or how long it takes.
+TLS runs inside the tunnel, so the receiver's certificate is verified as usual. Address
+checks and time limits are the caller's.
 """
 
 import h11
@@ -11,11 +11,11 @@ MAX_HEAD_BYTES = 16 * 1024
 
 
 class ProxyFailed(httpcore.ConnectError):
-    """The egress proxy is away, or does not speak as a proxy."""
+    """The egress proxy is unavailable or violates the protocol."""
 
 
-def ask(stream: httpcore.NetworkStream, *, host: str, port: int) -> int:
-    """Ask for a tunnel and return the proxy's status; 2xx means that it is open."""
+def open_tunnel(stream: httpcore.NetworkStream, *, host: str, port: int) -> int:
+    """Send CONNECT and return the proxy's status; 2xx means that the tunnel is open."""
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
     request = h11.Request(method="CONNECT", target=target, headers=[("host", target)])
@@ -25,7 +25,7 @@ def ask(stream: httpcore.NetworkStream, *, host: str, port: int) -> int:
     except (h11.RemoteProtocolError, httpcore.NetworkError) as error:
         raise ProxyFailed(error) from error
     if connection.trailing_data[0]:
-        raise ProxyFailed("the proxy spoke before it was asked")
+        raise ProxyFailed("the proxy sent data before the tunnel was used")
     return status
 
 

@@ -193,7 +193,7 @@ def programs(stand: Stand, region: str) -> Iterator[Program]:
         return
     yield plans.worker(plan, f"worker-{region}", queues=queues, threads=threads)
     yield plans.worker(plan, f"webhooks-{region}", queues=hooks, threads=threads)
-    threads_of_web = ("--blocking-threads", "96")
+    threads_of_web = ("--blocking-threads", "160")
     yield plans.door(plan, f"web-{region}", "wsgi", *threads_of_web, port=plan.web_port)
     yield plans.door(plan, f"live-{region}", "asgi", port=stand.live_ports[region])
 

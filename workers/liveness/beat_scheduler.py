@@ -1,4 +1,4 @@
-"""Celery's beat with a pulse: each look at the schedule marks it."""
+"""Celery beat's scheduler with a liveness mark per tick."""
 
 from typing import Any
 
@@ -8,16 +8,16 @@ from celery.beat import PersistentScheduler
 from workers.liveness import process_rows
 from workers.liveness.liveness_writer import get_liveness_writer
 
-# Several entries may be due while a broker that does not answer holds each up.
+# Several entries may be due while an unresponsive broker delays each.
 LIMIT_SECONDS = 180.0
 
 
 class Scheduler(PersistentScheduler):
-    """Celery's own."""
+    """Celery's scheduler that marks its progress."""
 
-    def tick(self, *args: Any, **named: Any) -> Any:
-        """Send what is due; return how long to sleep."""
-        pause = super().tick(*args, **named)
+    def tick(self, *args: Any, **kwargs: Any) -> Any:
+        """Publish due tasks; return the seconds to sleep."""
+        pause = super().tick(*args, **kwargs)
         get_liveness_writer().mark("schedule")
         process_rows.announce("beat")
         return pause
@@ -25,5 +25,5 @@ class Scheduler(PersistentScheduler):
 
 @signals.beat_init.connect
 def begin(**_kwargs: Any) -> None:
-    """Have beat show its pulse."""
+    """Start writing the liveness file of beat."""
     get_liveness_writer().begin("beat", parts={"schedule": LIMIT_SECONDS})

@@ -1,4 +1,7 @@
-"""Celery's consumer marks that its loop turns; loaded by the app before any model."""
+"""A Celery bootstep that marks the progress of the consumer's event loop.
+
+Loaded by the Celery app before any model.
+"""
 
 from typing import Any
 
@@ -10,10 +13,10 @@ LOOP_SECONDS = 2.0
 
 
 class ConsumerCheck(bootsteps.StartStopStep):
-    """Has the consumer's loop mark that it turns; anew after each reconnection."""
+    """Marks progress every LOOP_SECONDS; registered again after a reconnection."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def register_with_event_loop(self, _consumer: Any, hub: Any) -> None:
-        """Celery calls this when the loop is about to begin."""
+        """Schedule the mark; called by Celery before the loop starts."""
         hub.call_repeatedly(LOOP_SECONDS, get_liveness_writer().mark, "consumer")

@@ -1,6 +1,6 @@
-"""A web process that is told to stop: for a while it says so, and serves on.
+"""Graceful shutdown: report not ready for DRAIN_SECONDS and keep serving.
 
-Load balancers look every few seconds; until they have seen it, requests still come.
+Load balancers poll readiness every few seconds and send requests until they see it.
 """
 
 import signal
@@ -13,40 +13,42 @@ from typing import Any
 
 from django.conf import settings
 
-_told = threading.Event()
+_draining = threading.Event()
 
 
 def begin() -> None:
-    """Be not ready from now on."""
-    _told.set()
+    """Report not ready from now on."""
+    _draining.set()
 
 
 def is_draining() -> bool:
-    """Tell whether the process is about to stop."""
-    return _told.is_set()
+    """Return whether the process is shutting down."""
+    return _draining.is_set()
 
 
-def hear_granian_first() -> None:
-    """Have granian's WSGI worker stop ``DRAIN_SECONDS`` after it is told to.
+def delay_granian_shutdown() -> None:
+    """Delay the shutdown of granian's WSGI worker by DRAIN_SECONDS after SIGTERM.
 
-    It sets its handlers once it has loaded the application, by a function of its own
-    that a test holds. The thread they run in does nothing but wait. (For ASGI, see
-    ``workers.api.events.shutdown``.)
+    Wraps granian's private function that sets its signal handlers after it loaded the
+    application; a test covers it. The handlers run in the main thread, which only
+    waits. For ASGI see ``workers.api.events.shutdown``.
+    https://github.com/emmett-framework/granian/blob/v2.8.7/granian/_signals.py#L14
+    https://github.com/emmett-framework/granian/issues/547
     """
-    granian: Any = sys.modules.get("granian._signals")
-    if granian is None:
+    signals: Any = sys.modules.get("granian._signals")
+    if signals is None:
         return
-    theirs = granian.set_main_signals
+    set_main_signals = signals.set_main_signals
 
-    def ours(handler: Callable[..., Any], reload_handler: Any = None) -> None:
-        theirs(partial(_stop_late, handler), reload_handler)
+    def set_delayed(handler: Callable[..., Any], reload_handler: Any = None) -> None:
+        set_main_signals(partial(_stop_later, handler), reload_handler)
 
-    granian.set_main_signals = ours
+    signals.set_main_signals = set_delayed
 
 
-def _stop_late(stop: Callable[..., Any], *signal_: Any) -> None:
-    """Stop in a while; a second signal waits for nothing."""
-    if not is_draining() and signal_[0] == signal.SIGTERM:
+def _stop_later(stop: Callable[..., Any], *args: Any) -> None:
+    """Drain, then call granian's handler; a second signal stops at once."""
+    if not is_draining() and args[0] == signal.SIGTERM:
         begin()
         time.sleep(settings.DRAIN_SECONDS)
-    stop(*signal_)
+    stop(*args)

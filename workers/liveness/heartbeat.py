@@ -1,7 +1,7 @@
-"""One heartbeat thread a process: it renews what the process holds.
+"""The heartbeat thread of a process: renews leases, permits and the Worker row.
 
-Leases (rows), permits (Redis) and the process's own Worker row. When the database or
-Redis is away, the next beat tries again, on a connection that is nobody else's.
+It uses a database connection outside the pool. While the database or Redis is
+unavailable, the next heartbeat retries.
 """
 
 import copy
@@ -31,7 +31,7 @@ from jobs import services
 from jobs.models import Job, Worker
 from jobs.scheduling.claims import Permit, permit_of
 from workers.liveness.liveness_writer import get_liveness_writer
-from workers.liveness.startup import switch_threads_often
+from workers.liveness.startup import shorten_switch_interval
 from workers.ratelimit.permits import RedisPermits
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ BEAT_SECONDS = 2.0
 
 
 class Heartbeat:
-    """Keeps alive what this process runs; safe to use from many threads."""
+    """Renews the leases and permits of the jobs in this process. Thread-safe."""
 
     def __init__(
         self,
@@ -50,111 +50,111 @@ class Heartbeat:
         permits: RedisPermits,
         on_lost: Callable[[Job], None] | None = None,
     ) -> None:
-        """``on_lost`` is told of each held job that is not ours any more, once.
+        """``on_lost`` is called once for each job whose lease was lost.
 
-        It was canceled, say, or taken for lost while the database was away.
+        The job was canceled, or its lease expired while the database was unavailable.
         """
-        # In a container a restarted worker has the host name and pid of the dead one.
-        life = secrets.token_hex(3)
-        self.name = f"{socket.gethostname()}.{os.getpid()}.{life}"
+        # A restarted container has the host name and pid of the previous one.
+        suffix = secrets.token_hex(3)
+        self.name = f"{socket.gethostname()}.{os.getpid()}.{suffix}"
         self._queues = queues
         self._slots = slots
         self._permits = permits
         self._on_lost = on_lost
-        self._held: dict[Permit, Job] = {}
-        self._told: set[Permit] = set()
+        self._jobs: dict[Permit, Job] = {}
+        self._reported: set[Permit] = set()
         self._lock = threading.Lock()
-        self._leaving = False
+        self._is_leaving = False
 
     def start(self) -> None:
-        """Announce the process and begin to beat, until the process ends."""
-        switch_threads_often()
+        """Start the heartbeat thread, which runs until the process exits."""
+        shorten_switch_interval()
         threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
 
     def leave(self) -> None:
-        """Withdraw the process's row, so that nothing more is claimed for it.
+        """Delete the Worker row, so that no more jobs are claimed for this process.
 
-        What still runs goes on being renewed.
+        Running jobs are still renewed.
         """
-        self._leaving = True
+        self._is_leaving = True
         with _database():
             Worker.objects.filter(pk=self.name).delete()
         connection.close()
 
     @contextmanager
     def hold(self, job: Job) -> Iterator[None]:
-        """Keep the job's lease and permit alive for the time of the block."""
-        self.take(job)
+        """Renew the job's lease and permit during the block."""
+        self.add(job)
         try:
             yield
         finally:
-            self.let_go(job)
+            self.remove(job)
 
-    def take(self, job: Job) -> None:
-        """Keep what the job's claim holds alive until it is let go."""
+    def add(self, job: Job) -> None:
+        """Renew the job's lease and permit until ``remove``."""
         permit = permit_of(job)
         with self._lock:
-            self._held[permit] = job
+            self._jobs[permit] = job
         self._permits.begin(job.region_id or "", permit)
 
-    def let_go(self, job: Job) -> None:
-        """Give the claim's permit back."""
+    def remove(self, job: Job) -> None:
+        """Stop renewing the job and release its permit."""
         permit = permit_of(job)
         with self._lock:
-            self._held.pop(permit, None)
+            self._jobs.pop(permit, None)
         self._permits.release(job.region_id or "", [permit])
 
     def beat(self) -> None:
-        """Renew everything once; what is away is tried again at the next beat."""
+        """Renew everything once; failures are retried at the next heartbeat."""
         with self._lock:
-            held = dict(self._held)
+            jobs = dict(self._jobs)
         with _database():
-            self._renew_rows(held)
+            self._renew_rows(jobs)
         by_region: dict[str, list[Permit]] = defaultdict(list)
-        for permit, job in held.items():
+        for permit, job in jobs.items():
             by_region[job.region_id or ""].append(permit)
         try:
             for region, permits in by_region.items():
                 self._permits.renew(region, permits)
         except redis.RedisError:
             logger.warning("permits not renewed")
-        self._release_what_went(by_region)
+        self._release_removed(by_region)
 
-    def _release_what_went(self, renewed: Mapping[str, list[Permit]]) -> None:
-        """Give back again what was let go while it was renewed: that registers anew."""
+    def _release_removed(self, renewed: Mapping[str, list[Permit]]) -> None:
+        """Release permits removed during the renewal, which registered them again."""
         with self._lock:
-            held = set(self._held)
+            current = set(self._jobs)
         for region, permits in renewed.items():
-            if gone := [permit for permit in permits if permit not in held]:
-                self._permits.release(region, gone)
+            if removed := [permit for permit in permits if permit not in current]:
+                self._permits.release(region, removed)
 
-    def _renew_rows(self, held: dict[Permit, Job]) -> None:
-        if held:
-            ids = [job.pk for job in held.values()]
-            ours = services.renew_leases(ids, worker=self.name)
-            self._tell_of_lost(held, ours=ours)
-        if self._leaving:
+    def _renew_rows(self, jobs: dict[Permit, Job]) -> None:
+        if jobs:
+            ids = [job.pk for job in jobs.values()]
+            owned = services.renew_leases(ids, worker=self.name)
+            self._report_lost(jobs, owned=owned)
+        if self._is_leaving:
             return
         Worker.objects.update_or_create(
             name=self.name,
             defaults={
                 "queues": self._queues,
                 "slots": self._slots,
-                "busy": len(held),
+                "busy": len(jobs),
                 "seen_at": Now(),
             },
         )
 
-    def _tell_of_lost(self, held: dict[Permit, Job], *, ours: set[UUID]) -> None:
+    def _report_lost(self, jobs: dict[Permit, Job], *, owned: set[UUID]) -> None:
         if self._on_lost is None:
             return
-        for permit, job in held.items():
+        for permit, job in jobs.items():
             with self._lock:
-                is_held = self._held.get(permit) is job and permit not in self._told
-            if is_held and job.pk not in ours:
-                self._told.add(permit)
+                is_current = self._jobs.get(permit) is job
+            if is_current and job.pk not in owned and permit not in self._reported:
+                self._reported.add(permit)
                 self._on_lost(job)
-        self._told.intersection_update(held)
+        self._reported.intersection_update(jobs)
 
     def _run(self) -> None:
         leave_pool()
@@ -162,7 +162,7 @@ class Heartbeat:
         while True:
             try:
                 self.beat()
-            except Exception:  # a dead heartbeat would cost every running call
+            except Exception:  # without the heartbeat every running call is lost
                 logger.exception("heartbeat failed")
             get_liveness_writer().mark("leases")
             time.sleep(interval)
@@ -178,10 +178,10 @@ def _database() -> Iterator[None]:
 
 
 def leave_pool() -> None:
-    """Give this thread a connection of its own.
+    """Give this thread its own connection outside the pool.
 
-    A pool that is empty, or that waits longer and longer for a database that is away,
-    would cost the leases of everything that runs here.
+    An exhausted pool, or its backoff while the database is unavailable, would delay the
+    renewal past the leases' expiry.
     """
     own = connections.create_connection(DEFAULT_DB_ALIAS)
     own.settings_dict = copy.deepcopy(own.settings_dict)

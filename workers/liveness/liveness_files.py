@@ -1,6 +1,6 @@
-"""The files between a process and its probe; plain Python, as the probe must be quick.
+"""Liveness files: written by each process, read by its probe. Imports no Django.
 
-Times are of the monotonic clock, which all processes of a machine share.
+Times are of the monotonic clock, which all processes on a machine share.
 """
 
 import json
@@ -15,10 +15,10 @@ DEFAULT_FOLDER = Path(__file__).parents[2] / "var" / "probes"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LivenessRecord:
-    """What a process wrote last: of each part when it last got on, and its limit."""
+    """A process's liveness: per part its last progress and its limit in seconds."""
 
     pid: int
-    # When the process began, in the kernel's ticks: a number is given out again.
+    # The start time in clock ticks since boot: pids are reused.
     started: int
     roles: list[str]
     written_at: float
@@ -26,38 +26,38 @@ class LivenessRecord:
 
 
 def folder_of(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return where the files are."""
+    """Return the folder of the files, from PROBE_DIR."""
     return Path(environment.get("PROBE_DIR") or DEFAULT_FOLDER)
 
 
 def path_of(folder: Path, pid: int) -> Path:
-    """Return a process's file."""
+    """Return the path of a process's file."""
     return folder / f"{pid}.json"
 
 
-def write(folder: Path, beat: LivenessRecord) -> None:
-    """Replace the process's file at once; raises OSError."""
-    path = path_of(folder, beat.pid)
+def write(folder: Path, record: LivenessRecord) -> None:
+    """Replace the process's file atomically; raises OSError."""
+    path = path_of(folder, record.pid)
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(beat)))
+    partial.write_text(json.dumps(asdict(record)))
     partial.replace(path)
 
 
 def read_all(folder: Path) -> list[LivenessRecord]:
-    """Return what the processes that live have written; clear up after the dead."""
-    beats = []
+    """Return the records of live processes; delete those of dead ones."""
+    records = []
     for path in folder.glob("*.json"):
         with suppress(OSError, ValueError, TypeError):
-            beat = LivenessRecord(**json.loads(path.read_text()))
-            if started_of(beat.pid) == beat.started:
-                beats.append(beat)
+            record = LivenessRecord(**json.loads(path.read_text()))
+            if started_of(record.pid) == record.started:
+                records.append(record)
             else:
                 path.unlink(missing_ok=True)
-    return beats
+    return records
 
 
 def started_of(pid: int) -> int:
-    """Return when a process began, by proc(5); 0 for one that has ended."""
+    """Return a process's start time from proc(5), in clock ticks; 0 if it ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

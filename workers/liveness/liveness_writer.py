@@ -1,7 +1,7 @@
-"""Keep the marks of this process's parts, and write them down each second.
+"""Record the progress of this process's parts and write it to a file every second.
 
-A part marks its own progress: the mark of one that is stuck grows old. A frozen process
-writes nothing, and its file grows old.
+Each part marks its own progress, so the mark of a stuck part ages. The file of a frozen
+process ages as a whole.
 """
 
 import atexit
@@ -23,40 +23,40 @@ WRITE_SECONDS = 1.0
 
 
 class LivenessWriter:
-    """Marks by part; whoever marks what nobody expects says nothing."""
+    """The marks by part; marks of parts without a limit are not written."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._roles: list[str] = []
         self._limits: dict[str, float] = {}
         self._marks: dict[str, float] = {}
-        self._is_told = False
+        self._has_warned = False
 
     def begin(self, *roles: str, parts: Mapping[str, float]) -> None:
-        """Write from now on; ``parts``: how many seconds each may show no progress."""
+        """Start writing; ``parts`` maps each part to its limit in seconds."""
         self._roles += roles
         self._marks = dict.fromkeys(parts, time.monotonic())
         self._limits = dict(parts)
         atexit.register(self.end)
-        threading.Thread(target=self._run, name="pulse", daemon=True).start()
+        threading.Thread(target=self._run, name="liveness", daemon=True).start()
 
     def mark(self, part: str) -> None:
-        """Say that the part just got on."""
+        """Record that the part made progress now."""
         self._marks[part] = time.monotonic()
 
     def drop(self, *parts: str) -> None:
-        """Expect nothing of these any more: they end in order."""
+        """Stop checking these parts, which end normally."""
         for part in parts:
             self._limits.pop(part, None)
 
     def end(self) -> None:
-        """Take the file away: the process ends in order."""
+        """Delete the file at a normal exit."""
         liveness_files.path_of(self._folder, os.getpid()).unlink(missing_ok=True)
 
     def write(self) -> None:
-        """Write the marks down; a folder that cannot be written is said once."""
+        """Write the file; warns once if the folder is not writable."""
         pid = os.getpid()
-        beat = liveness_files.LivenessRecord(
+        record = liveness_files.LivenessRecord(
             pid=pid,
             started=liveness_files.started_of(pid),
             roles=self._roles,
@@ -68,11 +68,11 @@ class LivenessWriter:
         )
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            liveness_files.write(self._folder, beat)
+            liveness_files.write(self._folder, record)
         except OSError:
-            if not self._is_told:
-                self._is_told = True
-                logger.warning("probes see nothing: PROBE_DIR cannot be written")
+            if not self._has_warned:
+                self._has_warned = True
+                logger.warning("PROBE_DIR is not writable, liveness probes will fail")
 
     def _run(self) -> None:
         while True:
@@ -82,5 +82,5 @@ class LivenessWriter:
 
 @cache
 def get_liveness_writer() -> LivenessWriter:
-    """Return this process's own."""
+    """Return the process's writer."""
     return LivenessWriter(settings.PROBE_DIR)

@@ -1,6 +1,6 @@
-"""`manage.py probe ROLE`: is a process of ours stuck? Exit 0 well, 1 not, 2 misused.
+"""`manage.py probe ROLE`: exit 0 if all processes of a role are live, 1 if not.
 
-Plain Python: an orchestrator asks every few seconds, and Django takes one to load.
+Imports no Django: orchestrators run it every few seconds, and Django loads in one.
 """
 
 import argparse
@@ -13,54 +13,66 @@ from urllib.error import URLError
 
 from workers.liveness import liveness_files
 
-WRITERS = ("worker", "webhooks", "dispatcher", "beat")
-ANSWERERS = ("web", "live")
+FILE_ROLES = ("worker", "webhooks", "dispatcher", "beat")
+HTTP_ROLES = ("web", "live")
 WITHIN_SECONDS = 15.0
 ANSWER_SECONDS = 5.0
 
 
 def main(argv: Sequence[str]) -> int:
-    """Judge each process of the role on this machine; print a line for each."""
+    """Check each process of the role on this machine; print a line per process."""
     parser = argparse.ArgumentParser(prog="manage.py probe", description=__doc__)
-    parser.add_argument("role", choices=(*WRITERS, *ANSWERERS))
-    parser.add_argument("--pid", type=int, help="this process alone")
-    parser.add_argument("--url", default=_address(), help="of web or live")
+    parser.add_argument("role", choices=(*FILE_ROLES, *HTTP_ROLES))
+    parser.add_argument("--pid", type=int, help="check only this process")
+    parser.add_argument("--url", default=_default_url(), help="URL for web and live")
     parser.add_argument(
         "--within",
         type=float,
         default=WITHIN_SECONDS,
-        help="seconds since it wrote, or that an answer may take (then 5 at most)",
+        help="maximum seconds since the last write, or for the response (at most 5)",
     )
-    given = parser.parse_args(argv)
-    if given.role in ANSWERERS:
-        return ask(given.url, min(given.within, ANSWER_SECONDS))
+    options = parser.parse_args(argv)
+    if options.role in HTTP_ROLES:
+        return check_url(options.url, min(options.within, ANSWER_SECONDS))
     folder = liveness_files.folder_of()
-    beats = [beat for beat in liveness_files.read_all(folder) if _is_meant(beat, given)]
-    if not beats:
-        print(f"{given.role}: no process writes to {folder}")
+    records = [
+        record
+        for record in liveness_files.read_all(folder)
+        if _matches(record, options)
+    ]
+    if not records:
+        print(f"{options.role}: no process writes to {folder}")
         return 1
-    return max([judge(beat, given.role, given.within) for beat in beats])
+    return max(
+        [check_process(record, options.role, options.within) for record in records]
+    )
 
 
-def judge(beat: liveness_files.LivenessRecord, role: str, within: float) -> int:
-    """Say what does not get on; a frozen process is no longer asked for its parts."""
+def check_process(
+    record: liveness_files.LivenessRecord, role: str, within: float
+) -> int:
+    """Print the process's state; return 1 if it is frozen or a part is stuck."""
     now = time.monotonic()
-    silent = now - beat.written_at
-    ages = {part: now - at for part, (at, _) in beat.parts.items()}
-    stuck = [part for part, (_, limit) in beat.parts.items() if ages[part] > limit]
+    silent = now - record.written_at
+    ages = {part: now - at for part, (at, _) in record.parts.items()}
+    stuck = [part for part, (_, limit) in record.parts.items() if ages[part] > limit]
     if silent > within:
-        verdict = f"frozen: silent for {silent:.0f} s"
+        state = f"frozen: silent for {silent:.0f} s"
     elif stuck:
-        verdict = "stuck: " + ", ".join(f"{it} for {ages[it]:.0f} s" for it in stuck)
+        state = "stuck: " + ", ".join(
+            f"{part} for {ages[part]:.0f} s" for part in stuck
+        )
     else:
-        verdict = "ok: " + ", ".join(f"{it} {ages[it]:.1f} s ago" for it in ages)
-    print(f"{role} {beat.pid} {verdict}")
-    return int(not verdict.startswith("ok"))
+        state = "ok: " + ", ".join(
+            f"{part} {age:.1f} s ago" for part, age in ages.items()
+        )
+    print(f"{role} {record.pid} {state}")
+    return int(not state.startswith("ok"))
 
 
-def ask(url: str, seconds: float) -> int:
-    """Have a server answer; whether it is ready is the load balancer's question."""
-    # A proxy that the environment may name does not lead to ourselves.
+def check_url(url: str, seconds: float) -> int:
+    """Return 1 if the server does not respond; readiness is not checked."""
+    # Bypasses the environment's proxy, which cannot reach this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=seconds):
@@ -71,11 +83,13 @@ def ask(url: str, seconds: float) -> int:
     return 0
 
 
-def _is_meant(beat: liveness_files.LivenessRecord, given: argparse.Namespace) -> bool:
-    return given.role in beat.roles and given.pid in {None, beat.pid}
+def _matches(
+    record: liveness_files.LivenessRecord, options: argparse.Namespace
+) -> bool:
+    return options.role in record.roles and options.pid in {None, record.pid}
 
 
-def _address() -> str:
+def _default_url() -> str:
     port = os.environ.get("GRANIAN_PORT", "8000")
     return f"http://127.0.0.1:{port}/health/live"
 

@@ -1,4 +1,4 @@
-"""Say in a row that this dispatcher or beat works: web processes elsewhere see it."""
+"""The row that shows a dispatcher or beat as alive to web processes elsewhere."""
 
 import logging
 import os
@@ -15,15 +15,15 @@ from jobs.models import Beacon, Worker
 logger = logging.getLogger(__name__)
 
 ANNOUNCE_SECONDS = 2.0
-KEPT = timedelta(hours=1)
-# In a container a process has the host name and pid of the one before it.
+STALE_AFTER = timedelta(hours=1)
+# A restarted container has the host name and pid of the previous one.
 _name = f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(3)}"
 _not_before = 0.0
 
 
 def announce(role: str) -> None:
-    """Renew the row, at most every two seconds and if the database is there."""
-    global _not_before  # noqa: PLW0603  one row a process
+    """Update the row, at most every two seconds; deletes rows of dead processes."""
+    global _not_before  # noqa: PLW0603  one row per process
     if time.monotonic() < _not_before:
         return
     _not_before = time.monotonic() + ANNOUNCE_SECONDS
@@ -31,16 +31,16 @@ def announce(role: str) -> None:
         Beacon.objects.update_or_create(
             name=_name, defaults={"role": role, "seen_at": Now()}
         )
-        Beacon.objects.filter(role=role, seen_at__lt=Now() - KEPT).delete()
-        # Of those that were killed, and of doors, which end without a word.
-        Worker.objects.filter(seen_at__lt=Now() - KEPT).delete()
+        Beacon.objects.filter(role=role, seen_at__lt=Now() - STALE_AFTER).delete()
+        # Killed workers and web processes leave their rows behind.
+        Worker.objects.filter(seen_at__lt=Now() - STALE_AFTER).delete()
     except (DatabaseError, InterfaceError):
-        logger.warning("could not announce this process")
+        logger.warning("process row not updated")
         connection.close()
 
 
 def withdraw() -> None:
-    """Take the row away: the process ends in order."""
+    """Delete the row at a normal exit."""
     try:
         Beacon.objects.filter(name=_name).delete()
     except (DatabaseError, InterfaceError):

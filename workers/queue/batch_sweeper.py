@@ -1,6 +1,6 @@
-"""The dispatcher's second thread: what is wanted of whole batches, slice by slice.
+"""The dispatcher's second thread: applies batch actions in slices.
 
-Beside the tick and not in it, so that a hundred thousand rows hold up no claim.
+Separate from the tick, so that a batch of 100,000 rows does not delay claims.
 """
 
 import logging
@@ -17,13 +17,13 @@ from workers.liveness.liveness_writer import get_liveness_writer
 logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 0.2
-# Between two slices: others are to have their turn with the database.
-BREATH_SECONDS = 0.02
+# The pause between two slices leaves the database to other queries.
+PAUSE_SECONDS = 0.02
 
 
 @contextmanager
-def keeping(stop: threading.Event) -> Iterator[None]:
-    """Keep the batches while the block runs; it ends once ``stop`` is set."""
+def run_in_thread(stop: threading.Event) -> Iterator[None]:
+    """Run the sweeper in a thread during the block; sets ``stop`` at its end."""
     thread = threading.Thread(target=run, kwargs={"stop": stop}, name="batches")
     thread.start()
     try:
@@ -34,19 +34,19 @@ def keeping(stop: threading.Event) -> Iterator[None]:
 
 
 def run(*, stop: threading.Event) -> None:
-    """Work until ``stop`` is set; nothing that is away for a while ends it."""
+    """Sweep until ``stop`` is set; database errors are logged and retried."""
     try:
         while not stop.is_set():
             get_liveness_writer().mark("batches")
-            stop.wait(BREATH_SECONDS if _work(stop) else IDLE_SECONDS)
+            stop.wait(PAUSE_SECONDS if _sweep(stop) else IDLE_SECONDS)
     finally:
         connection.close()
 
 
-def _work(stop: threading.Event) -> int:
+def _sweep(stop: threading.Event) -> int:
     try:
         return sweeper.sweep(now=timezone.now(), until=stop.is_set)
     except (DatabaseError, InterfaceError):
-        logger.warning("database away, batches wait", exc_info=True)
+        logger.warning("database unavailable, batch sweep skipped", exc_info=True)
         connection.close()
         return 0

@@ -1,9 +1,11 @@
-"""Keep a worker alive when its Redis restarts.
+"""Patch kombu so that a worker survives a restart of its Redis.
 
 celery 5.7.0 with kombu 5.7.0 exits on a broker restart while messages are unacked:
-``on_connection_error_after_connected`` collects the transport, and the old channel then
-reads ``self.connection.client.hostname`` of None, an AttributeError that no connection
-handler knows. Saying "connection lost" instead lets Celery reconnect as it means to.
+``on_connection_error_after_connected`` closes the transport, and the old channel then
+reads ``self.connection.client.hostname`` of None. No handler catches that
+AttributeError; a ConnectionError makes Celery reconnect.
+https://github.com/celery/kombu/blob/v5.7.0/kombu/transport/redis.py#L1956-L1957
+The same error: https://github.com/celery/kombu/issues/582
 """
 
 from importlib.metadata import version
@@ -12,12 +14,11 @@ from typing import Any
 import redis
 from kombu.transport import redis as transport
 
-# kombu's stubs know only its public half.
-_Channel: Any = transport.Channel
-_connparams = _Channel._connparams  # noqa: SLF001  the one place to mend
+_Channel: Any = transport.Channel  # kombu's stubs omit private attributes
+_connparams = _Channel._connparams  # noqa: SLF001
 
 
-def _connparams_of_a_living_connection(self: Any, *args: Any, **kwargs: Any) -> Any:
+def _checked_connparams(self: Any, *args: Any, **kwargs: Any) -> Any:
     if getattr(self.connection, "client", None) is None:
         message = "channel of a closed connection"
         raise redis.exceptions.ConnectionError(message)
@@ -25,6 +26,6 @@ def _connparams_of_a_living_connection(self: Any, *args: Any, **kwargs: Any) -> 
 
 
 def patch_reconnect() -> None:
-    """Patch kombu 5.7's Redis channel; other versions are left alone."""
+    """Patch the Redis channel of kombu 5.7 only."""
     if version("kombu").startswith("5.7."):
-        _Channel._connparams = _connparams_of_a_living_connection  # noqa: SLF001
+        _Channel._connparams = _checked_connparams  # noqa: SLF001

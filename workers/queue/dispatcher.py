@@ -39,7 +39,7 @@ PARTS = {"tick": 60.0, "batches": 180.0}
 def run(*, stop: threading.Event, only_region: str | None = None) -> None:
     """Tick until ``stop`` is set; nothing that is away for a while ends the loop."""
     get_liveness_writer().begin("dispatcher", parts=PARTS)
-    with batch_sweeper.keeping(stop):
+    with batch_sweeper.run_in_thread(stop):
         _tick_on(stop, only_region)
     process_rows.withdraw()
 

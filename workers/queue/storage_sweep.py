@@ -1,4 +1,4 @@
-"""Keep storage and rows in step: objects without a row are erased after a day."""
+"""Delete stored objects without a database row after a day."""
 
 import logging
 from collections.abc import Iterator
@@ -19,17 +19,18 @@ _BATCH = 500
 
 
 def sweep(*, older_than: datetime) -> int:
-    """Erase objects that no row names, if older; return how many went.
+    """Delete objects without a row that are older; return how many.
 
-    Those of erased jobs whose deletion was cut short go whatever their age.
+    Objects of erased jobs whose deletion was interrupted are deleted at any age. Also
+    deletes expired idempotency keys.
     """
     erased = stored_objects.purge_left_over()
-    # "incoming" holds what a server that was killed left of an upload.
+    # "incoming" contains partial uploads of killed servers.
     names = chain(_walk("audio"), _walk("raw"), _walk("incoming"))
     while batch := list(islice(names, _BATCH)):
-        erased += _erase_unknown(batch, older_than=older_than)
-    forgotten = timezone.now() - timedelta(hours=settings.IDEMPOTENCY_HOURS)
-    IdempotencyKey.objects.filter(created_at__lt=forgotten).delete()
+        erased += _erase_orphans(batch, older_than=older_than)
+    oldest = timezone.now() - timedelta(hours=settings.IDEMPOTENCY_HOURS)
+    IdempotencyKey.objects.filter(created_at__lt=oldest).delete()
     logger.info("storage swept", extra={"erased": erased})
     return erased
 
@@ -45,7 +46,7 @@ def _walk(folder: str) -> Iterator[str]:
         yield from _walk(f"{folder}/{inner}")
 
 
-def _erase_unknown(names: list[str], *, older_than: datetime) -> int:
+def _erase_orphans(names: list[str], *, older_than: datetime) -> int:
     jobs = Job.objects.filter(upload__in=names).exclude(upload="")
     known = set(jobs.values_list("upload", flat=True))
     known |= set(Transcript.objects.filter(raw__in=names).values_list("raw", flat=True))

@@ -29,7 +29,7 @@ from transcripts.backends import get_backend
 from transcripts.live import sessions as live_sessions
 from transcripts.search import backlog as index_backlog
 from workers.deepgram import client, probe
-from workers.liveness import worker_checks as pulse
+from workers.liveness import worker_checks
 from workers.liveness.heartbeat import Heartbeat
 from workers.queue import storage_sweep
 from workers.ratelimit.permits import get_permits
@@ -143,7 +143,7 @@ def start_heartbeat(sender: Any, **_kwargs: Any) -> None:
     )
     _heartbeats[:] = [heartbeat]
     heartbeat.start()
-    pulse.begin(sender, queues, slots=slots)
+    worker_checks.begin(sender, queues, slots=slots)
 
 
 def warm_up() -> None:
@@ -157,6 +157,6 @@ def warm_up() -> None:
 @signals.worker_shutting_down.connect
 def stop_announcing(**_kwargs: Any) -> None:
     """Let what runs end, and have nothing more claimed for this process."""
-    pulse.leave()
+    worker_checks.leave()
     for heartbeat in _heartbeats:
         heartbeat.leave()

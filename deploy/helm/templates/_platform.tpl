@@ -35,7 +35,7 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- $granian := list "granian" "--interface" -}}
 {{- $stay := list "--respawn-failed-workers" "--log-level" "warning" -}}
 {{- if eq .kind "web" -}}
-{{- concat $granian (list "wsgi" "--blocking-threads" "96") $stay (list "transcribe_platform.wsgi:application") | toJson -}}
+{{- concat $granian (list "wsgi" "--blocking-threads" "160") $stay (list "transcribe_platform.wsgi:application") | toJson -}}
 {{- else if eq .kind "live" -}}
 {{- concat $granian (list "asgi") $stay (list "transcribe_platform.asgi:application") | toJson -}}
 {{- else if eq .kind "worker" -}}

@@ -1,6 +1,6 @@
-"""Read the query string of a list of jobs, strictly: what is not understood is refused.
+"""Parse the query string of a list of jobs; each invalid value raises InvalidRequest.
 
-Whether a parameter is known at all, and given once, the view base has checked.
+The base view has already rejected unknown and repeated parameters.
 """
 
 from collections.abc import Mapping
@@ -33,16 +33,16 @@ PARAMETERS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobListQuery:
-    """Which page of which jobs is asked for."""
+    """The requested page and filters of a list of jobs."""
 
-    wanted: JobFilter
+    filters: JobFilter
     page: PageQuery
 
     @classmethod
     def parse(cls, params: Mapping[str, str], *, owner: UUID) -> Self:
-        """Read the parameters; raises InvalidRequest naming the one it cannot read."""
+        """Parse the parameters; raises InvalidRequest."""
         return cls(
-            wanted=JobFilter(
+            filters=JobFilter(
                 status=parse_choice(params, "status", list(JobStatus)) or "",
                 batch_id=parse_id(params, "batch_id"),
                 priority=_priority(params),
@@ -60,15 +60,17 @@ def _priority(params: Mapping[str, str]) -> int | None:
 
 
 def parse_metadata(params: Mapping[str, str]) -> dict[str, str]:
-    """Return the pairs that ``metadata.{key}`` asks for, values as text."""
+    """Return the pairs of ``metadata.{key}={value}``; values are text."""
     found = {
         name.removeprefix(METADATA_PREFIX): value
         for name, value in params.items()
         if name.startswith(METADATA_PREFIX)
     }
     for number, (key, value) in enumerate(found.items(), start=1):
-        # No job has more of them, and each is a condition on every row.
-        is_possible = key and max(len(key), len(value)) <= METADATA_LENGTH
-        if not is_possible or not is_storable(key + value) or number > METADATA_KEYS:
-            refuse_parameter(METADATA_PREFIX + key, "No metadata has this.")
+        # A job has no more keys, and each one is a condition on every row.
+        can_match = key and max(len(key), len(value)) <= METADATA_LENGTH
+        if not can_match or not is_storable(key + value) or number > METADATA_KEYS:
+            refuse_parameter(
+                METADATA_PREFIX + key, "Metadata keys and values cannot match this."
+            )
     return found

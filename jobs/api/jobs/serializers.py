@@ -14,13 +14,14 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from jobs import options
-from jobs.api.submission import Submission
 from jobs.egress import policy as egress_policy
 from jobs.models import Attempt, Content, Job, Mode, Priority
 from jobs.rest.serializers import (
     JSON_OBJECT,
     BoundedListField,
     MetadataField,
+    ObjectTypeField,
+    PageOutput,
     SharedFields,
     StrictSerializer,
     WholeNumberField,
@@ -107,14 +108,6 @@ class JobInput(SharedFields, StrictSerializer):
             refuse_field(message, "expires_at", "field_conflict")
         return attrs
 
-    def submission(self, *, now: datetime) -> Submission:
-        """Return the checked request; deadlines count from ``now``."""
-        asked: dict[str, Any] = self.validated_data
-        sent = {name: self.initial_data[name] for name in asked if name != "file"}
-        return Submission(
-            draft=build_draft(asked, now=now), body=sent, file=asked.get("file")
-        )
-
 
 class ErrorOutput(serializers.Serializer[Any]):
     """Why a job failed: a stable code and a sentence."""
@@ -158,7 +151,7 @@ class JobOutput(SharedFields):
     """A job as customers see it."""
 
     id = serializers.UUIDField()
-    object = serializers.SerializerMethodField()
+    object = ObjectTypeField("job")
     status = serializers.ChoiceField(choices=JobStatus.choices)
     mode = serializers.CharField()
     batch_id = serializers.UUIDField(allow_null=True)
@@ -183,10 +176,6 @@ class JobOutput(SharedFields):
     warnings = serializers.JSONField()
     result_url = serializers.SerializerMethodField()
     route = serializers.SerializerMethodField()
-
-    def get_object(self, _job: Job) -> str:
-        """Return the kind of thing this is."""
-        return "job"
 
     @extend_schema_field(serializers.CharField(allow_null=True))
     def get_custom_id(self, job: Job) -> str | None:
@@ -270,25 +259,19 @@ def show_detail(job: Job, standing: QueuePosition | None) -> dict[str, Any]:
     return {**JobOutput(job).data, "queue": queue}
 
 
-class JobPage(serializers.Serializer[Any]):
+class JobPage(PageOutput):
     """One page of a tenant's jobs, newest first."""
 
     data = JobOutput(many=True)  # type: ignore[assignment]  # a field of that name
-    has_more = serializers.BooleanField()
-    next_cursor = serializers.CharField(allow_null=True)
 
 
 class ErasureOutput(serializers.Serializer[Any]):
     """The receipt of an erasure: how many of each kind are gone for good."""
 
     job_id = serializers.UUIDField(source="job.pk")
-    object = serializers.SerializerMethodField()
+    object = ObjectTypeField("erasure")
     erased_at = serializers.DateTimeField()
     erased = serializers.DictField(child=serializers.IntegerField())
-
-    def get_object(self, _receipt: Any) -> str:
-        """Return the kind of thing this is."""
-        return "erasure"
 
 
 class AttemptOutput(serializers.ModelSerializer[Attempt]):

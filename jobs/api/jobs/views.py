@@ -11,14 +11,12 @@ from rest_framework.response import Response
 
 from jobs import queries, services
 from jobs.accounts import audit
-from jobs.api import submission as api_submission
 from jobs.api.jobs import openapi as job_openapi
-from jobs.api.jobs import serializers
+from jobs.api.jobs import serializers, submission
 from jobs.api.jobs.filters import PARAMETERS, JobListQuery
+from jobs.api.jobs.submission import Submission, SubmissionResult, build_accepted
 from jobs.concurrency import upload_lock
-from jobs.models import Job
 from jobs.rest import etags, preferences
-from jobs.rest.idempotency import StoredResponse
 from jobs.rest.pagination import respond_page
 from jobs.rest.parsers import StrictJSONParser, StrictMultiPartParser
 from jobs.rest.preferences import Preferences
@@ -51,32 +49,29 @@ class JobList(ApiView):
         Send the URL of the audio as JSON, or the file as `multipart/form-data`.
         """
         now = timezone.now()
-        # Headers first: what they cost to read is not paid with a job each time.
-        caller, preferred = caller_of(request), _read_preferences(request)
+        # Headers first: a malformed one must not cost a job.
+        caller, preferred = caller_of(request), _parse_preferences(request)
         with upload_lock.keep_repeats_out(
             tenant=caller.tenant,
             route="submit",
             key=caller.key,
             is_upload=is_upload(request),
         ):
-            asked = serializers.JobInput(data=request.data)
-            asked.is_valid(raise_exception=True)
-            answer, replayed = api_submission.accept_job(
+            form = serializers.JobInput(data=request.data)
+            form.is_valid(raise_exception=True)
+            accepted = submission.accept_job(
                 caller=caller,
-                submission=asked.submission(now=now),
-                answer=accepted,
+                submission=Submission.build(form, operation="submit", now=now),
                 now=now,
             )
-        return _respond_when_preferred(
-            request, answer, preferred=preferred, replayed=replayed
-        )
+        return _respond_as_preferred(request, accepted, preferred)
 
     @extend_schema(**job_openapi.LIST)
     def get(self, request: Request) -> Response:
         """List jobs. Newest first."""
         tenant = tenant_of(request)
         query = JobListQuery.parse(request.query_params, owner=tenant.pk)
-        jobs = queries.find_jobs(tenant=tenant, wanted=query.wanted)
+        jobs = queries.find_jobs(tenant=tenant, wanted=query.filters)
         return respond_page(request, jobs, query.page, serializers.JobOutput)
 
 
@@ -170,42 +165,27 @@ class JobRetry(ApiView):
         check_no_body(request)
         caller = caller_of(request)
         job = queries.get_job(tenant=caller.tenant, job_id=job_id)
-        answer, replayed = api_submission.retry_job(
-            caller=caller, job=job, answer=accepted, now=timezone.now()
-        )
-        return respond(answer, replayed=replayed)
+        accepted = submission.retry_job(caller=caller, job=job, now=timezone.now())
+        return respond(accepted.response, replayed=accepted.is_replay)
 
 
-def accepted(job: Job) -> StoredResponse:
-    """Return the 202 that a new job is answered with."""
-    return StoredResponse(
-        status_code=status.HTTP_202_ACCEPTED,
-        body=serializers.JobOutput(job).data,
-        location=f"/v1/jobs/{job.pk}",
-    )
-
-
-def _read_preferences(request: Request) -> Preferences:
+def _parse_preferences(request: Request) -> Preferences:
     return Preferences.parse(request.headers.get(preferences.HEADER, ""))
 
 
-def _respond_when_preferred(
-    request: Request, answer: StoredResponse, *, preferred: Preferences, replayed: bool
+def _respond_as_preferred(
+    request: Request, accepted: SubmissionResult, preferred: Preferences
 ) -> Response:
-    """Answer with the finished job if the caller waits for it and it ends in time."""
-    seconds, job_id = preferred.wait_seconds, UUID(answer.body["id"])
-    tenant = tenant_of(request)
+    """Return the ended job if the caller waits for it and it ends in time, else 202."""
+    seconds, job_id = preferred.wait_seconds, UUID(accepted.response.body["id"])
+    tenant, replayed = tenant_of(request), accepted.is_replay
     if seconds and long_poll.wait_for_end(job_id, tenant_id=tenant.pk, seconds=seconds):
         job = queries.get_job(tenant=tenant, job_id=job_id)
-        response = respond(finished(job), replayed=replayed, retry_after=0)
+        ended = replace(build_accepted(job), status_code=status.HTTP_201_CREATED)
+        response = respond(ended, replayed=replayed, retry_after=0)
         response.headers[preferences.APPLIED] = f"wait={seconds}"
         return response
-    response = respond(answer, replayed=replayed)
+    response = respond(accepted.response, replayed=replayed)
     if preferred.respond_async:
         response.headers[preferences.APPLIED] = "respond-async"
     return response
-
-
-def finished(job: Job) -> StoredResponse:
-    """Return the 201 of a job that ended while its caller waited."""
-    return replace(accepted(job), status_code=status.HTTP_201_CREATED)

@@ -12,6 +12,8 @@ from jobs.egress.addresses import IPNetwork
 from jobs.models import ApiKey
 from jobs.rest.serializers import (
     BoundedListField,
+    ObjectTypeField,
+    PageOutput,
     StrictSerializer,
     WholeNumberField,
     refuse_field,
@@ -142,7 +144,7 @@ class KeyOutput(serializers.ModelSerializer[ApiKey]):
 class ApiKeyOutput(KeyOutput):
     """An API key as those see it who look after keys."""
 
-    object = serializers.SerializerMethodField()
+    object = ObjectTypeField("api_key")
     replaced_by = serializers.CharField(source="replaced_by.public_id", allow_null=True)
 
     class Meta:
@@ -155,10 +157,6 @@ class ApiKeyOutput(KeyOutput):
             "replaced_by",
         ]
         read_only_fields = fields
-
-    def get_object(self, _key: ApiKey) -> str:
-        """Return the kind of thing this is."""
-        return "api_key"
 
 
 class IssuedKeyOutput(ApiKeyOutput):
@@ -176,12 +174,10 @@ class IssuedKeyOutput(ApiKeyOutput):
         read_only_fields = fields
 
 
-class ApiKeyPage(serializers.Serializer[Any]):
+class ApiKeyPage(PageOutput):
     """One page of a tenant's keys, newest first."""
 
     data = ApiKeyOutput(many=True)  # type: ignore[assignment]  # a field of that name
-    has_more = serializers.BooleanField()
-    next_cursor = serializers.CharField(allow_null=True)
 
 
 class TenantOutput(serializers.Serializer[Any]):

@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from jobs.quotas.usage import GROUPS, Usage
+from jobs.rest.serializers import ObjectTypeField
 
 
 class UsageTotals(serializers.Serializer[Any]):
@@ -38,7 +39,7 @@ class UsageRow(UsageTotals):
 class UsageOutput(serializers.Serializer[Usage]):
     """A usage report."""
 
-    object = serializers.SerializerMethodField()
+    object = ObjectTypeField("usage")
     group_by = serializers.ListField(child=serializers.ChoiceField(list(GROUPS)))
     data = UsageRow(many=True, source="rows")  # type: ignore[assignment]
     totals = UsageTotals()
@@ -50,10 +51,6 @@ class UsageOutput(serializers.Serializer[Usage]):
             "to": serializers.DateField(source="until"),
             **super().get_fields(),
         }
-
-    def get_object(self, _usage: Usage) -> str:
-        """Return the kind of thing this is."""
-        return "usage"
 
 
 class QuotaOutput(serializers.Serializer[Any]):

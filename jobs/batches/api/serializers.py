@@ -23,6 +23,8 @@ from jobs.rest.field_errors import to_field_errors
 from jobs.rest.serializers import (
     BoundedListField,
     MetadataField,
+    ObjectTypeField,
+    PageOutput,
     StrictSerializer,
     WholeNumberField,
 )
@@ -150,7 +152,7 @@ class BatchOutput(serializers.Serializer[Batch]):
     """A batch as customers see it."""
 
     id = serializers.UUIDField()
-    object = serializers.SerializerMethodField()
+    object = ObjectTypeField("batch")
     status = serializers.SerializerMethodField()
     counts = serializers.SerializerMethodField()
     percent = serializers.SerializerMethodField()
@@ -166,10 +168,6 @@ class BatchOutput(serializers.Serializer[Batch]):
     finished_at = serializers.DateTimeField(allow_null=True)
     erased_at = serializers.DateTimeField(allow_null=True)
     jobs_url = serializers.SerializerMethodField()
-
-    def get_object(self, _batch: Batch) -> str:
-        """Return the kind of thing this is."""
-        return "batch"
 
     @extend_schema_field({"type": "string", "enum": list(batch_statistics.BatchStatus)})
     def get_status(self, batch: Batch) -> str:
@@ -205,9 +203,7 @@ class BatchOutput(serializers.Serializer[Batch]):
         return f"{settings.BASE_URL}/v1/jobs?batch_id={batch.pk}"
 
 
-class BatchPage(serializers.Serializer[Any]):
+class BatchPage(PageOutput):
     """One page of a tenant's batches, newest first."""
 
     data = BatchOutput(many=True)  # type: ignore[assignment]  # a field of that name
-    has_more = serializers.BooleanField()
-    next_cursor = serializers.CharField(allow_null=True)

@@ -13,7 +13,11 @@ from rest_framework.parsers import BaseParser
 from jobs.audio.uploads import CappedUploadHandler, IncomingFile
 from jobs.batches.manifests.reader import ManifestFormat
 from jobs.errors import UploadTooLarge
-from jobs.rest.parsers import StrictMultiPartParser, content_length, refuse_cut_body
+from jobs.rest.parsers import (
+    StrictMultiPartParser,
+    get_content_length,
+    refuse_truncated_body,
+)
 
 # Gzip is told by its first bytes, whatever it is sent as.
 KINDS = {
@@ -36,7 +40,7 @@ class ManifestParser(BaseParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Return the file under the name that it has in a form."""
-        expected = content_length(parser_context)
+        expected = get_content_length(parser_context)
         check_size(expected)
         file = IncomingFile(
             "manifest",
@@ -49,7 +53,7 @@ class ManifestParser(BaseParser):
                 file.append(chunk)
                 check_size(file.size or 0)
             if (file.size or 0) < expected:
-                refuse_cut_body()
+                refuse_truncated_body()
         except BaseException:
             file.close()
             raise

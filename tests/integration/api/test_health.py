@@ -38,7 +38,7 @@ def fresh():
         health.check_migrated.cache_clear()
         health._redis.cache_clear()
         read_components.forget()
-        graceful_shutdown._told.clear()
+        graceful_shutdown._draining.clear()
 
     forget()
     yield

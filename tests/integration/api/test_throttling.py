@@ -3,10 +3,12 @@
 import itertools
 import re
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import time_machine
 from django.db import connections
 from django.test import Client
 
@@ -192,15 +194,18 @@ def test_addresses_of_one_household_are_counted_as_one(db, guess):
     assert statuses == [401, 401, 401, 429, 429]
 
 
-def test_the_suspicion_ends_by_itself():
-    now = 0.0
-    seen = throttling.RecentMarks(most=2, clock=lambda: now)
-    seen.add("a", seconds=10)
+def test_a_full_cache_evicts_the_oldest_entry():
+    cache = throttling.build_cache("test", size=2)
+    for key in "abc":
+        cache.set(key, 1, 10)
 
-    now = 9.5
-    assert seen.seconds_left("a") == 1
-    now = 10.0
-    assert seen.seconds_left("a") == 0
-    for mark in "bcd":
-        seen.add(mark, seconds=10)
-    assert [seen.seconds_left(mark) for mark in "bcd"] == [0, 10, 10]
+    assert [cache.get(key) for key in "abc"] == [None, 1, 1]
+
+
+def test_the_suspicion_ends_by_itself(api, guess):
+    unused = make_key()[1]
+    statuses = [guess("tp_live_x").status_code for _ in range(4)]
+
+    assert statuses[-1] == guess(unused).status_code == 429
+    with time_machine.travel(time.time() + 61):
+        assert guess(unused).status_code == 200

@@ -77,7 +77,7 @@ def test_the_raw_bytes_are_kept_and_the_sdk_parses_nothing(call):
     result = call()
 
     assert result.raw.startswith(b'{"metadata"')
-    assert client.take_answer() is None
+    assert client.pop_response() is None
 
 
 @pytest.mark.parametrize(

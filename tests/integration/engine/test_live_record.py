@@ -213,12 +213,12 @@ def test_a_call_that_broke_is_followed_by_another_in_its_place(engine):
     Region.objects.update(max_streams=1)
     job, attempt = open_session(engine)
     heartbeat = Heartbeat(queues=[], slots=0, permits=engine.permits)
-    heartbeat.take(job)
+    heartbeat.add(job)
 
     again, second = call_again(engine, job, attempt)
     assert streams_held(engine) == 2  # its own, until the old one is let go
-    heartbeat.take(again)
-    heartbeat.let_go(job)
+    heartbeat.add(again)
+    heartbeat.remove(job)
 
     assert (again.lease_token, again.attempt, again.region_id) == (2, 2, "local")
     assert engine.broker.zrange("permits:{local:stream}:held", 0, -1) == [
@@ -235,12 +235,12 @@ def test_a_call_that_broke_is_followed_by_another_in_its_place(engine):
 def test_a_call_that_ends_while_the_heart_beats_keeps_no_place(engine, monkeypatch):
     job, _ = open_session(engine)
     heartbeat = Heartbeat(queues=[], slots=0, permits=engine.permits)
-    heartbeat.take(job)
+    heartbeat.add(job)
     renew = heartbeat._renew_rows
 
     def end_meanwhile(held):
         renew(held)
-        heartbeat.let_go(job)
+        heartbeat.remove(job)
         assert streams_held(engine) == 0
 
     monkeypatch.setattr(heartbeat, "_renew_rows", end_meanwhile)
@@ -290,7 +290,7 @@ def test_the_process_of_a_session_hears_once_that_it_was_canceled(engine):
     job, _ = open_session(engine)
     other, _ = open_session(engine)
     for each in (job, other):
-        heartbeat.take(each)
+        heartbeat.add(each)
     heartbeat.beat()
     assert lost == []
 

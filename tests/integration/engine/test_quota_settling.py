@@ -154,7 +154,7 @@ def test_a_call_that_the_upstreams_log_has_is_counted_then(engine):
     entry = {"code": 200, "response": {"details": {"duration": 9.25}}}
 
     for _ in range(2):
-        reconcile._close(started[1], entry, now=datetime.now(UTC))
+        reconcile._update(started[1], entry, now=datetime.now(UTC))
 
     assert Attempt.objects.get().outcome == "ok"
     assert counted() == (Decimal("9.25"), 0)

@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 import pytest
 
 from jobs.api.event_stream import EventPosition
-from jobs.rest.parsers import content_length
+from jobs.rest.parsers import get_content_length
 from jobs.whole_numbers import parse_whole_number
 from transcribe_platform.client.calls import parse_retry_after as read_by_client
 from transcribe_platform.middleware.arriving_bodies import ArrivingBody
 from workers.deepgram.errors import MAX_RETRY_AFTER_SECONDS, parse_retry_after
-from workers.deepgram.reconcile import _number_of
+from workers.deepgram.reconcile import _parse_number
 from workers.webhooks.delivery.schedule import parse_retry_after as read_by_schedule
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -43,7 +43,7 @@ def test_a_number_is_a_few_ascii_digits(text, number):
 def test_a_content_length_that_is_no_number_counts_as_none(text):
     request = type("Request", (), {"META": {"CONTENT_LENGTH": text}})
 
-    assert content_length({"request": request}) == 0
+    assert get_content_length({"request": request}) == 0
     assert ArrivingBody(None, {"CONTENT_LENGTH": text})._left == 0
 
 
@@ -79,4 +79,4 @@ def test_a_retry_after_of_many_digits_is_as_long_as_may_be():
     ],
 )
 def test_a_number_of_the_upstreams_log_is_finite(value, number):
-    assert _number_of(value) == number
+    assert _parse_number(value) == number

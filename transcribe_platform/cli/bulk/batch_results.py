@@ -1,8 +1,7 @@
-"""Fetch what came out of a batch into a folder: transcripts, and two lists of jobs.
+"""Downloads the results of a batch: transcripts, `results.jsonl`, `errors.jsonl`.
 
-All at once as an archive where many are wanted, one by one where few are. Files that
-are there already are not fetched again, so that the same command goes on where it was
-stopped: a transcript does not change, nor does the name of its file.
+Downloads many transcripts as an archive and few one by one. Skips files that exist, so
+that a repeated command resumes: neither transcripts nor their file names change.
 """
 
 import json
@@ -26,8 +25,8 @@ from transcribe_platform.client.errors import Erased, NotFound, Unreachable
 from transcribe_platform.client.shapes import BatchResult
 
 _UNSAFE = re.compile(r"[^\w.@+=-]+")
-_LONGEST_NAME = 100
-# Fewer than these are fetched one by one, and so is a small part of a large batch.
+_MAX_NAME_LENGTH = 100
+# Up to this many, or this share of a batch, are downloaded one by one.
 _FEW = 20
 _SMALL_PART = 10
 _REJECTED = "rejected"
@@ -36,7 +35,7 @@ _MANIFEST = "manifest.jsonl"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """How many files there are, jobs without one, and lines that became no job."""
+    """The numbers of files, of jobs without a file, and of rejected lines."""
 
     files: int
     failed: int
@@ -44,12 +43,12 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """A transcript, where it goes, and whether it is kept still."""
+class _Target:
+    """A job, the target path of its transcript, and whether it is still stored."""
 
     job_id: str
-    target: PurePosixPath
-    is_kept: bool
+    path: PurePosixPath
+    is_stored: bool
 
 
 def fetch_results(
@@ -59,36 +58,36 @@ def fetch_results(
     out.mkdir(parents=True, exist_ok=True)
     failed, skipped = _write_errors(session, batch_id, out)
     with TemporaryFile("w+", encoding="utf-8") as lines:
-        wanted = _list_results(session, batch_id, lines)
+        targets = _list_results(session, batch_id, lines)
         progress = bars.build_progress()
         if session.shows_progress:
             bars.show(session, progress)
         try:
-            fetch = _Fetch(session, batch_id, out, progress, parallel)
+            downloader = _Downloader(session, batch_id, out, progress, parallel)
             for name in formats:
-                fetch.get_all(wanted, name)
+                downloader.get_all(targets, name)
         finally:
             if session.shows_progress:
                 bars.hide(session, progress)
-        files, empty = _write_results(lines, wanted, out, formats)
+        files, empty = _write_results(lines, targets, out, formats)
     return Fetched(files=files, failed=failed + empty, skipped=skipped)
 
 
-def say_fetched(session: Session, fetched: Fetched) -> None:
-    """Tell how much there is."""
+def report_fetched(session: Session, fetched: Fetched) -> None:
+    """Report the numbers."""
     if session.as_json:
         session.emit({"type": "fetched", **asdict(fetched)})
         return
-    session.say(
+    session.inform(
         f"{fetched.files} files, {fetched.failed} jobs without a result, "
-        f"{fetched.skipped} bad lines left out."
+        f"{fetched.skipped} bad lines skipped."
     )
 
 
 def _write_errors(session: Session, batch_id: str, out: Path) -> tuple[int, int]:
-    """Write `errors.jsonl`; return how many jobs and how many bad lines it names."""
+    """Write `errors.jsonl`; return its numbers of jobs and of rejected lines."""
     failed, skipped = 0, set[int | None]()
-    with outputs.whole_file(out / "errors.jsonl") as file:
+    with outputs.open_atomically(out / "errors.jsonl") as file:
         for error in session.client.batches.errors(batch_id):
             _write_line(file, error)
             if error["status"] == _REJECTED:
@@ -98,42 +97,42 @@ def _write_errors(session: Session, batch_id: str, out: Path) -> tuple[int, int]
     return failed, len(skipped)
 
 
-def _list_results(session: Session, batch_id: str, lines: IO[str]) -> list[_Wanted]:
-    """Keep the list of results as it comes; return what there is to fetch."""
+def _list_results(session: Session, batch_id: str, lines: IO[str]) -> list[_Target]:
+    """Write the results to `lines`; return the transcripts to download."""
     found = []
     for result in session.client.batches.results(batch_id):
         _write_line(lines, result)
-        is_kept = result["transcript_url"] is not None
-        found.append((result["job_id"], _stem_of(result), is_kept))
-    # Alike also for file systems that know no capitals.
-    taken = Counter(stem.casefold() for _, stem, _ in found)
+        is_stored = result["transcript_url"] is not None
+        found.append((result["job_id"], _stem_of(result), is_stored))
+    # Case-insensitive file systems: names must differ in more than case.
+    uses = Counter(stem.casefold() for _, stem, _ in found)
     return [
-        _Wanted(
+        _Target(
             job_id,
-            PurePosixPath(_own(stem, job_id, taken[stem.casefold()])),
-            is_kept,
+            PurePosixPath(_make_unique(stem, job_id, uses[stem.casefold()])),
+            is_stored,
         )
-        for job_id, stem, is_kept in found
+        for job_id, stem, is_stored in found
     ]
 
 
 def _write_results(
-    lines: IO[str], wanted: Sequence[_Wanted], out: Path, formats: Sequence[str]
+    lines: IO[str], targets: Sequence[_Target], out: Path, formats: Sequence[str]
 ) -> tuple[int, int]:
-    """Write `results.jsonl`; return how many files there are, and jobs without one."""
+    """Write `results.jsonl`; return the numbers of files and of jobs without one."""
     files = empty = 0
     lines.seek(0)
-    with outputs.whole_file(out / "results.jsonl") as file:
-        for line, each in zip(lines, wanted, strict=True):
-            paths = [outputs.path_of(out, each.target, name) for name in formats]
+    with outputs.open_atomically(out / "results.jsonl") as file:
+        for line, target in zip(lines, targets, strict=True):
+            paths = [outputs.path_of(out, target.path, name) for name in formats]
             names = [str(path.relative_to(out)) for path in paths if path.exists()]
             files, empty = files + len(names), empty + (not names)
             _write_line(file, {**json.loads(line), "files": names})
     return files, empty
 
 
-class _Fetch:
-    """Fetches transcripts of one batch into one folder."""
+class _Downloader:
+    """Downloads the transcripts of one batch into one folder."""
 
     def __init__(
         self,
@@ -146,19 +145,19 @@ class _Fetch:
         self._session, self._batch_id, self._out = session, batch_id, out
         self._progress, self._parallel = progress, parallel
 
-    def get_all(self, wanted: Sequence[_Wanted], name: str) -> None:
-        """Write those that are not there yet, in one format."""
+    def get_all(self, targets: Sequence[_Target], name: str) -> None:
+        """Write the missing transcripts in one format."""
         paths = {
-            each.job_id: outputs.path_of(self._out, each.target, name)
-            for each in wanted
-            if each.is_kept
+            target.job_id: outputs.path_of(self._out, target.path, name)
+            for target in targets
+            if target.is_stored
         }
         missing = {job: path for job, path in paths.items() if not path.exists()}
         task = self._progress.add_task(
             name, total=len(paths), completed=len(paths) - len(missing), unit="jobs"
         )
         advance = self._progress.advance
-        if len(missing) > max(_FEW, len(wanted) // _SMALL_PART):
+        if len(missing) > max(_FEW, len(targets) // _SMALL_PART):
             for job_id in self._get_archived(missing, name):
                 del missing[job_id]
                 advance(task)
@@ -166,7 +165,7 @@ class _Fetch:
             advance(task)
 
     def _get_archived(self, missing: dict[str, Path], name: str) -> Iterable[str]:
-        """Write those that the archive has; yield their jobs."""
+        """Write the transcripts of the archive; yield their job ids."""
         task = self._progress.add_task("download", total=None, unit="bytes")
         with TemporaryFile(dir=self._out) as file:
             self._session.client.batches.download(
@@ -179,13 +178,13 @@ class _Fetch:
             try:
                 archive = ZipFile(file)
             except BadZipFile as error:
-                message = "The archive broke off before it was complete."
+                message = "The download of the archive was interrupted."
                 raise Unreachable(message) from error
             for line in archive.read(_MANIFEST).splitlines():
                 entry = json.loads(line)
                 path = missing.get(entry["job_id"])
                 if path and entry["file"]:
-                    outputs.write_whole(path, archive.read(entry["file"]))
+                    outputs.write_atomically(path, archive.read(entry["file"]))
                     yield entry["job_id"]
 
     def _get_singly(self, missing: dict[str, Path], name: str) -> Iterable[None]:
@@ -194,7 +193,7 @@ class _Fetch:
                 content = self._session.client.transcripts.read(job_id, name)
             except (Erased, NotFound):
                 return
-            outputs.write_whole(missing[job_id], content)
+            outputs.write_atomically(missing[job_id], content)
 
         with ThreadPoolExecutor(self._parallel) as pool:
             try:
@@ -205,18 +204,18 @@ class _Fetch:
 
 
 def _stem_of(result: BatchResult) -> str:
-    """Return what the customer calls it, else the URL's last part and the job's id."""
-    own = result["custom_id"]
-    if own:
-        return _UNSAFE.sub("_", own)[:_LONGEST_NAME].lstrip(".") or "_"
+    """Return the `custom_id`, or else the last part of the URL and of the job id."""
+    custom_id = result["custom_id"]
+    if custom_id:
+        return _UNSAFE.sub("_", custom_id)[:_MAX_NAME_LENGTH].lstrip(".") or "_"
     path = unquote(urlsplit(result["audio_url"] or "").path)
-    stem = _UNSAFE.sub("_", PurePosixPath(path).stem)[:_LONGEST_NAME].lstrip(".")
+    stem = _UNSAFE.sub("_", PurePosixPath(path).stem)[:_MAX_NAME_LENGTH].lstrip(".")
     return f"{stem or 'audio'}-{result['job_id'][-12:]}"
 
 
-def _own(stem: str, job_id: str, taken: int) -> str:
-    return stem if taken == 1 else f"{stem}-{job_id[-12:]}"
+def _make_unique(stem: str, job_id: str, uses: int) -> str:
+    return stem if uses == 1 else f"{stem}-{job_id[-12:]}"
 
 
-def _write_line(file: IO[str], said: object) -> None:
-    file.write(json.dumps(said, ensure_ascii=False) + "\n")
+def _write_line(file: IO[str], value: object) -> None:
+    file.write(json.dumps(value, ensure_ascii=False) + "\n")

@@ -1,4 +1,4 @@
-"""Submit a manifest or many URLs as one batch, and follow a batch to its end."""
+"""Submits a manifest or URLs as one batch, and watches a batch until it ends."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from transcribe_platform.client.batches import ManifestSettings
 from transcribe_platform.client.errors import NotFound
 from transcribe_platform.client.shapes import Batch
 
-MAX_URLS = 1000  # more of them want a manifest
+MAX_URLS = 1000  # the API's limit; larger batches need a manifest
 
 
 def submit_urls(
@@ -25,7 +25,7 @@ def submit_urls(
 ) -> Batch:
     """Submit URLs as one batch."""
     if len(urls) > MAX_URLS:
-        message = f"More than {MAX_URLS} URLs: put them into a manifest."
+        message = f"A batch has at most {MAX_URLS} URLs: use a manifest for more."
         raise click.UsageError(message)
     fields = request.fields()
     defaults = {name: fields[name] for name in fields if name not in {"callback_url"}}
@@ -44,7 +44,7 @@ def submit_manifest(
     journal: Journal,
     settings: ManifestSettings,
 ) -> tuple[Batch, bool]:
-    """Upload a manifest and return its batch, and whether it was there before."""
+    """Upload a manifest; return its batch, and whether it existed before."""
     manifest = AudioFile.read(source.path)
     key = f"{manifest.sha256} {settings.params()} {settings.nonce}"
     batch_id = journal.find(key, younger_than=URL_SECONDS)
@@ -53,22 +53,22 @@ def submit_manifest(
             return session.client.batches.get(batch_id), True
         except NotFound:
             pass
-    with _upload_bar(session, manifest) as sent:
+    with _upload_bar(session, manifest) as advance:
         batch = session.client.batches.submit_manifest(
-            manifest, settings, progress=sent
+            manifest, settings, progress=advance
         )
-    journal.keep(key, batch["id"])
+    journal.record(key, batch["id"])
     return batch, False
 
 
-def settings_of(
+def build_settings(
     request: JobRequest, *, label: str, skips_bad_lines: bool
 ) -> ManifestSettings:
-    """Return what holds for all lines of a manifest."""
+    """Return the settings for all lines of a manifest."""
     fields = request.fields()
-    of_batch = {"callback_url", "expires_in_seconds"}
+    batch_fields = {"callback_url", "expires_in_seconds"}
     return ManifestSettings(
-        defaults={name: fields[name] for name in fields if name not in of_batch},
+        defaults={name: fields[name] for name in fields if name not in batch_fields},
         metadata={"name": label} if label else {},
         callback_url=request.callback_url,
         expires_in_seconds=request.expires_in_seconds,
@@ -78,10 +78,10 @@ def settings_of(
 
 
 def follow(session: Session, batch_id: str) -> Batch:
-    """Show a batch until it ends, and return it as it is then."""
+    """Show the progress of a batch until it ends, and return the batch."""
     progress = bars.build_progress()
-    shown = session.shows_progress
-    if shown:
+    shows_progress = session.shows_progress
+    if shows_progress:
         bars.show(session, progress)
     task = progress.add_task("transcribe", total=None, unit="jobs")
     try:
@@ -97,24 +97,24 @@ def follow(session: Session, batch_id: str) -> Batch:
             )
             last = batch
     finally:
-        if shown:
+        if shows_progress:
             bars.hide(session, progress)
     return last
 
 
-def say_end(session: Session, batch: Batch) -> int:
-    """Tell how a batch ended and return the exit code of that."""
+def report_end(session: Session, batch: Batch) -> int:
+    """Report how a batch ended and return the exit code."""
     if session.as_json:
         session.emit({"type": "batch", **batch})
     else:
         tables.show_rows(session, [batch], COLUMNS)
     counts, skipped = batch["counts"], batch.get("skipped", 0)
     if skipped and not session.as_json:
-        session.say(
-            f"{skipped} bad lines were left out: see errors.jsonl of the results."
+        session.inform(
+            f"{skipped} bad lines were skipped: see errors.jsonl in the results."
         )
-    is_all_done = counts["completed"] == counts["total"] and not skipped
-    return Exit.OK if is_all_done else Exit.SOME_FAILED
+    is_completed = counts["completed"] == counts["total"] and not skipped
+    return Exit.OK if is_completed else Exit.SOME_FAILED
 
 
 def _count(*names: str) -> Any:
@@ -128,8 +128,8 @@ COLUMNS: tables.Columns = {
     "done": _count("completed"),
     "failed": _count("failed", "expired"),
     "canceled": _count("canceled"),
-    "created": lambda batch: tables.when(batch["created_at"]),
-    "left": lambda batch: tables.length(batch.get("eta_seconds")),
+    "created": lambda batch: tables.format_time(batch["created_at"]),
+    "left": lambda batch: tables.format_duration(batch.get("eta_seconds")),
     "cost": lambda batch: batch.get("cost_estimate"),
 }
 

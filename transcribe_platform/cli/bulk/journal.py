@@ -1,7 +1,7 @@
-"""What was submitted from this machine: a repeated command uploads nothing twice.
+"""Records submissions on this machine, so that a repeated command uploads nothing.
 
-A help and no more: without it the platform knows the Idempotency-Key, and a file is
-sent again but not paid for again.
+Optional: without it a file is uploaded again, but the platform recognizes its
+Idempotency-Key and does not transcribe it again.
 """
 
 import hashlib
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from transcribe_platform.client import Client
 
-_KEPT_SECONDS = 7 * 24 * 3600
-# What is at a URL may be something else tomorrow, as the platform sees it too.
+_MAX_AGE_SECONDS = 7 * 24 * 3600
+# The content of a URL may change; the platform uses the same limit.
 URL_SECONDS = 24 * 3600
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS submitted (
@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS submitted (
 
 
 class Journal:
-    """The jobs of one account by Idempotency-Key. Safe for threads and processes."""
+    """Job ids of one account by Idempotency-Key. Safe for threads and processes."""
 
     def __init__(self, folder: Path, client: Client) -> None:
         transport = client.transport
@@ -42,14 +42,14 @@ class Journal:
             self._database.execute("PRAGMA synchronous=NORMAL")
             self._database.execute(_SCHEMA)
             self._database.execute(
-                "DELETE FROM submitted WHERE at < ?", [time.time() - _KEPT_SECONDS]
+                "DELETE FROM submitted WHERE at < ?", [time.time() - _MAX_AGE_SECONDS]
             )
-        except (OSError, sqlite3.Error):  # a home that cannot be written to
+        except (OSError, sqlite3.Error):  # the home folder is not writable
             self._database = sqlite3.connect(":memory:", check_same_thread=False)
             self._database.execute(_SCHEMA)
 
-    def find(self, key: str, *, younger_than: float = _KEPT_SECONDS) -> str | None:
-        """Return the job that was submitted under the key."""
+    def find(self, key: str, *, younger_than: float = _MAX_AGE_SECONDS) -> str | None:
+        """Return the id submitted with this key, if any."""
         with self._lock:
             row = self._database.execute(
                 "SELECT job_id FROM submitted WHERE account = ? AND key = ? AND at > ?",
@@ -57,8 +57,8 @@ class Journal:
             ).fetchone()
         return str(row[0]) if row else None
 
-    def keep(self, key: str, job_id: str) -> None:
-        """Write down a job."""
+    def record(self, key: str, job_id: str) -> None:
+        """Record the id of a job or batch."""
         with self._lock:
             self._database.execute(
                 "INSERT OR REPLACE INTO submitted VALUES (?, ?, ?, ?)",

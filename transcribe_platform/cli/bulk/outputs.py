@@ -1,4 +1,4 @@
-"""Where transcripts go: files that are whole or not there, or stdout."""
+"""Writes result files atomically."""
 
 import os
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-ENDINGS = {
+EXTENSIONS = {
     "text": ".txt",
     "json": ".json",
     "srt": ".srt",
@@ -16,29 +16,29 @@ ENDINGS = {
 
 
 def path_of(folder: Path, target: PurePosixPath, format_name: str) -> Path:
-    """Return where a result goes."""
-    return folder / target.with_name(target.name + ENDINGS[format_name])
+    """Return the path of a result file."""
+    return folder / target.with_name(target.name + EXTENSIONS[format_name])
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[str]]:
-    """Write a text that is there once the block has ended well; raises OSError."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.part")
+def open_atomically(path: Path) -> Iterator[IO[str]]:
+    """Open a text file that replaces `path` when the block succeeds; raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with fresh.open("w", encoding="utf-8") as file:
+        with temporary.open("w", encoding="utf-8") as file:
             yield file
-        fresh.replace(path)
+        temporary.replace(path)
     finally:
-        fresh.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that nobody ever sees half of it; raises OSError."""
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file and rename it into place; raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        fresh.write_bytes(content)
-        fresh.replace(path)
+        temporary.write_bytes(content)
+        temporary.replace(path)
     except BaseException:
-        fresh.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

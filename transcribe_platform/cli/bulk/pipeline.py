@@ -1,9 +1,8 @@
-"""Submit many sources, wait for their ends, fetch what came out: all at once, bounded.
+"""Submits many sources concurrently, waits for the jobs and downloads the results.
 
-One thread decides and speaks; others hash, upload and fetch, and tell it what came of
-it through one queue. A source that cannot be transcribed does not stop the others; a
-platform that refuses the key or cannot be reached stops all, and the same command
-again goes on from there.
+The main thread decides and writes output. Worker threads hash, upload and download, and
+queue their outcomes for the main thread. An invalid source does not stop the others; an
+invalid key or an unreachable platform ends the run, and the same command resumes it.
 """
 
 import threading
@@ -32,28 +31,28 @@ from transcribe_platform.client.errors import (
 from transcribe_platform.client.following import Ended, Follower
 from transcribe_platform.client.shapes import FINAL, Job
 
-# These are one source's fault, whatever else is in the command.
-_OF_SOURCE = (OSError, FileChanged, Conflict, Erased, NotFound)
+# Errors of a single source.
+_SOURCE_ERRORS = (OSError, FileChanged, Conflict, Erased, NotFound)
 _SOURCE_CODES = ("audio_", "upload_", "destination_")
 _SOURCE_POINTERS = ("/audio_url", "/file")
 
 
 class Listener(Protocol):
-    """Who is told of each source."""
+    """Receives the outcome of each source."""
 
     def submitted(self, source: Source, job: Job, *, is_resumed: bool) -> None:
-        """There is a job."""
+        """A job was submitted or found."""
 
     def completed(self, source: Source, job: Job, result: Result) -> None:
-        """There is a transcript."""
+        """The transcript was downloaded."""
 
     def failed(self, source: Source, error: Exception, job: Job | None = None) -> None:
-        """There will be none."""
+        """The source failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be done with each source."""
+    """The options of a run."""
 
     request: JobRequest
     formats: Sequence[str]
@@ -65,75 +64,77 @@ class Plan:
 
 @dataclass(slots=True)
 class Pipeline:
-    """One run of it."""
+    """One run: `run` returns when every source has its outcome."""
 
     session: Session
     plan: Plan
     journal: Journal
     listener: Listener
-    sent: Callable[[int], object]
+    on_bytes_sent: Callable[[int], object]
     _tasks: Queue[Callable[[], None]] = field(default_factory=Queue)
-    _news: Queue[Callable[[], None]] = field(default_factory=Queue)
+    _outcomes: Queue[Callable[[], None]] = field(default_factory=Queue)
     _waiting: dict[str, list[Source]] = field(default_factory=dict)
     _busy: int = 0
 
     def run(self, sources: Sequence[Source]) -> None:
-        """Work until every source has come to its end; raises what stops all."""
-        left = deque(sources)
+        """Process all sources; raises the error that ends the run."""
+        remaining = deque(sources)
         for _ in range(self.plan.parallel):
             threading.Thread(target=self._work, daemon=True).start()
-        with self.session.client.follow(self._tell_end) as follower:
+        with self.session.client.follow(self._put_end) as follower:
             try:
-                while left or self._busy or self._waiting:
-                    while left and self._busy < 2 * self.plan.parallel:
-                        self._start_submitting(left.popleft(), follower)
-                    self._news.get()()
+                while remaining or self._busy or self._waiting:
+                    while remaining and self._busy < 2 * self.plan.parallel:
+                        self._start_submitting(remaining.popleft(), follower)
+                    self._outcomes.get()()
             finally:
                 self.session.stop.set()
 
-    # --- in the other threads
+    # --- worker threads
 
     def _work(self) -> None:
         while not self.session.stop.is_set():
             self._tasks.get()()
 
-    def _tell_end(self, job_id: str, ended: Ended) -> None:
-        self._news.put(lambda: self._end(job_id, ended))
+    def _put_end(self, job_id: str, ended: Ended) -> None:
+        self._outcomes.put(lambda: self._end(job_id, ended))
 
     def _submit(self, source: Source, follower: Follower) -> None:
         try:
             job, is_old, is_resumed = self._find_or_submit(source)
         except Stopped:
             return
-        except Exception as error:  # noqa: BLE001  told to the thread that decides
+        except Exception as error:  # noqa: BLE001  handled in the main thread
             failure = error
-            self._news.put(lambda: self._fail(source, failure))
+            self._outcomes.put(lambda: self._fail(source, failure))
         else:
-            self._news.put(
+            self._outcomes.put(
                 lambda: self._submitted(
                     source, job, follower, is_old=is_old, is_resumed=is_resumed
                 )
             )
 
     def _find_or_submit(self, source: Source) -> tuple[Job, bool, bool]:
-        """Return the job, whether it may have gone on, and whether nothing was sent."""
+        """Return the job, whether it existed before, and whether nothing was sent."""
         jobs, request = self.session.client.jobs, self.plan.request
         audio: AudioFile | str = source.name
-        kept = URL_SECONDS
+        max_age = URL_SECONDS
         if source.kind is Kind.FILE:
             audio = AudioFile.read(source.path, self._check_stop)
-            kept = 7 * 24 * 3600
+            max_age = 7 * 24 * 3600
         key = jobs.key_of(audio, request)
-        known = self._find_known(key, younger_than=kept)
+        known = self._find_known(key, younger_than=max_age)
         if known:
             self._count_bytes(source.size_bytes)
             return known, True, True
-        sent = jobs.submit(audio, request, progress=self._counter(source.size_bytes))
-        job, is_old = sent.job, sent.is_replayed
+        submitted = jobs.submit(
+            audio, request, progress=self._build_counter(source.size_bytes)
+        )
+        job, is_old = submitted.job, submitted.is_replayed
         if is_old:
             job = jobs.get(job["id"])
-            job = self._again_if_failed(job)
-        self.journal.keep(key, job["id"])
+            job = self._retry_if_failed(job)
+        self.journal.record(key, job["id"])
         return job, is_old, is_old
 
     def _find_known(self, key: str, *, younger_than: float) -> Job | None:
@@ -146,14 +147,14 @@ class Pipeline:
             return None
         if job["erased_at"]:
             return None
-        again = self._again_if_failed(job)
-        if again is not job:
-            self.journal.keep(key, again["id"])
-        return again
+        retried = self._retry_if_failed(job)
+        if retried is not job:
+            self.journal.record(key, retried["id"])
+        return retried
 
-    def _again_if_failed(self, job: Job) -> Job:
-        is_bad = job["status"] in FINAL - {"completed"}
-        if is_bad and self.plan.retries_failed:
+    def _retry_if_failed(self, job: Job) -> Job:
+        is_failed = job["status"] in FINAL - {"completed"}
+        if is_failed and self.plan.retries_failed:
             return self.session.client.jobs.retry(job["id"])
         return job
 
@@ -162,11 +163,11 @@ class Pipeline:
             result = self._read_result(source, job)
         except Stopped:
             return
-        except Exception as error:  # noqa: BLE001  told to the thread that decides
+        except Exception as error:  # noqa: BLE001  handled in the main thread
             failure = error
-            self._news.put(lambda: self._fail(source, failure))
+            self._outcomes.put(lambda: self._fail(source, failure))
         else:
-            self._news.put(lambda: self._complete(source, job, result))
+            self._outcomes.put(lambda: self._complete(source, job, result))
 
     def _read_result(self, source: Source, job: Job) -> Result:
         result = Result()
@@ -176,7 +177,7 @@ class Pipeline:
                 result.documents[name] = content
                 continue
             path = outputs.path_of(self.plan.out, source.target, name)
-            outputs.write_whole(path, content)
+            outputs.write_atomically(path, content)
             result.files.append(path)
         return result
 
@@ -184,23 +185,23 @@ class Pipeline:
         if self.session.stop.is_set():
             raise Stopped
 
-    def _counter(self, size_bytes: int) -> Callable[[int], None]:
-        """Count a file's bytes once, also when they have to leave twice."""
+    def _build_counter(self, size_bytes: int) -> Callable[[int], None]:
+        """Return a callback that counts a file's bytes once, even if resent."""
         counted = 0
 
         def count(number: int) -> None:
             nonlocal counted
             self._check_stop(number)
-            fresh = min(number, size_bytes - counted)
-            counted += fresh
-            self._count_bytes(fresh)
+            new_bytes = min(number, size_bytes - counted)
+            counted += new_bytes
+            self._count_bytes(new_bytes)
 
         return count
 
     def _count_bytes(self, number: int) -> None:
-        self.sent(number)
+        self.on_bytes_sent(number)
 
-    # --- in the thread that decides
+    # --- main thread
 
     def _start_submitting(self, source: Source, follower: Follower) -> None:
         self._busy += 1
@@ -239,8 +240,8 @@ class Pipeline:
             job = ended
             self._tasks.put(lambda: self._fetch(source, job))
         else:
-            said = ClientError(f"The job was {ended['status']}.")
-            self.listener.failed(source, said, ended)
+            error = ClientError(f"The job was {ended['status']}.")
+            self.listener.failed(source, error, ended)
 
     def _complete(self, source: Source, job: Job, result: Result) -> None:
         self._busy -= 1
@@ -248,17 +249,17 @@ class Pipeline:
 
     def _fail(self, source: Source, error: Exception) -> None:
         self._busy -= 1
-        if not _is_of_source(error):
+        if not _is_source_error(error):
             raise error
         self.listener.failed(source, error)
 
 
-def _is_of_source(error: Exception) -> bool:
-    """Tell a fault of one source from one that every other would meet as well."""
+def _is_source_error(error: Exception) -> bool:
+    """Return whether the error concerns this source only."""
     if isinstance(error, InvalidRequest):
         pointers = [fault.get("pointer", "") for fault in error.faults]
-        is_there = pointers and all(p.startswith(_SOURCE_POINTERS) for p in pointers)
-        return bool(is_there) or error.code.startswith(_SOURCE_CODES)
+        is_source = pointers and all(p.startswith(_SOURCE_POINTERS) for p in pointers)
+        return bool(is_source) or error.code.startswith(_SOURCE_CODES)
     if isinstance(error, ApiError):
-        return isinstance(error, _OF_SOURCE)
-    return isinstance(error, _OF_SOURCE)
+        return isinstance(error, _SOURCE_ERRORS)
+    return isinstance(error, _SOURCE_ERRORS)

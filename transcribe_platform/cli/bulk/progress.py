@@ -1,4 +1,4 @@
-"""Progress at a terminal: what has been sent, what is done, how long it will take."""
+"""Progress bars at a terminal."""
 
 from rich.console import Console
 from rich.progress import (
@@ -13,29 +13,29 @@ from rich.progress import (
 from rich.text import Text
 
 from transcribe_platform.cli.session import Session
-from transcribe_platform.cli.tables import length
+from transcribe_platform.cli.tables import format_duration
 
 _MIB = 1024**2
 
 
-class Silence:
-    """Nobody looks."""
+class NoBars:
+    """Shows nothing."""
 
     def sent(self, number: int) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
-    def ended(self, *, is_good: bool) -> None:
-        """Say nothing."""
+    def ended(self, *, is_success: bool) -> None:
+        """Do nothing."""
 
     def start(self) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def stop(self) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
 
 class Bars:
-    """Two bars: bytes up, then transcripts done."""
+    """Two bars: bytes uploaded and jobs ended."""
 
     def __init__(self, session: Session, *, total: int, total_bytes: int) -> None:
         self._failed = 0
@@ -47,12 +47,12 @@ class Bars:
         self._jobs = self._progress.add_task("transcribe", total=total, unit="jobs")
 
     def sent(self, number: int) -> None:
-        """Count bytes."""
+        """Count uploaded bytes."""
         self._progress.advance(self._upload, number)
 
-    def ended(self, *, is_good: bool) -> None:
-        """Count a job."""
-        self._failed += not is_good
+    def ended(self, *, is_success: bool) -> None:
+        """Count an ended job."""
+        self._failed += not is_success
         self._progress.update(self._jobs, advance=1, failed=self._failed)
 
     def start(self) -> None:
@@ -60,12 +60,12 @@ class Bars:
         show(self._session, self._progress)
 
     def stop(self) -> None:
-        """Leave them as they are."""
+        """Stop updating the bars."""
         hide(self._session, self._progress)
 
 
 class _Amount(ProgressColumn):
-    """How much of how much, in the task's own unit."""
+    """Completed and total amount, in the task's unit."""
 
     def render(self, task: Task) -> Text:
         total = task.total or 0
@@ -81,7 +81,7 @@ class _Amount(ProgressColumn):
 
 
 class _Remaining(TimeRemainingColumn):
-    """The time that is left, or that it took."""
+    """The remaining time, or the elapsed time at the end."""
 
     def render(self, task: Task) -> Text:
         if task.finished:
@@ -89,32 +89,32 @@ class _Remaining(TimeRemainingColumn):
         label = Text("ETA ", style="cyan")
         if task.fields["unit"] == "bytes":
             return label + super().render(task)
-        left = task.fields.get("eta")  # the platform's own, of a batch
-        if left is None and task.completed and task.elapsed:
-            # Rich counts from the first one done, and that took its time.
-            left = task.elapsed / task.completed * (task.remaining or 0)
-        shown = "-:--:--" if left is None else length(left)
+        remaining = task.fields.get("eta")  # the estimate of the platform for a batch
+        if remaining is None and task.completed and task.elapsed:
+            # Rich ignores the time before the first completed job.
+            remaining = task.elapsed / task.completed * (task.remaining or 0)
+        shown = "-:--:--" if remaining is None else format_duration(remaining)
         return label + Text(shown, style="progress.remaining")
 
 
 def show(session: Session, progress: Progress) -> None:
-    """Show bars, and have what is said meanwhile stand above them."""
+    """Show bars; messages are printed above them."""
 
     def put(text: str) -> None:
         progress.console.print(Text.from_ansi(text), soft_wrap=True)
 
-    session.above_bars = put
+    session.print_above_bars = put
     progress.start()
 
 
 def hide(session: Session, progress: Progress) -> None:
-    """Leave the bars as they are."""
+    """Stop updating the bars."""
     progress.stop()
-    session.above_bars = None
+    session.print_above_bars = None
 
 
 def build_progress() -> Progress:
-    """Return bars that say a name, how far, how much and how long."""
+    """Return bars with description, amount and remaining time."""
     return Progress(
         TextColumn("{task.description:10}"),
         BarColumn(bar_width=None),
@@ -122,8 +122,8 @@ def build_progress() -> Progress:
         _Remaining(),
         console=Console(stderr=True),
         expand=True,
-        # A transcript takes minutes: half a minute of history would know no speed.
+        # A transcript takes minutes; Rich estimates speed over 30 s by default.
         speed_estimate_period=300,
-        redirect_stdout=False,  # Session.above_bars is the way
+        redirect_stdout=False,  # Session prints above the bars
         redirect_stderr=False,
     )

@@ -1,4 +1,4 @@
-"""What is said of each source on stdout and stderr, in people's or scripts' words."""
+"""Reports the outcome of each source, as text or JSON."""
 
 import json
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from transcribe_platform.client.shapes import Job
 
 @dataclass(slots=True)
 class Tally:
-    """How many sources came to which end."""
+    """Counts of sources by outcome."""
 
     total: int
     submitted: int = 0
@@ -24,21 +24,21 @@ class Tally:
 
 @dataclass(slots=True)
 class Result:
-    """A transcript as it was fetched: documents by format, and where they are."""
+    """A downloaded transcript: documents by format, or the files they are in."""
 
     documents: dict[str, bytes] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
 
 
 class Report:
-    """Tells of one run."""
+    """Writes the outcomes of one run."""
 
     def __init__(self, session: Session, *, total: int, is_waiting: bool) -> None:
         self._session, self._is_waiting = session, is_waiting
         self.tally = Tally(total=total)
 
     def submitted(self, source: Source, job: Job, *, is_resumed: bool) -> None:
-        """Tell of a job that there is now."""
+        """Report a submitted job."""
         self.tally.submitted += 1
         self.tally.resumed += is_resumed
         if self._session.as_json:
@@ -47,7 +47,7 @@ class Report:
             self._session.write(f"{job['id']}\t{source.name}")
 
     def completed(self, source: Source, job: Job, result: Result) -> None:
-        """Tell of a transcript."""
+        """Report a transcript."""
         self.tally.completed += 1
         if self._session.as_json:
             self._emit(
@@ -61,14 +61,14 @@ class Report:
             )
             return
         for warning in job["warnings"]:
-            self._session.say(f"{source.name}: warning: {warning['detail']}")
+            self._session.inform(f"{source.name}: warning: {warning['detail']}")
         for path in result.files:
             self._session.write(str(path))
         for document in result.documents.values():
             self._print(source, document.decode(errors="replace"))
 
     def failed(self, source: Source, error: Exception, job: Job | None = None) -> None:
-        """Tell of a source that comes to nothing."""
+        """Report a failed source."""
         code, detail = code_of(error), _detail(error)
         if job is not None:
             problem = job["error"] or {"code": job["status"], "detail": str(error)}
@@ -76,14 +76,14 @@ class Report:
         self.tally.failed += 1
         if self._session.as_json:
             job_id = job["id"] if job else None
-            said = {"code": code, "detail": detail}
-            self._emit("failed", source, job_id=job_id, error=said)
+            shown = {"code": code, "detail": detail}
+            self._emit("failed", source, job_id=job_id, error=shown)
         else:
             line = f"{source.name}: {detail} ({code})"
-            self._session.complain(line, fg="red")
+            self._session.warn(line, fg="red")
 
     def summarize(self) -> None:
-        """Tell how it all went."""
+        """Write the summary, with `--json`."""
         tally = self.tally
         if self._session.as_json:
             self._session.emit(
@@ -98,17 +98,17 @@ class Report:
             )
 
     def _print(self, source: Source, text: str) -> None:
-        words = text.rstrip("\n")
+        shown = text.rstrip("\n")
         if self.tally.total > 1:
-            words = f"==> {source.name} <==\n{words}\n"
-        self._session.write(words)
+            shown = f"==> {source.name} <==\n{shown}\n"
+        self._session.write(shown)
 
-    def _emit(self, kind: str, source: Source, **more: Any) -> None:
-        self._session.emit({"type": kind, "source": source.name, **more})
+    def _emit(self, kind: str, source: Source, **fields: Any) -> None:
+        self._session.emit({"type": kind, "source": source.name, **fields})
 
 
 def _as_json(documents: dict[str, bytes]) -> dict[str, Any]:
-    """Return the fetched document as a value where it is one, else as text."""
+    """Return the document as a JSON value, or else as text."""
     for name, content in documents.items():
         is_json = name in {"json", "raw"}
         text = content.decode(errors="replace")
@@ -120,5 +120,5 @@ def _detail(error: Exception) -> str:
     if isinstance(error, ApiError):
         return error.detail
     if isinstance(error, OSError):
-        return f"This file cannot be read: {error.strerror or error}"
+        return f"The file cannot be read: {error.strerror or error}"
     return str(error)

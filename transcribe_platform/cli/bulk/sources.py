@@ -1,4 +1,4 @@
-"""What a command line names: files, folders, patterns, URLs, manifests."""
+"""Finds the sources of a command: files, folders, patterns, URLs, manifests."""
 
 import glob
 import re
@@ -25,7 +25,7 @@ _NOWHERE = PurePosixPath()
 
 
 class Kind(StrEnum):
-    """Where audio comes from."""
+    """The kinds of sources."""
 
     FILE = "file"
     URL = "url"
@@ -34,9 +34,9 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One of them: ``name`` is what people see, ``target`` where its results go.
+    """One source. ``name`` is shown to the user.
 
-    The target is relative, without the ending that a format gives it.
+    ``target`` is the relative path of its results, without the extension.
     """
 
     kind: Kind
@@ -46,48 +46,50 @@ class Source:
     target: PurePosixPath = _NOWHERE
 
 
-def find_sources(words: Sequence[str]) -> list[Source]:
-    """Return what the words name, each once; raises UsageError for what is not."""
+def find_sources(arguments: Sequence[str]) -> list[Source]:
+    """Return the sources of the arguments without duplicates; raises UsageError."""
     found: dict[str, Source] = {}
-    for word in words:
-        for source in _find(word):
-            place = source.name if source.kind is Kind.URL else str(_real(source.path))
-            found.setdefault(place, source)
-    return _with_own_targets(list(found.values()))
+    for argument in arguments:
+        for source in _find(argument):
+            identity = (
+                source.name if source.kind is Kind.URL else str(_resolve(source.path))
+            )
+            found.setdefault(identity, source)
+    return _make_targets_unique(list(found.values()))
 
 
-def _find(word: str) -> Iterator[Source]:
-    if _URL.match(word):
-        last = PurePosixPath(unquote(urlsplit(word).path)).name
+def _find(argument: str) -> Iterator[Source]:
+    if _URL.match(argument):
+        last = PurePosixPath(unquote(urlsplit(argument).path)).name
         stem = PurePosixPath(_UNSAFE.sub("_", last).strip(".") or "audio").stem
-        yield Source(kind=Kind.URL, name=word, target=PurePosixPath(stem))
+        yield Source(kind=Kind.URL, name=argument, target=PurePosixPath(stem))
         return
-    path = Path(word)
+    path = Path(argument)
     if path.is_dir():
         yield from _in_folder(path)
     elif path.exists():
         yield _file(path, PurePosixPath(path.name))
-    elif glob.has_magic(word):
-        matches = [Path(match) for match in sorted(glob.glob(word, recursive=True))]  # noqa: PTH207  pathlib's takes no absolute patterns
+    elif glob.has_magic(argument):
+        matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207  Path.glob rejects absolute patterns
         files = [match for match in matches if match.is_file()]
         if not files:
-            raise click.UsageError(f"Nothing matches {word}")
+            raise click.UsageError(f"No file matches {argument}")
         yield from (_file(match, PurePosixPath(match.name)) for match in files)
     else:
-        raise click.UsageError(f"There is no file {word}")
+        raise click.UsageError(f"File not found: {argument}")
 
 
 def _in_folder(folder: Path) -> Iterator[Source]:
-    inside = [
+    paths = [
         path
         for path in sorted(folder.rglob("*"))
         if _AUDIO.search(path.name)
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
-    if not inside:
-        raise click.UsageError(f"There is no audio in the folder {folder}")
-    for path in inside:
+    if not paths:
+        raise click.UsageError(f"No audio file in the folder {folder}")
+    for path in paths:
         yield _file(path, PurePosixPath(path.relative_to(folder).as_posix()))
 
 
@@ -96,7 +98,7 @@ def _file(path: Path, relative: PurePosixPath) -> Source:
     try:
         size = path.stat().st_size
     except OSError:
-        size = 0  # reading it will say why
+        size = 0  # the upload reports the error
     return Source(
         kind=kind,
         name=str(path),
@@ -106,24 +108,24 @@ def _file(path: Path, relative: PurePosixPath) -> Source:
     )
 
 
-def _real(path: Path) -> Path:
+def _resolve(path: Path) -> Path:
     try:
         return path.resolve()
     except (OSError, RuntimeError):
         return path
 
 
-def _with_own_targets(sources: list[Source]) -> list[Source]:
-    """Give those that would write the same file names of their own."""
-    taken = Counter(source.target for source in sources)
-    given: Counter[PurePosixPath] = Counter()
-    named = []
+def _make_targets_unique(sources: list[Source]) -> list[Source]:
+    """Rename targets that would write the same file."""
+    uses = Counter(source.target for source in sources)
+    assigned: Counter[PurePosixPath] = Counter()
+    renamed = []
     for source in sources:
         target = source.target
-        if taken[target] > 1 and source.kind is not Kind.URL:
+        if uses[target] > 1 and source.kind is not Kind.URL:
             target = target.with_name(target.name + source.path.suffix)
-        given[target] += 1
-        if given[target] > 1:
-            target = target.with_name(f"{target.name}-{given[target]}")
-        named.append(replace(source, target=target))
-    return named
+        assigned[target] += 1
+        if assigned[target] > 1:
+            target = target.with_name(f"{target.name}-{assigned[target]}")
+        renamed.append(replace(source, target=target))
+    return renamed

@@ -1,4 +1,4 @@
-"""`transcribe batches`: follow, list, steer, and fetch results."""
+"""`transcribe batches`: watch, list, manage, download results."""
 
 from pathlib import Path
 from typing import Any
@@ -7,18 +7,18 @@ import click
 
 from transcribe_platform.cli import tables
 from transcribe_platform.cli.bulk import batch_results, batch_run
-from transcribe_platform.cli.bulk.outputs import ENDINGS
+from transcribe_platform.cli.bulk.outputs import EXTENSIONS
 from transcribe_platform.cli.job_options import PRIORITIES
 from transcribe_platform.cli.session import Session, common
 
 
 @click.group("batches")
 def command() -> None:
-    """Follow, list and steer batches; fetch their results."""
+    """Watch, list and manage batches; download their results."""
 
 
 @command.command("list")
-@click.option("--limit", default=20, show_default=True, help="0 is all.")
+@click.option("--limit", default=20, show_default=True, help="0 for all.")
 @common
 def list_batches(session: Session, *, limit: int) -> None:
     """List batches, newest first."""
@@ -30,7 +30,7 @@ def list_batches(session: Session, *, limit: int) -> None:
 @click.argument("batch_id")
 @common
 def show_batch(session: Session, *, batch_id: str) -> None:
-    """Show all of a batch."""
+    """Show all fields of a batch."""
     tables.show_one(session, session.client.batches.get(batch_id))
 
 
@@ -38,15 +38,15 @@ def show_batch(session: Session, *, batch_id: str) -> None:
 @click.argument("batch_id")
 @common
 def watch_batch(session: Session, *, batch_id: str) -> int:
-    """Follow a batch to its end; exit code 1 if not all of it was completed."""
-    return batch_run.say_end(session, batch_run.follow(session, batch_id))
+    """Watch a batch until it ends; exit code 1 unless all jobs completed."""
+    return batch_run.report_end(session, batch_run.follow(session, batch_id))
 
 
 @command.command("cancel")
 @click.argument("batch_id")
 @common
 def cancel_batch(session: Session, *, batch_id: str) -> None:
-    """Cancel what has not ended yet."""
+    """Cancel the jobs that have not ended."""
     _show(session, session.client.batches.cancel(batch_id))
 
 
@@ -54,7 +54,7 @@ def cancel_batch(session: Session, *, batch_id: str) -> None:
 @click.argument("batch_id")
 @common
 def pause_batch(session: Session, *, batch_id: str) -> None:
-    """Begin no more of it until it is resumed."""
+    """Start no more jobs until the batch is resumed."""
     _show(session, session.client.batches.pause(batch_id))
 
 
@@ -62,7 +62,7 @@ def pause_batch(session: Session, *, batch_id: str) -> None:
 @click.argument("batch_id")
 @common
 def resume_batch(session: Session, *, batch_id: str) -> None:
-    """Go on with a paused batch."""
+    """Resume a paused batch."""
     _show(session, session.client.batches.resume(batch_id))
 
 
@@ -71,7 +71,7 @@ def resume_batch(session: Session, *, batch_id: str) -> None:
 @click.argument("priority", type=click.Choice(PRIORITIES))
 @common
 def prioritize_batch(session: Session, *, batch_id: str, priority: str) -> None:
-    """Change the priority of all that has not ended yet."""
+    """Change the priority of the jobs that have not ended."""
     _show(session, session.client.batches.prioritize(batch_id, priority))
 
 
@@ -87,7 +87,7 @@ def prioritize_batch(session: Session, *, batch_id: str, priority: str) -> None:
 )
 @common
 def retry_batch(session: Session, *, batch_id: str, statuses: tuple[str, ...]) -> None:
-    """Submit what failed again, as a new batch."""
+    """Submit failed jobs again, as a new batch."""
     _show(session, session.client.batches.retry(batch_id, statuses))
 
 
@@ -98,7 +98,7 @@ def retry_batch(session: Session, *, batch_id: str, statuses: tuple[str, ...]) -
     "--format",
     "formats",
     multiple=True,
-    type=click.Choice(sorted(ENDINGS)),
+    type=click.Choice(sorted(EXTENSIONS)),
     default=("text",),
     show_default=True,
 )
@@ -106,9 +106,9 @@ def retry_batch(session: Session, *, batch_id: str, statuses: tuple[str, ...]) -
 @click.option("--parallel", type=click.IntRange(1, 32), default=4, show_default=True)
 @common
 def fetch_results(session: Session, *, batch_id: str, **named: Any) -> None:
-    """Fetch all transcripts that there are, and lists of what ended how."""
+    """Download all transcripts and the lists of results and errors."""
     fetched = batch_results.fetch_results(session, batch_id, **named)
-    batch_results.say_fetched(session, fetched)
+    batch_results.report_fetched(session, fetched)
 
 
 def _show(session: Session, batch: Any) -> None:

@@ -1,4 +1,4 @@
-"""`transcribe configure`: write down where the platform is, and the key."""
+"""`transcribe configure`: saves the URL of the platform and the API key."""
 
 import os
 import sys
@@ -13,14 +13,14 @@ from transcribe_platform.client.errors import ClientError
 
 @click.command("configure")
 @click.option("--profile", default="default", show_default=True, metavar="NAME")
-@click.option("--url", prompt="Address of the platform", default=config.DEFAULT_URL)
+@click.option("--url", prompt="URL of the platform", default=config.DEFAULT_URL)
 @click.option(
     "--key-from-stdin",
     is_flag=True,
-    help="Read the key from stdin: for scripts; nobody sees it among the processes.",
+    help="Read the key from stdin, which hides it from the process list.",
 )
 def command(*, profile: str, url: str, key_from_stdin: bool) -> None:
-    """Write down where the platform is and your key, once both are known to be good."""
+    """Check the URL and your API key and save them."""
     if key_from_stdin:
         key = sys.stdin.readline().strip()
     else:
@@ -34,4 +34,4 @@ def command(*, profile: str, url: str, key_from_stdin: bool) -> None:
         end(error, as_json=False)
     except (ValueError, OSError, config.ConfigError) as error:
         fail(str(error), code=exit_codes.Exit.USAGE, as_json=False, error_code="config")
-    click.echo(f"Written to {path}: you are {me['tenant']['name']}.")
+    click.echo(f"Saved to {path} for tenant {me['tenant']['name']}.")

@@ -1,4 +1,4 @@
-"""`transcribe FILE… | FOLDER | PATTERN | URL… | MANIFEST`: the command one came for."""
+"""`transcribe FILE… | FOLDER | PATTERN | URL… | MANIFEST`: the default command."""
 
 import os
 import secrets
@@ -12,9 +12,9 @@ import click
 from transcribe_platform.cli import config, job_options
 from transcribe_platform.cli.bulk import batch_command, sources
 from transcribe_platform.cli.bulk.journal import Journal
-from transcribe_platform.cli.bulk.outputs import ENDINGS
+from transcribe_platform.cli.bulk.outputs import EXTENSIONS
 from transcribe_platform.cli.bulk.pipeline import Pipeline, Plan
-from transcribe_platform.cli.bulk.progress import Bars, Silence
+from transcribe_platform.cli.bulk.progress import Bars, NoBars
 from transcribe_platform.cli.bulk.report import Report, Result
 from transcribe_platform.cli.bulk.sources import Kind, Source
 from transcribe_platform.cli.exit_codes import Exit
@@ -25,73 +25,78 @@ from transcribe_platform.client.shapes import Job
 _PARALLEL = 4
 
 
-class _Told:
-    """Hand what happens to the report and to the bars."""
+class _Listener:
+    """Passes outcomes to the report and the progress bars."""
 
-    def __init__(self, report: Report, bars: Bars | Silence, *, waits: bool) -> None:
+    def __init__(self, report: Report, bars: Bars | NoBars, *, waits: bool) -> None:
         self._report, self._bars, self._waits = report, bars, waits
 
     def submitted(self, source: Source, job: Job, *, is_resumed: bool) -> None:
         self._report.submitted(source, job, is_resumed=is_resumed)
         if not self._waits:
-            self._bars.ended(is_good=True)
+            self._bars.ended(is_success=True)
 
     def completed(self, source: Source, job: Job, result: Result) -> None:
         self._report.completed(source, job, result)
-        self._bars.ended(is_good=True)
+        self._bars.ended(is_success=True)
 
     def failed(self, source: Source, error: Exception, job: Job | None = None) -> None:
         self._report.failed(source, error, job)
-        self._bars.ended(is_good=False)
+        self._bars.ended(is_success=False)
 
 
 @click.command("files", short_help="Transcribe files, folders, URLs or a manifest.")
-@click.argument("words", nargs=-1, required=True, metavar="FILE|FOLDER|PATTERN|URL…")
+@click.argument("inputs", nargs=-1, required=True, metavar="FILE|FOLDER|PATTERN|URL…")
 @click.option(
     "-f",
     "--format",
     "formats",
     multiple=True,
-    type=click.Choice(sorted(ENDINGS)),
-    help="What the results are; may be given again. Text without it.",
+    type=click.Choice(sorted(EXTENSIONS)),
+    help="Format of the results; repeatable. Default: text.",
 )
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="The folder for results; without it they are printed.",
+    help="Folder for the results; they are printed without it.",
 )
 @click.option(
     "--wait/--no-wait",
     "waits",
     default=True,
-    help="Wait for the results, or print the jobs' ids and go.",
+    help="Wait for the results, or only print the job ids.",
 )
-@click.option("--batch", metavar="NAME", help="Make one batch of URLs; its name.")
 @click.option(
-    "--skip-bad-lines", is_flag=True, help="Run the good lines of a manifest."
+    "--batch", metavar="NAME", help="Submit the URLs as one batch with this name."
 )
-@click.option("--again", is_flag=True, help="New jobs, whatever was done before.")
-@click.option("--retry-failed", is_flag=True, help="Try once more what failed before.")
+@click.option(
+    "--skip-bad-lines", is_flag=True, help="Run the valid lines of a manifest."
+)
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Create new jobs even if the audio was submitted before.",
+)
+@click.option("--retry-failed", is_flag=True, help="Retry jobs that failed before.")
 @click.option(
     "--parallel",
     type=click.IntRange(1, 32),
     default=_PARALLEL,
     show_default=True,
-    help="Uploads and downloads at once.",
+    help="Number of concurrent uploads and downloads.",
 )
 @job_options.request_options
 @common
-def command(session: Session, *, words: tuple[str, ...], **named: Any) -> int:
+def command(session: Session, *, inputs: tuple[str, ...], **named: Any) -> int:
     """Transcribe files, folders (audio in them), patterns, URLs.
 
-    Results are printed as they come, or written into the folder `--out`. Stopped with
-    Ctrl-C, the same command goes on where it was: what the platform has is not sent
-    again, and nothing is paid for twice.
+    Results are printed as jobs complete, or written to the folder `--out`. After
+    Ctrl-C, run the same command to resume: no audio is uploaded or transcribed twice.
     """
-    found = sources.find_sources(words)
+    found = sources.find_sources(inputs)
     plan = _build_plan(named)
     journal = Journal(config.state_folder(os.environ), session.client)
-    if batch_command.is_meant(found, label=named["batch"]):
+    if batch_command.is_batch(found, label=named["batch"]):
         return batch_command.run(session, found, plan, journal, named)
     report = Report(session, total=len(found), is_waiting=plan.is_waiting)
     bars = _build_bars(session, found)
@@ -99,15 +104,15 @@ def command(session: Session, *, words: tuple[str, ...], **named: Any) -> int:
         session=session,
         plan=plan,
         journal=journal,
-        listener=_Told(report, bars, waits=plan.is_waiting),
-        sent=bars.sent,
+        listener=_Listener(report, bars, waits=plan.is_waiting),
+        on_bytes_sent=bars.sent,
     )
     bars.start()
     try:
         pipeline.run(found)
     except KeyboardInterrupt:
         bars.stop()
-        _say_stopped(session, report)
+        _report_stopped(session, report)
         raise
     except ClientError:
         bars.stop()
@@ -123,7 +128,7 @@ def _build_plan(named: dict[str, Any]) -> Plan:
     if out is None and len(formats) > 1:
         raise click.UsageError("Several formats need a folder: --out DIR")
     if not waits and (out or formats):
-        raise click.UsageError("Results are there at the end: leave --no-wait out.")
+        raise click.UsageError("--no-wait cannot be combined with --out or --format.")
     return Plan(
         request=job_options.build_request(
             named, nonce=secrets.token_hex(8) if named["again"] else ""
@@ -136,9 +141,9 @@ def _build_plan(named: dict[str, Any]) -> Plan:
     )
 
 
-def _build_bars(session: Session, found: Iterable[Source]) -> Bars | Silence:
+def _build_bars(session: Session, found: Iterable[Source]) -> Bars | NoBars:
     if not session.shows_progress:
-        return Silence()
+        return NoBars()
     files = [source for source in found if source.kind is Kind.FILE]
     return Bars(
         session,
@@ -147,12 +152,12 @@ def _build_bars(session: Session, found: Iterable[Source]) -> Bars | Silence:
     )
 
 
-def _say_stopped(session: Session, report: Report) -> None:
-    """Say how far it was; the platform goes on with what it has."""
+def _report_stopped(session: Session, report: Report) -> None:
+    """Report the progress; submitted jobs continue."""
     tally = report.tally
     with suppress(BrokenPipeError):
         report.summarize()
-        session.say(
-            f"Stopped: {tally.submitted} of {tally.total} are with the platform, "
-            f"{tally.completed} done. The same command goes on from here."
+        session.inform(
+            f"Stopped: {tally.submitted} of {tally.total} submitted, "
+            f"{tally.completed} completed. Run the same command to resume."
         )

@@ -23,8 +23,8 @@ def _name_of(job: Job) -> str:
 _COLUMNS: tables.Columns = {
     "id": lambda job: job["id"],
     "status": lambda job: job["status"],
-    "created": lambda job: tables.when(job["created_at"]),
-    "length": lambda job: tables.length(job["duration_seconds"]),
+    "created": lambda job: tables.format_time(job["created_at"]),
+    "length": lambda job: tables.format_duration(job["duration_seconds"]),
     "audio": _name_of,
     "error": lambda job: (job["error"] or {}).get("code"),
 }
@@ -39,13 +39,13 @@ def command() -> None:
 @click.option("--status", type=click.Choice(STATUSES))
 @click.option("--batch", "batch_id", metavar="ID")
 @click.option("--priority", type=click.Choice(PRIORITIES))
-@click.option("--since", metavar="TIME", help="A time, or so long ago: 15m, 2h, 3d.")
+@click.option("--since", metavar="TIME", help="A time, or an age: 15m, 2h, 3d.")
 @click.option("--metadata", multiple=True, metavar="NAME=VALUE")
-@click.option("--limit", default=20, show_default=True, help="0 is all.")
+@click.option("--limit", default=20, show_default=True, help="0 for all.")
 @common
 def list_jobs(session: Session, *, since: str | None, **named: Any) -> None:
     """List jobs, newest first."""
-    after = tables.moment_of(since, now=datetime.now(UTC)) if since else None
+    after = tables.parse_time(since, now=datetime.now(UTC)) if since else None
     named["metadata"] = dict(split_pairs(named["metadata"], "--metadata"))
     rows = session.client.jobs.iterate(created_after=after, **named)
     tables.show_rows(session, rows, _COLUMNS)
@@ -53,15 +53,15 @@ def list_jobs(session: Session, *, since: str | None, **named: Any) -> None:
 
 @command.command("show")
 @click.argument("job_id")
-@click.option("--attempts", is_flag=True, help="Its calls to Deepgram instead.")
+@click.option("--attempts", is_flag=True, help="Show the calls to Deepgram instead.")
 @common
 def show_job(session: Session, *, job_id: str, attempts: bool) -> None:
-    """Show all of a job."""
+    """Show all fields of a job."""
     if not attempts:
         tables.show_one(session, session.client.jobs.get(job_id))
         return
     columns: tables.Columns = {
-        "started": lambda row: tables.when(row["started_at"]),
+        "started": lambda row: tables.format_time(row["started_at"]),
         "outcome": lambda row: row["outcome"],
         "region": lambda row: row["region"],
         "seconds": lambda row: row["audio_seconds"],
@@ -75,29 +75,29 @@ def show_job(session: Session, *, job_id: str, attempts: bool) -> None:
 @click.argument("job_ids", nargs=-1, required=True)
 @common
 def cancel_jobs(session: Session, *, job_ids: tuple[str, ...]) -> int:
-    """Cancel jobs; calls under way are let go."""
-    return _each(session, job_ids, session.client.jobs.cancel)
+    """Cancel jobs; running calls are abandoned."""
+    return _apply(session, job_ids, session.client.jobs.cancel)
 
 
 @command.command("retry")
 @click.argument("job_ids", nargs=-1, required=True)
 @common
 def retry_jobs(session: Session, *, job_ids: tuple[str, ...]) -> int:
-    """Submit ended jobs again; each becomes one new job, however often this is said."""
-    return _each(session, job_ids, session.client.jobs.retry)
+    """Submit ended jobs again, each as one new job; idempotent."""
+    return _apply(session, job_ids, session.client.jobs.retry)
 
 
-def _each(session: Session, ids: tuple[str, ...], do: Any) -> int:
-    """Do it to each, the others also where one does not allow it."""
-    worst = Exit.OK
+def _apply(session: Session, ids: tuple[str, ...], action: Any) -> int:
+    """Apply the action to each job, continuing after errors; return the exit code."""
+    exit_code = Exit.OK
     for job_id in ids:
         try:
-            tables.show_rows(session, [do(job_id)], _COLUMNS)
+            tables.show_rows(session, [action(job_id)], _COLUMNS)
         except (Conflict, Erased, NotFound) as error:
             is_missing = isinstance(error, NotFound)
-            worst = Exit.NOT_FOUND if is_missing else Exit.SOME_FAILED
+            exit_code = Exit.NOT_FOUND if is_missing else Exit.SOME_FAILED
             if session.as_json:
-                said = {"code": code_of(error), "detail": error.detail}
-                session.emit({"type": "error", "job_id": job_id, "error": said})
+                problem = {"code": code_of(error), "detail": error.detail}
+                session.emit({"type": "error", "job_id": job_id, "error": problem})
             click.echo(f"{job_id}: {error}", err=True)
-    return worst
+    return exit_code

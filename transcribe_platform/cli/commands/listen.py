@@ -1,4 +1,4 @@
-"""`transcribe listen`: audio goes in as it is heard, words come out as it is said."""
+"""`transcribe listen`: live transcription."""
 
 import sys
 import threading
@@ -16,7 +16,7 @@ from transcribe_platform.cli.live.captions import Captions
 from transcribe_platform.cli.session import Session, common
 from transcribe_platform.client.live import LiveMessage, LiveSession
 
-_QUIET_SECONDS = 4.0  # the platform ends a session after ten seconds without audio
+_IDLE_SECONDS = 4.0  # the platform ends a session after ten seconds without audio
 _EXIT_OF_CODE = {
     4401: Exit.NOT_ALLOWED,
     4403: Exit.NOT_ALLOWED,
@@ -30,43 +30,47 @@ _EXIT_OF_CODE = {
 
 @click.command("listen")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
-@click.option("--encoding", default="linear16", show_default=True, help="Of raw audio.")
+@click.option(
+    "--encoding", default="linear16", show_default=True, help="Encoding of raw audio."
+)
 @click.option("--sample-rate", type=int, default=16000, show_default=True)
 @click.option("--channels", type=int, default=1, show_default=True)
 @click.option(
     "--container",
     is_flag=True,
-    help="stdin is no raw audio, but ogg, webm or the like.",
+    help="stdin is a container such as Ogg or WebM, not raw audio.",
 )
-@click.option("--endpointing", type=int, metavar="MS", help="A pause that ends speech.")
-@click.option("--interim/--no-interim", default=True, help="Show words as they come.")
+@click.option(
+    "--endpointing", type=int, metavar="MS", help="Length of a pause that ends speech."
+)
+@click.option("--interim/--no-interim", default=True, help="Show interim results.")
 @job_options.request_options
 @common
 def command(session: Session, *, file: Path | None, **named: Any) -> int:
-    """Transcribe live what comes on stdin (raw 16 kHz mono PCM without options).
+    """Transcribe audio from stdin live (default: raw 16-bit PCM, 16 kHz, mono).
 
     \b
       sox -d -t raw -r 16000 -b 16 -c 1 -e signed - | transcribe listen
       arecord -q -f S16_LE -r 16000 -c 1 -t raw | transcribe listen
       transcribe listen call.wav
 
-    A file is sent at the pace at which it was spoken. Words that may still change are
-    shown in place, final ones stay; in a pipe there are final ones only.
+    A file is sent in real time. At a terminal interim results are replaced by final
+    ones; in a pipe only final ones are written.
     """
     if file is None and sys.stdin.isatty():
-        raise click.UsageError("Pipe audio into this, or name a file: see --help.")
-    sound = _find_sound(file, named)
+        raise click.UsageError("Pipe audio to stdin, or name a file: see --help.")
+    audio = _open_input(file, named)
     request = job_options.build_request(named)
-    options = {**request.options, **sound.options}
+    options = {**request.options, **audio.options}
     options["interim_results"] = named["interim"]
     if named["endpointing"] is not None:
         options["endpointing"] = named["endpointing"]
     captions = Captions(session)
     with session.client.listen(**options) as live:
-        return _Run(session, live, captions).run(sound.frames)
+        return _Run(session, live, captions).run(audio.frames)
 
 
-def _find_sound(file: Path | None, named: Mapping[str, Any]) -> audio_input.Sound:
+def _open_input(file: Path | None, named: Mapping[str, Any]) -> audio_input.AudioInput:
     if file is not None and str(file) != "-":
         try:
             return audio_input.read_file(file)
@@ -84,7 +88,7 @@ def _find_sound(file: Path | None, named: Mapping[str, Any]) -> audio_input.Soun
 
 
 class _Run:
-    """One session: a thread that sends, and this one, which shows."""
+    """One session: one thread sends, the main thread shows messages."""
 
     def __init__(self, session: Session, live: LiveSession, captions: Captions) -> None:
         self._session, self._live, self._captions = session, live, captions
@@ -93,21 +97,21 @@ class _Run:
         self._closed: LiveMessage | None = None
 
     def run(self, frames: Iterator[bytes]) -> int:
-        """Send and show until the end; return the exit code."""
+        """Run the session to its end; return the exit code."""
         sender = threading.Thread(target=self._send, args=(frames,), daemon=True)
         threading.Thread(target=self._keep_alive, daemon=True).start()
         try:
             for message in self._messages(sender):
                 self._show(message)
         except KeyboardInterrupt:
-            # Enough was said: what is still on its way is shown, then it is over.
+            # End the audio and show the remaining results.
             self._live.finish()
             for message in self._live:
                 self._show(message)
         finally:
             self._is_over.set()
             self._captions.end()
-        return self._tell_end()
+        return self._report_end()
 
     def _messages(self, sender: threading.Thread) -> Iterator[LiveMessage]:
         for message in self._live:
@@ -129,20 +133,22 @@ class _Run:
 
     def _keep_alive(self) -> None:
         while not self._is_over.wait(1.0):
-            if time.monotonic() - self._sent_at > _QUIET_SECONDS:
+            if time.monotonic() - self._sent_at > _IDLE_SECONDS:
                 self._live.keep_alive()
                 self._sent_at = time.monotonic()
 
-    def _tell_end(self) -> int:
+    def _report_end(self) -> int:
         closed = self._closed
         if closed is None:
             code = self._live.close_code or 1006
-            self._session.complain(f"The session broke off ({code}).", fg="red")
+            self._session.warn(f"The session was interrupted ({code}).", fg="red")
             return _EXIT_OF_CODE.get(code, Exit.SOME_FAILED)
         if closed.get("status") != "completed":
-            why = self._session.client.jobs.get(closed["job_id"])["error"]
-            said = f"{why['detail']} ({why['code']})" if why else closed["reason"]
-            self._session.complain(f"The session failed: {said}", fg="red")
+            error = self._session.client.jobs.get(closed["job_id"])["error"]
+            detail = (
+                f"{error['detail']} ({error['code']})" if error else closed["reason"]
+            )
+            self._session.warn(f"The session failed: {detail}", fg="red")
             code = self._live.close_code or 0
             return _EXIT_OF_CODE.get(code, Exit.SOME_FAILED)
         self._session.hint(

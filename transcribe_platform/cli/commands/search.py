@@ -1,4 +1,4 @@
-"""`transcribe search WORDS`: where something was said."""
+"""`transcribe search WORDS`: full-text search in transcripts."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -16,42 +16,42 @@ from transcribe_platform.client.shapes import Hit, Snippet
 @click.argument("words", nargs=-1, required=True)
 @click.option("--batch", "batch_id", metavar="ID")
 @click.option("--language", metavar="NAME")
-@click.option("--since", metavar="TIME", help="A time, or so long ago: 15m, 2h, 3d.")
+@click.option("--since", metavar="TIME", help="A time, or an age: 15m, 2h, 3d.")
 @click.option("--min-confidence", metavar="0…1")
 @click.option("--metadata", multiple=True, metavar="NAME=VALUE")
-@click.option("--limit", default=20, show_default=True, help="0 is all.")
+@click.option("--limit", default=20, show_default=True, help="0 for all.")
 @common
 def command(
     session: Session, *, words: tuple[str, ...], since: str | None, **named: Any
 ) -> int:
-    """Find transcripts by what was said, the best first; exit code 1 if there is none.
+    """Search transcripts, best match first; exit code 1 if there is none.
 
-    Words, "phrases", -exclusions, OR, and begin* are understood.
+    Supports words, "phrases", -exclusions, OR, and prefix*.
     """
-    after = tables.moment_of(since, now=datetime.now(UTC)) if since else None
+    after = tables.parse_time(since, now=datetime.now(UTC)) if since else None
     named["metadata"] = dict(split_pairs(named["metadata"], "--metadata"))
-    found = 0
+    count = 0
     for hit in session.client.transcripts.search(
         " ".join(words), created_after=after, **named
     ):
-        found += 1
+        count += 1
         if session.as_json:
             session.emit(hit)
         else:
             _show(hit)
-    return Exit.OK if found else Exit.SOME_FAILED
+    return Exit.OK if count else Exit.SOME_FAILED
 
 
 def _show(hit: Hit) -> None:
     name = hit.get("custom_id") or hit["filename"] or f"({hit['mode']})"
     click.echo(f"{click.style(printable(name), bold=True)}  {hit['job_id']}")
     for snippet in hit["snippets"]:
-        at = tables.length(snippet["start_seconds"])
+        at = tables.format_duration(snippet["start_seconds"])
         click.echo(f"  {at:>8}  {_text_of(snippet)}")
 
 
 def _text_of(snippet: Snippet) -> str:
-    """Return the snippet, its hits in bold where somebody looks."""
+    """Return the text of a snippet, with matches in bold at a terminal."""
     parts = [
         click.style(text, bold=True, fg="yellow") if part["is_match"] else text
         for part in snippet["parts"]

@@ -1,4 +1,4 @@
-"""`transcribe usage`: what was transcribed, what it cost, what is left."""
+"""`transcribe usage`: usage, costs and quotas."""
 
 from typing import Any
 
@@ -12,18 +12,22 @@ _SUMS: tables.Columns = {
     "jobs": lambda row: row["jobs"],
     "calls": lambda row: row["calls"],
     "failed": lambda row: row["failed_calls"],
-    "audio": lambda row: tables.length(row["audio_seconds"]),
+    "audio": lambda row: tables.format_duration(row["audio_seconds"]),
     "cost": lambda row: row["cost_estimate"],
 }
 
 
 @click.command("usage")
-@click.option("--since", metavar="DAY", help="The first UTC day: 2026-01-31.")
-@click.option("--until", metavar="DAY", help="The last one; today without it.")
+@click.option("--since", metavar="DAY", help="First UTC day: 2026-01-31.")
+@click.option("--until", metavar="DAY", help="Last UTC day; default: today.")
 @click.option(
-    "--by", multiple=True, type=click.Choice(_GROUPS), default=("day",), help="Sums by."
+    "--by",
+    multiple=True,
+    type=click.Choice(_GROUPS),
+    default=("day",),
+    help="Group by.",
 )
-@click.option("--quotas", is_flag=True, help="What is left of each quota instead.")
+@click.option("--quotas", is_flag=True, help="Show the quotas instead.")
 @common
 def command(
     session: Session,
@@ -33,7 +37,7 @@ def command(
     by: tuple[str, ...],
     quotas: bool,
 ) -> None:
-    """Show usage, of this month if nothing else is said; costs are estimates."""
+    """Show usage, by default of this month; costs are estimates."""
     if quotas:
         _show_quotas(session)
         return

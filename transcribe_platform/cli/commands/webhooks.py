@@ -1,4 +1,4 @@
-"""`transcribe webhooks`: what was sent where, and sending it again."""
+"""`transcribe webhooks`: lists deliveries and sends them again."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -17,14 +17,14 @@ _DELIVERY: tables.Columns = {
     "type": lambda row: row["type"],
     "job": lambda row: row["job_id"],
     "attempts": lambda row: row["attempts"],
-    "created": lambda row: tables.when(row["created_at"]),
-    "next": lambda row: tables.when(row["next_attempt_at"]),
+    "created": lambda row: tables.format_time(row["created_at"]),
+    "next": lambda row: tables.format_time(row["next_attempt_at"]),
 }
 
 
 @click.group("webhooks")
 def command() -> None:
-    """See what was sent to your endpoints, and send it again."""
+    """List webhook deliveries and send them again."""
 
 
 @command.command("endpoints")
@@ -45,20 +45,27 @@ def list_endpoints(session: Session) -> None:
 @click.option("--type", "type_", metavar="EVENT", help="job.completed …")
 @click.option("--endpoint", "endpoint_id", metavar="ID")
 @click.option("--job", "job_id", metavar="ID")
-@click.option("--since", metavar="TIME", help="A time, or so long ago: 15m, 2h, 3d.")
-@click.option("--limit", default=20, show_default=True, help="0 is all.")
+@click.option("--since", metavar="TIME", help="A time, or an age: 15m, 2h, 3d.")
+@click.option("--limit", default=20, show_default=True, help="0 for all.")
 @common
 def list_deliveries(session: Session, *, since: str | None, **named: Any) -> None:
     """List deliveries, newest first."""
-    after = tables.moment_of(since, now=datetime.now(UTC)) if since else None
+    after = tables.parse_time(since, now=datetime.now(UTC)) if since else None
     rows = session.client.webhooks.deliveries(created_after=after, **named)
     tables.show_rows(session, rows, _DELIVERY)
 
 
 @command.command("replay")
 @click.argument("delivery_ids", nargs=-1)
-@click.option("--endpoint", "endpoint_id", metavar="ID", help="All that it missed.")
-@click.option("--since", metavar="TIME", help="With --endpoint: from when on (2h, 3d).")
+@click.option(
+    "--endpoint",
+    "endpoint_id",
+    metavar="ID",
+    help="Send all that this endpoint missed.",
+)
+@click.option(
+    "--since", metavar="TIME", help="With --endpoint: start time or age (2h, 3d)."
+)
 @common
 def replay(
     session: Session,
@@ -67,28 +74,28 @@ def replay(
     endpoint_id: str | None,
     since: str | None,
 ) -> int:
-    """Send messages again: deliveries by id, or all that an endpoint has missed."""
+    """Send messages again: deliveries by id, or all that an endpoint missed."""
     if bool(delivery_ids) == bool(endpoint_id) or bool(since) != bool(endpoint_id):
-        raise click.UsageError("Give delivery ids, or --endpoint ID --since TIME.")
+        raise click.UsageError("Specify delivery ids, or --endpoint ID --since TIME.")
     if endpoint_id:
-        after = tables.moment_of(str(since), now=datetime.now(UTC))
+        after = tables.parse_time(str(since), now=datetime.now(UTC))
         recovery = session.client.webhooks.recover(endpoint_id, since=after)
         tables.show_one(session, dict(recovery))
         return Exit.OK
-    worst = Exit.OK
+    exit_code = Exit.OK
     for delivery_id in delivery_ids:
         try:
-            again = session.client.webhooks.redeliver(delivery_id)
-            tables.show_rows(session, [again], _DELIVERY)
+            delivery = session.client.webhooks.redeliver(delivery_id)
+            tables.show_rows(session, [delivery], _DELIVERY)
         except (Conflict, Erased, NotFound) as error:
             is_missing = isinstance(error, NotFound)
-            worst = Exit.NOT_FOUND if is_missing else Exit.SOME_FAILED
-            _say(session, delivery_id, error)
-    return worst
+            exit_code = Exit.NOT_FOUND if is_missing else Exit.SOME_FAILED
+            _report_error(session, delivery_id, error)
+    return exit_code
 
 
-def _say(session: Session, delivery_id: str, error: ApiError) -> None:
+def _report_error(session: Session, delivery_id: str, error: ApiError) -> None:
     if session.as_json:
-        said = {"code": error.code, "detail": error.detail}
-        session.emit({"type": "error", "delivery_id": delivery_id, "error": said})
+        problem = {"code": error.code, "detail": error.detail}
+        session.emit({"type": "error", "delivery_id": delivery_id, "error": problem})
     click.echo(f"{delivery_id}: {error}", err=True)

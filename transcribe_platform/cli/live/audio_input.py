@@ -1,4 +1,4 @@
-"""Audio in pieces of a tenth of a second: as it comes, or at its own pace."""
+"""Reads audio in chunks of 0.1 s: as it arrives, or in real time."""
 
 import time
 import wave
@@ -7,34 +7,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-_PIECE_SECONDS = 0.1
+_CHUNK_SECONDS = 0.1
 _SIXTEEN_BITS = 2
-# Of compressed files nobody here knows how long they last: 128 kbit/s is usual.
-_USUAL_BYTES_A_SECOND = 16_000
+# Assumed for compressed files, whose duration is unknown: 128 kbit/s.
+_ASSUMED_BYTES_PER_SECOND = 16_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sound:
-    """Frames to send, and the options that say what they are."""
+class AudioInput:
+    """Chunks to send, and the options that describe them."""
 
     frames: Iterator[bytes]
     options: dict[str, Any]
 
 
-def read_file(path: Path) -> Sound:
-    """Return a file's audio, to be sent at its pace; raises OSError."""
+def read_file(path: Path) -> AudioInput:
+    """Return the audio of a file, read in real time; raises OSError."""
     try:
-        file = wave.open(str(path), "rb")  # noqa: SIM115  read as it is sent
+        file = wave.open(str(path), "rb")  # noqa: SIM115  read while it is sent
     except (wave.Error, EOFError):
-        pace = round(_USUAL_BYTES_A_SECOND * _PIECE_SECONDS)
-        return Sound(frames=_paced(_pieces(path.open("rb"), pace)), options={})
+        size = round(_ASSUMED_BYTES_PER_SECOND * _CHUNK_SECONDS)
+        return AudioInput(frames=_pace(_read_chunks(path.open("rb"), size)), options={})
     if file.getsampwidth() != _SIXTEEN_BITS:
         file.close()
         size = file.getsampwidth() * file.getnchannels() * file.getframerate()
-        pieces = _pieces(path.open("rb"), round(size * _PIECE_SECONDS))
-        return Sound(frames=_paced(pieces), options={})
-    return Sound(
-        frames=_paced(_wave_pieces(file)),
+        chunks = _read_chunks(path.open("rb"), round(size * _CHUNK_SECONDS))
+        return AudioInput(frames=_pace(chunks), options={})
+    return AudioInput(
+        frames=_pace(_read_wave(file)),
         options={
             "encoding": "linear16",
             "sample_rate": file.getframerate(),
@@ -45,12 +45,12 @@ def read_file(path: Path) -> Sound:
 
 def read_raw(
     pipe: BinaryIO, *, encoding: str, sample_rate: int, channels: int
-) -> Sound:
-    """Return what comes through a pipe, as soon as it comes."""
+) -> AudioInput:
+    """Return raw audio from a pipe, as it arrives."""
     width = _SIXTEEN_BITS if encoding == "linear16" else 1
-    size = round(sample_rate * _PIECE_SECONDS) * channels * width
-    return Sound(
-        frames=_coming(pipe, size),
+    size = round(sample_rate * _CHUNK_SECONDS) * channels * width
+    return AudioInput(
+        frames=_read_available(pipe, size),
         options={
             "encoding": encoding,
             "sample_rate": sample_rate,
@@ -59,31 +59,31 @@ def read_raw(
     )
 
 
-def read_container(pipe: BinaryIO) -> Sound:
-    """Return a container's bytes as they come; it says itself what is in it."""
-    return Sound(frames=_coming(pipe, 1 << 16), options={})
+def read_container(pipe: BinaryIO) -> AudioInput:
+    """Return a container from a pipe, as it arrives; its header has the format."""
+    return AudioInput(frames=_read_available(pipe, 1 << 16), options={})
 
 
-def _coming(pipe: BinaryIO, size: int) -> Iterator[bytes]:
-    read = cast("Any", pipe).read1  # what is there, however little
-    while piece := read(size):
-        yield piece
+def _read_available(pipe: BinaryIO, size: int) -> Iterator[bytes]:
+    read = cast("Any", pipe).read1  # returns what is available
+    while chunk := read(size):
+        yield chunk
 
 
-def _pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
+def _read_chunks(file: BinaryIO, size: int) -> Iterator[bytes]:
     with file:
-        while piece := file.read(size):
-            yield piece
+        while chunk := file.read(size):
+            yield chunk
 
 
-def _wave_pieces(file: wave.Wave_read) -> Iterator[bytes]:
+def _read_wave(file: wave.Wave_read) -> Iterator[bytes]:
     with file:
-        while piece := file.readframes(round(file.getframerate() * _PIECE_SECONDS)):
-            yield piece
+        while chunk := file.readframes(round(file.getframerate() * _CHUNK_SECONDS)):
+            yield chunk
 
 
-def _paced(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    began = time.monotonic()
-    for number, piece in enumerate(pieces):
-        time.sleep(max(0.0, began + number * _PIECE_SECONDS - time.monotonic()))
-        yield piece
+def _pace(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    started_at = time.monotonic()
+    for number, chunk in enumerate(chunks):
+        time.sleep(max(0.0, started_at + number * _CHUNK_SECONDS - time.monotonic()))
+        yield chunk

@@ -1,4 +1,4 @@
-"""Show what is said while it is said: the last line may change, those above stay."""
+"""Shows live transcripts: the last line is interim, those above are final."""
 
 import shutil
 import sys
@@ -8,11 +8,11 @@ import click
 from transcribe_platform.cli.session import Session, printable
 from transcribe_platform.client.live import LiveMessage
 
-_AGAIN = "\r\x1b[2K"
+_CLEAR_LINE = "\r\x1b[2K"
 
 
 class Captions:
-    """Lines of text from messages."""
+    """Writes the messages of a live session."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -27,14 +27,14 @@ class Captions:
             case "transcript":
                 self._show_words(message)
             case "warning" | "error":
-                said = f"{message.get('detail', '')} ({message.get('code', '')})"
+                text = f"{message.get('detail', '')} ({message.get('code', '')})"
                 self._clear()
-                self._session.complain(said, fg="yellow")
+                self._session.warn(text, fg="yellow")
             case "ready":
-                self._session.hint("Listening. Ctrl-C ends it.")
+                self._session.hint("Listening. Press Ctrl-C to stop.")
 
     def end(self) -> None:
-        """Leave the terminal in order."""
+        """Remove the interim line."""
         self._clear()
 
     def _show_words(self, message: LiveMessage) -> None:
@@ -49,12 +49,12 @@ class Captions:
         elif self._session.is_terminal:
             self._clear()
             width = shutil.get_terminal_size().columns - 1
-            # Some characters take two places: half as many of them always fit.
+            # Wide characters take two columns.
             room = width if text.isascii() else width // 2
             click.echo(click.style(text[-room:], dim=True), nl=False)
             self._has_interim = True
 
     def _clear(self) -> None:
         if self._has_interim:
-            click.echo(_AGAIN, nl=False)
+            click.echo(_CLEAR_LINE, nl=False)
             self._has_interim = False

@@ -7,6 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from jobs.models import Mode
+from jobs.rest.serializers import ObjectTypeField, PageOutput
 from transcripts.search.hits import ShownHit
 
 
@@ -29,7 +30,7 @@ class HitOutput(serializers.Serializer[ShownHit]):
     """A transcript that was found; ``rank`` is null where no words were asked for."""
 
     job_id = serializers.UUIDField(source="transcript.pk")
-    object = serializers.SerializerMethodField()
+    object = ObjectTypeField("transcript_hit")
     rank = serializers.FloatField(allow_null=True)
     snippets = serializers.SerializerMethodField()
     language = serializers.CharField()
@@ -43,10 +44,6 @@ class HitOutput(serializers.Serializer[ShownHit]):
     metadata = serializers.JSONField(source="transcript.job.metadata")
     created_at = serializers.DateTimeField(source="transcript.created_at")
     transcript_url = serializers.SerializerMethodField()
-
-    def get_object(self, _hit: ShownHit) -> str:
-        """Return the kind of thing this is."""
-        return "transcript_hit"
 
     @extend_schema_field(SnippetOutput(many=True))
     def get_snippets(self, hit: ShownHit) -> list[dict[str, Any]]:
@@ -77,10 +74,8 @@ class HitOutput(serializers.Serializer[ShownHit]):
         return f"{settings.BASE_URL}/v1/transcripts/{hit.transcript.pk}"
 
 
-class HitPage(serializers.Serializer[Any]):
+class HitPage(PageOutput):
     """One page of hits, best first; ``is_capped`` if older ones were not looked at."""
 
     data = HitOutput(many=True)  # type: ignore[assignment]  # a field of that name
-    has_more = serializers.BooleanField()
-    next_cursor = serializers.CharField(allow_null=True)
     is_capped = serializers.BooleanField()

@@ -35,11 +35,11 @@ class TranscriptList(ApiView):
         )
         page = search_ranking.find_page(
             tenant=tenant,
-            wanted=query.wanted,
+            wanted=query.filters,
             position=query.position,
             limit=query.limit,
         )
-        shown = hits.show_hits(page, words=bool(query.wanted.words))
+        shown = hits.show_hits(page, words=bool(query.filters.words))
         rows = show_rows(shown, HitOutput)
         cursor = query.cursor_after(page.hits[-1]) if page.has_more else None
         return respond_rows(request, rows, cursor, is_capped=page.is_capped)

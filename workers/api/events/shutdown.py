@@ -56,6 +56,7 @@ def _find_servers_own(
 
     It asked the loop to call it, and the loop tells nobody whom it calls.
     """
+    # https://github.com/python/cpython/blob/v3.11.7/Lib/asyncio/unix_events.py#L65
     handles = getattr(loop, "_signal_handlers", {})
     if handle := handles.get(number):
         return partial(handle._callback, *handle._args)  # noqa: SLF001

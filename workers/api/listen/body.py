@@ -7,7 +7,7 @@ from typing import IO, Any
 from rest_framework.parsers import BaseParser
 
 from jobs.audio import uploads
-from jobs.rest.parsers import content_length, refuse_cut_body
+from jobs.rest.parsers import get_content_length, refuse_truncated_body
 
 FILE = "file"
 _PIECE_BYTES = 1024**2
@@ -25,7 +25,7 @@ class RawAudioParser(BaseParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Return the file; raises InvalidRequest or UploadTooLarge."""
-        expected = content_length(parser_context)
+        expected = get_content_length(parser_context)
         uploads.check_size(expected)
         file = uploads.IncomingFile(
             "audio",
@@ -37,7 +37,7 @@ class RawAudioParser(BaseParser):
             while chunk := stream.read(min(_PIECE_BYTES, expected - (file.size or 0))):
                 file.append(chunk)
             if (file.size or 0) < expected:
-                refuse_cut_body()
+                refuse_truncated_body()
             file.settle()
         except BaseException:
             with suppress(OSError):

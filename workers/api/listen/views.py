@@ -18,8 +18,8 @@ from rest_framework.request import Request
 
 from jobs import services
 from jobs.accounts.caller import Caller
-from jobs.api import submission as api_submission
-from jobs.api.submission import Submission
+from jobs.api.jobs import submission as job_submission
+from jobs.api.jobs.submission import Submission
 from jobs.egress import policy as egress_policy
 from jobs.errors import InvalidRequest, JobStateError, NotFound
 from jobs.models import CallbackStyle, Job, Tenant
@@ -94,8 +94,8 @@ class Listen(DeepgramView):
         now, caller = timezone.now(), caller_of(request)
         query = parse_query(request.query_params)
         submission = _read_body(request, query)
-        with api_submission.holding(submission):
-            submission = api_submission.examine(
+        with job_submission.closing_file(submission):
+            submission = job_submission.probe_upload(
                 tenant=caller.tenant, submission=submission
             )
             if query.has_callback:
@@ -164,7 +164,7 @@ def _read_body(request: Request, query: ListenQuery) -> Submission:
         ),
     )
     asked = {"url": url, "query": dict(request.query_params.lists())}
-    return Submission(draft=draft, body=asked, file=file, door="listen")
+    return Submission(draft=draft, body=asked, file=file, operation="listen")
 
 
 def _read_url(sent: dict[str, Any]) -> str:
@@ -193,13 +193,10 @@ def _queue(caller: Caller, submission: Submission, *, now: datetime) -> HttpResp
     """Queue the job; its id is the request id that the callback's document has."""
     route = _route(submission, RouteMode.ASYNC).describe()
     draft = replace(submission.draft, route=route)
-    answer, _ = api_submission.accept_examined(
-        caller=caller,
-        submission=replace(submission, draft=draft),
-        answer=sync_jobs.unfinished,
-        now=now,
+    accepted = job_submission.accept_probed(
+        caller=caller, submission=replace(submission, draft=draft), now=now
     )
-    request_id = str(answer.body["id"])
+    request_id = str(accepted.response.body["id"])
     response = JsonResponse({"request_id": request_id})
     response.headers["dg-request-id"] = request_id
     return response

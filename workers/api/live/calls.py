@@ -79,8 +79,8 @@ class UpstreamCalls:
         if begun is None:
             return False
         before, (self.job, self.attempt) = self.job, begun
-        get_heartbeat().let_go(before)
-        get_heartbeat().take(self.job)
+        get_heartbeat().remove(before)
+        get_heartbeat().add(self.job)
         return True
 
 

@@ -7,10 +7,11 @@ script is shown nothing of that, so a page is let in to be told: one error, and 
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 from weakref import WeakValueDictionary
 
 from django.urls import Resolver404, resolve
@@ -39,6 +40,7 @@ CLOSE_CODES = {400: 4400, 401: 4401, 403: 4403, 410: 4403, 429: 4429, 503: 4503}
 # elsewhere come here, the others wait instead of being refused for want of one.
 HANDSHAKES = 8
 HANDSHAKES_PER_CALLER = 4
+MAX_KNOWN_KEYS = 10_000
 _SERVER_ERROR = 1011
 _SCHEMES = {"ws": "http", "wss": "https"}
 _HOP_BY_HOP = {b"content-length", b"content-type", b"connection"}
@@ -56,31 +58,43 @@ class HandshakeResponse:
 class HandshakeQueue:
     """Limits how many handshakes run at once, in all and for one caller.
 
-    A caller is whoever sends the same credentials: these are not verified yet, so the
-    header or ticket itself is compared.
+    A caller is a tenant once one of its handshakes with the same key succeeded. Before
+    that the key is not verified yet, so it is compared as it was sent.
     """
 
     def __init__(self) -> None:
         self._all = asyncio.Semaphore(HANDSHAKES)
-        self._callers: WeakValueDictionary[bytes, asyncio.Semaphore]
+        self._callers: WeakValueDictionary[Hashable, asyncio.Semaphore]
         self._callers = WeakValueDictionary()
+        self._tenants: dict[bytes, UUID] = {}
 
     @asynccontextmanager
-    async def enter(self, scope: Message) -> AsyncIterator[None]:
-        """Wait for a place."""
-        caller = _credentials(scope)
+    async def enter(self, scope: Message, shake: Handshake) -> AsyncIterator[None]:
+        """Wait for a place; remember the tenant if the handshake succeeds meanwhile."""
+        key = _key_of(scope)
+        caller: Hashable = self._tenants.get(key, key)
         own = self._callers.get(caller)
         if own is None:
             own = self._callers[caller] = asyncio.Semaphore(HANDSHAKES_PER_CALLER)
         async with own, self._all:
             yield
+        if shake.opened:
+            if len(self._tenants) >= MAX_KNOWN_KEYS:
+                self._tenants.clear()
+            self._tenants[key] = shake.opened.job.tenant_id
 
 
-def _credentials(scope: Message) -> bytes:
-    """Return what the caller presents: a key in a header, or a query with a ticket."""
+def _key_of(scope: Message) -> bytes:
+    """Return the key that will be read, or the query, which may hold a ticket.
+
+    The key alone: what may stand around it in the header would make one caller many.
+    """
     for name, value in scope.get("headers", ()):
-        if name in {b"authorization", b"sec-websocket-protocol"}:
-            return bytes(value)
+        if name == b"authorization":
+            return (bytes(value).split() or [b""])[-1]
+    offered: list[str] = scope.get("subprotocols") or []
+    if len(offered) > 1:
+        return offered[1].encode()
     return bytes(scope.get("query_string", b""))
 
 
@@ -94,7 +108,7 @@ async def serve(scope: Message, receive: Receive, send: Send, *, django: App) ->
     shake, answer = Handshake(), HandshakeResponse(status=404)
     if _leads_to_socket(scope["path"]):
         try:
-            async with _handshakes.enter(scope):
+            async with _handshakes.enter(scope, shake):
                 answer = await _ask(django, scope, shake)
         except Exception:
             logger.exception("handshake failed")

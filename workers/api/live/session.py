@@ -125,7 +125,7 @@ class LiveSession:
     def _let_go(self) -> "asyncio.Task[None]":
         """Give the place back, once."""
         if self._letting_go is None:
-            going = in_thread(get_heartbeat().let_go, self._link.calls.job)
+            going = in_thread(get_heartbeat().remove, self._link.calls.job)
             self._letting_go = self._loop.create_task(going)
         return self._letting_go
 

@@ -114,7 +114,7 @@ class UpstreamConnection:
     def abandon(self) -> None:
         """Break off the call that is open, without the exchange of a close."""
         if self._call:
-            self._call.give_up()
+            self._call.abort()
 
     async def wait_for_room(self) -> None:
         """Return when something has changed for a client that waits."""
@@ -128,7 +128,7 @@ class UpstreamConnection:
         waited = now - self._unanswered_at if self._unanswered_at else 0.0
         if self._call and waited > settings.LIVE_STALL_SECONDS:
             self._unanswered_at = 0.0
-            self._call.give_up()
+            self._call.abort()
 
     async def run(self) -> None:
         """Keep a call open until all was heard, or none can be had any more."""
@@ -223,7 +223,7 @@ class UpstreamConnection:
                     self._unanswered_at = self._unanswered_at or time.monotonic()
                     self._room.set()
                 elif self._is_finishing:
-                    await call.end()
+                    await call.finish()
                     return
                 elif not await self._wait_for_work():
                     await call.keep_alive()

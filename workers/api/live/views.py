@@ -12,6 +12,7 @@ from rest_framework.request import Request
 
 from jobs import options, services
 from jobs.accounts.authentication import TICKET
+from jobs.api.jobs.serializers import build_draft
 from jobs.rest.views import ApiView, refuse_parameter, tenant_of
 from jobs.routing.hybrid_router import RequestFacts, RouteMode, Thresholds, choose_route
 from jobs.services import JobDraft
@@ -60,7 +61,7 @@ def read_draft(request: Request, *, now: datetime) -> JobDraft:
     if ticket := getattr(request, "ticket", None):
         asked = TranscribeInput(data={**ticket.draft, "mode": str(RouteMode.STREAM)})
         asked.is_valid(raise_exception=True)
-        draft = asked.submission(now=now).draft
+        draft = build_draft(asked.validated_data, now=now)
     elif texts:
         refuse_parameter(TICKET, "Send a key or a ticket, not both.")
     read = {

@@ -1,13 +1,10 @@
 """Shapes of ``/v1/transcribe``: a job's, and how long to wait for it."""
 
-from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from rest_framework import serializers
 
 from jobs.api.jobs.serializers import JobInput, JobOutput, RouteOutput
-from jobs.api.submission import Submission
 from jobs.errors import InvalidRequest
 from jobs.rest.serializers import TrueFalseField, WholeNumberField
 from jobs.routing.hybrid_router import DurationSource, RequestFacts, RouteMode
@@ -59,10 +56,6 @@ class TranscribeInput(JobInput):
                     pointer=f"/{name}",
                 )
         return attrs
-
-    def submission(self, *, now: datetime) -> Submission:
-        """Return the checked request, under Idempotency-Keys of this door's own."""
-        return replace(super().submission(now=now), door="transcribe")
 
     @property
     def asked(self) -> RouteMode | None:

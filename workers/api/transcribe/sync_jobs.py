@@ -9,16 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from rest_framework import status
-
 from jobs import queries
 from jobs.accounts.caller import Caller
-from jobs.api import submission as api_submission
-from jobs.api.jobs.serializers import JobOutput
-from jobs.api.submission import Submission
+from jobs.api.jobs import submission as job_submission
+from jobs.api.jobs.submission import Submission
 from jobs.errors import RequestInFlight, UnsupportedAudio, UpstreamError
 from jobs.models import Job, Mode, Tenant
-from jobs.rest.idempotency import StoredResponse
 from jobs.routing.hybrid_router import Route
 from jobs.state import JobStatus
 from transcripts import queries as transcripts
@@ -63,12 +59,6 @@ def accept(
     now: datetime,
 ) -> AcceptedJob:
     """Write the job, held back from the queue for as long as somebody waits."""
-    made: list[Job] = []
-
-    def answer(job: Job) -> StoredResponse:
-        made.append(job)
-        return unfinished(job)
-
     draft = replace(
         submission.draft,
         mode=Mode.SYNC,
@@ -76,25 +66,13 @@ def accept(
         ready=False,
         run_at=now + timedelta(seconds=runner.HELD_FOR_SECONDS),
     )
-    kept, _ = api_submission.accept_examined(
-        caller=caller,
-        submission=replace(submission, draft=draft),
-        answer=answer,
-        now=now,
+    accepted = job_submission.accept_probed(
+        caller=caller, submission=replace(submission, draft=draft), now=now
     )
     return AcceptedJob(
-        job_id=UUID(str(kept.body["id"])),
+        job_id=UUID(str(accepted.response.body["id"])),
         tenant=caller.tenant,
-        made=made[-1] if made else None,
-    )
-
-
-def unfinished(job: Job) -> StoredResponse:
-    """Return the 202 of a job that is not final, or not yet."""
-    return StoredResponse(
-        status_code=status.HTTP_202_ACCEPTED,
-        body=JobOutput(job).data,
-        location=f"/v1/jobs/{job.pk}",
+        made=accepted.job,
     )
 
 

@@ -15,9 +15,9 @@ from rest_framework.response import Response
 
 from jobs.accounts import tickets
 from jobs.accounts.caller import Caller
-from jobs.api import submission as api_submission
+from jobs.api.jobs import submission as job_submission
 from jobs.api.jobs.serializers import JobOutput
-from jobs.api.submission import Submission
+from jobs.api.jobs.submission import Submission, build_accepted
 from jobs.concurrency import thread_limits
 from jobs.models import Tenant
 from jobs.rest import openapi
@@ -91,9 +91,9 @@ class Transcribe(ApiView):
         explain = _wants_explanation(request)
         asked = TranscribeInput(data=request.data)
         asked.is_valid(raise_exception=True)
-        submission = asked.submission(now=now)
-        with api_submission.holding(submission):
-            submission = api_submission.examine(
+        submission = Submission.build(asked, operation="transcribe", now=now)
+        with job_submission.closing_file(submission):
+            submission = job_submission.probe_upload(
                 tenant=caller.tenant, submission=submission
             )
             route = _choose_route(asked, submission, caller.tenant)
@@ -111,7 +111,7 @@ class Transcribe(ApiView):
             )
         job = outcome.wait(seconds=asked.wait_seconds)
         if not job.is_final:
-            return respond(sync_jobs.unfinished(job), replayed=outcome.replayed)
+            return respond(build_accepted(job), replayed=outcome.replayed)
         shown = TranscribedOutput(sync_jobs.present(job)).data
         replayed = {"Idempotency-Replayed": "true"} if outcome.replayed else {}
         return Response(shown, headers={"Location": f"/v1/jobs/{job.pk}", **replayed})
@@ -145,13 +145,10 @@ def _queue(
     caller: Caller, submission: Submission, *, route: Route, now: datetime
 ) -> Response:
     draft = replace(submission.draft, route=route.describe())
-    answer, replayed = api_submission.accept_examined(
-        caller=caller,
-        submission=replace(submission, draft=draft),
-        answer=sync_jobs.unfinished,
-        now=now,
+    accepted = job_submission.accept_probed(
+        caller=caller, submission=replace(submission, draft=draft), now=now
     )
-    return respond(answer, replayed=replayed)
+    return respond(accepted.response, replayed=accepted.is_replay)
 
 
 def _give_ticket(

@@ -148,7 +148,7 @@ def format_excerpt(raw: bytes) -> str:
 def _closed_silently(error: httpx.TransportError) -> bool:
     """Return whether the connection closed without a response (not: invalid HTTP).
 
-    httpcore raises RemoteProtocolError for both; h11 is its cause for invalid HTTP only.
+    httpcore raises RemoteProtocolError for both; its cause tells them apart.
     https://github.com/encode/httpcore/blob/1.0.9/httpcore/_sync/http11.py#L207-L233
     """
     if isinstance(error, httpx.RemoteProtocolError):

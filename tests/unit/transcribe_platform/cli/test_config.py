@@ -74,9 +74,9 @@ def test_a_key_from_the_file_goes_nowhere_but_to_its_own_address(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "There is no API key"),
+        ("", "No API key is configured"),
         ("not toml", "cannot be read"),
-        ('profile = "gone"', "There is no profile 'gone'"),
+        ('profile = "gone"', "Profile 'gone' is not in"),
     ],
 )
 def test_a_file_that_does_not_help_is_said_to(environment, content, said):

@@ -21,16 +21,16 @@ def somebody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("words", "key", "code", "said"),
     [
-        ("gone.wav", "k", 2, "There is no file gone.wav"),
+        ("gone.wav", "k", 2, "File not found: gone.wav"),
         ("a.wav --format srt --format vtt", "k", 2, "Several formats need a folder"),
-        ("a.wav --no-wait --out x", "k", 2, "leave --no-wait out"),
-        ("a.wav -o model", "k", 2, "--option wants NAME=VALUE"),
-        ("a.wav --batch b", "k", 2, "A batch is made of URLs or of a manifest"),
-        ("a.wav m.csv", "k", 2, "A manifest stands alone"),
-        ("jobs list --since soon", "k", 2, "is no time such as"),
-        ("webhooks replay", "k", 2, "Give delivery ids, or --endpoint"),
+        ("a.wav --no-wait --out x", "k", 2, "--no-wait cannot be combined"),
+        ("a.wav -o model", "k", 2, "--option needs NAME=VALUE"),
+        ("a.wav --batch b", "k", 2, "A batch needs URLs or a manifest"),
+        ("a.wav m.csv", "k", 2, "A manifest cannot be combined"),
+        ("jobs list --since soon", "k", 2, "is not a time such as"),
+        ("webhooks replay", "k", 2, "Specify delivery ids, or --endpoint"),
         ("a.wav", "", 3, "Set TRANSCRIBE_API_KEY="),
-        ("usage", "k", 5, "Is it running there?"),
+        ("usage", "k", 5, "Check that the server is running"),
     ],
 )
 def test_it_says_what_is_wrong_and_what_to_do(
@@ -59,6 +59,6 @@ def test_json_says_so_too_and_nothing_else(
     assert main(["jobs", "list", "--json"]) == 3
 
     assert capsys.readouterr().out == (
-        '{"type": "error", "code": "not_configured", "detail": "There is no API key. '
+        '{"type": "error", "code": "not_configured", "detail": "No API key is configured. '
         'Set TRANSCRIBE_API_KEY=tp_live_…, or run: transcribe configure"}\n'
     )

@@ -65,9 +65,9 @@ def test_a_manifest_is_known_by_its_name(here: Path, name: str):
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("gone.wav", "There is no file gone.wav"),
-        ("*.flac", "Nothing matches"),
-        ("empty", "There is no audio in the folder empty"),
+        ("gone.wav", "File not found: gone.wav"),
+        ("*.flac", "No file matches"),
+        ("empty", "No audio file in the folder empty"),
     ],
 )
 def test_what_is_not_there_is_said_before_anything_is_sent(word: str, said: str):

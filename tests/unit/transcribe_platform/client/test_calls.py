@@ -5,7 +5,7 @@ import pytest
 from transcribe_platform.client.calls import (
     Call,
     Patience,
-    may_be_sent_again,
+    can_retry,
     parse_retry_after,
 )
 
@@ -45,7 +45,7 @@ def test_retry_after_is_read_in_both_its_forms(text, seconds):
     ],
 )
 def test_only_what_may_be_done_twice_is_sent_again(call, status, code, again):
-    assert may_be_sent_again(call, status, code) is again
+    assert can_retry(call, status, code) is again
 
 
 def test_pauses_grow_to_a_cap_and_end():

@@ -75,7 +75,7 @@ def test_a_body_that_does_not_arrive_in_time_is_cut(monkeypatch):
         body = body_of(Client(message(b"ab")), length=SMALL_BYTES + 1)
         raw = body.open()
         first = await asyncio.to_thread(raw.read, 10)
-        with pytest.raises(OSError, match="broke off"):
+        with pytest.raises(OSError, match="truncated"):
             await asyncio.to_thread(raw.read, 10)
         return first, await body_of(Client(message(b"ab")), length=3).read_all()
 

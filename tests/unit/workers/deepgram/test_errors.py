@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 import time_machine
 
-from workers.deepgram.errors import from_answer, parse_retry_after
+from workers.deepgram.errors import from_response, parse_retry_after
 
 
 def listen(message: str, code: str = "Bad Request") -> dict[str, str]:
@@ -39,7 +39,7 @@ REMOTE = "The remote server hosting the media "
     ],
 )  # fmt: skip
 def test_each_answer_has_its_class_and_code(status, body, failure, code):
-    error = from_answer(status, {"dg-request-id": "req-9"}, body)
+    error = from_response(status, {"dg-request-id": "req-9"}, body)
 
     assert (error.failure, error.code) == (failure, code)
     assert (error.status, error.request_id) == (status, "req-9")
@@ -47,7 +47,7 @@ def test_each_answer_has_its_class_and_code(status, body, failure, code):
 
 
 def test_the_html_of_a_gateway_is_not_shown_to_customers():
-    assert "<" not in from_answer(502, {}, "<html>secret host</html>").message
+    assert "<" not in from_response(502, {}, "<html>secret host</html>").message
 
 
 @time_machine.travel(datetime(2026, 11, 22, tzinfo=UTC), tick=False)

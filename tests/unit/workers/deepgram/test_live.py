@@ -52,4 +52,4 @@ def test_a_duration_that_is_not_a_number_is_refused():
 )
 def test_a_message_that_cannot_be_read_says_nothing(text):
     assert live._parse(text) is None
-    assert errors._envelope(text) == ("", "")
+    assert errors._parse_envelope(text) == ("", "")

@@ -107,7 +107,7 @@ def test_a_folder_that_cannot_be_written_is_said_once(folder, caplog):
     pulse.write()
 
     assert [record.message for record in caplog.records] == [
-        "probes see nothing: PROBE_DIR cannot be written"
+        "PROBE_DIR is not writable, liveness probes will fail"
     ]
 
 

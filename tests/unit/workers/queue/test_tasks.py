@@ -14,7 +14,7 @@ def test_a_worker_keeps_a_thread_free_to_ask_the_broker(monkeypatch, threads, sl
         lambda **facts: SimpleNamespace(start=lambda: announced.append(facts)),
     )
     monkeypatch.setattr(tasks, "_heartbeats", [])
-    monkeypatch.setattr(tasks.pulse, "begin", lambda *_, **__: None)
+    monkeypatch.setattr(tasks.worker_checks, "begin", lambda *_, **__: None)
     queues = SimpleNamespace(
         consume_from={"webhooks": SimpleNamespace(name="webhooks")}
     )

@@ -11,7 +11,7 @@ from jobs.queries import JobFilter
 from jobs.rest.pagination import ListScope, PageQuery, build_cursor, parse_cursor
 
 OWNER = UUID("0b7c2a9e-1f5d-7b7a-9c55-2f1f9e1f4a11")
-PLACE = ListScope(owner=OWNER, of="jobs")
+SCOPE = ListScope(owner=OWNER, of="jobs")
 # Fixed, as test processes must agree on the names of the cases made from it.
 LAST = UUID("01a205f4-683b-7324-bedc-9bb5d522d835")
 
@@ -20,14 +20,14 @@ def test_without_parameters_it_is_the_first_page_of_everything():
     query = JobListQuery.parse({}, owner=OWNER)
 
     assert query == JobListQuery(
-        wanted=JobFilter(), page=PageQuery(place=PLACE, after=None, limit=20)
+        filters=JobFilter(), page=PageQuery(scope=SCOPE, after=None, limit=20)
     )
 
 
 def test_every_parameter_is_read():
     query = JobListQuery.parse(
         {
-            "cursor": build_cursor(LAST, place=PLACE),
+            "cursor": build_cursor(LAST, scope=SCOPE),
             "limit": "100",
             "status": "failed",
             "priority": "urgent",
@@ -39,7 +39,7 @@ def test_every_parameter_is_read():
     )
 
     noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
-    wanted = JobFilter(
+    filters = JobFilter(
         status="failed",
         priority=0,
         created_after=noon,
@@ -47,7 +47,7 @@ def test_every_parameter_is_read():
         metadata={"order": "7"},
     )
     assert query == JobListQuery(
-        wanted=wanted, page=PageQuery(place=PLACE, after=LAST, limit=100)
+        filters=filters, page=PageQuery(scope=SCOPE, after=LAST, limit=100)
     )
 
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_read_is_refused_by_name(name, value):
 
 
 def tampered():
-    good = build_cursor(LAST, place=PLACE)
+    good = build_cursor(LAST, scope=SCOPE)
     raw = base64.urlsafe_b64decode(good)
     return [
         "",
@@ -99,8 +99,8 @@ def tampered():
         base64.urlsafe_b64encode(LAST.bytes).decode(),
         base64.urlsafe_b64encode(bytes([raw[0] ^ 1]) + raw[1:]).decode(),
         base64.urlsafe_b64encode(raw[:-1] + bytes([raw[-1] ^ 1])).decode(),
-        build_cursor(LAST, place=ListScope(owner=UUID(int=OWNER.int + 1), of="jobs")),
-        build_cursor(LAST, place=ListScope(owner=OWNER, of="deliveries")),
+        build_cursor(LAST, scope=ListScope(owner=UUID(int=OWNER.int + 1), of="jobs")),
+        build_cursor(LAST, scope=ListScope(owner=OWNER, of="deliveries")),
         "é" * 32,
     ]
 
@@ -108,13 +108,13 @@ def tampered():
 @pytest.mark.parametrize("cursor", tampered())
 def test_a_cursor_is_ours_whole_and_this_tenants(cursor):
     with pytest.raises(InvalidRequest) as caught:
-        parse_cursor(cursor, place=PLACE)
+        parse_cursor(cursor, scope=SCOPE)
 
     assert (caught.value.code, caught.value.pointer) == ("cursor_invalid", "?cursor")
 
 
 def test_a_cursor_needs_no_escaping_in_a_url():
-    cursors = {build_cursor(uuid_utils.compat.uuid7(), place=PLACE) for _ in range(200)}
+    cursors = {build_cursor(uuid_utils.compat.uuid7(), scope=SCOPE) for _ in range(200)}
 
     assert all(cursor.replace("-", "").replace("_", "").isalnum() for cursor in cursors)
 
@@ -127,4 +127,4 @@ def test_more_metadata_than_a_job_can_have_is_not_looked_for():
 
     assert caught.value.pointer == "?metadata.16"
     del asked["metadata.16"]
-    assert len(JobListQuery.parse(asked, owner=OWNER).wanted.metadata) == 16
+    assert len(JobListQuery.parse(asked, owner=OWNER).filters.metadata) == 16

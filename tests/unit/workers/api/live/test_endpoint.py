@@ -1,8 +1,13 @@
 """The live door's ASGI end, with an application of the test's own behind it."""
 
 import asyncio
+from types import SimpleNamespace
+from uuid import UUID
+
+import pytest
 
 from workers.api.live import endpoint
+from workers.api.live.handshake import Handshake
 
 
 def scope_of(caller: int) -> dict:
@@ -44,12 +49,59 @@ def test_however_many_come_at_once_few_are_asked_about_at_once():
     assert peak == endpoint.HANDSHAKES
 
 
-def test_a_caller_of_many_handshakes_leaves_places_to_others():
+@pytest.mark.parametrize(
+    "headers",
+    [
+        lambda n: [(b"authorization", b"Bearer 1")],
+        lambda n: [
+            (b"sec-websocket-protocol", b"junk%d" % n),
+            (b"authorization", b"Bearer" + b" " * n + b" 1"),
+        ],
+    ],
+    ids=["the same header", "another header each time"],
+)
+def test_a_caller_of_many_handshakes_leaves_places_to_others(headers):
+    callers = [{**scope_of(1), "headers": headers(n)} for n in range(50)]
+
+    begun = begin([*callers, scope_of(2)])
+
+    assert begun[: endpoint.HANDSHAKES_PER_CALLER + 1] == [
+        *[b"1"] * endpoint.HANDSHAKES_PER_CALLER,
+        b"2",
+    ]
+
+
+def test_a_tenant_of_many_keys_is_one_caller(monkeypatch):
+    queue = endpoint.HandshakeQueue()
+    monkeypatch.setattr(endpoint, "_handshakes", queue)
+    own = [scope_of(caller) for caller in range(3, 53)]
+    queue._tenants.update({endpoint._key_of(scope): UUID(int=1) for scope in own})
+
+    begun = begin([*own, scope_of(2)])
+
+    assert begun[endpoint.HANDSHAKES_PER_CALLER] == b"2"
+
+
+def test_the_tenant_of_a_key_is_known_after_a_handshake():
+    async def run():
+        queue, job = endpoint.HandshakeQueue(), SimpleNamespace(tenant_id=UUID(int=1))
+        async with queue.enter(scope_of(1), Handshake()):
+            pass
+        refused = dict(queue._tenants)
+        async with queue.enter(scope_of(1), Handshake(opened=SimpleNamespace(job=job))):
+            pass
+        return refused, queue._tenants
+
+    assert asyncio.run(run()) == ({}, {b"1": UUID(int=1)})
+
+
+def begin(scopes):
+    """Let all come at once; return whose handshakes begin before the second's does."""
     begun, has_other, going_on = [], asyncio.Event(), asyncio.Event()
 
     async def django(scope, _receive, send):
-        begun.append(dict(scope["headers"])[b"authorization"])
-        if begun[-1] == b"Bearer 2":
+        begun.append(endpoint._key_of(scope))
+        if begun[-1] == b"2":
             has_other.set()
         await going_on.wait()
         await send({"type": "http.response.start", "status": 403, "headers": []})
@@ -62,16 +114,12 @@ def test_a_caller_of_many_handshakes_leaves_places_to_others():
 
     async def run():
         async with asyncio.TaskGroup() as tasks:
-            for caller in [1] * 50 + [2]:
-                shaken = endpoint.serve(scope_of(caller), receive, send, django=django)
+            for scope in scopes:
+                shaken = endpoint.serve(scope, receive, send, django=django)
                 tasks.create_task(shaken)
             async with asyncio.timeout(10):
                 await has_other.wait()
             going_on.set()
 
     asyncio.run(run())
-
-    assert begun[: endpoint.HANDSHAKES_PER_CALLER + 1] == [
-        *[b"Bearer 1"] * endpoint.HANDSHAKES_PER_CALLER,
-        b"Bearer 2",
-    ]
+    return begun
