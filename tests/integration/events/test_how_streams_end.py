@@ -21,6 +21,7 @@ from workers.api.events.slots import StreamSlots
 from workers.api.events.stream import EventStreamBody, StreamStart
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+pytestmark = pytest.mark.xdist_group("events")
 
 
 @pytest.fixture
