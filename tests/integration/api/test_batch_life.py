@@ -78,7 +78,7 @@ def end(jobs, to=JobStatus.COMPLETED, **changes):
     fan_out()
 
 
-def manage_script(api, batch, action, body=None, **headers):
+def steer(api, batch, action, body=None, **headers):
     return api.post(f"/v1/batches/{batch.pk}/{action}", body=body, headers=headers)
 
 
