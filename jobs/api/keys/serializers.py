@@ -164,8 +164,8 @@ class IssuedKeyOutput(ApiKeyOutput):
 
     key = serializers.CharField(
         allow_null=True,
-        help_text="The key, shown only once: null if the response repeats an earlier"
-        " one to the same Idempotency-Key.",
+        help_text="The key, shown once: null if the response repeats an earlier one"
+        " to the same Idempotency-Key.",
     )
 
     class Meta:

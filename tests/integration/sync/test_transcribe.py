@@ -165,7 +165,7 @@ def test_a_final_failure_is_said_at_once(door, code, failure, status):
 
     job = Job.objects.get()
     assert (job.status, job.error_code) == ("failed", code)
-    assert problem["detail"] == f"It cannot be. This was job {job.pk}."
+    assert problem["detail"] == f"It cannot be. The job is {job.pk}."
 
 
 def _pause(door):
