@@ -1,1 +1,1 @@
-"""What work there is and its state: tenants, jobs, batches, quotas, claims."""
+"""Tenants, jobs and batches, with their state, scheduling, quotas and API."""

@@ -1,4 +1,4 @@
-"""The app of what work there is and in what state."""
+"""Django app of tenants, jobs and batches."""
 
 from django.apps import AppConfig
 

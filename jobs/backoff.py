@@ -1,8 +1,8 @@
-"""What follows a failed upstream call: when to try again, or that it is final.
+"""Decide whether and when to retry a failed call to Deepgram.
 
-Pure: the table, a clock-free decision, randomness passed in. Backoff is exponential
-with full jitter (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture
-Blog, 2015). Deepgram's statuses and their meaning: its API errors page.
+Pure: randomness is passed in, and there is no clock. Exponential backoff with full
+jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+Meaning of Deepgram's statuses: https://developers.deepgram.com/docs/errors
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from jobs.errors import UpstreamError
 
 
 class Failure(StrEnum):
-    """The classes of failure; every error of the backend names one."""
+    """The class of a failure; every UpstreamError has one."""
 
     RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
@@ -31,10 +31,10 @@ class Failure(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """How one class of failure is treated.
+    """The retry rule of a class of failure.
 
-    ``tries`` bounds the calls that may end in this class (0: only ``max_attempts``
-    does); ``counts`` says whether the call uses an attempt of the job up.
+    ``tries`` limits the calls that end with the same error (0: only ``max_attempts``
+    does); ``counts``: the call counts as one of the job's attempts.
     """
 
     retry: bool
@@ -44,21 +44,21 @@ class Rule:
 
 
 RULES: dict[Failure, Rule] = {
-    # Our own limiter was wrong: the job is not to blame.
+    # The platform's limiter was wrong, not the job.
     Failure.RATE_LIMITED: Rule(retry=True, counts=False, floor_seconds=1),
     Failure.UNAVAILABLE: Rule(retry=True),
-    # No connection: nothing was asked, so nothing is spent; the breaker slows it.
+    # No connection, so no cost; the circuit breaker limits the rate.
     Failure.UNREACHABLE: Rule(retry=True, counts=False, floor_seconds=1),
     Failure.TIMEOUT: Rule(retry=True),
-    # 504: ten minutes of processing were not enough; once more, then advice.
+    # 504: Deepgram's limit of ten minutes; one retry, then it fails with advice.
     Failure.TOO_LONG: Rule(retry=True, tries=2),
-    # 401, 402, 403: a person has to act; jobs wait and lose nothing.
+    # 401, 402, 403: an operator has to act; jobs wait without losing attempts.
     Failure.ACCOUNT: Rule(retry=True, counts=False, floor_seconds=60),
     Failure.SUSPECT_RESULT: Rule(retry=True, tries=2),
     Failure.REMOTE_AUDIO: Rule(retry=True, tries=3),
     Failure.BAD_MEDIA: Rule(retry=False),
     Failure.BAD_OPTIONS: Rule(retry=False),
-    # Ours cannot be read now: neither the job is to blame nor the upstream.
+    # The platform's storage failed, neither the job nor Deepgram.
     Failure.STORAGE: Rule(retry=True, counts=False, floor_seconds=5),
     Failure.PLATFORM: Rule(retry=False),
 }
@@ -66,7 +66,7 @@ RULES: dict[Failure, Rule] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What to do: wait ``retry_in`` seconds, or give up when it is None."""
+    """Retry in ``retry_in`` seconds; None: fail the job."""
 
     retry_in: float | None
     counts: bool
@@ -74,7 +74,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """The exponential: the n-th wait is drawn from 0 to min(cap, base * 2^(n-1))."""
+    """The n-th delay is uniform between 0 and min(cap, base * 2^(n-1)) seconds."""
 
     base_seconds: float
     cap_seconds: float
@@ -85,19 +85,21 @@ def next_try(
     *,
     attempt: int,
     max_attempts: int,
-    alike: int,
+    same_errors: int,
     curve: Curve,
     uniform: Callable[[float, float], float],
 ) -> Decision:
     """Decide what follows the failure of call number ``attempt``.
 
-    ``alike`` counts the earlier calls of the job that ended with the same error code.
+    ``same_errors`` counts the job's earlier calls that ended with the same error code.
     """
     rule = RULES[Failure(error.failure)]
     used = attempt if rule.counts else attempt - 1
-    spent = used >= max_attempts or (rule.tries and alike + 1 >= rule.tries)
-    if not rule.retry or spent:
+    is_exhausted = used >= max_attempts or (
+        rule.tries and same_errors + 1 >= rule.tries
+    )
+    if not rule.retry or is_exhausted:
         return Decision(retry_in=None, counts=rule.counts)
     ceiling = min(curve.cap_seconds, curve.base_seconds * 2.0 ** max(0, attempt - 1))
-    wait = max(rule.floor_seconds, uniform(0, ceiling), error.retry_after or 0)
-    return Decision(retry_in=wait, counts=rule.counts)
+    delay = max(rule.floor_seconds, uniform(0, ceiling), error.retry_after or 0)
+    return Decision(retry_in=delay, counts=rule.counts)

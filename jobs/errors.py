@@ -1,7 +1,8 @@
-"""Every error of ours that a caller acts on. Status codes are not known here.
+"""Every error that API callers handle; the HTTP status is chosen elsewhere.
 
-``code`` is stable and public; the message is a sentence for the person who reads it.
-Messages never quote a URL's query string, a key or audio content.
+``code`` is stable and public. The message is a sentence for people; by default it is
+the first line of the class's docstring. Messages never contain a URL's query string, a
+key or audio content.
 """
 
 from collections.abc import Sequence
@@ -10,20 +11,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldError:
-    """One thing that is wrong with a request, and where.
+    """One error of a request and its location.
 
-    ``/x`` points into the body (RFC 6901), ``?x`` is a parameter, else a header.
+    ``/x`` points into the body (RFC 6901), ``?x`` is a parameter, anything else a
+    header.
     """
 
     pointer: str
     code: str
     detail: str
-    # Of a manifest; counted from 1.
+    # Line of a manifest, from 1.
     line: int | None = None
 
 
 class PlatformError(Exception):
-    """Something the caller can be told about."""
+    """The request failed."""
 
     code = "error"
 
@@ -35,7 +37,7 @@ class PlatformError(Exception):
 
 
 class InvalidRequest(PlatformError):
-    """The request is not one we can take."""
+    """The request is invalid."""
 
     code = "invalid_request"
 
@@ -44,95 +46,95 @@ class InvalidRequest(PlatformError):
         self.pointer = pointer
 
     @property
-    def faults(self) -> Sequence[FieldError]:
-        """Each thing that is wrong; none where it is no single place's fault."""
+    def field_errors(self) -> Sequence[FieldError]:
+        """The errors by location; empty if the error has no location."""
         if not self.pointer:
             return ()
         return (FieldError(pointer=self.pointer, code=self.code, detail=self.message),)
 
 
 class ValidationErrors(InvalidRequest):
-    """Some of the request is not as it should be."""
+    """The request has invalid fields."""
 
     def __init__(
-        self, found: Sequence[FieldError], *, count: int | None = None
+        self, errors: Sequence[FieldError], *, count: int | None = None
     ) -> None:
-        only = found[0] if len(found) == 1 else None
+        only = errors[0] if len(errors) == 1 else None
         super().__init__(only.detail if only else "", code=only.code if only else "")
-        self.found = found
-        # How many there are; not all of them need be told.
-        self.count = len(found) if count is None else count
+        self.errors = errors
+        # The total; ``errors`` may be truncated.
+        self.count = len(errors) if count is None else count
 
     @property
-    def faults(self) -> Sequence[FieldError]:
-        """All that was found wrong."""
-        return self.found
+    def field_errors(self) -> Sequence[FieldError]:
+        """The errors by location."""
+        return self.errors
 
 
 class UnsupportedAudio(InvalidRequest):
-    """The file is not audio that can be read."""
+    """The file is not readable audio."""
 
     code = "audio_unreadable"
 
 
 class UploadTooLarge(PlatformError):
-    """The upload is larger than the platform takes."""
+    """The upload is too large."""
 
     code = "upload_too_large"
 
 
 class NotFound(PlatformError):
-    """There is nothing here by this id."""
+    """No object with this id exists."""
 
     code = "not_found"
 
 
 class Erased(PlatformError):
-    """This was erased; nothing of it is kept."""
+    """The object was erased."""
 
     code = "erased"
 
 
 class Forbidden(PlatformError):
-    """This key may not do that."""
+    """This API key may not do that."""
 
     code = "forbidden"
 
 
 class Conflict(PlatformError):
-    """What is there does not allow this; whoever raises it names the code."""
+    """The state of the object does not allow this request."""
 
 
 class JobStateError(PlatformError):
-    """The job's status does not allow this."""
+    """The job's status does not allow this request."""
 
     code = "job_state_conflict"
 
 
 class StaleJobState(JobStateError):
-    """Another process moved the job first."""
+    """The job changed concurrently."""
 
     code = "stale_job_state"
 
 
 class IdempotencyConflict(PlatformError):
-    """This Idempotency-Key was used before with another request."""
+    """This Idempotency-Key was used with a different request."""
 
     code = "idempotency_key_reused"
 
 
 class RangeNotSatisfiable(PlatformError):
-    """The range begins behind the last byte; ``size`` says how many there are."""
+    """The range starts after the last byte; ``size`` is the object's size."""
 
     code = "range_not_satisfiable"
 
     def __init__(self, *, size: int) -> None:
-        super().__init__(f"There are {size} bytes.")
+        super().__init__(f"The range starts after the last of {size} bytes.")
         self.size = size
 
 
 class LimitExceeded(PlatformError):
-    """There is no more of this for now; ``retry_after`` says when, in seconds."""
+    """A limit is reached; ``retry_after`` is in seconds, 0 if a retry is useless."""
 
     code = "quota_exceeded"
 
@@ -144,25 +146,25 @@ class LimitExceeded(PlatformError):
 
 
 class RequestInFlight(PlatformError):
-    """A request with this Idempotency-Key is still being answered."""
+    """A request with this Idempotency-Key is still in progress."""
 
     code = "request_in_flight"
 
 
 class ServiceUnavailable(PlatformError):
-    """The platform cannot take this now; try again shortly."""
+    """The service is unavailable; retry shortly."""
 
     code = "service_unavailable"
 
 
 class NotServedHere(PlatformError):
-    """This process does not serve that; another of the platform's does."""
+    """Another process of the platform serves this endpoint."""
 
     code = "event_stream_unavailable"
 
 
 class UpgradeRequired(PlatformError):
-    """This address is a WebSocket: open it as one."""
+    """This URL is a WebSocket endpoint: connect with a WebSocket client."""
 
     code = "upgrade_required"
 
@@ -170,8 +172,8 @@ class UpgradeRequired(PlatformError):
 class UpstreamError(PlatformError):
     """A call to Deepgram failed.
 
-    Plain attributes only, so that it pickles (the SDK's own errors do not).
-    ``failure`` is the class that ``jobs.backoff`` decides by.
+    Plain attributes only, so that it can be pickled (the SDK's own errors cannot).
+    ``failure`` is a ``jobs.backoff.Failure``.
     """
 
     code = "upstream_error"
@@ -197,8 +199,8 @@ class UpstreamError(PlatformError):
 
 
 def _rebuild(
-    kind: type[UpstreamError], message: str, state: dict[str, object]
+    error_class: type[UpstreamError], message: str, state: dict[str, object]
 ) -> UpstreamError:
-    error = kind(message)
+    error = error_class(message)
     error.__dict__.update(state)
     return error

@@ -1,7 +1,7 @@
-"""The Deepgram options a job may carry: name, type, and the few certain combinations.
+"""Deepgram options of a job: names, types, and combinations that always fail. Pure.
 
-A table, kept as data because it changes often; what only Deepgram can judge (which
-model speaks which language) is left to Deepgram. Pure.
+A table, because it changes often. Rules that only Deepgram knows (which model supports
+which language) are left to Deepgram.
 https://developers.deepgram.com/reference/speech-to-text/listen-pre-recorded
 """
 
@@ -17,30 +17,30 @@ from jobs.strict_json import pointer_to
 MAX_ITEMS = 100
 MAX_TEXT = 1000
 MAX_TAG = 128
-# Of audio without a header; a WAV stream's header is held to the same.
+# Of audio without a header; also the limits for a WAV stream's header.
 SAMPLE_RATES = range(1000, 384_000 + 1)
 CHANNELS = range(1, 64 + 1)
-# Names this long are no typing error.
-_LONGEST_GUESSED = 64
+# Longer names are not typos.
+_MAX_TYPO_LENGTH = 64
 
-# Returns the value as it is stored, or raises _Wrong.
+# Returns the value to store, or raises _InvalidValue.
 Check = Callable[[Any], Any]
 
 
-class _Wrong(ValueError):
-    """A value is not of the option's kind; the text finishes "… must be"."""
+class _InvalidValue(ValueError):
+    """A value has the wrong type; the text completes "This option must be …"."""
 
 
 def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options as stored, single values of list options put into lists.
+    """Return the options to store; single values of list options become lists.
 
-    Raises InvalidRequest for the first one that is unknown or of the wrong type.
+    Raises InvalidRequest for the first unknown option or wrong type.
     """
     return {name: _check_option(name, value) for name, value in options.items()}
 
 
 def check_live_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Do the same for the options of a stream."""
+    """Return the options of a stream to store, as ``check_options``."""
     return {
         name: _check_option(name, value, LIVE_OPTIONS)
         for name, value in options.items()
@@ -48,32 +48,32 @@ def check_live_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_live_combination(options: Mapping[str, Any]) -> None:
-    """Refuse options of a stream that are certain to fail together."""
+    """Raise InvalidRequest for stream options that always fail together."""
     check_combination(options)
     if "sample_rate" in options and "encoding" not in options:
-        reason = "needs 'encoding': a container says by itself how it is sampled"
+        reason = "needs 'encoding': audio in a container states its sample rate"
         _refuse_pair("sample_rate", reason)
     if "utterance_end_ms" in options and options.get("interim_results") is False:
         _refuse_pair("utterance_end_ms", "needs 'interim_results'")
 
 
 def choose_live(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those that a stream can have: defaults may hold others."""
+    """Return the options that streams support; defaults may contain others."""
     return {name: each for name, each in options.items() if name in LIVE_OPTIONS}
 
 
 def check_combination(options: Mapping[str, Any]) -> None:
-    """Refuse options that are certain to fail together.
+    """Raise InvalidRequest for options that always fail together.
 
-    To be given what the call will carry: the customer's options over the defaults.
+    Pass the options of the call: the request's merged with the defaults.
     """
     model = str(options.get("model", ""))
     is_nova_3 = model.startswith("nova-3")
     is_custom = _UUID.fullmatch(model) is not None
     if "keyterm" in options and not (is_nova_3 or is_custom):
-        _refuse_pair("keyterm", "needs a nova-3 model; older ones take 'keywords'")
+        _refuse_pair("keyterm", "needs a nova-3 model; older ones use 'keywords'")
     if "keywords" in options and (is_nova_3 or model.startswith("whisper")):
-        _refuse_pair("keywords", "is not for nova-3 (which takes 'keyterm') or whisper")
+        _refuse_pair("keywords", "is not for nova-3 (which uses 'keyterm') or whisper")
     is_multi = options.get("language") == "multi"
     if "language_hint" in options and not (is_nova_3 and is_multi):
         _refuse_pair("language_hint", "needs a nova-3 model and language=multi")
@@ -82,20 +82,20 @@ def check_combination(options: Mapping[str, Any]) -> None:
 
 
 def read_text(name: str, values: Sequence[str], *, live: bool = False) -> Any:
-    """Return an option given as text, as in a query string, as it is stored.
+    """Parse an option of a query string; return the value to store.
 
     Raises InvalidRequest as ``check_options`` does.
     """
     known = LIVE_OPTIONS if live else OPTIONS
-    *others, last = _readings(values)
-    for reading in others:
+    *others, last = _parse_candidates(values)
+    for candidate in others:
         with suppress(InvalidRequest):
-            return _check_option(name, reading, known)
+            return _check_option(name, candidate, known)
     return _check_option(name, last, known)
 
 
-def _readings(values: Sequence[str]) -> Iterator[Any]:
-    """Yield what the text may mean; the check of the option's kind decides."""
+def _parse_candidates(values: Sequence[str]) -> Iterator[Any]:
+    """Yield the possible values of the text; the option's check decides."""
     if len(values) == 1:
         (text,) = values
         if text in {"true", "false"}:
@@ -118,15 +118,14 @@ def _check_option(
         raise InvalidRequest(REFUSED[name], code="option_refused", pointer=pointer)
     check = known.get(name)
     if check is None:
-        sought = name[:_LONGEST_GUESSED]
-        close = difflib.get_close_matches(sought, known, n=1)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
-        message = f"There is no such option.{hint}"
+        matches = difflib.get_close_matches(name[:_MAX_TYPO_LENGTH], known, n=1)
+        hint = f" Did you mean '{matches[0]}'?" if matches else ""
+        message = f"Unknown option.{hint}"
         raise InvalidRequest(message, code="option_unknown", pointer=pointer)
     try:
         return check(value)
-    except _Wrong as wrong:
-        message = f"This option must be {wrong}."
+    except _InvalidValue as error:
+        message = f"This option must be {error}."
         raise InvalidRequest(message, code="option_invalid", pointer=pointer) from None
 
 
@@ -138,22 +137,22 @@ def _refuse_pair(name: str, reason: str) -> NoReturn:
 
 def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise _Wrong("true or false")
+        raise _InvalidValue("true or false")
     return value
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT:
-        raise _Wrong(f"text of 1 to {MAX_TEXT} characters")
+        raise _InvalidValue(f"text of 1 to {MAX_TEXT} characters")
     return value
 
 
-def _matching(pattern: str, wanted: str) -> Check:
+def _matching(pattern: str, description: str) -> Check:
     compiled = re.compile(pattern)
 
     def check(value: Any) -> str:
         if not isinstance(value, str) or not compiled.fullmatch(value):
-            raise _Wrong(wanted)
+            raise _InvalidValue(description)
         return value
 
     return check
@@ -162,7 +161,7 @@ def _matching(pattern: str, wanted: str) -> Check:
 def _one_of(*values: str) -> Check:
     def check(value: Any) -> str:
         if not isinstance(value, str) or value not in values:
-            raise _Wrong(f"one of {', '.join(values)}")
+            raise _InvalidValue(f"one of {', '.join(values)}")
         return value
 
     return check
@@ -172,29 +171,29 @@ def _number(low: float, high: float) -> Check:
     def check(value: Any) -> float:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not low <= value <= high:
-            raise _Wrong(f"a number from {low:g} to {high:g}")
+            raise _InvalidValue(f"a number from {low:g} to {high:g}")
         return float(value)
 
     return check
 
 
-def _whole(low: int, high: int) -> Check:
+def _integer(low: int, high: int) -> Check:
     def check(value: Any) -> int:
         is_whole = isinstance(value, int) and not isinstance(value, bool)
         if not is_whole or not low <= value <= high:
-            raise _Wrong(f"a whole number from {low} to {high}")
+            raise _InvalidValue(f"a whole number from {low} to {high}")
         return int(value)
 
     return check
 
 
-def _many(item: Check) -> Check:
-    """A list of such items; a single one is taken for a list of one."""
+def _list_of(item: Check) -> Check:
+    """A list of such items; a single item becomes a list."""
 
     def check(value: Any) -> list[Any]:
         items = value if isinstance(value, list) else [value]
         if not 0 < len(items) <= MAX_ITEMS:
-            raise _Wrong(f"a list of 1 to {MAX_ITEMS} items")
+            raise _InvalidValue(f"a list of 1 to {MAX_ITEMS} items")
         return [item(each) for each in items]
 
     return check
@@ -217,13 +216,13 @@ _language = _matching(
     "a BCP-47 language tag such as en or pt-BR",
 )
 _pair = _matching(r"[^:]{1,500}:.{0,500}", "text of the form key:value")
-# ``job:`` is the ledger's: what Deepgram billed is found by it.
+# The platform adds tags ``job:…`` to find calls in Deepgram's request log.
 _tag = _matching(
     rf"(?!job:).{{1,{MAX_TAG}}}",
     f"text of 1 to {MAX_TAG} characters that does not begin with job:",
 )
 _mode = _one_of("extended", "strict")
-_OWN_DELIVERY = "The platform delivers results itself: give the job a callback_url."
+_OWN_DELIVERY = "The platform delivers results itself: set the job's callback_url."
 
 REFUSED = {"callback": _OWN_DELIVERY, "callback_method": _OWN_DELIVERY}
 
@@ -252,31 +251,33 @@ OPTIONS: dict[str, Check] = {
     "model": _model,
     "version": _text,
     "language": _language,
-    "language_hint": _many(_language),
-    "detect_language": _boolean_or(_many(_language)),
-    "keyterm": _many(_text),
-    "keywords": _many(_text),
+    "language_hint": _list_of(_language),
+    "detect_language": _boolean_or(_list_of(_language)),
+    "keyterm": _list_of(_text),
+    "keywords": _list_of(_text),
     "diarize_model": _one_of("latest", "v1", "v2"),
-    "redact": _boolean_or(_many(_matching(r"[A-Za-z0-9_]{1,64}", "a redaction name"))),
-    "replace": _many(_pair),
-    "search": _many(_text),
-    "tag": _many(_tag),
-    "extra": _many(_pair),
+    "redact": _boolean_or(
+        _list_of(_matching(r"[A-Za-z0-9_]{1,64}", "a redaction name"))
+    ),
+    "replace": _list_of(_pair),
+    "search": _list_of(_text),
+    "tag": _list_of(_tag),
+    "extra": _list_of(_pair),
     "summarize": _boolean_or(_one_of("v2")),
-    "custom_topic": _many(_text),
+    "custom_topic": _list_of(_text),
     "custom_topic_mode": _mode,
-    "custom_intent": _many(_text),
+    "custom_intent": _list_of(_text),
     "custom_intent_mode": _mode,
     "utt_split": _number(0.01, 60),
     "encoding": _one_of(
         "linear16", "flac", "mulaw", "amr-nb", "amr-wb", "opus", "speex", "g729"
     ),
-    "sample_rate": _whole(SAMPLE_RATES[0], SAMPLE_RATES[-1]),
-    "channels": _whole(CHANNELS[0], CHANNELS[-1]),
+    "sample_rate": _integer(SAMPLE_RATES[0], SAMPLE_RATES[-1]),
+    "channels": _integer(CHANNELS[0], CHANNELS[-1]),
 }
 
-# What only prerecorded audio can have: it needs all of it, or another model.
-_NEEDS_ALL_OF_IT = {
+# Not for streams: these need the whole audio, or another model.
+_PRERECORDED_ONLY = {
     "custom_intent",
     "custom_intent_mode",
     "custom_topic",
@@ -292,10 +293,10 @@ _NEEDS_ALL_OF_IT = {
     "utterances",
 }
 LIVE_OPTIONS: dict[str, Check] = {
-    **{name: each for name, each in OPTIONS.items() if name not in _NEEDS_ALL_OF_IT},
+    **{name: each for name, each in OPTIONS.items() if name not in _PRERECORDED_ONLY},
     **dict.fromkeys(("interim_results", "no_delay", "vad_events"), _boolean),
-    "endpointing": _boolean_or(_whole(1, 60_000)),
-    "utterance_end_ms": _whole(1000, 60_000),
+    "endpointing": _boolean_or(_integer(1, 60_000)),
+    "utterance_end_ms": _integer(1000, 60_000),
     "encoding": _one_of(
         *("linear16", "linear32", "flac", "alaw", "mulaw", "amr-nb", "amr-wb"),
         *("opus", "ogg-opus", "speex", "g729"),

@@ -1,6 +1,6 @@
-"""Read a tenant's jobs: one by id, or a page of them. Nothing here writes.
+"""Queries for a tenant's jobs. Nothing here writes.
 
-Every queryset starts from the tenant, so a foreign id is simply not there.
+Every queryset filters by tenant, so another tenant's job is not found.
 """
 
 from collections.abc import Mapping
@@ -19,22 +19,22 @@ _TEXT = TextField()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
-    """Which of a tenant's jobs are wanted; what is empty does not restrict."""
+    """Filters of a job list; empty fields do not restrict."""
 
     status: str = ""
     batch_id: UUID | None = None
     priority: int | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
-    # Values as text, which is how a query string has them.
+    # Values are text, as in a query string.
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 class MetadataText(Func):
     """A value of a job's metadata as text, by its name.
 
-    ``->>`` with a text: Django's own transform takes a name of digits for the index of
-    an array, and fails for one that no integer holds.
+    Uses ``->>`` with text: Django's key transform treats a numeric name as an array
+    index and fails if it exceeds an integer.
     """
 
     template = "(%(expressions)s)"
@@ -46,7 +46,7 @@ class MetadataText(Func):
 
 
 def get_job(*, tenant: Tenant, job_id: UUID) -> Job:
-    """Return a job of this tenant, or raise NotFound."""
+    """Return a job of this tenant; raise NotFound if there is none."""
     job = visible(Job.objects.filter(tenant=tenant, pk=job_id)).first()
     if job is None:
         raise NotFound
@@ -54,15 +54,15 @@ def get_job(*, tenant: Tenant, job_id: UUID) -> Job:
 
 
 def find_job_of_active_tenant(job_id: UUID) -> Job | None:
-    """Return the job for a caller without a key, whose right to it was checked."""
+    """Return a job without a tenant check; the caller has authorized the access."""
     jobs = visible(Job.objects.select_related("tenant"))
     return jobs.filter(pk=job_id, tenant__is_active=True).first()
 
 
-def find_jobs(*, tenant: Tenant, wanted: JobFilter) -> QuerySet[Job]:
-    """Return the tenant's jobs that are wanted."""
-    jobs = visible(Job.objects.filter(_conditions(wanted), tenant=tenant))
-    for number, (key, value) in enumerate(wanted.metadata.items()):
+def find_jobs(*, tenant: Tenant, filters: JobFilter) -> QuerySet[Job]:
+    """Return the tenant's jobs that match the filters."""
+    jobs = visible(Job.objects.filter(_build_conditions(filters), tenant=tenant))
+    for number, (key, value) in enumerate(filters.metadata.items()):
         name = f"metadata_{number}"
         jobs = jobs.alias(**{name: MetadataText(key)})
         jobs = jobs.filter(**{name: value})
@@ -70,7 +70,7 @@ def find_jobs(*, tenant: Tenant, wanted: JobFilter) -> QuerySet[Job]:
 
 
 def visible(jobs: QuerySet[Job]) -> QuerySet[Job]:
-    """Leave out the jobs of batches that are not all written yet."""
+    """Exclude the jobs of batches that are not completely written yet."""
     hidden = Batch.objects.exclude(state=BatchState.OPEN)
     return jobs.exclude(batch__in=hidden)
 
@@ -80,16 +80,16 @@ def list_attempts(job: Job) -> list[Attempt]:
     return list(job.attempts.order_by("pk"))
 
 
-def _conditions(wanted: JobFilter) -> Q:
+def _build_conditions(filters: JobFilter) -> Q:
     conditions = Q()
-    if wanted.status:
-        conditions &= Q(status=wanted.status)
-    if wanted.batch_id:
-        conditions &= Q(batch_id=wanted.batch_id)
-    if wanted.priority is not None:
-        conditions &= Q(priority=wanted.priority)
-    if wanted.created_after:
-        conditions &= Q(created_at__gte=wanted.created_after)
-    if wanted.created_before:
-        conditions &= Q(created_at__lt=wanted.created_before)
+    if filters.status:
+        conditions &= Q(status=filters.status)
+    if filters.batch_id:
+        conditions &= Q(batch_id=filters.batch_id)
+    if filters.priority is not None:
+        conditions &= Q(priority=filters.priority)
+    if filters.created_after:
+        conditions &= Q(created_at__gte=filters.created_after)
+    if filters.created_before:
+        conditions &= Q(created_at__lt=filters.created_before)
     return conditions

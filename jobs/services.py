@@ -1,8 +1,8 @@
-"""Every change of a job's state.
+"""Create jobs and change their state.
 
 ``advance`` is the only writer of ``Job.status``: one UPDATE … RETURNING fenced by the
-old status (and by whatever the queryset filters, a lease token above all), one bulk
-INSERT of events, one transaction. Getting nothing back means somebody was first.
+old status and the queryset's filters (above all the lease token), one bulk INSERT of
+events, one transaction. An empty result means that the job changed concurrently.
 """
 
 import logging
@@ -37,19 +37,19 @@ from jobs.models import (
 from jobs.quotas import quotas
 from jobs.retention import retention
 from jobs.routing import regions, routing_keys
-from jobs.state import FINAL, JobStatus, sources_of
+from jobs.state import FINAL, JobStatus, find_sources
 from jobs.telemetry import log_context, metrics, tracing
 
 logger = logging.getLogger(__name__)
 
-_RELEASED: dict[str, Any] = {
+_REQUEUE_CHANGES: dict[str, Any] = {
     "lease_until": None,
     "started_at": None,
     "worker": "",
     "region": None,
 }
-# What a retried job does not inherit.
-_OF_ONE_GO = {
+
+_NOT_COPIED_ON_RETRY = {
     "expires_at",
     "allowed_regions",
     "mode",
@@ -58,14 +58,16 @@ _OF_ONE_GO = {
     "run_at",
     "retention",
 }
-_NO_AUDIO = "A live session's audio is not kept: there is nothing to transcribe again."
-# Ends that come from outside, whatever the job's worker is doing.
-_LET_GO = frozenset({JobStatus.CANCELED, JobStatus.EXPIRED})
+_LIVE_NOT_RETRYABLE = (
+    "A live job cannot be retried: the audio of live sessions is not stored."
+)
+# These ends do not come from the job's worker, which may be in an upstream call.
+_EXTERNAL_ENDS = frozenset({JobStatus.CANCELED, JobStatus.EXPIRED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobDraft:
-    """A job as a customer asked for it, checked and not yet written."""
+    """The checked input of a job that is not saved yet."""
 
     audio_url: str = ""
     upload: str = ""
@@ -81,7 +83,7 @@ class JobDraft:
     priority: int = Priority.NORMAL
     mode: str = "async"
     route: dict[str, Any] = field(default_factory=dict)
-    # Not ready: it waits at a door, and is the queue's from ``run_at`` on.
+    # False: a synchronous request claims it; the dispatcher may from ``run_at`` on.
     ready: bool = True
     run_at: datetime | None = None
     max_attempts: int | None = None
@@ -89,7 +91,7 @@ class JobDraft:
     channels: int | None = None
     is_silent: bool | None = None
     allowed_regions: list[str] = field(default_factory=list)
-    # Days after its end, by name, that it is to keep things: see jobs.retention.retention.
+    # Days to retain each content after the job ends: see jobs.retention.retention.
     retention: dict[str, int] = field(default_factory=dict)
     custom_id: str = ""
 
@@ -97,7 +99,7 @@ class JobDraft:
 def submit_job(
     *, tenant: Tenant, api_key: ApiKey | None, draft: JobDraft, now: datetime
 ) -> Job:
-    """Write the job and its first event; the dispatcher finds it by itself.
+    """Save a job and its first event; the dispatcher polls for it.
 
     Raises InvalidRequest for a priority or a region that the tenant may not use.
     """
@@ -113,17 +115,20 @@ def build_job(
     api_key: ApiKey | None,
     draft: JobDraft,
     now: datetime,
-    known: Callable[[], Mapping[str, Any]] = regions.read_pools,
+    read_pools: Callable[[], Mapping[str, Any]] = regions.read_pools,
 ) -> Job:
-    """Return the job of a draft, not yet written.
+    """Build an unsaved job from a draft.
 
     Raises InvalidRequest for a priority or a region that the tenant may not use.
-    ``known`` reads the regions; who builds many jobs reads them once.
+    ``read_pools`` returns the regions; bulk callers pass a cached one.
     """
     _check_priority(tenant, draft.priority)
     options = build_options(tenant, draft.options)
-    lane = regions.build_lane_of(
-        tenant=tenant, asked=draft.allowed_regions, options=options, known=known
+    routing_key = regions.choose_routing_key(
+        tenant=tenant,
+        requested=draft.allowed_regions,
+        options=options,
+        read_pools=read_pools,
     )
     return Job(
         tenant=tenant,
@@ -136,7 +141,7 @@ def build_job(
         },
         options=options,
         retention=retention.build_retention(tenant, draft.retention),
-        lane=lane,
+        lane=routing_key,
         traceparent=tracing.current_traceparent(),
         max_attempts=draft.max_attempts or settings.MAX_ATTEMPTS,
     )
@@ -144,14 +149,14 @@ def build_job(
 
 def _check_priority(tenant: Tenant, priority: int) -> None:
     if priority < tenant.highest_priority:
-        message = "This priority is higher than your account may use."
+        message = "This priority exceeds your account's highest priority."
         raise InvalidRequest(message, code="priority_not_allowed", pointer="/priority")
 
 
 def insert_jobs(jobs: Sequence[Job], *, api_key: ApiKey | None, now: datetime) -> None:
-    """Write new jobs of one tenant, created at ``now``, and the first event of each.
+    """Save new jobs of one tenant, created at ``now``, and the first event of each.
 
-    Raises LimitExceeded, with nothing written.
+    Raises LimitExceeded and saves nothing when a quota is exhausted.
     """
     with transaction.atomic(savepoint=False):
         quotas.reserve(jobs=jobs, now=now)
@@ -159,53 +164,55 @@ def insert_jobs(jobs: Sequence[Job], *, api_key: ApiKey | None, now: datetime) -
         submitted = {"reason": "submitted"}
         _write_events(jobs, at=now, data=submitted, actor=audit.actor_of(api_key))
         for job in jobs:
-            if not job.batch_id:  # those of a batch are counted with it
+            if not job.batch_id:  # a batch counts its jobs itself
                 transaction.on_commit(metrics.SUBMITTED.labels(job.mode).inc)
 
 
-def build_options(tenant: Tenant, asked: dict[str, Any]) -> dict[str, Any]:
-    """Lay the customer's options over the tenant's over the platform's."""
-    return {**settings.DEFAULT_OPTIONS, **tenant.default_options, **asked}
+def build_options(tenant: Tenant, options: dict[str, Any]) -> dict[str, Any]:
+    """Merge options: the request's override the tenant's, these the platform's."""
+    return {**settings.DEFAULT_OPTIONS, **tenant.default_options, **options}
 
 
 def retry_job(*, job: Job, api_key: ApiKey | None, now: datetime) -> Job:
-    """Submit a final job again as a new one; final is final.
+    """Submit a new job with the input of a final one.
 
-    Raises JobStateError while the first one is still running, and Erased when there is
-    nothing left to transcribe.
+    Raises JobStateError if the job has not ended, and Erased if its audio is erased.
     """
     with transaction.atomic():
-        # Not to be erased meanwhile: the new job shares its audio.
+        # The lock keeps erasure away: the new job shares the audio.
         current = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
         if not current.is_final:
             raise JobStateError(f"The job is {current.status}: it has not ended yet.")
         if current.erased_at or current.has_erased(Content.AUDIO):
             raise Erased
         if current.mode == Mode.LIVE:
-            raise JobStateError(_NO_AUDIO, code="live_not_retryable")
-        again = submit_job(
-            tenant=job.tenant, api_key=api_key, draft=draft_retry(current), now=now
+            raise JobStateError(_LIVE_NOT_RETRYABLE, code="live_not_retryable")
+        retry = submit_job(
+            tenant=job.tenant,
+            api_key=api_key,
+            draft=build_retry_draft(current),
+            now=now,
         )
-        Job.objects.filter(pk=again.pk).update(retry_of=job)
-    again.retry_of = job
-    return again
+        Job.objects.filter(pk=retry.pk).update(retry_of=job)
+    retry.retry_of = job
+    return retry
 
 
-def draft_retry(job: Job) -> JobDraft:
-    """Return what to submit to have the job run again, as a new one."""
+def build_retry_draft(job: Job) -> JobDraft:
+    """Build the draft of a new job with the input of this one."""
     return JobDraft(
         **{
             name: getattr(job, name)
             for name in JobDraft.__dataclass_fields__
-            if name not in _OF_ONE_GO
+            if name not in _NOT_COPIED_ON_RETRY
         },
         retention=retention.shorten(job.tenant, job.retention),
-        allowed_regions=sorted(routing_keys.regions_of(job.lane)),
+        allowed_regions=sorted(routing_keys.parse_regions(job.lane)),
     )
 
 
 def cancel_job(*, job: Job, now: datetime, actor: str = "") -> Job:
-    """Cancel a job; a call under way is let go and its result dropped.
+    """Cancel a job; the result of a call in progress is discarded.
 
     Canceling twice is harmless; any other final status raises JobStateError.
     """
@@ -218,38 +225,40 @@ def cancel_job(*, job: Job, now: datetime, actor: str = "") -> Job:
 
 
 def reprioritize_job(*, job: Job, priority: int, now: datetime, actor: str = "") -> Job:
-    """Move a waiting job within its tenant's queue, effective at the next tick.
+    """Change the priority of a queued job, effective at the dispatcher's next tick.
 
-    Raises JobStateError once it was claimed: what runs has had its turn. Raises
-    InvalidRequest for a priority that its tenant may not use.
+    Raises JobStateError if the job is claimed already, and InvalidRequest for a
+    priority that its tenant may not use.
     """
     _check_priority(job.tenant, priority)
     with transaction.atomic():
         waiting = Job.objects.filter(pk=job.pk, status=JobStatus.QUEUED)
         moved = _update_returning(waiting, changes={"priority": priority})
         if not moved:
-            raise JobStateError("Only a queued job can be given another priority.")
+            raise JobStateError("Only the priority of a queued job can be changed.")
         data = {"reason": "reprioritized", "priority": priority}
         _write_events(moved, at=now, data=data, actor=actor)
     return moved[0]
 
 
 def pause_tenant(*, tenant: Tenant, now: datetime, actor: str = "") -> None:
-    """Claim nothing more of this tenant; what runs ends, submits are accepted."""
-    _mark_tenant(tenant, is_paused=True, kind="tenant.paused", at=now, actor=actor)
+    """Stop claiming this tenant's jobs; running jobs end, submits are accepted."""
+    _set_paused(tenant, is_paused=True, event_type="tenant.paused", at=now, actor=actor)
 
 
 def resume_tenant(*, tenant: Tenant, now: datetime, actor: str = "") -> None:
     """Claim the tenant's jobs again from the next tick on."""
-    _mark_tenant(tenant, is_paused=False, kind="tenant.resumed", at=now, actor=actor)
+    _set_paused(
+        tenant, is_paused=False, event_type="tenant.resumed", at=now, actor=actor
+    )
 
 
-def _mark_tenant(
-    tenant: Tenant, *, is_paused: bool, kind: str, at: datetime, actor: str
+def _set_paused(
+    tenant: Tenant, *, is_paused: bool, event_type: str, at: datetime, actor: str
 ) -> None:
     with transaction.atomic():
         Tenant.objects.filter(pk=tenant.pk).update(is_paused=is_paused)
-        audit.record(type=kind, actor=actor, at=at, tenant=tenant)
+        audit.record(type=event_type, actor=actor, at=at, tenant=tenant)
 
 
 def advance(
@@ -261,26 +270,33 @@ def advance(
     actor: str = "",
     **changes: Any,
 ) -> list[Job]:
-    """Move every job of the queryset that may go there; return those that moved.
+    """Move the queryset's jobs to status ``to`` if allowed; return those moved.
 
     The queryset must not be sliced or joined: it becomes the WHERE of one UPDATE.
+    All steps are one transaction:
+
+    1. For a cancellation or expiry, lock the open attempts before their jobs.
+    2. UPDATE the jobs whose status allows the transition, with ``changes``.
+    3. Hold requeued jobs of paused batches.
+    4. For a cancellation or expiry, close the open attempts as *unknown*.
+    5. For a final status, settle the quotas and plan the erasure of content.
+    6. Write one event per job.
     """
     changes["status"] = to
     if to in FINAL:
         changes |= {"finished_at": at, "lease_until": None}
     if to == JobStatus.QUEUED:
-        changes = _RELEASED | changes
-    # No savepoint of its own: whoever is around this fails with it.
+        changes = _REQUEUE_CHANGES | changes
     with transaction.atomic(savepoint=False):
-        if to in _LET_GO:
-            _wait_for_calls(jobs)
+        if to in _EXTERNAL_ENDS:
+            _lock_open_attempts(jobs)
         moved = _update_returning(
-            jobs.filter(status__in=sources_of(to)), changes=changes
+            jobs.filter(status__in=find_sources(to)), changes=changes
         )
         if to == JobStatus.QUEUED:
-            _hold_paused(moved)
-        if to in _LET_GO:
-            _let_go_calls(moved, at=at)
+            _hold_jobs_of_paused_batches(moved)
+        if to in _EXTERNAL_ENDS:
+            _abandon_attempts(moved, at=at)
         if to in FINAL:
             quotas.settle(moved)
             retention.plan(moved, at=at)
@@ -291,33 +307,33 @@ def advance(
     return moved
 
 
-def _hold_paused(jobs: Iterable[Job]) -> None:
-    """Hold what comes back into the queue while its batch is paused."""
-    back = {job.pk: job for job in jobs if job.batch_id and job.ready}
-    if not back:
+def _hold_jobs_of_paused_batches(jobs: Iterable[Job]) -> None:
+    """Hold requeued jobs whose batch is paused."""
+    requeued = {job.pk: job for job in jobs if job.batch_id and job.ready}
+    if not requeued:
         return
-    batches = [job.batch_id for job in back.values() if job.batch_id]
+    batches = [job.batch_id for job in requeued.values() if job.batch_id]
     paused = Batch.objects.filter(pk__in=batches, is_paused=True)
-    held = Job.objects.filter(pk__in=back, batch__in=paused)
-    for pk in list(held.values_list("pk", flat=True)):
-        back[pk].ready, back[pk].run_at = False, None
-    held.update(ready=False, run_at=None)
+    on_hold = Job.objects.filter(pk__in=requeued, batch__in=paused)
+    for pk in list(on_hold.values_list("pk", flat=True)):
+        requeued[pk].ready, requeued[pk].run_at = False, None
+    on_hold.update(ready=False, run_at=None)
 
 
-def _wait_for_calls(jobs: QuerySet[Job]) -> None:
-    """Lock the open calls before their jobs, as whoever ends a call does.
+def _lock_open_attempts(jobs: QuerySet[Job]) -> None:
+    """Lock the open attempts before their jobs, as the code that ends a call does.
 
-    The other way round the two would wait for each other.
+    The reverse order would deadlock.
     """
-    open_calls = Attempt.objects.filter(job__in=jobs, outcome=Attempt.Outcome.OPEN)
-    list(open_calls.select_for_update(of=("self",)).values_list("pk"))
+    attempts = Attempt.objects.filter(job__in=jobs, outcome=Attempt.Outcome.OPEN)
+    list(attempts.select_for_update(of=("self",)).values_list("pk"))
 
 
-def _let_go_calls(jobs: Iterable[Job], *, at: datetime) -> None:
-    """Close the calls that nobody waits for any more as *unknown*.
+def _abandon_attempts(jobs: Iterable[Job], *, at: datetime) -> None:
+    """Close the open attempts of ended jobs as *unknown*.
 
-    Their jobs have no lease that could show a dead worker; a living one says how the
-    call ended.
+    These jobs have no lease that would reveal a dead worker. A living worker
+    overwrites the outcome when the call ends.
     """
     Attempt.objects.filter(
         job_id__in=[job.pk for job in jobs if job.started_at],
@@ -326,7 +342,10 @@ def _let_go_calls(jobs: Iterable[Job], *, at: datetime) -> None:
 
 
 def _update_returning(jobs: QuerySet[Job], *, changes: dict[str, Any]) -> list[Job]:
-    """UPDATE … RETURNING, which Django's ORM does not have (ticket 28682)."""
+    """UPDATE … RETURNING, which Django's ORM lacks.
+
+    https://code.djangoproject.com/ticket/28682
+    """
     query: Any = jobs.query.chain(UpdateQuery)
     query.add_update_values(changes)
     sql, params = query.get_compiler(DEFAULT_DB_ALIAS).as_sql()
@@ -336,7 +355,7 @@ def _update_returning(jobs: QuerySet[Job], *, changes: dict[str, Any]) -> list[J
 def _write_events(
     jobs: Iterable[Job], *, at: datetime, data: dict[str, Any], actor: str
 ) -> None:
-    """Write one event a job; only final ones are still to be told to somebody."""
+    """Write one event per job; only events of final jobs have to be fanned out."""
     Event.objects.bulk_create(
         Event(
             tenant_id=job.tenant_id,
@@ -365,10 +384,10 @@ def _event_data(job: Job) -> dict[str, Any]:
 def start_call(
     *, job_id: UUID, lease_token: int, worker: str, now: datetime
 ) -> tuple[Job, Attempt] | None:
-    """Begin the one call of this claim, or return None when the claim is stale.
+    """Start the only call of this claim; return None if the claim is stale.
 
-    The attempt is committed *open* before any money is spent; a second message for
-    the same claim finds ``started_at`` set and ends here.
+    The attempt is committed *open* before the call costs money. A duplicate message
+    for the same claim finds ``started_at`` set and gets None.
     """
     with transaction.atomic():
         started = _update_returning(
@@ -401,16 +420,16 @@ def start_call(
 
 
 def lease_time() -> timedelta:
-    """Return how long a claim lives without a heartbeat."""
+    """Return how long a claim is valid without a heartbeat."""
     return timedelta(seconds=settings.LEASE_SECONDS)
 
 
 def close_attempt(
     attempt: Attempt, *, outcome: Attempt.Outcome, now: datetime, **facts: Any
 ) -> bool:
-    """Close the attempt once, whatever became of its job; false if it was closed.
+    """Close the attempt, independent of its job's state; return False if it was closed.
 
-    Whoever made the call knows more than whoever took it for lost.
+    *Unknown* is overwritten: the worker that made the call knows its outcome.
     """
     closed = Attempt.objects.filter(
         pk=attempt.pk, outcome__in=[Attempt.Outcome.OPEN, Attempt.Outcome.UNKNOWN]
@@ -424,9 +443,9 @@ def close_attempt(
 
 
 def renew_leases(job_ids: Iterable[UUID], *, worker: str) -> set[UUID]:
-    """Extend the leases of the calls this worker is running, and of no other's.
+    """Extend the leases of jobs that this worker runs; return the ids of those jobs.
 
-    By the database's clock, which is the one that leases are judged by. Returns whose.
+    Uses the database's clock, as every comparison with ``lease_until`` does.
     """
     running = Job.objects.filter(
         pk__in=job_ids, worker=worker, status=JobStatus.PROCESSING

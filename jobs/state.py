@@ -1,13 +1,13 @@
-"""The statuses of a job and the moves between them.
+"""The statuses of a job and the transitions between them.
 
-``docs/states.md`` is drawn from this table (`manage.py state_diagram`).
+``manage.py state_diagram`` draws ``docs/states.md`` from this table.
 """
 
 from django.db import models
 
 
 class JobStatus(models.TextChoices):
-    """Where a job stands; waiting to retry is ``queued`` with a later ``run_at``."""
+    """The state of a job; one that waits for a retry is ``queued`` with ``run_at``."""
 
     QUEUED = "queued"
     PROCESSING = "processing"
@@ -22,11 +22,11 @@ FINAL = frozenset(
 )
 OPEN = frozenset(JobStatus) - FINAL
 
-ALLOWED_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
+ALLOWED_TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.QUEUED: frozenset(
         {
             JobStatus.PROCESSING,
-            # A paid result that comes after its lease ran out and before a new claim.
+            # A paid result that arrives after the lease expired and before a new claim.
             JobStatus.COMPLETED,
             JobStatus.FAILED,
             JobStatus.CANCELED,
@@ -38,6 +38,6 @@ ALLOWED_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
 }
 
 
-def sources_of(to: JobStatus) -> list[JobStatus]:
-    """Return the statuses from which ``to`` may be reached."""
-    return [status for status, moves in ALLOWED_MOVES.items() if to in moves]
+def find_sources(to: JobStatus) -> list[JobStatus]:
+    """Return the statuses that have a transition to ``to``."""
+    return [status for status, targets in ALLOWED_TRANSITIONS.items() if to in targets]

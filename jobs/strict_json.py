@@ -1,6 +1,6 @@
-"""Parse JSON that means the same to everybody and that PostgreSQL can hold.
+"""Parse unambiguous JSON that PostgreSQL can store. Pure.
 
-Pure. Sizes are the caller's business: what comes here is already in memory.
+Does not limit sizes: the caller has the text in memory already.
 """
 
 import json
@@ -12,26 +12,26 @@ from jobs.bounded_json import JSONLimitExceeded, check_depth, check_size
 from jobs.errors import InvalidRequest
 
 MAX_DEPTH = 8
-# I-JSON (RFC 7493): larger ones change on their way through a JavaScript reader.
+# I-JSON (RFC 7493): JavaScript parsers change larger ones.
 MAX_INTEGER = 2**53 - 1
-# A batch of a thousand items with lists in each option has fewer.
+# More than a batch of 1,000 items with lists in every option.
 MAX_CONTAINERS = 25_000
 MAX_VALUES = 100_000
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-# The escapes that bring in NUL or half of a pair: UTF-8 and JSON have neither.
+# Escapes that may be NUL or a lone surrogate: UTF-8 and raw JSON contain neither.
 _SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 
 def loads_strictly(body: bytes, *, pointer: str = "") -> Any:
-    """Parse JSON that means the same to everybody, or raise InvalidRequest.
+    """Parse JSON; raise InvalidRequest if it is invalid or ambiguous.
 
-    Refused: doubled keys, NaN and infinities, integers past 2^53, more than 8 levels,
-    more values than any request has, NUL and lone surrogates. ``pointer`` is where the
-    text stands in the request.
+    Rejects duplicate keys, NaN and infinities, integers above 2^53, more than 8 levels,
+    more values than any request needs, NUL and lone surrogates. ``pointer`` is the
+    location of the text in the request.
     """
     try:
-        # The parser recurses once a level and makes an object of each value: both are
-        # counted before, in linear time.
+        # The parser recurses once per level and creates an object per value, so both
+        # are counted first, in linear time.
         check_depth(body)
         check_size(body, max_containers=MAX_CONTAINERS, max_values=MAX_VALUES)
         parsed = _DECODER.decode(body.decode())
@@ -39,14 +39,14 @@ def loads_strictly(body: bytes, *, pointer: str = "") -> Any:
         _refuse_json(f"The JSON is too large or too deep: {error}.", pointer)
     except ValueError as error:
         reason = str(error) if type(error) is ValueError else "it does not parse"
-        _refuse_json(f"This is not JSON that we take: {reason}.", pointer)
+        _refuse_json(f"Invalid JSON: {reason}.", pointer)
     if _SUSPECT.search(body) or _is_deep(body):
         _check_value(parsed, [], pointer)
     return parsed
 
 
 def _is_deep(body: bytes) -> bool:
-    """Tell whether some value may stand too deep; where it is costs a look at all."""
+    """Return whether a value may exceed ``MAX_DEPTH``, before a full check."""
     try:
         check_depth(body, MAX_DEPTH)
     except JSONLimitExceeded:
@@ -55,18 +55,18 @@ def _is_deep(body: bytes) -> bool:
 
 
 def pointer_to(*path: str | int) -> str:
-    """Return the JSON pointer (RFC 6901) of a place in the body."""
+    """Return the JSON pointer (RFC 6901) of a location in the body."""
     escaped = (str(part).replace("~", "~0").replace("/", "~1") for part in path)
     return "".join(f"/{part}" for part in escaped)
 
 
 def is_storable(text: str) -> bool:
-    """Tell whether PostgreSQL can hold the text: no NUL, no half of a pair."""
+    """Return whether PostgreSQL can store the text: no NUL, no lone surrogate."""
     return _UNSTORABLE.search(text) is None
 
 
 def _check_value(value: object, path: list[str | int], pointer: str) -> None:
-    """Check a value; where it stands is only written out for what is wrong."""
+    """Check a value recursively; the pointer is built only for an error."""
     if len(path) > MAX_DEPTH:
         _refuse_json("The JSON is nested too deeply.", pointer + pointer_to(*path))
     if isinstance(value, str):
@@ -82,20 +82,20 @@ def _check_value(value: object, path: list[str | int], pointer: str) -> None:
 
 def _check_text(text: str, path: list[str | int], pointer: str) -> None:
     if not is_storable(text):
-        message = "Text must not hold NUL or half of a surrogate pair."
-        place = pointer + pointer_to(*path)
-        raise InvalidRequest(message, code="text_invalid", pointer=place)
+        message = "Text must not contain NUL or a lone surrogate."
+        location = pointer + pointer_to(*path)
+        raise InvalidRequest(message, code="text_invalid", pointer=location)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     unique = dict(pairs)
     if len(unique) < len(pairs):
-        raise ValueError("an object has the same key twice")
+        raise ValueError("an object has a duplicate key")
     return unique
 
 
 def _refuse_number(_name: str) -> NoReturn:
-    raise ValueError("NaN and Infinity are no JSON numbers")
+    raise ValueError("NaN and Infinity are not JSON numbers")
 
 
 def _finite(text: str) -> float:
@@ -106,9 +106,9 @@ def _finite(text: str) -> float:
 
 
 def _bounded(text: str) -> int:
-    # Length first: the time int() takes grows with the square of it.
+    # Length first: the run time of int() is quadratic.
     if len(text) > len(str(-MAX_INTEGER)) or abs(int(text)) > MAX_INTEGER:
-        raise ValueError("an integer is larger than 2^53; send it as text")
+        raise ValueError("an integer exceeds 2^53; send it as text")
     return int(text)
 
 

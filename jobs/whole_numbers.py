@@ -1,14 +1,14 @@
-"""Read whole numbers from text that others wrote, such as headers. Pure.
+"""Parse whole numbers from untrusted text, such as headers. Pure.
 
-``int()`` raises ValueError for more than 4,300 digits and takes digits of any script,
-and ``str.isdecimal`` promises neither.
+``int()`` raises ValueError above 4,300 digits and accepts digits of any script, as does
+``str.isdecimal``.
 """
 
-# Below 2^63: what a file position and a column hold.
+# Below 2^63, the limit of file positions and columns.
 MAX_DIGITS = 18
 
 
 def parse_whole_number(text: str, *, max_digits: int = MAX_DIGITS) -> int | None:
-    """Return the number; None for anything but a few ASCII digits."""
+    """Return the number; None for anything but up to ``max_digits`` ASCII digits."""
     is_number = len(text) <= max_digits and text.isascii() and text.isdecimal()
     return int(text) if is_number else None

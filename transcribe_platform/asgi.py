@@ -41,7 +41,7 @@ async def _serve(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] != "lifespan":
         await _django(scope, receive, send)
         return
-    shutdown.end_streams_at_sigterm(get_registry().end_all)
+    shutdown.end_streams_at_sigterm(get_registry().shut_down)
     while True:
         message = await receive()
         if message["type"] == "lifespan.shutdown":

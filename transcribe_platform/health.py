@@ -61,11 +61,11 @@ def overview(request: HttpRequest) -> HttpResponse:
     """
     parts = [
         _read_process(),
-        Component(name="database", state=ComponentState.AWAY, says=_check_database()),
+        Component(name="database", state=ComponentState.AWAY, detail=_check_database()),
     ]
-    if parts[1].says == "ok":
+    if parts[1].detail == "ok":
         parts[1:] = [
-            Component(name="database", state=ComponentState.OK, says="answers")
+            Component(name="database", state=ComponentState.OK, detail="answers")
         ]
         try:
             parts += read_components()
@@ -82,7 +82,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     }
     is_operator = is_up and _is_operator(request)
     if is_operator:
-        body["details"] = {part.name: part.says for part in parts}
+        body["details"] = {part.name: part.detail for part in parts}
     if request.get_preferred_type(TYPES) == "text/html":
         context = {"health": body, "parts": parts, "is_operator": is_operator}
         response = render(request, "platform/health.html", context)
@@ -97,7 +97,7 @@ def _read_process() -> Component:
     is_draining = graceful_shutdown.is_draining()
     state = ComponentState.DEGRADED if is_draining else ComponentState.OK
     return Component(
-        name="web", state=state, says="stops" if is_draining else "answers"
+        name="web", state=state, detail="stops" if is_draining else "answers"
     )
 
 

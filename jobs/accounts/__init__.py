@@ -1,1 +1,1 @@
-"""Tenants, API keys, authentication, and the audit log of who changed what."""
+"""Tenants, API keys, authentication, and the audit log."""

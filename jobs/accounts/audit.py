@@ -1,7 +1,7 @@
-"""Who did what: one event row for each change that somebody made.
+"""The audit log: one event row per change, with its actor.
 
-A job's own moves are written by ``jobs.services.advance``. Nobody outside is told of
-what is recorded here.
+``jobs.services.advance`` writes the transitions of jobs. Events recorded here are not
+sent to webhooks.
 """
 
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ from django.db.models import Model, Q, QuerySet
 
 from jobs.models import ApiKey, Event, Job, Tenant
 
-# Actors that are no key: the command line and the platform itself.
+# Actors other than API keys: the command line and the platform itself.
 COMMAND = "manage.py"
 PLATFORM = "platform"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventFilter:
-    """Which events are wanted; what is empty does not restrict."""
+    """Filters of the audit log; empty fields do not restrict."""
 
     type: str = ""
     created_after: datetime | None = None
@@ -36,7 +36,7 @@ def record(
     job: Job | None = None,
     **data: Any,
 ) -> Event:
-    """Write the event; without a tenant it concerns the operator alone."""
+    """Save an event; without a tenant only operators see it."""
     return Event.objects.create(
         tenant=tenant,
         job=job,
@@ -48,33 +48,32 @@ def record(
     )
 
 
-def find_events(*, tenant: Tenant, wanted: EventFilter) -> QuerySet[Event]:
-    """Return what was done to the tenant, and by whom.
+def find_events(*, tenant: Tenant, filters: EventFilter) -> QuerySet[Event]:
+    """Return the tenant's audit log.
 
-    Without the submitting of jobs, which the jobs themselves show, and without what the
-    platform did by itself.
+    Excludes job submissions, which the jobs show themselves, and events without actor.
     """
     conditions = Q()
-    if wanted.type:
-        conditions &= Q(type=wanted.type)
-    if wanted.created_after:
-        conditions &= Q(created_at__gte=wanted.created_after)
-    if wanted.created_before:
-        conditions &= Q(created_at__lt=wanted.created_before)
-    # In the words of the index event_audit.
-    done = ~Q(actor="") & ~Q(type="job.queued")
-    return Event.objects.filter(done, conditions, tenant=tenant)
+    if filters.type:
+        conditions &= Q(type=filters.type)
+    if filters.created_after:
+        conditions &= Q(created_at__gte=filters.created_after)
+    if filters.created_before:
+        conditions &= Q(created_at__lt=filters.created_before)
+    # Matches the condition of the partial index event_audit.
+    is_audited = ~Q(actor="") & ~Q(type="job.queued")
+    return Event.objects.filter(is_audited, conditions, tenant=tenant)
 
 
-def find_changes(row: Model, wanted: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return old and new value of each field that is to be another."""
+def find_changes(row: Model, fields: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the old and new value of each field that changes."""
     return {
         name: (getattr(row, name), value)
-        for name, value in wanted.items()
+        for name, value in fields.items()
         if getattr(row, name) != value
     }
 
 
 def actor_of(api_key: ApiKey | None) -> str:
-    """Return how a key is named as an actor; "" where no key was used."""
+    """Return the actor name of a key; "" without a key."""
     return f"key:{api_key.public_id}" if api_key else ""

@@ -1,7 +1,7 @@
-"""API keys: made once, stored as a digest, turned into a tenant on each request.
+"""API key authentication: format, digest and verification of keys.
 
 ``tp_live_<8 public id>_<40 secret><6 checksum>``, all base62: the prefix and the CRC32
-let secret scanners find a leaked key, and let a typo be told without a query.
+let secret scanners find a leaked key, and reveal a typo without a query.
 """
 
 import hmac
@@ -37,7 +37,7 @@ ALL_SCOPES = (
     "keys:admin",
     "usage:read",
 )
-# The query parameter that a ticket comes in.
+# The query parameter of a ticket.
 TICKET = "ticket"
 USE_RECORDED_EVERY = timedelta(minutes=1)
 
@@ -54,7 +54,7 @@ _KEY = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantPrincipal:
-    """Whoever the key belongs to; stands where Django expects a user."""
+    """The authenticated tenant, in place of a Django user."""
 
     tenant: Tenant
     is_authenticated: ClassVar[bool] = True
@@ -62,23 +62,27 @@ class TenantPrincipal:
 
     @property
     def pk(self) -> Any:
-        """The tenant's id: throttles and logs tell callers apart by it."""
+        """The tenant's id, by which throttles and logs identify callers."""
         return self.tenant.pk
 
 
 class ApiKeyAuthentication(BaseAuthentication):
     """``Authorization: Bearer <key>``; never the query string, which gets logged.
 
-    A view may name other schemes, in ``auth_schemes``. One that opens a socket may take
-    tickets: a browser cannot send a header with it.
+    A view may allow other schemes in ``auth_schemes``. A WebSocket view may accept
+    tickets (``takes_tickets``), because browsers cannot send the header.
     """
 
     def authenticate(self, request: Request) -> tuple[TenantPrincipal, ApiKey] | None:
-        """Return the tenant and the key, or None when no credentials were sent."""
+        """Return the tenant and the key; None without credentials."""
         scheme, _, token = get_authorization_header(request).partition(b" ")
         view = (getattr(request, "parser_context", None) or {}).get("view")
         if not scheme:
-            return _use_ticket(request) if getattr(view, "takes_tickets", 0) else None
+            return (
+                _authenticate_ticket(request)
+                if getattr(view, "takes_tickets", 0)
+                else None
+            )
         if scheme.decode("latin-1").lower() not in getattr(
             view, "auth_schemes", ("bearer",)
         ):
@@ -92,14 +96,14 @@ class ApiKeyAuthentication(BaseAuthentication):
         return TenantPrincipal(tenant=key.tenant), key
 
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002
-        """Name the scheme, which makes DRF answer 401 and not 403."""
+        """Return the scheme, which makes DRF respond with 401 instead of 403."""
         return "Bearer"
 
 
-def _use_ticket(request: Request) -> tuple[TenantPrincipal, ApiKey] | None:
-    """Return whose ticket it is, used up by now; None where none came.
+def _authenticate_ticket(request: Request) -> tuple[TenantPrincipal, ApiKey] | None:
+    """Redeem the request's ticket and return its tenant and key; None without one.
 
-    It opens what its key may open at this moment, and from here.
+    Checks the key's current validity, scope and allowed addresses.
     """
     text = request.query_params.get(TICKET)
     if text is None:
@@ -108,7 +112,7 @@ def _use_ticket(request: Request) -> tuple[TenantPrincipal, ApiKey] | None:
     ticket = tickets.redeem_ticket(text, now=now)
     key = ticket.api_key if ticket else None
     if key is None or not _is_usable(key, client_address(request), now=now):
-        message = "This ticket is not valid: it opens one socket, within its minute."
+        message = "This ticket is invalid: a ticket opens one socket within 60 seconds."
         _refuse("ticket_invalid", message)
     request.ticket = ticket  # type: ignore[attr-defined]
     log_context.add(tenant_id=key.tenant_id)
@@ -120,14 +124,14 @@ def _is_usable(key: ApiKey, address: IPAddress | None, *, now: datetime) -> bool
 
 
 class HasTenant(BasePermission):
-    """Let only tenants in, and only with the scope that the view names."""
+    """Require a tenant and the view's scope for the method (``required_scopes``)."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         """Return False without a tenant; raise PermissionDenied for a scope."""
         if not isinstance(request.user, TenantPrincipal):
             return False
-        wanted: Mapping[str, str] = getattr(view, "required_scopes", {})
-        scope = wanted.get(method_of(request))
+        required: Mapping[str, str] = getattr(view, "required_scopes", {})
+        scope = required.get(method_of(request))
         if scope and scope not in request.auth.scopes:
             message = f"This key lacks the scope {scope}."
             raise PermissionDenied(message, code="scope_missing")
@@ -135,7 +139,7 @@ class HasTenant(BasePermission):
 
 
 def method_of(request: Request) -> str:
-    """Return the method that decides: HEAD needs what GET needs."""
+    """Return the request's method; HEAD counts as GET."""
     return "GET" if request.method == "HEAD" else request.method or ""
 
 
@@ -148,9 +152,9 @@ def create_api_key(
     expires_at: datetime | None = None,
     now: datetime | None = None,
 ) -> tuple[ApiKey, str]:
-    """Write a key and return it with its text, which nobody can read again.
+    """Save a key and return it with its text, which is not stored.
 
-    Bare: who may have it, and the audit, are the business of ``jobs.accounts.keys``.
+    Without limits, privilege checks and audit: those are in ``jobs.accounts.keys``.
     """
     public_id = _random(_PUBLIC_LENGTH)
     body = f"{_PREFIX}{public_id}_{_random(_SECRET_LENGTH)}"
@@ -169,27 +173,27 @@ def create_api_key(
 
 
 def parse_public_id(text: str) -> str | None:
-    """Return the public id of a well-formed key, else None; asks no database."""
+    """Return the public id of a well-formed key, else None; runs no query."""
     match = _KEY.fullmatch(text)
     body, checksum = text[:-_CHECKSUM_LENGTH], text[-_CHECKSUM_LENGTH:]
     return match["public_id"] if match and checksum == _checksum(body) else None
 
 
 def verify_key(text: str, *, now: datetime, address: IPAddress | None) -> ApiKey:
-    """Return the key that this text is, tenant loaded, or raise AuthenticationFailed.
+    """Return the key of this text with its tenant; raise AuthenticationFailed.
 
-    Unknown, revoked and disabled keys read the same; that a key has expired, or may
-    not come from this address (PermissionDenied), is told only to whoever holds it.
+    Unknown, revoked and disabled keys get the same error. Only a valid secret reveals
+    that the key has expired, or is not allowed from this address (PermissionDenied).
     """
     public_id = parse_public_id(text)
     if public_id is None:
         _refuse("key_malformed", "This is not an API key: check that it is complete.")
     found = ApiKey.objects.select_related("tenant").filter(public_id=public_id)
     key = next(iter(found), None)
-    # Compared also where there is none: an unknown id takes as long as a known one.
+    # Compare without a key too, so that an unknown id takes as long as a known one.
     stored = bytes(key.digest) if key else _digest("")
-    is_it = hmac.compare_digest(stored, _digest(text))
-    if key is None or not is_it or key.revoked_at or not key.tenant.is_active:
+    is_match = hmac.compare_digest(stored, _digest(text))
+    if key is None or not is_match or key.revoked_at or not key.tenant.is_active:
         _refuse("key_invalid", "This API key is not valid.")
     if key.expires_at and key.expires_at <= now:
         _refuse("key_expired", "This API key has expired.")
@@ -201,9 +205,9 @@ def verify_key(text: str, *, now: datetime, address: IPAddress | None) -> ApiKey
 def find_usable(
     uses: Collection[tuple[UUID, IPAddress | None]], *, scope: str, now: datetime
 ) -> set[tuple[UUID, IPAddress | None]]:
-    """Return which keys, by their ids, may still be used from where they are used.
+    """Return the pairs of key id and address that are still authorized.
 
-    For those who hold a connection open for longer than a request.
+    For connections that outlive a request.
     """
     rows = ApiKey.objects.filter(
         Q(expires_at=None) | Q(expires_at__gt=now),
@@ -219,24 +223,26 @@ def find_usable(
     return {
         (key_id, address)
         for key_id, address in uses
-        if key_id in allowed and _may_come_from(address, allowed[key_id])
+        if key_id in allowed and _is_address_allowed(address, allowed[key_id])
     }
 
 
-def _may_come_from(address: IPAddress | None, allowed: Collection[IPNetwork]) -> bool:
+def _is_address_allowed(
+    address: IPAddress | None, allowed: Collection[IPNetwork]
+) -> bool:
     return not allowed or (address is not None and is_in(address, allowed))
 
 
 def _check_address(key: ApiKey, address: IPAddress | None) -> None:
-    """Raise PermissionDenied unless the key may come from there."""
+    """Raise PermissionDenied if the key is not allowed from this address."""
     allowed = parse_networks(tuple(key.allowed_ips))
-    if not _may_come_from(address, allowed):
-        message = "This API key may not be used from this address."
+    if not _is_address_allowed(address, allowed):
+        message = "This API key is not allowed from this IP address."
         raise PermissionDenied(message, code="address_not_allowed")
 
 
 def _record_use(key: ApiKey, *, now: datetime) -> None:
-    """Write ``last_used_at``, at most once a minute however many requests come."""
+    """Update ``last_used_at``, at most once per minute."""
     before = now - USE_RECORDED_EVERY
     if key.last_used_at is None or key.last_used_at <= before:
         stale = Q(last_used_at=None) | Q(last_used_at__lte=before)

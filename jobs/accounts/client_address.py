@@ -1,9 +1,8 @@
-"""Where a request comes from: one answer for allow-lists, throttles and logs.
+"""The client's IP address, for allow-lists, throttles and logs.
 
-``REMOTE_ADDR``, unless that is a proxy of ours (``settings.TRUSTED_PROXIES``): then the
-last hop of ``X-Forwarded-For`` that is none. What stands further left in the header is
-whatever the client liked to write. Nothing else is read: neither ``Forwarded`` nor
-``X-Real-IP``.
+``REMOTE_ADDR``, unless that is in ``settings.TRUSTED_PROXIES``: then the rightmost hop
+of ``X-Forwarded-For`` that is not. The client can write anything further left. No other
+header is read, neither ``Forwarded`` nor ``X-Real-IP``.
 """
 
 import re
@@ -21,10 +20,9 @@ _WITH_PORT = re.compile(r"(?:\[([^]]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
 
 
 def client_address(request: HttpRequest) -> IPAddress | None:
-    """Return the client's address; None where nobody trustworthy tells it.
+    """Return the client's address; None if no trusted hop states it.
 
-    The same over WSGI and ASGI. None must never open a door that an address would
-    not: a list of allowed addresses refuses it.
+    The same over WSGI and ASGI. Allow-lists must refuse None.
     """
     peer = _parse(request.META.get("REMOTE_ADDR", ""))
     trusted = parse_networks(tuple(settings.TRUSTED_PROXIES))
@@ -43,18 +41,18 @@ def client_address(request: HttpRequest) -> IPAddress | None:
 
 
 def is_in(address: IPAddress, networks: Iterable[IPNetwork]) -> bool:
-    """Tell whether any of the networks holds the address."""
+    """Return whether the address is in any of the networks."""
     return any(address in network for network in networks)
 
 
 @lru_cache(maxsize=1024)
 def parse_networks(texts: tuple[str, ...]) -> tuple[IPNetwork, ...]:
-    """Read addresses and CIDR blocks; ValueError names what is neither."""
+    """Parse addresses and CIDR blocks; raise ValueError for anything else."""
     return tuple(ip_network(text) for text in texts)
 
 
 def _parse(text: str) -> IPAddress | None:
-    """Return the address; an IPv4 one that came over an IPv6 socket as what it is."""
+    """Parse an address; an IPv4-mapped IPv6 address becomes IPv4."""
     match = _WITH_PORT.fullmatch(text)
     try:
         address = ip_address((match[1] or match[2]) if match else text)

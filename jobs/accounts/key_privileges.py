@@ -1,7 +1,7 @@
-"""What one API key may grant to another: never more than it has itself.
+"""Checks that an API key grants no more than it has in scopes, networks and lifetime.
 
-A key has scopes, networks and a lifetime. An empty list of networks means anywhere, and
-no expiry means for ever, so both are more than any limit.
+An empty list of networks means anywhere and no expiry means forever, so both exceed
+every limit.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,12 +22,12 @@ def check_scopes(scopes: Iterable[str], holder: ApiKey) -> None:
 
 
 def check_networks(allowed_ips: Sequence[str], holder: ApiKey) -> None:
-    """Raise Forbidden for addresses that the holder may not be used from."""
+    """Raise Forbidden for networks outside the holder's ``allowed_ips``."""
     if not is_within(allowed_ips, holder.allowed_ips):
         message = (
             "This key may only be used from its own allowed_ips, so a key that it"
-            " creates, changes or rotates needs allowed_ips within those. None named"
-            " means anywhere."
+            " creates, changes or rotates needs allowed_ips within those. An empty"
+            " list means anywhere."
         )
         raise Forbidden(message, code="allowed_ips_exceeded")
 
@@ -43,21 +43,21 @@ def check_expiry(expires_at: datetime | None, holder: ApiKey) -> None:
 
 
 def is_within(allowed_ips: Sequence[str], limit: Sequence[str]) -> bool:
-    """Tell whether every address of the first list is in the second; empty is all."""
+    """Return whether ``limit`` covers all of ``allowed_ips``; empty means anywhere."""
     if not limit:
         return True
-    v4, v6 = _split(limit)
-    asked_v4, asked_v6 = _split(allowed_ips)
+    limit_v4, limit_v6 = _split(limit)
+    v4, v6 = _split(allowed_ips)
     return (
         bool(allowed_ips)
-        and all(any(it.subnet_of(whole) for whole in v4) for it in asked_v4)
-        and all(any(it.subnet_of(whole) for whole in v6) for it in asked_v6)
+        and all(any(each.subnet_of(outer) for outer in limit_v4) for each in v4)
+        and all(any(each.subnet_of(outer) for outer in limit_v6) for each in v6)
     )
 
 
 def _split(texts: Sequence[str]) -> tuple[list[IPv4Network], list[IPv6Network]]:
-    """Return the networks of each version, neighbours joined into larger ones."""
+    """Return the networks by IP version; adjacent ones are merged."""
     networks = parse_networks(tuple(texts))
-    v4 = [it for it in networks if isinstance(it, IPv4Network)]
-    v6 = [it for it in networks if isinstance(it, IPv6Network)]
+    v4 = [each for each in networks if isinstance(each, IPv4Network)]
+    v6 = [each for each in networks if isinstance(each, IPv6Network)]
     return list(collapse_addresses(v4)), list(collapse_addresses(v6))

@@ -1,10 +1,10 @@
-"""The life of API keys: issued, changed, rotated, revoked; each step is audited.
+"""Issue, change, rotate and revoke API keys; each change is audited.
 
-A key that acts (``holder``) never grants more than it has in scopes, networks or
-lifetime: not by issuing a key, not by rotating or loosening a stronger one
-(``key_privileges``). An operator acts without a holder, and may grant everything.
-Revoking is always allowed, also of the last key that could issue others: a leak must be
-stopped first, and the operator can issue a key again.
+The key that makes the request (``holder``) cannot grant more than it has in scopes,
+networks or lifetime: not by issuing a key, nor by rotating or loosening a stronger one
+(``key_privileges``). Operators act without a holder and may grant anything. Every key
+can be revoked, even the last one with ``keys:admin``: stopping a leak comes first, and
+an operator can issue a new key.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ CHANGEABLE = frozenset({"name", "allowed_ips", "expires_at"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyDraft:
-    """A key as the request asks for it."""
+    """The checked input of a key that is not saved yet."""
 
     name: str
     scopes: tuple[str, ...] = authentication.ALL_SCOPES
@@ -35,19 +35,19 @@ class KeyDraft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRotationRequest:
-    """How a key hands over; without ``expires_at`` the new one lives as long again."""
+    """How long the old key stays valid; the new key's default lifetime is the same."""
 
     overlap: timedelta
     expires_at: datetime | None = None
 
 
 def find_keys(*, tenant: Tenant) -> QuerySet[ApiKey]:
-    """Return the tenant's keys, dead ones too."""
+    """Return the tenant's keys, including revoked and expired ones."""
     return ApiKey.objects.filter(tenant=tenant).select_related("replaced_by")
 
 
 def get_key(*, tenant: Tenant, public_id: str) -> ApiKey:
-    """Return a key of this tenant, or raise NotFound."""
+    """Return a key of this tenant; raise NotFound if there is none."""
     key = find_keys(tenant=tenant).filter(public_id=public_id).first()
     if key is None:
         raise NotFound
@@ -55,7 +55,7 @@ def get_key(*, tenant: Tenant, public_id: str) -> ApiKey:
 
 
 def is_active(key: ApiKey, *, now: datetime) -> bool:
-    """Tell whether the key still opens the door."""
+    """Return whether the key is neither revoked nor expired."""
     return key.revoked_at is None and (key.expires_at is None or key.expires_at > now)
 
 
@@ -67,16 +67,15 @@ def issue_key(
     now: datetime,
     holder: ApiKey | None = None,
 ) -> tuple[ApiKey, str]:
-    """Issue a key and return it with its text, which nobody can read again.
+    """Issue a key and return it with its text, which is not stored.
 
-    Raises Forbidden for more than the holder has, Conflict at the limit.
+    Raises Forbidden if it exceeds the holder's privileges, Conflict at the limit.
     """
     with transaction.atomic():
         _lock(tenant)
-        _check_grant(draft, holder)
+        _check_privileges(draft, holder)
         key, text = _create(tenant, draft, now=now)
-        facts = asdict(draft)
-        _record("created", key, actor=actor, at=now, **facts)
+        _record("created", key, actor=actor, at=now, **asdict(draft))
     return key, text
 
 
@@ -88,17 +87,17 @@ def change_key(
     now: datetime,
     holder: ApiKey | None = None,
 ) -> ApiKey:
-    """Change name, addresses or expiry; what stays as it is leaves no trace.
+    """Change name, networks or expiry; unchanged values are not audited.
 
-    An expiry can be set or brought forward, never put off: for more time there is
-    rotation. New addresses are within those of the holder or of the key before. Raises
-    Conflict for a dead key, Forbidden for a stronger one and for more addresses.
+    An expiry can be set or moved earlier, never later: rotate the key instead. New
+    networks must be within the holder's or the key's current ones. Raises Conflict for
+    an inactive key, Forbidden for a stronger key or wider networks.
     """
     if unknown := set(changes) - CHANGEABLE:
         raise ValueError(unknown)
     with transaction.atomic():
         current = _lock_active(key, now=now)
-        if holder := _read_again(holder):
+        if holder := _refresh_holder(holder):
             key_privileges.check_scopes(current.scopes, holder)
         changed = audit.find_changes(current, changes)
         if "expires_at" in changed:
@@ -120,11 +119,11 @@ def rotate_key(
     now: datetime,
     holder: ApiKey | None = None,
 ) -> tuple[ApiKey, str]:
-    """Issue a key that may do the same; the old one expires after the overlap.
+    """Issue a key with the same privileges; the old one expires after the overlap.
 
-    A key is rotated once, unless its replacement was revoked (its text may have been
-    lost on the way). Raises Conflict then, for a dead key, and at the limit; Forbidden
-    for a key that may do more than the holder.
+    A key can be rotated once, or again if its replacement was revoked (the response
+    may have been lost). Raises Conflict if it was rotated already, is inactive, or at
+    the limit; Forbidden for a key with more privileges than the holder.
     """
     with transaction.atomic():
         old = _lock_active(key, now=now)
@@ -135,34 +134,34 @@ def rotate_key(
             name=old.name,
             scopes=tuple(old.scopes),
             allowed_ips=tuple(old.allowed_ips),
-            expires_at=rotation.expires_at or _live_again(old, now=now),
+            expires_at=rotation.expires_at or _choose_expiry(old, now=now),
         )
-        _check_grant(draft, holder)
-        ends = now + rotation.overlap
-        old.expires_at = min(ends, old.expires_at or ends)
+        _check_privileges(draft, holder)
+        overlap_end = now + rotation.overlap
+        old.expires_at = min(overlap_end, old.expires_at or overlap_end)
         old.save(update_fields=["expires_at"])
         new, text = _create(key.tenant, draft, now=now)
         ApiKey.objects.filter(pk=key.pk).update(replaced_by=new)
-        facts = {"new_key": new.public_id, "expires_at": old.expires_at}
-        _record("rotated", key, actor=actor, at=now, **facts)
+        data = {"new_key": new.public_id, "expires_at": old.expires_at}
+        _record("rotated", key, actor=actor, at=now, **data)
     return new, text
 
 
 def revoke_key(*, key: ApiKey, actor: str, now: datetime) -> None:
-    """End the key at once and for ever; revoking it again changes nothing."""
+    """Revoke the key at once; revoking it again changes nothing."""
     with transaction.atomic():
-        _lock(key.tenant)  # else a rotation under way could outrun it
-        alive = ApiKey.objects.filter(pk=key.pk, revoked_at=None)
-        if alive.update(revoked_at=now):
+        _lock(key.tenant)  # else a concurrent rotation could still succeed
+        rows = ApiKey.objects.filter(pk=key.pk, revoked_at=None)
+        if rows.update(revoked_at=now):
             _record("revoked", key, actor=actor, at=now)
 
 
 def _create(tenant: Tenant, draft: KeyDraft, *, now: datetime) -> tuple[ApiKey, str]:
-    """Write the key; the tenant is locked, so that the count is true."""
-    alive = Q(expires_at=None) | Q(expires_at__gt=now)
-    active = ApiKey.objects.filter(alive, tenant=tenant, revoked_at=None).count()
+    """Save the key; the caller has locked the tenant, so the count is exact."""
+    unexpired = Q(expires_at=None) | Q(expires_at__gt=now)
+    active = ApiKey.objects.filter(unexpired, tenant=tenant, revoked_at=None).count()
     if active >= settings.API_KEYS_PER_TENANT:
-        message = f"There are {active} active keys already: revoke one first."
+        message = f"You have {active} active keys, which is the limit: revoke one."
         raise Conflict(message, code="key_limit_reached")
     return authentication.create_api_key(
         tenant=tenant,
@@ -175,7 +174,7 @@ def _create(tenant: Tenant, draft: KeyDraft, *, now: datetime) -> tuple[ApiKey, 
 
 
 def _lock(tenant: Tenant) -> None:
-    """Let one change of the tenant's keys pass at a time; jobs are not held up."""
+    """Serialize changes of the tenant's keys; inserts of jobs are not blocked."""
     Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
 
 
@@ -187,26 +186,25 @@ def _lock_active(key: ApiKey, *, now: datetime) -> ApiKey:
     return current
 
 
-def _live_again(old: ApiKey, *, now: datetime) -> datetime | None:
-    """Return when a replacement expires: after as long as the old one was given."""
-    # Being rotated has cut the old one's own time; a lost replacement has it still.
-    given = old.replaced_by or old
-    return now + (given.expires_at - given.created_at) if given.expires_at else None
+def _choose_expiry(old: ApiKey, *, now: datetime) -> datetime | None:
+    """Return the expiry of a replacement: its lifetime is that of the old key."""
+    # A rotation shortened the old key's lifetime; a lost replacement still has it.
+    key = old.replaced_by or old
+    return now + (key.expires_at - key.created_at) if key.expires_at else None
 
 
-def _check_grant(draft: KeyDraft, holder: ApiKey | None) -> None:
-    """Raise Forbidden if the new key may do more than the holder."""
-    if current := _read_again(holder):
+def _check_privileges(draft: KeyDraft, holder: ApiKey | None) -> None:
+    """Raise Forbidden if the new key has more privileges than the holder."""
+    if current := _refresh_holder(holder):
         key_privileges.check_scopes(draft.scopes, current)
         key_privileges.check_networks(draft.allowed_ips, current)
         key_privileges.check_expiry(draft.expires_at, current)
 
 
-def _read_again(holder: ApiKey | None) -> ApiKey | None:
-    """Return the holder as it is now: it may have been restricted a moment ago.
+def _refresh_holder(holder: ApiKey | None) -> ApiKey | None:
+    """Read the holder's current row: it may have changed since authentication.
 
-    Called with the tenant locked, so that no change of its keys is under way. Raises
-    Forbidden where the holder was revoked.
+    Call it with the tenant locked. Raises Forbidden if the holder was revoked.
     """
     if holder is None:
         return None
@@ -217,7 +215,7 @@ def _read_again(holder: ApiKey | None) -> ApiKey | None:
 
 
 def _check_not_loosened(old: Sequence[str], new: Sequence[str], holder: ApiKey) -> None:
-    """Raise Forbidden for addresses that neither the key nor the holder has."""
+    """Raise Forbidden for networks outside those of both the key and the holder."""
     if not key_privileges.is_within(new, old):
         key_privileges.check_networks(new, holder)
 
@@ -225,18 +223,18 @@ def _check_not_loosened(old: Sequence[str], new: Sequence[str], holder: ApiKey) 
 def _check_earlier(old: datetime | None, new: datetime | None) -> None:
     if old and (new is None or new > old):
         message = (
-            "An expiry can only be brought forward. For more time rotate the key, with"
-            " one that lives longer."
+            "An expiry can only be moved earlier. To get more time, rotate the key"
+            " and set expires_at."
         )
         raise InvalidRequest(message, code="field_invalid", pointer="/expires_at")
 
 
-def _record(what: str, key: ApiKey, *, actor: str, at: datetime, **facts: Any) -> None:
+def _record(action: str, key: ApiKey, *, actor: str, at: datetime, **data: Any) -> None:
     audit.record(
-        type=f"api_key.{what}",
+        type=f"api_key.{action}",
         actor=actor,
         at=at,
         tenant=key.tenant,
         key=key.public_id,
-        **facts,
+        **data,
     )

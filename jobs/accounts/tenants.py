@@ -1,4 +1,4 @@
-"""The operator's hand on tenants: made, given their share, paused; each is audited."""
+"""Create and change tenants; each change is audited."""
 
 from datetime import datetime
 from typing import Any
@@ -8,11 +8,11 @@ from django.db import transaction
 from jobs.accounts import audit
 from jobs.errors import InvalidRequest
 from jobs.models import Region, Tenant
-from jobs.quotas import counters as quota_counts
+from jobs.quotas import counters as quota_counters
 
 
 def get_or_create_tenant(*, name: str, actor: str, now: datetime) -> Tenant:
-    """Return the tenant of that name, made if it is not there."""
+    """Return the tenant of that name; create it if it does not exist."""
     with transaction.atomic():
         tenant, is_new = Tenant.objects.get_or_create(
             name=name, defaults={"created_at": now}
@@ -23,7 +23,7 @@ def get_or_create_tenant(*, name: str, actor: str, now: datetime) -> Tenant:
 
 
 def record_created(tenant: Tenant, *, actor: str, now: datetime) -> None:
-    """Write down that a tenant was made."""
+    """Audit the creation of a tenant."""
     audit.record(
         type="tenant.created", actor=actor, at=now, tenant=tenant, name=tenant.name
     )
@@ -32,10 +32,10 @@ def record_created(tenant: Tenant, *, actor: str, now: datetime) -> None:
 def change_tenant(
     *, tenant: Tenant, changes: dict[str, Any], actor: str, now: datetime
 ) -> None:
-    """Set fields of the tenant, effective from the next tick on, quotas at once.
+    """Set fields of the tenant; quotas apply at once, the rest from the next tick on.
 
-    The audit has old and new values; what stays as it is leaves no trace. Raises
-    InvalidRequest for a region that does not exist: its jobs would wait for ever.
+    The audit entry has the old and new values; unchanged ones are not audited. Raises
+    InvalidRequest for an unknown region, whose jobs would wait forever.
     """
     _check_regions(changes.get("allowed_regions", []))
     with transaction.atomic():
@@ -52,9 +52,9 @@ def change_tenant(
                 tenant=tenant,
                 changes=changed,
             )
-        if set(changed) & set(quota_counts.LIMITS):
-            current.refresh_from_db(fields=quota_counts.LIMITS)
-            quota_counts.begin_counting(current, now=now)
+        if set(changed) & set(quota_counters.LIMITS):
+            current.refresh_from_db(fields=quota_counters.LIMITS)
+            quota_counters.begin_counting(current, now=now)
 
 
 def _check_regions(names: list[str]) -> None:

@@ -1,7 +1,7 @@
-"""Tickets: leave to open one live socket, once and soon.
+"""Tickets: single-use credentials to open one live WebSocket within 60 seconds.
 
-A browser cannot send a header with a WebSocket, and a key has no place in a URL: a
-ticket is worth nothing after its use or its minute. Stored as a digest, as keys are.
+A browser cannot send a header with a WebSocket, and a key in a URL would be logged.
+Tickets are stored as a digest, like keys.
 """
 
 import secrets
@@ -20,7 +20,7 @@ LIFETIME = timedelta(seconds=60)
 def create_ticket(
     *, tenant: Tenant, api_key: ApiKey | None, draft: dict[str, Any], now: datetime
 ) -> tuple[StreamTicket, str]:
-    """Write a ticket and return it with its text, which nobody can read again."""
+    """Save a ticket and return it with its text, which is not stored."""
     text = PREFIX + secrets.token_urlsafe(32)
     ticket = StreamTicket.objects.create(
         tenant=tenant,
@@ -33,16 +33,16 @@ def create_ticket(
 
 
 def redeem_ticket(text: str, *, now: datetime) -> StreamTicket | None:
-    """Use a ticket up and return it; None if it is unknown, used or too old.
+    """Mark a ticket as used and return it; None if it is unknown, used or expired.
 
-    Its draft is returned and no longer stored: from now on it is the job's, and is
-    erased with the job.
+    Its draft is returned and removed from the row: it becomes the job's and is erased
+    with the job.
     """
     fresh = StreamTicket.objects.filter(
         digest=_digest(text), used_at=None, expires_at__gt=now
     )
     with transaction.atomic():
-        # Two at once: the row's lock lets one of them through.
+        # Of two concurrent requests the row lock lets one succeed.
         locked = fresh.select_for_update(of=("self",))
         ticket = locked.select_related("tenant", "api_key__tenant").first()
         if ticket:
@@ -51,8 +51,8 @@ def redeem_ticket(text: str, *, now: datetime) -> StreamTicket | None:
     return ticket
 
 
-def forget_tickets(*, before: datetime) -> int:
-    """Delete tickets that ended before then; return how many."""
+def purge_tickets(*, before: datetime) -> int:
+    """Delete tickets that expired before then; return how many."""
     return StreamTicket.objects.filter(expires_at__lt=before).delete()[0]
 
 

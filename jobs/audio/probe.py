@@ -1,8 +1,8 @@
-"""Find out whether a file is audio, and how long, before anything is spent on it.
+"""Check that an upload is audio and measure its duration, before it costs money.
 
-The reading itself happens in a short-lived child (``jobs.audio.probe_child``) that holds no
-secret, can open nothing and cannot outgrow its limits; this module only starts it and
-takes its word.
+A short-lived child process (``jobs.audio.probe_child``) reads the file: it has no
+secrets, can open nothing, and has resource limits. This module starts it and parses its
+output.
 """
 
 import json
@@ -25,10 +25,10 @@ WAIT_SECONDS = 30.0
 WALL_SECONDS = 20.0
 
 MESSAGES = {
-    "audio_empty": "The file holds no audio: it is empty.",
+    "audio_empty": "The file is empty: it has no audio.",
     "audio_missing": "The file has no audio track.",
-    "audio_truncated": "The file is cut off: it ends before its header says.",
-    "audio_unreadable": "The file is not audio that can be read.",
+    "audio_truncated": "The file is cut off: it is shorter than its header states.",
+    "audio_unreadable": "The file is not readable audio.",
 }
 _MIME_TYPES = {
     "aac": "audio/aac",
@@ -43,14 +43,13 @@ _MIME_TYPES = {
 }
 _BYTES_PER_SAMPLE = {"linear16": 2, "mulaw": 1}
 
-# A burst of uploads must not become as many processes, nor may one tenant's keep out
-# the uploads of others.
+# Bounds the number of child processes, and the share of one tenant.
 _slots = FairSlots(PROBES_AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """What an audio file is; the duration is None where only Deepgram will know."""
+    """The properties of an audio file; an unknown duration is None."""
 
     duration_seconds: float | None
     codec: str
@@ -61,36 +60,35 @@ class Probe:
 
     @property
     def content_type(self) -> str:
-        """The MIME type of what is in the file, whatever its sender called it."""
+        """The MIME type of the file's format, independent of the upload's header."""
         return _MIME_TYPES.get(self.format, "application/octet-stream")
 
 
 def probe_audio(path: Path, *, tenant: Hashable) -> Probe:
-    """Look at a tenant's file.
+    """Probe a tenant's file.
 
-    Raises UnsupportedAudio if it is not whole, readable audio, and ServiceUnavailable
-    when the machine is too busy to tell.
+    Raises UnsupportedAudio if it is not complete, readable audio, and
+    ServiceUnavailable if no slot is free in time.
     """
-    facts = _run_in_turn(path, tenant=tenant, wait=WAIT_SECONDS)
+    facts = _run_in_slot(path, tenant=tenant, wait=WAIT_SECONDS)
     code = facts.get("error")
     if code:
         raise UnsupportedAudio(MESSAGES[code], code=code)
     return Probe(**facts)
 
 
-def find_stated_seconds(path: Path, *, tenant: Hashable, wait: float) -> float | None:
-    """Return the length that a file's header states; the file may have holes.
+def read_declared_seconds(path: Path, *, tenant: Hashable, wait: float) -> float | None:
+    """Return the duration in a file's header, or None; the file may be sparse.
 
-    None where it states none. Raises ServiceUnavailable as ``probe_audio`` does, or
-    where no slot is free within ``wait`` seconds.
+    Raises ServiceUnavailable if no slot is free within ``wait`` seconds.
     """
-    facts = _run_in_turn(path, "--stated", tenant=tenant, wait=wait)
+    facts = _run_in_slot(path, "--declared", tenant=tenant, wait=wait)
     seconds = facts.get("duration_seconds")
     return None if seconds is None else float(seconds)
 
 
 def describe_raw(size_bytes: int, options: Mapping[str, Any]) -> Probe:
-    """Describe headerless audio by the options that say what it is; nothing is read."""
+    """Describe headerless audio by its options; the file is not read."""
     if not size_bytes:
         raise UnsupportedAudio(MESSAGES["audio_empty"], code="audio_empty")
     encoding = options["encoding"]
@@ -106,25 +104,27 @@ def describe_raw(size_bytes: int, options: Mapping[str, Any]) -> Probe:
 
 
 def warn_if_unconfined() -> None:
-    """Log a warning where this machine cannot confine the child; for the start-up."""
+    """Log a warning at start-up if this machine cannot confine the child."""
     if not sandbox.is_supported():
         logger.warning(
-            "audio is examined without a sandbox: it needs Linux with seccomp on"
+            "audio is probed without a sandbox, which needs Linux with seccomp on"
             " x86_64 or aarch64"
         )
 
 
-def _run_in_turn(
+def _run_in_slot(
     path: Path, *flags: str, tenant: Hashable, wait: float
 ) -> dict[str, Any]:
-    with _slots.take(tenant, timeout=wait) as has_slot:
+    with _slots.acquire(tenant, timeout=wait) as has_slot:
         if not has_slot:
-            raise ServiceUnavailable("Too many uploads are being examined.")
+            raise ServiceUnavailable(
+                "Too many uploads are being checked; retry shortly."
+            )
         facts = _run_child(path, *flags)
     error = facts.get("error")
     if error and error not in MESSAGES:
-        logger.error("upload not examined", extra={"reason": error})
-        raise ServiceUnavailable("The upload could not be examined in time.")
+        logger.error("upload not probed", extra={"reason": error})
+        raise ServiceUnavailable("The upload could not be checked in time.")
     return facts
 
 
@@ -138,12 +138,12 @@ def _run_child(path: Path, *flags: str) -> dict[str, Any]:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 timeout=WALL_SECONDS,
-                env={},  # no secret of ours in a process that reads strangers' files
+                env={},  # no secrets in a process that reads untrusted files
                 cwd="/",
                 check=False,
             )
     except subprocess.TimeoutExpired as error:
-        raise ServiceUnavailable("The upload could not be examined in time.") from error
+        raise ServiceUnavailable("The upload could not be checked in time.") from error
     if child.returncode:
         return {"error": "audio_unreadable"}
     facts: dict[str, Any] = json.loads(child.stdout)

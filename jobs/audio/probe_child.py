@@ -1,8 +1,7 @@
-"""Look at one untrusted file and print what it is, as JSON.
+"""Probe one untrusted file with FFmpeg and print its properties as JSON.
 
-Run by path in a process of its own (``jobs.audio.probe``), with nothing of Django in it. The
-file is its standard input. FFmpeg reads files from strangers here, under limits and in
-a sandbox (``jobs.audio.sandbox``), and dies alone.
+``jobs.audio.probe`` runs this file by path in a separate process, without Django, with
+resource limits and a sandbox (``jobs.audio.sandbox``). The audio is standard input.
 """
 
 import contextlib
@@ -25,38 +24,38 @@ import av
 
 MEMORY_BYTES = 512 * 1024**2
 CPU_SECONDS = 12
-# The web process comes first where both want the processor.
+# The web process has priority.
 NICENESS = 5
 OPEN_SECONDS = 5.0
 DEMUX_SECONDS = 5.0
-# A WAV file has a few chunks. An MP4 file has two boxes a fragment.
+# A WAV file has a few chunks, an MP4 file two boxes per fragment.
 MAX_CHUNKS = 10_000
 MAX_BOXES = 100_000
 PACKETS_TO_DECODE = 20
-# Decoding goes on until something is heard, so most files end after a second or two.
+# Decoding stops at the first sound, after a second or two of most files.
 SECONDS_TO_DECODE = 60.0
 SOUND_PEAK = 600  # of 32768: -35 dB, above a quiet room and below any speech
-# An encoder's padding is never that long; a cut file misses more.
-SLACK_SECONDS = 0.5
-SLACK_SHARE = 0.02
-SLACK_BYTES = 4096
+# More than the padding of any encoder, less than the missing part of a cut file.
+TOLERANCE_SECONDS = 0.5
+TOLERANCE_SHARE = 0.02
+TOLERANCE_BYTES = 4096
 # Playlists (hls, dash, concat) name other files and hosts: never read those.
 OPEN_OPTIONS = {
     "format_whitelist": "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,flv,gsm,"
     "matroska,mov,mp3,mpeg,mpegts,ogg,tta,w64,wav,wv",
     "protocol_whitelist": "fd",
-    # Of a film with many languages, and of no file that is there to keep us busy.
+    # Enough for a film in many languages.
     "max_streams": "256",
 }
-# Formats whose length is an estimate from the bit rate, not a statement.
+# Formats whose duration is an estimate from the bit rate, not in the header.
 ESTIMATED = ("aac", "ac3", "eac3", "amr", "gsm", "mpeg", "mpegts", "ogg")
-# A size not known when the header was written: 0, or close to the largest.
+# Sizes from here on mean unknown: the header was written before the audio.
 _RIFF_UNKNOWN = 0x7FFF0000
 
 
 @dataclass(slots=True, kw_only=True)
 class PacketScan:
-    """What reading the packets has shown so far."""
+    """The results of reading the packets so far."""
 
     decoded: int = 0
     broken: int = 0
@@ -67,27 +66,27 @@ class PacketScan:
     is_all_decoded: bool = True
 
     @property
-    def wants_more(self) -> bool:
-        """Whether the next packet is worth decoding."""
+    def needs_decoding(self) -> bool:
+        """Whether to decode the next packet."""
         if self.decoded + self.broken < PACKETS_TO_DECODE:
             return True
         return not self.has_sound and self.decoded_seconds < SECONDS_TO_DECODE
 
     @property
     def is_silent(self) -> bool | None:
-        """Whether there is nothing to hear; None if it was not all listened to."""
+        """Whether the audio is silent; None if not all of it was decoded."""
         if self.has_sound:
             return False
         return True if self.is_whole and self.is_all_decoded else None
 
 
 def examine(file: IO[bytes]) -> dict[str, Any]:
-    """Return the facts about a file, or ``{"error": code}``."""
+    """Return the properties of a file, or ``{"error": code}``."""
     size = os.fstat(file.fileno()).st_size
     if not size:
         return {"error": "audio_empty"}
     try:
-        missing = _stated_end(file, size) - size
+        missing = _find_declared_end(file, size) - size
         has_length_tag = _has_mp3_length(file)
     except ValueError:
         return {"error": "audio_unreadable"}
@@ -98,21 +97,22 @@ def examine(file: IO[bytes]) -> dict[str, Any]:
         return {"error": "timeout"}
     except (av.FFmpegError, ValueError):
         facts = {"error": "audio_unreadable"}
-    # Headers are often a little off; a page or a broken file that lacks its end is cut.
+    # Sizes in headers are often slightly wrong, except Ogg pages; an unreadable file
+    # that lacks its end is cut off.
     is_exact = facts.get("format") == "ogg" or facts.get("error") == "audio_unreadable"
-    slack = 0 if is_exact else max(SLACK_BYTES, SLACK_SHARE * size)
-    return {"error": "audio_truncated"} if missing > slack else facts
+    tolerance = 0 if is_exact else max(TOLERANCE_BYTES, TOLERANCE_SHARE * size)
+    return {"error": "audio_truncated"} if missing > tolerance else facts
 
 
 def read_header(file: IO[bytes]) -> dict[str, Any]:
-    """Return the length that the header states, if any; nothing is decoded."""
+    """Return the duration in the header, if any, without decoding."""
     try:
-        _stated_end(file, os.fstat(file.fileno()).st_size)
+        _find_declared_end(file, os.fstat(file.fileno()).st_size)
         with _open(file) as container:
             if not container.streams.audio:
                 return {"error": "audio_missing"}
             stream = container.streams.audio[0]
-            return {"duration_seconds": _stated_seconds(container, stream)}
+            return {"duration_seconds": _read_declared_seconds(container, stream)}
     except av.ExitError:
         return {"error": "timeout"}
     except (av.FFmpegError, ValueError):
@@ -121,7 +121,7 @@ def read_header(file: IO[bytes]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _open(file: IO[bytes]) -> Iterator[Any]:
-    """Give FFmpeg the open file: in the sandbox it cannot open one by its name."""
+    """Pass FFmpeg the open file, because the sandbox forbids opening one by path."""
     file.seek(0)
     options = OPEN_OPTIONS | {"fd": str(file.fileno())}
     with av.open(
@@ -139,32 +139,34 @@ def _examine(container: Any, *, has_length_tag: bool) -> dict[str, Any]:
     stream = container.streams.audio[0]
     if stream.codec_context is None:
         return {"error": "audio_unreadable"}
-    heard = _listen(container, stream)
-    if heard.broken > heard.decoded:
+    scan = _scan_packets(container, stream)
+    if scan.broken > scan.decoded:
         return {"error": "audio_unreadable"}
-    if not heard.decoded:
+    if not scan.decoded:
         return {"error": "audio_empty"}
     name = container.format.name
-    stated = _stated_seconds(container, stream)
-    is_statement = name not in ESTIMATED and (name != "mp3" or has_length_tag)
-    if stated and is_statement and heard.is_whole:
-        slack = max(SLACK_SECONDS, SLACK_SHARE * stated)
-        if heard.end_seconds < stated - slack:
+    declared = _read_declared_seconds(container, stream)
+    is_reliable = name not in ESTIMATED and (name != "mp3" or has_length_tag)
+    if declared and is_reliable and scan.is_whole:
+        tolerance = max(TOLERANCE_SECONDS, TOLERANCE_SHARE * declared)
+        if scan.end_seconds < declared - tolerance:
             return {"error": "audio_truncated"}
-    counted = heard.end_seconds if heard.is_whole else None
+    counted = scan.end_seconds if scan.is_whole else None
     return {
-        "duration_seconds": stated if stated and is_statement else counted or stated,
+        "duration_seconds": declared
+        if declared and is_reliable
+        else counted or declared,
         "codec": stream.codec_context.name,
         "channels": stream.codec_context.channels,
         "sample_rate": stream.codec_context.sample_rate,
         "format": name,
-        "is_silent": heard.is_silent,
+        "is_silent": scan.is_silent,
     }
 
 
-def _listen(container: Any, stream: Any) -> PacketScan:
-    """Read the packets to the end or for as long as is worth it; decode the first."""
-    heard = PacketScan()
+def _scan_packets(container: Any, stream: Any) -> PacketScan:
+    """Read packets for at most ``DEMUX_SECONDS``; decode the first ones."""
+    scan = PacketScan()
     stream.codec_context.thread_count = 1
     to_samples = av.AudioResampler(format="s16", layout="mono")
     own_length = stream.duration is not None
@@ -172,40 +174,40 @@ def _listen(container: Any, stream: Any) -> PacketScan:
     try:
         for packet in container.demux():
             is_audio = packet.stream_index == stream.index
-            if is_audio and heard.wants_more:
-                _decode(packet, heard, to_samples)
+            if is_audio and scan.needs_decoding:
+                _decode(packet, scan, to_samples)
             elif is_audio:
-                heard.is_all_decoded = False
+                scan.is_all_decoded = False
             if packet.pts is not None and (is_audio or not own_length):
                 end = (packet.pts + (packet.duration or 0)) * packet.time_base
-                heard.end_seconds = max(heard.end_seconds, float(end))
+                scan.end_seconds = max(scan.end_seconds, float(end))
             if time.monotonic() > give_up:
-                heard.is_whole = False
+                scan.is_whole = False
                 break
     except av.ExitError:
-        heard.is_whole = False
+        scan.is_whole = False
     except av.FFmpegError:
-        # Unreadable from here on: where it ended says whether that is a cut.
-        heard.broken += 1
-    return heard
+        # Unreadable from here on; the end so far shows whether the file is cut off.
+        scan.broken += 1
+    return scan
 
 
-def _decode(packet: Any, heard: PacketScan, to_samples: Any) -> None:
+def _decode(packet: Any, scan: PacketScan, to_samples: Any) -> None:
     try:
         frames = packet.decode()
-        heard.decoded += any(frame.samples for frame in frames)
+        scan.decoded += any(frame.samples for frame in frames)
         for frame in frames:
-            heard.decoded_seconds += frame.samples / frame.sample_rate
+            scan.decoded_seconds += frame.samples / frame.sample_rate
             for plain in to_samples.resample(frame):
                 samples = array("h", bytes(plain.planes[0])[: plain.samples * 2])
                 peak = max(max(samples, default=0), -min(samples, default=0))
-                heard.has_sound = heard.has_sound or peak > SOUND_PEAK
+                scan.has_sound = scan.has_sound or peak > SOUND_PEAK
     except av.FFmpegError:
-        heard.broken += 1
+        scan.broken += 1
 
 
-def _stated_seconds(container: Any, stream: Any) -> float | None:
-    """Return the length that the header states: the stream's own, or everything's."""
+def _read_declared_seconds(container: Any, stream: Any) -> float | None:
+    """Return the duration in the header: the stream's, or the container's."""
     if stream.duration:
         return float(stream.duration * stream.time_base)
     return container.duration / av.time_base if container.duration else None
@@ -217,22 +219,22 @@ def _has_mp3_length(file: IO[bytes]) -> bool:
     return b"Xing" in head or b"Info" in head or b"VBRI" in head
 
 
-def _stated_end(file: IO[bytes], size: int) -> int:
-    """Return where the file should end by the sizes of its outermost chunks, or 0.
+def _find_declared_end(file: IO[bytes], size: int) -> int:
+    """Return the file size declared by its outermost chunks, or 0.
 
-    FFmpeg believes the file's size over a WAV header, and calls an MP4 that lost its
-    tail plain invalid. Raises ValueError for a WAV file of more chunks than one has.
+    Finds cut-off files: FFmpeg ignores the size in a WAV header and reports a cut MP4
+    as invalid. Raises ValueError for a WAV file with more than ``MAX_CHUNKS``.
     """
     file.seek(0)
     head = file.read(12)
     if head[:4] == b"RIFF":
-        return max(_riff_ends(file, size), default=0)
+        return max(_iter_riff_ends(file, size), default=0)
     if head[4:8] == b"ftyp":
-        return max(islice(_box_ends(file, size), MAX_BOXES), default=0)
-    return _last_page_end(file, size) if head[:4] == b"OggS" else 0
+        return max(islice(_iter_box_ends(file, size), MAX_BOXES), default=0)
+    return _find_last_page_end(file, size) if head[:4] == b"OggS" else 0
 
 
-def _riff_ends(file: IO[bytes], size: int) -> Iterator[int]:
+def _iter_riff_ends(file: IO[bytes], size: int) -> Iterator[int]:
     at, number = 12, 0
     while at + 8 <= size:
         number += 1
@@ -247,7 +249,7 @@ def _riff_ends(file: IO[bytes], size: int) -> Iterator[int]:
         at += length % 2
 
 
-def _box_ends(file: IO[bytes], size: int) -> Iterator[int]:
+def _iter_box_ends(file: IO[bytes], size: int) -> Iterator[int]:
     at = 0
     while at + 8 <= size:
         file.seek(at)
@@ -261,8 +263,8 @@ def _box_ends(file: IO[bytes], size: int) -> Iterator[int]:
         yield at
 
 
-def _last_page_end(file: IO[bytes], size: int) -> int:
-    """Return where the last Ogg page ends (RFC 3533, section 6)."""
+def _find_last_page_end(file: IO[bytes], size: int) -> int:
+    """Return the declared end of the last Ogg page (RFC 3533, section 6)."""
     start = max(0, size - 65536)
     file.seek(start)
     tail = file.read()
@@ -275,7 +277,7 @@ def _last_page_end(file: IO[bytes], size: int) -> int:
 
 
 def limit_resources() -> None:
-    """Give this process no more than a probe needs, for good."""
+    """Limit this process to the resources of a probe."""
     for kind, limit in (
         (resource.RLIMIT_AS, MEMORY_BYTES),
         (resource.RLIMIT_CPU, CPU_SECONDS),
@@ -287,8 +289,8 @@ def limit_resources() -> None:
     os.nice(NICENESS)
 
 
-def rehearse() -> None:
-    """Examine a short file of our own, so that every module is loaded that may be."""
+def load_modules() -> None:
+    """Probe a generated file, so that all modules are loaded before the sandbox."""
     samples = bytes(3200)
     head = struct.pack("<IHHIIHH4sI", 16, 1, 1, 8000, 16000, 2, 16, b"data", 3200)
     length = struct.pack("<I", 4 + 4 + len(head) + len(samples))
@@ -300,11 +302,8 @@ def rehearse() -> None:
 
 
 def confine() -> bool:
-    """Give this process no file, socket or program beyond what it has open.
-
-    Return whether it is so, or cannot be on this machine; False where it failed.
-    """
-    # By its path, because an isolated process imports nothing from its own folder.
+    """Start the sandbox; return False if it failed, True if it is unsupported here."""
+    # By path, because an isolated process cannot import from its own folder.
     sandbox = runpy.run_path(str(Path(__file__).with_name("sandbox.py")))
     try:
         if sandbox["is_supported"]():
@@ -315,9 +314,9 @@ def confine() -> bool:
 
 
 if __name__ == "__main__":
-    look = read_header if "--stated" in sys.argv[1:] else examine
-    # Without a buffer, so that Python and FFmpeg agree on where the file is read.
-    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as given:
+    probe = read_header if "--declared" in sys.argv[1:] else examine
+    # Unbuffered, so that Python and FFmpeg share the file position.
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as file:
         limit_resources()
-        rehearse()
-        json.dump(look(given) if confine() else {"error": "not_confined"}, sys.stdout)
+        load_modules()
+        json.dump(probe(file) if confine() else {"error": "not_confined"}, sys.stdout)

@@ -1,9 +1,9 @@
-"""Confine this process to what it has open: a seccomp filter for Linux.
+"""Confine this process to its open files, with a seccomp filter (Linux).
 
 Run by path in the probe's child, so it imports nothing of the platform. After
 ``confine`` the process can read and write its open files, manage its own memory and
-threads, and end. Every other system call fails with EPERM: no file and no socket can
-be opened, and no program or process started. ``docs/adr/0020-confined-probes.md`` says
+threads, and exit. Every other system call fails with EPERM: it cannot open files or
+sockets, nor start programs or processes. ``docs/adr/0020-confined-probes.md`` explains
 why this is not a library.
 """
 
@@ -62,7 +62,7 @@ _ALLOWED: Mapping[str, tuple[int, int]] = {
     "clock_getres": (229, 114),
     "clock_nanosleep": (230, 115),
     "exit_group": (231, 94),
-    # How glibc asks for the size of an open file.
+    # glibc's fstat.
     "newfstatat": (262, 79),
     "set_robust_list": (273, 99),
     "getrandom": (318, 278),
@@ -87,18 +87,17 @@ class _Program(ctypes.Structure):
 
 
 def is_supported() -> bool:
-    """Tell whether the kernel and the machine can confine a process."""
+    """Return whether the kernel and the machine can confine a process."""
     if sys.platform != "linux" or platform.machine() not in _MACHINES:
         return False
     action = ctypes.c_uint32(_ERRNO)
-    asked = _seccomp(_GET_ACTION_AVAIL, 0, ctypes.byref(action))
-    return asked == 0
+    return _seccomp(_GET_ACTION_AVAIL, 0, ctypes.byref(action)) == 0
 
 
 def confine() -> None:
-    """Refuse this process everything but work on its open files, for good.
+    """Permanently restrict this process to its open files.
 
-    Raises OSError where the kernel does not accept the filter.
+    Raises OSError if the kernel rejects the filter.
     """
     rules = _build_rules(platform.machine())
     program = _Program(len(rules), (_Instruction * len(rules))(*rules))
@@ -110,7 +109,7 @@ def confine() -> None:
 
 
 def _set_no_new_privileges() -> int:
-    """Give up set-user-id programs: only so may any process install a filter."""
+    """Disable set-user-id programs, which unprivileged filters require."""
     libc = ctypes.CDLL(None, use_errno=True)
     return int(libc.prctl(_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0))
 
@@ -122,9 +121,9 @@ def _seccomp(operation: int, flags: int, argument: object) -> int:
 
 
 def _build_rules(machine: str) -> Sequence[_Instruction]:
-    """Return the program: the process's machine, then the number of the call."""
+    """Build the program: check the machine, then the number of the system call."""
     allowed = [_on(machine, numbers) for numbers in _ALLOWED.values()]
-    # Where the four results stand, behind the seven instructions around the numbers.
+    # The four results follow the numbers and the seven instructions around them.
     refuse = len(allowed) + 7
     missing, allow, kill = refuse + 1, refuse + 2, refuse + 3
     clone3_at = len(allowed) + 3
@@ -138,7 +137,7 @@ def _build_rules(machine: str) -> Sequence[_Instruction]:
         _Instruction(_EQUALS, 0, kill - 2, _MACHINES[machine]),
         _Instruction(_LOAD, 0, 0, _NUMBER),
         *numbers,
-        # Its flags are in memory, where no filter can read them: glibc then uses clone.
+        # clone3's flags are in memory, which no filter can read: glibc then uses clone.
         _Instruction(_EQUALS, missing - clone3_at - 1, 0, _on(machine, _CLONE3)),
         # A new thread is allowed, a new process is not.
         _Instruction(_EQUALS, 0, refuse - clone_at - 1, _on(machine, _CLONE)),

@@ -1,7 +1,7 @@
-"""Bound the disk space that one tenant's uploads in progress may take.
+"""Limit the disk space of one tenant's uploads in progress.
 
-A tenant announces each upload's size. Together they may take at most half of the space
-that is free, so that uploads of other tenants always find room. Counted per process.
+The size is that of ``Content-Length``. One tenant's uploads may use at most half of the
+free space, so that other tenants can upload. Counted per process.
 """
 
 import shutil
@@ -14,26 +14,29 @@ from jobs.errors import ServiceUnavailable
 
 SHARE = 0.5
 _lock = Lock()
-_held: Counter[Hashable] = Counter()
+_reserved: Counter[Hashable] = Counter()
 
 
 def reserve(owner: Hashable, size_bytes: int, folder: Path) -> Callable[[], None]:
-    """Reserve space and return what releases it; raise ServiceUnavailable for none."""
+    """Reserve space and return a function that releases it.
+
+    Raises ServiceUnavailable if the owner's share is exhausted.
+    """
     with _lock:
         free = shutil.disk_usage(folder).free
-        if _held[owner] + size_bytes > free * SHARE:
-            raise ServiceUnavailable("There is no room for uploads now.")
-        _held[owner] += size_bytes
+        if _reserved[owner] + size_bytes > free * SHARE:
+            raise ServiceUnavailable("The disk space for uploads is exhausted.")
+        _reserved[owner] += size_bytes
 
     def release() -> None:
         with _lock:
-            _held[owner] -= size_bytes
-            if _held[owner] <= 0:
-                del _held[owner]
+            _reserved[owner] -= size_bytes
+            if _reserved[owner] <= 0:
+                del _reserved[owner]
 
     return release
 
 
-def held_bytes() -> int:
-    """Return the space that is reserved in this process."""
-    return _held.total()
+def reserved_bytes() -> int:
+    """Return the total reserved space of this process."""
+    return _reserved.total()

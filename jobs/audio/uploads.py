@@ -1,7 +1,7 @@
-"""Take an upload from the socket to storage without ever holding it in memory.
+"""Stream an upload from the socket to storage, without holding it in memory.
 
-Streamed to a file beside the media (hashed on the way), probed there by others, and
-kept by a rename. Until it is kept the file removes itself when it is closed.
+The body is streamed to a temporary file next to the media and hashed, probed there, and
+stored by a rename. Unless it is stored, closing the file deletes it.
 """
 
 import errno
@@ -31,18 +31,18 @@ from jobs.models import new_id
 from jobs.strict_json import pointer_to
 
 FILE_FIELD = "file"
-# What a form's other fields and its boundaries may add to the file.
+# Allowed for a form's other fields and its boundaries, in addition to the file.
 FORM_OVERHEAD_BYTES = 2 * 1024**2
 _SAFE_NAME_LENGTH = 100
 _AUDIO_TYPES = ("", "application/octet-stream", "application/ogg", "application/mp4")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _SUFFIX = ".upload"
-# A file is there for an instant before it is locked.
+# A new file exists for an instant before it is locked.
 _UNLOCKED_SECONDS = 60.0
 
 
 class IncomingFile(UploadedFile):  # type: ignore[type-arg]  # in stubs only
-    """An upload on disk that nobody has promised to keep yet."""
+    """An upload in a temporary file, not stored yet; it is hashed while written."""
 
     def __init__(
         self, name: str, content_type: str, *, request: Any = None, announced: int = 0
@@ -61,15 +61,15 @@ class IncomingFile(UploadedFile):  # type: ignore[type-arg]  # in stubs only
 
     @property
     def sha256(self) -> str:
-        """The digest of what was written, in hex."""
+        """The SHA-256 of the bytes written so far, in hex."""
         return self._hash.hexdigest()
 
     def temporary_file_path(self) -> str:
-        """Return where it lies; storages on the same disk rename it from there."""
+        """Return the path; storages on the same disk rename the file."""
         return str(self._disk.name)
 
     def append(self, chunk: bytes) -> None:
-        """Write the next bytes; a full disk is ours, not the caller's, fault."""
+        """Write a chunk; raises ServiceUnavailable if the disk is full."""
         try:
             self._disk.write(chunk)
         except OSError as error:
@@ -77,8 +77,8 @@ class IncomingFile(UploadedFile):  # type: ignore[type-arg]  # in stubs only
         self._hash.update(chunk)
         self.size = (self.size or 0) + len(chunk)
 
-    def settle(self) -> None:
-        """Put what was written on the disk itself: a 202 must survive a power cut."""
+    def sync(self) -> None:
+        """Sync the file to disk, because a 202 response must survive a power cut."""
         try:
             self._disk.flush()
             os.fsync(self._disk.fileno())
@@ -87,19 +87,19 @@ class IncomingFile(UploadedFile):  # type: ignore[type-arg]  # in stubs only
         self._disk.seek(0)
 
     def close(self) -> None:
-        """Close it, and remove it unless it was kept."""
+        """Close the file, and delete it unless it was stored."""
         self._release()
         try:
             self._disk.close()
         except FileNotFoundError:
-            return  # it was moved into storage
+            return  # moved into storage
 
 
 @cache
 def purge_abandoned_uploads(folder: Path) -> None:
-    """Remove what processes that were killed left of uploads, once a process.
+    """Delete the temporary files of killed processes, once per process.
 
-    Whoever still writes one holds its lock, on whatever machine.
+    Files in use are locked by their process, on any machine.
     """
     for path in folder.glob(f"*{_SUFFIX}"):
         with suppress(OSError), path.open("rb") as file:
@@ -109,7 +109,7 @@ def purge_abandoned_uploads(folder: Path) -> None:
 
 
 class NoFileHandler(FileUploadHandler):
-    """Keep no file of a form, which is all that pages take: they have no uploads."""
+    """Skip the files of a form, for pages without uploads."""
 
     def new_file(self, *part: Any, **named: Any) -> None:
         """Skip the file's bytes."""
@@ -117,25 +117,25 @@ class NoFileHandler(FileUploadHandler):
         raise SkipFile
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
-        """Keep nothing."""
+        """Discard the chunk."""
 
     def file_complete(self, file_size: int) -> None:
         """Return no file."""
 
 
 class CappedUploadHandler(FileUploadHandler):
-    """Stream the one file of a form to disk, no further than ``UPLOAD_MAX_BYTES``."""
+    """Stream the one file of a form to disk, up to ``UPLOAD_MAX_BYTES``."""
 
     chunk_size = 1024**2
 
     @property
     def max_bytes(self) -> int:
-        """How large the file may be."""
+        """The maximum size of the file."""
         limit: int = settings.UPLOAD_MAX_BYTES
         return limit
 
     def check_type(self, content_type: str) -> None:
-        """Refuse what cannot be audio."""
+        """Raise UnsupportedMediaType for a type that cannot be audio."""
         if not _may_be_audio(content_type):
             raise UnsupportedMediaType(content_type)
 
@@ -152,7 +152,7 @@ class CappedUploadHandler(FileUploadHandler):
         boundary: Any,  # noqa: ARG002
         encoding: str | None = None,  # noqa: ARG002
     ) -> None:
-        """Refuse by the announced length, before anything is read."""
+        """Check ``Content-Length`` before the body is read."""
         if content_length > self.max_bytes + FORM_OVERHEAD_BYTES:
             refuse_size(self.max_bytes)
         self._announced = content_length
@@ -160,10 +160,10 @@ class CappedUploadHandler(FileUploadHandler):
     def new_file(
         self, field_name: str, file_name: str, content_type: str, *rest: Any
     ) -> None:
-        """Open a file for the part, if it is the one we take."""
+        """Open a file for the part; raise InvalidRequest for an unexpected one."""
         super().new_file(field_name, file_name, content_type, *rest)
         if field_name != FILE_FIELD or self.file is not None:
-            message = f"A form has one file, in the field '{FILE_FIELD}'."
+            message = f"Send one file, in the field '{FILE_FIELD}'."
             raise InvalidRequest(
                 message, code="field_unknown", pointer=pointer_to(field_name)
             )
@@ -179,69 +179,68 @@ class CappedUploadHandler(FileUploadHandler):
         self.file.append(raw_data)
 
     def file_complete(self, file_size: int) -> IncomingFile | None:  # noqa: ARG002
-        """Return the whole file."""
+        """Sync and return the file."""
         if self.file is not None:
-            self.file.settle()
+            self.file.sync()
         return self.file
 
     def upload_interrupted(self) -> None:
-        """Refuse a form that ended inside its file."""
+        """Raise InvalidRequest for a form that ended inside its file."""
         self.discard()
-        message = "The form ends before its file does: the upload was cut."
+        message = "The upload was cut off: the form ends inside its file."
         raise InvalidRequest(message, code="body_truncated")
 
     def discard(self) -> None:
-        """Remove what was written."""
+        """Delete the temporary file."""
         if self.file is not None:
             self.file.close()
 
 
-def keep_upload(file: IncomingFile, *, tenant_id: UUID) -> str:
-    """Move the file into storage and return its name there.
+def store_upload(file: IncomingFile, *, tenant_id: UUID) -> str:
+    """Move the file into storage and return its name there; a rename on one disk.
 
-    On one disk this is a rename. Whoever calls this deletes the object again
-    (``discard_upload``) if no row comes to name it.
+    If the caller does not commit a row with this name, it calls ``discard_upload``.
     """
     file.seek(0)
     name = f"audio/{tenant_id}/{new_id()}/{safe_name(file.name or '')}"
-    kept = default_storage.save(name, file)
+    stored = default_storage.save(name, file)
     if isinstance(default_storage, FileSystemStorage):
-        _settle_folders(Path(default_storage.path(kept)).parent)
-    return kept
+        _sync_folders(Path(default_storage.path(stored)).parent)
+    return stored
 
 
 def discard_upload(name: str) -> None:
-    """Delete a kept object and the folder made for it."""
+    """Delete a stored object and its folder."""
     default_storage.delete(name)
     if isinstance(default_storage, FileSystemStorage):
         Path(default_storage.path(name)).parent.rmdir()
 
 
 def is_outcome_unknown(error: BaseException) -> bool:
-    """Tell whether a transaction that ended in this error may have been committed.
+    """Return whether a transaction that raised this error may have been committed.
 
-    A connection lost during COMMIT says neither; the server's own errors carry a
-    SQLSTATE and mean that nothing was written.
+    True for a connection lost during COMMIT; the server's own errors have a SQLSTATE
+    and mean a rollback.
     """
-    lost = isinstance(error, OperationalError | InterfaceError)
-    return lost and getattr(error.__cause__, "sqlstate", None) is None
+    is_lost = isinstance(error, OperationalError | InterfaceError)
+    return is_lost and getattr(error.__cause__, "sqlstate", None) is None
 
 
 def safe_name(name: str) -> str:
-    """Return a file name that any storage takes, its extension kept."""
+    """Return a file name that any storage accepts, with its extension."""
     path = PurePosixPath(_UNSAFE.sub("_", name).lstrip("._-") or "audio")
     return path.stem[: _SAFE_NAME_LENGTH - 16] + path.suffix[:16]
 
 
 def _may_be_audio(content_type: str) -> bool:
-    kind = content_type.lower()
-    return kind in _AUDIO_TYPES or kind.startswith(("audio/", "video/"))
+    lowered = content_type.lower()
+    return lowered in _AUDIO_TYPES or lowered.startswith(("audio/", "video/"))
 
 
-def _settle_folders(folder: Path) -> None:
-    """Make the rename itself survive a power cut, new parent folders included."""
-    for place in (folder, folder.parent, folder.parent.parent):
-        descriptor = os.open(place, os.O_RDONLY)
+def _sync_folders(folder: Path) -> None:
+    """Sync the folders, so that the rename survives a power cut."""
+    for path in (folder, folder.parent, folder.parent.parent):
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
@@ -255,11 +254,11 @@ def check_size(size_bytes: int) -> None:
 
 
 def refuse_size(limit: int) -> NoReturn:
-    """Say that the file is too large."""
+    """Raise UploadTooLarge."""
     raise UploadTooLarge(f"The file is larger than {limit} bytes.")
 
 
 def _refuse_full_disk(error: OSError) -> NoReturn:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        raise ServiceUnavailable("There is no room for uploads now.") from error
+        raise ServiceUnavailable("The disk for uploads is full.") from error
     raise error

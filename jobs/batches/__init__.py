@@ -1,10 +1,11 @@
 """Batches: many jobs submitted, counted and controlled together.
 
-How one comes in: `views` takes the request; a manifest goes to disk (`manifest_upload`)
-and is read as lines (`manifest_lines`), and those as items (`manifests`); each item is
-checked (`items`) and what came of it is kept (`spool`) until all are written: `intake`,
-`writing`, `job_rows`. `check` stops before that.
+Submission: ``api.views`` receives the request; a manifest is streamed to disk
+(``manifests.upload``) and read as lines (``manifests.lines``) and items
+(``manifests.reader``). ``items`` checks each item and ``item_file`` spools the rows
+until ``api.acceptance`` saves all of them (``writing``, ``job_rows``).
 
-What becomes of it: `counting` as its jobs end, `figures` for what is said of it, `life`
-for what is wanted of it, `rounds` to do that to its jobs, `retry` for another go.
+Later: ``counting`` counts its jobs as they end, ``statistics`` derives its status and
+progress, ``actions`` records requested changes, ``sweeper`` applies them to the jobs,
+and ``retry`` submits failed jobs again.
 """

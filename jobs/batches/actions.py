@@ -1,6 +1,6 @@
-"""What somebody may want of a batch: pause, resume, cancel, another priority, again.
+"""Actions on a batch: pause, resume, reprioritize, cancel.
 
-Each writes the wish into the batch's row and returns; ``jobs.batches.sweeper`` does it.
+Each saves the desired state in the batch's row; ``jobs.batches.sweeper`` applies it.
 """
 
 from datetime import datetime
@@ -15,35 +15,37 @@ from jobs.models import Batch, BatchState
 
 
 def pause(*, batch: Batch, actor: str, now: datetime) -> Batch:
-    """Start no more of its jobs; what runs ends. Twice is harmless.
+    """Start no more of its jobs; running ones end. Idempotent.
 
-    Raises Conflict for a batch that has ended, is being canceled, or is not open yet.
+    Raises Conflict for a batch that has ended, is being canceled, or is preparing.
     """
-    return _wish(batch, "batch.paused", actor=actor, now=now, is_paused=True)
+    return _request_change(batch, "batch.paused", actor=actor, now=now, is_paused=True)
 
 
 def resume(*, batch: Batch, actor: str, now: datetime) -> Batch:
     """Let its jobs run again. Raises Conflict as ``pause`` does."""
-    return _wish(batch, "batch.resumed", actor=actor, now=now, is_paused=False)
+    return _request_change(
+        batch, "batch.resumed", actor=actor, now=now, is_paused=False
+    )
 
 
 def reprioritize(*, batch: Batch, priority: int, actor: str, now: datetime) -> Batch:
-    """Give all its waiting jobs this priority; what runs has had its turn.
+    """Set the priority of all its queued jobs.
 
-    Raises Conflict as ``pause`` does, InvalidRequest for one its tenant may not use.
+    Raises Conflict as ``pause`` does, InvalidRequest if its tenant may not use it.
     """
     if priority < batch.tenant.highest_priority:
-        message = "This priority is higher than your account may use."
+        message = "This priority exceeds your account's highest priority."
         raise InvalidRequest(message, code="priority_not_allowed", pointer="/priority")
-    return _wish(
+    return _request_change(
         batch, "batch.reprioritized", actor=actor, now=now, wanted_priority=priority
     )
 
 
 def cancel(*, batch: Batch, actor: str, now: datetime) -> Batch:
-    """Cancel what has not ended, running calls too; one that is preparing is dropped.
+    """Cancel all jobs that have not ended, including running ones. Idempotent.
 
-    Twice is harmless. Raises Conflict for a batch that had ended before.
+    A batch that is preparing is dropped. Raises Conflict if the batch has ended.
     """
     with transaction.atomic():
         dropped = Batch.objects.filter(pk=batch.pk, state=BatchState.PREPARING).update(
@@ -53,38 +55,42 @@ def cancel(*, batch: Batch, actor: str, now: datetime) -> Batch:
             current = Batch.objects.get(pk=batch.pk)
             if current.cancel_requested_at:
                 return current
-            return _wish(
+            return _request_change(
                 batch, "batch.canceled", actor=actor, now=now, cancel_requested_at=now
             )
         _record(batch, "batch.canceled", actor=actor, now=now)
     return Batch.objects.get(pk=batch.pk)
 
 
-def _wish(batch: Batch, kind: str, *, actor: str, now: datetime, **wish: Any) -> Batch:
+def _request_change(
+    batch: Batch, event_type: str, *, actor: str, now: datetime, **changes: Any
+) -> Batch:
     with transaction.atomic():
         current = Batch.objects.select_for_update(no_key=True).get(pk=batch.pk)
-        check_can_be_steered(current)
-        if all(getattr(current, name) == value for name, value in wish.items()):
+        check_can_change(current)
+        if all(getattr(current, name) == value for name, value in changes.items()):
             return current
-        # From the first job on, whatever was under way.
+        # Restart at the first job, even during a pass.
         work = {"work_at": now, "work_after": None, "work_again": True}
-        Batch.objects.filter(pk=batch.pk).update(**wish, **work)
-        wanted = wish.get("wanted_priority")
-        data = {} if wanted is None else {"priority": wanted}
-        _record(current, kind, actor=actor, now=now, **data)
+        Batch.objects.filter(pk=batch.pk).update(**changes, **work)
+        priority = changes.get("wanted_priority")
+        data = {} if priority is None else {"priority": priority}
+        _record(current, event_type, actor=actor, now=now, **data)
     return Batch.objects.get(pk=batch.pk)
 
 
-def check_can_be_steered(batch: Batch) -> None:
-    """Raise Conflict unless its jobs are there, wanted, and not all done."""
+def check_can_change(batch: Batch) -> None:
+    """Raise Conflict if the batch is not open, has ended or is being canceled."""
     if batch.state != BatchState.OPEN or batch.finished_at or batch.cancel_requested_at:
         message = f"The batch is {batch_statistics.status_of(batch)}."
         raise Conflict(message, code="batch_state_conflict")
 
 
-def _record(batch: Batch, kind: str, *, actor: str, now: datetime, **data: Any) -> None:
+def _record(
+    batch: Batch, event_type: str, *, actor: str, now: datetime, **data: Any
+) -> None:
     audit.record(
-        type=kind,
+        type=event_type,
         actor=actor,
         at=now,
         tenant=batch.tenant,

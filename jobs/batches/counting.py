@@ -1,7 +1,7 @@
-"""Count a batch's jobs as they end, and tell of what that makes true.
+"""Count a batch's jobs as they end, and write its progress events.
 
-Counting is the fan-out's: an event is counted in the commit that marks it as fanned
-out, so each once, and the batch closes in the very UPDATE that counts its last job.
+The webhook fan-out calls this in the transaction that marks an event as fanned out, so
+each is counted once. The UPDATE that counts the last job also finishes the batch.
 """
 
 from collections import Counter, defaultdict
@@ -16,12 +16,12 @@ from jobs.batches import statistics as batch_statistics
 from jobs.models import Attempt, Batch, Event
 from jobs.state import FINAL
 
-# The shares of its jobs, in percent, at which somebody is told.
+# Percentages of ended jobs that cause a ``batch.progress`` event.
 MILESTONES = (25, 50, 75)
-# How far apart the two looks are that the pace is told by, at least.
+# Minimum distance of the two samples that measure the pace.
 PACE_WINDOW = timedelta(minutes=1)
 
-# The last job's count and the end are one statement: two workers cannot both end it.
+# One statement counts and finishes, so that two workers cannot both finish the batch.
 _COUNT = """
 UPDATE jobs_batch SET
   completed = completed + %(completed)s, failed = failed + %(failed)s,
@@ -44,9 +44,9 @@ WHERE id = %(batch)s RETURNING *
 
 
 def count_ended(events: Iterable[Event], *, now: datetime) -> None:
-    """Count the jobs that these events say have ended; tell of what that makes true.
+    """Count the ended jobs of these events; write the batches' progress events.
 
-    To be called in the transaction that marks the events: then each is counted once.
+    Call it in the transaction that marks the events as fanned out.
     """
     ended: dict[UUID, Counter[str]] = defaultdict(Counter)
     jobs: list[UUID] = []
@@ -55,11 +55,11 @@ def count_ended(events: Iterable[Event], *, now: datetime) -> None:
         if event.job and event.job.batch_id and status in FINAL:
             ended[event.job.batch_id][status] += 1
             jobs.append(event.job.pk)
-    spent = _sum_calls(jobs) if jobs else {}
-    # In one order everywhere, or two dispatchers could wait for each other.
+    sums = _sum_calls(jobs) if jobs else {}
+    # In a fixed order, to avoid deadlocks between dispatchers.
     for batch_id in sorted(ended):
         counts = {str(status): ended[batch_id][status] for status in FINAL}
-        audio_seconds, cost = spent.get(batch_id, (0, 0))
+        audio_seconds, cost = sums.get(batch_id, (0, 0))
         values = {
             **counts,
             "ended": ended[batch_id].total(),
@@ -70,11 +70,11 @@ def count_ended(events: Iterable[Event], *, now: datetime) -> None:
             "minute_ago": now - PACE_WINDOW,
         }
         for batch in Batch.objects.raw(_COUNT, values):
-            _tell(batch, at=now)
+            _write_due_event(batch, at=now)
 
 
 def _sum_calls(jobs: Collection[UUID]) -> dict[UUID, tuple[float, Decimal]]:
-    """Return the audio that was transcribed and what all calls cost, by batch."""
+    """Return the transcribed audio seconds and the cost of all calls, by batch."""
     ok = Q(outcome=Attempt.Outcome.OK)
     calls = Attempt.objects.filter(job__in=jobs).values("job__batch_id")
     sums = calls.annotate(
@@ -83,16 +83,16 @@ def _sum_calls(jobs: Collection[UUID]) -> dict[UUID, tuple[float, Decimal]]:
     return {each["job__batch_id"]: (each["audio"], each["cost"]) for each in sums}
 
 
-def _tell(batch: Batch, *, at: datetime) -> None:
-    """Write the event that the counters are due, if any."""
+def _write_due_event(batch: Batch, *, at: datetime) -> None:
+    """Write ``batch.completed`` or ``batch.progress`` if the counters require it."""
     reached = max(
         (each for each in MILESTONES if batch.done * 100 >= each * batch.total),
         default=0,
     )
     if batch.finished_at:
-        kind = "batch.completed"
+        event_type = "batch.completed"
     elif reached > batch.told_percent:
-        kind = "batch.progress"
+        event_type = "batch.progress"
         Batch.objects.filter(pk=batch.pk).update(told_percent=reached)
         batch.told_percent = reached
     else:
@@ -100,7 +100,7 @@ def _tell(batch: Batch, *, at: datetime) -> None:
     Event.objects.create(
         tenant_id=batch.tenant_id,
         batch=batch,
-        type=kind,
+        type=event_type,
         data=batch_statistics.describe(batch),
         created_at=at,
     )

@@ -1,12 +1,12 @@
-"""Check a batch item by item, and keep what came of it on disk until it is written.
+"""Check a batch item by item and spool the results on disk until they are saved.
 
-Two files without a name, gone with the process: rows ready for the table, and what is
-wrong with the other items. Memory stays as it is however long the manifest.
+Two anonymous temporary files: the rows of valid items, and the errors of the others.
+Memory use does not depend on the length of the manifest.
 """
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import astuple, dataclass, field
 from itertools import islice
@@ -26,19 +26,20 @@ from jobs.batches.manifests.reader import EXCERPT, ManifestEntry
 from jobs.concurrency import parse_slots
 from jobs.concurrency.fair_slots import FairSlots
 from jobs.errors import FieldError, ServiceUnavailable, ValidationErrors
+from jobs.models import Batch
 from jobs.rest.field_errors import to_field_errors
 from jobs.strict_json import pointer_to
 
-MAX_FAULTS = 100
-# What is said of one fault: some messages quote the value.
+MAX_ERRORS = 100
+# Characters of an error's detail, because some messages quote the value.
 MAX_DETAIL = 500
-# Of one manifest. Each thread that reads one takes time from all others of its process.
+# Per manifest: a thread that reads one takes CPU time from all others of the process.
 MAX_CPU_SECONDS = 120.0
 MANIFESTS_AT_ONCE = 2
 WAIT_SECONDS = 120.0
-_SPOOL_BYTES = 1024 * 1024  # so much of each stays in memory
-# Other requests are served by threads of the same process: let them run after so much
-# work, however many lines that is, for a sixth as long.
+_SPOOL_BYTES = 1024 * 1024  # of each file in memory
+# Threads of the same process serve other requests. After this much work, however many
+# lines, pause for a sixth of that time.
 _WORK_SECONDS = 0.0008
 _PAUSE_SHARE = 1 / 6
 
@@ -47,7 +48,7 @@ _slots = FairSlots(MANIFESTS_AT_ONCE)
 
 @dataclass(frozen=True, slots=True)
 class StoredFieldError:
-    """What is wrong with an item: its line or number from 1, and how it begins."""
+    """An error of an item: its line or number from 1, and the item's first bytes."""
 
     line: int
     pointer: str
@@ -56,54 +57,69 @@ class StoredFieldError:
     excerpt: str
 
     def dumps(self) -> str:
-        """Return it as a line of text."""
+        """Return the error as a line of JSON."""
         return json.dumps(astuple(self))
 
     @classmethod
     def loads(cls, line: str) -> Self:
-        """Read what ``dumps`` wrote."""
+        """Parse the output of ``dumps``."""
         return cls(*json.loads(line))
 
 
 @dataclass(slots=True)
 class CheckResult:
-    """What the lines of a manifest, or a list's items, came to."""
+    """The result of checking the lines of a manifest or the items of a list."""
 
     rows: IO[str]
-    faults: IO[str]
+    errors: IO[str]
     is_list: bool
-    good: int = 0
-    bad: int = 0
-    fault_count: int = 0
-    first: list[StoredFieldError] = field(default_factory=list)
+    valid: int = 0
+    invalid: int = 0
+    error_count: int = 0
+    first_errors: list[StoredFieldError] = field(default_factory=list)
 
-    def check_all_good(self) -> None:
-        """Raise ManyFaults if any item is bad; the first hundred faults are told."""
-        if self.fault_count:
-            found = [self.place(kept) for kept in self.first]
-            raise ValidationErrors(found, count=self.fault_count)
+    def check_all_valid(self) -> None:
+        """Raise ValidationErrors with up to ``MAX_ERRORS`` if an item is invalid."""
+        if self.error_count:
+            errors = [self.locate(error) for error in self.first_errors]
+            raise ValidationErrors(errors, count=self.error_count)
 
-    def place(self, kept: StoredFieldError) -> FieldError:
-        """Return a fault as its sender is told of it: a list's items have no lines."""
-        line: int | None = kept.line
-        within = ""
+    def locate(self, error: StoredFieldError) -> FieldError:
+        """Return the error as in a response: by line, or by pointer in a list."""
+        line: int | None = error.line
+        prefix = ""
         if self.is_list:
-            line, within = None, pointer_to("items", kept.line - 1)
+            line, prefix = None, pointer_to("items", error.line - 1)
         return FieldError(
             line=line,
-            pointer=within + kept.pointer,
-            code=kept.code,
-            detail=kept.detail,
+            pointer=prefix + error.pointer,
+            code=error.code,
+            detail=error.detail,
         )
 
     def read_rows(self, size: int) -> Iterator[list[str]]:
-        """Yield the good items' rows as they were dumped, so many at a time."""
+        """Yield the rows of valid items as JSON, ``size`` at a time."""
         return _in_slices(self.rows, size)
 
-    def read_faults(self, size: int) -> Iterator[list[StoredFieldError]]:
-        """Yield what is wrong with the bad items, so many faults at a time."""
-        for lines in _in_slices(self.faults, size):
+    def read_errors(self, size: int) -> Iterator[list[StoredFieldError]]:
+        """Yield the errors of invalid items, ``size`` at a time."""
+        for lines in _in_slices(self.errors, size):
             yield [StoredFieldError.loads(line) for line in lines]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSubmission:
+    """A requested batch; ``digest`` is that of the whole request.
+
+    ``check`` reads and checks the items, which may be slow. It raises InvalidRequest or
+    UploadTooLarge for errors of the manifest as a whole.
+    """
+
+    batch: Batch
+    rules: ItemRules
+    skips_invalid_items: bool
+    digest: bytes
+    check: Callable[[], AbstractContextManager[CheckResult]]
 
 
 def _in_slices(file: IO[str], size: int) -> Iterator[list[str]]:
@@ -114,26 +130,26 @@ def _in_slices(file: IO[str], size: int) -> Iterator[list[str]]:
 
 @contextmanager
 def check_manifest(file: IncomingFile, rules: ItemRules) -> Iterator[CheckResult]:
-    """Check every line; the result is there while the block runs.
+    """Check every line; the result is valid while the block runs.
 
-    Raises InvalidRequest or UploadTooLarge for what is wrong with the whole, and
-    ServiceUnavailable where no slot was free in time.
+    Raises InvalidRequest or UploadTooLarge for errors of the manifest as a whole, and
+    ServiceUnavailable if no slot is free in time.
     """
     if not connection.in_atomic_block:
-        connection.close()  # back to the pool: this takes a while and needs none
+        connection.close()  # return it to the pool: this is slow and needs none
     entries = manifests_reader.read_entries(
         file,
-        kind=manifest_upload.kind_of(file),
+        file_format=manifest_upload.format_of(file),
         max_bytes=settings.MANIFEST_MAX_BYTES,
     )
-    slot = _slots.take(rules.tenant.pk, timeout=WAIT_SECONDS)
+    slot = _slots.acquire(rules.tenant.pk, timeout=WAIT_SECONDS)
     with _check(entries, rules, slot=slot, is_list=False) as checked:
         yield checked
 
 
 @contextmanager
 def check_list(items: Sequence[Any], rules: ItemRules) -> Iterator[CheckResult]:
-    """Check every item, counted from 1; the result is there while the block runs."""
+    """Check every item, numbered from 1; the result is valid while the block runs."""
     entries = (
         ManifestEntry(
             number, json.dumps(item, ensure_ascii=False).encode()[:EXCERPT], item
@@ -157,7 +173,7 @@ def _check(
     folder = settings.INCOMING_ROOT
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     with ExitStack() as stack:
-        rows, faults = (
+        rows, errors = (
             stack.enter_context(
                 SpooledTemporaryFile(
                     _SPOOL_BYTES, "w+", encoding="utf-8", dir=str(folder)
@@ -165,28 +181,28 @@ def _check(
             )
             for _ in range(2)
         )
-        checked, reader = CheckResult(rows, faults, is_list), ItemReader(rules)
+        checked, reader = CheckResult(rows, errors, is_list), ItemReader(rules)
         with slot as is_free:
             if not is_free:
-                message = "Too many manifests are being read; send this again shortly."
+                message = "Too many manifests are being checked; retry shortly."
                 raise ServiceUnavailable(message)
-            for entry in _in_turns(entries):
+            for entry in _with_pauses(entries):
                 _check_entry(checked, entry, reader)
         yield checked
 
 
-def _in_turns(entries: Iterable[ManifestEntry]) -> Iterator[ManifestEntry]:
-    """Yield the entries with pauses; refuse a manifest that takes too long to read."""
-    started, turn_began = time.thread_time(), time.perf_counter()
+def _with_pauses(entries: Iterable[ManifestEntry]) -> Iterator[ManifestEntry]:
+    """Yield the entries with pauses; refuse a manifest that needs too much CPU time."""
+    started, resumed = time.thread_time(), time.perf_counter()
     for entry in entries:
         yield entry
-        worked = time.perf_counter() - turn_began
+        worked = time.perf_counter() - resumed
         if worked < _WORK_SECONDS:
             continue
         if time.thread_time() - started > MAX_CPU_SECONDS:
             refuse_work("Reading the manifest takes too long.")
         time.sleep(min(worked * _PAUSE_SHARE, _WORK_SECONDS))
-        turn_began = time.perf_counter()
+        resumed = time.perf_counter()
 
 
 def _check_entry(
@@ -194,21 +210,23 @@ def _check_entry(
 ) -> None:
     row: JobRow | None = None
     if entry.error:
-        found = to_field_errors(entry.error) or [
+        errors = to_field_errors(entry.error) or [
             FieldError(pointer="", code=entry.error.code, detail=entry.error.message)
         ]
     else:
-        row, found = reader.read(entry.fields)
+        row, errors = reader.read(entry.fields)
     if row:
-        checked.good += 1
+        checked.valid += 1
         checked.rows.write(row._replace(line=entry.line).dumps() + "\n")
         return
-    checked.bad += 1
-    checked.fault_count += len(found)
+    checked.invalid += 1
+    checked.error_count += len(errors)
     excerpt = entry.excerpt.decode(errors="replace").replace("\0", "�")
-    for fault in found:
-        detail = fault.detail[:MAX_DETAIL]
-        kept = StoredFieldError(entry.line, fault.pointer, fault.code, detail, excerpt)
-        if len(checked.first) < MAX_FAULTS:
-            checked.first.append(kept)
-        checked.faults.write(kept.dumps() + "\n")
+    for error in errors:
+        detail = error.detail[:MAX_DETAIL]
+        stored = StoredFieldError(
+            entry.line, error.pointer, error.code, detail, excerpt
+        )
+        if len(checked.first_errors) < MAX_ERRORS:
+            checked.first_errors.append(stored)
+        checked.errors.write(stored.dumps() + "\n")

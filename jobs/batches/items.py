@@ -1,7 +1,7 @@
-"""Read the items of one batch: the rules of a single submit, and those of a batch.
+"""Validate the items of a batch, by the rules of a single job and those of batches.
 
-One reader a batch. What items say alike is read once: most differ in their audio, id
-and metadata only, and reading all of it anew costs ten times as much.
+One reader per batch. Fields that items have in common are validated once: most items
+differ only in URL, id and metadata, and full validation costs ten times as much.
 """
 
 import hashlib
@@ -23,13 +23,13 @@ from jobs.models import ApiKey, Tenant
 from jobs.rest.field_errors import to_field_errors
 from jobs.routing import regions
 
-_OWN = ("audio_url", "custom_id", "metadata")
-_MAX_KINDS = 100  # whoever says something else in each line has each read in full
+_PER_ITEM_FIELDS = ("audio_url", "custom_id", "metadata")
+_MAX_TEMPLATES = 100  # further different items are validated in full
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemRules:
-    """What holds for all items: whose they are, what they say unless one does not."""
+    """The tenant, defaults and deadline of all items of a batch."""
 
     tenant: Tenant
     api_key: ApiKey | None
@@ -39,48 +39,50 @@ class ItemRules:
 
 
 class ItemReader:
-    """Makes a row of each item, or says what is wrong with it."""
+    """Builds the row of each item, or returns its errors."""
 
     def __init__(self, rules: ItemRules) -> None:
         self._rules = rules
         self._input = BatchItemInput()
-        self._known = cache(regions.read_pools)  # once for all of them
+        self._read_pools = cache(regions.read_pools)  # once per batch
         self._seen: set[bytes] = set()
-        self._kinds: dict[str, JobRow] = {}
+        self._templates: dict[str, JobRow] = {}
 
     def read(self, item: Any) -> tuple[JobRow | None, list[FieldError]]:
-        """Return the item's row, which knows no line, or else its faults."""
+        """Return the item's row without ``line``, or its errors."""
         try:
             return self._build(item), []
         except (InvalidRequest, ValidationError) as error:
-            # Without a place of its own it is the whole item's fault.
-            return None, to_field_errors(error) or [_whole(error)]
+            # An error without a location is one of the whole item.
+            return None, to_field_errors(error) or [_build_item_error(error)]
 
     def _build(self, item: Any) -> JobRow:
         if not isinstance(item, dict):
             raise InvalidRequest("This must be a JSON object.", code="field_invalid")
-        laid = lay_over(self._rules.defaults, item)
-        # Types are told apart as well: True is not 1.
-        kind = repr([pair for pair in laid.items() if pair[0] not in _OWN])
-        like = self._kinds.get(kind)
-        row = self._like(like, laid) if like else None
+        merged = merge_defaults(self._rules.defaults, item)
+        # ``repr`` distinguishes types: True is not 1.
+        shape = repr(
+            [pair for pair in merged.items() if pair[0] not in _PER_ITEM_FIELDS]
+        )
+        template = self._templates.get(shape)
+        row = self._read_like(template, merged) if template else None
         if row is None:
-            row = self._read_whole(laid)
-            if len(self._kinds) < _MAX_KINDS:
-                self._kinds[kind] = row
-        self._check_alone(row.custom_id)
+            row = self._read_full(merged)
+            if len(self._templates) < _MAX_TEMPLATES:
+                self._templates[shape] = row
+        self._check_unique_id(row.custom_id)
         return row
 
-    def _like(self, row: JobRow, laid: Mapping[str, Any]) -> JobRow | None:
-        """Return the row with what the item has of its own; None if that is wrong."""
+    def _read_like(self, row: JobRow, merged: Mapping[str, Any]) -> JobRow | None:
+        """Return the template with the item's own fields; None if they are invalid."""
         try:
             own = {
-                name: self._input.read_field(name, laid[name])
-                for name in _OWN
-                if name in laid
+                name: self._input.read_field(name, merged[name])
+                for name in _PER_ITEM_FIELDS
+                if name in merged
             }
         except (InvalidRequest, ValidationError):
-            return None  # reading it whole tells all that is wrong
+            return None  # the full validation reports all errors
         if "audio_url" not in own:
             return None
         return row._replace(
@@ -89,9 +91,9 @@ class ItemReader:
             metadata=json.dumps(own.get("metadata", {})),
         )
 
-    def _read_whole(self, laid: Mapping[str, Any]) -> JobRow:
+    def _read_full(self, merged: Mapping[str, Any]) -> JobRow:
         rules = self._rules
-        read = self._input.run_validation(laid)
+        read = self._input.run_validation(merged)
         draft = build_draft(read, now=rules.now)
         options.check_combination(services.build_options(rules.tenant, draft.options))
         job = services.build_job(
@@ -99,7 +101,7 @@ class ItemReader:
             api_key=rules.api_key,
             draft=draft,
             now=rules.now,
-            known=self._known,
+            read_pools=self._read_pools,
         )
         if rules.expires_at and not (
             job.expires_at and job.expires_at < rules.expires_at
@@ -107,30 +109,32 @@ class ItemReader:
             job.expires_at = rules.expires_at
         return JobRow.of(job)
 
-    def _check_alone(self, custom_id: str) -> None:
+    def _check_unique_id(self, custom_id: str) -> None:
         if not custom_id:
             return
-        # Digests are small and all of one size, whatever customers call their files.
+        # Digests bound the memory, whatever the length of ids.
         digest = hashlib.blake2b(custom_id.encode(), digest_size=16).digest()
         if digest in self._seen:
             raise InvalidRequest(
-                "An earlier one of this batch has the same id.",
+                "An earlier item of this batch has the same custom_id.",
                 code="custom_id_repeated",
                 pointer="/custom_id",
             )
         self._seen.add(digest)
 
 
-def lay_over(defaults: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the item over the defaults; options and metadata name by name."""
-    laid = {**defaults, **item}
+def merge_defaults(
+    defaults: Mapping[str, Any], item: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Merge an item over the defaults; options and metadata are merged by name."""
+    merged = {**defaults, **item}
     for name in ("options", "metadata"):
-        under, over = defaults.get(name), item.get(name)
-        if isinstance(under, dict) and isinstance(over, dict):
-            laid[name] = {**under, **over}
-    return laid
+        default, value = defaults.get(name), item.get(name)
+        if isinstance(default, dict) and isinstance(value, dict):
+            merged[name] = {**default, **value}
+    return merged
 
 
-def _whole(error: InvalidRequest | ValidationError) -> FieldError:
+def _build_item_error(error: InvalidRequest | ValidationError) -> FieldError:
     code = getattr(error, "code", "field_invalid")
     return FieldError(pointer="", code=code, detail=str(error))

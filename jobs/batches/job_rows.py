@@ -1,7 +1,7 @@
-"""Write a batch's jobs many at a time: one statement a slice, which reads their JSON.
+"""Insert a batch's jobs with one statement per slice, from JSON.
 
-What all of a batch have in common is said once, by a job that is not written itself, so
-that a column that is added to the table is filled here as well.
+An unsaved template job supplies all columns that the jobs have in common, so that new
+columns of the table are filled too.
 """
 
 import json
@@ -13,7 +13,7 @@ from django.db import connection
 
 from jobs.models import Job, new_id
 
-# What they are read as; the rest of a row is the same for all.
+# Columns that vary by job, with their types; the others come from the template.
 _VARYING = {
     "audio_url": "text",
     "custom_id": "text",
@@ -30,7 +30,7 @@ _VARYING = {
 
 
 class JobRow(NamedTuple):
-    """What a job of a batch has to itself, in the order of the columns."""
+    """The varying columns of a job."""
 
     audio_url: str
     custom_id: str
@@ -46,7 +46,7 @@ class JobRow(NamedTuple):
 
     @classmethod
     def of(cls, job: Job) -> Self:
-        """Return what of the job differs from the others."""
+        """Return the row of a job."""
         return cls(
             audio_url=job.audio_url,
             custom_id=job.custom_id,
@@ -62,15 +62,15 @@ class JobRow(NamedTuple):
         )
 
     def dumps(self) -> str:
-        """Return it as a line of JSON."""
+        """Return the row as a line of JSON."""
         return json.dumps(self)
 
 
-def insert_rows(common: Job, rows: Sequence[str]) -> list[UUID]:
-    """Write a job for each dumped row, like ``common`` in all else; return their ids.
+def insert_rows(template: Job, rows: Sequence[str]) -> list[UUID]:
+    """Insert a job for each JSON row, with the template's other columns; return ids.
 
-    PostgreSQL takes the rows apart: Python would spend five times as much CPU on that,
-    and others would wait for the interpreter meanwhile.
+    PostgreSQL parses the rows: Python would use five times the CPU, and block other
+    requests meanwhile.
     """
     ids = [new_id() for _ in rows]
     columns: list[str] = []
@@ -81,17 +81,17 @@ def insert_rows(common: Job, rows: Sequence[str]) -> list[UUID]:
         if field.name == "id":
             placeholders.append("v.id")
         elif field.name in _VARYING:
-            place = JobRow._fields.index(field.name)
-            placeholders.append(f"(v.said ->> {place})::{_VARYING[field.name]}")
+            index = JobRow._fields.index(field.name)
+            placeholders.append(f"(v.fields ->> {index})::{_VARYING[field.name]}")
         else:
             placeholders.append(f"%s::{field.db_type(connection)}")
-            value = field.pre_save(common, True)  # noqa: FBT003
+            value = field.pre_save(template, True)  # noqa: FBT003
             values.append(field.get_db_prep_save(value, connection))
     sql = (
         f"INSERT INTO jobs_job ({', '.join(columns)})"  # noqa: S608  names of columns
         f" SELECT {', '.join(placeholders)}"
         " FROM ROWS FROM (unnest(%s::uuid[]), jsonb_array_elements(%s::jsonb))"
-        " AS v (id, said)"
+        " AS v (id, fields)"
     )
     with connection.cursor() as cursor:
         cursor.execute(sql, [*values, ids, f"[{','.join(rows)}]"])

@@ -1,4 +1,4 @@
-"""The rows of batches: write one with its jobs, find it again."""
+"""Save and query batches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from jobs.telemetry import metrics, tracing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchDraft:
-    """A batch as a customer asked for it, checked and not yet written."""
+    """The checked input of a batch that is not saved yet."""
 
     jobs: Sequence[JobDraft] = ()
     metadata: dict[str, Any]
@@ -31,7 +31,7 @@ class BatchDraft:
 def submit_batch(
     *, tenant: Tenant, api_key: ApiKey | None, draft: BatchDraft, now: datetime
 ) -> Batch:
-    """Write the batch and the jobs of its drafts at once."""
+    """Save a batch and the jobs of its drafts in one transaction."""
     jobs = [
         services.build_job(tenant=tenant, api_key=api_key, draft=each, now=now)
         for each in draft.jobs
@@ -41,7 +41,7 @@ def submit_batch(
 
 
 def write_batch(batch: Batch, jobs: Sequence[Job]) -> Batch:
-    """Write a batch and all its jobs in one transaction."""
+    """Save a batch and its jobs in one transaction."""
     batch.total = len(jobs)
     for job in jobs:
         job.batch = batch
@@ -55,7 +55,7 @@ def write_batch(batch: Batch, jobs: Sequence[Job]) -> Batch:
 def build_batch(
     *, tenant: Tenant, api_key: ApiKey | None, draft: BatchDraft, now: datetime
 ) -> Batch:
-    """Return the batch of a draft, not yet written and without its total."""
+    """Build an unsaved batch from a draft; ``total`` is not set."""
     return Batch(
         tenant=tenant,
         api_key=api_key,
@@ -68,10 +68,10 @@ def build_batch(
 
 
 def record_submit(batch: Batch) -> None:
-    """Write into the audit who submitted the batch, and count its jobs."""
+    """Audit the submission and count the jobs in the metrics."""
     submitted = metrics.SUBMITTED.labels(Mode.ASYNC)
     transaction.on_commit(partial(submitted.inc, batch.total))
-    of: dict[str, Any] = (
+    data: dict[str, Any] = (
         {"retry_of": str(batch.retry_of_id)} if batch.retry_of_id else {}
     )
     audit.record(
@@ -81,12 +81,12 @@ def record_submit(batch: Batch) -> None:
         tenant=batch.tenant,
         batch_id=str(batch.pk),
         total=batch.total,
-        **of,
+        **data,
     )
 
 
 def get_batch(*, tenant: Tenant, batch_id: UUID) -> Batch:
-    """Return a batch of this tenant, or raise NotFound."""
+    """Return a batch of this tenant; raise NotFound if there is none."""
     batch = find_batches(tenant=tenant).filter(pk=batch_id).first()
     if batch is None:
         raise NotFound
@@ -94,5 +94,5 @@ def get_batch(*, tenant: Tenant, batch_id: UUID) -> Batch:
 
 
 def find_batches(*, tenant: Tenant) -> QuerySet[Batch]:
-    """Return the tenant's batches, but for those that came to nothing."""
+    """Return the tenant's batches, except dropped ones."""
     return Batch.objects.filter(tenant=tenant).exclude(state=BatchState.DROPPED)

@@ -1,6 +1,6 @@
-"""Run again what did not come out of a batch: a new batch of those jobs alone."""
+"""Retry failed jobs of a batch in a new batch."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -16,9 +16,6 @@ from jobs.batches.records import BatchDraft
 from jobs.errors import Conflict, Erased
 from jobs.models import Batch, Job
 from jobs.quotas.quotas import reserve
-from jobs.rest import idempotency
-from jobs.rest.idempotency import IdempotentRequest, StoredResponse
-from jobs.scheduling import dispatch
 from jobs.state import FINAL, JobStatus
 
 RETRIABLE = sorted(FINAL - {JobStatus.COMPLETED})
@@ -27,117 +24,95 @@ SLICE = writing.SLICE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryRequest:
-    """Which jobs of which batch are wanted again."""
+    """The batch to retry, and the statuses of the jobs to include."""
 
     batch: Batch
     statuses: Collection[str]
 
 
-def accept_retry(
-    *,
-    caller: Caller,
-    again: RetryRequest,
-    answer: Callable[[Batch], StoredResponse],
-    now: datetime,
-) -> tuple[StoredResponse, bool]:
-    """Write the new batch and return the answer, once per Idempotency-Key.
+def build_retry(*, caller: Caller, request: RetryRequest, now: datetime) -> Batch:
+    """Build the unsaved new batch.
 
-    Raises Conflict while the first one is not done or has no such job, and Erased.
+    Raises Conflict if the batch has not ended or has no such job, and Erased.
     """
-    once = IdempotentRequest(
-        tenant=caller.tenant,
-        route=f"retry batch {again.batch.pk}",
-        key=caller.key,
-        digest=idempotency.digest_of(sorted(again.statuses)),
-        now=now,
-    )
-    known = once.find()
-    if known:
-        return known, True
-    number = _count(again)
-    child = records.build_batch(
+    total = _count_jobs(request)
+    batch = records.build_batch(
         tenant=caller.tenant,
         api_key=caller.api_key,
         draft=BatchDraft(
-            metadata=again.batch.metadata, callback_url=again.batch.callback_url
+            metadata=request.batch.metadata, callback_url=request.batch.callback_url
         ),
         now=now,
     )
-    child.retry_of = again.batch
-    child.total = number
-
-    def make() -> StoredResponse:
-        if number <= SLICE:
-            records.write_batch(child, _build(child, _next(again, after=None)))
-        else:
-            writing.open_prepared(child)
-        transaction.on_commit(dispatch.wake)
-        return answer(child)
-
-    return writing.write_once(
-        child,
-        prepare=(lambda: _prepare(child, again)) if number > SLICE else None,
-        once=once,
-        make=make,
-    )
+    batch.retry_of = request.batch
+    batch.total = total
+    return batch
 
 
-def _count(again: RetryRequest) -> int:
-    if again.batch.erased_at:
-        raise Erased
-    if not again.batch.finished_at:
-        message = f"The batch is {batch_statistics.status_of(again.batch)}: it has not ended yet."
-        raise Conflict(message, code="batch_state_conflict")
-    number = _wanted(again).count()
-    if not number:
-        message = "No job of the batch ended so, or they are erased."
-        raise Conflict(message, code="batch_state_conflict")
-    return number
+def write_small(batch: Batch, request: RetryRequest) -> None:
+    """Save the new batch and its jobs; call it in a transaction."""
+    jobs = _build_jobs(batch, _lock_next_slice(request, after=None))
+    records.write_batch(batch, jobs)
 
 
-def _wanted(again: RetryRequest) -> QuerySet[Job]:
-    return Job.objects.filter(
-        batch=again.batch, status__in=again.statuses, erased_at=None
-    )
-
-
-def _next(again: RetryRequest, *, after: UUID | None) -> list[Job]:
-    """Return the next slice, locked: it shares its audio, which must not go."""
-    rows = _wanted(again)
-    if after:
-        rows = rows.filter(pk__gt=after)
-    return list(rows.order_by("pk").select_for_update(no_key=True)[:SLICE])
-
-
-def _build(child: Batch, originals: Iterable[Job]) -> list[Job]:
-    jobs = []
-    for original in originals:
-        job = services.build_job(
-            tenant=child.tenant,
-            api_key=child.api_key,
-            draft=services.draft_retry(original),
-            now=child.created_at,
-        )
-        job.batch, job.retry_of, job.line = child, original, original.line
-        jobs.append(job)
-    return jobs
-
-
-def _prepare(child: Batch, again: RetryRequest) -> None:
-    writing.begin(child)
+def prepare(batch: Batch, request: RetryRequest) -> None:
+    """Save all of a large batch, hidden; the caller drops it after an error."""
+    writing.begin(batch)
     written, after = 0, None
     while True:
         with transaction.atomic():
-            writing.touch(child)
-            originals = _next(again, after=after)
-            jobs = _build(child, originals)
+            writing.touch(batch)
+            originals = _lock_next_slice(request, after=after)
+            jobs = _build_jobs(batch, originals)
             for job in jobs:
                 job.ready = False
             if jobs:
-                reserve(jobs=jobs, now=child.created_at)
+                reserve(jobs=jobs, now=batch.created_at)
                 Job.objects.bulk_create(jobs)
         written += len(jobs)
         if len(originals) < SLICE:
             break
         after = originals[-1].pk
-    writing.move(child, total=written)
+    writing.update_preparing(batch, total=written)
+
+
+def _count_jobs(request: RetryRequest) -> int:
+    if request.batch.erased_at:
+        raise Erased
+    if not request.batch.finished_at:
+        status = batch_statistics.status_of(request.batch)
+        message = f"The batch is {status}: it has not ended yet."
+        raise Conflict(message, code="batch_state_conflict")
+    number = _find_jobs(request).count()
+    if not number:
+        message = "The batch has no job with such a status, or all are erased."
+        raise Conflict(message, code="batch_state_conflict")
+    return number
+
+
+def _find_jobs(request: RetryRequest) -> QuerySet[Job]:
+    return Job.objects.filter(
+        batch=request.batch, status__in=request.statuses, erased_at=None
+    )
+
+
+def _lock_next_slice(request: RetryRequest, *, after: UUID | None) -> list[Job]:
+    """Return the next slice, locked against erasure: the new jobs share its audio."""
+    rows = _find_jobs(request)
+    if after:
+        rows = rows.filter(pk__gt=after)
+    return list(rows.order_by("pk").select_for_update(no_key=True)[:SLICE])
+
+
+def _build_jobs(batch: Batch, originals: Iterable[Job]) -> list[Job]:
+    jobs = []
+    for original in originals:
+        job = services.build_job(
+            tenant=batch.tenant,
+            api_key=batch.api_key,
+            draft=services.build_retry_draft(original),
+            now=batch.created_at,
+        )
+        job.batch, job.retry_of, job.line = batch, original, original.line
+        jobs.append(job)
+    return jobs

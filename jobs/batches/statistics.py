@@ -1,4 +1,4 @@
-"""What can be said of a batch: what it does, its counters, how long it will take."""
+"""Status, counters and estimates of a batch. Pure."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -7,12 +7,12 @@ from typing import Any
 from jobs.models import Batch, BatchState
 from jobs.state import FINAL
 
-# Without a job ending for so long there is no pace that one could count on.
+# If no job ended for this long, there is no estimate.
 PACE_STALE = timedelta(minutes=5)
 
 
 class BatchStatus(StrEnum):
-    """What customers are told a batch does."""
+    """The status of a batch in the API."""
 
     PREPARING = "preparing"
     PROCESSING = "processing"
@@ -22,7 +22,7 @@ class BatchStatus(StrEnum):
 
 
 def describe(batch: Batch) -> dict[str, Any]:
-    """Return the batch as customers are told of it, JSON-ready but for its times."""
+    """Return the batch as in events; JSON-ready except for its timestamps."""
     return {
         "id": str(batch.pk),
         "object": "batch",
@@ -41,7 +41,7 @@ def describe(batch: Batch) -> dict[str, Any]:
 
 
 def status_of(batch: Batch) -> BatchStatus:
-    """Return what it does, or ``completed`` once its last job has ended."""
+    """Return the status; ``completed`` once its last job has ended."""
     if batch.finished_at:
         return BatchStatus.COMPLETED
     if batch.cancel_requested_at:
@@ -52,33 +52,33 @@ def status_of(batch: Batch) -> BatchStatus:
 
 
 def percent_of(batch: Batch) -> int:
-    """Return how many in a hundred of its jobs have ended."""
+    """Return the percentage of its jobs that have ended, rounded down."""
     return batch.done * 100 // batch.total
 
 
 def audio_seconds_ahead(batch: Batch) -> float | None:
-    """Return how much audio is left, by the length of what is done; None at first."""
-    left = batch.total - batch.done
-    if not left:
+    """Estimate the remaining audio by the mean of completed jobs; None without any."""
+    remaining = batch.total - batch.done
+    if not remaining:
         return 0.0
     if not batch.completed:
         return None
-    return round(batch.audio_seconds / batch.completed * left, 3)
+    return round(batch.audio_seconds / batch.completed * remaining, 3)
 
 
 def eta_seconds(batch: Batch, *, now: datetime) -> float | None:
-    """Return when its last job ends, at the pace of late; None where there is none."""
+    """Estimate the seconds until its last job ends, by the recent pace, or None."""
     is_moving = status_of(batch) in {BatchStatus.PROCESSING, BatchStatus.CANCELING}
     if not is_moving or not batch.pace_from or not batch.pace_at:
         return None
     done = batch.done - batch.pace_from_done
     if done <= 0 or now - batch.pace_at > PACE_STALE:
         return None
-    took = max(1.0, (now - batch.pace_from).total_seconds())
-    return round((batch.total - batch.done) * took / done, 1)
+    elapsed = max(1.0, (now - batch.pace_from).total_seconds())
+    return round((batch.total - batch.done) * elapsed / done, 1)
 
 
 def counts_of(batch: Batch) -> dict[str, int]:
-    """Return how many jobs it has and how they ended so far."""
+    """Return the number of its jobs: total, open, and by final status."""
     ended = {str(status): getattr(batch, status) for status in sorted(FINAL)}
     return {"total": batch.total, "open": batch.total - batch.done, **ended}

@@ -1,9 +1,8 @@
-"""Do what somebody wants of all jobs of a batch, a bounded slice at a time.
+"""Apply the requested changes of batches to their jobs, in bounded slices.
 
-The wish is in the batch's row, and so is how far it has come: whoever is killed in the
-middle of it, another goes on. One pass over the jobs does all that is wanted: tell of
-new ones, release or hold, change priority, cancel. A second one, a little later, finds
-what came back into the queue meanwhile.
+The batch's row has the desired state and the progress, so another process continues
+after a crash. One pass over the jobs applies all changes: publish new jobs, hold or
+release, change priority, cancel. A second pass finds jobs that were requeued meanwhile.
 """
 
 import zlib
@@ -22,39 +21,39 @@ from jobs.state import OPEN, JobStatus
 
 SLICE = 1000
 AGAIN_AFTER = timedelta(seconds=2)
-_LOCK = 0x62617463 << 32  # any constant, for advisory locks
+_LOCK = 0x62617463 << 32  # an arbitrary constant: base of the advisory locks
 
 
 def sweep(*, now: datetime, until: Callable[[], bool] = lambda: False) -> int:
-    """Do one slice of each batch that has something to do; return how many had."""
+    """Process one slice of each batch with work; return how many had work."""
     worked = 0
     due = Batch.objects.filter(work_at__lte=now).order_by("work_at")
     for pk in list(due.values_list("pk", flat=True)[:100]):
         if until():
             break
-        worked += _work_on(pk, now=now)
+        worked += _process_batch(pk, now=now)
     return worked
 
 
-def _work_on(pk: UUID, *, now: datetime) -> bool:
-    """Do one slice; somebody else who is at it has the lock, and we leave it to them.
+def _process_batch(pk: UUID, *, now: datetime) -> bool:
+    """Process one slice, unless another process has the batch's lock.
 
-    The row itself is not locked: counters and wishes go into it meanwhile.
+    An advisory lock, because the row has to stay open to counters and changes.
     """
     with transaction.atomic():
-        if not _lead(pk):
+        if not _try_lock(pk):
             return False
         batch = Batch.objects.filter(pk=pk, work_at__lte=now).first()
         if batch is None:
             return False
         if batch.state == BatchState.OPEN:
-            _go_over(batch, now=now)
+            _process_slice(batch, now=now)
         else:
             _delete(batch)
     return True
 
 
-def _lead(pk: UUID) -> bool:
+def _try_lock(pk: UUID) -> bool:
     with connection.cursor() as cursor:
         number = _LOCK + zlib.crc32(pk.bytes)
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [number])
@@ -63,9 +62,9 @@ def _lead(pk: UUID) -> bool:
 
 
 def _delete(batch: Batch) -> None:
-    """Delete a slice of what never opened, and the batch itself at last."""
+    """Delete a slice of a batch that never opened, and finally the batch."""
     rows = Batch.objects.filter(pk=batch.pk).exclude(state=BatchState.OPEN)
-    # The row's lock keeps out whoever still writes, or opens it at this moment.
+    # The update locks the row against a process that still prepares or opens it.
     if not rows.update(state=BatchState.DROPPED):
         return
     jobs = list(Job.objects.filter(batch=batch).order_by("pk")[:SLICE])
@@ -76,27 +75,28 @@ def _delete(batch: Batch) -> None:
         batch.delete()
 
 
-def _go_over(batch: Batch, *, now: datetime) -> None:
+def _process_slice(batch: Batch, *, now: datetime) -> None:
     rows = Job.objects.filter(batch=batch)
     if batch.work_after:
         rows = rows.filter(pk__gt=batch.work_after)
     jobs = list(rows.order_by("pk").values_list("pk", flat=True)[:SLICE])
-    is_told = batch.told_after is not None and _tell(batch, jobs)
+    is_published = batch.told_after is not None and _publish_new_jobs(batch, jobs)
     _apply(batch, jobs, now=now)
-    goes_on = len(jobs) == SLICE
-    if is_told:
-        told_after = jobs[-1] if goes_on else None
+    has_more = len(jobs) == SLICE
+    if is_published:
+        told_after = jobs[-1] if has_more else None
         Batch.objects.filter(pk=batch.pk).update(told_after=told_after)
-    # A wish that came meanwhile begins anew, with all of them.
-    same = Batch.objects.filter(pk=batch.pk, work_at=batch.work_at)
-    same.update(**({"work_after": jobs[-1]} if goes_on else _end_pass(batch, now=now)))
+    # A concurrent change has set ``work_at``: it starts over with the first job.
+    unchanged = Batch.objects.filter(pk=batch.pk, work_at=batch.work_at)
+    unchanged.update(
+        **({"work_after": jobs[-1]} if has_more else _end_pass(batch, now=now))
+    )
 
 
 def _end_pass(batch: Batch, *, now: datetime) -> dict[str, object]:
-    """Return what becomes of the batch's work at the end of a pass."""
-    cancels = batch.cancel_requested_at is not None
-    left = cancels and _has_open_jobs(batch)
-    if batch.work_again or left:
+    """Return the changes of the batch's row at the end of a pass."""
+    is_canceling = batch.cancel_requested_at is not None
+    if batch.work_again or (is_canceling and _has_open_jobs(batch)):
         return {
             "work_after": None,
             "work_at": now + AGAIN_AFTER,
@@ -105,12 +105,12 @@ def _end_pass(batch: Batch, *, now: datetime) -> dict[str, object]:
     return {"work_after": None, "work_at": None, "wanted_priority": None}
 
 
-def _tell(batch: Batch, jobs: Sequence[UUID]) -> bool:
-    """Tell of the jobs of this slice that nobody has heard of; true if it was time."""
+def _publish_new_jobs(batch: Batch, jobs: Sequence[UUID]) -> bool:
+    """Write the first events of this slice's new jobs; False if there are none."""
     new = [pk for pk in jobs if batch.told_after and pk > batch.told_after]
     if batch.cancel_requested_at or batch.is_paused or not new:
         return False
-    writing.tell_submitted(batch, new)
+    writing.write_submitted_events(batch, new)
     return True
 
 
@@ -129,10 +129,10 @@ def _apply(batch: Batch, jobs: Sequence[UUID], *, now: datetime) -> None:
 
 
 def _cancel(jobs: Sequence[UUID], *, now: datetime) -> None:
-    wanted = Job.objects.filter(pk__in=jobs, status__in=sorted(OPEN))
-    held = [job.pk for job in leases.hold(wanted, order="pk")]
-    rows = Job.objects.filter(pk__in=held)
-    if held:
+    open_jobs = Job.objects.filter(pk__in=jobs, status__in=sorted(OPEN))
+    locked = [job.pk for job in leases.lock_jobs(open_jobs, order="pk")]
+    rows = Job.objects.filter(pk__in=locked)
+    if locked:
         services.advance(rows, to=JobStatus.CANCELED, at=now)
 
 

@@ -1,11 +1,12 @@
-"""Write a checked batch: at once if it is small, else slice by slice, unseen.
+"""Save a checked batch: a small one in one transaction, a large one in hidden slices.
 
-A long transaction would hold up everybody's event streams, and vacuum. So a large batch
-is *preparing* while its jobs are written, held and hidden; one small transaction opens
-it. What never opens is dropped: ``jobs.batches.sweeper`` deletes it.
+A long transaction would delay all event streams, and vacuum. So a large batch is
+*preparing* while its jobs are inserted, on hold and hidden; a short transaction then
+opens it. ``jobs.batches.sweeper`` deletes batches that are dropped before they open.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -19,56 +20,57 @@ from jobs.batches.item_file import CheckResult, StoredFieldError
 from jobs.errors import Conflict
 from jobs.models import Batch, BatchError, BatchState, Event, Job
 from jobs.quotas import quotas
-from jobs.rest.idempotency import IdempotentRequest, StoredResponse
 from jobs.state import JobStatus
 
 SLICE = 1000
-# A web process that is silent for so long is writing nothing any more.
+# Without progress for this long, the web process that prepares the batch is dead.
 ABANDONED_AFTER = timedelta(minutes=10)
-NO_JOB = UUID(int=0)  # stands before every other in order
+NO_JOB = UUID(int=0)  # sorts before every other id
 
 
 def is_small(checked: CheckResult) -> bool:
-    """Tell whether all of it fits into one transaction."""
-    return max(checked.good, checked.fault_count) <= SLICE
+    """Return whether the batch is saved in one transaction."""
+    return max(checked.valid, checked.error_count) <= SLICE
 
 
 def write_small(batch: Batch, checked: CheckResult) -> None:
-    """Write the batch, its jobs and what was left out; to be called in a transaction.
+    """Save the batch, its jobs and its errors; call it in a transaction.
 
     Raises LimitExceeded.
     """
-    _count(batch, checked)
+    _set_totals(batch, checked)
     batch.save(force_insert=True)
     for rows in checked.read_rows(SLICE):
-        tell_submitted(batch, _insert(batch, rows, ready=True))
-    for faults in checked.read_faults(SLICE):
-        _insert_faults(batch, faults)
+        write_submitted_events(batch, _insert(batch, rows, ready=True))
+    for errors in checked.read_errors(SLICE):
+        _insert_errors(batch, errors)
     records.record_submit(batch)
 
 
 def prepare(batch: Batch, checked: CheckResult) -> None:
-    """Write all of a large batch, unseen; whoever gets an error drops it.
+    """Save all of a large batch, hidden; the caller drops it after an error.
 
-    Raises LimitExceeded, or Conflict when somebody canceled it meanwhile.
+    Raises LimitExceeded, or Conflict if it is canceled concurrently.
     """
-    _count(batch, checked)
+    _set_totals(batch, checked)
     begin(batch)
     for rows in checked.read_rows(SLICE):
         with transaction.atomic():
             touch(batch)
             _insert(batch, rows, ready=False)
-    for faults in checked.read_faults(SLICE):
+    for errors in checked.read_errors(SLICE):
         with transaction.atomic():
             touch(batch)
-            _insert_faults(batch, faults)
+            _insert_errors(batch, errors)
 
 
 def begin(batch: Batch) -> None:
-    """Write the row of a large batch; raises LimitExceeded if all cannot fit."""
+    """Save the row of a large batch; raises LimitExceeded if a quota is exceeded."""
     with transaction.atomic():
         quotas.check_fits(
-            job=_common(batch, ready=False), number=batch.total, now=batch.created_at
+            job=_build_template(batch, ready=False),
+            number=batch.total,
+            now=batch.created_at,
         )
     batch.state = BatchState.PREPARING
     with transaction.atomic():
@@ -76,54 +78,46 @@ def begin(batch: Batch) -> None:
         touch(batch)
 
 
-def write_once(
-    batch: Batch,
-    *,
-    prepare: Callable[[], None] | None,
-    once: IdempotentRequest,
-    make: Callable[[], StoredResponse],
-) -> tuple[StoredResponse, bool]:
-    """Prepare a large batch, then answer; what comes to nothing is dropped."""
+@contextmanager
+def dropping_unopened(batch: Batch) -> Iterator[None]:
+    """Drop the batch if the block fails, or ends before it is open."""
     try:
-        if prepare:
-            prepare()
-        answer, is_repeated = once.answer(make)
+        yield
     except BaseException:
         drop(batch)
         raise
-    if is_repeated:  # somebody on another machine was first
+    if batch.state == BatchState.PREPARING:
         drop(batch)
-    return answer, is_repeated
 
 
 def touch(batch: Batch) -> None:
-    """Say that it is still being written; raises Conflict if it is not to be."""
-    move(batch, work_at=Now() + ABANDONED_AFTER)
+    """Mark the batch as still in preparation; raises Conflict if it was canceled."""
+    update_preparing(batch, work_at=Now() + ABANDONED_AFTER)
 
 
 def open_prepared(batch: Batch) -> None:
-    """Let everybody see the batch and all of its jobs; in the caller's transaction."""
-    move(batch, state=BatchState.OPEN, work_at=Now(), told_after=NO_JOB)
+    """Make the batch and its jobs visible, in the caller's transaction."""
+    update_preparing(batch, state=BatchState.OPEN, work_at=Now(), told_after=NO_JOB)
     batch.refresh_from_db()
     records.record_submit(batch)
 
 
-def move(batch: Batch, **changes: Any) -> None:
-    """Change a batch that is still preparing; raises Conflict if it is not."""
+def update_preparing(batch: Batch, **changes: Any) -> None:
+    """Update a batch that is preparing; raises Conflict if it is not."""
     rows = Batch.objects.filter(pk=batch.pk, state=BatchState.PREPARING)
     if not rows.update(**changes):
-        message = "The batch was canceled before all of it was written."
+        message = "The batch was canceled while it was being prepared."
         raise Conflict(message, code="batch_state_conflict")
 
 
 def drop(batch: Batch) -> None:
-    """Have everything that was written of it deleted, unless it is open."""
+    """Schedule the deletion of the batch and its jobs, unless it is open."""
     rows = Batch.objects.filter(pk=batch.pk, state=BatchState.PREPARING)
     rows.update(state=BatchState.DROPPED, work_at=Now())
 
 
-def tell_submitted(batch: Batch, jobs: Iterable[UUID]) -> None:
-    """Write the first event of each job."""
+def write_submitted_events(batch: Batch, jobs: Iterable[UUID]) -> None:
+    """Save the first event of each job."""
     actor = audit.actor_of(batch.api_key)
     Event.objects.bulk_create(
         Event(
@@ -139,11 +133,11 @@ def tell_submitted(batch: Batch, jobs: Iterable[UUID]) -> None:
     )
 
 
-def _count(batch: Batch, checked: CheckResult) -> None:
-    batch.total, batch.skipped = checked.good, checked.bad
+def _set_totals(batch: Batch, checked: CheckResult) -> None:
+    batch.total, batch.skipped = checked.valid, checked.invalid
 
 
-def _common(batch: Batch, *, ready: bool) -> Job:
+def _build_template(batch: Batch, *, ready: bool) -> Job:
     return Job(
         tenant=batch.tenant,
         api_key=batch.api_key,
@@ -155,20 +149,20 @@ def _common(batch: Batch, *, ready: bool) -> Job:
 
 
 def _insert(batch: Batch, rows: Sequence[str], *, ready: bool) -> list[UUID]:
-    common = _common(batch, ready=ready)
-    quotas.reserve(jobs=[common] * len(rows), now=batch.created_at)
-    return job_rows.insert_rows(common, rows)
+    template = _build_template(batch, ready=ready)
+    quotas.reserve(jobs=[template] * len(rows), now=batch.created_at)
+    return job_rows.insert_rows(template, rows)
 
 
-def _insert_faults(batch: Batch, faults: Iterable[StoredFieldError]) -> None:
+def _insert_errors(batch: Batch, errors: Iterable[StoredFieldError]) -> None:
     BatchError.objects.bulk_create(
         BatchError(
             batch=batch,
-            line=kept.line,
-            pointer=kept.pointer[:300],
-            code=kept.code,
-            detail=kept.detail,
-            excerpt=kept.excerpt,
+            line=error.line,
+            pointer=error.pointer[:300],
+            code=error.code,
+            detail=error.detail,
+            excerpt=error.excerpt,
         )
-        for kept in faults
+        for error in errors
     )

@@ -1,7 +1,7 @@
-"""How many may be inside at once, and how many of one tenant.
+"""A semaphore that limits each tenant's share (a bulkhead), within one process.
 
-Pure but for its lock. A tenant may hold four times what it leaves free: alone it gets
-four fifths of the gate, and a newcomer always finds it open.
+A tenant may have four times the permits that it leaves free. So one tenant alone gets
+four fifths of them, and another tenant always gets one.
 """
 
 from collections import Counter
@@ -12,26 +12,27 @@ MULTIPLE = 4
 
 
 class FairSemaphore:
-    """Counts who is inside."""
+    """Counts the permits of each tenant. Thread-safe."""
 
-    def __init__(self, places: int) -> None:
-        self._places = places
-        self._inside: Counter[Hashable] = Counter()
+    def __init__(self, permits: int) -> None:
+        self._permits = permits
+        self._acquired: Counter[Hashable] = Counter()
         self._lock = Lock()
 
-    def enter(self, who: Hashable) -> bool:
-        """Take a place, or return False at once."""
+    def acquire(self, tenant: Hashable) -> bool:
+        """Acquire a permit, or return False at once."""
         with self._lock:
-            free, held = self._places - self._inside.total(), self._inside[who]
-            is_greedy = held > 0 and held + 1 > MULTIPLE * (free - 1)
-            if free <= 0 or is_greedy:
+            free = self._permits - self._acquired.total()
+            own = self._acquired[tenant]
+            exceeds_share = own > 0 and own + 1 > MULTIPLE * (free - 1)
+            if free <= 0 or exceeds_share:
                 return False
-            self._inside[who] += 1
+            self._acquired[tenant] += 1
             return True
 
-    def leave(self, who: Hashable) -> None:
-        """Give the place back."""
+    def release(self, tenant: Hashable) -> None:
+        """Release a permit."""
         with self._lock:
-            self._inside[who] -= 1
-            if not self._inside[who]:
-                del self._inside[who]
+            self._acquired[tenant] -= 1
+            if not self._acquired[tenant]:
+                del self._acquired[tenant]

@@ -1,8 +1,7 @@
-"""Let one tenant's large bodies be parsed and checked one at a time.
+"""Parse and check each tenant's large bodies one at a time.
 
-All requests of a process share one interpreter. A body of a megabyte keeps it busy for
-about 100 ms, and two dozen of them at once made every other request wait for seconds.
-In turns, other tenants share the interpreter with one of them at most.
+All requests of a process share one interpreter. A body of 1 MB keeps it busy for about
+100 ms, and 24 of them at once delayed all other requests for seconds.
 """
 
 from collections.abc import Hashable, Iterator
@@ -14,31 +13,30 @@ from jobs.concurrency import thread_limits
 from jobs.concurrency.fair_slots import FairSlots
 from jobs.errors import ServiceUnavailable
 
-# Fewer bytes or items take a few milliseconds at most, so they need no turn.
+# Smaller bodies need a few milliseconds at most, and no slot.
 LARGE_BYTES = 16 * 1024
 MANY_ITEMS = 20
 WAIT_SECONDS = 30.0
-# One of a tenant, and of all tenants two.
+# One per tenant, two in all.
 _slots = FairSlots(2)
 
 
 @contextmanager
 def parse_slot(tenant_id: Hashable, *, is_large: bool) -> Iterator[bool]:
-    """Run the block in the tenant's turn; at once for what is not large.
+    """Wait for a slot if the body is large, then run the block. Yields True.
 
-    Yields True. Raises ServiceUnavailable where too many of the tenant's bodies wait
-    already.
+    Raises ServiceUnavailable if too many of the tenant's bodies are waiting.
     """
     if not is_large:
         yield True
         return
     if not connection.in_atomic_block:
-        connection.close()  # back to the pool: the turn may be some time away
+        connection.close()  # return it to the pool: the wait may be long
     with (
-        thread_limits.borrow_probing_thread(tenant_id),
-        _slots.take(tenant_id, timeout=WAIT_SECONDS) as has_turn,
+        thread_limits.reserve_probing_thread(tenant_id),
+        _slots.acquire(tenant_id, timeout=WAIT_SECONDS) as has_slot,
     ):
-        if not has_turn:
-            message = "Too many large bodies are being read; send this again shortly."
+        if not has_slot:
+            message = "Too many large request bodies are being parsed; retry shortly."
             raise ServiceUnavailable(message)
         yield True

@@ -22,12 +22,12 @@ WAIT_SECONDS = 10.0
 MAX_WAITING = 64
 _slots: WeakValueDictionary[Hashable, threading.Semaphore] = WeakValueDictionary()
 _lock = threading.Lock()
-# The slot that the request of this thread holds.
+# The slot of this thread's request.
 _current = threading.local()
 
 
 def acquire(tenant_id: Hashable) -> None:
-    """Hold a slot for the request of this thread; wait while the tenant has none left.
+    """Acquire a slot for this thread's request; wait while the tenant has none left.
 
     Raises ServiceUnavailable if too many requests of the tenant wait already, or if
     none of them ends in time.
@@ -57,12 +57,12 @@ def release() -> None:
 def _wait(tenant_id: Hashable, slots: threading.Semaphore) -> bool:
     if not connection.in_atomic_block:
         connection.close()  # returns it to the pool
-    if not _waiting().enter(tenant_id):
+    if not _waiting().acquire(tenant_id):
         return False
     try:
         return slots.acquire(timeout=WAIT_SECONDS)
     finally:
-        _waiting().leave(tenant_id)
+        _waiting().release(tenant_id)
 
 
 @cache

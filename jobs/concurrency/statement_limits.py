@@ -1,7 +1,7 @@
-"""Limit statements that may be slow: their time, and how many one tenant has at once.
+"""Limit slow statements: their duration, and the number per tenant.
 
-A process shares a few connections among all requests. Without a limit on their number,
-one tenant's slow searches hold all of them, and every other request waits for seconds.
+All requests of a process share a few connections. Without a limit, one tenant's slow
+searches use all of them, and every other request waits for seconds.
 """
 
 from collections.abc import Hashable, Iterator
@@ -14,7 +14,7 @@ from jobs.concurrency import thread_limits
 from jobs.concurrency.fair_slots import FairSlots
 from jobs.errors import ServiceUnavailable
 
-# Of the connections of a process, DB_POOL_SIZE. One tenant has at most three of them.
+# Out of DB_POOL_SIZE connections of the process. One tenant gets at most three.
 SLOW_AT_ONCE = 4
 WAIT_SECONDS = 10.0
 _slots = FairSlots(SLOW_AT_ONCE)
@@ -22,25 +22,25 @@ _slots = FairSlots(SLOW_AT_ONCE)
 
 @contextmanager
 def slow_statement_slot(tenant_id: Hashable) -> Iterator[None]:
-    """Run the block, which may be slow, when the tenant has few such statements.
+    """Wait until the tenant runs few slow statements, then run the block.
 
-    Raises ServiceUnavailable where too many of the tenant's requests wait already.
+    Raises ServiceUnavailable if too many of the tenant's requests are waiting.
     """
     if not connection.in_atomic_block:
-        connection.close()  # back to the pool: the slot may be some time away
+        connection.close()  # return it to the pool: the wait may be long
     with (
-        thread_limits.borrow_waiting_thread(tenant_id) as may_wait,
-        _slots.take(tenant_id, timeout=WAIT_SECONDS if may_wait else 0) as has_slot,
+        thread_limits.reserve_waiting_thread(tenant_id) as may_wait,
+        _slots.acquire(tenant_id, timeout=WAIT_SECONDS if may_wait else 0) as has_slot,
     ):
         if not has_slot:
-            message = "Too many searches and reports are running; send this again."
+            message = "Too many searches and reports are running; retry shortly."
             raise ServiceUnavailable(message)
         yield
 
 
 @contextmanager
-def limited_to(seconds: float) -> Iterator[None]:
-    """Run the block in a transaction whose statements may take so long each."""
+def limit_statements(seconds: float) -> Iterator[None]:
+    """Run the block in a transaction with this timeout for each statement."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             "SELECT set_config('statement_timeout', %s, true)", [as_setting(seconds)]
@@ -54,5 +54,5 @@ def as_setting(seconds: float) -> str:
 
 
 def is_timeout(error: OperationalError) -> bool:
-    """Tell whether PostgreSQL canceled the statement because it took too long."""
+    """Return whether PostgreSQL canceled the statement at its timeout."""
     return isinstance(error.__cause__, QueryCanceled)

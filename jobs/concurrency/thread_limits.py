@@ -1,9 +1,8 @@
-"""The threads that a web process lends to whoever keeps it waiting.
+"""Limit how many web threads may block on waiting clients, slow uploads and downloads.
 
-A WSGI server has so many threads and no more. Those who wait for a job's end share one
-gate, whichever door they came by; bodies that are slow to arrive, and those that are
-being examined, share another, and long downloads a third. What is left is for ordinary
-requests, which therefore always find a thread.
+A WSGI server has a fixed number of threads. Requests that wait for a job's end share
+one semaphore; bodies that arrive or are probed share another, downloads a third. The
+remaining threads serve ordinary requests, which therefore never wait for a thread.
 """
 
 from collections.abc import Hashable, Iterator
@@ -18,48 +17,47 @@ from jobs.errors import ServiceUnavailable
 
 
 @contextmanager
-def borrow_waiting_thread(tenant_id: Hashable) -> Iterator[bool]:
-    """Tell whether this thread may wait, for the tenant, while the block runs."""
+def reserve_waiting_thread(tenant_id: Hashable) -> Iterator[bool]:
+    """Yield whether this thread may wait for a job while the block runs."""
     request_slots.release()
-    gate = waiters()
-    is_lent = gate.enter(tenant_id)
+    semaphore = waiters()
+    may_wait = semaphore.acquire(tenant_id)
     try:
-        yield is_lent
+        yield may_wait
     finally:
-        if is_lent:
-            gate.leave(tenant_id)
+        if may_wait:
+            semaphore.release(tenant_id)
 
 
 @contextmanager
-def borrow_probing_thread(tenant_id: Hashable) -> Iterator[None]:
-    """Examine audio while the block runs; raise ServiceUnavailable for one too many.
+def reserve_probing_thread(tenant_id: Hashable) -> Iterator[None]:
+    """Let this thread probe audio while the block runs, or raise ServiceUnavailable.
 
-    Few are examined at a time, and a hostile file takes long: the others wait for it.
+    Probe slots are few and a hostile file takes long, so threads wait for a slot.
     """
     request_slots.release()
-    gate = arriving_bodies()
-    if not gate.enter(tenant_id):
-        message = "Too many uploads are being examined; send this again shortly."
-        raise ServiceUnavailable(message)
+    semaphore = arriving_bodies()
+    if not semaphore.acquire(tenant_id):
+        raise ServiceUnavailable("Too many uploads are being checked; retry shortly.")
     try:
         yield
     finally:
-        gate.leave(tenant_id)
+        semaphore.release(tenant_id)
 
 
 @cache
 def waiters() -> FairSemaphore:
-    """Return the gate of those who wait for a job to end."""
+    """Return the semaphore of requests that wait for a job's end."""
     return FairSemaphore(settings.MAX_WAITING_REQUESTS)
 
 
 @cache
 def arriving_bodies() -> FairSemaphore:
-    """Return the gate of bodies that are still arriving."""
+    """Return the semaphore of request bodies that are still arriving."""
     return FairSemaphore(settings.MAX_ARRIVING_BODIES)
 
 
 @cache
 def downloads() -> FairSemaphore:
-    """Return the gate of answers that are made while they are sent."""
+    """Return the semaphore of responses that are generated while they are sent."""
     return FairSemaphore(settings.MAX_DOWNLOADS)

@@ -1,8 +1,8 @@
-"""Know which uploads are under way, so that a repeat of one is turned away at once.
+"""Reject a repeated upload while the first one is in progress, before its body is read.
 
-A lock on a file beside the uploads: the kernel drops it with the process that had it,
-however that ends, and it costs no connection while a body trickles in. It spares work
-and decides nothing: that one key makes one job is ``jobs.rest.idempotency``'s.
+Locks a file next to the uploads: the kernel releases it when the process ends, and it
+needs no database connection while a slow body arrives. This only saves work;
+``jobs.rest.idempotency`` guarantees that one key creates one job.
 """
 
 import fcntl
@@ -19,27 +19,27 @@ from jobs.models import Tenant
 
 
 @contextmanager
-def keep_repeats_out(
+def reject_concurrent_repeats(
     *, tenant: Tenant, route: str, key: str, is_upload: bool
 ) -> Iterator[None]:
-    """Raise RequestInFlight if an upload with this key is under way.
+    """Raise RequestInFlight if an upload with this key is in progress.
 
-    What is an upload itself is under way while the block runs.
+    If the request ``is_upload`` itself, it is in progress while the block runs.
     """
-    path = _path_of(f"{tenant.pk}\n{route}\n{key}")
+    path = _build_path(f"{tenant.pk}\n{route}\n{key}")
     if key and is_upload:
         descriptor = _lock(path)
         try:
             yield
         finally:
-            _let_go(path, descriptor)
+            _unlock(path, descriptor)
         return
     if key and path.exists():
-        _let_go(path, _lock(path))  # left by a process that died
+        _unlock(path, _lock(path))  # left by a process that was killed
     yield
 
 
-def _path_of(name: str) -> Path:
+def _build_path(name: str) -> Path:
     digest = hashlib.sha256(name.encode()).hexdigest()
     return Path(settings.INCOMING_ROOT) / f"{digest}.key"
 
@@ -53,18 +53,18 @@ def _lock(path: Path) -> int:
         except BlockingIOError:
             os.close(descriptor)
             raise RequestInFlight from None
-        if _is_still(path, descriptor):
+        if _is_same_file(path, descriptor):
             return descriptor
-        os.close(descriptor)  # its last holder removed it meanwhile
+        os.close(descriptor)  # its last owner removed it concurrently
 
 
-def _is_still(path: Path, descriptor: int) -> bool:
+def _is_same_file(path: Path, descriptor: int) -> bool:
     try:
         return path.stat().st_ino == os.fstat(descriptor).st_ino
     except FileNotFoundError:
         return False
 
 
-def _let_go(path: Path, descriptor: int) -> None:
-    path.unlink(missing_ok=True)  # before the lock goes: afterwards it may be another's
+def _unlock(path: Path, descriptor: int) -> None:
+    path.unlink(missing_ok=True)  # before the unlock: another process may lock it then
     os.close(descriptor)

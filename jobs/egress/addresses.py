@@ -1,7 +1,7 @@
-"""Which addresses a customer's URL may point at.
+"""Rules for customers' URLs: which hosts and addresses they may point to.
 
-Pure: nothing here resolves a name or opens a socket. The rule runs twice, on the text
-when a URL is submitted and on every address that a name resolves to when connecting.
+Pure: no name resolution, no sockets. Applied twice: to the text of a URL when it is
+submitted, and to each resolved address when connecting.
 """
 
 import re
@@ -28,8 +28,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_PORT = 65535
 _MAX_NAME = 253
 
-# Written out because ``ipaddress.is_global`` calls multicast, 6to4, NAT64 and
-# site-local addresses global, differently in each Python.
+# Listed because ``ipaddress.is_global`` treats multicast, 6to4, NAT64 and site-local
+# addresses as global, depending on the Python version.
 # https://www.iana.org/assignments/iana-ipv4-special-registry
 _BLOCKED_V4 = tuple(
     IPv4Network(block)
@@ -72,8 +72,8 @@ _PRIVATE_SUFFIXES = (
     ".onion",
 )
 
-# One grammar, narrower than any parser's, so that no two parsers can disagree on
-# which host this is: no userinfo, no backslash, no escapes in the host, no fragment.
+# Stricter than any URL parser, so that no two parsers can disagree on the host: no
+# userinfo, no backslash, no escapes in the host, no fragment.
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://"
     r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)"
@@ -81,13 +81,13 @@ _URL = re.compile(
     r"(?:[/?][!-\[\]-~]*)?"
 )
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-# What `inet_aton` would take for a number: such a name is an address in disguise.
+# ``inet_aton`` parses such a label as a number, so the name is a disguised address.
 _NUMERIC = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where a URL points; the host is lower case, without brackets or final dot."""
+    """Origin of a URL; the host is lower case, without brackets and trailing dot."""
 
     scheme: str
     host: str
@@ -96,14 +96,14 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EgressAllow:
-    """The operator's exceptions: internal receivers that URLs may reach."""
+    """The operator's exceptions: internal hosts and networks that URLs may reach."""
 
     names: frozenset[tuple[str, int | None]] = frozenset()
     networks: tuple[tuple[IPNetwork, int | None], ...] = ()
 
     @classmethod
     def parse(cls, entries: Iterable[str]) -> Self:
-        """Read ``host``, ``host:port`` and CIDR entries; ValueError names a bad one."""
+        """Parse ``host``, ``host:port`` and CIDR entries; raise ValueError."""
         names: set[tuple[str, int | None]] = set()
         networks: list[tuple[IPNetwork, int | None]] = []
         for entry in entries:
@@ -113,20 +113,20 @@ class EgressAllow:
             elif "/" not in host and _is_name(host):
                 names.add((host, port))
             else:
-                message = f"{entry!r} is neither host, host:port nor CIDR"
+                message = f"{entry!r} is not a host, host:port or CIDR block"
                 raise ValueError(message)
         return cls(names=frozenset(names), networks=tuple(networks))
 
     def allows_host(self, host: str, port: int) -> bool:
-        """Tell whether a host, name or literal, is listed for this port."""
-        host = _bare(host)
+        """Return whether a host, name or IP literal, is listed for this port."""
+        host = _normalize(host)
         if not self.names.isdisjoint({(host, None), (host, port)}):
             return True
         ip = _literal(host)
         return ip is not None and self.allows_ip(ip, port)
 
     def allows_ip(self, ip: IPAddress, port: int) -> bool:
-        """Tell whether an address lies in a listed network for this port."""
+        """Return whether an address is in a network listed for this port."""
         ip = _unmapped(ip)
         return any(
             ip.version == network.version and ip in network and listed in {None, port}
@@ -136,26 +136,31 @@ class EgressAllow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EgressProxy:
-    """Where the operator's own proxy for customers' URLs listens."""
+    """Address of the operator's HTTP proxy for customers' URLs."""
 
     host: str
     port: int
 
     @classmethod
     def parse(cls, url: str) -> Self | None:
-        """Read ``http://host:port`` or nothing; ValueError says what is taken."""
+        """Parse ``http://host:port``; None for an empty text; raise ValueError."""
         if not url:
             return None
         origin = _parse(url.removesuffix("/"))
         host, _, port = url.removesuffix("/").removeprefix("http://").rpartition(":")
-        if origin is None or _bare(host) != origin.host or port != str(origin.port):
-            message = "an egress proxy is http://host:port, without a password or path"
-            raise ValueError(message)
+        if (
+            origin is None
+            or _normalize(host) != origin.host
+            or port != str(origin.port)
+        ):
+            raise ValueError(
+                "an egress proxy is http://host:port, without a password or path"
+            )
         return cls(host=origin.host, port=origin.port)
 
 
 def is_public(ip: IPAddress) -> bool:
-    """Tell whether an address is one that anybody on the Internet could serve."""
+    """Return whether an address is public, that is, reachable from the Internet."""
     ip = _unmapped(ip)
     if isinstance(ip, IPv4Address):
         return not any(ip in block for block in _BLOCKED_V4)
@@ -167,14 +172,14 @@ def is_public(ip: IPAddress) -> bool:
 def check_url(
     url: str, *, allow: EgressAllow, schemes: Collection[str], pointer: str = ""
 ) -> Origin:
-    """Refuse a URL that is malformed or leads inside; else say where it points.
+    """Return the URL's origin; raise InvalidRequest if it is malformed or not allowed.
 
-    Every refusal of a place reads the same, so that it tells nothing about what is
-    there. Hosts the operator listed may use any port, and plain ``http``.
+    All refused hosts get the same message, so that it reveals nothing about internal
+    networks. Hosts in ``allow`` may use any port and plain ``http``.
     """
     origin = _parse(url)
     if origin is None:
-        message = "This is not a URL we take: scheme://host[:port]/path, ASCII only."
+        message = "Invalid URL: use scheme://host[:port]/path, ASCII only."
         raise InvalidRequest(message, code="url_invalid", pointer=pointer)
     if allow.allows_host(origin.host, origin.port):
         if origin.scheme in _DEFAULT_PORTS:
@@ -186,14 +191,14 @@ def check_url(
     ):
         return origin
     message = (
-        f"This URL is not allowed: it needs {' or '.join(sorted(schemes))}, a public "
-        "host, and port 80, 443, 8080 or 8443."
+        f"URL not allowed: use {' or '.join(sorted(schemes))}, a public host, and port"
+        " 80, 443, 8080 or 8443."
     )
     raise InvalidRequest(message, code="url_not_allowed", pointer=pointer)
 
 
 def is_same_origin(one: str, other: str) -> bool:
-    """Tell whether two URLs have the same scheme, host and port."""
+    """Return whether two URLs have the same scheme, host and port."""
     origin = _parse(one)
     return origin is not None and origin == _parse(other)
 
@@ -202,7 +207,7 @@ def _parse(url: str) -> Origin | None:
     match = _URL.fullmatch(url) if len(url) <= MAX_URL_LENGTH else None
     if match is None or "#" in url:
         return None
-    scheme, host = match["scheme"].lower(), _bare(match["host"])
+    scheme, host = match["scheme"].lower(), _normalize(match["host"])
     port = int(match["port"] or _DEFAULT_PORTS.get(scheme, 1))
     if not 0 < port <= _MAX_PORT:
         return None
@@ -227,7 +232,7 @@ def _is_name(host: str) -> bool:
     return len(host) <= _MAX_NAME and all(_LABEL.fullmatch(label) for label in labels)
 
 
-def _bare(host: str) -> str:
+def _normalize(host: str) -> str:
     if host.startswith("["):
         return host[1:-1].lower()
     return host.lower().removesuffix(".")
@@ -235,7 +240,7 @@ def _bare(host: str) -> str:
 
 def _literal(host: str) -> IPAddress | None:
     if ":" not in host and not host[-1:].isdigit():
-        return None  # a name, told without the cost of an exception
+        return None  # a name; avoids the cost of an exception
     try:
         return ip_address(host)
     except ValueError:
@@ -250,7 +255,7 @@ def _network(host: str) -> IPNetwork | None:
 
 
 def _unmapped(ip: IPAddress) -> IPAddress:
-    """Return the IPv4 address in ::ffff:0:0/96: that is what gets connected to."""
+    """Return the IPv4 address of ::ffff:0:0/96, to which a socket connects."""
     if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
         return ip.ipv4_mapped
     return ip
@@ -262,8 +267,8 @@ def _split_entry(entry: str) -> tuple[str, int | None]:
         return entry, None
     host, colon, port = entry.rpartition(":")
     if not colon:
-        return _bare(entry), None
+        return _normalize(entry), None
     if not port.isdecimal() or not 0 < int(port) <= _MAX_PORT:
-        message = f"{entry!r} has a bad port"
+        message = f"{entry!r} has an invalid port"
         raise ValueError(message)
-    return _bare(host), int(port)
+    return _normalize(host), int(port)

@@ -1,7 +1,7 @@
-"""The address rule with the operator's settings: what a customer's URL may be here.
+"""The URL rules of ``jobs.egress.addresses`` with the operator's settings.
 
-Submitting checks with it, and so does every delivery: a row may be older than the rule.
-Nothing here connects or resolves; the client that does is ``workers.egress.network``.
+Checked at submit and again at each delivery, as the settings may have changed. The
+client that resolves and connects is ``workers.egress.network``.
 """
 
 from functools import lru_cache
@@ -14,24 +14,24 @@ AUDIO_SCHEMES = ("http", "https")
 
 
 def check_audio_url(url: str, *, pointer: str = "") -> Origin:
-    """Refuse a URL that Deepgram must not be sent to; else say where it points."""
-    return check_url(url, allow=allowed(), schemes=AUDIO_SCHEMES, pointer=pointer)
+    """Return the origin of an audio URL; raise InvalidRequest if it is not allowed."""
+    return check_url(url, allow=get_allowlist(), schemes=AUDIO_SCHEMES, pointer=pointer)
 
 
 def check_webhook_url(url: str, *, pointer: str = "") -> Origin:
-    """Refuse a URL that we must not be sent to; else say where it points."""
+    """Return the origin of a webhook URL; raise InvalidRequest if not allowed."""
     return check_url(
-        url, allow=allowed(), schemes=settings.WEBHOOK_SCHEMES, pointer=pointer
+        url, allow=get_allowlist(), schemes=settings.WEBHOOK_SCHEMES, pointer=pointer
     )
 
 
-def allowed() -> EgressAllow:
-    """Return the operator's exceptions, `EGRESS_ALLOW`."""
+def get_allowlist() -> EgressAllow:
+    """Return the operator's exceptions (``EGRESS_ALLOW``)."""
     return _parse(tuple(settings.EGRESS_ALLOW))
 
 
-def proxy() -> EgressProxy | None:
-    """Return the operator's way out for customers' URLs, `EGRESS_PROXY`."""
+def get_proxy() -> EgressProxy | None:
+    """Return the operator's proxy for customers' URLs (``EGRESS_PROXY``)."""
     return EgressProxy.parse(settings.EGRESS_PROXY)
 
 

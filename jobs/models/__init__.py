@@ -1,19 +1,17 @@
 """Database tables of tenants, jobs, attempts, events, batches and quotas.
 
-Fields, constraints and filters only. The one writer of ``Job.status`` is
-``jobs.services.advance``; nothing here talks to a queue, a socket or a clock.
+Fields, constraints and filters only. Only ``jobs.services.advance`` writes
+``Job.status``.
 """
 
 from jobs.models.attempts import Attempt
 from jobs.models.batches import Batch, BatchError, BatchState
-from jobs.models.erasure import ObjectToErase
 from jobs.models.events import AuditEntry, Event
 from jobs.models.ids import new_id
-from jobs.models.jobs import CallbackStyle, Content, Job, Mode, Priority
-from jobs.models.quotas import QuotaCounter
+from jobs.models.jobs import CallbackStyle, Content, Job, Mode, ObjectToErase, Priority
 from jobs.models.regions import Region
 from jobs.models.requests import IdempotencyKey, StreamTicket
-from jobs.models.tenants import ApiKey, Tenant
+from jobs.models.tenants import ApiKey, QuotaCounter, Tenant
 from jobs.models.workers import Beacon, Worker
 
 __all__ = [

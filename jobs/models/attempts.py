@@ -1,4 +1,4 @@
-"""The ledger: every upstream call."""
+"""Attempts: the ledger of all calls to Deepgram."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -10,14 +10,13 @@ from jobs.models.tenants import Tenant
 
 
 class Attempt(models.Model):
-    """One upstream call: written open before it, closed whatever happens.
+    """One call to Deepgram: saved as open before it, closed after it in any case.
 
-    It says by itself whose it is and what was asked, so that the ledger adds up
-    whatever is erased of its job.
+    Has its own tenant and model, so that usage adds up after its job is erased.
     """
 
     class Outcome(models.TextChoices):
-        """``unknown``: the worker died in the call; it counts as spent."""
+        """``unknown``: the worker died during the call; it counts as an attempt."""
 
         OPEN = "open"
         OK = "ok"
@@ -35,7 +34,7 @@ class Attempt(models.Model):
     worker = models.CharField(max_length=200, blank=True)
     outcome = models.CharField(max_length=8, choices=Outcome, default=Outcome.OPEN)
     request_id = models.CharField(max_length=64, blank=True)
-    # Its job's, so that the ledger can be held against logs and spans.
+    # The job's trace id, to find the call in logs and spans.
     trace_id = models.CharField(max_length=32, blank=True, default="", db_default="")
     status_code = models.PositiveSmallIntegerField(null=True, blank=True)
     error_code = models.CharField(max_length=60, blank=True)
@@ -45,12 +44,12 @@ class Attempt(models.Model):
     )
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
-    # When the upstream's own log told how an unknown call ended.
+    # When Deepgram's request log revealed the outcome of an unknown call.
     reconciled_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
-            # One call for one claim: a message delivered twice spends once.
+            # One call per claim: a message delivered twice costs once.
             models.UniqueConstraint("job", "lease_token", name="attempt_of_claim"),
             models.CheckConstraint(
                 name="attempt_open_iff_unfinished",
@@ -61,7 +60,7 @@ class Attempt(models.Model):
         indexes = [
             models.Index("region", "started_at", name="attempt_recent"),
             models.Index("tenant", "started_at", name="attempt_of_tenant"),
-            # By what the upstream's support and its log call it.
+            # Lookup by Deepgram's request id.
             models.Index(
                 "request_id", name="attempt_request", condition=~Q(request_id="")
             ),

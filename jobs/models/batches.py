@@ -1,4 +1,4 @@
-"""Batches: many jobs with one life."""
+"""Batches: jobs that are submitted and managed together."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -9,9 +9,9 @@ from jobs.models.tenants import ApiKey, Tenant
 
 
 class BatchState(models.TextChoices):
-    """Whether its jobs are all written: until then nobody sees them.
+    """Whether all jobs of the batch are saved; until then they are hidden.
 
-    What is ``dropped`` before it opened is deleted, slice by slice.
+    A batch that is ``dropped`` before it opened is deleted, slice by slice.
     """
 
     PREPARING = "preparing"
@@ -20,23 +20,23 @@ class BatchState(models.TextChoices):
 
 
 class Batch(models.Model):
-    """Jobs submitted together, counted as they end; told of as one.
+    """Jobs submitted together, with counters and events of their own.
 
-    The counters are the fan-out's: an event is counted in the commit that marks it.
+    The fan-out updates the counters, in the transaction that marks an event.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(Tenant, models.PROTECT, related_name="batches")
     api_key = models.ForeignKey(ApiKey, models.SET_NULL, null=True, blank=True)
     metadata = models.JSONField(default=dict)
-    # Who is told of the batch itself; its jobs have callback URLs of their own.
+    # Receives the batch's own events; its jobs have callback URLs of their own.
     callback_url = models.TextField(blank=True)
     total = models.PositiveIntegerField()
     completed = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
     canceled = models.PositiveIntegerField(default=0)
     expired = models.PositiveIntegerField(default=0)
-    # The last share of its jobs, in percent, that somebody was told of.
+    # The percentage in the last progress event.
     told_percent = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -46,16 +46,16 @@ class Batch(models.Model):
         default=BatchState.OPEN,
         db_default=BatchState.OPEN,
     )
-    # Whose failed jobs these are again.
+    # The batch whose failed jobs this one retries.
     retry_of = models.ForeignKey(
         "self", models.SET_NULL, null=True, blank=True, related_name="retries"
     )
-    # When what is not done by then is given up; each of its jobs has it, too.
+    # The deadline of its jobs; each job has it too.
     expires_at = models.DateTimeField(null=True, blank=True)
-    # How many lines of its manifest were wrong and left out.
+    # Number of invalid manifest lines that were skipped.
     skipped = models.PositiveIntegerField(default=0, db_default=0)
 
-    # What its ended jobs came to, and two looks at the counters to tell the pace by.
+    # Sums over its ended jobs, and two samples of the counters to measure the pace.
     audio_seconds = models.FloatField(default=0, db_default=0)
     cost_estimate = models.DecimalField(
         max_digits=14, decimal_places=6, default=0, db_default=0
@@ -65,20 +65,20 @@ class Batch(models.Model):
     pace_at = models.DateTimeField(null=True, blank=True)
     pace_at_done = models.PositiveIntegerField(default=0, db_default=0)
 
-    # What somebody wants of all its jobs; ``jobs.batches.sweeper`` does it in slices.
+    # Requested changes to its jobs, which ``jobs.batches.sweeper`` applies in slices.
     is_paused = models.BooleanField(default=False, db_default=False)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     wanted_priority = models.PositiveSmallIntegerField(null=True, blank=True)
-    # When there is something to do (null: nothing), and the job it has got to.
+    # When the sweeper has work (null: none), and the last job it processed.
     work_at = models.DateTimeField(null=True, blank=True)
     work_after = models.UUIDField(null=True, blank=True)
-    # Whether to go over them once more: a job may have come back meanwhile.
+    # Another pass is needed: a job may have been requeued during this one.
     work_again = models.BooleanField(default=False, db_default=False)
-    # The last job whose coming was told of; null once all were.
+    # The last job whose ``job.queued`` event was published; null after all were.
     told_after = models.UUIDField(null=True, blank=True)
-    # Since the last of its jobs was erased; what was said of it is gone, too.
+    # When the last of its jobs was erased, and with it the batch's own data.
     erased_at = models.DateTimeField(null=True, blank=True)
-    # The trace that its own events belong to: see jobs.telemetry.tracing.
+    # The trace of its own events: see jobs.telemetry.tracing.
     traceparent = models.CharField(max_length=55, blank=True, default="", db_default="")
 
     class Meta:
@@ -108,7 +108,7 @@ class Batch(models.Model):
             models.Index(
                 "work_at", name="batch_work", condition=Q(work_at__isnull=False)
             ),
-            # Whose jobs nobody sees yet, and whose jobs are held: usually none.
+            # Batches with hidden jobs, and paused ones: usually none.
             models.Index(
                 "tenant", name="batch_hidden", condition=~Q(state=BatchState.OPEN)
             ),
@@ -120,12 +120,12 @@ class Batch(models.Model):
 
     @property
     def done(self) -> int:
-        """How many of its jobs have ended, however."""
+        """Number of its jobs with a final status."""
         return self.completed + self.failed + self.canceled + self.expired
 
 
 class BatchError(models.Model):
-    """One thing that was wrong with a line that was left out of its batch."""
+    """One error of a manifest line that was skipped."""
 
     batch = models.ForeignKey(
         Batch, models.CASCADE, related_name="errors", db_index=False
@@ -134,7 +134,7 @@ class BatchError(models.Model):
     pointer = models.CharField(max_length=300, blank=True)
     code = models.CharField(max_length=60)
     detail = models.TextField()
-    # How the line begins; erased with what else the batch holds.
+    # The start of the line; erased with the batch's data.
     excerpt = models.CharField(max_length=200, blank=True)
 
     class Meta:

@@ -1,4 +1,4 @@
-"""What happened: audit trail and outbox."""
+"""Events: audit log and webhook outbox."""
 
 from typing import ClassVar
 
@@ -14,10 +14,10 @@ from jobs.models.transaction_ids import TransactionIdField
 
 
 class Event(models.Model):
-    """Something that happened: audit trail, and outbox of what customers are told."""
+    """An event of a job, batch, tenant or region; the outbox of webhooks."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    # None: it concerns the operator alone, as the steering of a region does.
+    # Null: only operators see it, such as changes of a region.
     tenant = models.ForeignKey(
         Tenant, models.CASCADE, null=True, blank=True, db_index=False
     )
@@ -31,9 +31,9 @@ class Event(models.Model):
     data = models.JSONField(default=dict, encoder=DjangoJSONEncoder)
     actor = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField()
-    # Null only while somebody has still to be told.
+    # Null until its webhook messages are created.
     fanned_out_at = models.DateTimeField(null=True, blank=True)
-    # What event streams are ordered by: see jobs.api.event_stream.
+    # The order of event streams: see jobs.api.event_stream.
     xid = TransactionIdField()
 
     class Meta:
@@ -51,14 +51,14 @@ class Event(models.Model):
                 "batch", name="event_of_batch", condition=Q(batch__isnull=False)
             ),
             models.Index("tenant", "xid", "id", name="event_of_tenant"),
-            # What somebody did; submits are left out, which the jobs themselves show.
+            # The audit log; without submits, which the jobs show themselves.
             models.Index(
                 "tenant",
                 F("id").desc(),
                 name="event_audit",
                 condition=~Q(actor="") & ~Q(type="job.queued"),
             ),
-            # The same of everybody, and by who it was: the operators' audit log.
+            # The operators' audit log: of all tenants, and by actor.
             models.Index(
                 F("id").desc(),
                 name="event_done",
@@ -77,15 +77,15 @@ class Event(models.Model):
 
 
 class AuditManager(models.Manager["AuditEntry"]):
-    """Leaves out what nobody did, and the submits, in the words of the indexes."""
+    """Excludes events without actor and submits, like the indexes' conditions."""
 
     def get_queryset(self) -> models.QuerySet["AuditEntry"]:
-        """Return what somebody did."""
+        """Return the events of the audit log."""
         return super().get_queryset().exclude(actor="").exclude(type="job.queued")
 
 
 class AuditEntry(Event):
-    """An event that is somebody's doing; a list of its own for operators."""
+    """An event with an actor; a proxy model for the operators' list."""
 
     objects: ClassVar[AuditManager] = AuditManager()
 

@@ -1,4 +1,4 @@
-"""Ids of rows."""
+"""Primary keys."""
 
 from uuid import UUID
 
@@ -6,5 +6,5 @@ import uuid_utils.compat
 
 
 def new_id() -> UUID:
-    """Return a time-ordered id (UUIDv7, RFC 9562), so that indexes grow at one end."""
+    """Return a UUIDv7 (RFC 9562): time-ordered, so that indexes grow at one end."""
     return uuid_utils.compat.uuid7()

@@ -1,4 +1,4 @@
-"""What: jobs."""
+"""Jobs, and stored objects of erased jobs."""
 
 from django.db import models
 from django.db.models import F, Q, Value
@@ -10,12 +10,15 @@ from jobs.models.regions import Region
 from jobs.models.tenants import ApiKey, Tenant
 from jobs.state import FINAL, OPEN, JobStatus
 
-# What an operator looks for among a million that went well.
+# Statuses that operators search for among many completed jobs.
 NOT_DONE = sorted(FINAL - {JobStatus.COMPLETED})
 
 
 class Priority(models.IntegerChoices):
-    """Lower is sooner, as on the Redis transport, whose steps these are."""
+    """Lower runs first; the values are the priority steps of Celery's Redis transport.
+
+    https://docs.celeryq.dev/en/stable/userguide/routing.html#redis-message-priorities
+    """
 
     URGENT = 0
     HIGH = 3
@@ -24,7 +27,7 @@ class Priority(models.IntegerChoices):
 
 
 class Mode(models.TextChoices):
-    """The door a job came through."""
+    """How a job was submitted."""
 
     ASYNC = "async"
     SYNC = "sync"
@@ -32,7 +35,7 @@ class Mode(models.TextChoices):
 
 
 class Content(models.IntegerChoices):
-    """What a job holds that may go before the job does; a bit each."""
+    """Content of a job with its own retention period; one bit each."""
 
     AUDIO = 1
     TRANSCRIPT = 2
@@ -40,17 +43,17 @@ class Content(models.IntegerChoices):
 
     @property
     def setting(self) -> str:
-        """What its days are called, of tenants and of jobs."""
+        """The name of its period in days, for tenants and jobs."""
         return f"{self.name.lower()}_days"
 
     @classmethod
     def everything(cls) -> int:
-        """Return all the bits."""
+        """Return all bits."""
         return sum(cls)
 
 
 class CallbackStyle(models.TextChoices):
-    """A webhook of ours, or Deepgram's own document by POST or PUT."""
+    """A webhook event, or Deepgram's response document by POST or PUT."""
 
     WEBHOOK = "webhook"
     DEEPGRAM = "deepgram"
@@ -58,12 +61,12 @@ class CallbackStyle(models.TextChoices):
 
 
 WITHOUT_AUDIO = [
-    gone for gone in range(Content.everything() + 1) if gone & Content.AUDIO
+    erased for erased in range(Content.everything() + 1) if erased & Content.AUDIO
 ]
 
 
 class Job(models.Model):
-    """One transcription, whichever door it came through."""
+    """One transcription, prerecorded or live."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(Tenant, models.PROTECT, related_name="jobs")
@@ -76,16 +79,16 @@ class Job(models.Model):
         related_name="jobs",
         db_index=False,
     )
-    # What its batch calls it; "" where it does not.
+    # The customer's id within the batch, if any.
     custom_id = models.CharField(max_length=128, blank=True, default="", db_default="")
-    # Where it stands in its batch's manifest.
+    # Line in the batch's manifest.
     line = models.PositiveIntegerField(null=True, blank=True)
     mode = models.CharField(max_length=8, choices=Mode, default=Mode.ASYNC)
     retry_of = models.ForeignKey(
         "self", models.SET_NULL, null=True, blank=True, related_name="retries"
     )
 
-    # What to transcribe: a URL, or an object in storage.
+    # The audio: a URL, or an object in storage.
     audio_url = models.TextField(blank=True)
     upload = models.CharField(max_length=300, blank=True)
     filename = models.CharField(max_length=255, blank=True)
@@ -98,7 +101,7 @@ class Job(models.Model):
     options = models.JSONField(default=dict)
     metadata = models.JSONField(default=dict)
     callback_url = models.TextField(blank=True)
-    # What its callback URL is told, and how.
+    # The format and method of the callback.
     callback_style = models.CharField(
         max_length=16,
         choices=CallbackStyle,
@@ -106,31 +109,31 @@ class Job(models.Model):
         db_default=CallbackStyle.WEBHOOK,
     )
 
-    # Why it came to run the way it did (jobs.routing.hybrid_router); empty if it had no choice.
+    # Why its mode was chosen (jobs.routing.hybrid_router); empty if it was fixed.
     route = models.JSONField(
         default=dict, blank=True, db_default=Value({}, models.JSONField())
     )
 
-    # When it may run. ``ready`` keeps what cannot run now out of the claim index;
-    # a queued job that is not ready becomes so at ``run_at``, or is held if null.
+    # When it may run. Jobs that are not ``ready`` are not in the claim index; a queued
+    # one becomes ready at ``run_at``, or stays on hold if that is null.
     status = models.CharField(
         max_length=10, choices=JobStatus, default=JobStatus.QUEUED
     )
     priority = models.PositiveSmallIntegerField(
         choices=Priority, default=Priority.NORMAL
     )
-    # The regions it may run in, and the narrow pools it needs: see jobs.routing.routing_keys.
+    # The routing key: see jobs.routing.routing_keys.
     lane = models.CharField(max_length=300, default="*")
     ready = models.BooleanField(default=True)
     run_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
 
-    # What it was let in for under its tenant's quotas; null: nothing was reserved.
+    # Seconds reserved under its tenant's quotas; null: nothing was reserved.
     reserved_seconds = models.DecimalField(
         max_digits=12, decimal_places=3, null=True, blank=True
     )
 
-    # Who runs it. The token rises with every claim and fences late writers.
+    # Its claim. The token increases with every claim and fences off late writers.
     region = models.ForeignKey(Region, models.SET_NULL, null=True, blank=True)
     worker = models.CharField(max_length=200, blank=True)
     lease_token = models.PositiveIntegerField(default=0)
@@ -139,21 +142,21 @@ class Job(models.Model):
     max_attempts = models.PositiveSmallIntegerField(default=5)
     crashes = models.PositiveSmallIntegerField(default=0)
 
-    # The trace it belongs to, W3C's way: see jobs.telemetry.tracing.
+    # Its trace (W3C traceparent): see jobs.telemetry.tracing.
     traceparent = models.CharField(max_length=55, blank=True, default="", db_default="")
 
-    # How it ended.
+    # Its outcome.
     error_code = models.CharField(max_length=60, blank=True)
     error_detail = models.TextField(blank=True)
     warnings = models.JSONField(default=list)
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
-    # Since then a tombstone: what the ledger needs, and nothing of the customer's.
+    # From then on a tombstone without customer data.
     erased_at = models.DateTimeField(null=True, blank=True)
 
-    # Days that it asked for itself, which kinds of content are gone (bits of Content),
-    # and when the next of its own is due: see jobs.retention.retention.
+    # Its own retention periods in days, the erased kinds of content (bits of Content),
+    # and when the next of its own periods ends: see jobs.retention.retention.
     retention = models.JSONField(
         default=dict, blank=True, db_default=Value({}, models.JSONField())
     )
@@ -203,7 +206,7 @@ class Job(models.Model):
             ),
         ]
         indexes = [
-            # The claim: only what can run now, in the order it should.
+            # The claim: only jobs that can run now, in their order.
             models.Index(
                 "lane",
                 "tenant",
@@ -235,14 +238,14 @@ class Job(models.Model):
                 condition=Q(batch__isnull=False),
             ),
             models.Index("upload", name="job_upload", condition=~Q(upload="")),
-            # What retention has still to look at, oldest first.
+            # Jobs for retention, oldest first.
             models.Index(
                 "tenant",
                 "finished_at",
                 name="job_retained",
                 condition=Q(finished_at__isnull=False, erased_at__isnull=True),
             ),
-            # The same, by which kinds of content are gone already.
+            # The same, by the kinds of content that are erased.
             models.Index(
                 "tenant",
                 "erased_content",
@@ -255,20 +258,20 @@ class Job(models.Model):
                 name="job_content_due",
                 condition=Q(content_due_at__isnull=False),
             ),
-            # What ended of late, how, and after how long, off the index alone.
+            # Recent ends with status and duration, by an index-only scan.
             models.Index(
                 "finished_at",
                 name="job_ended",
                 include=["status", "created_at"],
                 condition=Q(finished_at__isnull=False),
             ),
-            # What operators look for; what goes the usual way pays nothing for them.
+            # Operators' searches; partial, so that most jobs do not pay for them.
             models.Index(
                 F("id").desc(), name="job_not_done", condition=Q(status__in=NOT_DONE)
             ),
             models.Index(F("id").desc(), name="job_live", condition=Q(mode=Mode.LIVE)),
             models.Index("custom_id", name="job_named", condition=~Q(custom_id="")),
-            # Only of tenants with quotas: the others' jobs pay nothing for it.
+            # Only jobs of tenants with quotas.
             models.Index(
                 "tenant",
                 name="job_reserved",
@@ -281,9 +284,19 @@ class Job(models.Model):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether its status is final."""
         return self.status in FINAL
 
     def has_erased(self, *contents: Content) -> bool:
-        """Tell whether any of these is gone."""
+        """Return whether any of these is erased."""
         return any(self.erased_content & content for content in contents)
+
+
+class ObjectToErase(models.Model):
+    """A stored object to delete; saved with the erasure, deleted with the object."""
+
+    name = models.CharField(max_length=300, unique=True)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,11 +1,11 @@
-"""Where: the upstreams."""
+"""Regions: the Deepgram endpoints."""
 
 from django.db import models
 from django.db.models import Q
 
 
 class Region(models.Model):
-    """An upstream and what it allows; the operator's will is a row, never a key."""
+    """A Deepgram endpoint, its limits and the operator's settings."""
 
     name = models.CharField(max_length=40, primary_key=True)
     base_url = models.URLField(max_length=500)
@@ -13,17 +13,17 @@ class Region(models.Model):
     key_setting = models.CharField(max_length=100, default="DEEPGRAM_API_KEY")
     max_concurrent = models.PositiveIntegerField(default=100)
     max_per_minute = models.PositiveIntegerField(default=980)
-    # Live sessions at once; Deepgram counts them apart from prerecorded calls.
+    # Concurrent live sessions, which Deepgram limits apart from prerecorded calls.
     max_streams = models.PositiveIntegerField(default=50, db_default=50)
-    # Narrower limits of single features at once: {"diarize": 25, "entities": 5}.
+    # Concurrency limits of single features: {"diarize": 25, "entities": 5}.
     pools = models.JSONField(default=dict, blank=True)
     weight = models.PositiveIntegerField(default=1)
     is_enabled = models.BooleanField(default=True)
-    # Drained: what runs there ends, nothing new begins.
+    # Drained: running calls end, no new ones start.
     is_drained = models.BooleanField(default=False)
-    # Pinned: whatever may run here runs nowhere else.
+    # Pinned: jobs that may run here run in no unpinned region.
     is_pinned = models.BooleanField(default=False)
-    # Set when the upstream refused our key or credit; nothing is sent until then.
+    # Set when Deepgram refused the key or credit; no calls until then.
     paused_until = models.DateTimeField(null=True, blank=True)
     paused_reason = models.CharField(max_length=60, blank=True)
 

@@ -1,4 +1,4 @@
-"""What a request leaves behind: its answer, or leave for the next."""
+"""Stored responses of idempotent requests, and stream tickets."""
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
@@ -8,7 +8,7 @@ from jobs.models.tenants import ApiKey, Tenant
 
 
 class IdempotencyKey(models.Model):
-    """A request answered once; committed together with what it made."""
+    """The stored response of a request, committed together with its effects."""
 
     tenant = models.ForeignKey(Tenant, models.CASCADE)
     route = models.CharField(max_length=100)
@@ -18,7 +18,7 @@ class IdempotencyKey(models.Model):
     body = models.JSONField(encoder=DjangoJSONEncoder)
     location = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField()
-    # When what it answered with was erased; the key itself stays used.
+    # When its response was erased; the key stays used.
     erased_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -35,13 +35,13 @@ class IdempotencyKey(models.Model):
 
 
 class StreamTicket(models.Model):
-    """Leave to open one live socket, for whoever cannot send a header: a browser."""
+    """A single-use credential to open one live WebSocket from a browser."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     tenant = models.ForeignKey(Tenant, models.CASCADE, db_index=False)
     api_key = models.ForeignKey(ApiKey, models.SET_NULL, null=True)
     digest = models.BinaryField(max_length=32, unique=True)
-    # What the session was asked to be: options, metadata, callback URL.
+    # Input of the session: options, metadata, callback URL.
     draft = models.JSONField(default=dict)
     expires_at = models.DateTimeField(db_index=True)
     used_at = models.DateTimeField(null=True, blank=True)

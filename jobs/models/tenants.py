@@ -1,4 +1,4 @@
-"""Who: customers and their credentials."""
+"""Tenants, their API keys and quota counters."""
 
 from django.db import models
 from django.db.models import Q
@@ -14,22 +14,22 @@ class Tenant(models.Model):
     name = models.CharField(max_length=200, unique=True)
     default_options = models.JSONField(default=dict, blank=True)
     is_active = models.BooleanField(default=True)
-    # Its share of what is in flight, against the other tenants' weights.
+    # Its share of in-flight jobs, relative to other tenants' weights.
     weight = models.PositiveIntegerField(default=1)
     max_in_flight = models.PositiveIntegerField(null=True, blank=True)
-    # Null: as the settings say; 0: no limit.
+    # Null: the platform's default; 0: no limit.
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
     # Quotas, checked at submit; null is no limit. See jobs.quotas.quotas.
     max_open_jobs = models.PositiveIntegerField(null=True, blank=True)
     audio_seconds_per_day = models.PositiveIntegerField(null=True, blank=True)
     audio_seconds_per_month = models.PositiveIntegerField(null=True, blank=True)
     highest_priority = models.PositiveSmallIntegerField(default=0)
-    # Where its audio may go; empty means anywhere.
+    # Regions that may process its audio; empty means any.
     allowed_regions = models.JSONField(default=list, blank=True)
     is_paused = models.BooleanField(default=False)
-    # Ended jobs are erased after so many days: null as the platform does, 0 never.
+    # Days until ended jobs are erased; null: the platform's default, 0: never.
     retention_days = models.PositiveIntegerField(null=True, blank=True)
-    # These sooner; null: as long as their job. Jobs may ask for less: jobs.retention.retention.
+    # Shorter periods of content; null: the job's. See jobs.retention.retention.
     audio_days = models.PositiveSmallIntegerField(null=True, blank=True)
     transcript_days = models.PositiveSmallIntegerField(null=True, blank=True)
     payload_days = models.PositiveSmallIntegerField(null=True, blank=True)
@@ -51,14 +51,14 @@ class ApiKey(models.Model):
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="api_keys")
     name = models.CharField(max_length=200, blank=True)
     public_id = models.CharField(max_length=16, unique=True)
-    # SHA-256 is enough: the secret has 238 bits of entropy, nothing to stretch.
+    # SHA-256 suffices: with 238 bits of entropy the secret needs no key stretching.
     digest = models.BinaryField(max_length=32)
     scopes = models.JSONField(default=list)
-    # Addresses and CIDR blocks it may come from; empty means anywhere.
+    # Addresses and CIDR blocks from which it is accepted; empty means any.
     allowed_ips = models.JSONField(
         default=list, blank=True, db_default=models.Value([], models.JSONField())
     )
-    # The key that takes its place, and works beside it until this one expires.
+    # The key that replaces it; both work until this one expires.
     replaced_by = models.OneToOneField(
         "self", models.SET_NULL, null=True, blank=True, related_name="replaces"
     )
@@ -72,3 +72,27 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return self.public_id
+
+
+class QuotaCounter(models.Model):
+    """A tenant's used and reserved quota of one period.
+
+    ``open`` counts jobs that have not ended; ``day:2026-11-25`` and ``month:2026-11``
+    count the audio seconds of jobs submitted in that period.
+    """
+
+    tenant = models.ForeignKey(
+        Tenant, models.CASCADE, related_name="counters", db_index=False
+    )
+    period = models.CharField(max_length=16)
+    # Decimals, because sums of floats would drift.
+    used = models.DecimalField(max_digits=16, decimal_places=3, default=0)
+    reserved = models.DecimalField(max_digits=16, decimal_places=3, default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint("tenant", "period", name="quota_counter"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id} {self.period}"

@@ -1,7 +1,7 @@
-"""The transaction that wrote a row, as PostgreSQL counts them (``xid8``).
+"""The id of the transaction that inserted a row (PostgreSQL's ``xid8``).
 
-Ids are made before a commit and rows are seen after it, so no id tells what a reader
-has seen. A transaction's number does: below ``pg_snapshot_xmin`` all are decided.
+Rows become visible in the order of commits, not of their ids, so an id cannot mark a
+reader's position. A transaction id can: all below ``pg_snapshot_xmin`` have ended.
 """
 
 from typing import Any
@@ -10,12 +10,12 @@ from django.db import models
 
 
 class TransactionIdField(models.BigIntegerField):  # type: ignore[type-arg]  # at run time no generic
-    """Written by the column's default alone; 64 bits, so it never comes round again.
+    """Set only by the column's default, ``pg_current_xact_id()`` (in the migration).
 
-    The default, ``pg_current_xact_id()``, is in the migration.
+    64 bits, so it never wraps around.
     """
 
-    # No INSERT of Django's names it, so a bulk one stays as fast as it was.
+    # Excludes the column from Django's INSERTs.
     generated = True
 
     def db_type(self, connection: Any) -> str:  # noqa: ARG002
@@ -23,5 +23,5 @@ class TransactionIdField(models.BigIntegerField):  # type: ignore[type-arg]  # a
         return "xid8"
 
     def from_db_value(self, value: Any, *_context: Any) -> int | None:
-        """Return what PostgreSQL sends as text."""
+        """Parse the value, which PostgreSQL sends as text."""
         return None if value is None else int(value)

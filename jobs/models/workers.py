@@ -1,10 +1,10 @@
-"""Which processes live."""
+"""Heartbeats of processes."""
 
 from django.db import models
 
 
 class Worker(models.Model):
-    """A live worker process, by its own word; gone when ``seen_at`` is old."""
+    """The heartbeat of a worker process; it is dead if ``seen_at`` is old."""
 
     name = models.CharField(max_length=200, primary_key=True)
     queues = models.JSONField(default=list)
@@ -17,7 +17,7 @@ class Worker(models.Model):
 
 
 class Beacon(models.Model):
-    """A live dispatcher or beat, by its own word; its last round was at ``seen_at``."""
+    """The heartbeat of a dispatcher or Celery beat; ``seen_at`` is its last cycle."""
 
     name = models.CharField(max_length=200, primary_key=True)
     role = models.CharField(max_length=20)

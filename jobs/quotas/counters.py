@@ -1,8 +1,8 @@
-"""Quota counters made from the rows, and held against them.
+"""Build, verify and repair quota counters.
 
-The counters are a copy: whatever they say, jobs and ledger say too. One statement reads
-both, so they are compared as of one moment, and a difference is mended by adding it,
-while submits and ends go on.
+Counters are derived from the rows of jobs and attempts. One statement reads both, so
+the comparison is consistent; a repair adds the difference, so submits and ends can
+continue meanwhile.
 """
 
 import logging
@@ -23,12 +23,12 @@ from jobs.state import OPEN
 logger = logging.getLogger(__name__)
 
 LIMITS = ("max_open_jobs", "audio_seconds_per_day", "audio_seconds_per_month")
-# Ended periods are kept for jobs that have still to end in them.
-_DAYS_KEPT = timedelta(days=40)
-_MONTHS_KEPT = timedelta(days=400)
+# Past periods are retained for their jobs that have not ended yet.
+_RETAIN_DAYS = timedelta(days=40)
+_RETAIN_MONTHS = timedelta(days=400)
 _LEDGER_SECONDS = "round(least(greatest({}, 0), 1e8)::numeric, 3)"
 
-# The slack is for clocks that differ: a call may seem to begin before its job came.
+# The hour allows for clock skew: a call may seem to start before its job's submit.
 _COMPARE = f"""
 SELECT period.name,
   counter.used, counter.reserved,
@@ -57,9 +57,9 @@ CROSS JOIN LATERAL (
 
 
 class LedgerSeconds(Func):
-    """A call's audio as counters count it: rounded in one place, the database.
+    """A call's audio seconds, rounded by the database to milliseconds.
 
-    Whatever nonsense an upstream may say of a duration, it fits the columns.
+    Clamped, so that every duration from Deepgram fits the columns.
     """
 
     template = _LEDGER_SECONDS.format("%(expressions)s")
@@ -68,7 +68,7 @@ class LedgerSeconds(Func):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CounterDrift:
-    """What a counter says and what the rows say; no counter says None."""
+    """A counter (used, reserved; None if it does not exist) and the rows' sums."""
 
     period: str
     counter: tuple[Decimal, Decimal] | None
@@ -77,14 +77,14 @@ class CounterDrift:
 
     @property
     def drift(self) -> tuple[Decimal, Decimal]:
-        """What has to be added to the counter, used and reserved."""
+        """The difference to add to the counter: used, reserved."""
         used, reserved = self.counter or (Decimal(0), Decimal(0))
         return self.used - used, self.reserved - reserved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaState:
-    """One quota of a tenant as it stands; without a limit nothing is counted."""
+    """The state of one quota of a tenant; without a limit nothing is counted."""
 
     name: str
     limit: int | None
@@ -95,27 +95,27 @@ class QuotaState:
 
 
 def is_limited(tenant: Tenant) -> bool:
-    """Tell whether the tenant has any quota at all."""
+    """Return whether the tenant has any quota."""
     return any(getattr(tenant, name) is not None for name in LIMITS)
 
 
 def begin_counting(tenant: Tenant, *, now: datetime) -> None:
-    """Bring the counters up after limits were set; without any, drop them."""
+    """Create or repair the counters after limits changed; delete them without any."""
     if not is_limited(tenant):
         QuotaCounter.objects.filter(tenant=tenant).delete()
         return
     with transaction.atomic():
-        _adopt(tenant)
+        _backfill_reservations(tenant)
         open_counters(tenant, periods=periods_at(now))
         repair(tenant, now=now)
 
 
 def open_counters(tenant: Tenant, *, periods: Sequence[QuotaPeriod]) -> None:
-    """Make the counters that are not there, from the rows; others make them too."""
-    there = set(QuotaCounter.objects.filter(tenant=tenant).values_list("period"))
-    missing = [each for each in periods if (each.name,) not in there]
+    """Create missing counters from the rows; safe to run concurrently."""
+    existing = set(QuotaCounter.objects.filter(tenant=tenant).values_list("period"))
+    missing = [each for each in periods if (each.name,) not in existing]
     if any(each.is_open_jobs for each in missing):
-        _adopt(tenant)
+        _backfill_reservations(tenant)
     QuotaCounter.objects.bulk_create(
         [
             QuotaCounter(
@@ -131,25 +131,26 @@ def open_counters(tenant: Tenant, *, periods: Sequence[QuotaPeriod]) -> None:
 
 
 def read_quotas(*, tenant: Tenant, now: datetime) -> list[QuotaState]:
-    """Return how the tenant's quotas stand, read from the rows before any is used."""
+    """Return the tenant's quotas; computes those without a counter from the rows."""
     periods = [
         period
         for period in periods_at(now)
         if getattr(tenant, period.limit_field) is not None
     ]
-    found = QuotaCounter.objects.filter(
+    counters = QuotaCounter.objects.filter(
         tenant=tenant, period__in=[period.name for period in periods]
     )
-    counts = {each.period: (each.used, each.reserved) for each in found}
+    counts = {each.period: (each.used, each.reserved) for each in counters}
     missing = [period for period in periods if period.name not in counts]
     for count in compare(tenant, periods=missing):
         counts[count.period] = (count.used, count.reserved)
     return [
-        _state_of(tenant, period, counts.get(period.name)) for period in periods_at(now)
+        _build_state(tenant, period, counts.get(period.name))
+        for period in periods_at(now)
     ]
 
 
-def _state_of(
+def _build_state(
     tenant: Tenant, period: QuotaPeriod, count: tuple[Decimal, Decimal] | None
 ) -> QuotaState:
     limit: int | None = getattr(tenant, period.limit_field)
@@ -167,7 +168,7 @@ def _state_of(
 
 
 def compare(tenant: Tenant, *, periods: Iterable[QuotaPeriod]) -> list[CounterDrift]:
-    """Read the counters and what they should say, as of one moment."""
+    """Read the counters and the rows' sums in one statement."""
     spans: Any = list(periods)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -191,7 +192,7 @@ def compare(tenant: Tenant, *, periods: Iterable[QuotaPeriod]) -> list[CounterDr
 
 
 def find_drift(tenant: Tenant, *, now: datetime) -> list[CounterDrift]:
-    """Return the present counters that do not say what the rows say."""
+    """Return the tenant's current counters that differ from the rows."""
     return [
         count
         for count in compare(tenant, periods=periods_at(now))
@@ -200,9 +201,9 @@ def find_drift(tenant: Tenant, *, now: datetime) -> list[CounterDrift]:
 
 
 def repair(tenant: Tenant, *, now: datetime) -> list[CounterDrift]:
-    """Add what is missing to the tenant's counters; return what was wrong."""
+    """Add the differences to the tenant's counters; return those that differed."""
     with transaction.atomic():
-        # One at a time, or the same difference would be added twice.
+        # One repair at a time, or the same difference would be added twice.
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT pg_advisory_xact_lock(hashtext('quota'), hashtext(%s))",
@@ -218,46 +219,46 @@ def repair(tenant: Tenant, *, now: datetime) -> list[CounterDrift]:
 
 
 def find_all(*, now: datetime) -> Iterator[tuple[Tenant, CounterDrift]]:
-    """Find drift in every tenant's counters."""
-    for tenant in Tenant.objects.filter(_limited()).order_by("pk"):
+    """Yield the counters of all tenants that differ from the rows."""
+    for tenant in Tenant.objects.filter(_has_quota()).order_by("pk"):
         for count in find_drift(tenant, now=now):
             yield tenant, count
 
 
 def repair_all(*, now: datetime) -> Iterator[tuple[Tenant, CounterDrift]]:
-    """Mend every tenant's counters, and tell what was wrong."""
-    for tenant in Tenant.objects.filter(_limited()).order_by("pk"):
+    """Repair the counters of all tenants; yield those that differed."""
+    for tenant in Tenant.objects.filter(_has_quota()).order_by("pk"):
         for count in repair(tenant, now=now):
             logger.warning(
-                "quota counter mended",
+                "quota counter repaired",
                 extra={"tenant_id": tenant.pk, "period": count.period},
             )
             yield tenant, count
 
 
 def sweep(*, now: datetime) -> int:
-    """Mend every counter and drop old and needless ones; return how many were wrong."""
-    mended = sum(1 for _ in repair_all(now=now))
-    unlimited = Tenant.objects.exclude(_limited())
+    """Repair all counters and delete unused ones; return how many differed."""
+    repaired = sum(1 for _ in repair_all(now=now))
+    unlimited = Tenant.objects.exclude(_has_quota())
     QuotaCounter.objects.filter(tenant__in=unlimited).delete()
-    month, _, _ = periods_at(now - _MONTHS_KEPT)
-    _, day, _ = periods_at(now - _DAYS_KEPT)
-    for kind, oldest in (("month:", month), ("day:", day)):
+    month, _, _ = periods_at(now - _RETAIN_MONTHS)
+    _, day, _ = periods_at(now - _RETAIN_DAYS)
+    for prefix, oldest in (("month:", month), ("day:", day)):
         QuotaCounter.objects.filter(
-            period__startswith=kind, period__lt=oldest.name
+            period__startswith=prefix, period__lt=oldest.name
         ).delete()
-    return mended
+    return repaired
 
 
-def _limited() -> Q:
+def _has_quota() -> Q:
     limited = Q()
     for name in LIMITS:
         limited |= Q(**{f"{name}__isnull": False})
     return limited
 
 
-def _adopt(tenant: Tenant) -> None:
-    """Let open jobs from before there were limits count as if they had reserved."""
+def _backfill_reservations(tenant: Tenant) -> None:
+    """Set the reservation of open jobs that were submitted before the limits."""
     known = LedgerSeconds("duration_seconds")
     unknown = Value(Decimal(settings.DEFAULT_RESERVE_SECONDS))
     Job.objects.filter(

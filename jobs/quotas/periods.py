@@ -1,20 +1,17 @@
-"""The spans of time that quotas are counted in: the UTC day and month of the submit.
-
-Pure: a moment in, periods out.
-"""
+"""The periods of quotas: the UTC day and month of the submit. Pure."""
 
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 OPEN_NAME = "open"
-# Jobs end all the time: look again soon.
+# Jobs end all the time, so a retry soon succeeds.
 OPEN_RETRY_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaPeriod:
-    """A span that has a counter; without an end it stands for what is open now."""
+    """A period with a counter; without ``until`` it counts the open jobs."""
 
     name: str
     limit_field: str
@@ -23,11 +20,11 @@ class QuotaPeriod:
 
     @property
     def is_open_jobs(self) -> bool:
-        """Whether it counts jobs, and not seconds of audio."""
+        """Whether it counts jobs instead of seconds of audio."""
         return self.until is None
 
     def seconds_left(self, now: datetime) -> int:
-        """Return when it is worth to ask again."""
+        """Return after how many seconds a retry may succeed."""
         if self.until is None:
             return OPEN_RETRY_SECONDS
         return max(1, math.ceil((self.until - now).total_seconds()))
@@ -37,10 +34,10 @@ OPEN_JOBS = QuotaPeriod(name=OPEN_NAME, limit_field="max_open_jobs")
 
 
 def periods_at(moment: datetime) -> tuple[QuotaPeriod, QuotaPeriod, QuotaPeriod]:
-    """Return the month and the day of a moment, and the open jobs."""
+    """Return the month and the day of a moment, and the period of open jobs."""
     day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     month = day.replace(day=1)
-    # The 28th and four days are always in the next month.
+    # Day 28 plus four days is always in the next month.
     next_month = (month.replace(day=28) + timedelta(days=4)).replace(day=1)
     return (
         QuotaPeriod(

@@ -1,8 +1,8 @@
 """Quotas: reserved when a job is submitted, settled when it ends.
 
-A job counts in the UTC day and month of its submit, by the plain duration of its audio
-whatever channels are billed. Counters are locked last, after any job's row, and in one
-order, so that nobody waits in a circle. A tenant without limits costs no statement.
+A job counts in the UTC day and month of its submit, by the duration of its audio; the
+number of channels does not matter. Counters are locked last, after all job rows, and
+in a fixed order, to avoid deadlocks. A tenant without limits costs no query.
 """
 
 from collections import defaultdict
@@ -19,20 +19,20 @@ from django.db.models import Case, DecimalField, F, Sum, Value, When
 
 from jobs.errors import LimitExceeded
 from jobs.models import Attempt, Job, QuotaCounter, Tenant
-from jobs.quotas import counters as quota_counts
+from jobs.quotas import counters as quota_counters
 from jobs.quotas.counters import LedgerSeconds
 from jobs.quotas.periods import OPEN_NAME, QuotaPeriod, periods_at
 
-_LONGEST = Decimal(100_000_000)  # three years: what no audio is, and a column holds
+_MAX_SECONDS = Decimal(100_000_000)  # three years; fits the column
 _MILLISECOND = Decimal("0.001")
 
-_WHAT = {
-    "max_open_jobs": "jobs open at once",
-    "audio_seconds_per_day": "seconds of audio a day",
-    "audio_seconds_per_month": "seconds of audio a month",
+_LIMIT_NAMES = {
+    "max_open_jobs": "open jobs",
+    "audio_seconds_per_day": "seconds of audio per day",
+    "audio_seconds_per_month": "seconds of audio per month",
 }
 
-_APPLY = """
+_UPDATE_COUNTERS = """
 WITH change AS (
   SELECT * FROM unnest(%s::uuid[], %s::text[], %s::numeric[], %s::numeric[])
   AS change (tenant, period, used, reserved)
@@ -55,18 +55,18 @@ class _Change:
 
 
 def reserve(*, jobs: Sequence[Job], now: datetime) -> None:
-    """Take what new jobs of one tenant need, all of it or nothing.
+    """Reserve the quota of new jobs of one tenant, for all of them or none.
 
-    To be called in the transaction that writes them, created at ``now``; it notes on
-    each what was reserved for it. Raises LimitExceeded.
+    Call it in the transaction that inserts them, with their ``created_at``; it sets
+    ``reserved_seconds`` of each. Raises LimitExceeded.
     """
     tenant = jobs[0].tenant
-    if not quota_counts.is_limited(tenant):
+    if not quota_counters.is_limited(tenant):
         return
     for job in jobs:
         job.reserved_seconds = estimate_seconds(job.duration_seconds)
     seconds = sum((job.reserved_seconds or Decimal(0) for job in jobs), Decimal(0))
-    counters = _hold(tenant, number=len(jobs), seconds=seconds, now=now)
+    counters = _lock_and_check(tenant, number=len(jobs), seconds=seconds, now=now)
     QuotaCounter.objects.filter(pk__in=[each.pk for each in counters.values()]).update(
         reserved=F("reserved")
         + Case(
@@ -78,57 +78,57 @@ def reserve(*, jobs: Sequence[Job], now: datetime) -> None:
 
 
 def estimate_seconds(duration: float | None) -> Decimal:
-    """Return what to reserve for audio of that length, or of one nobody knows."""
+    """Return the seconds to reserve; a default for an unknown duration."""
     if duration is None:
         return Decimal(settings.DEFAULT_RESERVE_SECONDS)
-    return min(Decimal(str(duration)), _LONGEST).quantize(_MILLISECOND)
+    return min(Decimal(str(duration)), _MAX_SECONDS).quantize(_MILLISECOND)
 
 
 def check_fits(*, job: Job, number: int, now: datetime) -> None:
-    """Raise LimitExceeded if so many jobs like this one are too many; take nothing."""
-    if quota_counts.is_limited(job.tenant):
+    """Raise LimitExceeded if ``number`` such jobs exceed a quota; reserve nothing."""
+    if quota_counters.is_limited(job.tenant):
         seconds = estimate_seconds(job.duration_seconds) * number
-        _hold(job.tenant, number=number, seconds=seconds, now=now)
+        _lock_and_check(job.tenant, number=number, seconds=seconds, now=now)
 
 
-def _hold(
+def _lock_and_check(
     tenant: Tenant, *, number: int, seconds: Decimal, now: datetime
 ) -> dict[str, QuotaCounter]:
-    """Lock the tenant's counters, or raise LimitExceeded."""
+    """Lock the tenant's counters; raise LimitExceeded if a quota is exceeded."""
     periods = periods_at(now)
     counters = _lock(tenant, periods)
     for period in periods:
-        asked = Decimal(number) if period.is_open_jobs else seconds
-        _check(tenant, period, counters[period.name], asked=asked, now=now)
+        amount = Decimal(number) if period.is_open_jobs else seconds
+        _check(tenant, period, counters[period.name], amount=amount, now=now)
     return counters
 
 
 def settle(jobs: Iterable[Job]) -> None:
-    """Give back what jobs that have just ended reserved, and count what they used.
+    """Release the reservations of jobs that ended and count their audio as used.
 
-    To be called in the transaction that ends them, once their calls are closed.
+    Call it in the transaction that ends them, after their attempts are closed.
     """
-    held = [job for job in jobs if job.reserved_seconds is not None]
-    if not held:
+    reserved = [job for job in jobs if job.reserved_seconds is not None]
+    if not reserved:
         return
-    spent = _sum_ledger(held)
+    used = _sum_audio_seconds(reserved)
     changes: dict[tuple[UUID, str], _Change] = defaultdict(_Change)
-    for job in held:
+    for job in reserved:
         for period in periods_at(job.created_at):
             change = changes[job.tenant_id, period.name]
             if period.is_open_jobs:
                 change.reserved -= 1
             else:
                 change.reserved -= job.reserved_seconds or 0
-                change.used += spent.get(job.pk, Decimal(0))
-    _apply(changes)
+                change.used += used.get(job.pk, Decimal(0))
+    _update_counters(changes)
 
 
 def count_late(attempt: Attempt) -> None:
-    """Count what a call turned out to have transcribed after its job had ended.
+    """Count the audio of a call that is closed after its job ended.
 
-    To be called in the transaction that closes the call. While the job is open, this
-    does nothing: its end will count all its calls.
+    Call it in the transaction that closes the attempt. Does nothing while the job is
+    open: its end counts all its attempts.
     """
     job = Job.objects.select_for_update(no_key=True).get(pk=attempt.job_id)
     if not job.is_final:
@@ -136,7 +136,7 @@ def count_late(attempt: Attempt) -> None:
     (seconds,) = Attempt.objects.filter(pk=attempt.pk).values_list(
         LedgerSeconds("audio_seconds"), flat=True
     )
-    _apply(
+    _update_counters(
         {
             (job.tenant_id, period.name): _Change(used=seconds)
             for period in periods_at(job.created_at)
@@ -146,14 +146,14 @@ def count_late(attempt: Attempt) -> None:
 
 
 def _lock(tenant: Tenant, periods: Sequence[QuotaPeriod]) -> dict[str, QuotaCounter]:
-    """Lock the tenant's counters, made from the rows where there is none yet."""
+    """Lock the tenant's counters; create missing ones from the rows."""
     counters = QuotaCounter.objects.select_for_update(no_key=True).filter(
         tenant=tenant, period__in=[period.name for period in periods]
     )
     found = {each.period: each for each in counters.order_by("period")}
     if len(found) == len(periods):
         return found
-    quota_counts.open_counters(tenant, periods=periods)
+    quota_counters.open_counters(tenant, periods=periods)
     return {each.period: each for each in counters.order_by("period")}
 
 
@@ -162,24 +162,25 @@ def _check(
     period: QuotaPeriod,
     counter: QuotaCounter,
     *,
-    asked: Decimal,
+    amount: Decimal,
     now: datetime,
 ) -> None:
     limit: int | None = getattr(tenant, period.limit_field)
-    if limit is None or counter.used + counter.reserved + asked <= limit:
+    if limit is None or counter.used + counter.reserved + amount <= limit:
         return
-    left = max(Decimal(0), limit - counter.used - counter.reserved)
+    remaining = max(Decimal(0), limit - counter.used - counter.reserved)
     raise LimitExceeded(
-        f"Your account may have {limit} {_WHAT[period.limit_field]};"
-        f" {left.normalize():f} are left, and this takes {asked.normalize():f}.",
+        f"Your account is limited to {limit} {_LIMIT_NAMES[period.limit_field]};"
+        f" {remaining.normalize():f} remain, this request needs"
+        f" {amount.normalize():f}.",
         code="quota_jobs_exceeded" if period.is_open_jobs else "quota_audio_exceeded",
-        # What is more than the whole limit will never fit.
-        retry_after=period.seconds_left(now) if asked <= limit else 0,
+        # An amount above the whole limit never fits.
+        retry_after=period.seconds_left(now) if amount <= limit else 0,
     )
 
 
-def _sum_ledger(jobs: Sequence[Job]) -> Mapping[UUID, Decimal]:
-    """Return the seconds that the calls of each job transcribed."""
+def _sum_audio_seconds(jobs: Sequence[Job]) -> Mapping[UUID, Decimal]:
+    """Return the seconds of audio that the calls of each job transcribed."""
     calls = Attempt.objects.filter(
         job__in=[job.pk for job in jobs], audio_seconds__isnull=False
     )
@@ -187,12 +188,14 @@ def _sum_ledger(jobs: Sequence[Job]) -> Mapping[UUID, Decimal]:
     return dict(sums.values_list("job_id", "seconds"))
 
 
-def _apply(changes: Mapping[tuple[UUID, str], _Change]) -> None:
-    """Add to the counters there are, each tenant's in one order."""
+def _update_counters(changes: Mapping[tuple[UUID, str], _Change]) -> None:
+    """Add changes to existing counters, which are locked in a fixed order."""
     rows: Any = [
         (tenant, period, change.used, change.reserved)
         for (tenant, period), change in changes.items()
     ]
     if rows:
         with transaction.atomic(savepoint=False), connection.cursor() as cursor:
-            cursor.execute(_APPLY, [list(column) for column in zip(*rows, strict=True)])
+            cursor.execute(
+                _UPDATE_COUNTERS, [list(column) for column in zip(*rows, strict=True)]
+            )

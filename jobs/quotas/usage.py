@@ -1,7 +1,7 @@
-"""What a tenant has used, summed from the ledger. Nothing here writes.
+"""Usage reports: sums over a tenant's attempts. Nothing here writes.
 
-Every upstream call counts in the UTC day in which it began, whatever became of its job:
-erased jobs leave their calls. One that nobody knows the end of is a call all the same.
+Every call to Deepgram counts in the UTC day of its start, including calls of erased
+jobs and calls with an unknown outcome.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from jobs.models import Attempt, Tenant
 from jobs.quotas.counters import LedgerSeconds
 
 MAX_ROWS = 10_000
-# A year of many calls is a long sum, and asked for seldom.
+# Longer than other requests' limit: a year's sum is slow, and rarely requested.
 STATEMENT_SECONDS = 60.0
 GROUPS: dict[str, Any] = {
     "day": TruncDate("started_at", tzinfo=UTC),
@@ -35,12 +35,12 @@ MEASURES: dict[str, Any] = {
     "audio_seconds": Sum(LedgerSeconds("audio_seconds"), default=0),
     "cost_estimate": Sum("cost_estimate"),
 }
-_PREFIX = "group_"  # apart from the columns of that name
+_PREFIX = "group_"  # avoids a conflict with columns of the same name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageQuery:
-    """Which days, both ends counted in, and what makes a row of its own."""
+    """The days of a report, both inclusive, and its grouping."""
 
     since: date
     until: date
@@ -49,7 +49,7 @@ class UsageQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Rows in the order of what they are grouped by, and the sums over all of it."""
+    """Rows, ordered by their groups, and the totals."""
 
     since: date
     until: date
@@ -59,9 +59,9 @@ class Usage:
 
 
 def find_usage(*, tenant: Tenant, query: UsageQuery) -> Usage:
-    """Sum up the tenant's calls; raises InvalidRequest where it makes too many rows.
+    """Sum the tenant's calls; raises InvalidRequest for more than ``MAX_ROWS`` rows.
 
-    A job that was called on two days is one in each row, and one in the totals.
+    A job with calls on two days counts once in each row and once in the totals.
     """
     calls = Attempt.objects.filter(
         tenant=tenant,
@@ -70,7 +70,7 @@ def find_usage(*, tenant: Tenant, query: UsageQuery) -> Usage:
     )
     with (
         statement_limits.slow_statement_slot(tenant.pk),
-        statement_limits.limited_to(STATEMENT_SECONDS),
+        statement_limits.limit_statements(STATEMENT_SECONDS),
     ):
         return _sum_up(calls, query)
 
@@ -80,7 +80,7 @@ def _sum_up(calls: QuerySet[Attempt], query: UsageQuery) -> Usage:
     grouped = calls.annotate(**keys).values(*keys).annotate(**MEASURES)
     rows = list(grouped.order_by(*keys)[: MAX_ROWS + 1])
     if len(rows) > MAX_ROWS:
-        message = f"This makes more than {MAX_ROWS} rows: ask for fewer days or groups."
+        message = f"More than {MAX_ROWS} rows: request fewer days or groups."
         raise InvalidRequest(message, code="usage_too_large", pointer="?group_by")
     return Usage(
         since=query.since,
@@ -92,5 +92,5 @@ def _sum_up(calls: QuerySet[Attempt], query: UsageQuery) -> Usage:
 
 
 def _name_groups(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Name the groups as they were asked for."""
+    """Remove the prefix from the names of groups."""
     return {name.removeprefix(_PREFIX): value for name, value in row.items()}

@@ -43,12 +43,12 @@ def stream_download(
     if request.method == "HEAD":
         return HttpResponse(headers=headers, content_type=content_type)
     limit = thread_limits.downloads()
-    if not limit.enter(tenant_id):
+    if not limit.acquire(tenant_id):
         message = "Too many downloads are in progress. Retry shortly."
         raise ServiceUnavailable(message)
     inner = request._request  # noqa: SLF001  DRF has no public accessor
     body_type = AsyncStreamedBody if isinstance(inner, ASGIRequest) else StreamedBody
-    body = body_type(build_chunks(), on_close=lambda: limit.leave(tenant_id))
+    body = body_type(build_chunks(), on_close=lambda: limit.release(tenant_id))
     # Django would release the connection only after the last byte.
     release_connection()
     # Tells buffering proxies to pass the chunks on at once.

@@ -17,9 +17,9 @@ def to_field_errors(
     if isinstance(error, ValidationError):
         return list(_flatten(error.detail, outer))
     if not within:
-        return list(error.faults)
+        return list(error.field_errors)
     # An error without a pointer applies to the whole object.
-    found = error.faults or [
+    found = error.field_errors or [
         FieldError(pointer="", code=error.code, detail=error.message)
     ]
     return [

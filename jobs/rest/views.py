@@ -19,7 +19,6 @@ from rest_framework.views import APIView
 from jobs.accounts.authentication import TenantPrincipal, method_of
 from jobs.accounts.caller import Caller
 from jobs.concurrency import request_slots
-from jobs.deprecation import Deprecation, find_used
 from jobs.errors import InvalidRequest
 from jobs.models import ApiKey, Tenant
 from jobs.rest import etags
@@ -48,7 +47,6 @@ class ApiView(APIView):
     required_scopes: Mapping[str, str] = {}
     # By method; a name that ends in "." allows every parameter with this prefix.
     query_parameters: Mapping[str, Sequence[str]] = {}
-    deprecated: Mapping[str, Deprecation] = {}
     # Bodies of any other type are audio uploads.
     takes_raw_audio = False
     # Bodies of these types are uploads of at most ``raw_max_bytes``.
@@ -85,7 +83,7 @@ class ApiView(APIView):
         return media_type in self.raw_types
 
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:  # noqa: ARG002
-        """Return 204 with ``Allow``; no CORS headers, so other origins have no access."""
+        """Return 204 with ``Allow`` but no CORS headers: other origins are denied."""
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def finalize_response(
@@ -101,10 +99,6 @@ class ApiView(APIView):
         policy = "no-cache" if is_tagged else "no-store"
         answer.headers.setdefault("Cache-Control", f"private, {policy}")
         patch_vary_headers(answer, ["Authorization"])
-        used = find_used(request, method_of(request), self.deprecated)
-        for name, value in used.headers.items() if used else ():
-            others = f"{answer.headers[name]}, " if name in answer.headers else ""
-            answer.headers[name] = others + value
         if is_tagged and "no-store" not in answer.headers["Cache-Control"]:
             answer.add_post_render_callback(partial(etags.tag, request))
         return answer
@@ -164,7 +158,7 @@ def key_of(request: Request) -> ApiKey:
 
 
 def caller_of(request: Request) -> Caller:
-    """Return tenant, API key and Idempotency-Key; InvalidRequest if that is malformed."""
+    """Return tenant, API key and Idempotency-Key; raises InvalidRequest."""
     key = parse_key(request.headers.get(HEADER))
     return Caller(tenant=tenant_of(request), api_key=key_of(request), key=key)
 

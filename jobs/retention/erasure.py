@@ -1,8 +1,8 @@
-"""Erase what a job holds of its customer's, and leave a tombstone: sums still add up.
+"""Erase a job's customer data and leave a tombstone, so that usage still adds up.
 
-What hangs on a job in other packages is erased by the functions that
-``settings.ERASERS`` names; each gets locked jobs and returns counts for the receipt.
-All of it is one transaction; stored objects follow after its commit.
+The functions named in ``settings.ERASERS`` erase the data of other packages; each gets
+locked jobs and returns counts for the receipt. All run in one transaction; stored
+objects are deleted after its commit.
 """
 
 import logging
@@ -29,11 +29,11 @@ logger = logging.getLogger(__name__)
 Eraser = Callable[[Sequence[Job], datetime], dict[str, int]]
 
 ERASED = "job.erased"
-# What of an event's data says nothing of the audio or its transcript.
-_KEPT = {
+# Keys of an event's data that reveal nothing about the audio or its transcript.
+_RETAINED_EVENT_DATA = {
     *("attempt", "cause", "content", "erased", "expires_at", "format"),
     *("priority", "reason", "region", "run_at"),
-    # Of a batch.
+    # Of batch events.
     *("batch_id", "counts", "created_at", "finished_at", "id", "object"),
     *("audio_seconds_done", "cost_estimate", "percent", "retry_of"),
     *("skipped", "status", "total"),
@@ -43,7 +43,7 @@ _SLICE = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What was erased of a job, per kind, and when."""
+    """The number of erased objects of a job by kind, and the time."""
 
     job: Job
     erased_at: datetime
@@ -51,14 +51,14 @@ class Receipt:
 
 
 def erase_job(*, job: Job, actor: str, now: datetime) -> Receipt:
-    """Erase the job's content for good and return the receipt; twice is the same one.
+    """Erase the job's content and return the receipt; idempotent.
 
-    Raises JobStateError while the job is not final.
+    Raises JobStateError if the job is not final.
     """
     with transaction.atomic():
         current = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
         if not current.is_final:
-            message = f"The job is {current.status}: cancel it first, or wait."
+            message = f"The job is {current.status}: cancel it or wait until it ends."
             raise JobStateError(message)
         if current.erased_at:
             return _find_receipt(current, current.erased_at)
@@ -78,10 +78,10 @@ def erase_job(*, job: Job, actor: str, now: datetime) -> Receipt:
 
 
 def erase_expired(*, limit: int, now: datetime) -> int:
-    """Erase up to ``limit`` jobs whose tenant's retention is over; return how many.
+    """Erase up to ``limit`` jobs past their tenant's retention; return how many.
 
-    One transaction a job, tenants in turn, so that a large backlog of one of them holds
-    up nobody.
+    One transaction per job, round robin over tenants: a large backlog does not delay
+    others.
     """
     expired = {
         tenant: _cutoff(tenant, now) for tenant in _find_tenants_with_retention()
@@ -99,11 +99,11 @@ def erase_expired(*, limit: int, now: datetime) -> int:
 
 
 def erase_own(jobs: Sequence[Job], now: datetime) -> dict[str, int]:
-    """Erase what the rows of this package hold; one of ``settings.ERASERS``."""
+    """Erase the data in this package's tables; one of ``settings.ERASERS``."""
     audio = _erase_uploads(jobs, now)
     for job in jobs:
-        _empty(job, now)
-    batches = _empty_batches({job.batch_id for job in jobs if job.batch_id}, now)
+        _write_tombstone(job, now)
+    batches = _erase_batches({job.batch_id for job in jobs if job.batch_id}, now)
     answers = _locations(jobs) + [f"/v1/batches/{batch.pk}" for batch in batches]
     return {
         "audio": audio,
@@ -114,7 +114,7 @@ def erase_own(jobs: Sequence[Job], now: datetime) -> dict[str, int]:
 
 
 def erase_audio(jobs: Sequence[Job], now: datetime) -> dict[str, int]:
-    """Erase the audio of jobs that stay: the upload, or where it was fetched from."""
+    """Erase only the audio of jobs: the upload, or the URL that it was fetched from."""
     erased = {
         "audio": _erase_uploads(jobs, now),
         "audio_urls": sum(bool(job.audio_url) for job in jobs),
@@ -127,7 +127,7 @@ def erase_audio(jobs: Sequence[Job], now: datetime) -> dict[str, int]:
 
 
 def erase_answers(jobs: Sequence[Job], now: datetime) -> dict[str, int]:
-    """Erase the stored answers of jobs, which may hold their transcripts."""
+    """Erase the stored idempotent responses, which may contain transcripts."""
     return {"idempotency_answers": _erase_answers(_locations(jobs), now)}
 
 
@@ -136,12 +136,12 @@ def _locations(jobs: Sequence[Job]) -> list[str]:
 
 
 def _erase_answers(locations: Collection[str], now: datetime) -> int:
-    kept = IdempotencyKey.objects.filter(location__in=locations, erased_at=None)
-    return kept.update(body={}, erased_at=now)
+    keys = IdempotencyKey.objects.filter(location__in=locations, erased_at=None)
+    return keys.update(body={}, erased_at=now)
 
 
-def _empty(job: Job, now: datetime) -> None:
-    """Leave a tombstone: times, sizes, status, model; what usage and ledger count."""
+def _write_tombstone(job: Job, now: datetime) -> None:
+    """Erase all of a job but times, sizes, status and model, which usage counts."""
     tombstone: dict[str, Any] = {
         "erased_at": now,
         "content_due_at": None,
@@ -150,7 +150,7 @@ def _empty(job: Job, now: datetime) -> None:
         "filename": "",
         "sha256": "",
         "is_silent": None,
-        # The rest may hold names and search terms.
+        # Other options may contain names and search terms.
         "options": {k: v for k, v in job.options.items() if k == "model"},
         "custom_id": "",
         "metadata": {},
@@ -162,25 +162,25 @@ def _empty(job: Job, now: datetime) -> None:
     job.save(update_fields=list(tombstone))
 
 
-def _empty_batches(batches: Collection[UUID], now: datetime) -> list[Batch]:
-    """Empty the batches whose last job this was, and return them.
+def _erase_batches(batches: Collection[UUID], now: datetime) -> list[Batch]:
+    """Erase the batches whose jobs are all erased, and return them.
 
-    Locked, so that of two last jobs erased at once the second sees the first.
+    Locked, so that of two jobs erased concurrently the second sees the first.
     """
     rows = Batch.objects.select_for_update(no_key=True).filter(pk__in=batches)
     locked = [batch.pk for batch in rows.order_by("pk")]
-    kept = Job.objects.filter(batch__in=locked, erased_at=None)
+    remaining = Job.objects.filter(batch__in=locked, erased_at=None)
     rows = Batch.objects.filter(pk__in=locked, erased_at=None)
-    emptied = list(rows.exclude(pk__in=kept.values("batch")))
-    BatchError.objects.filter(batch__in=emptied).delete()
-    for batch in emptied:
+    erased = list(rows.exclude(pk__in=remaining.values("batch")))
+    BatchError.objects.filter(batch__in=erased).delete()
+    for batch in erased:
         batch.erased_at, batch.metadata, batch.callback_url = now, {}, ""
-    Batch.objects.bulk_update(emptied, ["erased_at", "metadata", "callback_url"])
-    return emptied
+    Batch.objects.bulk_update(erased, ["erased_at", "metadata", "callback_url"])
+    return erased
 
 
 def _erase_uploads(jobs: Sequence[Job], now: datetime) -> int:
-    """Have the uploads deleted that no other job shares; return how many."""
+    """Schedule deletion of uploads that no other job shares; return how many."""
     names = {job.upload for job in jobs if job.upload}
     others = Job.objects.filter(upload__in=names).exclude(upload="")
     shared = others.exclude(pk__in=[job.pk for job in jobs])
@@ -188,15 +188,15 @@ def _erase_uploads(jobs: Sequence[Job], now: datetime) -> int:
     return len(names - set(shared.values_list("upload", flat=True)))
 
 
-def _erase_event_data(about: Q) -> int:
+def _erase_event_data(condition: Q) -> int:
     changed = []
-    for event in Event.objects.filter(about):
-        kept = {key: value for key, value in event.data.items() if key in _KEPT}
+    for event in Event.objects.filter(condition):
+        data = {k: v for k, v in event.data.items() if k in _RETAINED_EVENT_DATA}
         error = event.data.get("error")
         if isinstance(error, dict) and "code" in error:
-            kept["error"] = {"code": error["code"]}
-        if kept != event.data:
-            event.data = kept
+            data["error"] = {"code": error["code"]}
+        if data != event.data:
+            event.data = data
             changed.append(event)
     return Event.objects.bulk_update(changed, ["data"])
 
@@ -227,5 +227,5 @@ def _find_expired(tenant: Tenant, cutoff: datetime) -> Any:
 
 @cache
 def get_erasers(names: tuple[str, ...]) -> tuple[Eraser, ...]:
-    """Return the functions of these names."""
+    """Import the functions of these dotted names."""
     return tuple(import_string(name) for name in names)

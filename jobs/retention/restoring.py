@@ -1,7 +1,7 @@
-"""Make a database that was restored into another cluster fit to run.
+"""Prepare a database that was restored into another PostgreSQL cluster.
 
-Transaction numbers are a cluster's own: those that events carry (``jobs_event.xid``)
-mean nothing in another one, and may lie in its future (docs/adr/0012).
+Transaction ids are specific to a cluster: those of events (``jobs_event.xid``) are
+meaningless in another one, and may be in its future (docs/adr/0012).
 """
 
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from django.db import connection
 from jobs.models import Beacon, Event, Worker
 
 SLICE = 20_000
-# The first number that a row can carry: before everything that is written from now on.
+# The lowest transaction id of a row, before all future ones (FirstNormalTransactionId).
 FIRST = "3"
 ALIVE = timedelta(seconds=15)
 
@@ -25,8 +25,8 @@ SELECT id FROM slice ORDER BY id DESC LIMIT 1
 """
 
 
-def find_living(*, now: datetime) -> list[str]:
-    """Return the processes that said of late that they work on this database."""
+def find_live_processes(*, now: datetime) -> list[str]:
+    """Return the names of processes that sent a heartbeat within ``ALIVE``."""
     seen = {"seen_at__gte": now - ALIVE}
     return [
         *Worker.objects.filter(**seen).values_list("name", flat=True),
@@ -35,9 +35,9 @@ def find_living(*, now: datetime) -> list[str]:
 
 
 def reset_positions() -> int:
-    """Put all events before everything to come; return how many there are.
+    """Set the transaction id of all events to ``FIRST``; return how many there are.
 
-    In slices, each a transaction: it can be run again, and goes on.
+    One transaction per slice: an interrupted run can be repeated.
     """
     last = "00000000-0000-0000-0000-000000000000"
     with connection.cursor() as cursor:
@@ -49,7 +49,7 @@ def reset_positions() -> int:
             last = row[0]
 
 
-def forget_processes() -> None:
-    """Forget who lived when the dump was made."""
+def delete_process_rows() -> None:
+    """Delete the rows of processes that ran when the dump was made."""
     Worker.objects.all().delete()
     Beacon.objects.all().delete()

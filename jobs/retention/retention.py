@@ -1,8 +1,9 @@
-"""How long a job's audio, transcript and webhook payloads are kept after its end.
+"""Retention periods of a job's audio, transcript and webhook payloads.
 
-A tenant's days hold for all its jobs; a job may ask for fewer at submit, not for more.
-What is over is erased kind by kind, in a transaction for each job, with an event as its
-receipt. The job itself stays readable; ``jobs.retention.erasure`` ends it as a whole.
+Periods start at the job's end. A tenant's apply to all its jobs; a job may request
+shorter ones at submit. Expired content is erased kind by kind, in one transaction per
+job, with an event as receipt. The job stays readable; ``jobs.retention.erasure`` erases
+whole jobs.
 """
 
 import logging
@@ -25,44 +26,44 @@ logger = logging.getLogger(__name__)
 
 CONTENT_ERASED = "job.content_erased"
 MAX_DAYS = 3650
-# Audio may go as soon as it was transcribed. The others are told to customers, which
-# takes a while: erased at once they would never arrive.
+# Audio may be erased once it is transcribed. Transcripts and payloads are delivered
+# first, which takes time: erased at once they would never arrive.
 MIN_DAYS = {Content.AUDIO: 0, Content.TRANSCRIPT: 1, Content.PAYLOAD: 1}
 _SLICE = 100
 
 
-def build_retention(tenant: Tenant, asked: Mapping[str, int]) -> dict[str, int]:
-    """Return what a new job is to have of its own, in days by name.
+def build_retention(tenant: Tenant, days: Mapping[str, int]) -> dict[str, int]:
+    """Return the ``Job.retention`` of a new job: days by name.
 
-    Raises InvalidRequest for more than the tenant's. Nothing to wait for is the job's
-    own as well: it is looked after every minute, not every hour.
+    Raises InvalidRequest for more days than the tenant allows. A limit of 0 is copied
+    to the job, because jobs' own periods are checked every minute, tenants' every hour.
     """
-    own = dict(asked)
+    own = dict(days)
     for content in Content:
-        name, bound = content.setting, _bound(tenant, content)
-        if bound is None:
+        name, limit = content.setting, _find_limit(tenant, content)
+        if limit is None:
             continue
-        if own.get(name, 0) > bound:
-            message = f"Your account keeps this for {bound} days at most."
+        if own.get(name, 0) > limit:
+            message = f"Your account allows at most {limit} days."
             pointer = f"/retention/{name}"
             raise InvalidRequest(message, code="retention_too_long", pointer=pointer)
-        if bound == 0:
+        if limit == 0:
             own[name] = 0
     return own
 
 
-def shorten(tenant: Tenant, wanted: Mapping[str, int]) -> dict[str, int]:
-    """Return the days of a job that is submitted again, no more than is allowed now."""
-    shorter = {}
+def shorten(tenant: Tenant, retention: Mapping[str, int]) -> dict[str, int]:
+    """Return the retention of a retried job, cut to the tenant's current limits."""
+    shortened = {}
     for content in Content:
-        if (days := wanted.get(content.setting)) is not None:
-            bound = _bound(tenant, content)
-            shorter[content.setting] = days if bound is None else min(days, bound)
-    return shorter
+        if (days := retention.get(content.setting)) is not None:
+            limit = _find_limit(tenant, content)
+            shortened[content.setting] = days if limit is None else min(days, limit)
+    return shortened
 
 
 def plan(jobs: Iterable[Job], *, at: datetime) -> None:
-    """Note of jobs that ended when the first of their own days are over."""
+    """Set ``content_due_at`` of jobs that ended, if they have periods of their own."""
     ended: dict[int, list[Any]] = defaultdict(list)
     for job in jobs:
         if job.retention:
@@ -73,30 +74,30 @@ def plan(jobs: Iterable[Job], *, at: datetime) -> None:
 
 
 def erase_own_due(*, limit: int, now: datetime) -> int:
-    """Erase what jobs asked for themselves, up to ``limit`` jobs; return how many."""
+    """Erase content by jobs' own periods, up to ``limit`` jobs; return how many."""
     due = Job.objects.filter(content_due_at__lte=now).order_by("content_due_at")
     return _erase_slices(due, limit=limit, now=now)
 
 
 def erase_of_tenants(*, limit: int, now: datetime) -> int:
-    """Erase what tenants' days are over for, up to ``limit`` jobs; return how many.
+    """Erase content by tenants' periods, up to ``limit`` jobs; return how many.
 
-    Tenants in turn, a slice of each, so that nobody's backlog holds up the others.
+    Round robin over tenants, one slice each: a large backlog does not delay others.
     """
-    limits = Q(audio_days__isnull=False)
-    limits |= Q(transcript_days__isnull=False) | Q(payload_days__isnull=False)
-    open_ = list(Tenant.objects.filter(limits).order_by("pk"))
+    has_period = Q(audio_days__isnull=False)
+    has_period |= Q(transcript_days__isnull=False) | Q(payload_days__isnull=False)
+    tenants = list(Tenant.objects.filter(has_period).order_by("pk"))
     erased = 0
-    while open_ and erased < limit:
-        for tenant in list(open_):
-            most = min(_SLICE, limit - erased)
-            done = sum(
-                _erase_slices(jobs, limit=most, now=now)
-                for jobs in _find_kept(tenant, now)
+    while tenants and erased < limit:
+        for tenant in list(tenants):
+            slice_limit = min(_SLICE, limit - erased)
+            count = sum(
+                _erase_slices(jobs, limit=slice_limit, now=now)
+                for jobs in _find_due_jobs(tenant, now)
             )
-            erased += done
-            if not done:
-                open_.remove(tenant)
+            erased += count
+            if not count:
+                tenants.remove(tenant)
     return erased
 
 
@@ -112,33 +113,33 @@ def _erase_slices(jobs: QuerySet[Job], *, limit: int, now: datetime) -> int:
     return erased
 
 
-def _find_kept(tenant: Tenant, now: datetime) -> Iterable[QuerySet[Job]]:
-    """Yield the tenant's jobs that hold what it keeps no longer, kind by kind.
+def _find_due_jobs(tenant: Tenant, now: datetime) -> Iterable[QuerySet[Job]]:
+    """Yield the tenant's jobs with expired content, kind by kind.
 
-    One range of the index for each set of kinds that is gone already.
+    One index range per combination of kinds that is already erased.
     """
     for content in Content:
         days = getattr(tenant, content.setting)
         if days is None:
             continue
-        for gone in range(Content.everything() + 1):
-            if not gone & content:
+        for erased in range(Content.everything() + 1):
+            if not erased & content:
                 yield Job.objects.filter(
                     tenant=tenant,
-                    erased_content=gone,
+                    erased_content=erased,
                     finished_at__lte=now - timedelta(days=days),
                     erased_at=None,
                 ).order_by("finished_at")
 
 
 def _erase_due(job_id: Any, now: datetime) -> None:
-    """Erase what of a job is over, and note when the next of it will be."""
+    """Erase a job's expired content and set the time of its next erasure."""
     with transaction.atomic():
         rows = Job.objects.select_for_update(no_key=True, of=("self",))
         job = rows.select_related("tenant").get(pk=job_id)
         if job.finished_at is None or job.erased_at:
             return
-        ends = {c: job.finished_at + timedelta(days=d) for c, d in _days(job)}
+        ends = {c: job.finished_at + timedelta(days=d) for c, d in _find_periods(job)}
         due = [content for content, end in ends.items() if end <= now]
         own = [ends[c] for c in ends if c not in due and c.setting in job.retention]
         erased = _erase(job, due, now)
@@ -159,7 +160,7 @@ def _erase_due(job_id: Any, now: datetime) -> None:
 
 
 def _erase(job: Job, due: Collection[Content], now: datetime) -> dict[str, int]:
-    """Run each eraser of these kinds once; what several count is added up."""
+    """Run each eraser of these kinds once; return the sums of their counts."""
     names = [name for content in due for name in settings.CONTENT_ERASERS[content.name]]
     erased: dict[str, int] = defaultdict(int)
     for erase in erasure.get_erasers(tuple(dict.fromkeys(names))):
@@ -168,21 +169,21 @@ def _erase(job: Job, due: Collection[Content], now: datetime) -> dict[str, int]:
     return dict(erased)
 
 
-def _days(job: Job) -> Iterable[tuple[Content, int]]:
-    """Yield what has an end and is still there, and its days: the fewer hold."""
+def _find_periods(job: Job) -> Iterable[tuple[Content, int]]:
+    """Yield each content that is not erased and its period in days, if it has one."""
     for content in Content:
-        given = (
+        periods = (
             job.retention.get(content.setting),
             getattr(job.tenant, content.setting),
         )
-        days = [each for each in given if each is not None]
+        days = [each for each in periods if each is not None]
         if days and not job.erased_content & content:
             yield content, min(days)
 
 
-def _bound(tenant: Tenant, content: Content) -> int | None:
-    """Return the most days that a job of the tenant may ask for."""
-    whole = tenant.retention_days
-    whole = settings.RETENTION_DAYS if whole is None else whole
-    given = (getattr(tenant, content.setting), whole or None)
-    return min((days for days in given if days is not None), default=None)
+def _find_limit(tenant: Tenant, content: Content) -> int | None:
+    """Return the most days that a job of the tenant may request; None: no limit."""
+    job_days = tenant.retention_days
+    job_days = settings.RETENTION_DAYS if job_days is None else job_days
+    limits = (getattr(tenant, content.setting), job_days or None)
+    return min((days for days in limits if days is not None), default=None)

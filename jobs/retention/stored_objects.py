@@ -1,7 +1,7 @@
-"""Delete stored objects whose rows are erased: after the commit, and surely.
+"""Delete the stored objects of erased rows, reliably and after the commit.
 
-The names are committed with the erasure. Whoever dies between the commit and the
-deletion leaves them to ``purge_left_over``, which beat runs every hour.
+The names are committed with the erasure. If the process dies before the deletion,
+``purge_left_over``, which Celery beat runs every hour, deletes them.
 """
 
 import logging
@@ -17,11 +17,11 @@ from jobs.models import Job, ObjectToErase
 
 logger = logging.getLogger(__name__)
 
-_MOST = 100_000  # in one run; the next goes on
+_MAX_PER_RUN = 100_000
 
 
 def erase_after_commit(names: Collection[str], *, now: datetime) -> None:
-    """Delete the objects once this transaction holds."""
+    """Delete the objects after the commit of this transaction."""
     ObjectToErase.objects.bulk_create(
         (ObjectToErase(name=name, created_at=now) for name in names),
         ignore_conflicts=True,
@@ -30,32 +30,32 @@ def erase_after_commit(names: Collection[str], *, now: datetime) -> None:
 
 
 def purge_left_over() -> int:
-    """Delete what an earlier run did not come to; return how many objects went."""
-    left = ObjectToErase.objects.order_by("pk").values_list("name", flat=True)
-    return _erase(left[:_MOST])
+    """Delete the objects that earlier runs left; return how many were deleted."""
+    names = ObjectToErase.objects.order_by("pk").values_list("name", flat=True)
+    return _erase(names[:_MAX_PER_RUN])
 
 
 def _erase(names: Iterable[str]) -> int:
-    """Delete objects that no job names any more, and forget that it was to be done.
+    """Delete objects that no job references, and their ObjectToErase rows.
 
-    A retried job shares its audio with the new one: that goes with the last of them.
+    A retried job shares its audio with the new one: the last erasure deletes it.
     """
     erased = 0
     for name in names:
         try:
-            if not is_named(name):
+            if not is_referenced(name):
                 _delete(name)
             ObjectToErase.objects.filter(name=name).delete()
         except Exception:
-            # Whatever a storage raises: the erasure stands, and this is tried again.
+            # Storages raise arbitrary errors. The row stays for the next run.
             logger.exception("an erased job's object could not be deleted")
         else:
             erased += 1
     return erased
 
 
-def is_named(name: str) -> bool:
-    """Tell whether a job holds this object as its audio."""
+def is_referenced(name: str) -> bool:
+    """Return whether a job has this object as its audio."""
     return Job.objects.filter(upload=name).exclude(upload="").exists()
 
 
@@ -63,6 +63,6 @@ def _delete(name: str) -> None:
     default_storage.delete(name)
     if isinstance(default_storage, FileSystemStorage):
         folder = Path(default_storage.path(name)).parent
-        # The folder is the object's own, unless somebody is just writing there.
+        # Each object has its own folder; a concurrent upload may be using it.
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

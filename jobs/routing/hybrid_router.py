@@ -1,7 +1,8 @@
-"""Which way a request goes: answered at once, queued, or streamed. Pure.
+"""Choose a request's mode: synchronous, queued or streamed. Pure.
 
-An explicit mode wins; then the audio's length decides. The figures are Deepgram's
-reference architecture's: https://developers.deepgram.com/docs/getting-started-with-pre-recorded-audio
+An explicit mode wins; otherwise the audio's duration decides. The default thresholds
+are those of Deepgram's reference architecture:
+https://developers.deepgram.com/docs/getting-started-with-pre-recorded-audio
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 
 class RouteMode(StrEnum):
-    """The ways there are."""
+    """How a request is processed."""
 
     SYNC = "sync"
     ASYNC = "async"
@@ -18,9 +19,9 @@ class RouteMode(StrEnum):
 
 
 class RouteReason(StrEnum):
-    """Why a request goes its way."""
+    """Why a mode was chosen."""
 
-    ASKED = "asked"
+    EXPLICIT = "asked"
     SHORT = "short"
     MEDIUM = "medium"
     LONG = "long"
@@ -28,17 +29,17 @@ class RouteReason(StrEnum):
 
 
 class DurationSource(StrEnum):
-    """Who says how long the audio is."""
+    """Where the audio's duration comes from."""
 
     REQUEST = "request"
     UPLOAD = "upload_probe"
     URL = "url_probe"
-    NOBODY = "none"
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """Shorter than the one is sync, longer than the other async; seconds of audio."""
+    """Limits in seconds of audio."""
 
     sync_below: float
     async_above: float
@@ -46,26 +47,26 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFacts:
-    """What is known of a request; ``asked`` is its explicit mode, if it has one."""
+    """The inputs of the decision; ``mode`` is the explicit one, if any."""
 
-    asked: RouteMode | None = None
+    mode: RouteMode | None = None
     duration_seconds: float | None = None
-    source: DurationSource = DurationSource.NOBODY
+    source: DurationSource = DurationSource.NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """The decision, and what it was made on."""
+    """The decision and its inputs."""
 
-    way: RouteMode
+    mode: RouteMode
     reason: RouteReason
     facts: RequestFacts
     thresholds: Thresholds
 
     def describe(self) -> dict[str, Any]:
-        """Return it as it is stored on the job; its region is the job's."""
+        """Return the value of ``Job.route``."""
         return {
-            "mode": str(self.way),
+            "mode": str(self.mode),
             "reason": str(self.reason),
             "duration_seconds": self.facts.duration_seconds,
             "source": str(self.facts.source),
@@ -77,17 +78,17 @@ class Route:
 
 
 def choose_route(facts: RequestFacts, thresholds: Thresholds) -> Route:
-    """Return the way for these facts."""
-    way, reason = _choose(facts, thresholds)
-    return Route(way=way, reason=reason, facts=facts, thresholds=thresholds)
+    """Choose the mode for these facts."""
+    mode, reason = _choose(facts, thresholds)
+    return Route(mode=mode, reason=reason, facts=facts, thresholds=thresholds)
 
 
 def _choose(
     facts: RequestFacts, thresholds: Thresholds
 ) -> tuple[RouteMode, RouteReason]:
     seconds = facts.duration_seconds
-    if facts.asked:
-        return facts.asked, RouteReason.ASKED
+    if facts.mode:
+        return facts.mode, RouteReason.EXPLICIT
     if seconds is None:
         return RouteMode.SYNC, RouteReason.UNKNOWN
     if seconds < thresholds.sync_below:

@@ -1,7 +1,7 @@
-"""Regions: which of them a job may use, and the operator's hand on each.
+"""Regions: which of them a job may use, and the operator's actions on them.
 
-The operator's will is a row; the next tick obeys it. Health (breaker, cooldown) is not
-here: that is measured, and lives with the limits.
+Actions change the region's row; the dispatcher reads it at its next tick. Measured
+health (circuit breaker, cooldown) is in ``workers.ratelimit``.
 """
 
 import logging
@@ -18,9 +18,9 @@ from jobs.routing import routing_keys
 
 logger = logging.getLogger(__name__)
 
-# How long a region whose key or credit was refused is left alone before one more try.
+# After Deepgram refused a region's key or credit, until the next attempt.
 FIRST_PAUSE = timedelta(minutes=1)
-STEERS: dict[str, dict[str, Any]] = {
+ACTIONS: dict[str, dict[str, Any]] = {
     "enable": {"is_enabled": True},
     "disable": {"is_enabled": False},
     "drain": {"is_drained": True},
@@ -32,46 +32,48 @@ STEERS: dict[str, dict[str, Any]] = {
 
 
 def read_pools() -> dict[str, Any]:
-    """Return the narrow pools of every region, by its name."""
+    """Return the limits of each region's feature pools, by the region's name."""
     return dict(Region.objects.values_list("name", "pools"))
 
 
-def build_lane_of(
+def choose_routing_key(
     *,
     tenant: Tenant,
-    asked: Sequence[str],
+    requested: Sequence[str],
     options: Mapping[str, Any],
-    known: Callable[[], Mapping[str, Any]],
+    read_pools: Callable[[], Mapping[str, Any]],
 ) -> str:
-    """Return the lane of a job of this tenant.
+    """Return the routing key of a job of this tenant.
 
     Raises InvalidRequest for regions that do not exist or the tenant may not use.
     """
-    allowed = asked or tenant.allowed_regions
-    if not asked and not routing_keys.needs_pool(options):  # most jobs: no row to read
-        return routing_keys.build_lane(regions=allowed, options=options)
-    pools_of = known()
-    if asked:
-        may_use = set(tenant.allowed_regions) or set(pools_of)
-        if unusable := sorted(set(asked) - (may_use & set(pools_of))):
+    regions = requested or tenant.allowed_regions
+    if not requested and not routing_keys.needs_pool(options):  # most jobs: no query
+        return routing_keys.build_routing_key(regions=regions, options=options)
+    by_region = read_pools()
+    if requested:
+        allowed = set(tenant.allowed_regions) or set(by_region)
+        if refused := sorted(set(requested) - (allowed & set(by_region))):
             raise InvalidRequest(
-                f"Not a region you may use: {', '.join(unusable)}.",
+                f"Not a region you may use: {', '.join(refused)}.",
                 code="region_not_allowed",
                 pointer="/allowed_regions",
             )
-    pools = {pool for narrow in pools_of.values() for pool in narrow}
-    return routing_keys.build_lane(regions=allowed, options=options, configured=pools)
+    configured = {pool for pools in by_region.values() for pool in pools}
+    return routing_keys.build_routing_key(
+        regions=regions, options=options, configured=configured
+    )
 
 
 def steer_region(
     *, name: str, action: str, actor: str = audit.PLATFORM, now: datetime
 ) -> Region:
-    """Do one of ``STEERS`` to a region; effective within two ticks.
+    """Apply one of ``ACTIONS`` to a region; effective within two ticks.
 
     Raises NotFound.
     """
     with transaction.atomic():
-        if not Region.objects.filter(pk=name).update(**STEERS[action]):
+        if not Region.objects.filter(pk=name).update(**ACTIONS[action]):
             raise NotFound(f"There is no region {name!r}.")
         audit.record(type=f"region.{action}", actor=actor, at=now, region=name)
     logger.info("region steered", extra={"region": name, "action": action})
@@ -81,9 +83,9 @@ def steer_region(
 def set_region(
     *, name: str, changes: Mapping[str, Any], actor: str, now: datetime
 ) -> Region:
-    """Make the region or change it; the audit has old and new values.
+    """Create or change a region; the audit entry has the old and new values.
 
-    Raises InvalidRequest for a new one without an address.
+    Raises InvalidRequest for a new region without ``base_url``.
     """
     with transaction.atomic():
         current = Region.objects.select_for_update().filter(pk=name).first()
@@ -92,16 +94,18 @@ def set_region(
         changed = audit.find_changes(current or Region(), changes)
         region, is_new = Region.objects.update_or_create(name=name, defaults=changes)
         if is_new or changed:
-            kind = "region.added" if is_new else "region.changed"
-            audit.record(type=kind, actor=actor, at=now, region=name, changes=changed)
+            event_type = "region.added" if is_new else "region.changed"
+            audit.record(
+                type=event_type, actor=actor, at=now, region=name, changes=changed
+            )
     return region
 
 
 def pause_region(*, name: str, reason: str, now: datetime) -> None:
-    """Send nothing more where our key or credit was refused; its jobs are kept.
+    """Pause a region after Deepgram refused its key or credit; its jobs stay queued.
 
-    After the pause one tick's worth is tried again, so that a mended account needs no
-    hand here; `manage.py regions resume` ends it at once.
+    One tick's jobs are tried again after the pause, so a repaired account resumes by
+    itself; `manage.py regions resume` ends the pause at once.
     """
     until = now + FIRST_PAUSE
     Region.objects.filter(pk=name).update(paused_until=until, paused_reason=reason)

@@ -1,8 +1,8 @@
-"""Lanes: the sets of regions jobs may run in, and the narrow pools they need.
+"""Routing keys: the regions that a job may run in and the feature pools it needs.
 
-Pure. A lane is text, so that one index serves all: ``*`` (any region),
-``eu-west-1+us-east-1`` (only these), ``*/diarize`` (any, and a place in the region's
-diarize pool). Jobs of a lane that nothing serves now cost the claim nothing.
+Pure. Stored as text in ``Job.lane``, so that one index serves all: ``*`` (any region),
+``eu-west-1+us-east-1`` (only these), ``*/diarize`` (any, and one permit of the region's
+diarize pool). Jobs whose routing key no region serves cost the claim nothing.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -10,8 +10,8 @@ from typing import Any
 
 ANY = "*"
 
-# Which options take a place in which of Deepgram's narrower limits
-# (https://developers.deepgram.com/reference/api-rate-limits).
+# Deepgram's concurrency limits of single features, and the options that count there:
+# https://developers.deepgram.com/reference/api-rate-limits
 POOLS: dict[str, tuple[str, ...]] = {
     "diarize": ("diarize", "diarize_model"),
     "entities": ("detect_entities",),
@@ -20,17 +20,17 @@ POOLS: dict[str, tuple[str, ...]] = {
 
 
 def needs_pool(options: Mapping[str, Any]) -> bool:
-    """Whether any option takes a place in a narrow pool, where one is configured."""
+    """Return whether any option counts against a feature pool."""
     return any(options.get(name) for names in POOLS.values() for name in names)
 
 
-def build_lane(
+def build_routing_key(
     *,
     regions: Iterable[str],
     options: Mapping[str, Any],
     configured: Collection[str] = (),
 ) -> str:
-    """Return the lane; only pools that some region has ``configured`` are in it."""
+    """Return the routing key; it names only pools that are ``configured``."""
     pools = [
         pool
         for pool, names in sorted(POOLS.items())
@@ -39,24 +39,24 @@ def build_lane(
     return "/".join(filter(None, ["+".join(sorted(regions)) or ANY, "+".join(pools)]))
 
 
-def regions_of(lane: str) -> frozenset[str]:
-    """Return the regions a lane names; empty means any."""
-    regions = lane.partition("/")[0]
+def parse_regions(routing_key: str) -> frozenset[str]:
+    """Return the regions of a routing key; empty means any."""
+    regions = routing_key.partition("/")[0]
     return frozenset() if regions == ANY else frozenset(regions.split("+"))
 
 
-def pools_of(lane: str) -> list[str]:
-    """Return the narrow pools a lane needs."""
-    pools = lane.partition("/")[2]
+def parse_pools(routing_key: str) -> list[str]:
+    """Return the feature pools of a routing key."""
+    pools = routing_key.partition("/")[2]
     return pools.split("+") if pools else []
 
 
-def may_run(lane: str, region: str, *, pinned: Collection[str] = ()) -> bool:
-    """Tell whether jobs of the lane may run in the region.
+def can_run(routing_key: str, region: str, *, pinned: Collection[str] = ()) -> bool:
+    """Return whether jobs with the routing key may run in the region.
 
-    While regions are pinned, a lane that may run in one of them runs in no other.
+    Jobs that may run in a pinned region run in no other.
     """
-    allowed = regions_of(lane)
+    allowed = parse_regions(routing_key)
     if allowed and region not in allowed:
         return False
     reachable = [name for name in pinned if not allowed or name in allowed]

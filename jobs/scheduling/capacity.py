@@ -1,4 +1,4 @@
-"""What is in hand now, and who is alive to run more: read once a tick."""
+"""Count in-flight jobs and free worker slots, once per tick."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,8 +13,8 @@ from jobs.models import Job, Region, Worker
 QUEUE_PREFIX = "transcribe."
 WORKER_SEEN_SECONDS = 10
 
-# Off the small index of the leased jobs, whatever else the table holds.
-_HELD = """
+# Reads only the partial index of leased jobs, whatever the table's size.
+_COUNT_IN_FLIGHT = """
 SELECT region_id, tenant_id, worker, mode = 'live', count(*) FROM jobs_job
 WHERE status = 'processing' GROUP BY 1, 2, 3, 4
 """
@@ -27,41 +27,42 @@ def queue_of(region: str) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class CapacitySnapshot:
-    """Jobs in hand by region, tenant and worker ("" waits in the broker).
+    """In-flight jobs by region, tenant and worker ("" is still in the broker).
 
-    Live sessions are apart: the upstream has other places for them, and no worker of
-    the queue runs one.
+    Live sessions are counted apart: Deepgram limits them separately, and no Celery
+    worker runs one.
     """
 
-    held: Counter[tuple[str, UUID, str]]
+    prerecorded: Counter[tuple[str, UUID, str]]
     streams: Counter[tuple[str, UUID, str]]
     workers: list[Worker]
 
     def count_in(
         self, region: Region, *, live: bool = False, tenant_id: UUID | None = None
     ) -> int:
-        """Return how many jobs the region has in hand, of all or of one tenant."""
-        held = self.streams if live else self.held
+        """Return how many jobs the region has in flight, of all or of one tenant."""
+        jobs = self.streams if live else self.prerecorded
         return sum(
             number
-            for (name, tenant, _), number in held.items()
+            for (name, tenant, _), number in jobs.items()
             if name == region.name and tenant_id in {None, tenant}
         )
 
     def by_tenant(self, *, live: bool = False) -> Counter[UUID]:
-        """Return how many jobs each tenant has in hand, anywhere."""
+        """Return how many jobs each tenant has in flight, in all regions."""
+        jobs = self.streams if live else self.prerecorded
         counts: Counter[UUID] = Counter()
-        for (_, tenant, _), number in (self.streams if live else self.held).items():
+        for (_, tenant, _), number in jobs.items():
             counts[tenant] += number
         return counts
 
     def free_threads(self, region: Region) -> int:
         """Return how many more jobs the region's live workers have threads for.
 
-        What dead workers held is not counted against the living: a job counts if it
-        waits in the broker or if its worker was seen lately. A pool may serve several
-        regions: what it does for the others takes threads too. Negative: more was sent
-        than there are threads left.
+        A job counts if it is in the broker or its worker was seen within
+        ``WORKER_SEEN_SECONDS``, so jobs of dead workers do not. A pool may serve
+        several regions, and jobs of all of them count. Negative: more jobs were sent
+        than threads are left.
         """
         queue = queue_of(region.name)
         live = [worker for worker in self.workers if queue in worker.queues]
@@ -69,25 +70,25 @@ class CapacitySnapshot:
         served = {queue, *(name for worker in live for name in worker.queues)}
         busy = sum(
             number
-            for (name, _, worker), number in self.held.items()
+            for (name, _, worker), number in self.prerecorded.items()
             if worker in names or (worker == "" and queue_of(name) in served)
         )
         return sum(worker.slots for worker in live) - busy
 
     def add(self, claimed: Iterable[Job]) -> None:
-        """Count what was just claimed."""
+        """Count jobs that were just claimed."""
         for job in claimed:
-            self.held[job.region_id or "", job.tenant_id, ""] += 1
+            self.prerecorded[job.region_id or "", job.tenant_id, ""] += 1
 
 
 def read_capacity(*, now: datetime) -> CapacitySnapshot:
-    """Read the rows: two small statements."""
-    held: Counter[tuple[str, UUID, str]] = Counter()
+    """Read the counts and the live workers with two queries."""
+    prerecorded: Counter[tuple[str, UUID, str]] = Counter()
     streams: Counter[tuple[str, UUID, str]] = Counter()
     with connection.cursor() as cursor:
-        cursor.execute(_HELD)
+        cursor.execute(_COUNT_IN_FLIGHT)
         for region, tenant, name, is_live, number in cursor.fetchall():
-            (streams if is_live else held)[region, tenant, name] = number
+            (streams if is_live else prerecorded)[region, tenant, name] = number
     seen_since = now - timedelta(seconds=WORKER_SEEN_SECONDS)
     workers = list(Worker.objects.filter(seen_at__gte=seen_since))
-    return CapacitySnapshot(held=held, streams=streams, workers=workers)
+    return CapacitySnapshot(prerecorded=prerecorded, streams=streams, workers=workers)

@@ -1,8 +1,8 @@
-"""Which jobs run next, and where: the claim and the room for it.
+"""Choose the jobs that run next and their region, and claim them.
 
-Tenants by weighted share of what is in flight, then priority, then age. What cannot run
-(another region's lane, a paused tenant, a later ``run_at``) is never looked at, so a
-claim costs the same whatever the backlog is.
+The order is by the tenant's weighted share of in-flight jobs, then priority, then age.
+Jobs that cannot run now (routing key, paused tenant, later ``run_at``) are not read, so
+the cost of a claim does not depend on the backlog.
 """
 
 from collections import Counter, defaultdict, deque
@@ -24,13 +24,14 @@ from jobs.scheduling.capacity import CapacitySnapshot, read_capacity
 from jobs.scheduling.fairness import RoundRobin, TenantLoad, next_tenants
 from jobs.state import JobStatus
 
-# Before a tenant's id: the pool of its streams in a region.
+# Prefix of a tenant's id: the pool of its streams in a region.
 TENANT_POOL = "tenant:"
-MAX_CLAIM = 500  # a tick stays short however much room there is
-_rota = RoundRobin()
+MAX_CLAIM = 500  # bounds the duration of a tick
+_round_robin = RoundRobin()
 
-# A loose index scan: as many index probes as there are lanes with work.
-_LANES = """
+# A loose index scan: one index probe per routing key (column ``lane``) with work.
+# https://wiki.postgresql.org/wiki/Loose_indexscan
+_ROUTING_KEYS_WITH_WORK = """
 WITH RECURSIVE lanes AS (
   (SELECT lane FROM jobs_job WHERE status = 'queued' AND ready
    ORDER BY lane LIMIT 1)
@@ -40,8 +41,8 @@ WITH RECURSIVE lanes AS (
   FROM lanes WHERE lanes.lane IS NOT NULL
 ) SELECT lane FROM lanes WHERE lane IS NOT NULL
 """
-# The same over the tenants with work in each served lane: who has none costs nothing.
-_TENANTS = """
+# The same over the tenants of each routing key; tenants without work cost nothing.
+_TENANTS_WITH_WORK = """
 WITH RECURSIVE waiting AS (
   SELECT served.lane, (
     SELECT tenant_id FROM jobs_job
@@ -58,16 +59,16 @@ WITH RECURSIVE waiting AS (
 ) SELECT id, weight, max_in_flight FROM jobs_tenant
 WHERE NOT is_paused AND id IN (SELECT tenant FROM waiting)
 """
-# The first jobs of each tenant in each lane, straight off the claim index, and locked.
-_HEADS = """
+# Lock the first jobs of each tenant and routing key, in the order of the claim index.
+_LOCK_NEXT_JOBS = """
 SELECT head.tenant_id, head.id, head.lease_token, head.lane
-FROM unnest(%s::uuid[], %s::int[]) AS share (tenant, places),
+FROM unnest(%s::uuid[], %s::int[]) AS share (tenant, slots),
      unnest(%s::text[]) AS served (lane),
      LATERAL (
        SELECT id, tenant_id, priority, lease_token, lane FROM jobs_job
        WHERE tenant_id = share.tenant AND lane = served.lane
        AND status = 'queued' AND ready
-       ORDER BY priority, id LIMIT share.places
+       ORDER BY priority, id LIMIT share.slots
        FOR NO KEY UPDATE SKIP LOCKED
      ) head
 ORDER BY head.priority, head.id
@@ -75,7 +76,7 @@ ORDER BY head.priority, head.id
 
 
 class PermitKind(StrEnum):
-    """Which of the upstream's limits a call counts against."""
+    """Which of Deepgram's concurrency limits a call counts against."""
 
     PRERECORDED = "prerecorded"
     STREAM = "stream"
@@ -83,74 +84,73 @@ class PermitKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permit:
-    """Leave to call, by name: one claim of one job, and the narrow pools it needs."""
+    """The right to make the call of one claim, and the feature pools it counts in."""
 
     member: str
     pools: tuple[str, ...] = ()
     kind: PermitKind = PermitKind.PRERECORDED
-    # Of a stream that is asked for: whose it is, and how many of the region's places
-    # that tenant may hold. Its pool is its tenant's.
+    # Of a requested stream: its tenant, and how many of the region's streams the
+    # tenant may have. The pool is the tenant's.
     tenant: UUID | None = field(default=None, compare=False)
     share: int | None = field(default=None, compare=False)
 
 
 class Permits(Protocol):
-    """The upstream's limits as one ledger: places, narrow pools, a sliding minute."""
+    """Deepgram's limits: concurrent calls, feature pools, and calls per minute."""
 
     def find_room(
-        self, region: Region, *, at_door: bool = False, permit: Permit | None = None
+        self, region: Region, *, direct: bool = False, permit: Permit | None = None
     ) -> dict[str, int]:
-        """Return free places in all (key "") and in each pool; {} when it is away.
+        """Return the free permits in total (key "") and per pool; {} if unavailable.
 
-        The places are those of the permit's kind, and its tenant's share is a pool.
-        Whoever is not at a door leaves some to those who said that they wait there.
+        Counts permits of the permit's kind; its tenant's share is a pool. A caller
+        that is not ``direct`` leaves some to the registered waiters.
         """
 
-    def want(self, region: Region, permit: Permit) -> None:
-        """Say that somebody waits at a door for a place, for the next two seconds.
+    def register_waiter(self, region: Region, permit: Permit) -> None:
+        """Register a waiting synchronous caller; expires after two seconds.
 
-        Of a stream: that its tenant was refused one, for the next 15 seconds.
+        For a stream: register that its tenant was refused; expires after 15 seconds.
         """
 
     def acquire(
-        self, region: Region, permits: Sequence[Permit], *, at_door: bool = False
+        self, region: Region, permits: Sequence[Permit], *, direct: bool = False
     ) -> list[bool]:
-        """Grant in order while there is room; all False when the ledger is away."""
+        """Grant permits in order while some are free; all False if unavailable."""
 
     def renew(self, region: str, permits: Iterable[Permit]) -> None:
-        """Hold these places, whatever room there is: running calls are facts."""
+        """Extend the permits of running calls, even beyond the limit."""
 
     def release(self, region: str, permits: Iterable[Permit]) -> None:
-        """Give places back; unknown ones are ignored."""
+        """Release permits; unknown ones are ignored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A locked row whose turn it is, and the permit that its claim would hold."""
+    """A locked job that is next in order, and the permit of its claim."""
 
     job: UUID
     permit: Permit
 
 
-def build_permit(job: UUID, lease_token: int, lane: str) -> Permit:
-    """Return the permit of one claim of one job."""
-    return Permit(
-        member=f"{job}.{lease_token}", pools=tuple(routing_keys.pools_of(lane))
-    )
+def build_permit(job: UUID, lease_token: int, routing_key: str) -> Permit:
+    """Return the permit of one claim of a prerecorded job."""
+    pools = tuple(routing_keys.parse_pools(routing_key))
+    return Permit(member=f"{job}.{lease_token}", pools=pools)
 
 
 def permit_of(job: Job) -> Permit:
-    """Return the permit that the present claim of this job holds."""
-    return _permit_of_claim(job, job.lease_token)
+    """Return the permit of the job's current claim."""
+    return _build_claim_permit(job, job.lease_token)
 
 
 def next_permit_of(job: Job) -> Permit:
-    """Return the permit that the next claim of this job would hold."""
-    return _permit_of_claim(job, job.lease_token + 1)
+    """Return the permit of the job's next claim."""
+    return _build_claim_permit(job, job.lease_token + 1)
 
 
-def _permit_of_claim(job: Job, lease_token: int) -> Permit:
-    if job.mode == Mode.LIVE:  # the narrow pools are those of prerecorded calls
+def _build_claim_permit(job: Job, lease_token: int) -> Permit:
+    if job.mode == Mode.LIVE:  # feature pools limit prerecorded calls only
         return Permit(
             member=f"{job.pk}.{lease_token}",
             pools=(f"{TENANT_POOL}{job.tenant_id}",),
@@ -159,20 +159,20 @@ def _permit_of_claim(job: Job, lease_token: int) -> Permit:
     return build_permit(job.pk, lease_token, job.lane)
 
 
-def share_of(places: int, *, max_in_flight: int | None) -> int:
-    """Return how many of so many places for streams one tenant may hold. Pure.
+def compute_stream_share(slots: int, *, max_in_flight: int | None) -> int:
+    """Return how many of ``slots`` streams one tenant may have. Pure.
 
-    Half of them, or what its ``max_in_flight`` says.
+    Half of them, unless the tenant has a ``max_in_flight``.
     """
     if max_in_flight is None:
-        return max(1, places // 2)
-    return min(max_in_flight, places)
+        return max(1, slots // 2)
+    return min(max_in_flight, slots)
 
 
 def claim_all(
     *, permits: Permits, now: datetime, only_region: str | None = None
 ) -> Iterator[list[Job]]:
-    """Claim what can run now, region by region, the least loaded first."""
+    """Claim the jobs that can run now, region by region, the least loaded first."""
     snapshot = read_capacity(now=now)
     regions = find_open_regions(snapshot, now=now)
     pinned = [region.name for region in regions if region.is_pinned]
@@ -208,81 +208,89 @@ def claim(
     permits: Permits,
     now: datetime,
 ) -> list[Job]:
-    """Claim for one region as many jobs as have room there."""
-    places = min(
+    """Claim jobs for one region, up to its free capacity.
+
+    1. Compute the free slots: worker threads, the region's limit less its rows in
+       flight, and free permits, at most ``MAX_CLAIM``.
+    2. Find the routing keys that have work, may run here and have room in their pools.
+    3. Assign the slots to tenants by weighted fair share; lock their next jobs.
+    4. Acquire one permit per locked job, in order.
+    5. Advance the jobs with a permit to *processing* under a new lease; release the
+       permits if that fails.
+    """
+    slots = min(
         MAX_CLAIM,
         snapshot.free_threads(region),
-        # The rows are a second wall: places that Redis forgot while it was away are
-        # still taken here.
+        # Rows as well as permits: Redis may have lost permits during an outage.
         region.max_concurrent - snapshot.count_in(region),
     )
-    room = permits.find_room(region) if places > 0 else {}
-    places = min(places, room.get("", 0))
-    if places <= 0:
+    room = permits.find_room(region) if slots > 0 else {}
+    slots = min(slots, room.get("", 0))
+    if slots <= 0:
         return []
     served = [
-        lane
-        for lane in _find_lanes()
-        if routing_keys.may_run(lane, region.name, pinned=pinned)
-        and all(room.get(pool, places) > 0 for pool in routing_keys.pools_of(lane))
+        key
+        for key in _find_routing_keys()
+        if routing_keys.can_run(key, region.name, pinned=pinned)
+        and all(room.get(pool, slots) > 0 for pool in routing_keys.parse_pools(key))
     ]
-    picked = _pick(served, places=places, in_flight=snapshot.by_tenant())
-    return _take(picked, region=region, permits=permits, now=now)
+    candidates = _lock_next_jobs(served, slots=slots, in_flight=snapshot.by_tenant())
+    return _claim_permitted(candidates, region=region, permits=permits, now=now)
 
 
-def _find_lanes() -> list[str]:
+def _find_routing_keys() -> list[str]:
     with connection.cursor() as cursor:
-        cursor.execute(_LANES)
-        return [lane for (lane,) in cursor.fetchall()]
+        cursor.execute(_ROUTING_KEYS_WITH_WORK)
+        return [key for (key,) in cursor.fetchall()]
 
 
-def _pick(
-    served: list[str], *, places: int, in_flight: Mapping[UUID, int]
+def _lock_next_jobs(
+    served: list[str], *, slots: int, in_flight: Mapping[UUID, int]
 ) -> list[Candidate]:
-    """Lock the jobs whose turn it is; return them in the order of the turns."""
-    turns = (
-        next_tenants(_find_loads(served, in_flight), places=places) if served else []
-    )
-    if not turns:
+    """Assign slots to tenants; lock and return their next jobs in that order."""
+    order = next_tenants(_find_loads(served, in_flight), slots=slots) if served else []
+    if not order:
         return []
-    wanted = Counter(turns)
+    shares = Counter(order)
     heads: dict[UUID, deque[Candidate]] = defaultdict(deque)
     with connection.cursor() as cursor:
-        cursor.execute(_HEADS, [list(wanted), list(wanted.values()), served])
-        for tenant, job, lease_token, lane in cursor.fetchall():
-            permit = build_permit(job, lease_token + 1, lane)
+        cursor.execute(_LOCK_NEXT_JOBS, [list(shares), list(shares.values()), served])
+        for tenant, job, lease_token, routing_key in cursor.fetchall():
+            permit = build_permit(job, lease_token + 1, routing_key)
             heads[tenant].append(Candidate(job=job, permit=permit))
-    return [heads[tenant].popleft() for tenant in turns if heads[tenant]]
+    return [heads[tenant].popleft() for tenant in order if heads[tenant]]
 
 
 def _find_loads(served: list[str], in_flight: Mapping[UUID, int]) -> list[TenantLoad]:
-    """Return the tenants with work in these lanes and what they have in flight."""
+    """Return the tenants with work for these routing keys, and their load."""
     with connection.cursor() as cursor:
-        cursor.execute(_TENANTS, [served])
+        cursor.execute(_TENANTS_WITH_WORK, [served])
         return [
             TenantLoad(
                 tenant=tenant,
                 weight=weight,
                 in_flight=in_flight.get(tenant, 0),
                 max_in_flight=limit,
-                last_turn=_rota.last_turn_of(tenant),
+                last_served=_round_robin.last_served_of(tenant),
             )
             for tenant, weight, limit in cursor.fetchall()
         ]
 
 
-def _take(
-    picked: list[Candidate], *, region: Region, permits: Permits, now: datetime
+def _claim_permitted(
+    candidates: list[Candidate], *, region: Region, permits: Permits, now: datetime
 ) -> list[Job]:
-    """Take permits for locked rows and move those that got one."""
-    asked = [candidate.permit for candidate in picked]
-    granted = list(compress(picked, permits.acquire(region, asked))) if picked else []
+    """Acquire permits for locked jobs and claim those that get one."""
+    if not candidates:
+        return []
+    requested = [candidate.permit for candidate in candidates]
+    granted = list(compress(candidates, permits.acquire(region, requested)))
     if not granted:
         return []
-    turn = {candidate.job: number for number, candidate in enumerate(granted)}
+    order = {candidate.job: number for number, candidate in enumerate(granted)}
     try:
-        taken = services.advance(
-            Job.objects.filter(pk__in=turn),
+        claimed = services.advance(
+            Job.objects.filter(pk__in=order),
             to=JobStatus.PROCESSING,
             at=now,
             region=region,
@@ -293,6 +301,6 @@ def _take(
     except BaseException:
         permits.release(region.name, [candidate.permit for candidate in granted])
         raise
-    taken.sort(key=lambda job: turn[job.pk])
-    _rota.note(job.tenant_id for job in taken)
-    return taken
+    claimed.sort(key=lambda job: order[job.pk])
+    _round_robin.record(job.tenant_id for job in claimed)
+    return claimed

@@ -1,7 +1,7 @@
-"""Claim a job at a door: where it has a place now, and its call begun in one commit.
+"""Claim one job and start its call in one commit, without the queue.
 
-For whoever waits for one job: the synchronous door and live sessions. The queue's own
-claims are ``jobs.scheduling.claims``.
+Used by synchronous requests and live sessions. The dispatcher's claims are in
+``jobs.scheduling.claims``.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,15 +21,15 @@ from jobs.scheduling.claims import (
     Permit,
     PermitKind,
     Permits,
+    compute_stream_share,
     find_open_regions,
     next_permit_of,
-    share_of,
 )
 from jobs.state import JobStatus
 
 
-class ShareTaken(Exception):
-    """The tenant has as many streams as it may; those of others have room."""
+class StreamShareExhausted(Exception):
+    """The tenant has its share of a region's streams; the region is not full."""
 
     def __init__(self, share: int) -> None:
         super().__init__(share)
@@ -37,16 +37,16 @@ class ShareTaken(Exception):
 
 
 class NoCapacitySoon(Exception):
-    """No place will come soon for this job, however long somebody waits for it."""
+    """Waiting is useless: no permit for this job becomes free soon."""
 
 
 def claim_directly(
     job: Job, *, permits: Permits, worker: str, now: datetime
 ) -> tuple[Job, Attempt] | None:
-    """Claim a job that waits at a door and begin its call, in one commit.
+    """Claim the job of a synchronous request and start its call, in one commit.
 
-    None when no place is free: a later look may find one. Raises NoUseWaiting when
-    none will come soon, StaleJobState when somebody else has the job by now.
+    Returns None if no permit is free now; the caller may retry. Raises NoCapacitySoon
+    if waiting is useless, StaleJobState if the job changed concurrently.
     """
     region = acquire_permit(job, permits=permits, now=now)
     if region is None:
@@ -55,116 +55,118 @@ def claim_directly(
 
 
 def acquire_permit(
-    job: Job, *, permits: Permits, now: datetime, but_in: str = ""
+    job: Job, *, permits: Permits, now: datetime, excluded_region: str = ""
 ) -> Region | None:
-    """Take the place that the job's next claim needs; return where, or None.
+    """Acquire the permit of the job's next claim; return its region, or None.
 
-    ``but_in`` is a region to leave out. Raises NoUseWaiting, and for a stream
-    ShareTaken.
+    Raises NoCapacitySoon, and for a stream StreamShareExhausted.
     """
     snapshot = read_capacity(now=now)
-    tenant = _check_may_have_one_more(job, snapshot)
-    asked = {}
+    tenant = _check_tenant_limit(job, snapshot)
+    requested = {}
     rooms: list[Mapping[str, int]] = []
     for region in find_regions_for(job, snapshot, now=now):
-        if region.name == but_in:
+        if region.name == excluded_region:
             continue
-        asked[region] = permit = _permit_in(region, job, tenant)
-        rooms.append(permits.find_room(region, at_door=True, permit=permit))
+        requested[region] = permit = _build_permit(region, job, tenant)
+        rooms.append(permits.find_room(region, direct=True, permit=permit))
         if _is_full(region, snapshot, permit) or not _has_room(rooms[-1], permit):
             continue
-        if permits.acquire(region, [permit], at_door=True)[0]:
+        if permits.acquire(region, [permit], direct=True)[0]:
             return region
-    if not any(rooms):  # no region is open to it, or no ledger answers
+    if not any(rooms):  # no region is open to the job, or Redis is unavailable
         raise NoCapacitySoon
     if job.mode == Mode.LIVE:
-        _note_refusal(asked, snapshot, permits=permits, moves=bool(but_in))
+        _register_refusal(
+            requested, snapshot, permits=permits, is_moving=bool(excluded_region)
+        )
         return None
-    for region, permit in asked.items():
-        permits.want(region, permit)
+    for region, permit in requested.items():
+        permits.register_waiter(region, permit)
     return None
 
 
-def _note_refusal(
-    asked: Mapping[Region, Permit],
+def _register_refusal(
+    requested: Mapping[Region, Permit],
     snapshot: CapacitySnapshot,
     *,
     permits: Permits,
-    moves: bool,
+    is_moving: bool,
 ) -> None:
-    """Say where a stream was refused; raise ShareTaken if others would have a place.
+    """Register where a stream was refused; raise StreamShareExhausted if it applies.
 
-    A refusal ends sessions without audio. So it counts only where the region is full,
-    not by its own tenant, and not for a session that has a place elsewhere.
+    A registered refusal ends idle sessions. It is registered only if the region is
+    full, its own tenant has not used its share, and the session has no other region.
     """
     shares = []
-    for region, permit in asked.items():
-        room = permits.find_room(region, at_door=True, permit=permit)
+    for region, permit in requested.items():
+        room = permits.find_room(region, direct=True, permit=permit)
         is_full = snapshot.count_in(region, live=True) >= region.max_streams
-        has_share = _has_its_share(region, snapshot, permit, room)
+        has_share = _has_used_share(region, snapshot, permit, room)
         if has_share and not is_full and room.get("", 0) > 0:
             shares.append(permit.share or 0)
-        elif is_full and not has_share and not moves:
-            permits.want(region, permit)
+        elif is_full and not has_share and not is_moving:
+            permits.register_waiter(region, permit)
     if shares:
-        raise ShareTaken(max(shares))
+        raise StreamShareExhausted(max(shares))
 
 
 def find_regions_for(
     job: Job, snapshot: CapacitySnapshot, *, now: datetime
 ) -> list[Region]:
-    """Return the open regions that the job may run in, the least loaded first."""
+    """Return the open regions where the job may run, the least loaded first."""
     regions = find_open_regions(snapshot, now=now, live=job.mode == Mode.LIVE)
     pinned = [region.name for region in regions if region.is_pinned]
     return [
         region
         for region in regions
-        if routing_keys.may_run(job.lane, region.name, pinned=pinned)
+        if routing_keys.can_run(job.lane, region.name, pinned=pinned)
     ]
 
 
-def _permit_in(region: Region, job: Job, tenant: Tenant) -> Permit:
-    """Return the permit of the job's next claim; a stream's with its tenant's share."""
+def _build_permit(region: Region, job: Job, tenant: Tenant) -> Permit:
+    """Build the permit of the job's next claim; a stream's has its tenant's share."""
     permit = next_permit_of(job)
     if permit.kind != PermitKind.STREAM:
         return permit
-    share = share_of(region.max_streams, max_in_flight=tenant.max_in_flight)
+    share = compute_stream_share(region.max_streams, max_in_flight=tenant.max_in_flight)
     return replace(permit, tenant=tenant.pk, share=share)
 
 
-def _has_its_share(
+def _has_used_share(
     region: Region, snapshot: CapacitySnapshot, permit: Permit, room: Mapping[str, int]
 ) -> bool:
-    """Tell whether a tenant has all streams of a region that it may have.
+    """Return whether the tenant has all the streams it may have in the region.
 
-    By the rows, too: Redis may have forgotten places.
+    Checks rows as well as permits: Redis may have lost permits.
     """
-    held = snapshot.count_in(region, live=True, tenant_id=permit.tenant)
-    by_rows = permit.share is not None and held >= permit.share
+    streams = snapshot.count_in(region, live=True, tenant_id=permit.tenant)
+    by_rows = permit.share is not None and streams >= permit.share
     return by_rows or any(room.get(pool, 1) <= 0 for pool in permit.pools)
 
 
-def _check_may_have_one_more(job: Job, snapshot: CapacitySnapshot) -> Tenant:
+def _check_tenant_limit(job: Job, snapshot: CapacitySnapshot) -> Tenant:
     tenant = Tenant.objects.get(pk=job.tenant_id)
+    """Return the job's tenant; raise NoCapacitySoon if it may not start this job."""
     limit = tenant.max_in_flight
-    in_hand = snapshot.by_tenant(live=job.mode == Mode.LIVE)[tenant.pk]
-    is_one_of_them = job.status == JobStatus.PROCESSING
-    has_all = limit is not None and in_hand - is_one_of_them >= limit
-    if (tenant.is_paused and not is_one_of_them) or has_all:
+    is_running = job.status == JobStatus.PROCESSING
+    others = snapshot.by_tenant(live=job.mode == Mode.LIVE)[tenant.pk] - is_running
+    is_at_limit = limit is not None and others >= limit
+    if (tenant.is_paused and not is_running) or is_at_limit:
         raise NoCapacitySoon
     return tenant
 
 
 def _is_full(region: Region, snapshot: CapacitySnapshot, permit: Permit) -> bool:
-    """Tell by the rows whether a region is full: Redis may have forgotten places."""
+    """Return whether the region is full by its rows: Redis may have lost permits."""
     if permit.kind == PermitKind.STREAM:
         is_full = snapshot.count_in(region, live=True) >= region.max_streams
-        return is_full or _has_its_share(region, snapshot, permit, {})
+        return is_full or _has_used_share(region, snapshot, permit, {})
     return snapshot.count_in(region) >= region.max_concurrent
 
 
 def _has_room(room: Mapping[str, int], permit: Permit) -> bool:
-    # A pool that the region does not limit is not in its room.
+    # ``room`` has no entry for pools that the region does not limit.
     return room.get("", 0) > 0 and all(room.get(pool, 1) > 0 for pool in permit.pools)
 
 
@@ -176,10 +178,10 @@ def start_directly(
     worker: str,
     write: Callable[[], None] | None = None,
 ) -> tuple[Job, Attempt]:
-    """Claim the job where it has a place and begin its call, in one commit.
+    """Claim the job in the region of its permit and start its call, in one commit.
 
-    ``write`` writes the job itself, where that is not there before. Raises
-    StaleJobState when somebody else has the job by now.
+    ``write`` inserts the job, if it is new. Raises StaleJobState if the job changed
+    concurrently. Releases the permit on failure.
     """
     permit = next_permit_of(job)
     try:
@@ -188,7 +190,7 @@ def start_directly(
                 write()
             return _advance_and_start(job, region=region, worker=worker)
     except BaseException:
-        # Who claimed it meanwhile holds a place of the same name.
+        # A concurrent claim has a permit of the same name.
         claimed = Job.objects.filter(pk=job.pk, lease_token=job.lease_token + 1)
         if not claimed.exists():
             permits.release(region.name, [permit])
@@ -207,9 +209,9 @@ def _advance_and_start(job: Job, *, region: Region, worker: str) -> tuple[Job, A
         ready=True,
         run_at=None,
     )
-    begun = moved and services.start_call(
+    started = moved and services.start_call(
         job_id=job.pk, lease_token=moved[0].lease_token, worker=worker, now=now
     )
-    if not begun:
+    if not started:
         raise StaleJobState
-    return begun
+    return started

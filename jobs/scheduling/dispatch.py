@@ -1,9 +1,6 @@
-"""The dispatcher's tick, and the only door into the queue.
+"""The dispatcher's tick: the only code that sends jobs to Celery.
 
-A tick is one transaction: take back lost leases, expire deadlines, make ready what
-waited long enough, claim what can run now. After COMMIT the claims are sent to Celery
-by task name; what cannot be sent is handed back at once. Nothing here calls upstream
-and nothing here loops: ``workers.queue.dispatcher`` does.
+The loop around it is in ``workers.queue.dispatcher``. Nothing here calls Deepgram.
 """
 
 import logging
@@ -36,19 +33,20 @@ logger = logging.getLogger(__name__)
 TRANSCRIBE_TASK = "workers.transcribe"
 CLOSE_LIVE_TASK = "workers.close_live_sessions"
 WAKE_CHANNEL = "transcribe:wake"
-# What a send raises when the broker cannot be reached.
+# Raised by a send when the broker is unreachable.
 BROKER_AWAY = (KombuError, redis.RedisError, OSError)
-_TICK_LOCK = 0x7472616E << 32  # any constant: the tick's advisory locks
+_TICK_LOCK = 0x7472616E << 32  # an arbitrary constant: base of the advisory locks
 _redis = OptionalRedis(settings.REDIS_URL)
 
 
 @dataclass(slots=True, kw_only=True)
 class TickResult:
-    """What one tick did."""
+    """The result of one tick."""
 
-    is_crowded: bool = False
-    taken_back: int = 0
-    # Live sessions lost their process: somebody has to end them.
+    # Another dispatcher ran this tick.
+    is_second: bool = False
+    requeued: int = 0
+    # Live sessions lost their process and have to be closed.
     has_lost_live: bool = False
     expired: int = 0
     claimed: list[Job] = field(default_factory=list)
@@ -57,7 +55,7 @@ class TickResult:
 def wake() -> None:
     """Wake the dispatcher now; a lost wake-up costs one tick and nothing else."""
     try:
-        _redis.ask(lambda: _redis.client.publish(WAKE_CHANNEL, ""))
+        _redis.call(lambda: _redis.client.publish(WAKE_CHANNEL, ""))
     except RedisUnavailable:
         logger.debug("wake-up lost")
 
@@ -65,75 +63,81 @@ def wake() -> None:
 def tick(
     *, permits: Permits, only_region: str | None = None, up_since: datetime
 ) -> TickResult:
-    """Run one round, by the database's clock.
+    """Run one tick, by the database's clock.
 
-    A second dispatcher finds the lock taken and leaves the round to the first.
-
-    ``up_since`` is when this dispatcher began: leases that ran out while it (or the
-    database) was away get a full lease to be renewed before they are taken back.
+    1. Query for pending work; return if there is none.
+    2. Begin a transaction and take the tick's advisory lock; return if another
+       dispatcher has it.
+    3. Requeue jobs whose lease expired, unless this dispatcher (``up_since``) or the
+       database was down during most of one lease: workers then get a full lease to
+       renew theirs.
+    4. Expire jobs past their deadline; make jobs ready whose ``run_at`` has come.
+    5. Requeue claims that no live worker has a thread for.
+    6. Claim the jobs that can run now.
+    7. Commit, release the permits of step 5, and send the claims to Celery by task
+       name; requeue those that cannot be sent.
     """
-    found, ticked = pending_work.find_pending_work(), TickResult()
-    if not found.is_anything:
-        return ticked
+    pending, result = pending_work.find_pending_work(), TickResult()
+    if not pending.has_any:
+        return result
     try:
         with transaction.atomic():
-            ticked.is_crowded = not _lead(only_region)
-            if ticked.is_crowded:
-                return ticked
-            recalled = _mend(found, ticked, up_since=up_since)
+            result.is_second = not _try_lead(only_region)
+            if result.is_second:
+                return result
+            recalled = _run_due_work(pending, result, up_since=up_since)
             for claimed in claims.claim_all(
-                permits=permits, now=found.at, only_region=only_region
+                permits=permits, now=pending.at, only_region=only_region
             ):
-                ticked.claimed += claimed
+                result.claimed += claimed
     except BaseException:
-        _release(ticked.claimed, permits=permits)
+        _release(result.claimed, permits=permits)
         raise
     _release(recalled, permits=permits)
-    send(ticked.claimed, permits=permits, now=found.at)
-    return ticked
+    send(result.claimed, permits=permits, now=pending.at)
+    return result
 
 
-def _mend(found: PendingWork, ticked: TickResult, *, up_since: datetime) -> list[Job]:
-    """Do what time asks for; return the claims recalled from the broker.
-
-    Lost leases are taken back unless something was away for most of one.
-    """
-    now = found.at
-    was_up = now - max(up_since, found.server_up_since) >= services.lease_time()
-    if found.lost and was_up:
-        ticked.taken_back = leases.take_back_lost(now=now)
-    ticked.has_lost_live = found.lost_live and was_up
-    if found.late:
-        ticked.expired = leases.expire(now=now)
-    if found.waiting:
+def _run_due_work(
+    pending: PendingWork, result: TickResult, *, up_since: datetime
+) -> list[Job]:
+    """Run steps 3 to 5 of a tick; return the claims recalled from the broker."""
+    now = pending.at
+    was_up = now - max(up_since, pending.server_up_since) >= services.lease_time()
+    if pending.lost_leases and was_up:
+        result.requeued = leases.requeue_lost(now=now)
+    result.has_lost_live = pending.lost_live_leases and was_up
+    if pending.passed_deadlines:
+        result.expired = leases.expire(now=now)
+    if pending.passed_run_times:
         leases.make_ready(now=now)
-    return leases.recall_unsent_claims(now=now) if found.stuck else []
+    return leases.recall_unstarted_claims(now=now) if pending.unstarted_claims else []
 
 
-def _lock_of(only_region: str | None) -> int:
-    """Return the lock of a scope; dispatchers of other regions do not wait for it."""
+def _lock_id(only_region: str | None) -> int:
+    """Return the lock of a scope; dispatchers of different regions do not compete."""
     return _TICK_LOCK + zlib.crc32((only_region or "").encode())
 
 
-def _lead(only_region: str | None) -> bool:
-    """Become this tick's one dispatcher.
+def _try_lead(only_region: str | None) -> bool:
+    """Take the tick's lock; return False if another dispatcher has it.
 
-    A transaction-level lock leaves no session state, so any pooler may stand between.
+    A transaction-level lock leaves no session state, so it works behind any pooler.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_lock_of(only_region)])
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_lock_id(only_region)])
         row: tuple[bool] = cursor.fetchone()
     return row[0]
 
 
 @cache
 def _celery() -> Any:
-    """Return the Celery app by its name in the settings: it is wired further left."""
+    """Return the Celery app; imported by name, because it is in a higher layer."""
     return import_string(settings.CELERY_APP)
 
 
 @cache
-def connection_of(region: str) -> Any:
+def get_connection(region: str) -> Any:
     """Return the broker connection of a region with its own Redis, or None."""
     url = settings.REGION_REDIS_URLS.get(region)
     return _celery().connection_for_write(url) if url else None
@@ -145,30 +149,30 @@ def publish(task: str, **message: Any) -> None:
 
 
 def send(jobs: Iterable[Job], *, permits: Permits, now: datetime) -> None:
-    """Publish claims to their region's queue; hand back what cannot be sent."""
+    """Publish claims to their region's queue; requeue those that cannot be sent."""
     unsent: list[Job] = []
     for job in jobs:
-        if unsent:  # the broker is away: do not wait once a job
+        if unsent:  # the broker is away: do not wait for a timeout per job
             unsent.append(job)
             continue
         try:
             _send_one(job)
         except BROKER_AWAY:
-            logger.warning("broker away, claims handed back")
+            logger.warning("broker unreachable, claims requeued")
             unsent.append(job)
-    hand_back(unsent, permits=permits, now=now)
+    requeue_unsent(unsent, permits=permits, now=now)
 
 
 def _send_one(job: Job) -> None:
-    """Publish a claim; whoever takes it goes on with the trace."""
-    facts: dict[str, tracing.Value] = {
+    """Publish a claim; the worker continues its trace."""
+    attributes: dict[str, tracing.Value] = {
         "transcription__job_id": str(job.pk),
         "transcription__claim": job.lease_token,
         "transcription__region": job.region_id or "",
     }
     with (
         tracing.joined(job.traceparent),
-        tracing.span("claim", kind=tracing.SpanRole.PRODUCER, **facts),
+        tracing.span("claim", kind=tracing.SpanRole.PRODUCER, **attributes),
     ):
         publish(
             TRANSCRIBE_TASK,
@@ -181,12 +185,12 @@ def _send_one(job: Job) -> None:
             task_id=claims.permit_of(job).member,
             queue=queue_of(job.region_id or ""),
             priority=job.priority,
-            connection=connection_of(job.region_id or ""),
+            connection=get_connection(job.region_id or ""),
         )
 
 
-def hand_back(jobs: list[Job], *, permits: Permits, now: datetime) -> None:
-    """Return claims that never reached a worker; nothing is counted."""
+def requeue_unsent(jobs: list[Job], *, permits: Permits, now: datetime) -> None:
+    """Requeue claims that never reached a worker; no attempt is counted."""
     for job in jobs:
         services.advance(
             Job.objects.filter(pk=job.pk, lease_token=job.lease_token, started_at=None),
@@ -201,5 +205,5 @@ def _release(jobs: Iterable[Job], *, permits: Permits) -> None:
     by_region: dict[str, list[Permit]] = defaultdict(list)
     for job in jobs:
         by_region[job.region_id or ""].append(claims.permit_of(job))
-    for region, held in by_region.items():
-        permits.release(region, held)
+    for region, released in by_region.items():
+        permits.release(region, released)

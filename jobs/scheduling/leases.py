@@ -1,6 +1,6 @@
-"""What time does to jobs: lost leases, deadlines, and waits that are over.
+"""Transitions caused by time: lost leases, deadlines, and retries that are due.
 
-Each moves one bounded slice a tick, so that a tick stays short whatever piled up.
+Each processes at most ``SLICE`` jobs per tick, which bounds the tick's duration.
 """
 
 import logging
@@ -24,33 +24,33 @@ logger = logging.getLogger(__name__)
 SLICE = 1000
 
 
-def take_back_lost(*, now: datetime) -> int:
-    """Requeue jobs whose lease ran out; return how many moved.
+def requeue_lost(*, now: datetime) -> int:
+    """Requeue jobs whose lease expired; return how many moved.
 
-    A call that had begun counts as spent: its attempt becomes *unknown*, and a job
-    that took ``MAX_CRASHES`` workers down with it fails. Live sessions are left alone:
-    nobody can say their audio again, so they end with what there is.
+    The attempt of a started call becomes *unknown* and counts; a job that crashed
+    ``MAX_CRASHES`` workers fails. Live jobs are excluded: their audio cannot be sent
+    again, so they end with the results so far.
     """
-    dead = Job.objects.filter(status=JobStatus.PROCESSING, lease_until__lt=now)
-    dead = dead.exclude(mode=Mode.LIVE)
-    lost = hold(dead, order="lease_until")
+    expired = Job.objects.filter(status=JobStatus.PROCESSING, lease_until__lt=now)
+    expired = expired.exclude(mode=Mode.LIVE)
+    lost = lock_jobs(expired, order="lease_until")
     if not lost:
         return 0
-    called = [job for job in lost if job.started_at]
-    Attempt.objects.filter(
-        job_id__in=[job.pk for job in called], outcome=Attempt.Outcome.OPEN
-    ).update(outcome=Attempt.Outcome.UNKNOWN, error_code="worker_lost", finished_at=now)
+    started = [job.pk for job in lost if job.started_at]
+    Attempt.objects.filter(job_id__in=started, outcome=Attempt.Outcome.OPEN).update(
+        outcome=Attempt.Outcome.UNKNOWN, error_code="worker_lost", finished_at=now
+    )
     crashed: dict[int, list[Job]] = defaultdict(list)
     for job in lost:
         crashed[job.crashes + 1 if job.started_at else job.crashes].append(job)
     for crashes, jobs in crashed.items():
-        _hand_back_lost(jobs, crashes=crashes, now=now)
+        _requeue_or_fail(jobs, crashes=crashes, now=now)
     transaction.on_commit(partial(metrics.LOST.inc, len(lost)))
     logger.warning("leases lost", extra={"count": len(lost)})
     return len(lost)
 
 
-def _hand_back_lost(jobs: list[Job], *, crashes: int, now: datetime) -> None:
+def _requeue_or_fail(jobs: list[Job], *, crashes: int, now: datetime) -> None:
     rows = Job.objects.filter(pk__in=[job.pk for job in jobs])
     if crashes >= settings.MAX_CRASHES:
         services.advance(
@@ -59,7 +59,7 @@ def _hand_back_lost(jobs: list[Job], *, crashes: int, now: datetime) -> None:
             at=now,
             crashes=crashes,
             error_code="worker_crashed",
-            error_detail="Every worker that ran this job died in the middle of it.",
+            error_detail="Every worker that ran this job crashed while running it.",
         )
         return
     services.advance(
@@ -73,15 +73,15 @@ def _hand_back_lost(jobs: list[Job], *, crashes: int, now: datetime) -> None:
     )
 
 
-def recall_unsent_claims(*, now: datetime) -> list[Job]:
-    """Requeue claims that wait for threads no live worker has; return them.
+def recall_unstarted_claims(*, now: datetime) -> list[Job]:
+    """Requeue claims that no live worker has a thread for; return them.
 
-    That is what a worker that stops, or dies, leaves in the broker. The messages stay
-    behind and are stale.
+    A worker that stops or crashes leaves such claims in the broker. Their messages
+    stay there and are stale.
     """
-    patience = services.lease_time() - pending_work.RECALL_AFTER
+    lease_left = services.lease_time() - pending_work.RECALL_AFTER
     waiting = Job.objects.filter(
-        status=JobStatus.PROCESSING, worker="", lease_until__lt=now + patience
+        status=JobStatus.PROCESSING, worker="", lease_until__lt=now + lease_left
     ).select_related("region")
     by_region: dict[Region, list[Job]] = defaultdict(list)
     for job in waiting.order_by("-priority", "-id"):
@@ -101,40 +101,41 @@ def recall_unsent_claims(*, now: datetime) -> list[Job]:
             data={"reason": "recalled"},
         )
     )
-    # Whatever a worker took meanwhile keeps its permit.
+    # Claims that a worker started concurrently keep their permits.
     return [job for job in recalled if job in moved]
 
 
 def expire(*, now: datetime) -> int:
-    """End jobs whose deadline passed before they were done; return how many."""
+    """Expire open jobs whose deadline passed; return how many."""
     late = Job.objects.filter(status__in=sorted(OPEN), expires_at__lte=now)
     hidden = Batch.objects.exclude(state=BatchState.OPEN)
-    ids = [job.pk for job in hold(late.exclude(batch__in=hidden), order="expires_at")]
-    rows = Job.objects.filter(pk__in=ids)
-    return len(services.advance(rows, to=JobStatus.EXPIRED, at=now)) if ids else 0
+    jobs = lock_jobs(late.exclude(batch__in=hidden), order="expires_at")
+    rows = Job.objects.filter(pk__in=[job.pk for job in jobs])
+    return len(services.advance(rows, to=JobStatus.EXPIRED, at=now)) if jobs else 0
 
 
-def hold(wanted: QuerySet[Job], *, order: str) -> list[Job]:
-    """Lock up to ``SLICE`` of these jobs and return them; what others hold is left.
+def lock_jobs(jobs: QuerySet[Job], *, order: str) -> list[Job]:
+    """Lock and return up to ``SLICE`` of these jobs; skip those that are locked.
 
-    Whoever ends a call locks it first and then its job. So do we, or two of us would
-    wait for each other; a job whose call is just ending is not lost, and not ours.
+    Locks open attempts before their jobs, as the code that ends a call does; the
+    reverse order would deadlock. Skips a job whose attempt is locked: its call is
+    just ending.
     """
-    found = list(wanted.order_by(order).values_list("pk", flat=True)[:SLICE])
+    found = list(jobs.order_by(order).values_list("pk", flat=True)[:SLICE])
     if not found:
         return []
-    calls = Attempt.objects.filter(job__in=found, outcome=Attempt.Outcome.OPEN)
-    free = calls.select_for_update(skip_locked=True, no_key=True, of=("self",))
-    held = set(free.values_list("pk", flat=True))
-    ending = calls.exclude(pk__in=held).values_list("job_id", flat=True)
-    rows = wanted.filter(pk__in=set(found) - set(ending)).order_by(order)
+    attempts = Attempt.objects.filter(job__in=found, outcome=Attempt.Outcome.OPEN)
+    free = attempts.select_for_update(skip_locked=True, no_key=True, of=("self",))
+    locked = set(free.values_list("pk", flat=True))
+    ending = attempts.exclude(pk__in=locked).values_list("job_id", flat=True)
+    rows = jobs.filter(pk__in=set(found) - set(ending)).order_by(order)
     return list(rows.select_for_update(skip_locked=True))
 
 
 def make_ready(*, now: datetime) -> int:
-    """Put jobs whose ``run_at`` has come into the claim index, one slice a tick.
+    """Make jobs claimable whose ``run_at`` has come, one slice per tick.
 
-    Those of paused batches are held instead, until somebody resumes them.
+    Jobs of paused batches are put on hold instead, until the batch is resumed.
     """
     due = Job.objects.filter(
         status=JobStatus.QUEUED, ready=False, run_at__lte=now

@@ -1,7 +1,7 @@
-"""Live jobs: they begin in the commit that writes them, and are never in the queue.
+"""Live jobs: started in the commit that inserts them, and never queued.
 
-Nobody can say a live session's audio again, so nothing takes it back: its calls follow
-one another under the same job until its process, or time, ends it.
+A live session's audio cannot be sent again, so its job is never requeued. Its calls
+follow one another under the same job until its process or its deadline ends it.
 """
 
 from datetime import datetime
@@ -15,16 +15,16 @@ from jobs.errors import LimitExceeded, ServiceUnavailable, StaleJobState
 from jobs.models import ApiKey, Attempt, Job, Mode, Region, Tenant
 from jobs.scheduling import capacity, direct_claims
 from jobs.scheduling.claims import Permits, next_permit_of
-from jobs.scheduling.direct_claims import NoCapacitySoon, ShareTaken
+from jobs.scheduling.direct_claims import NoCapacitySoon, StreamShareExhausted
 from jobs.services import JobDraft
 from jobs.state import JobStatus
 from jobs.telemetry import tracing
 
-# Sessions last minutes: sooner than this a place is seldom free again.
+# Sessions last minutes, so a permit seldom becomes free sooner.
 RETRY_AFTER_SECONDS = 5
 
 
-def begin_stream(
+def start_live_job(
     *,
     tenant: Tenant,
     api_key: ApiKey | None,
@@ -33,20 +33,20 @@ def begin_stream(
     worker: str,
     now: datetime,
 ) -> tuple[Job, Attempt]:
-    """Write a live job that runs from the first moment on, where it has a place.
+    """Insert a live job and start its first call, in a region with a free permit.
 
-    Raises LimitExceeded or ServiceUnavailable when there is none, with nothing written.
+    Raises LimitExceeded or ServiceUnavailable without one, and inserts nothing.
     """
     job = services.build_job(tenant=tenant, api_key=api_key, draft=draft, now=now)
     job.mode, job.ready = Mode.LIVE, False
     try:
         region = direct_claims.acquire_permit(job, permits=permits, now=now)
     except NoCapacitySoon as error:
-        raise _explain(job, now=now) from error
-    except ShareTaken as error:
-        raise _share_taken(error.share) from error
+        raise _build_refusal(job, now=now) from error
+    except StreamShareExhausted as error:
+        raise _build_limit_error(error.share) from error
     if region is None:
-        message = "Every place for a live session is taken."
+        message = "All live sessions of the platform are in use."
         raise LimitExceeded(
             message, code="no_stream_place", retry_after=RETRY_AFTER_SECONDS
         )
@@ -59,50 +59,53 @@ def begin_stream(
     )
 
 
-def begin_next_call(
-    job: Job, *, elsewhere: bool, permits: Permits, worker: str, now: datetime
+def start_next_call(
+    job: Job, *, prefer_other_region: bool, permits: Permits, worker: str, now: datetime
 ) -> tuple[Job, Attempt] | None:
-    """Begin another call of a live job whose last one broke, or None without a place.
+    """Start another call of a live job after a disconnect; None without a permit.
 
-    In the same region its place goes over to the new call; ``elsewhere`` prefers any
-    other. Whoever holds the old call's permit gives it back. Raises StaleJobState when
-    the job is not this claim's any more.
+    The caller releases the old call's permit. Raises StaleJobState if another claim
+    has the job.
     """
-    region = _choose_region(job, elsewhere=elsewhere, permits=permits, now=now)
+    region = _choose_region(
+        job, prefer_other_region=prefer_other_region, permits=permits, now=now
+    )
     if region is None:
         return None
     try:
-        return _begin_next(job, region=region, worker=worker, now=now)
+        return _start_next(job, region=region, worker=worker, now=now)
     except BaseException:
         permits.release(region.name, [next_permit_of(job)])
         raise
 
 
 def _choose_region(
-    job: Job, *, elsewhere: bool, permits: Permits, now: datetime
+    job: Job, *, prefer_other_region: bool, permits: Permits, now: datetime
 ) -> Region | None:
     snapshot = capacity.read_capacity(now=now)
-    open_to_it = direct_claims.find_regions_for(job, snapshot, now=now)
-    here = next((each for each in open_to_it if each.name == job.region_id), None)
-    if here is None or elsewhere:
-        other = _take_elsewhere(job, permits=permits, now=now)
+    regions = direct_claims.find_regions_for(job, snapshot, now=now)
+    here = next((each for each in regions if each.name == job.region_id), None)
+    if here is None or prefer_other_region:
+        other = _acquire_in_other_region(job, permits=permits, now=now)
         if other is not None:
             return other
-    if here is not None:
+    if here is not None:  # the new call replaces the old one: no free permit needed
         permits.renew(here.name, [next_permit_of(job)])
     return here
 
 
-def _take_elsewhere(job: Job, *, permits: Permits, now: datetime) -> Region | None:
+def _acquire_in_other_region(
+    job: Job, *, permits: Permits, now: datetime
+) -> Region | None:
     try:
         return direct_claims.acquire_permit(
-            job, permits=permits, now=now, but_in=job.region_id or ""
+            job, permits=permits, now=now, excluded_region=job.region_id or ""
         )
-    except (NoCapacitySoon, ShareTaken):
+    except (NoCapacitySoon, StreamShareExhausted):
         return None
 
 
-def _begin_next(
+def _start_next(
     job: Job, *, region: Region, worker: str, now: datetime
 ) -> tuple[Job, Attempt]:
     with transaction.atomic():
@@ -131,21 +134,21 @@ def _begin_next(
     return current, attempt
 
 
-def _explain(job: Job, *, now: datetime) -> LimitExceeded | ServiceUnavailable:
-    """Say why no place will come soon."""
+def _build_refusal(job: Job, *, now: datetime) -> LimitExceeded | ServiceUnavailable:
+    """Build the error that explains a NoCapacitySoon."""
     tenant = Tenant.objects.get(pk=job.tenant_id)
     if tenant.is_paused:
         return LimitExceeded("Your account is paused.", code="account_paused")
     if tenant.max_in_flight is not None:
-        taken = capacity.read_capacity(now=now).by_tenant(live=True)[tenant.pk]
-        if taken >= tenant.max_in_flight:
-            return _share_taken(tenant.max_in_flight)
-    return ServiceUnavailable("No region can take a live session now.")
+        sessions = capacity.read_capacity(now=now).by_tenant(live=True)[tenant.pk]
+        if sessions >= tenant.max_in_flight:
+            return _build_limit_error(tenant.max_in_flight)
+    return ServiceUnavailable("No region accepts live sessions now.")
 
 
-def _share_taken(share: int) -> LimitExceeded:
+def _build_limit_error(share: int) -> LimitExceeded:
     return LimitExceeded(
-        f"Your account may have {share} live sessions at once.",
+        f"Your account is limited to {share} concurrent live sessions.",
         code="stream_limit_reached",
         retry_after=RETRY_AFTER_SECONDS,
     )

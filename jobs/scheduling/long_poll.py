@@ -1,8 +1,8 @@
-"""Hold a request until its job has ended, for callers who would rather wait.
+"""Long polling: block a request until its job has ended (``Prefer: wait``).
 
-One thread a process looks for all who wait: one query, woken by the news that the
-dispatcher is woken by, or after ``LOOK_SECONDS`` without any. Who waits holds no
-connection; who is one too many (``jobs.concurrency.thread_limits``) is not held at all.
+One thread per process polls for all waiting requests with one query, after each
+wake-up of the dispatcher or ``POLL_SECONDS``. A waiting request uses no database
+connection; ``jobs.concurrency.thread_limits`` limits how many wait.
 """
 
 import logging
@@ -24,65 +24,65 @@ from jobs.telemetry.optional_redis import OptionalRedis, RedisUnavailable
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.2
-# News comes in bursts; one look serves what arrives within this time.
+POLL_SECONDS = 0.2
+# Wake-ups come in bursts; one query serves those within this time.
 SETTLE_SECONDS = 0.05
 
 
 def wait_for_end(job_id: UUID, *, tenant_id: UUID, seconds: float) -> bool:
-    """Wait until the job is final and return True, or False when time is up.
+    """Wait until the job is final; return False on timeout or if too many wait.
 
-    At once where too many wait already. Call it outside any transaction.
+    Call it outside any transaction.
     """
     if not connection.in_atomic_block:
-        connection.close()  # back to the pool
-    with thread_limits.borrow_waiting_thread(tenant_id) as may_wait:
-        return may_wait and _watch().wait(job_id, seconds=seconds)
+        connection.close()  # return it to the pool
+    with thread_limits.reserve_waiting_thread(tenant_id) as may_wait:
+        return may_wait and _get_watcher().wait(job_id, seconds=seconds)
 
 
 class JobWatcher:
-    """Those who wait in this process, and the thread that looks for them."""
+    """The waiting requests of this process, and the thread that polls for them."""
 
     def __init__(self) -> None:
         self._waiting: dict[threading.Event, UUID] = {}
         self._lock = threading.Lock()
-        self._is_looking = False
+        self._is_polling = False
 
     def wait(self, job_id: UUID, *, seconds: float) -> bool:
-        """Wait for one job."""
+        """Wait until the job is final; return False on timeout."""
         ended = threading.Event()
         with self._lock:
             self._waiting[ended] = job_id
-            if not self._is_looking:
-                self._is_looking = True
-                threading.Thread(target=self._look, daemon=True).start()
+            if not self._is_polling:
+                self._is_polling = True
+                threading.Thread(target=self._poll, daemon=True).start()
         try:
             return ended.wait(seconds)
         finally:
             with self._lock:
                 del self._waiting[ended]
 
-    def _look(self) -> None:
-        """Look until nobody waits; a database that is away is asked again later."""
-        news = WakeUpListener()
+    def _poll(self) -> None:
+        """Poll until no request waits; retry while the database is unreachable."""
+        wake_ups = WakeUpListener()
         try:
-            while self._has_anybody():
+            while self._has_waiters():
                 try:
-                    self._tell()
+                    self._notify_ended()
                 except (DatabaseError, InterfaceError):
-                    logger.warning("database away, waiting on")
+                    logger.warning("database unreachable, will retry")
                 finally:
                     connection.close()
-                news.wait()
+                wake_ups.wait()
         finally:
-            news.close()
+            wake_ups.close()
 
-    def _has_anybody(self) -> bool:
+    def _has_waiters(self) -> bool:
         with self._lock:
-            self._is_looking = bool(self._waiting)
-            return self._is_looking
+            self._is_polling = bool(self._waiting)
+            return self._is_polling
 
-    def _tell(self) -> None:
+    def _notify_ended(self) -> None:
         with self._lock:
             waiting = dict(self._waiting)
         final = _find_final(waiting.values())
@@ -92,7 +92,7 @@ class JobWatcher:
 
 
 class WakeUpListener:
-    """The dispatcher's wake-ups: a worker that is done sends one."""
+    """Listens for the dispatcher's wake-ups, which workers send when a job ends."""
 
     def __init__(self) -> None:
         self._redis = OptionalRedis(settings.REDIS_URL)
@@ -101,25 +101,25 @@ class WakeUpListener:
         )
 
     def wait(self) -> None:
-        """Return soon after there is news, or after ``LOOK_SECONDS``."""
-        until = time.monotonic() + LOOK_SECONDS
+        """Return shortly after a wake-up, or after ``POLL_SECONDS``."""
+        deadline = time.monotonic() + POLL_SECONDS
         try:
-            self._redis.ask(lambda: self._listen(until))
+            self._redis.call(lambda: self._listen(deadline))
             time.sleep(SETTLE_SECONDS)
-            self._redis.ask(self._drain)
+            self._redis.call(self._drain)
         except RedisUnavailable:
-            time.sleep(max(0.0, until - time.monotonic()))
+            time.sleep(max(0.0, deadline - time.monotonic()))
 
     def close(self) -> None:
-        """Leave the channel."""
+        """Close the subscription and its connection."""
         self._channel.close()
         self._redis.client.close()
 
-    def _listen(self, until: float) -> None:
+    def _listen(self, deadline: float) -> None:
         if not self._channel.subscribed:
             self._channel.subscribe(dispatch.WAKE_CHANNEL)
-        while (left := until - time.monotonic()) > 0:
-            if self._channel.get_message(timeout=left):
+        while (timeout := deadline - time.monotonic()) > 0:
+            if self._channel.get_message(timeout=timeout):
                 return
 
     def _drain(self) -> None:
@@ -133,5 +133,5 @@ def _find_final(job_ids: Iterable[UUID]) -> set[UUID]:
 
 
 @cache
-def _watch() -> JobWatcher:
+def _get_watcher() -> JobWatcher:
     return JobWatcher()

@@ -1,6 +1,6 @@
-"""Is there anything to do? One cheap statement, asked ten times a second.
+"""Find out whether a tick has work: one cheap query, ten times a second.
 
-Each question is one probe of a partial index; a tick does only what is due.
+Each condition is one probe of a partial index; a tick runs only the steps with work.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from django.db import connection
 
 from jobs import services
 
-# A message is usually taken within milliseconds; this long, and something is wrong.
+# A worker usually receives a message within milliseconds; later is suspicious.
 RECALL_AFTER = timedelta(seconds=1)
 
-# Not clock_timestamp(): a volatile function cannot bound an index scan. Ordered, and
-# not EXISTS: that forgets the order, and the index, when it hopes for an early hit.
-_QUESTIONS = """
+# statement_timestamp(), because the volatile clock_timestamp() cannot bound an index
+# scan. ORDER BY … LIMIT 1, because the planner may run EXISTS without the index.
+_FIND_PENDING_WORK = """
 SELECT statement_timestamp(), pg_postmaster_start_time(),
   (SELECT lease_until FROM jobs_job WHERE status = 'processing'
    ORDER BY lease_until LIMIT 1) < statement_timestamp(),
@@ -35,37 +35,43 @@ SELECT statement_timestamp(), pg_postmaster_start_time(),
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingWork:
-    """What a tick has to do, by the database's clock."""
+    """The work of a tick, and the database's time ``at`` which it was found."""
 
     at: datetime
     server_up_since: datetime
-    lost: bool
-    lost_live: bool
-    late: bool
-    waiting: bool
-    stuck: bool
-    ready: bool
+    lost_leases: bool
+    lost_live_leases: bool
+    passed_deadlines: bool
+    passed_run_times: bool
+    unstarted_claims: bool
+    ready_to_run: bool
 
     @property
-    def is_anything(self) -> bool:
-        """Whether the tick has work at all."""
-        return self.lost or self.late or self.waiting or self.stuck or self.ready
+    def has_any(self) -> bool:
+        """Whether the tick has any work."""
+        return (
+            self.lost_leases
+            or self.passed_deadlines
+            or self.passed_run_times
+            or self.unstarted_claims
+            or self.ready_to_run
+        )
 
 
 def find_pending_work() -> PendingWork:
-    """Ask the database, whose clock all leases go by."""
-    patience = services.lease_time() - RECALL_AFTER
+    """Query the database, whose clock is the reference of all leases."""
+    lease_left = services.lease_time() - RECALL_AFTER
     with connection.cursor() as cursor:
-        cursor.execute(_QUESTIONS, [patience.total_seconds()])
-        at, up_since, *answers = cursor.fetchone()
-    lost, lost_live, late, waiting, stuck, ready = answers
+        cursor.execute(_FIND_PENDING_WORK, [lease_left.total_seconds()])
+        at, up_since, *conditions = cursor.fetchone()
+    lost, lost_live, deadlines, run_times, unstarted, ready = conditions
     return PendingWork(
         at=at,
         server_up_since=up_since,
-        lost=bool(lost),  # null where there is no row at all
-        lost_live=lost_live,
-        late=bool(late),
-        waiting=bool(waiting),
-        stuck=stuck,
-        ready=ready,
+        lost_leases=bool(lost),  # null without a row
+        lost_live_leases=lost_live,
+        passed_deadlines=bool(deadlines),
+        passed_run_times=bool(run_times),
+        unstarted_claims=unstarted,
+        ready_to_run=ready,
     )

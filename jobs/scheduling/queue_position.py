@@ -1,8 +1,8 @@
-"""Where a waiting job stands and when it may start: measured, or not said.
+"""A queued job's position and estimated start.
 
-The position is in the tenant's own queue: others' backlogs do not change its turn. The
-time is the audio ahead divided by the speed at which this tenant's audio was done of
-late; without recent work there is no honest figure, so there is none.
+The position is in the tenant's own queue, because other tenants' backlogs do not delay
+it. The estimate is the audio ahead divided by the tenant's recent throughput; without
+recent calls there is none.
 """
 
 from dataclasses import dataclass
@@ -13,16 +13,15 @@ from django.db.models import Count, Min, Q, Sum
 from jobs.models import Attempt, Job, Mode
 from jobs.state import JobStatus
 
-# Counting a backlog of a hundred thousand for one answer would cost more than it says.
-MAX_COUNTED = 10_000
+MAX_COUNTED = 10_000  # bounds the cost of one response
 SPEED_WINDOW = timedelta(minutes=5)
-# What audio of unknown length is taken for, where nothing better is known.
+# Assumed for audio of unknown duration if no duration ahead of it is known.
 USUAL_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuePosition:
-    """``position`` 1 is next; ``is_capped`` when more stand ahead than are counted."""
+    """``position`` 1 is next; ``is_capped`` if more than ``MAX_COUNTED`` are ahead."""
 
     position: int
     is_capped: bool
@@ -31,7 +30,7 @@ class QueuePosition:
 
 
 def find_queue_position(job: Job, *, now: datetime) -> QueuePosition | None:
-    """Return where a job stands; None when it does not wait for its turn."""
+    """Return the position of a job; None if it is not queued and ready."""
     if job.status != JobStatus.QUEUED or not job.ready:
         return None
     sooner = Q(priority__lt=job.priority) | Q(priority=job.priority, id__lt=job.pk)
@@ -59,9 +58,9 @@ def find_queue_position(job: Job, *, now: datetime) -> QueuePosition | None:
 
 
 def _measure_speed(job: Job, *, now: datetime) -> float:
-    """Return audio seconds done a second, by this tenant's calls of late.
+    """Return audio seconds transcribed per second by the tenant's recent calls.
 
-    From the first of them to now, so that a queue that has just begun to move counts.
+    Measured from the first of them, so that a queue that has just started counts.
     """
     calls = Attempt.objects.filter(
         job__tenant_id=job.tenant_id,
@@ -73,5 +72,5 @@ def _measure_speed(job: Job, *, now: datetime) -> float:
     )
     if not done["audio"]:
         return 0.0
-    took: timedelta = now - done["since"]
-    return float(done["audio"]) / max(1.0, took.total_seconds())
+    elapsed: timedelta = now - done["since"]
+    return float(done["audio"]) / max(1.0, elapsed.total_seconds())

@@ -1,6 +1,6 @@
-"""What every log line of a piece of work carries: bound at its door, once.
+"""Fields that every log record of a request or task carries, set once at its start.
 
-``transcribe_platform.logs`` writes it; the trace is ``jobs.telemetry.tracing``'s.
+``transcribe_platform.logs`` writes them, with the trace id of ``telemetry.tracing``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,18 +19,18 @@ _bound: ContextVar[Mapping[str, object] | None] = ContextVar(
 
 
 def bind(**values: object) -> None:
-    """Replace what every later record of this thread or task carries."""
+    """Replace the fields of all later records of this thread or task."""
     _bound.set(values)
 
 
 def add(**values: object) -> None:
-    """Add to what later records carry."""
+    """Add fields to later records."""
     _bound.set({**read(), **values})
 
 
 @contextmanager
 def adding(**values: object) -> Iterator[None]:
-    """Add to what records carry while the block runs."""
+    """Add fields to the records of the block."""
     before = _bound.get()
     add(**values)
     try:
@@ -40,12 +40,12 @@ def adding(**values: object) -> Iterator[None]:
 
 
 def read() -> Mapping[str, object]:
-    """Return what is bound."""
+    """Return the current fields."""
     return _bound.get() or {}
 
 
 def fields_of(job: "Job") -> dict[str, object]:
-    """Return by what a line about a job is found, whoever writes it."""
+    """Return the fields that identify a job in every log record about it."""
     return {
         "job_id": job.pk,
         "tenant_id": job.tenant_id,

@@ -1,8 +1,8 @@
-"""What this process did to jobs and calls, counted for Prometheus.
+"""Prometheus counters of the jobs and calls that this process changed.
 
-Counted where it happens and once it is committed, so that the sum over all processes
-is the platform's. What no process can know by itself (the queue, the permits in use)
-``workers.monitoring`` reads. Labels are bounded: no tenants, no ids.
+Counted after the commit, so that the sum over all processes is correct. Shared state
+(the queue, the permits in use) is in ``workers.monitoring``. Labels have few values: no
+tenants, no ids.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,27 +17,27 @@ from prometheus_client import Counter, Histogram, disable_created_metrics
 from jobs.models import Attempt, Job, Mode
 from jobs.state import JobStatus
 
-# When a counter began is of no use to Prometheus, and half of what would be told.
+# The ``_created`` series double the output, and Prometheus does not need them.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 OTHER, NONE = "other", "none"
 _STATUSES = {status.value for status in HTTPStatus}
 
-# The first two names, labels and buckets are the reference architecture's.
+# The first two names, labels and buckets are from Deepgram's reference architecture.
 REQUESTS = Counter(
     "transcription_requests_total",
-    "Jobs that ended, whichever door they came through.",
+    "Jobs that ended, in every mode.",
     ["status", "model", "region"],
 )
 LATENCY = Histogram(
     "transcription_latency_seconds",
-    "A successful prerecorded call, from its begin to its committed result.",
+    "Duration of a successful prerecorded call, until its result is committed.",
     ["model"],
     buckets=(0.5, 1, 2, 5, 10, 30, 60, 120),
 )
 TURNAROUND = Histogram(
     "transcription_turnaround_seconds",
-    "A completed job, from submit to end.",
+    "Time from the submit of a completed job to its end.",
     ["mode"],
     buckets=(0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400),
 )
@@ -46,45 +46,45 @@ SUBMITTED = Counter(
 )
 CALLS = Counter(
     "deepgram_calls_total",
-    "Calls that ended, by HTTP status; a stream's is 101, none: no answer.",
+    "Calls that ended, by HTTP status (101 for a stream, none without a response).",
     ["region", "kind", "outcome", "code"],
 )
 AUDIO = Counter(
     "transcription_audio_seconds_total",
-    "Audio that the upstream heard.",
+    "Audio that Deepgram transcribed.",
     ["model", "region"],
 )
 COST = Counter(
     "transcription_cost_dollars_total",
-    "What that costs by the price list.",
+    "Estimated cost of that audio by the price list.",
     ["model", "region"],
 )
 LOST = Counter(
-    "transcription_leases_lost_total", "Claims whose worker was not heard of any more."
+    "transcription_leases_lost_total", "Claims whose worker stopped renewing the lease."
 )
 
 
 def count_ended(jobs: Iterable[Job]) -> None:
-    """Count jobs that came to their end."""
+    """Count jobs that ended."""
     for job in jobs:
         model = name_model(job.options.get("model"))
         REQUESTS.labels(job.status, model, job.region_id or NONE).inc()
         if job.status == JobStatus.COMPLETED and job.finished_at:
-            taken = job.finished_at - job.created_at
-            TURNAROUND.labels(job.mode).observe(taken.total_seconds())
+            elapsed = job.finished_at - job.created_at
+            TURNAROUND.labels(job.mode).observe(elapsed.total_seconds())
 
 
 def count_call(
     attempt: Attempt, *, outcome: str, now: datetime, facts: Mapping[str, Any]
 ) -> None:
-    """Count a call that ended, with what it cost."""
+    """Count a call that ended, with its audio and cost."""
     is_live = attempt.job.mode == Mode.LIVE
     model, region = name_model(attempt.model), attempt.region_id
-    answered = facts.get("status_code")
+    status = _name_status(facts.get("status_code"))
     kind = "stream" if is_live else "prerecorded"
-    # There from the first call on, so that the first 429 is an increase.
+    # Export the series from the first call on, so that the first 429 is an increase.
     CALLS.labels(region, kind, Attempt.Outcome.ERROR, "429")
-    CALLS.labels(region, kind, outcome, _name_status(answered)).inc()
+    CALLS.labels(region, kind, outcome, status).inc()
     AUDIO.labels(model, region).inc(facts.get("audio_seconds") or 0.0)
     COST.labels(model, region).inc(float(facts.get("cost_estimate") or 0))
     if outcome == Attempt.Outcome.OK and not is_live:
@@ -99,9 +99,9 @@ def _name_status(status: int | None) -> str:
 
 @lru_cache(maxsize=256)
 def name_model(model: Any) -> str:
-    """Return the entry of the price lists that a model is one of, or "other".
+    """Return the price list's entry for a model, or "other".
 
-    Customers may name whatever they like; these are the values that a label has.
+    Bounds the values of the label: customers may send any model name.
     """
     known = {*settings.PRICES_PER_MINUTE, *settings.LIVE_PRICES_PER_MINUTE}
     names = [name for name in known if str(model).startswith(name)]

@@ -1,4 +1,4 @@
-"""A Redis that may be away: nobody waits for it long, and not again for a while."""
+"""A Redis client with a circuit breaker, for features that work without Redis."""
 
 import logging
 import time
@@ -12,52 +12,51 @@ from redis.retry import Retry
 logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 0.5
-# After a failure nobody asks for this long; then one does, and the others after it.
+# How long calls fail at once after a failure; then one call tries Redis again.
 PAUSE_SECONDS = 5.0
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class RedisUnavailable(Exception):
-    """Redis did not answer, now or a moment ago."""
+    """Redis did not answer, now or within the last ``PAUSE_SECONDS``."""
 
 
 class OptionalRedis:
-    """A client for what can be done without; shared by the threads of a process."""
+    """A Redis client that fails fast; shared by the threads of a process."""
 
     def __init__(
         self, url: str, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        # One more try on a dead link of the pool, at once; the default waits seconds.
-        once_more: Retry = Retry(
-            NoBackoff(), 1, supported_errors=(redis.ConnectionError,)
-        )
+        # One immediate retry for stale connections; the default backs off for seconds.
+        retry: Retry = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
         self.client: redis.Redis = redis.Redis.from_url(
             url,
             socket_timeout=TIMEOUT_SECONDS,
             socket_connect_timeout=TIMEOUT_SECONDS,
-            retry=once_more,
+            retry=retry,
         )
         self._clock = clock
-        self._is_away = False
-        self._ask_again_at = 0.0
+        self._is_open = False
+        self._retry_at = 0.0
 
-    def ask(self, question: Callable[[], Answer]) -> Answer:
-        """Return the answer; raises RedisAway, mostly at once."""
-        if self._is_away:
+    def call(self, command: Callable[[], Result]) -> Result:
+        """Run a command and return its result; raises RedisUnavailable."""
+        if self._is_open:
             now = self._clock()
-            if now < self._ask_again_at:
+            if now < self._retry_at:
                 raise RedisUnavailable
-            self._ask_again_at = now + PAUSE_SECONDS  # this one tries for all
+            self._retry_at = now + PAUSE_SECONDS  # only this call tries Redis
         try:
-            answer = question()
+            result = command()
         except redis.RedisError as error:
-            if not self._is_away:
-                logger.warning("redis away", extra={"error": type(error).__name__})
-            self._ask_again_at = self._clock() + PAUSE_SECONDS
-            self._is_away = True
+            if not self._is_open:
+                fields = {"error": type(error).__name__}
+                logger.warning("redis unavailable", extra=fields)
+            self._retry_at = self._clock() + PAUSE_SECONDS
+            self._is_open = True
             raise RedisUnavailable from error
-        if self._is_away:
-            logger.warning("redis back")
-            self._is_away = False
-        return answer
+        if self._is_open:
+            logger.warning("redis available again")
+            self._is_open = False
+        return result

@@ -1,8 +1,8 @@
-"""One trace from the request to the webhook, through whichever processes it takes.
+"""One trace from the request to the webhook, across all processes.
 
-Everything has a trace id, brought by its caller (W3C ``traceparent``) or made here; it
-travels on the row. Spans are made only where ``settings.TRACER`` names who makes them:
-this module knows no tracing library, and without one a span costs a function call.
+Every job has a trace id, from its caller (W3C ``traceparent``) or generated here; it is
+stored on the row. Spans exist only if ``settings.TRACER`` names a class for them: this
+module imports no tracing library, and without one a span costs a function call.
 """
 
 import os
@@ -24,7 +24,7 @@ from django.utils.module_loading import import_string
 from jobs.errors import PlatformError
 
 MAX_LENGTH = 55
-# https://www.w3.org/TR/trace-context/: of a later version only what version 0 has.
+# https://www.w3.org/TR/trace-context/; of later versions only the fields of version 0.
 _TRACEPARENT = re.compile(
     r"(?!ff)(?P<version>[0-9a-f]{2})"
     r"-(?!0{32})(?P<trace_id>[0-9a-f]{32})"
@@ -37,7 +37,7 @@ Value = str | int | float | bool
 
 
 class SpanRole(StrEnum):
-    """Which side of a call a span is; values are OpenTelemetry's names."""
+    """The kind of a span; values are OpenTelemetry's names."""
 
     SERVER = "SERVER"
     CLIENT = "CLIENT"
@@ -48,7 +48,7 @@ class SpanRole(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceContext:
-    """A place in a trace; ``is_sampled`` says that somebody keeps its spans."""
+    """A span's position in a trace; ``is_sampled``: its spans are exported."""
 
     trace_id: str
     span_id: str
@@ -59,27 +59,27 @@ class TraceContext:
 
 
 class Span(Protocol):
-    """A piece of work that is timed."""
+    """A timed operation."""
 
     @property
     def context(self) -> TraceContext | None:
-        """Where in which trace it is; what it calls goes on from there."""
+        """The parent context of spans started inside this one."""
 
     def set(self, **attributes: Value | None) -> None:
-        """Say something about it; double underscores become dots."""
+        """Set attributes; double underscores in names become dots."""
 
     def rename(self, name: str) -> None:
-        """Give it the name that was not known when it began."""
+        """Set the name, if it was unknown at the start."""
 
     def fail(self, reason: str) -> None:
-        """Say by a stable code that it failed."""
+        """Mark the span as failed, with a stable code."""
 
     def end(self) -> None:
-        """End it."""
+        """End the span."""
 
 
 class Tracer(Protocol):
-    """Whoever makes spans and sends them somewhere: ``settings.TRACER``."""
+    """Creates and exports spans: the interface of ``settings.TRACER``."""
 
     def start(
         self,
@@ -89,14 +89,14 @@ class Tracer(Protocol):
         parent: TraceContext | None,
         attributes: dict[str, Value],
     ) -> Span:
-        """Begin a span; without a parent it begins a trace."""
+        """Start a span; without a parent it starts a new trace."""
 
     def flush(self) -> None:
-        """Send what is not sent yet, and wait for that a moment."""
+        """Export pending spans; blocks for a short time."""
 
 
 class _NoSpan:
-    """A span that nobody makes."""
+    """The span used without a tracer."""
 
     context: TraceContext | None = None
 
@@ -115,59 +115,59 @@ class _NoSpan:
 
 _current: ContextVar[TraceContext | None] = ContextVar("trace", default=None)
 _OFF: AbstractContextManager[Span] = nullcontext(_NoSpan())
-_making = Lock()
+_lock = Lock()
 
 
 def parse(traceparent: str) -> TraceContext | None:
-    """Read a ``traceparent``; None for what is none."""
-    found = _TRACEPARENT.fullmatch(traceparent)
-    if found is None or (found["version"] == "00" and found["more"]):
+    """Parse a ``traceparent``; return None if it is invalid."""
+    match = _TRACEPARENT.fullmatch(traceparent)
+    if match is None or (match["version"] == "00" and match["more"]):
         return None
     return TraceContext(
-        trace_id=found["trace_id"],
-        span_id=found["span_id"],
-        is_sampled=bool(int(found["flags"], 16) & _SAMPLED),
+        trace_id=match["trace_id"],
+        span_id=match["span_id"],
+        is_sampled=bool(int(match["flags"], 16) & _SAMPLED),
     )
 
 
-def make() -> TraceContext:
-    """Make the context of a trace that nobody keeps spans of."""
+def build_context() -> TraceContext:
+    """Return a new context that is not sampled."""
     ids = os.urandom(24).hex()
     return TraceContext(trace_id=ids[:32], span_id=ids[32:])
 
 
 def current() -> TraceContext | None:
-    """Return the trace that this thread or task works for."""
+    """Return the trace context of this thread or task."""
     return _current.get()
 
 
 def current_traceparent() -> str:
-    """Return what a new row is given: the trace it came to be in, or one of its own."""
-    return str(current() or make())
+    """Return the ``traceparent`` of a new row: the current one, or a new one."""
+    return str(current() or build_context())
 
 
 def trace_id_of(traceparent: str) -> str:
-    """Return the trace id of a stored ``traceparent``; a row may have none."""
+    """Return the trace id of a stored ``traceparent``; "" without one."""
     return traceparent[3:35]
 
 
 def headers_of(context: TraceContext | None) -> dict[str, str]:
-    """Return what tells a receiver of the trace: nothing, where nobody keeps it.
+    """Return the HTTP headers that propagate the trace: none unless it is sampled.
 
-    A trace that is not sampled would switch the receiver's own tracing off.
+    The header of an unsampled trace would switch the receiver's own tracing off.
     """
-    sent = context is not None and context.is_sampled
-    return {"traceparent": str(context)} if sent else {}
+    is_sampled = context is not None and context.is_sampled
+    return {"traceparent": str(context)} if is_sampled else {}
 
 
 def enter(traceparent: str) -> None:
-    """Work for this trace from now on, or for a new one: at a door without an end."""
-    _current.set(parse(traceparent) or make())
+    """Use this trace from now on, or a new one if it is invalid."""
+    _current.set(parse(traceparent) or build_context())
 
 
 @contextmanager
 def within(context: TraceContext | None) -> Iterator[None]:
-    """Work for this trace while the block runs."""
+    """Use this trace while the block runs."""
     before = _current.get()
     _current.set(context)
     try:
@@ -177,53 +177,57 @@ def within(context: TraceContext | None) -> Iterator[None]:
 
 
 def joined(traceparent: str) -> AbstractContextManager[None]:
-    """Work for a row's trace, unless that is being done: then more exactly so."""
-    context, now = parse(traceparent), _current.get()
-    if context is None or (now and now.trace_id == context.trace_id):
+    """Use a row's trace in the block, unless a span of it is current already."""
+    context, current = parse(traceparent), _current.get()
+    if context is None or (current and current.trace_id == context.trace_id):
         return nullcontext()
     return within(context)
 
 
 @contextmanager
 def served(traceparent: str, name: str, **attributes: Value) -> Iterator[Span]:
-    """Serve a request that may say which trace it belongs to."""
+    """Run the block in a server span, a child of the request's trace if it has one."""
     tracer, parent = get_tracer(), parse(traceparent)
     if tracer is None:
-        parent = parent or make()
-    with within(parent), span(name, kind=SpanRole.SERVER, **attributes) as made:
-        yield made
+        parent = parent or build_context()
+    with within(parent), span(name, kind=SpanRole.SERVER, **attributes) as started:
+        yield started
 
 
 def span(
     name: str, *, kind: SpanRole = SpanRole.INTERNAL, **attributes: Value
 ) -> AbstractContextManager[Span]:
-    """Time the block as a span of the trace that it works for.
+    """Run the block in a span of the current trace.
 
-    Attributes are told to whoever runs the collector: no URLs, no texts, no secrets.
+    The collector receives the attributes: no URLs, no texts, no secrets.
     """
     tracer = get_tracer()
-    return _OFF if tracer is None else _spanning(tracer, name, kind, attributes)
+    return _OFF if tracer is None else _run_span(tracer, name, kind, attributes)
 
 
 @contextmanager
-def _spanning(
+def _run_span(
     tracer: Tracer, name: str, kind: SpanRole, attributes: dict[str, Value]
 ) -> Iterator[Span]:
-    made = tracer.start(
-        name, kind=kind, parent=_current.get(), attributes=_named(attributes)
+    started = tracer.start(
+        name,
+        kind=kind,
+        parent=_current.get(),
+        attributes=_format_attributes(attributes),
     )
-    with within(made.context):
+    with within(started.context):
         try:
-            yield made
+            yield started
         except Exception as error:
-            ours = error if isinstance(error, PlatformError) else None
-            made.fail(ours.code if ours else type(error).__name__)
+            started.fail(
+                error.code if isinstance(error, PlatformError) else type(error).__name__
+            )
             raise
         finally:
-            made.end()
+            started.end()
 
 
-def _named(attributes: dict[str, Any]) -> dict[str, Value]:
+def _format_attributes(attributes: dict[str, Any]) -> dict[str, Value]:
     return {
         name.replace("__", "."): value
         for name, value in attributes.items()
@@ -232,28 +236,28 @@ def _named(attributes: dict[str, Any]) -> dict[str, Value]:
 
 
 def check_endpoint(url: str) -> None:
-    """Raise ValueError for what no spans can be sent to."""
+    """Raise ValueError if spans cannot be exported to this URL."""
     if url and urlsplit(url).scheme not in {"http", "https"}:
-        raise ValueError("it is an http or https URL, such as http://collector:4318")
+        raise ValueError("use an http or https URL, such as http://collector:4318")
     if url and find_spec("opentelemetry") is None:
-        raise ValueError("tracing needs what requirements/tracing.txt lists")
+        raise ValueError("tracing needs the packages of requirements/tracing.txt")
 
 
 def get_tracer() -> Tracer | None:
-    """Return this process's, made at first use (after any fork); None: off."""
+    """Return the process's tracer, created at first use (after any fork), or None."""
     if not settings.TRACER:
         return None
-    with _making:
-        return _make_tracer()
+    with _lock:
+        return _build_tracer()
 
 
 def flush() -> None:
-    """Send the spans that wait: not every server lets Python say goodbye."""
+    """Export pending spans; called at exit, as some servers skip ``atexit``."""
     if tracer := get_tracer():
         tracer.flush()
 
 
 @cache
-def _make_tracer() -> Tracer:
-    made: Tracer = import_string(settings.TRACER)()
-    return made
+def _build_tracer() -> Tracer:
+    tracer: Tracer = import_string(settings.TRACER)()
+    return tracer

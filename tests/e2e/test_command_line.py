@@ -167,7 +167,7 @@ def test_one_bad_file_does_not_stop_the_others_and_json_says_what_became_of_each
             "job_id": None,
             "error": {
                 "code": "audio_unreadable",
-                "detail": "The file is not audio that can be read.",
+                "detail": "The file is not readable audio.",
             },
         },
         "completed": {

@@ -42,14 +42,16 @@ def test_all_events_are_put_before_what_comes(restored, capsys):
     horizon = event_stream.read_horizon()
     new = make_job(restored)
     page = event_stream.read_page(tenants=[restored.pk], after=horizon, limit=9)
-    assert {each.job_id for each in page.told} == {new.pk}
+    assert {each.job_id for each in page.events} == {new.pk}
 
 
 def test_it_refuses_where_the_platform_runs(restored):
     Worker.objects.create(name="w", slots=1, seen_at=timezone.now())
     Beacon.objects.create(name="d", role="dispatcher", seen_at=timezone.now())
 
-    with pytest.raises(CommandError, match=r"These work on this database: w, d\."):
+    with pytest.raises(
+        CommandError, match=r"These processes use this database: w, d\."
+    ):
         call_command("after_restore")
     assert xids() == {FUTURE}
 

@@ -122,7 +122,7 @@ def test_a_block_has_a_limit_of_its_own():
 
     with (
         pytest.raises(OperationalError) as caught,
-        statement_limits.limited_to(0.01),
+        statement_limits.limit_statements(0.01),
         connection.cursor() as cursor,
     ):
         cursor.execute("SELECT pg_sleep(30)")

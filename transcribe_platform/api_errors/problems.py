@@ -64,7 +64,9 @@ def problem_response(
 def _trace_id_of(request: HttpRequest) -> str:
     """Return the trace id; before RequestIdMiddleware only the header has one."""
     header = request.headers.get("traceparent", "")
-    return (tracing.current() or tracing.parse(header) or tracing.make()).trace_id
+    return (
+        tracing.current() or tracing.parse(header) or tracing.build_context()
+    ).trace_id
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -64,7 +64,7 @@ class ArrivingBody:
     def leave(self) -> None:
         """Release the slot, if the body holds one."""
         if self._slot is not None:
-            thread_limits.arriving_bodies().leave(self._slot)
+            thread_limits.arriving_bodies().release(self._slot)
             self._slot = None
 
     def _receive(self, read: Callable[[int], bytes], size: int) -> bytes:
@@ -79,7 +79,7 @@ class ArrivingBody:
     def _enter(self) -> None:
         # Requests without a key share one tenant's part of the slots.
         tenant = self._environ.get(TENANT, "")
-        if not thread_limits.arriving_bodies().enter(tenant):
+        if not thread_limits.arriving_bodies().acquire(tenant):
             message = "Too many request bodies are arriving. Retry shortly."
             raise ServiceUnavailable(message)
         self._slot = tenant

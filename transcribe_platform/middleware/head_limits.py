@@ -61,7 +61,7 @@ class HeadRejection:
             "detail": self.detail,
             "code": self.code,
             "request_id": request_id,
-            "trace_id": tracing.make().trace_id,
+            "trace_id": tracing.build_context().trace_id,
         }
         body = json.dumps(problem).encode()
         headers = [

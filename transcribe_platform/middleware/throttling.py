@@ -80,7 +80,7 @@ class ThrottledAuthentication(GuardedAuthentication):
         """Return the tenant and the key; raises LimitExceeded above a limit."""
         authenticated = super().authenticate(request)
         if authenticated:
-            result = get_inbound_limiter().take(throttles_of(authenticated[1]))
+            result = get_inbound_limiter().acquire(throttles_of(authenticated[1]))
             setattr(request._request, _RESULT_ATTRIBUTE, result)  # noqa: SLF001  for the headers
             if not result.granted:
                 raise LimitExceeded(
@@ -101,14 +101,14 @@ class RateLimitHeadersMiddleware:
         """Add ``RateLimit-Policy`` and ``RateLimit``."""
         response = self.get_response(request)
         result: ThrottleResult | None = getattr(request, _RESULT_ATTRIBUTE, None)
-        if result and result.standings:
+        if result and result.states:
             response.headers["RateLimit-Policy"] = ", ".join(
                 f'"{each.throttle.policy}";q={each.throttle.per_minute};w={WINDOW_SECONDS}'
-                for each in result.standings
+                for each in result.states
             )
             response.headers["RateLimit"] = ", ".join(
                 f'"{each.throttle.policy}";r={each.remaining};t={each.reset_seconds}'
-                for each in result.standings
+                for each in result.states
             )
         return response
 
@@ -124,8 +124,10 @@ class LoginThrottleMiddleware:
         if request.method != "POST" or request.path != _LOGIN_PATH:
             return self.get_response(request)
         who = _network_of(request)
-        throttle = ThrottlePolicy(policy="login", who=who, per_minute=LOGINS_PER_MINUTE)
-        result = get_inbound_limiter().take([throttle])
+        throttle = ThrottlePolicy(
+            policy="login", subject=who, per_minute=LOGINS_PER_MINUTE
+        )
+        result = get_inbound_limiter().acquire([throttle])
         if result.granted:
             return self.get_response(request)
         detail = "There were too many logins from this address within a minute."
@@ -145,8 +147,8 @@ def throttles_of(key: ApiKey) -> list[ThrottlePolicy]:
     key_limit = settings.REQUESTS_PER_MINUTE_PER_KEY if own is None else own
     limit = settings.REQUESTS_PER_MINUTE if own is None else own
     throttles = (
-        ThrottlePolicy(policy="default", who=key.public_id, per_minute=key_limit),
-        ThrottlePolicy(policy="tenant", who=str(key.tenant_id), per_minute=limit),
+        ThrottlePolicy(policy="default", subject=key.public_id, per_minute=key_limit),
+        ThrottlePolicy(policy="tenant", subject=str(key.tenant_id), per_minute=limit),
     )
     return [each for each in throttles if each.per_minute]
 
@@ -170,8 +172,8 @@ def _count_failure(address: str) -> None:
     limit = settings.FAILED_KEYS_PER_MINUTE
     if not limit:
         return
-    throttle = ThrottlePolicy(policy="failed", who=address, per_minute=limit)
-    result = get_inbound_limiter().take([throttle])
+    throttle = ThrottlePolicy(policy="failed", subject=address, per_minute=limit)
+    result = get_inbound_limiter().acquire([throttle])
     if not result.granted:
         seconds = result.retry_after
         _suspects.set(address, time.time() + seconds, seconds)

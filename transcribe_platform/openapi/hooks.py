@@ -86,10 +86,6 @@ HEADERS: dict[str, dict[str, Any]] = {
 class OperationSchema(AutoSchema):
     """An operation with the first sentence of its docstring as its summary."""
 
-    def is_deprecated(self) -> bool:
-        """Return whether the view lists the method in ``deprecated``."""
-        return self.method in getattr(self.view, "deprecated", {})
-
     def get_summary(self) -> str:
         """Return the first sentence without its full stop."""
         return _split_docstring(super().get_description())[0]

@@ -1,1 +1,1 @@
-"""Customer endpoints that call upstream or hold a connection open."""
+"""Customer endpoints that call Deepgram or hold a connection open."""

@@ -1,1 +1,1 @@
-"""Dispatcher, Celery tasks and periodic housekeeping."""
+"""The dispatcher, the Celery tasks and periodic cleanup."""

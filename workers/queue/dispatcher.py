@@ -1,6 +1,6 @@
-"""The dispatcher's loop: one tick after another, woken early when there is news.
+"""The dispatcher's loop: runs a tick per interval, or earlier after a wake-up.
 
-What a tick does lives with what it moves (``jobs.scheduling.dispatch``, ``webhooks.dispatch``).
+The ticks are in ``jobs.scheduling.dispatch`` and ``webhooks.delivery.dispatch``.
 """
 
 import logging
@@ -25,57 +25,57 @@ from workers.webhooks.delivery import dispatch as webhook_dispatch
 
 logger = logging.getLogger(__name__)
 
-# News comes in bursts; one tick serves what arrives within this time.
+# Wake-ups come in bursts; one tick serves those within this time.
 SETTLE_SECONDS = 0.002
-# Between two calls for whoever ends lost sessions, and how old one may grow.
-CALL_CLOSERS_SECONDS = 1
-LATE_SECONDS = 10
-# The next tick while deliveries flow: a receiver answers in milliseconds.
+# The interval between two tasks that close lost live sessions, and their expiry.
+CLOSE_LIVE_SECONDS = 1
+CLOSE_LIVE_EXPIRY_SECONDS = 10
+# The interval while deliveries are sent: receivers respond in milliseconds.
 DRAIN_SECONDS = 0.02
-# How long each may show no progress; one send waits 30 s for a Redis that is frozen.
+# Liveness limits by part; one publication waits up to 30 s for a frozen Redis.
 PARTS = {"tick": 60.0, "batches": 180.0}
 
 
 def run(*, stop: threading.Event, only_region: str | None = None) -> None:
-    """Tick until ``stop`` is set; nothing that is away for a while ends the loop."""
+    """Run ticks until ``stop`` is set; outages of database and Redis are retried."""
     get_liveness_writer().begin("dispatcher", parts=PARTS)
     with batch_sweeper.run_in_thread(stop):
-        _tick_on(stop, only_region)
+        _run_ticks(stop, only_region)
     process_rows.withdraw()
 
 
-def _tick_on(stop: threading.Event, only_region: str | None) -> None:
-    up_since: datetime | None = None
+def _run_ticks(stop: threading.Event, only_region: str | None) -> None:
+    connected_since: datetime | None = None
     permits = get_permits()
     wake_ups = WakeUps()
-    closers = LiveSessionCloser()
+    closer = LiveSessionCloser()
     while not stop.is_set():
-        began = time.monotonic()
+        started_at = time.monotonic()
         is_second, pause = False, settings.TICK_SECONDS
         try:
-            # May wait long for a database that is away: what ran out meanwhile gets a
-            # full lease to be renewed from the moment that it is back.
+            # May wait long for the database. Leases that expired meanwhile get a full
+            # lease time from then on, in which workers can renew them.
             connection.ensure_connection()
-            up_since = up_since or timezone.now()
+            connected_since = connected_since or timezone.now()
             ticked = dispatch.tick(
-                permits=permits, only_region=only_region, up_since=up_since
+                permits=permits, only_region=only_region, up_since=connected_since
             )
-            is_second = ticked.is_crowded
+            is_second = ticked.is_second
             if ticked.has_lost_live:
-                closers.call()
+                closer.request()
             if webhook_dispatch.tick(now=timezone.now(), region=only_region):
-                pause = DRAIN_SECONDS  # what was sent makes room for more, soon
+                pause = DRAIN_SECONDS  # completed deliveries free slots soon
             if not is_second:
-                metrics.TICK.observe(time.monotonic() - began)
+                metrics.TICK.observe(time.monotonic() - started_at)
                 metrics.CLAIMED.inc(len(ticked.claimed))
             process_rows.announce("dispatcher")
         except (DatabaseError, InterfaceError):
-            logger.warning("database away, tick skipped", exc_info=True)
+            logger.warning("database unavailable, tick skipped", exc_info=True)
             connection.close()
-            up_since = None
+            connected_since = None
         get_liveness_writer().mark("tick")
-        left = max(0.0, began + pause - time.monotonic())
-        if is_second:  # the news is for the other one
+        left = max(0.0, started_at + pause - time.monotonic())
+        if is_second:  # wake-ups are for the leading dispatcher
             stop.wait(left)
             continue
         stop.wait(min(left, SETTLE_SECONDS))
@@ -83,22 +83,24 @@ def _tick_on(stop: threading.Event, only_region: str | None) -> None:
 
 
 class LiveSessionCloser:
-    """Calls whoever ends lost live sessions: a worker, as that takes its time."""
+    """Publishes the task that closes lost live sessions, which takes long."""
 
     def __init__(self) -> None:
         self._not_before = 0.0
 
-    def call(self) -> None:
-        """Send for one, a second apart; one that does not come is called again."""
+    def request(self) -> None:
+        """Publish the task, at most once per second."""
         if time.monotonic() < self._not_before:
             return
-        self._not_before = time.monotonic() + CALL_CLOSERS_SECONDS
+        self._not_before = time.monotonic() + CLOSE_LIVE_SECONDS
         with suppress(*dispatch.BROKER_AWAY):
-            dispatch.publish(dispatch.CLOSE_LIVE_TASK, expires=LATE_SECONDS)
+            dispatch.publish(
+                dispatch.CLOSE_LIVE_TASK, expires=CLOSE_LIVE_EXPIRY_SECONDS
+            )
 
 
 class WakeUps:
-    """News on Redis' channel; without Redis, only the clock."""
+    """Wake-ups on a Redis channel; without Redis only the interval counts."""
 
     def __init__(self) -> None:
         client = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1)
@@ -107,7 +109,7 @@ class WakeUps:
         )
 
     def wait(self, seconds: float) -> None:
-        """Return at the first wake-up, or when the time is over."""
+        """Return at the first wake-up, or after ``seconds``."""
         until = time.monotonic() + seconds
         try:
             if not self._channel.subscribed:

@@ -1,7 +1,7 @@
-"""Celery's side of it: run what the dispatcher claimed, and keep house.
+"""Celery tasks: run claimed jobs, and periodic cleanup.
 
-Retries live in rows, never in Celery. A task takes keyword ids, loads, makes one
-service call; it accepts fields it does not know, so that old workers take new messages.
+Retries are scheduled in rows, never by Celery. A task takes keyword IDs and makes one
+service call. It ignores unknown fields, so that old workers accept new messages.
 """
 
 import logging
@@ -37,15 +37,15 @@ from workers.webhooks.delivery import retention as webhook_retention
 
 logger = logging.getLogger(__name__)
 
-# An hour's worth at the shipped limits of one region; the next run goes on.
+# The hourly volume of one region at the default limits; the next run continues.
 RETENTION_LIMIT = 60_000
-# A minute's worth, many times what is submitted in one.
+# Per minute, many times the jobs submitted in one.
 OWN_RETENTION_LIMIT = 5_000
-# A minute's worth of documents read from storage.
+# Documents read from storage per minute.
 INDEX_LIMIT = 3_000
 
-# A worker whose threads are all busy stops asking the broker, and notices up to a
-# second later that one is free again (kombu's poll): so never are they all.
+# A worker with all threads busy stops polling the broker and resumes up to a second
+# after one is free (kombu), so one thread always stays free.
 SPARE_THREADS = 1
 
 _heartbeats: list[Heartbeat] = []
@@ -53,9 +53,9 @@ _heartbeats: list[Heartbeat] = []
 
 @shared_task(name=dispatch.TRANSCRIBE_TASK)
 def transcribe(*, job_id: str, lease_token: int, region: str, **_future: Any) -> str:
-    """Run one claim; a stale one gives back the permit that nobody will use.
+    """Run a claimed job; a stale claim releases its unused permit.
 
-    What it returns is for Flower's list alone: how the call ended, and Deepgram's id.
+    The return value is shown in Flower: the outcome and Deepgram's request ID.
     """
     ran = services.transcribe_job(
         job_id=UUID(job_id),
@@ -64,17 +64,17 @@ def transcribe(*, job_id: str, lease_token: int, region: str, **_future: Any) ->
         backend=get_backend(),
     )
     claim = Attempt.objects.filter(job_id=job_id, lease_token=lease_token)
-    told = _tell(claim.first()) if settings.TASK_EVENTS else ""
+    outcome = _format_outcome(claim.first()) if settings.TASK_EVENTS else ""
     if not ran and not claim.exists():
         unused = Permit(
             member=f"{job_id}.{lease_token}", pools=tuple(routing_keys.POOLS)
         )
         get_permits().release(region, [unused])
     dispatch.wake()
-    return told
+    return outcome
 
 
-def _tell(attempt: Attempt | None) -> str:
+def _format_outcome(attempt: Attempt | None) -> str:
     if attempt is None:
         return "stale"
     return f"{attempt.outcome} {attempt.request_id or attempt.error_code}".strip()
@@ -82,24 +82,24 @@ def _tell(attempt: Attempt | None) -> str:
 
 @shared_task(name="workers.probe_regions")
 def probe_regions(**_future: Any) -> None:
-    """Ask each upstream whether it answers and takes our key."""
+    """Probe the API and the key of each region."""
     probe.probe_regions(now=timezone.now())
 
 
 @shared_task(name="workers.sweep")
 def sweep(**_future: Any) -> None:
-    """Erase objects without a row, and what else is past its time."""
+    """Delete orphaned objects, tickets, live finals and old webhook logs."""
     now = timezone.now()
     yesterday = now - timedelta(days=1)
     storage_sweep.sweep(older_than=yesterday)
-    tickets.forget_tickets(before=yesterday)
-    live_sessions.forget_finals()
+    tickets.purge_tickets(before=yesterday)
+    live_sessions.purge_finals()
     webhook_retention.purge_old_deliveries(now=now)
 
 
 @shared_task(name="workers.retention")
 def retention(**_future: Any) -> None:
-    """Erase what tenants keep no longer: ended jobs, or some of what they hold."""
+    """Erase jobs and content after the tenants' retention."""
     now = timezone.now()
     erasure.erase_expired(limit=RETENTION_LIMIT, now=now)
     content.erase_of_tenants(limit=RETENTION_LIMIT, now=now)
@@ -107,31 +107,31 @@ def retention(**_future: Any) -> None:
 
 @shared_task(name="workers.retention_of_jobs")
 def retention_of_jobs(**_future: Any) -> None:
-    """Erase what jobs asked to have erased sooner."""
+    """Erase content after the jobs' own, shorter retention."""
     content.erase_own_due(limit=OWN_RETENTION_LIMIT, now=timezone.now())
 
 
 @shared_task(name=dispatch.CLOSE_LIVE_TASK)
 def close_live_sessions(**_future: Any) -> None:
-    """End the live sessions whose process is lost, with what was said in them."""
+    """Close the live sessions of lost processes with the results stored so far."""
     live_sessions.close_abandoned()
 
 
 @shared_task(name="workers.index_transcripts")
 def index_transcripts(**_future: Any) -> None:
-    """Have search find transcripts that were stored without."""
-    index_backlog.index_left_over(limit=INDEX_LIMIT)
+    """Index transcripts that were stored without an index."""
+    index_backlog.index_unindexed(limit=INDEX_LIMIT)
 
 
 @shared_task(name="workers.mend_quotas")
 def mend_quotas(**_future: Any) -> None:
-    """Hold the quota counters against jobs and ledger."""
+    """Repair quota counters that differ from jobs and attempts."""
     quota_counts.sweep(now=timezone.now())
 
 
 @signals.worker_ready.connect
 def start_heartbeat(sender: Any, **_kwargs: Any) -> None:
-    """Announce the worker once it consumes."""
+    """Start the heartbeat and the liveness checks once the worker consumes."""
     queues = [queue.name for queue in sender.app.amqp.queues.consume_from.values()]
     if any(name.startswith(QUEUE_PREFIX) for name in queues):
         warm_up()
@@ -147,8 +147,8 @@ def start_heartbeat(sender: Any, **_kwargs: Any) -> None:
 
 
 def warm_up() -> None:
-    """Make the Deepgram clients: a first call that did would arrive a second late."""
-    with suppress(DatabaseError, InterfaceError):  # then the first calls do
+    """Build the Deepgram clients, which would delay the first call by a second."""
+    with suppress(DatabaseError, InterfaceError):  # the first calls build them then
         for region in Region.objects.filter(is_enabled=True):
             client.warm_up(region)
     connection.close()
@@ -156,7 +156,7 @@ def warm_up() -> None:
 
 @signals.worker_shutting_down.connect
 def stop_announcing(**_kwargs: Any) -> None:
-    """Let what runs end, and have nothing more claimed for this process."""
+    """Stop claims for this process; running jobs continue."""
     worker_checks.leave()
     for heartbeat in _heartbeats:
         heartbeat.leave()

@@ -1,1 +1,1 @@
-"""Permits, circuit breakers and inbound rate limits, kept in Redis."""
+"""Permits, circuit breakers and request throttles, stored in Redis."""

@@ -1,4 +1,4 @@
--- A circuit breaker: closed, open until a moment, then one trial call at a time.
+-- A circuit breaker: closed, open until a time, then one trial call at a time.
 -- KEYS: state (hash), bad and good (sorted sets of outcomes by time)
 -- ARGV: verb ('allow', 'bad', 'good'), a unique name
 local state, outcomes = KEYS[1], {bad = KEYS[2], good = KEYS[3]}
@@ -10,7 +10,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local open_until = tonumber(redis.call('HGET', state, 'open_until') or 0)
 
 if verb == 'allow' then
-  -- How many calls may begin: -1 for no limit.
+  -- The number of calls that may start; -1 for no limit.
   if open_until == 0 then return -1 end
   if now < open_until then return 0 end
   local trial = tonumber(redis.call('HGET', state, 'trial_until') or 0)
@@ -29,7 +29,7 @@ end
 if open_until > 0 then
   if verb == 'good' then
     redis.call('DEL', state)
-  elseif now >= open_until then -- a trial; what began before it opened is no news
+  elseif now >= open_until then -- a failed trial; older calls are ignored
     open(math.min(LONGEST_WAIT_MS, 2 * tonumber(redis.call('HGET', state, 'wait'))))
   end
   return 0

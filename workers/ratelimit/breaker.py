@@ -1,8 +1,8 @@
-"""A circuit breaker a region, shared by everybody through Redis.
+"""A circuit breaker per region, shared by all processes through Redis.
 
-Half of ten or more calls of the last 30 s failed: open. After 1 s (doubling to 10 s)
-one trial call at a time; the first success closes it. Only failures that say the
-upstream is unwell count; the rules are in ``breaker.lua``.
+Opens when half of ten or more calls of the last 30 s failed. After 1 s (doubling to
+10 s) it allows one trial call at a time; the first success closes it. The rules are in
+``breaker.lua``.
 """
 
 import logging
@@ -32,22 +32,22 @@ class CircuitBreaker:
         self._own = own or {}
 
     def allow(self, region: str) -> int:
-        """Return how many calls may begin now; asking takes the trial.
+        """Return how many calls may start now; reserves the trial when open.
 
         Raises redis.RedisError.
         """
-        allowed = int(self._ask(region, "allow"))
+        allowed = int(self._call(region, "allow"))
         return NO_LIMIT if allowed < 0 else allowed
 
     def record(self, region: str, *, well: bool) -> None:
-        """Note how a call ended; without Redis it is forgotten."""
+        """Record the outcome of a call; dropped without Redis."""
         try:
-            self._ask(region, "good" if well else "bad", uuid4().hex)
+            self._call(region, "good" if well else "bad", uuid4().hex)
         except redis.RedisError:
             logger.debug("outcome not recorded")
 
-    def look(self, region: str) -> str:
-        """Return "closed", "open" or "trying", and take no trial.
+    def read_state(self, region: str) -> str:
+        """Return "closed", "open" or "trying" without reserving a trial.
 
         Raises redis.RedisError.
         """
@@ -57,7 +57,7 @@ class CircuitBreaker:
             return "closed"
         return "open" if float(until) > time.time() * 1000 else "trying"
 
-    def _ask(self, region: str, *args: str) -> Any:
+    def _call(self, region: str, *args: str) -> Any:
         base = f"breaker:{{{region}}}"
         return self._script(
             keys=[f"{base}:state", f"{base}:bad", f"{base}:good"],

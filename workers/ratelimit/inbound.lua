@@ -1,19 +1,19 @@
--- Take one of every counter, or none of any.
--- KEYS: the counters, named as the library `limits` names its fixed windows.
--- ARGV: the window in seconds, then the most that each counter may reach.
--- Returns 1 or 0, then for each counter its count and the milliseconds it has left.
+-- Increment all counters, or none if one has reached its limit.
+-- KEYS: the counters, named as the fixed windows of the library `limits`.
+-- ARGV: the window in seconds, then the limit of each counter.
+-- Returns 1 or 0, then for each counter its count and its remaining milliseconds.
 local window_ms = tonumber(ARGV[1]) * 1000
 local counts, granted = {}, 1
-for place, key in ipairs(KEYS) do
-  counts[place] = tonumber(redis.call('get', key) or '0')
-  if counts[place] >= tonumber(ARGV[place + 1]) then
+for index, key in ipairs(KEYS) do
+  counts[index] = tonumber(redis.call('get', key) or '0')
+  if counts[index] >= tonumber(ARGV[index + 1]) then
     granted = 0
   end
 end
 local answer = { granted }
-for place, key in ipairs(KEYS) do
+for index, key in ipairs(KEYS) do
   if granted == 1 then
-    counts[place] = redis.call('incr', key)
+    counts[index] = redis.call('incr', key)
   end
   local left = redis.call('pttl', key)
   if left < 0 then
@@ -22,7 +22,7 @@ for place, key in ipairs(KEYS) do
       redis.call('pexpire', key, window_ms)
     end
   end
-  answer[#answer + 1] = counts[place]
+  answer[#answer + 1] = counts[index]
   answer[#answer + 1] = left
 end
 return answer

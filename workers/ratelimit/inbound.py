@@ -1,8 +1,8 @@
-"""How many requests somebody may send a minute; counted in Redis for all processes.
+"""Request throttles, counted in Redis for all processes.
 
-The windows are those of the library ``limits`` (fixed, from the first request on), all
-of a request's taken in one round trip by ``inbound.lua``. While Redis is away each
-process counts for itself: a request never fails for want of a counter.
+Fixed windows from the first request on, as in the library ``limits``; ``inbound.lua``
+counts all throttles of a request in one round trip. While Redis is unavailable, each
+process counts alone, so that no request fails.
 """
 
 import math
@@ -26,21 +26,21 @@ _SCRIPT = Path(__file__).with_name("inbound.lua").read_text()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThrottlePolicy:
-    """At most so many a minute: by which policy, and of whom."""
+    """A limit per minute: the policy's name and the subject that it counts."""
 
     policy: str
-    who: str
+    subject: str
     per_minute: int
 
     @property
     def item(self) -> RateLimitItemPerMinute:
-        """The limit as the library has it."""
+        """The limit as an object of the library."""
         return RateLimitItemPerMinute(self.per_minute)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThrottleState:
-    """What is left of one throttle, and when it is whole again."""
+    """The remaining requests of a throttle, and the seconds until it resets."""
 
     throttle: ThrottlePolicy
     remaining: int
@@ -49,20 +49,20 @@ class ThrottleState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThrottleResult:
-    """Whether the request may pass, and how the throttles stand after it."""
+    """Whether the request is allowed, and the throttles after it."""
 
     granted: bool
-    standings: tuple[ThrottleState, ...] = ()
+    states: tuple[ThrottleState, ...] = ()
 
     @property
     def retry_after(self) -> int:
-        """Seconds until every throttle has room again; 0 if all have."""
-        spent = [each.reset_seconds for each in self.standings if each.remaining == 0]
+        """The seconds until all throttles have requests left; 0 if they have."""
+        spent = [state.reset_seconds for state in self.states if state.remaining == 0]
         return max(spent, default=0)
 
 
 class InboundLimiter:
-    """The counters of one deployment."""
+    """The throttle counters of a deployment."""
 
     def __init__(self, redis: OptionalRedis) -> None:
         self._redis = redis
@@ -70,21 +70,21 @@ class InboundLimiter:
             "redis://", connection_pool=redis.client.connection_pool
         )
         self._script = redis.client.register_script(_SCRIPT)
-        self._memory = _Memory()
+        self._local = _LocalLimiter()
 
-    def take(self, throttles: Sequence[ThrottlePolicy]) -> ThrottleResult:
-        """Take one of each throttle, or of none when one is spent."""
+    def acquire(self, throttles: Sequence[ThrottlePolicy]) -> ThrottleResult:
+        """Count the request in all throttles, or in none if one is exhausted."""
         if not throttles:
             return ThrottleResult(granted=True)
         try:
-            return self._redis.ask(lambda: self._take_shared(throttles))
+            return self._redis.call(lambda: self._take_shared(throttles))
         except RedisUnavailable:
-            return self._memory.take(throttles)
+            return self._local.acquire(throttles)
 
     def _take_shared(self, throttles: Sequence[ThrottlePolicy]) -> ThrottleResult:
         granted, *counted = self._script(
             keys=[
-                self._names.prefixed_key(each.item.key_for(each.policy, each.who))
+                self._names.prefixed_key(each.item.key_for(each.policy, each.subject))
                 for each in throttles
             ],
             args=[WINDOW_SECONDS, *(each.per_minute for each in throttles)],
@@ -92,39 +92,44 @@ class InboundLimiter:
         found = zip(throttles, counted[::2], counted[1::2], strict=True)
         return ThrottleResult(
             granted=granted == 1,
-            standings=tuple(
-                _standing(throttle, throttle.per_minute - count, left_ms / 1000)
+            states=tuple(
+                _build_state(throttle, throttle.per_minute - count, left_ms / 1000)
                 for throttle, count, left_ms in found
             ),
         )
 
 
-class _Memory:
-    """The same for one process; under one lock, for the library's own are racy."""
+class _LocalLimiter:
+    """The counters of one process; locked, because the library's are not atomic."""
 
     def __init__(self) -> None:
         self._limiter = FixedWindowRateLimiter(MemoryStorage())
         self._lock = threading.Lock()
 
-    def take(self, throttles: Sequence[ThrottlePolicy]) -> ThrottleResult:
-        asked = [(each.item, (each.policy, each.who)) for each in throttles]
+    def acquire(self, throttles: Sequence[ThrottlePolicy]) -> ThrottleResult:
+        limits = [(each.item, (each.policy, each.subject)) for each in throttles]
         with self._lock:
-            granted = all(self._limiter.test(item, *who) for item, who in asked)
+            granted = all(
+                self._limiter.test(item, *subject) for item, subject in limits
+            )
             if granted:
-                for item, who in asked:
-                    self._limiter.hit(item, *who)
-            stats = [self._limiter.get_window_stats(item, *who) for item, who in asked]
+                for item, subject in limits:
+                    self._limiter.hit(item, *subject)
+            stats = [
+                self._limiter.get_window_stats(item, *subject)
+                for item, subject in limits
+            ]
         now = time.time()
         return ThrottleResult(
             granted=granted,
-            standings=tuple(
-                _standing(throttle, left, reset_at - now)
+            states=tuple(
+                _build_state(throttle, left, reset_at - now)
                 for throttle, (reset_at, left) in zip(throttles, stats, strict=True)
             ),
         )
 
 
-def _standing(
+def _build_state(
     throttle: ThrottlePolicy, remaining: int, seconds: float
 ) -> ThrottleState:
     return ThrottleState(
@@ -136,5 +141,5 @@ def _standing(
 
 @cache
 def get_inbound_limiter() -> InboundLimiter:
-    """Return this process's door to the counters."""
+    """Return the process's limiter."""
     return InboundLimiter(OptionalRedis(settings.REDIS_URL))

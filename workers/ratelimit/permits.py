@@ -1,11 +1,10 @@
-"""Permits: the upstream's limits as two ledgers a region, in Redis.
+"""Permits: Deepgram's limits as two ledgers per region in Redis.
 
-A prerecorded call's permit is a place among ``max_concurrent`` (a lease that ends with
-its holder), one of ``max_per_minute`` (a sliding minute), and a place in each narrow
-pool it needs. A live session's is a place among ``max_streams``, which are counted
-apart. Redis away means nothing is granted. A ledger that finds itself empty is filled
-from the rows that are the truth, the jobs in hand and the last minute's attempts,
-before it grants.
+A prerecorded call's permit uses one of ``max_concurrent`` (a lease, which expires with
+its holder), one of ``max_per_minute`` (a sliding window), and one of each feature pool
+it needs. A live session's permit uses one of ``max_streams``. Without Redis nothing is
+granted. An empty ledger is first filled from the database: jobs in flight and the last
+minute's attempts.
 """
 
 import json
@@ -37,20 +36,20 @@ logger = logging.getLogger(__name__)
 
 _SCRIPT = Path(__file__).with_name("permits.lua").read_text()
 _UNSEEDED = [-1]
-# Redis may be asked this long; a dispatcher that waits longer is of no use.
+# The Redis timeouts of dispatchers and workers, and of read-only monitoring.
 TIMEOUT_SECONDS = 2
-LOOK_SECONDS = 0.3
+READ_TIMEOUT_SECONDS = 0.3
 WANT_MS = 2000
-# A refused stream: its caller comes again after a Retry-After of 5 s.
+# How long a rejected stream's caller counts as waiting: Retry-After is 5 s.
 REFUSED_MS = 15_000
-MINUTE = timedelta(seconds=61.5)  # as long as the script has it
+MINUTE = timedelta(seconds=61.5)  # the same as in permits.lua
 _POOLS = list(routing_keys.POOLS)
 _NO_LIMIT = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermitUsage:
-    """A ledger as it is; ``in_minute``: calls that began in the last minute."""
+    """The usage of a ledger; ``in_minute``: calls started in the last minute."""
 
     held: int
     in_minute: int
@@ -60,20 +59,20 @@ class PermitUsage:
 class RedisPermits:
     """The ledgers of all regions; implements ``jobs.scheduling.claims.Permits``.
 
-    Permits that are handed over together are of one kind.
+    The permits of one call must be of the same kind.
     """
 
     def __init__(
         self, client: "redis.Redis", *, own: "Mapping[str, redis.Redis] | None" = None
     ) -> None:
-        """``own`` are the clients of regions that have a Redis of their own."""
+        """``own``: the clients of regions with their own Redis."""
         self._script = client.register_script(_SCRIPT)
         self._client = client
         self._own = own or {}
         self.breaker = CircuitBreaker(client, own=self._own)
 
     def find_room(
-        self, region: Region, *, at_door: bool = False, permit: Permit | None = None
+        self, region: Region, *, direct: bool = False, permit: Permit | None = None
     ) -> dict[str, int]:
         """Return free places in all (key "") and in each pool; {} when it is away.
 
@@ -81,7 +80,7 @@ class RedisPermits:
         """
         asked = [permit] if permit else []
         try:
-            rooms = self._ask_seeded(region, "find_room", asked, at_door=at_door)
+            rooms = self._ask_seeded(region, "find_room", asked, direct=direct)
             allowed = self.breaker.allow(region.name) if rooms[0] else 0
         except redis.RedisError:
             logger.warning("permit ledger away", extra={"region": region.name})
@@ -89,7 +88,7 @@ class RedisPermits:
         pools = dict(zip(_limits_of_pools(region, asked), rooms[1:], strict=False))
         return {"": min(rooms[0], allowed), **pools}
 
-    def want(self, region: Region, permit: Permit) -> None:
+    def register_waiter(self, region: Region, permit: Permit) -> None:
         """Say that somebody waits at a door for a place, for the next two seconds.
 
         Of a stream: that its tenant was refused one, for the next 15 seconds.
@@ -108,7 +107,7 @@ class RedisPermits:
             )
 
     def find_refused(self, region: str) -> set[UUID]:
-        """Return the tenants that were lately refused a stream in a full region.
+        """Return the tenants that were recently refused a stream in a full region.
 
         Raises redis.RedisError.
         """
@@ -119,51 +118,51 @@ class RedisPermits:
         return {UUID(each.decode().removeprefix(TENANT_POOL)) for each in found}
 
     def acquire(
-        self, region: Region, permits: Sequence[Permit], *, at_door: bool = False
+        self, region: Region, permits: Sequence[Permit], *, direct: bool = False
     ) -> list[bool]:
         """Grant in order while there is room; all False when the ledger is away."""
         try:
-            granted = self._ask_seeded(region, "acquire", permits, at_door=at_door)
+            granted = self._ask_seeded(region, "acquire", permits, direct=direct)
         except redis.RedisError:
             logger.warning("permit ledger away", extra={"region": region.name})
             return [False] * len(permits)
         return [grant == 1 for grant in granted]
 
     def begin(self, region: str, permit: Permit) -> None:
-        """Say that the call begins now; without Redis the grant's time stands."""
+        """Record that the call starts now; without Redis the grant's time remains."""
         try:
             self._ask(region, "begin", kind=permit.kind, permits=[permit])
         except redis.RedisError:
-            logger.warning("call not stamped", extra={"region": region})
+            logger.warning("call start not recorded", extra={"region": region})
 
     def renew(self, region: str, permits: Iterable[Permit]) -> None:
-        """Extend the places of running calls; register them again if forgotten.
+        """Extend the permits of running calls; register those missing in Redis again.
 
         Raises redis.RedisError.
         """
-        for kind, those in _by_kind(permits):
-            self._ask(region, "renew", kind=kind, permits=those)
+        for kind, group in _group_by_kind(permits):
+            self._ask(region, "renew", kind=kind, permits=group)
 
     def release(self, region: str, permits: Iterable[Permit]) -> None:
-        """Give places back at once; a place that cannot be given back expires."""
+        """Release permits; without Redis they expire."""
         try:
-            for kind, those in _by_kind(permits):
-                self._ask(region, "release", kind=kind, permits=those)
+            for kind, group in _group_by_kind(permits):
+                self._ask(region, "release", kind=kind, permits=group)
         except redis.RedisError:
             logger.warning("permit not released", extra={"region": region})
 
     def cool_down(
         self, region: str, *, seconds: float, kind: PermitKind = PermitKind.PRERECORDED
     ) -> None:
-        """Grant nothing for a while, to anybody: the upstream said 429."""
+        """Grant no permits for ``seconds``, after a 429 from Deepgram."""
         cooldown_ms = int(seconds * 1000)
         try:
             self._ask(region, "cool_down", kind=kind, cooldown_ms=cooldown_ms)
         except redis.RedisError:
             logger.warning("cooldown not shared", extra={"region": region})
 
-    def look(self, region: str, *, kind: PermitKind) -> PermitUsage:
-        """Return how a region's ledger is, and leave it so. Raises redis.RedisError."""
+    def read_usage(self, region: str, *, kind: PermitKind) -> PermitUsage:
+        """Return the usage of a region's ledger. Raises redis.RedisError."""
         base = _base_of(region, kind)
         pipe = self._own.get(region, self._client).pipeline(transaction=False)
         now = int(time.time() * 1000)
@@ -179,19 +178,19 @@ class RedisPermits:
         verb: str,
         permits: Sequence[Permit],
         *,
-        at_door: bool,
+        direct: bool,
     ) -> list[int]:
-        """Ask about a region with its limits; fill the ledger first if it is empty."""
+        """Run the script with the region's limits; fill an empty ledger first."""
         kind = permits[0].kind if permits else PermitKind.PRERECORDED
         limits = _limits_of_pools(region, permits)
         names = list(limits)
         asked = {
             "kind": kind,
             "permits": list(permits),
-            **_limits_of(region, kind, at_door=at_door),
+            **_limits_of(region, kind, direct=direct),
             "pools": list(limits.values()),
         }
-        if kind == PermitKind.STREAM:  # its tenant is not refused any more
+        if kind == PermitKind.STREAM:  # a grant clears the tenant's rejection
             asked["refused"] = _refused_member(permits[0])
         answer = self._ask(region.name, verb, names, **asked)
         if answer == _UNSEEDED:
@@ -213,12 +212,12 @@ class RedisPermits:
         if names is None:
             names = _POOLS if kind == PermitKind.PRERECORDED else _tenants_of(permits)
         parts = ["held", "window", "epoch", "cooldown", "counts", "wanted", *names]
-        places = {pool: number for number, pool in enumerate(names, start=1)}
+        indexes = {pool: index for index, pool in enumerate(names, start=1)}
         asked = {
             "lease_ms": int(settings.LEASE_SECONDS * 1000),
             "permits": [
-                [each.member, *(places[pool] for pool in each.pools if pool in places)]
-                for each in permits
+                [permit.member, *(indexes[it] for it in permit.pools if it in indexes)]
+                for permit in permits
             ],
             **fields,
         }
@@ -229,9 +228,9 @@ class RedisPermits:
         )
 
     def _seed(self, region: Region, kind: PermitKind) -> None:
-        """Fill an empty ledger from the rows; whoever comes second changes nothing."""
+        """Fill an empty ledger from the database; a second fill changes nothing."""
         is_live = kind == PermitKind.STREAM
-        in_hand = [
+        in_flight = [
             job
             for job in Job.objects.filter(
                 status=JobStatus.PROCESSING, region=region
@@ -239,11 +238,11 @@ class RedisPermits:
             if (job.mode == Mode.LIVE) == is_live
         ]
         ages = [] if is_live else _read_ages(region)
-        # A call that is about to begin is as good as one of this moment.
-        ages += [0 for job in in_hand if job.started_at is None]
-        held = [permit_of(job) for job in in_hand]
+        # Claimed calls that have not started count as started now.
+        ages += [0 for job in in_flight if job.started_at is None]
+        held = [permit_of(job) for job in in_flight]
         logger.warning(
-            "permit ledger filled from rows",
+            "permit ledger filled from the database",
             extra={
                 "region": region.name,
                 "kind": str(kind),
@@ -258,24 +257,24 @@ def _base_of(region: str, kind: PermitKind) -> str:
     return f"permits:{{{region}:{kind}}}"
 
 
-def _limits_of(region: Region, kind: PermitKind, *, at_door: bool) -> dict[str, Any]:
+def _limits_of(region: Region, kind: PermitKind, *, direct: bool) -> dict[str, Any]:
     if kind == PermitKind.STREAM:
         return {
-            "yields": 0,  # no queue waits for these places
+            "yields": 0,  # no queue waits for these permits
             "max_concurrent": region.max_streams,
             "max_per_minute": _NO_LIMIT,
         }
-    # At least one, or a door would wait for ever in front of a long queue.
+    # At least one, or synchronous requests would wait forever behind a long queue.
     share = max(1, int(region.max_concurrent * settings.SYNC_SHARE))
     return {
-        "yields": 0 if at_door else share,
+        "yields": 0 if direct else share,
         "max_concurrent": region.max_concurrent,
         "max_per_minute": region.max_per_minute,
     }
 
 
 def _limits_of_pools(region: Region, permits: Sequence[Permit]) -> dict[str, int]:
-    """Return the narrow pools that are limited: a region's own, or tenants' shares."""
+    """Return the pools and their limits: a region's feature pools, or tenant shares."""
     if not permits or permits[0].kind == PermitKind.PRERECORDED:
         return dict(region.pools)
     return {
@@ -286,7 +285,7 @@ def _limits_of_pools(region: Region, permits: Sequence[Permit]) -> dict[str, int
 
 
 def _refused_member(permit: Permit) -> str:
-    """Return what marks a tenant that was refused a stream: the name of its pool."""
+    """Return the member that marks a refused tenant: the name of its pool."""
     return "".join(permit.pools)
 
 
@@ -294,7 +293,9 @@ def _tenants_of(permits: Sequence[Permit]) -> list[str]:
     return sorted({pool for permit in permits for pool in permit.pools})
 
 
-def _by_kind(permits: Iterable[Permit]) -> Iterable[tuple[PermitKind, list[Permit]]]:
+def _group_by_kind(
+    permits: Iterable[Permit],
+) -> Iterable[tuple[PermitKind, list[Permit]]]:
     kinds: dict[PermitKind, list[Permit]] = defaultdict(list)
     for permit in permits:
         kinds[permit.kind].append(permit)
@@ -302,38 +303,38 @@ def _by_kind(permits: Iterable[Permit]) -> Iterable[tuple[PermitKind, list[Permi
 
 
 def _read_ages(region: Region) -> list[int]:
-    """Return how many milliseconds ago each call of the last minute began."""
+    """Return the age in milliseconds of each call of the last minute."""
     recent = (
         Attempt.objects.filter(region=region, started_at__gte=Now() - MINUTE)
         .exclude(job__mode=Mode.LIVE)
-        .annotate(asked_at=Now())
+        .annotate(now=Now())
     )
     return [
-        max(0, int((asked_at - started_at).total_seconds() * 1000))
-        for started_at, asked_at in recent.values_list("started_at", "asked_at")
+        max(0, int((now - started_at).total_seconds() * 1000))
+        for started_at, now in recent.values_list("started_at", "now")
     ]
 
 
 @cache
 def get_permits() -> RedisPermits:
-    """Return this process's door to the ledger."""
+    """Return the process's permits."""
     return _build_permits(socket_timeout=TIMEOUT_SECONDS)
 
 
 @cache
-def get_lookout() -> RedisPermits:
-    """Return the ledger for whoever only looks, and rather sees nothing than waits."""
-    once_more = Retry(NoBackoff(), 1)
-    return _build_permits(socket_timeout=LOOK_SECONDS, retry=once_more)
+def get_permit_reader() -> RedisPermits:
+    """Return permits with a short timeout, for monitoring."""
+    retry_once = Retry(NoBackoff(), 1)
+    return _build_permits(socket_timeout=READ_TIMEOUT_SECONDS, retry=retry_once)
 
 
-def _build_permits(*, socket_timeout: float, **how: Any) -> RedisPermits:
+def _build_permits(*, socket_timeout: float, **options: Any) -> RedisPermits:
     def connect(url: str) -> "redis.Redis":
         return redis.Redis.from_url(
             url,
             socket_timeout=socket_timeout,
             socket_connect_timeout=socket_timeout,
-            **how,
+            **options,
         )
 
     own = {name: connect(url) for name, url in settings.REGION_REDIS_URLS.items()}

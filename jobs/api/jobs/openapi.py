@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of the jobs API beyond what the code shows."""
+"""OpenAPI descriptions of the jobs endpoints."""
 
 from typing import Any
 

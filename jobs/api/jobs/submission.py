@@ -88,7 +88,7 @@ def probe_upload(*, tenant: Tenant, submission: Submission) -> Submission:
     options.check_combination(effective)
     if submission.file is None:
         return submission
-    with thread_limits.borrow_probing_thread(tenant.pk):
+    with thread_limits.reserve_probing_thread(tenant.pk):
         draft = _describe(submission.draft, submission.file, effective, tenant)
     return replace(submission, draft=draft)
 
@@ -114,7 +114,7 @@ def accept_probed(
             if stored:
                 return SubmissionResult(response=stored)
             if file:
-                upload = uploads.keep_upload(file, tenant_id=caller.tenant.pk)
+                upload = uploads.store_upload(file, tenant_id=caller.tenant.pk)
             job = services.submit_job(
                 tenant=caller.tenant,
                 api_key=caller.api_key,

@@ -1,4 +1,4 @@
-"""What can be done with a batch: pause, resume, cancel, priority, again; check one."""
+"""Views of actions on a batch: pause, resume, cancel, change priority, retry."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +15,9 @@ from jobs.api.examples import BATCH, BATCH_RETRY, CANCELING, PAUSED
 from jobs.api.jobs.serializers import PRIORITIES
 from jobs.batches import actions as batch_actions
 from jobs.batches import records, retry
+from jobs.batches.api import acceptance
 from jobs.batches.api.serializers import BatchOutput
-from jobs.batches.api.views import SCOPES, accepted
+from jobs.batches.api.views import SCOPES
 from jobs.models import Batch, Priority
 from jobs.rest import openapi
 from jobs.rest.openapi import examples
@@ -38,13 +39,13 @@ _ANSWERS: Any = {
 
 
 class BatchPriorityInput(StrictSerializer):
-    """The priority that all waiting jobs of a batch are to have."""
+    """The new priority of all queued jobs of a batch."""
 
     priority = serializers.ChoiceField(choices=PRIORITIES)
 
 
 class BatchRetryInput(StrictSerializer):
-    """Which of its jobs are to run again; those that failed, unless it is said."""
+    """The statuses of the jobs to retry; by default `failed`."""
 
     statuses = BoundedListField(
         child=serializers.ChoiceField(choices=retry.RETRIABLE),
@@ -55,7 +56,7 @@ class BatchRetryInput(StrictSerializer):
 
 
 class BatchPause(ApiView):
-    """A batch of which nothing more is to begin."""
+    """Pauses a batch."""
 
     required_scopes = SCOPES
 
@@ -67,11 +68,11 @@ class BatchPause(ApiView):
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
         """Pause a batch. Starts no more jobs. Running jobs continue."""
-        return _steer(request, batch_id, batch_actions.pause)
+        return _apply(request, batch_id, batch_actions.pause)
 
 
 class BatchResume(ApiView):
-    """A batch that is to go on."""
+    """Resumes a batch."""
 
     required_scopes = SCOPES
 
@@ -83,11 +84,11 @@ class BatchResume(ApiView):
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
         """Resume a paused batch."""
-        return _steer(request, batch_id, batch_actions.resume)
+        return _apply(request, batch_id, batch_actions.resume)
 
 
 class BatchCancel(ApiView):
-    """The end of a batch that is not wanted any more."""
+    """Cancels a batch."""
 
     required_scopes = SCOPES
 
@@ -103,11 +104,11 @@ class BatchCancel(ApiView):
         Cancels waiting jobs and abandons running calls. Finished jobs do not change.
         The jobs follow within seconds, 1,000 at a time.
         """
-        return _steer(request, batch_id, batch_actions.cancel)
+        return _apply(request, batch_id, batch_actions.cancel)
 
 
 class BatchPriority(ApiView):
-    """A batch that is to wait longer, or less long."""
+    """Changes the priority of a batch."""
 
     required_scopes = SCOPES
 
@@ -119,21 +120,21 @@ class BatchPriority(ApiView):
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
         """Change the priority of a batch. Applies to all waiting jobs."""
-        asked = BatchPriorityInput(data=request.data)
+        serializer = BatchPriorityInput(data=request.data)
         batch = records.get_batch(tenant=tenant_of(request), batch_id=batch_id)
-        asked.is_valid(raise_exception=True)
-        steered = batch_actions.reprioritize(
+        serializer.is_valid(raise_exception=True)
+        updated = batch_actions.reprioritize(
             batch=batch,
-            priority=Priority[asked.validated_data["priority"].upper()],
+            priority=Priority[serializer.validated_data["priority"].upper()],
             actor=audit.actor_of(key_of(request)),
             now=timezone.now(),
         )
         dispatch.wake()
-        return Response(BatchOutput(steered).data)
+        return Response(BatchOutput(updated).data)
 
 
 class BatchRetry(ApiView):
-    """Another go for what did not come out."""
+    """Retries a batch."""
 
     required_scopes = SCOPES
 
@@ -153,22 +154,21 @@ class BatchRetry(ApiView):
         Creates a new batch that names this one in `retry_of`.
         """
         caller = caller_of(request)
-        asked = BatchRetryInput(data=request.data)
+        serializer = BatchRetryInput(data=request.data)
         batch = records.get_batch(tenant=caller.tenant, batch_id=batch_id)
-        asked.is_valid(raise_exception=True)
-        statuses = set(asked.validated_data.get("statuses", ["failed"]))
-        answer, replayed = retry.accept_retry(
+        serializer.is_valid(raise_exception=True)
+        statuses = set(serializer.validated_data.get("statuses", ["failed"]))
+        response, is_replay = acceptance.accept_retry(
             caller=caller,
-            again=retry.RetryRequest(batch=batch, statuses=statuses),
-            answer=accepted,
+            retry_request=retry.RetryRequest(batch=batch, statuses=statuses),
             now=timezone.now(),
         )
-        return respond(answer, replayed=replayed)
+        return respond(response, replayed=is_replay)
 
 
-def _steer(request: Request, batch_id: UUID, steer: Callable[..., Batch]) -> Response:
+def _apply(request: Request, batch_id: UUID, action: Callable[..., Batch]) -> Response:
     check_no_body(request)
-    batch = steer(
+    batch = action(
         batch=records.get_batch(tenant=tenant_of(request), batch_id=batch_id),
         actor=audit.actor_of(key_of(request)),
         now=timezone.now(),

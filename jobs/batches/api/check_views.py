@@ -1,4 +1,9 @@
-"""Look at the items of a batch without making one."""
+"""View that checks the items of a batch without creating it."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
@@ -9,11 +14,11 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
 from jobs.api.examples import BATCH_SUBMISSION, CHECKED, MANIFEST_FORM, MANIFESTS
-from jobs.batches import check
 from jobs.batches.api import requests
 from jobs.batches.api.requests import ManifestInput
 from jobs.batches.api.serializers import BatchInput
 from jobs.batches.api.views import SCOPES
+from jobs.batches.item_file import BatchSubmission, CheckResult
 from jobs.batches.manifests import upload as manifest_upload
 from jobs.batches.manifests.upload import MANIFEST_PARSERS, ManifestFormParser
 from jobs.rest import openapi
@@ -21,9 +26,12 @@ from jobs.rest.openapi import examples
 from jobs.rest.parsers import StrictJSONParser
 from jobs.rest.views import ApiView, caller_of
 
+_SLICE = 500
+_FIELDS = ("line", "pointer", "code", "detail")
+
 
 class BatchCheck(ApiView):
-    """A batch that is only looked at."""
+    """Checks a batch."""
 
     required_scopes = SCOPES
     query_parameters = {"POST": requests.PARAMETERS}
@@ -57,8 +65,34 @@ class BatchCheck(ApiView):
         the counts.
         """
         caller, now = caller_of(request), timezone.now()
-        with requests.reading(request, caller=caller, now=now) as submission:
-            told = check.check_batch(submission)
+        with requests.read_submission(request, caller=caller, now=now) as submission:
+            report = _check_batch(submission)
         if not connection.in_atomic_block:
-            connection.close()  # a stream may take as long as its reader does
-        return StreamingHttpResponse(told, content_type="application/x-ndjson")
+            connection.close()  # a slow client may keep the stream open for long
+        return StreamingHttpResponse(report, content_type="application/x-ndjson")
+
+
+def _check_batch(submission: BatchSubmission) -> Iterator[bytes]:
+    """Check all items, then return the report as JSON lines, streamed from disk.
+
+    Raises InvalidRequest or UploadTooLarge for errors of the manifest as a whole.
+    """
+    with ExitStack() as stack:
+        checked = stack.enter_context(submission.check())
+        return _stream_report(checked, stack.pop_all())
+
+
+def _stream_report(checked: CheckResult, stack: ExitStack) -> Iterator[bytes]:
+    with stack:
+        for stored in checked.read_errors(_SLICE):
+            errors = map(checked.locate, stored)
+            rows = ({name: getattr(each, name) for name in _FIELDS} for each in errors)
+            yield b"".join(map(_encode_line, rows))
+        lines = checked.valid + checked.invalid
+        yield _encode_line(
+            {"lines": lines, "good": checked.valid, "bad": checked.invalid}
+        )
+
+
+def _encode_line(row: dict[str, Any]) -> bytes:
+    return json.dumps(row).encode() + b"\n"

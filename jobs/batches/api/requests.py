@@ -1,5 +1,7 @@
-"""What a request for a batch asks for: a list in JSON, a manifest in a form, or one as
-the body itself, with its settings in the query string.
+"""Parse the three forms of a batch request.
+
+A JSON list of items, a form with a manifest, or a manifest as the body with the
+settings in the query string.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,10 +19,10 @@ from rest_framework.request import Request
 from jobs.accounts.caller import Caller
 from jobs.batches import item_file
 from jobs.batches.api.serializers import BatchInput, BatchSettingsInput
+from jobs.batches.item_file import BatchSubmission
 from jobs.batches.manifests import reader as manifests_reader
 from jobs.batches.manifests.lines import digest_of
 from jobs.batches.manifests.upload import KINDS, ManifestFormParser, base_type
-from jobs.batches.submission import BatchSubmission
 from jobs.concurrency import thread_limits
 from jobs.errors import FieldError, InvalidRequest, ValidationErrors
 from jobs.rest import idempotency
@@ -46,33 +48,33 @@ QUERY = [
 
 
 class ManifestInput(BatchSettingsInput):
-    """A manifest, and what is said of the batch as a whole."""
+    """A manifest and the settings of the batch."""
 
     file = serializers.FileField(allow_empty_file=True)
 
     def submission(self, *, caller: Caller, now: datetime) -> BatchSubmission:
-        """Return the checked request; its lines are not looked at yet."""
+        """Return the submission; the lines of the manifest are not checked yet."""
         rules = self.rules(caller=caller, now=now)
         file = self.validated_data["file"]
-        said = {name: self.initial_data[name] for name in self.validated_data}
-        del said["file"]
+        fields = {name: self.initial_data[name] for name in self.validated_data}
+        del fields["file"]
         return BatchSubmission(
             batch=self.batch(rules),
             rules=rules,
-            skips_bad_items=self.skips_bad_items,
-            digest=idempotency.digest_of([said, digest_of(file, sha256=file.sha256)]),
+            skips_invalid_items=self.skips_invalid_items,
+            digest=idempotency.digest_of([fields, digest_of(file, sha256=file.sha256)]),
             check=partial(item_file.check_manifest, file, rules),
         )
 
 
 @contextmanager
-def reading(
+def read_submission(
     request: Request, *, caller: Caller, now: datetime
 ) -> Iterator[BatchSubmission]:
-    """Give what a request asks for; of a manifest, which is on disk meanwhile.
+    """Yield the submission of a request; a manifest's file exists during the block.
 
-    Raises InvalidRequest for what is wrong with all but its items, UploadTooLarge, or
-    ServiceUnavailable where too much is being examined.
+    Raises InvalidRequest for errors outside its items, UploadTooLarge, or
+    ServiceUnavailable if too many uploads are being checked.
     """
     if not is_manifest(request):
         check_no_parameters(request)
@@ -85,7 +87,7 @@ def reading(
             submission = _check(ManifestInput(data=body), caller=caller, now=now)
         else:
             submission = _check_raw(body, request.query_params, caller=caller, now=now)
-        with thread_limits.borrow_probing_thread(caller.tenant.pk):
+        with thread_limits.reserve_probing_thread(caller.tenant.pk):
             yield submission
     finally:
         if hasattr(body.get("file"), "close"):
@@ -93,10 +95,10 @@ def reading(
 
 
 def _check(
-    asked: BatchInput | ManifestInput, *, caller: Caller, now: datetime
+    serializer: BatchInput | ManifestInput, *, caller: Caller, now: datetime
 ) -> BatchSubmission:
-    asked.is_valid(raise_exception=True)
-    return asked.submission(caller=caller, now=now)
+    serializer.is_valid(raise_exception=True)
+    return serializer.submission(caller=caller, now=now)
 
 
 def _check_raw(
@@ -107,22 +109,22 @@ def _check_raw(
     now: datetime,
 ) -> BatchSubmission:
     if "file" not in body:
-        manifests_reader.refuse_emptiness()
+        manifests_reader.refuse_empty()
     try:
-        asked = ManifestInput(data={**_read_query(params), **body})
-        return _check(asked, caller=caller, now=now)
+        serializer = ManifestInput(data={**_read_query(params), **body})
+        return _check(serializer, caller=caller, now=now)
     except (InvalidRequest, serializers.ValidationError) as error:
-        found = [_of_parameter(fault) for fault in to_field_errors(error)]
-        raise ValidationErrors(found) from None
+        errors = [_as_parameter_error(each) for each in to_field_errors(error)]
+        raise ValidationErrors(errors) from None
 
 
 def is_form(request: Request) -> bool:
-    """Tell a form from a manifest that is the body itself."""
+    """Return whether the request is a form with a manifest."""
     return base_type(request.content_type or "") == "multipart/form-data"
 
 
 def is_manifest(request: Request) -> bool:
-    """Tell a manifest, in either way, from a list in JSON."""
+    """Return whether the request has a manifest, as a form or as the body."""
     return is_form(request) or base_type(request.content_type or "") in KINDS
 
 
@@ -135,5 +137,5 @@ def _read_query(params: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _of_parameter(fault: FieldError) -> FieldError:
-    return replace(fault, pointer=f"?{fault.pointer.removeprefix('/')}")
+def _as_parameter_error(error: FieldError) -> FieldError:
+    return replace(error, pointer=f"?{error.pointer.removeprefix('/')}")

@@ -1,4 +1,4 @@
-"""Shapes of the batches API: what comes in, and what a batch looks like outside."""
+"""Serializers of the batches API."""
 
 from datetime import datetime
 from functools import partial
@@ -9,13 +9,13 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from jobs.accounts.caller import Caller
-from jobs.api.jobs.serializers import MAX_EXPIRY_SECONDS, JobInput, read_expiry
+from jobs.api.jobs.serializers import MAX_EXPIRY_SECONDS, JobInput, parse_expiry
 from jobs.batches import item_file, records
 from jobs.batches import statistics as batch_statistics
+from jobs.batches.item_file import BatchSubmission
 from jobs.batches.item_input import BatchItemInput
 from jobs.batches.items import ItemRules
 from jobs.batches.records import BatchDraft
-from jobs.batches.submission import BatchSubmission
 from jobs.errors import InvalidRequest, ValidationErrors
 from jobs.models import Batch
 from jobs.rest import idempotency
@@ -34,10 +34,9 @@ MAX_ITEMS = 1000
 
 
 class BatchSettingsInput(StrictSerializer):
-    """What is said of a batch as a whole, however its items come.
+    """Settings of a batch, for a list of items or a manifest.
 
-    What ``defaults`` says holds unless an item does; options and metadata are laid over
-    each other name by name.
+    Items override ``defaults``; options and metadata are merged by name.
     """
 
     defaults = serializers.DictField(required=False)
@@ -57,11 +56,11 @@ class BatchSettingsInput(StrictSerializer):
     )
 
     def validate_defaults(self, defaults: dict[str, Any]) -> dict[str, Any]:
-        """Refuse defaults that would make every item wrong."""
+        """Raise InvalidRequest for defaults that make every item invalid."""
         for name in ("audio_url", "custom_id"):
             if name in defaults:
                 raise InvalidRequest(
-                    f"Each item has {name} of its own.",
+                    f"{name} cannot have a default: set it in each item.",
                     code="field_unknown",
                     pointer=pointer_to("defaults", name),
                 )
@@ -73,36 +72,36 @@ class BatchSettingsInput(StrictSerializer):
         return defaults
 
     def validate_callback_url(self, url: str) -> str:
-        """Refuse a URL that we must not be sent to."""
+        """Raise InvalidRequest for a URL that is not allowed."""
         return JobInput().validate_callback_url(url)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Check what fields say together."""
+        """Validate the combination of fields."""
         if "expires_at" in attrs and "expires_in_seconds" in attrs:
             raise InvalidRequest(
-                "Give either expires_at or expires_in_seconds.",
+                "Set either expires_at or expires_in_seconds, not both.",
                 code="field_conflict",
                 pointer="/expires_at",
             )
         return attrs
 
     def rules(self, *, caller: Caller, now: datetime) -> ItemRules:
-        """Return what holds for each item; InvalidRequest for a deadline past."""
+        """Return the rules of all items; InvalidRequest for a deadline in the past."""
         return ItemRules(
             tenant=caller.tenant,
             api_key=caller.api_key,
             defaults=self.validated_data.get("defaults", {}),
-            expires_at=read_expiry(self.validated_data, now=now),
+            expires_at=parse_expiry(self.validated_data, now=now),
             now=now,
         )
 
     @property
-    def skips_bad_items(self) -> bool:
-        """Whether those that are wrong are left out, and the others run."""
+    def skips_invalid_items(self) -> bool:
+        """Whether invalid items are skipped instead of rejecting the batch."""
         return bool(self.validated_data.get("on_error") == "skip")
 
     def batch(self, rules: ItemRules) -> Batch:
-        """Return the batch that is asked for, not yet written and without its jobs."""
+        """Build the unsaved batch without its jobs."""
         return records.build_batch(
             tenant=rules.tenant,
             api_key=rules.api_key,
@@ -117,28 +116,28 @@ class BatchSettingsInput(StrictSerializer):
 
 @extend_schema_field({"type": "object", "additionalProperties": {}})
 class ItemField(serializers.JSONField):
-    """An item as it came: what is wrong with it is told with the others' faults."""
+    """An unvalidated item: ``jobs.batches.items`` validates all items together."""
 
 
 class BatchInput(BatchSettingsInput):
-    """Up to a thousand jobs at once."""
+    """A batch of up to 1,000 jobs."""
 
     items = BoundedListField(child=ItemField(), min_length=1, max_length=MAX_ITEMS)
 
     def submission(self, *, caller: Caller, now: datetime) -> BatchSubmission:
-        """Return the checked request; its items are not looked at yet."""
+        """Return the submission; its items are not checked yet."""
         rules = self.rules(caller=caller, now=now)
         return BatchSubmission(
             batch=self.batch(rules),
             rules=rules,
-            skips_bad_items=self.skips_bad_items,
+            skips_invalid_items=self.skips_invalid_items,
             digest=idempotency.digest_of(self.initial_data),
             check=partial(item_file.check_list, self.validated_data["items"], rules),
         )
 
 
 class BatchCountsOutput(serializers.Serializer[Any]):
-    """How many jobs a batch has, and how they ended so far."""
+    """The number of jobs of a batch by status."""
 
     total = serializers.IntegerField()
     open = serializers.IntegerField()
@@ -149,7 +148,7 @@ class BatchCountsOutput(serializers.Serializer[Any]):
 
 
 class BatchOutput(serializers.Serializer[Batch]):
-    """A batch as customers see it."""
+    """A batch."""
 
     id = serializers.UUIDField()
     object = ObjectTypeField("batch")
@@ -171,35 +170,35 @@ class BatchOutput(serializers.Serializer[Batch]):
 
     @extend_schema_field({"type": "string", "enum": list(batch_statistics.BatchStatus)})
     def get_status(self, batch: Batch) -> str:
-        """Return what it does, or that all its jobs have ended."""
+        """Return the status."""
         return batch_statistics.status_of(batch)
 
     def get_percent(self, batch: Batch) -> int:
-        """Return how many in a hundred of its jobs have ended."""
+        """Return the percentage of jobs that have ended."""
         return batch_statistics.percent_of(batch)
 
     def get_audio_seconds_done(self, batch: Batch) -> float:
-        """Return how much audio was transcribed."""
+        """Return the seconds of audio that were transcribed."""
         return round(batch.audio_seconds, 3)
 
     @extend_schema_field(serializers.FloatField(allow_null=True))
     def get_audio_seconds_ahead(self, batch: Batch) -> float | None:
-        """Return how much audio is left, by the length of what is done."""
+        """Return the estimated seconds of audio that remain."""
         return batch_statistics.audio_seconds_ahead(batch)
 
     @extend_schema_field(serializers.FloatField(allow_null=True))
     def get_eta_seconds(self, batch: Batch) -> float | None:
-        """Return in how many seconds it may be done; null where nobody knows."""
+        """Return the estimated seconds until the batch ends; null if unknown."""
         now: datetime = self.context.get("now") or batch.created_at
         return batch_statistics.eta_seconds(batch, now=now)
 
     @extend_schema_field(BatchCountsOutput)
     def get_counts(self, batch: Batch) -> dict[str, int]:
-        """Return its counters."""
+        """Return the number of jobs by status."""
         return batch_statistics.counts_of(batch)
 
     def get_jobs_url(self, batch: Batch) -> str:
-        """Return where its jobs are listed."""
+        """Return the URL that lists its jobs."""
         return f"{settings.BASE_URL}/v1/jobs?batch_id={batch.pk}"
 
 

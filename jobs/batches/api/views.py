@@ -1,4 +1,4 @@
-"""The batches API: submit many jobs at once, look, list."""
+"""Views to submit, get and list batches."""
 
 from uuid import UUID
 
@@ -6,7 +6,6 @@ from django.conf import settings
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -18,16 +17,13 @@ from jobs.api.examples import (
     MOVING_BATCH,
 )
 from jobs.batches import records
-from jobs.batches import submission as batch_submission
-from jobs.batches.api import requests
+from jobs.batches.api import acceptance, requests
 from jobs.batches.api.requests import ManifestInput
 from jobs.batches.api.serializers import BatchInput, BatchOutput, BatchPage
 from jobs.batches.manifests import upload as manifest_upload
 from jobs.batches.manifests.upload import MANIFEST_PARSERS, ManifestFormParser
 from jobs.concurrency import upload_lock
-from jobs.models import Batch
 from jobs.rest import etags, openapi, pagination
-from jobs.rest.idempotency import StoredResponse
 from jobs.rest.openapi import examples, page_of
 from jobs.rest.pagination import PageQuery, respond_page
 from jobs.rest.parsers import StrictJSONParser
@@ -37,7 +33,7 @@ SCOPES = {"GET": "jobs:read", "POST": "jobs:write"}
 
 
 class BatchList(ApiView):
-    """A tenant's batches."""
+    """Submits and lists batches."""
 
     required_scopes = SCOPES
     query_parameters = {
@@ -82,18 +78,18 @@ class BatchList(ApiView):
         now = timezone.now()
         caller = caller_of(request)
         with (
-            upload_lock.keep_repeats_out(
+            upload_lock.reject_concurrent_repeats(
                 tenant=caller.tenant,
-                route=batch_submission.ROUTE,
+                route=acceptance.ROUTE,
                 key=caller.key,
                 is_upload=requests.is_manifest(request),
             ),
-            requests.reading(request, caller=caller, now=now) as submission,
+            requests.read_submission(request, caller=caller, now=now) as submission,
         ):
-            answer, replayed = batch_submission.accept_batch(
-                caller=caller, submission=submission, answer=accepted
+            response, is_replay = acceptance.accept_batch(
+                caller=caller, submission=submission
             )
-        return respond(answer, replayed=replayed)
+        return respond(response, replayed=is_replay)
 
     @extend_schema(
         operation_id="list_batches",
@@ -110,7 +106,7 @@ class BatchList(ApiView):
 
 
 class BatchDetail(ApiView):
-    """One batch."""
+    """Gets a batch."""
 
     required_scopes = SCOPES
 
@@ -122,17 +118,8 @@ class BatchDetail(ApiView):
     def get(self, request: Request, batch_id: UUID) -> Response:
         """Get a batch. Includes the counts of its jobs by status."""
         batch = records.get_batch(tenant=tenant_of(request), batch_id=batch_id)
-        shown = BatchOutput(batch, context={"now": timezone.now()}).data
+        body = BatchOutput(batch, context={"now": timezone.now()}).data
         headers = {} if batch.finished_at else {"Retry-After": "5"}
-        # The time it may take is measured anew each time, and is no news.
-        headers["ETag"] = etags.build_tag({**shown, "eta_seconds": None})
-        return Response(shown, headers=headers)
-
-
-def accepted(batch: Batch) -> StoredResponse:
-    """Return the 202 that a new batch is answered with."""
-    return StoredResponse(
-        status_code=status.HTTP_202_ACCEPTED,
-        body=BatchOutput(batch).data,
-        location=f"/v1/batches/{batch.pk}",
-    )
+        # The estimate changes with every request, so it is not part of the ETag.
+        headers["ETag"] = etags.build_tag({**body, "eta_seconds": None})
+        return Response(body, headers=headers)

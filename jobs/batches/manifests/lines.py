@@ -1,6 +1,6 @@
-"""Read a manifest's bytes as lines: inflated where it is gzip, no more held than one.
+"""Read a manifest as lines, and decompress gzip; only one line is in memory.
 
-What is wrong with one line is that line's fault; what is wrong with the whole raises.
+An error of one line is part of that line; an error of the whole file raises.
 """
 
 import hashlib
@@ -13,22 +13,22 @@ from jobs.errors import InvalidRequest, UploadTooLarge
 
 MAX_LINES = 100_000
 MAX_LINE_BYTES = 64 * 1024
-# Manifests pack ten or thirty times; a file that is there to keep us busy a thousand.
-MAX_PACKED_TIMES = 200
-_ANY_RATIO_BYTES = 32 * 1024**2
+# gzip compresses manifests 10 to 30 times, and a decompression bomb 1,000 times.
+MAX_INFLATION_RATIO = 200
+_MIN_CHECKED_BYTES = 32 * 1024**2
 _CHUNK = 64 * 1024
 _GZIP = b"\x1f\x8b"
 _MTIME = slice(4, 8)
-# Appended logs have a few; millions of empty ones are there to keep us busy.
+# Appended logs have a few members; millions of empty ones are an attack.
 _MAX_MEMBERS = 1000
 _BOM = b"\xef\xbb\xbf"
-# Of other encodings: what begins so is not UTF-8 and no gzip.
+# Byte order marks of UTF-16: neither UTF-8 nor gzip.
 _FOREIGN_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestLine:
-    """One line without its end; a longer one than we take is cut, and says so."""
+    """One line without its end; cut at ``MAX_LINE_BYTES`` if it is too long."""
 
     number: int
     body: bytes
@@ -36,59 +36,58 @@ class ManifestLine:
 
 
 def digest_of(file: IO[bytes], *, sha256: str) -> str:
-    """Return the SHA-256 of its bytes, in hex, but for when gzip packed them.
+    """Return the SHA-256 of a file, in hex, ignoring the time of gzip compression.
 
-    That is MTIME in RFC 1952, section 2.3: who sends a request again may pack anew.
-    Of all bytes it is known, and not taken twice where nothing was packed.
+    That is MTIME (RFC 1952, section 2.3): a client may compress again for a retry.
+    Returns ``sha256``, the digest of all bytes, if the file is not gzip.
     """
     file.seek(0)
-    begin = bytearray(file.read(_CHUNK))
-    if not begin.startswith(_GZIP):
+    head = bytearray(file.read(_CHUNK))
+    if not head.startswith(_GZIP):
         return sha256
-    begin[_MTIME] = bytes(4)
-    digest = hashlib.sha256(begin)
+    head[_MTIME] = bytes(4)
+    digest = hashlib.sha256(head)
     while chunk := file.read(_CHUNK):
         digest.update(chunk)
     return digest.hexdigest()
 
 
 def read_lines(file: IO[bytes], *, max_bytes: int) -> Iterator[ManifestLine]:
-    """Yield the lines, counted from 1, the empty ones too.
+    """Yield all lines, including empty ones, numbered from 1.
 
-    LF and CRLF end a line; a byte order mark is no part of the first one. Raises
-    InvalidRequest for too many of them, for broken gzip, gzip that hides far more than
-    its size, or another encoding, and UploadTooLarge for more than ``max_bytes``,
-    inflated.
+    LF and CRLF end a line; a byte order mark is removed. Raises InvalidRequest for too
+    many lines, invalid gzip, an excessive compression ratio or another encoding, and
+    UploadTooLarge for more than ``max_bytes`` of decompressed data.
     """
     number, rest, is_cut = 0, b"", False
-    for chunk in _decoded(file, max_bytes=max_bytes):
+    for chunk in _decode(file, max_bytes=max_bytes):
         *whole, rest = (rest + chunk).split(b"\n")
         for body in whole:
             number = _count(number)
             yield _line(number, body, is_cut=is_cut)
             is_cut = False
         if len(rest) > MAX_LINE_BYTES:
-            # What follows of it is not kept; its beginning is, to say which it was.
+            # The rest of the line is dropped; its start goes into the error report.
             rest, is_cut = rest[:MAX_LINE_BYTES], True
     if rest:
         yield _line(_count(number), rest, is_cut=is_cut)
 
 
 def _count(number: int) -> int:
-    # Empty lines count: without that, a few kilobytes of gzip hold millions of them.
-    if number >= MAX_LINES + 1:  # one more for the header of CSV
-        refuse_length()
+    # Empty lines count, because a few kilobytes of gzip can contain millions of them.
+    if number >= MAX_LINES + 1:  # plus the header of CSV
+        refuse_too_many_lines()
     return number + 1
 
 
-def refuse_length() -> NoReturn:
-    """Say that the manifest has more lines than we take."""
+def refuse_too_many_lines() -> NoReturn:
+    """Raise InvalidRequest for more than ``MAX_LINES``."""
     message = f"A manifest has at most {MAX_LINES:,} lines."
     raise InvalidRequest(message, code="manifest_too_long")
 
 
 def refuse_work(reason: str) -> NoReturn:
-    """Say that reading the manifest takes more work than one batch may."""
+    """Raise InvalidRequest for a manifest that needs too much work."""
     message = f"{reason} Split the manifest into several batches."
     raise InvalidRequest(message, code="manifest_too_complex")
 
@@ -98,14 +97,14 @@ def _line(number: int, body: bytes, *, is_cut: bool) -> ManifestLine:
     return ManifestLine(number, body[:MAX_LINE_BYTES].removesuffix(b"\r"), is_too_long)
 
 
-def _decoded(file: IO[bytes], *, max_bytes: int) -> Iterator[bytes]:
-    """Yield the text's bytes, without a mark at their beginning."""
-    left, is_first = max_bytes, True
-    for chunk in _inflated(file):
-        left -= len(chunk)
-        if left < 0:
+def _decode(file: IO[bytes], *, max_bytes: int) -> Iterator[bytes]:
+    """Yield the decompressed bytes without a byte order mark."""
+    remaining, is_first = max_bytes, True
+    for chunk in _inflate(file):
+        remaining -= len(chunk)
+        if remaining < 0:
             raise UploadTooLarge(
-                f"The manifest is larger than {max_bytes} bytes, inflated.",
+                f"The decompressed manifest is larger than {max_bytes} bytes.",
                 code="manifest_too_large",
             )
         if is_first:
@@ -117,7 +116,7 @@ def _decoded(file: IO[bytes], *, max_bytes: int) -> Iterator[bytes]:
         yield chunk
 
 
-def _inflated(file: IO[bytes]) -> Iterator[bytes]:
+def _inflate(file: IO[bytes]) -> Iterator[bytes]:
     file.seek(0)
     is_gzip = file.read(len(_GZIP)) == _GZIP
     file.seek(0)
@@ -129,34 +128,37 @@ def _inflated(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _gunzip(file: IO[bytes]) -> Iterator[bytes]:
-    """Inflate members one after another, a chunk at a time however well they pack."""
-    packed, inflated = file.read(_CHUNK), 0
+    """Decompress all members, in chunks of limited size."""
+    data, inflated = file.read(_CHUNK), 0
     for _ in range(_MAX_MEMBERS):
-        inflate = zlib.decompressobj(wbits=31)
-        while not inflate.eof:
-            packed = packed or file.read(_CHUNK)
-            if not packed:  # it ends before its last member does
+        decompressor = zlib.decompressobj(wbits=31)
+        while not decompressor.eof:
+            data = data or file.read(_CHUNK)
+            if not data:  # the file ends inside its last member
                 _refuse_gzip()
             try:
-                chunk = inflate.decompress(packed, _CHUNK)
+                chunk = decompressor.decompress(data, _CHUNK)
             except zlib.error:
                 _refuse_gzip()
-            packed = inflate.unconsumed_tail
+            data = decompressor.unconsumed_tail
             inflated += len(chunk)
             _check_ratio(file.tell(), inflated)
             if chunk:
                 yield chunk
-        packed = inflate.unused_data or file.read(_CHUNK)
-        if not packed:
+        data = decompressor.unused_data or file.read(_CHUNK)
+        if not data:
             return
     _refuse_gzip()
 
 
-def _check_ratio(packed_bytes: int, inflated_bytes: int) -> None:
-    if inflated_bytes > max(_ANY_RATIO_BYTES, MAX_PACKED_TIMES * packed_bytes):
-        refuse_work(f"The manifest unpacks to over {MAX_PACKED_TIMES} times its size.")
+def _check_ratio(compressed_bytes: int, inflated_bytes: int) -> None:
+    limit = max(_MIN_CHECKED_BYTES, MAX_INFLATION_RATIO * compressed_bytes)
+    if inflated_bytes > limit:
+        refuse_work(
+            f"The manifest decompresses to over {MAX_INFLATION_RATIO} times its size."
+        )
 
 
 def _refuse_gzip() -> NoReturn:
-    message = "The manifest is broken gzip: it was cut, or is not gzip all through."
+    message = "The manifest is invalid gzip: cut off, or followed by other data."
     raise InvalidRequest(message, code="manifest_gzip_invalid")

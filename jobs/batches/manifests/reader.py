@@ -1,6 +1,6 @@
-"""Read a manifest as items: JSONL, an object a line, or CSV, with a row of names.
+"""Parse a manifest into items: JSONL with one object per line, or CSV with a header.
 
-Knows nothing of what an item may say; that is ``jobs.batches.items``'.
+``jobs.batches.items`` validates the items.
 """
 
 import csv
@@ -16,34 +16,34 @@ from jobs.batches.manifests.lines import (
     MAX_LINES,
     ManifestLine,
     read_lines,
-    refuse_length,
+    refuse_too_many_lines,
     refuse_work,
 )
 from jobs.errors import InvalidRequest
 from jobs.strict_json import is_storable, loads_strictly, pointer_to
 
 EXCERPT = 200
-# Of a table: the fields, the options, lists of a hundred, and sixteen of metadata.
+# Enough for all fields and options, lists of 100 values, and 16 metadata columns.
 MAX_COLUMNS = 250
-# Of one row, however many lines it has.
+# Of one CSV row, which may span several lines.
 MAX_ROW_BYTES = 256 * 1024
-# Of a line of JSON, by its commas. Full lists of every option come to a third of it.
+# Of one line of JSON, by its commas. Full lists of all options need a third of it.
 MAX_VALUES = 3_000
-# Of the whole: a hundred thousand lines of two hundred cells.
+# Of the whole manifest: 100,000 lines of 200 cells.
 MAX_CELLS = 20_000_000
-# Of more than one value in a cell, as in ``eu-west-1;us-east-1``.
+# Separates several values in a cell, as in ``eu-west-1;us-east-1``.
 SEPARATOR = ";"
 COLUMNS = (
     *("audio_url", "custom_id", "priority", "callback_url", "allowed_regions"),
     *("max_attempts", "expires_at", "expires_in_seconds"),
 )
-_NUMBERS = {"max_attempts", "expires_in_seconds"}
-_NESTED = ("options.", "metadata.")
-_WHOLE = re.compile(r"-?[0-9]{1,9}")
+_INTEGER_COLUMNS = {"max_attempts", "expires_in_seconds"}
+_PREFIXES = ("options.", "metadata.")
+_INTEGER = re.compile(r"-?[0-9]{1,9}")
 
 
 class ManifestFormat(StrEnum):
-    """What a manifest is written in."""
+    """The file format of a manifest."""
 
     JSONL = "jsonl"
     CSV = "csv"
@@ -51,7 +51,7 @@ class ManifestFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ManifestEntry:
-    """What one line says, or what keeps it from saying anything."""
+    """The parsed fields of one line or row, or its error."""
 
     line: int
     excerpt: bytes
@@ -60,35 +60,35 @@ class ManifestEntry:
 
 
 def read_entries(
-    file: IO[bytes], *, kind: ManifestFormat | None, max_bytes: int
+    file: IO[bytes], *, file_format: ManifestFormat | None, max_bytes: int
 ) -> Iterator[ManifestEntry]:
-    """Yield what each line says; without a kind, by how the first one begins.
+    """Yield the entries; without a format, the first line determines it.
 
-    Raises InvalidRequest or UploadTooLarge for what is wrong with the whole.
+    Raises InvalidRequest or UploadTooLarge for errors of the file as a whole.
     """
     lines = read_lines(file, max_bytes=max_bytes)
     first = next((line for line in lines if line.body.strip()), None)
     if first is None:
-        refuse_emptiness()
-    if kind is None:
+        refuse_empty()
+    if file_format is None:
         is_object = first.body.lstrip().startswith(b"{")
-        kind = ManifestFormat.JSONL if is_object else ManifestFormat.CSV
-    if kind is ManifestFormat.JSONL:
+        file_format = ManifestFormat.JSONL if is_object else ManifestFormat.CSV
+    if file_format is ManifestFormat.JSONL:
         entries = _read_objects(chain([first], lines))
     else:
         entries = _read_table(first, lines)
     number = 0
     for number, entry in enumerate(entries, start=1):
         if number > MAX_LINES:
-            refuse_length()
+            refuse_too_many_lines()
         yield entry
     if not number:
-        refuse_emptiness()
+        refuse_empty()
 
 
-def refuse_emptiness() -> NoReturn:
-    """Say that there is nothing to do."""
-    message = "There is no line in the manifest, or none after its header."
+def refuse_empty() -> NoReturn:
+    """Raise InvalidRequest for a manifest without items."""
+    message = "The manifest has no lines, or none after its header."
     raise InvalidRequest(message, code="manifest_empty")
 
 
@@ -130,17 +130,16 @@ def _check_line(line: ManifestLine) -> None:
 
 
 class _RowTooLong(InvalidRequest):
-    """A row of many lines is longer than one may be."""
+    """The row is too long."""
 
     code = "line_too_long"
 
 
 @dataclass(slots=True)
 class _CsvLines:
-    """Lines on their way to the CSV reader, and what became of them."""
+    """Feeds lines to the CSV reader and records those of the current row."""
 
     lines: Iterator[ManifestLine]
-    # As they came, from where the present row begins.
     row: list[ManifestLine] = field(default_factory=list)
     row_bytes: int = 0
 
@@ -153,11 +152,11 @@ class _CsvLines:
         line = next(self.lines)
         self.row.append(line)
         self.row_bytes += len(line.body)
-        # What cannot be decoded is refused below, with the row that it is in.
+        # Invalid UTF-8 is reported with its row by ``_check_row``.
         return line.body.decode(errors="replace") + "\n"
 
     def begin_row(self) -> None:
-        """Forget the lines of the row before."""
+        """Discard the lines of the previous row."""
         self.row.clear()
         self.row_bytes = 0
 
@@ -165,12 +164,12 @@ class _CsvLines:
 def _read_table(
     first: ManifestLine, lines: Iterator[ManifestLine]
 ) -> Iterator[ManifestEntry]:
-    taken = _CsvLines(chain([first], lines))
-    rows = csv.reader(taken, strict=True)
+    source = _CsvLines(chain([first], lines))
+    rows = csv.reader(source, strict=True)
     columns: list[str] | None = None
     number = 0
     while True:
-        taken.begin_row()
+        source.begin_row()
         error, cells = None, list[str]()
         try:
             cells = next(rows)
@@ -186,7 +185,7 @@ def _read_table(
         if columns is None:
             columns = _check_header(cells, error)
         elif cells or error:
-            yield _read_row(columns, cells, taken.row, error)
+            yield _read_row(columns, cells, source.row, error)
 
 
 def _check_header(cells: Sequence[str], error: InvalidRequest | None) -> list[str]:
@@ -197,16 +196,16 @@ def _check_header(cells: Sequence[str], error: InvalidRequest | None) -> list[st
         raise InvalidRequest(message, code="manifest_header_invalid")
     names = [cell.strip() for cell in cells]
     for name in names:
-        prefix = next((each for each in _NESTED if name.startswith(each)), "")
+        prefix = next((each for each in _PREFIXES if name.startswith(each)), "")
         is_known = name in COLUMNS or (prefix and name != prefix)
-        is_doubled = names.count(name) > 1 and prefix != "options."
-        if not is_known or is_doubled:
+        is_duplicate = names.count(name) > 1 and prefix != "options."
+        if not is_known or is_duplicate:
             shown = f"The column '{name[:60] if is_storable(name) else '?'}'"
             message = (
-                f"{shown} is there twice."
+                f"{shown} is duplicated."
                 if is_known
-                else f"{shown} is none of ours; cells are separated by commas, and"
-                f" columns are {', '.join(COLUMNS)}, options.… and metadata.…"
+                else f"{shown} is unknown. Separate cells by commas; columns are"
+                f" {', '.join(COLUMNS)}, options.… and metadata.…"
             )
             raise InvalidRequest(message, code="manifest_header_invalid")
     return names
@@ -222,8 +221,8 @@ def _read_row(
     try:
         _check_row(columns, cells, lines, error)
         return ManifestEntry(number, excerpt, _build_item(columns, cells))
-    except InvalidRequest as wrong:
-        return ManifestEntry(number, excerpt, error=wrong)
+    except InvalidRequest as row_error:
+        return ManifestEntry(number, excerpt, error=row_error)
 
 
 def _check_row(
@@ -243,31 +242,33 @@ def _check_row(
 
 def _build_item(columns: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
     item: dict[str, Any] = {}
-    asked: dict[str, list[str]] = {}
+    option_values: dict[str, list[str]] = {}
     for name, cell in zip(columns, cells, strict=True):
         if not cell:
             continue
         if not is_storable(cell):
-            message = "Text must not hold NUL."
+            message = "Text must not contain NUL."
             raise InvalidRequest(message, code="text_invalid", pointer=_pointer(name))
         outer, _, inner = name.partition(".")
         if outer == "options":
-            asked.setdefault(inner, []).append(cell)
+            option_values.setdefault(inner, []).append(cell)
         elif outer == "metadata":
             item.setdefault("metadata", {})[inner] = cell
         else:
             item[name] = _read_cell(name, cell)
-    if asked:
-        item["options"] = _read_options(asked)
+    if option_values:
+        item["options"] = _read_options(option_values)
     return item
 
 
-def _read_options(asked: Mapping[str, list[str]]) -> dict[str, Any]:
-    return {name: options.read_text(name, values) for name, values in asked.items()}
+def _read_options(option_values: Mapping[str, list[str]]) -> dict[str, Any]:
+    return {
+        name: options.read_text(name, values) for name, values in option_values.items()
+    }
 
 
 def _read_cell(name: str, cell: str) -> Any:
-    if name in _NUMBERS and _WHOLE.fullmatch(cell):
+    if name in _INTEGER_COLUMNS and _INTEGER.fullmatch(cell):
         return int(cell)
     if name == "allowed_regions":
         return [each.strip() for each in cell.split(SEPARATOR)]

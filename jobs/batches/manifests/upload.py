@@ -1,6 +1,6 @@
-"""Take a manifest from the socket to disk: as the body itself, or as a form's file.
+"""Stream a manifest to disk, from a raw body or a form.
 
-What it says is read later, from there: a body that is cut off has made nothing yet.
+It is parsed later, from disk, so that a body that is cut off has no effect.
 """
 
 from collections.abc import Mapping
@@ -19,19 +19,19 @@ from jobs.rest.parsers import (
     refuse_truncated_body,
 )
 
-# Gzip is told by its first bytes, whatever it is sent as.
+# gzip is recognized by its first bytes, whatever the media type.
 KINDS = {
     "application/x-ndjson": ManifestFormat.JSONL,
     "application/jsonl": ManifestFormat.JSONL,
     "text/csv": ManifestFormat.CSV,
     "application/gzip": None,
 }
-_ALSO = {"application/json", "application/octet-stream", "application/x-gzip", ""}
+_UNTYPED = {"application/json", "application/octet-stream", "application/x-gzip", ""}
 _CHUNK = 64 * 1024
 
 
 class ManifestParser(BaseParser):
-    """Stream a body that is a manifest to disk, no further than is allowed."""
+    """Streams a raw manifest body to disk, up to ``MANIFEST_MAX_BYTES``."""
 
     def parse(
         self,
@@ -68,29 +68,29 @@ MANIFEST_PARSERS = tuple(
 
 
 class ManifestUploadHandler(CappedUploadHandler):
-    """As for audio, with a manifest's types and size."""
+    """The upload handler with the types and size limit of manifests."""
 
     @property
     def max_bytes(self) -> int:
-        """How large the file may be."""
+        """The maximum size of the file."""
         limit: int = settings.MANIFEST_MAX_BYTES
         return limit
 
     def check_type(self, content_type: str) -> None:
-        """Refuse what cannot be a manifest."""
-        if content_type not in KINDS and content_type not in _ALSO:
+        """Raise UnsupportedMediaType for a type that cannot be a manifest."""
+        if content_type not in KINDS and content_type not in _UNTYPED:
             raise UnsupportedMediaType(content_type)
 
 
 class ManifestFormParser(StrictMultiPartParser):
-    """Read a form whose file is a manifest."""
+    """Parses a form whose file is a manifest."""
 
     json_fields = frozenset({"defaults", "expires_in_seconds", "metadata"})
     handler = ManifestUploadHandler
 
 
 def check_size(size_bytes: int) -> None:
-    """Raise UploadTooLarge for more than a manifest may have."""
+    """Raise UploadTooLarge above ``MANIFEST_MAX_BYTES``."""
     if size_bytes > settings.MANIFEST_MAX_BYTES:
         raise UploadTooLarge(
             f"The manifest is larger than {settings.MANIFEST_MAX_BYTES} bytes.",
@@ -98,11 +98,11 @@ def check_size(size_bytes: int) -> None:
         )
 
 
-def kind_of(file: IncomingFile) -> ManifestFormat | None:
-    """Return what its sender says it is; None leaves it to its first line."""
-    kind = KINDS.get(base_type(file.content_type or ""))
+def format_of(file: IncomingFile) -> ManifestFormat | None:
+    """Return the format by media type or file name; None if unknown."""
+    by_type = KINDS.get(base_type(file.content_type or ""))
     name = (file.name or "").lower().removesuffix(".gz")
-    return kind or (ManifestFormat.CSV if name.endswith(".csv") else None)
+    return by_type or (ManifestFormat.CSV if name.endswith(".csv") else None)
 
 
 def base_type(content_type: str) -> str:

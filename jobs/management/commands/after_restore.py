@@ -1,4 +1,4 @@
-"""`manage.py after_restore`: once, after pg_restore and before anything is started."""
+"""Prepare a restored database; run once after pg_restore, before the platform."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -10,25 +10,25 @@ from jobs.retention import restoring
 
 
 class Command(BaseCommand):
-    """Make a restored database fit to run; running it twice changes nothing more."""
+    """Prepare a restored database. Idempotent."""
 
     help = __doc__
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare how to go on although processes seem to live."""
+        """Declare the options."""
         parser.add_argument(
             "--although-alive",
             action="store_true",
-            help="the dump was made seconds ago, and nothing runs on the restored copy",
+            help="ignore recent heartbeats, which a dump made seconds ago contains",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Refuse where the platform runs: event streams would jump back."""
-        living = restoring.find_living(now=timezone.now())
-        if living and not options["although_alive"]:
-            names = ", ".join(living)
-            message = f"These work on this database: {names}. Stop them first."
+        """Raise CommandError if processes run: their event streams would break."""
+        processes = restoring.find_live_processes(now=timezone.now())
+        if processes and not options["although_alive"]:
+            names = ", ".join(processes)
+            message = f"These processes use this database: {names}. Stop them first."
             raise CommandError(message)
-        restoring.forget_processes()
+        restoring.delete_process_rows()
         events = restoring.reset_positions()
-        self.stdout.write(f"{events} events lie before everything to come")
+        self.stdout.write(f"transaction ids of {events} events reset")

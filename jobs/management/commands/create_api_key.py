@@ -17,7 +17,7 @@ from jobs.models import Tenant
 
 
 class Command(BaseCommand):
-    """The key is printed to stdout and nothing else is, so that scripts can take it."""
+    """Prints only the key to stdout, for use in scripts."""
 
     help = "Create an API key for a tenant and print it; it cannot be shown again."
 
@@ -25,35 +25,35 @@ class Command(BaseCommand):
         """Declare the options."""
         parser.add_argument("--tenant", required=True, help="the tenant's name")
         parser.add_argument(
-            "--create-tenant", action="store_true", help="make the tenant if missing"
+            "--create-tenant", action="store_true", help="create a missing tenant"
         )
-        parser.add_argument("--name", default="", help="what the key is for")
+        parser.add_argument("--name", default="", help="a name for the key")
         parser.add_argument(
             "--scopes",
             nargs="+",
             default=ALL_SCOPES,
             choices=ALL_SCOPES,
             metavar="SCOPE",
-            help=f"what it may do, all if not given: {' '.join(ALL_SCOPES)}",
+            help=f"its scopes; default: all of {' '.join(ALL_SCOPES)}",
         )
         parser.add_argument(
             "--allowed-ip",
             action="append",
             default=[],
             metavar="ADDRESS",
-            help="where it may come from: an IP address or CIDR block; repeat for more",
+            help="an IP address or CIDR block from which it is accepted; repeatable",
         )
         parser.add_argument(
-            "--expires-days", type=int, help="days it is valid; for ever if not given"
+            "--expires-days", type=int, help="days until it expires; default: never"
         )
 
     @transaction.atomic
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Create the key; raise CommandError without such a tenant."""
+        """Create the key; raise CommandError for an unknown tenant."""
         now = timezone.now()
         days = options["expires_days"]
         if days is not None and days < 1:
-            raise CommandError("--expires-days is a number of days, 1 or more.")
+            raise CommandError("--expires-days must be 1 or more.")
         draft = keys.KeyDraft(
             name=options["name"],
             scopes=tuple(scope for scope in ALL_SCOPES if scope in options["scopes"]),
@@ -74,8 +74,7 @@ def _check_addresses(texts: list[str]) -> tuple[str, ...]:
     try:
         return tuple(AllowedIpsField().run_validation(texts))
     except ValidationError as error:
-        bad = ", ".join(texts)
-        message = f"--allowed-ip is an address or a block such as 192.0.2.0/24: {bad}."
+        message = f"Invalid --allowed-ip in: {', '.join(texts)}. Example: 192.0.2.0/24."
         raise CommandError(message) from error
 
 
@@ -86,6 +85,6 @@ def _find_tenant(name: str, *, create: bool) -> Tenant:
         )
     tenant = Tenant.objects.filter(name=name).first()
     if tenant is None:
-        message = f"There is no tenant {name!r}. Add --create-tenant to make it."
+        message = f"There is no tenant {name!r}. Add --create-tenant to create it."
         raise CommandError(message)
     return tenant

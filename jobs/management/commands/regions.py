@@ -1,4 +1,4 @@
-"""`manage.py regions`: list the upstreams and steer them."""
+"""List, create and control regions."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -14,13 +14,13 @@ from jobs.state import JobStatus
 
 
 class Command(BaseCommand):
-    """Without an action, a table; with one, do it and show the region."""
+    """Without an action, list the regions; with one, apply it and print the region."""
 
     help = __doc__
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare action and name; `add` makes or changes a region."""
-        actions = ["add", *regions.STEERS]
+        """Declare the arguments; ``add`` creates or changes a region."""
+        actions = ["add", *regions.ACTIONS]
         parser.add_argument("action", nargs="?", choices=actions)
         parser.add_argument("name", nargs="?")
         parser.add_argument("--base-url")
@@ -33,14 +33,14 @@ class Command(BaseCommand):
             "--pool",
             action="append",
             metavar="NAME=LIMIT",
-            help="a narrower limit: diarize=25; repeat for more",
+            help="concurrency limit of a feature, such as diarize=25; repeatable",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Do it."""
+        """Apply the action and print regions."""
         action, name = options["action"], options["name"]
         if action and not name:
-            raise CommandError("Which region? manage.py regions ACTION NAME")
+            raise CommandError("Name a region: manage.py regions ACTION NAME")
         if action == "add":
             self._add(name, options)
         elif action:
@@ -59,7 +59,7 @@ class Command(BaseCommand):
 
     @staticmethod
     def _add(name: str, options: dict[str, Any]) -> None:
-        plain = (
+        names = (
             "base_url",
             "key_setting",
             "max_concurrent",
@@ -67,14 +67,14 @@ class Command(BaseCommand):
             "max_streams",
             "weight",
         )
-        given = {field: options[field] for field in plain if options[field] is not None}
+        changes = {each: options[each] for each in names if options[each] is not None}
         if options["pool"]:
             pairs = (pool.partition("=") for pool in options["pool"])
-            given["pools"] = {pool: int(limit) for pool, _, limit in pairs}
-        if not (given.get("base_url") or Region.objects.filter(pk=name).exists()):
+            changes["pools"] = {pool: int(limit) for pool, _, limit in pairs}
+        if not (changes.get("base_url") or Region.objects.filter(pk=name).exists()):
             raise CommandError("A new region needs --base-url.")
         regions.set_region(
-            name=name, changes=given, actor=audit.COMMAND, now=timezone.now()
+            name=name, changes=changes, actor=audit.COMMAND, now=timezone.now()
         )
 
     @staticmethod
@@ -92,7 +92,7 @@ class Command(BaseCommand):
         streams = running.filter(mode=Mode.LIVE).count()
         calls = running.count() - streams
         return (
-            f"{region.name:<16} {state:<28} {calls}/{region.max_concurrent} at once,"
+            f"{region.name:<16} {state:<28} {calls}/{region.max_concurrent} calls,"
             f" {region.max_per_minute}/min, {streams}/{region.max_streams} live,"
             f" weight {region.weight}"
             f" {region.pools or ''} {region.base_url}"

@@ -1,4 +1,4 @@
-"""`manage.py tenants`: list customers with their load, and steer them."""
+"""List tenants with their load; pause, resume or change one."""
 
 import re
 from argparse import ArgumentParser, ArgumentTypeError
@@ -13,7 +13,7 @@ from jobs.accounts import audit
 from jobs.accounts.tenants import change_tenant
 from jobs.errors import InvalidRequest
 from jobs.models import Content, Tenant
-from jobs.quotas import counters as quota_counts
+from jobs.quotas import counters as quota_counters
 from jobs.retention.retention import MAX_DAYS
 from jobs.state import JobStatus
 
@@ -21,16 +21,16 @@ NO_LIMIT = "none"
 
 
 def parse_limit(text: str) -> int | str:
-    """Read a quota: a whole number that the column holds, or ``none``."""
+    """Parse a quota: a whole number below 2^31, or ``none``."""
     if text == NO_LIMIT:
         return text
     if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) >= 2**31:
-        raise ArgumentTypeError(f"{text!r} is neither a whole number nor 'none'.")
+        raise ArgumentTypeError(f"{text!r} is not a whole number or 'none'.")
     return int(text)
 
 
 def parse_days(text: str) -> int | str:
-    """Read a number of days, or ``none``."""
+    """Parse a number of days, or ``none``."""
     days = parse_limit(text)
     if isinstance(days, int) and days > MAX_DAYS:
         raise ArgumentTypeError(f"{days} is more than {MAX_DAYS} days.")
@@ -38,12 +38,12 @@ def parse_days(text: str) -> int | str:
 
 
 class Command(BaseCommand):
-    """Without an action, a table; with one, do it and show the tenant."""
+    """Without an action, list the tenants; with one, apply it and print the tenant."""
 
     help = __doc__
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare action, name and what `set` sets."""
+        """Declare the arguments and the fields of ``set``."""
         actions = ["pause", "resume", "set"]
         parser.add_argument("action", nargs="?", choices=actions)
         parser.add_argument("name", nargs="?")
@@ -52,28 +52,28 @@ class Command(BaseCommand):
         parser.add_argument("--requests-per-minute", type=int, help="0: no limit")
         parser.add_argument("--highest-priority", type=int, choices=[0, 3, 6, 9])
         parser.add_argument("--allowed-region", action="append", metavar="NAME")
-        parser.add_argument("--retention-days", type=int, help="0: for ever")
+        parser.add_argument("--retention-days", type=int, help="0: forever")
         for content in Content:
             option = f"--{content.setting.replace('_', '-')}"
-            message = "days after a job's end, or none: as long as the job"
+            message = "days after the job's end; none: like the job"
             parser.add_argument(option, type=parse_days, help=message)
-        for name in quota_counts.LIMITS:
+        for name in quota_counters.LIMITS:
             option = f"--{name.replace('_', '-')}"
             parser.add_argument(option, type=parse_limit, help="a number, or none")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Do it."""
+        """Apply the action and print tenants."""
         tenants = Tenant.objects.order_by("name")
         if options["action"]:
             tenants = tenants.filter(name=options["name"])
             tenant = tenants.first()
             if tenant is None:
                 raise CommandError(f"There is no tenant {options['name']!r}.")
-            self._steer(tenant, options)
-        self._show(tenants)
+            self._apply(tenant, options)
+        self._print(tenants)
 
     @staticmethod
-    def _steer(tenant: Tenant, options: dict[str, Any]) -> None:
+    def _apply(tenant: Tenant, options: dict[str, Any]) -> None:
         now = timezone.now()
         if options["action"] == "pause":
             services.pause_tenant(tenant=tenant, now=now, actor=audit.COMMAND)
@@ -88,18 +88,21 @@ class Command(BaseCommand):
                 "allowed_regions": options["allowed_region"],
                 "retention_days": options["retention_days"],
             }
-            given = {name: value for name, value in fields.items() if value is not None}
-            for name in (*quota_counts.LIMITS, *(c.setting for c in Content)):
+            changes = {
+                name: value for name, value in fields.items() if value is not None
+            }
+            for name in (*quota_counters.LIMITS, *(c.setting for c in Content)):
                 if options[name] is not None:
-                    given[name] = None if options[name] == NO_LIMIT else options[name]
+                    value = options[name]
+                    changes[name] = None if value == NO_LIMIT else value
             try:
                 change_tenant(
-                    tenant=tenant, changes=given, actor=audit.COMMAND, now=now
+                    tenant=tenant, changes=changes, actor=audit.COMMAND, now=now
                 )
             except InvalidRequest as error:
                 raise CommandError(error.message) from error
 
-    def _show(self, tenants: Any) -> None:
+    def _print(self, tenants: Any) -> None:
         queued = Count("jobs", filter=Q(jobs__status=JobStatus.QUEUED))
         running = Count("jobs", filter=Q(jobs__status=JobStatus.PROCESSING))
         for tenant in tenants.annotate(queued=queued, running=running):

@@ -12,7 +12,7 @@ from jobs.scheduling.claims import Permit, PermitKind
 from tests.support.factories import make_attempt, make_job, make_region, make_tenant
 from workers.admin_site import statistics as admin_site_statistics
 from workers.monitoring import activity, backlog
-from workers.ratelimit.permits import get_lookout, get_permits
+from workers.ratelimit.permits import get_permit_reader, get_permits
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
 
 
@@ -76,7 +76,7 @@ def test_the_backlog_is_audio_by_tenant_and_priority(monkeypatch):
     assert first["seconds"] == {"Urgent": 60, "Normal": 240}
     assert second["seconds"] == {"Low": 30}
 
-    monkeypatch.setattr(backlog, "COUNTED", 2)
+    monkeypatch.setattr(backlog, "MAX_COUNTED", 2)
     estimate = backlog.read_backlog()
     assert estimate.is_estimate is False  # so small a table is read whole
     assert estimate.jobs == 4
@@ -120,8 +120,8 @@ def test_without_redis_the_rest_is_there(monkeypatch, settings):
     # Nobody answers there, and nothing is refused either.
     with socket.create_server(("127.0.0.1", 0), backlog=1) as deaf:
         settings.REDIS_URL = f"redis://127.0.0.1:{deaf.getsockname()[1]}/0"
-        away = get_lookout.__wrapped__()
-        monkeypatch.setattr(admin_site_statistics, "get_lookout", lambda: away)
+        away = get_permit_reader.__wrapped__()
+        monkeypatch.setattr(admin_site_statistics, "get_permit_reader", lambda: away)
         began = time.monotonic()
         now = admin_site_statistics.read_now()
         took = time.monotonic() - began
@@ -131,7 +131,7 @@ def test_without_redis_the_rest_is_there(monkeypatch, settings):
     assert [each["state"] for each in now["regions"]] == ["drained", "unknown"]
     assert now["backlog"]["jobs"] == 1
     assert [each["text"] for each in now["troubles"]] == [
-        "Redis does not answer: nothing new is begun; what runs goes on.",
+        "Redis does not respond: no job starts; running jobs continue.",
         "No worker is alive.",
         "Region eu is drained by an operator.",
     ]

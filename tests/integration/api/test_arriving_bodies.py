@@ -39,7 +39,7 @@ class Stream(io.BytesIO):
         self.gate, self.seen = gate, []
 
     def read(self, size=-1):
-        self.seen.append((self.gate._inside.total(), connection.connection))
+        self.seen.append((self.gate._acquired.total(), connection.connection))
         return super().read(size)
 
 
@@ -72,13 +72,13 @@ def test_a_body_holds_a_place_and_no_connection_while_it_arrives(gate):
 
     assert status == 202
     assert stream.seen == [(1, None)]
-    assert gate._inside.total() == 0
+    assert gate._acquired.total() == 0
 
 
 def test_a_tenant_whose_bodies_do_not_arrive_leaves_room_for_others(gate):
     slow, key = make_key()
     _, other = make_key()
-    held = [gate.enter(slow.tenant_id) for _ in range(4)]
+    held = [gate.acquire(slow.tenant_id) for _ in range(4)]
     stream = Stream(BODY, gate)
 
     status, body = send(stream, key=key)
@@ -92,17 +92,17 @@ def test_a_tenant_whose_bodies_do_not_arrive_leaves_room_for_others(gate):
 
 
 def test_no_more_uploads_are_examined_than_leave_threads_for_others(gate, api):
-    assert all(gate.enter(api.tenant.pk) for _ in range(3))
+    assert all(gate.acquire(api.tenant.pk) for _ in range(3))
 
     put_off = api.form({"file": wav()})
-    gate.leave(api.tenant.pk)
+    gate.release(api.tenant.pk)
     taken = api.form({"file": wav()})
 
     problem = assert_problem(put_off, 503, "service_unavailable")
-    assert "being examined" in problem["detail"]
+    assert "being checked" in problem["detail"]
     assert put_off.headers["Retry-After"] == "5"
     assert taken.status_code == 202
-    assert (Job.objects.count(), gate._inside.total()) == (1, 2)
+    assert (Job.objects.count(), gate._acquired.total()) == (1, 2)
 
 
 def test_a_body_that_breaks_off_gives_its_place_back(gate):
@@ -111,12 +111,12 @@ def test_a_body_that_breaks_off_gives_its_place_back(gate):
     status, body = send(Stream(BODY[:9], gate), key=key)
 
     assert (status, json.loads(body)["code"]) == (400, "body_truncated")
-    assert gate._inside.total() == 0
+    assert gate._acquired.total() == 0
 
 
 def test_whoever_shows_no_key_shares_a_place_with_all_who_do_not(gate, client):
     login = {"CONTENT_TYPE": "application/x-www-form-urlencoded"}
-    assert all(gate.enter("") for _ in range(3))
+    assert all(gate.acquire("") for _ in range(3))
     stream = Stream(BODY, gate)
 
     status, body = send(
@@ -126,7 +126,7 @@ def test_whoever_shows_no_key_shares_a_place_with_all_who_do_not(gate, client):
     assert status == 503
     assert b"service_unavailable" in body
     assert stream.seen == []
-    assert gate.enter(uuid4())
+    assert gate.acquire(uuid4())
 
 
 @pytest.mark.parametrize("path", ["/admin/login/", "/admin/jobs/job/"])

@@ -96,7 +96,7 @@ def test_the_list_is_read_off_its_index(api):
     other = make_tenant()
     for _ in range(100):  # of an empty table every index is as good
         audit.record(type="tenant.paused", actor="x", at=timezone.now(), tenant=other)
-    rows = audit.find_events(tenant=api.tenant, wanted=audit.EventFilter())
+    rows = audit.find_events(tenant=api.tenant, filters=audit.EventFilter())
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE jobs_event")
         cursor.execute("SET LOCAL enable_seqscan = off")

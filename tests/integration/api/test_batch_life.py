@@ -78,7 +78,7 @@ def end(jobs, to=JobStatus.COMPLETED, **changes):
     fan_out()
 
 
-def steer(api, batch, action, body=None, **headers):
+def manage_script(api, batch, action, body=None, **headers):
     return api.post(f"/v1/batches/{batch.pk}/{action}", body=body, headers=headers)
 
 
@@ -210,7 +210,7 @@ def test_all_of_a_large_batch_must_fit_its_quota(api):
     answer = send_manifest(api, jsonl(line(n) for n in range(5)))
 
     problem = assert_problem(answer, 429, "quota_jobs_exceeded")
-    assert "this takes 5" in problem["detail"]
+    assert "this request needs 5" in problem["detail"]
     assert (Batch.objects.count(), Job.objects.count()) == (0, 0)
     submit_manifest(api, 4)
     assert QuotaCounter.objects.get(period="open").reserved == 4
@@ -259,7 +259,7 @@ def test_of_two_that_write_the_same_at_once_one_is_dropped(api, media, monkeypat
         if not answers:
             answers.append(None)
             monkeypatch.setattr(
-                "jobs.concurrency.upload_lock._path_of", lambda _n: elsewhere
+                "jobs.concurrency.upload_lock._build_path", lambda _n: elsewhere
             )
             answers[0] = send_manifest(Api.of(api), body, **key)
 

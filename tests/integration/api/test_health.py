@@ -165,8 +165,8 @@ def test_operators_read_what_is_known(platform):
 
     assert details["workers"] == "1 alive, 3 of 20 slots busy"
     assert details["regions"] == "eu: well"
-    assert details["queue"] == "0 jobs could run"
-    assert details["dispatcher"].startswith("last round ")
+    assert details["queue"] == "0 jobs ready to run"
+    assert details["dispatcher"].startswith("last heartbeat ")
     assert "details" not in look(eve).json()
 
 
@@ -211,11 +211,11 @@ def test_what_is_not_well_is_named_and_requests_still_come(
 
 def test_without_redis_it_is_degraded(platform, settings):
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    permits.get_lookout.cache_clear()
+    permits.get_permit_reader.cache_clear()
     try:
         parts = look().json()["parts"]
     finally:
-        permits.get_lookout.cache_clear()
+        permits.get_permit_reader.cache_clear()
 
     assert parts["redis"] == "away"
 

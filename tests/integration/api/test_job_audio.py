@@ -32,14 +32,14 @@ def body(answer: Any) -> bytes:
 
 
 def test_it_is_the_file_as_it_was_uploaded(api, path, monkeypatch):
-    monkeypatch.setattr(stored_audio, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(stored_audio, "CHUNK_BYTES", 1000)
 
     answer = api.get(path)
 
     assert answer.status_code == 200
     pieces = list(answer.streaming_content)
     assert b"".join(pieces) == SOUND
-    assert {len(piece) for piece in pieces[:-1]} == {1000}
+    assert {len(chunk) for chunk in pieces[:-1]} == {1000}
     headers = answer.headers
     assert headers["Content-Type"] == "audio/wav"
     assert headers["Content-Length"] == str(len(SOUND))
@@ -155,7 +155,7 @@ def test_on_an_event_loop_no_thread_is_held(settings):
 
     async def read() -> bytes:
         answer = await AsyncClient().get(where, headers=customer.headers())
-        return b"".join([piece async for piece in answer.streaming_content])
+        return b"".join([chunk async for chunk in answer.streaming_content])
 
     assert asyncio.run(read()) == SOUND
     thread_limits.waiters.cache_clear()

@@ -358,17 +358,17 @@ def test_one_tenants_manifests_leave_a_slot_to_the_others(api, media, monkeypatc
     monkeypatch.setattr(item_file, "WAIT_SECONDS", 0.01)
     with ExitStack() as stack:
         for _ in range(item_file.MANIFESTS_AT_ONCE - 1):
-            slot = item_file._slots.take(api.tenant.pk, timeout=0)
+            slot = item_file._slots.acquire(api.tenant.pk, timeout=0)
             assert stack.enter_context(slot)
 
         busy = send_manifest(api, jsonl([line(1)]))
         assert_problem(busy, 503, "service_unavailable")
         assert busy.headers["Retry-After"] == "5"
         assert_nothing_written(media)
-        assert stack.enter_context(item_file._slots.take("other", timeout=0))
+        assert stack.enter_context(item_file._slots.acquire("other", timeout=0))
 
     assert send_manifest(api, jsonl([line(1)])).status_code == 202
-    assert not item_file._slots._held
+    assert not item_file._slots._used
 
 
 def test_a_body_that_is_cut_off_makes_nothing(api, media):
@@ -492,6 +492,6 @@ def test_after_each_piece_of_work_the_other_threads_of_the_process_run(monkeypat
     )
     monkeypatch.setattr(item_file, "time", fake)
 
-    assert list(item_file._in_turns("abc")) == ["a", "b", "c"]
+    assert list(item_file._with_pauses("abc")) == ["a", "b", "c"]
 
     assert pauses == pytest.approx([0.003 / 6] * 3)

@@ -32,9 +32,9 @@ def api():
 def watch(monkeypatch):
     """Give the test a watch of its own, and see its thread end."""
     own = long_poll.JobWatcher()
-    monkeypatch.setattr(long_poll, "_watch", lambda: own)
+    monkeypatch.setattr(long_poll, "_get_watcher", lambda: own)
     yield own
-    assert wait_until(lambda: not own._is_looking, seconds=5)
+    assert wait_until(lambda: not own._is_polling, seconds=5)
 
 
 @contextmanager
@@ -204,7 +204,7 @@ def test_ten_who_wait_cost_one_look_at_a_time(api, watch, monkeypatch):
         held.append(connection.connection)
         return watch.wait(job_id, seconds=seconds)
 
-    monkeypatch.setattr(long_poll, "_watch", lambda: SimpleNamespace(wait=wait))
+    monkeypatch.setattr(long_poll, "_get_watcher", lambda: SimpleNamespace(wait=wait))
 
     def post(_number):
         try:
@@ -220,11 +220,11 @@ def test_ten_who_wait_cost_one_look_at_a_time(api, watch, monkeypatch):
     assert max(number for _, number in looks) == 10
     spans = [later - sooner for (sooner, _), (later, _) in pairwise(looks)]
     assert min(spans) >= long_poll.SETTLE_SECONDS
-    assert len(looks) <= 2 / long_poll.LOOK_SECONDS + 15
+    assert len(looks) <= 2 / long_poll.POLL_SECONDS + 15
 
 
 def test_news_ends_the_wait_at_once(api, monkeypatch):
-    monkeypatch.setattr(long_poll, "LOOK_SECONDS", 20.0)
+    monkeypatch.setattr(long_poll, "POLL_SECONDS", 20.0)
     monkeypatch.setattr(long_poll, "SETTLE_SECONDS", 0.01)
 
     with posting(api, "wait=30") as posted:

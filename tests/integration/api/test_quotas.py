@@ -42,7 +42,7 @@ def test_a_job_more_than_may_be_open_is_refused_and_leaves_nothing(db, media):
 
     problem = assert_problem(answer, 429, "quota_jobs_exceeded")
     assert problem["detail"] == (
-        "Your account may have 0 jobs open at once; 0 are left, and this takes 1."
+        "Your account is limited to 0 open jobs; 0 remain, this request needs 1."
     )
     assert_nothing_written(media)
     assert not any(used or held for used, held in counters(api.tenant).values())
@@ -95,8 +95,8 @@ def test_audio_over_the_day_is_refused_until_midnight(db):
 
     problem = assert_problem(refused, 429, "quota_audio_exceeded")
     assert problem["detail"] == (
-        "Your account may have 500 seconds of audio a day;"
-        " 200 are left, and this takes 300."
+        "Your account is limited to 500 seconds of audio per day;"
+        " 200 remain, this request needs 300."
     )
     assert refused.headers["Retry-After"] == "30"
     assert passed.status_code == 202
@@ -119,7 +119,7 @@ def test_audio_over_the_month_is_refused_until_the_next(db):
         passed = submit_job(api)
 
     problem = assert_problem(refused, 429, "quota_audio_exceeded")
-    assert "500 seconds of audio a month; 200 are left" in problem["detail"]
+    assert "500 seconds of audio per month; 200 remain" in problem["detail"]
     assert refused.headers["Retry-After"] == "3600"
     assert passed.status_code == 202
 
@@ -133,7 +133,7 @@ def test_the_month_is_told_of_where_waiting_for_the_day_would_not_help(db):
 
         refused = submit_job(api)
 
-    assert "a month" in assert_problem(refused, 429, "quota_audio_exceeded")["detail"]
+    assert "per month" in assert_problem(refused, 429, "quota_audio_exceeded")["detail"]
     assert refused.headers["Retry-After"] == str(5 * 86400 + 43200)
 
 
@@ -185,7 +185,7 @@ def test_a_batch_is_let_in_whole_or_not_at_all(db):
 
     assert first.status_code == 202
     problem = assert_problem(second, 429, "quota_jobs_exceeded")
-    assert "1 are left, and this takes 2." in problem["detail"]
+    assert "1 remain, this request needs 2." in problem["detail"]
     assert Job.objects.count() == 2
     assert counters(api.tenant)["open"] == (0, 2)
 

@@ -57,7 +57,7 @@ def test_a_request_that_waits_for_a_client_holds_no_slot(settings):
     tenant = Api().tenant.pk
     request_slots.acquire(tenant)
 
-    with thread_limits.borrow_waiting_thread(tenant):
+    with thread_limits.reserve_waiting_thread(tenant):
         other = threading.Thread(target=request_slots.acquire, args=[tenant])
         other.start()
         other.join(5)

@@ -132,9 +132,9 @@ import sys, time, types, pathlib
 from django.conf import settings
 settings.configure(INCOMING_ROOT=pathlib.Path(sys.argv[1]))
 sys.modules["jobs.models"] = types.SimpleNamespace(Tenant=object)
-from jobs.concurrency.upload_lock import keep_repeats_out
+from jobs.concurrency.upload_lock import reject_concurrent_repeats
 tenant = types.SimpleNamespace(pk=sys.argv[2])
-with keep_repeats_out(tenant=tenant, route="submit", key="k", is_upload=True):
+with reject_concurrent_repeats(tenant=tenant, route="submit", key="k", is_upload=True):
     print("held", flush=True)
     time.sleep(60)
 """

@@ -14,7 +14,7 @@ from jobs.state import JobStatus
 from tests.support.factories import make_attempt, make_job, move_job
 
 
-@pytest.mark.parametrize("round_", [leases.take_back_lost, leases.expire])
+@pytest.mark.parametrize("round_", [leases.requeue_lost, leases.expire])
 @pytest.mark.django_db(transaction=True)
 def test_a_dispatcher_leaves_a_call_that_is_just_ending_to_its_end(round_):
     now, moved = timezone.now(), []

@@ -26,7 +26,8 @@ from tests.support.factories import make_region
 from tests.support.platform_run import wait_until
 from transcripts.live import closing as live_ends
 from transcripts.live import sessions as live_sessions
-from transcripts.live.sessions import CallFailure, EndOfSession, FinalResult
+from transcripts.live.closing import EndOfSession
+from transcripts.live.sessions import CallFailure, FinalResult
 from transcripts.models import LiveFinal, Transcript
 from transcripts.storage import read_document
 from workers.liveness.heartbeat import Heartbeat
@@ -311,7 +312,7 @@ def test_a_session_whose_process_died_ends_with_what_was_said(engine):
 
     ticked = engine.tick()
 
-    assert (ticked.taken_back, ticked.has_lost_live) == (0, True)
+    assert (ticked.requeued, ticked.has_lost_live) == (0, True)
     assert live_sessions.close_abandoned() == 2
     assert live_sessions.close_abandoned() == 0
     for each in (job, silent, held):

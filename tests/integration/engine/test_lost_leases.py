@@ -30,7 +30,7 @@ def test_a_claim_that_never_began_goes_back_and_counts_nothing(engine):
 
     ticked = engine.tick()
 
-    assert ticked.taken_back == 1
+    assert ticked.requeued == 1
     job.refresh_from_db()
     assert (job.attempt, job.crashes, job.lease_token) == (0, 0, 2)
     assert not Attempt.objects.exists()
@@ -74,7 +74,7 @@ def test_nothing_is_taken_back_before_this_dispatcher_was_up_a_lease(engine):
 
     ticked = engine.tick(up_since=datetime.now(UTC) - timedelta(seconds=1))
 
-    assert ticked.taken_back == 0
+    assert ticked.requeued == 0
 
 
 def test_a_late_result_is_kept_while_nobody_else_has_claimed(engine):
@@ -230,7 +230,7 @@ def test_a_late_result_completes_a_job_that_was_taken_back_and_not_yet_claimed(e
 
     def lose_without_another_worker() -> None:
         engine.lose_lease(job)
-        leases.take_back_lost(now=datetime.now(UTC))
+        leases.requeue_lost(now=datetime.now(UTC))
         assert Job.objects.get(pk=job.pk).status == "queued"
 
     backend.during = lose_without_another_worker

@@ -13,7 +13,7 @@ def test_claims_and_permits_of_a_region_go_to_its_own_redis(engine, settings):
     theirs = redis.Redis.from_url(url)
     theirs.flushdb()
     settings.REGION_REDIS_URLS = {"eu": url}
-    dispatch.connection_of.cache_clear()
+    dispatch.get_connection.cache_clear()
     Region.objects.create(name="eu", base_url="http://127.0.0.1:1")
     Worker.objects.update(queues=["transcribe.local", "transcribe.eu"])
     engine.permits = RedisPermits(engine.broker, own={"eu": theirs})
@@ -27,7 +27,7 @@ def test_claims_and_permits_of_a_region_go_to_its_own_redis(engine, settings):
     assert theirs.llen("transcribe:transcribe.eu\x06\x166") == 1
     assert theirs.zcard("permits:{eu:prerecorded}:held") == 1
     assert engine.broker.zcard("permits:{eu:prerecorded}:held") == 0
-    dispatch.connection_of.cache_clear()
+    dispatch.get_connection.cache_clear()
     theirs.flushdb()
     theirs.close()
 

@@ -29,7 +29,7 @@ from jobs.errors import JobStateError, UpstreamError
 from jobs.models import Attempt, Event, Job, Region
 from jobs.scheduling import dispatch, leases, pending_work
 from jobs.scheduling.claims import Permit
-from jobs.state import ALLOWED_MOVES, FINAL, JobStatus
+from jobs.state import ALLOWED_TRANSITIONS, FINAL, JobStatus
 from tests.support.engine import Engine
 from tests.support.fake_backend import FakeBackend, document
 from transcripts import services as transcripts
@@ -152,8 +152,8 @@ class EngineMachine(RuleBasedStateMachine):
             self.hand.add(f"{job_id}.{token}")
 
     @rule()
-    def take_back_lost(self) -> None:
-        leases.take_back_lost(now=datetime.now(UTC))
+    def requeue_lost(self) -> None:
+        leases.requeue_lost(now=datetime.now(UTC))
         self.dead.clear()
 
     # --- workers
@@ -248,7 +248,7 @@ class EngineMachine(RuleBasedStateMachine):
         assert history[0] == "queued"
         assert history[-1] == job.status
         for old, new in itertools.pairwise(history):
-            assert JobStatus(new) in ALLOWED_MOVES[JobStatus(old)], history
+            assert JobStatus(new) in ALLOWED_TRANSITIONS[JobStatus(old)], history
         assert sum(kind in FINAL for kind in history) == job.is_final
         assert job.lease_token == history.count("processing")
         assert job.lease_token >= self.tokens[key]

@@ -35,7 +35,7 @@ def key(tenant):
 
 def open_now(tenant, key, **more):
     return StreamStart(
-        wanted=EventFilters(tenant_id=tenant.pk),
+        filters=EventFilters(tenant_id=tenant.pk),
         after=event_stream.read_horizon(),
         key_id=key.pk,
         address=None,
@@ -76,7 +76,7 @@ async def follow_and(opening, act):
 
 
 def test_a_slow_client_is_told_and_goes_on_where_it_was(tenant, key, monkeypatch):
-    monkeypatch.setattr(listener, "ROOM", 3)
+    monkeypatch.setattr(listener, "MAX_QUEUED", 3)
     opening = open_now(tenant, key)
 
     async def slow():
@@ -96,20 +96,20 @@ def test_a_slow_client_is_told_and_goes_on_where_it_was(tenant, key, monkeypatch
     assert events_in(b"".join(rest)) == 3
     assert rest[-2:] == [
         b'event: overflow\ndata: {"reason":"slow"}\n\n',
-        b": too slow: come again with Last-Event-ID\n\n",
+        b": client too slow, reconnect with Last-Event-ID\n\n",
     ]
     told = event_stream.read_page(
         tenants={tenant.pk}, after=opening.after, limit=9
-    ).told
+    ).events
     last = [row for row in rest[0].split(b"\n") if row.startswith(b"id: ")][-1]
     assert last == f"id: {told[3].position}".encode()
 
 
 def test_a_socket_that_takes_nothing_is_given_up(tenant, key, monkeypatch):
-    monkeypatch.setattr(listener, "ROOM", 1)
+    monkeypatch.setattr(listener, "MAX_QUEUED", 1)
     monkeypatch.setattr(listener, "DRAIN_SECONDS", 0.2)
     slots = StreamSlots()
-    body = EventStreamBody(open_now(tenant, key), slots.take(tenant.pk))
+    body = EventStreamBody(open_now(tenant, key), slots.acquire(tenant.pk))
 
     async def blocked():
         async for part in body:
@@ -136,7 +136,7 @@ def test_a_stream_ends_when_its_time_is_up(tenant, key, settings):
     began = time.monotonic()
     parts = asyncio.run(follow_and(open_now(tenant, key), nothing))
 
-    assert parts[-1] == b": time is up: come again with Last-Event-ID\n\n"
+    assert parts[-1] == b": maximum duration reached, reconnect with Last-Event-ID\n\n"
     assert time.monotonic() - began < 5
 
 
@@ -182,16 +182,16 @@ def test_a_key_that_may_not_any_more_ends_its_stream(
 
     parts, kept = asyncio.run(both())
 
-    assert parts[-1] == b": the key is not valid any more\n\n"
+    assert parts[-1] == b": API key no longer valid\n\n"
     if ends_others:
         assert kept[-1] == parts[-1]
     else:
-        assert kept[-1].startswith(b": time is up")
+        assert kept[-1].startswith(b": maximum duration reached")
 
 
 def test_who_is_cut_before_the_first_byte_gives_its_place_back(tenant, key):
     slots = StreamSlots()
-    body = EventStreamBody(open_now(tenant, key), slots.take(tenant.pk))
+    body = EventStreamBody(open_now(tenant, key), slots.acquire(tenant.pk))
     assert len(slots) == 1
 
     del body
@@ -201,11 +201,11 @@ def test_who_is_cut_before_the_first_byte_gives_its_place_back(tenant, key):
 
 def test_a_place_that_nobody_begins_to_use_is_given_to_another(tenant, monkeypatch):
     slots = StreamSlots()
-    late, begun = slots.take(tenant.pk), slots.take(tenant.pk)
+    late, begun = slots.acquire(tenant.pk), slots.acquire(tenant.pk)
     assert begun.begin()
     monkeypatch.setattr("workers.api.events.slots.START_SECONDS", -1)
 
-    slots.take(tenant.pk)
+    slots.acquire(tenant.pk)
 
     assert len(slots) == 2
     assert not late.begin()
@@ -213,13 +213,13 @@ def test_a_place_that_nobody_begins_to_use_is_given_to_another(tenant, monkeypat
 
 def test_a_place_is_given_back_once(tenant):
     slots = StreamSlots()
-    slot, other = slots.take(tenant.pk), slots.take(tenant.pk)
+    slot, other = slots.acquire(tenant.pk), slots.acquire(tenant.pk)
 
-    slot.let_go()
-    slot.let_go()
+    slot.release()
+    slot.release()
 
     assert len(slots) == 1
-    other.let_go()
+    other.release()
     assert len(slots) == 0
 
 
@@ -243,7 +243,7 @@ def test_a_database_that_fails_a_look_costs_no_event(tenant, key, monkeypatch, c
             return await waiting
 
     assert events_in(asyncio.run(run())) == 1
-    assert "database away, listening on" in caplog.text
+    assert "database unavailable, events delayed" in caplog.text
 
 
 def test_streams_outlive_a_database_that_lets_nobody_in_for_a_moment(me):
@@ -264,7 +264,7 @@ def test_streams_outlive_a_database_that_lets_nobody_in_for_a_moment(me):
         (told,) = live.next()
 
     assert told.type == "job.queued"
-    assert '"database away, listening on"' in me.door.log.read_text()
+    assert '"database unavailable, events delayed"' in me.door.log.read_text()
 
 
 def test_sigterm_ends_the_streams_and_the_process(transactional_db, tmp_path):
@@ -287,4 +287,4 @@ def test_sigterm_ends_the_streams_and_the_process(transactional_db, tmp_path):
             each.close()
 
     assert took < 5
-    assert last == ["this process stops: come again with Last-Event-ID"] * 3
+    assert last == ["server shutting down, reconnect with Last-Event-ID"] * 3

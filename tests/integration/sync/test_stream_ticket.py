@@ -70,5 +70,5 @@ def test_old_tickets_are_forgotten(door):
     make(door, now - timedelta(days=1))
     make(door, now)
 
-    assert tickets.forget_tickets(before=now) == 1
+    assert tickets.purge_tickets(before=now) == 1
     assert StreamTicket.objects.count() == 1

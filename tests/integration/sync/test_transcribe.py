@@ -130,11 +130,11 @@ def test_the_queue_leaves_the_next_place_to_whoever_waits(door):
     door.region.max_concurrent = 5
     waiting = Permit(member="waiting.1")
     queued = [Permit(member=f"queued.{n}") for n in range(5)]
-    door.permits.want(door.region, waiting)
+    door.permits.register_waiter(door.region, waiting)
 
     assert door.permits.find_room(door.region)[""] == 4
     assert door.permits.acquire(door.region, queued) == [True] * 4 + [False]
-    assert door.permits.acquire(door.region, [waiting], at_door=True) == [True]
+    assert door.permits.acquire(door.region, [waiting], direct=True) == [True]
     assert door.permits.find_room(door.region)[""] == 0
 
 
@@ -165,7 +165,7 @@ def test_a_final_failure_is_said_at_once(door, code, failure, status):
 
     job = Job.objects.get()
     assert (job.status, job.error_code) == ("failed", code)
-    assert problem["detail"] == f"It cannot be. This was job {job.pk}."
+    assert problem["detail"] == f"It cannot be. The job is {job.pk}."
 
 
 def _pause(door):
@@ -178,7 +178,7 @@ def _drain(door):
 
 
 def _fill_the_gate(door):
-    while door.runner.gate.enter(door.api.tenant.pk):
+    while door.runner.gate.acquire(door.api.tenant.pk):
         pass
 
 
@@ -240,18 +240,18 @@ def test_the_queue_and_the_door_cannot_both_have_a_job(door):
 
 def test_a_tenant_leaves_room_at_the_gate_for_others(door):
     theirs = make_tenant()
-    entered = [door.runner.gate.enter(door.api.tenant.pk) for _ in range(4)]
+    entered = [door.runner.gate.acquire(door.api.tenant.pk) for _ in range(4)]
 
     assert entered == [True, True, True, False]
-    assert door.runner.gate.enter(theirs.pk)
-    door.runner.gate.leave(theirs.pk)
+    assert door.runner.gate.acquire(theirs.pk)
+    door.runner.gate.release(theirs.pk)
 
 
 def test_the_doors_share_the_threads_that_they_lend(door, monkeypatch):
     waiters, go_on = FairSemaphore(3), threading.Event()
     monkeypatch.setattr(thread_limits, "waiters", lambda: waiters)
     door.backend.during = lambda: go_on.wait(30)
-    by_prefer = [waiters.enter(tenant) for tenant in ("one", "two")]
+    by_prefer = [waiters.acquire(tenant) for tenant in ("one", "two")]
 
     def ask() -> None:
         door.transcribe(mode="sync")
@@ -272,7 +272,7 @@ def test_the_doors_share_the_threads_that_they_lend(door, monkeypatch):
     assert one_too_many.status_code == 202
     assert not waits_no_more
     assert Job.objects.latest("pk").ready  # the queue has it
-    assert waiters.enter("three")  # the first one's place, given back
+    assert waiters.acquire("three")  # the first one's place, given back
 
 
 def test_the_same_key_is_answered_with_the_same_transcript(door):

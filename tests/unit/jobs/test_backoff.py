@@ -13,7 +13,7 @@ def decide(failure: str, *, attempt=1, alike=0, retry_after=None, top=True) -> D
         UpstreamError("x", failure=failure, retry_after=retry_after),
         attempt=attempt,
         max_attempts=5,
-        alike=alike,
+        same_errors=alike,
         curve=CURVE,
         uniform=lambda low, high: high if top else low,
     )
@@ -74,7 +74,7 @@ def test_a_wait_is_finite_and_never_below_its_floors(
         UpstreamError("x", failure=failure, retry_after=retry_after),
         attempt=attempt,
         max_attempts=5,
-        alike=alike,
+        same_errors=alike,
         curve=CURVE,
         uniform=lambda low, high: low + share * (high - low),
     )

@@ -144,7 +144,7 @@ def test_an_unknown_option_is_refused_with_a_hint(name, pointer, hint):
     wrong = refusal({name: 1})
 
     assert (wrong.code, wrong.pointer) == ("option_unknown", pointer)
-    assert wrong.message == f"There is no such option.{hint}"
+    assert wrong.message == f"Unknown option.{hint}"
 
 
 @pytest.mark.parametrize("name", ["callback", "callback_method"])

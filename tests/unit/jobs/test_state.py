@@ -3,20 +3,20 @@ import pickle
 import pytest
 
 from jobs.errors import UpstreamError
-from jobs.state import ALLOWED_MOVES, FINAL, OPEN, JobStatus, sources_of
+from jobs.state import ALLOWED_TRANSITIONS, FINAL, OPEN, JobStatus, find_sources
 
 
 def test_every_status_is_in_the_table():
-    assert set(ALLOWED_MOVES) == set(JobStatus)
+    assert set(ALLOWED_TRANSITIONS) == set(JobStatus)
 
 
 @pytest.mark.parametrize("status", sorted(FINAL))
 def test_final_is_final(status):
-    assert ALLOWED_MOVES[status] == frozenset()
+    assert ALLOWED_TRANSITIONS[status] == frozenset()
 
 
 def test_a_job_completes_while_it_is_open():
-    assert set(sources_of(JobStatus.COMPLETED)) == set(OPEN)
+    assert set(find_sources(JobStatus.COMPLETED)) == set(OPEN)
 
 
 def test_an_error_survives_pickling():

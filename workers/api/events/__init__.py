@@ -1,1 +1,1 @@
-"""GET /v1/…/events: server-sent events for jobs, batches and tenants."""
+"""GET /v1/…/events: server-sent events of tenants, jobs and batches."""

@@ -1,6 +1,6 @@
-"""One who listens: a bounded queue, and why the stream is to end.
+"""The bounded event queue of one stream, and the reason for its end.
 
-Belongs to one event loop; nothing here asks a database or a socket.
+Belongs to one event loop; uses neither database nor socket.
 """
 
 import asyncio
@@ -11,95 +11,95 @@ from uuid import UUID
 from jobs.api.event_stream import EventFilters, EventPosition, StreamedEvent
 from jobs.egress.addresses import IPAddress
 
-# So many events may wait for a slow client, and then so long for its socket.
-ROOM = 1000
+# The events that may wait for a slow client, and the seconds to send them at the end.
+MAX_QUEUED = 1000
 DRAIN_SECONDS = 5.0
 CHUNK = 100
 
 
 class StreamEnd(StrEnum):
-    """Why a stream ends, in the words of its last comment."""
+    """Why a stream ends; the text of its last comment."""
 
-    TIME = "time is up: come again with Last-Event-ID"
-    OVERFLOW = "too slow: come again with Last-Event-ID"
-    KEY = "the key is not valid any more"
-    SHUTDOWN = "this process stops: come again with Last-Event-ID"
+    TIME = "maximum duration reached, reconnect with Last-Event-ID"
+    OVERFLOW = "client too slow, reconnect with Last-Event-ID"
+    KEY = "API key no longer valid"
+    SHUTDOWN = "server shutting down, reconnect with Last-Event-ID"
 
 
 class EventListener:
-    """What waits to be sent to one client, in order and once."""
+    """The events to send to one client, in order and once."""
 
     def __init__(
         self,
-        wanted: EventFilters,
+        filters: EventFilters,
         *,
         after: EventPosition,
         key_id: UUID,
         address: IPAddress | None,
     ) -> None:
-        self.wanted, self.key_id, self.address = wanted, key_id, address
-        # All up to here was handed out.
+        self.filters, self.key_id, self.address = filters, key_id, address
+        # The position of the last event returned by ``take``.
         self.position = after
         self.end: StreamEnd | None = None
-        # Set once it is offered everything after a position.
+        # Set once the hub offers all events after ``covered_since``.
         self.is_covered = asyncio.Event()
         self.covered_since = after
         self._queue: deque[tuple[StreamedEvent, bytes]] = deque()
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._task = asyncio.current_task()
-        self._last_call: asyncio.TimerHandle | None = None
+        self._drain_timer: asyncio.TimerHandle | None = None
 
     def cover(self, since: EventPosition) -> None:
-        """Know that everything after this position is offered."""
+        """Record that the hub offers all events after this position."""
         if not self.is_covered.is_set():
             self.covered_since = since
             self.is_covered.set()
 
-    def offer(self, told: StreamedEvent, encoded: bytes) -> None:
-        """Take an event to send, or end for being too slow."""
+    def offer(self, event: StreamedEvent, encoded: bytes) -> None:
+        """Queue an event; end the stream if the queue is full."""
         if self.end:
             return
-        if len(self._queue) >= ROOM:
+        if len(self._queue) >= MAX_QUEUED:
             self.finish(StreamEnd.OVERFLOW)
             return
-        self._queue.append((told, encoded))
-        self._news.set()
+        self._queue.append((event, encoded))
+        self._changed.set()
 
     def take(self) -> list[tuple[StreamedEvent, bytes]]:
-        """Return the next events that were not handed out yet, some at a time."""
+        """Return the next events, at most CHUNK, without repeated ones."""
         taken: list[tuple[StreamedEvent, bytes]] = []
         while self._queue and len(taken) < CHUNK:
-            told, encoded = self._queue.popleft()
-            if told.position > self.position:
-                self.position = told.position
-                taken.append((told, encoded))
+            event, encoded = self._queue.popleft()
+            if event.position > self.position:
+                self.position = event.position
+                taken.append((event, encoded))
         return taken
 
     async def wait(self, seconds: float) -> bool:
-        """Wait for news; false if there was none for so long."""
+        """Wait for an event or the end; return False after ``seconds`` without any."""
         try:
             async with asyncio.timeout(seconds):
-                await self._news.wait()
+                await self._changed.wait()
         except TimeoutError:
             return False
-        self._news.clear()
+        self._changed.clear()
         return True
 
     def finish(self, end: StreamEnd) -> None:
-        """End the stream; a socket that does not take the rest is given up."""
+        """End the stream; queued events must be sent within DRAIN_SECONDS."""
         if self.end:
             return
         self.end = end
         if end is StreamEnd.KEY:
             self._queue.clear()
-        self._news.set()
+        self._changed.set()
         self.is_covered.set()
         if self._task:
             loop = asyncio.get_running_loop()
-            self._last_call = loop.call_later(DRAIN_SECONDS, self._task.cancel)
+            self._drain_timer = loop.call_later(DRAIN_SECONDS, self._task.cancel)
 
     def close(self) -> None:
-        """Let go of the task: it has ended by itself."""
-        if self._last_call:
-            self._last_call.cancel()
+        """Cancel the drain timer after the stream has ended."""
+        if self._drain_timer:
+            self._drain_timer.cancel()
         self._task = None

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of event streams."""
+"""OpenAPI descriptions and examples of event streams."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ PARAMETERS = [
         "Last-Event-ID",
         OpenApiTypes.STR,
         OpenApiParameter.HEADER,
-        description="The `id` of the last event received, where to continue.",
+        description="The `id` of the last event received; the stream continues there.",
     ),
     openapi.query_parameter(
         LAST_EVENT_ID,

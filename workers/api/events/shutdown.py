@@ -1,7 +1,8 @@
-"""End the streams when the process is told to stop.
+"""End event streams at SIGTERM.
 
-The server waits for open answers before it tells the application that it stops
-(``lifespan.shutdown``), so a stream would hold it for as long as the stream lives.
+granian waits for open responses before it sends ``lifespan.shutdown``, so an open
+stream would delay the shutdown until the stream ends.
+https://github.com/emmett-framework/granian/issues/547
 """
 
 import asyncio
@@ -18,45 +19,45 @@ from workers.liveness import graceful_shutdown
 
 
 def end_streams_at_sigterm(*others: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Hear the server's signals first; it gets each of them once the others are done.
+    """Handle signals before the server: drain, end streams, then call its handler.
 
-    The server waits for streams and not for sockets: the others end those. A second
-    signal waits for nobody. Call it on the event loop, after the server has set its own
-    handlers.
+    ``others`` are awaited before: the server does not wait for WebSockets. A second
+    signal calls the server's handler at once. Call this on the event loop, after the
+    server set its handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         return  # where no signals arrive
     loop, hub = asyncio.get_running_loop(), get_hub()
     stopping: list[asyncio.Task[None]] = []
 
-    async def stop(go_on: Callable[[], object]) -> None:
+    async def stop(server_handler: Callable[[], object]) -> None:
         graceful_shutdown.begin()
         await asyncio.sleep(settings.DRAIN_SECONDS)
         hub.shut_down()
         try:
             await asyncio.gather(*(other() for other in others))
         finally:
-            go_on()
+            server_handler()
 
-    def begin(go_on: Callable[[], object]) -> None:
+    def begin(server_handler: Callable[[], object]) -> None:
         if stopping:
-            go_on()
+            server_handler()
         else:
-            stopping.append(loop.create_task(stop(go_on)))
+            stopping.append(loop.create_task(stop(server_handler)))
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        go_on = _find_servers_own(loop, number)
-        loop.add_signal_handler(number, begin, go_on)
+        server_handler = _get_server_handler(loop, number)
+        loop.add_signal_handler(number, begin, server_handler)
 
 
-def _find_servers_own(
+def _get_server_handler(
     loop: asyncio.AbstractEventLoop, number: signal.Signals
 ) -> Callable[[], object]:
-    """Return what the server does at a signal, which must not happen yet.
+    """Return the server's handler of a signal, as it registered it with the loop.
 
-    It asked the loop to call it, and the loop tells nobody whom it calls.
+    asyncio has no public access to it.
+    https://github.com/python/cpython/blob/v3.11.7/Lib/asyncio/unix_events.py#L88-L110
     """
-    # https://github.com/python/cpython/blob/v3.11.7/Lib/asyncio/unix_events.py#L65
     handles = getattr(loop, "_signal_handlers", {})
     if handle := handles.get(number):
         return partial(handle._callback, *handle._args)  # noqa: SLF001

@@ -1,7 +1,7 @@
-"""How many streams a process serves, and how many a tenant may have of them.
+"""Limits of event streams, per process and per tenant.
 
-Taken by a request's thread, given back by whoever sees the stream end first. One whose
-client hung up before the first byte is seen by nobody: it has a few seconds to begin.
+A request thread acquires a slot; the end of the stream releases it. A stream whose
+client disconnected before the first byte never ends, so its slot expires.
 """
 
 import threading
@@ -19,80 +19,82 @@ START_SECONDS = 3.0
 
 
 class StreamSlots:
-    """Counts who is inside."""
+    """Counts the open streams by tenant."""
 
     def __init__(self) -> None:
-        self._inside: Counter[UUID] = Counter()
+        self._counts: Counter[UUID] = Counter()
         self._waiting: set[StreamSlot] = set()
         self._lock = threading.Lock()
 
-    def take(self, tenant_id: UUID) -> "StreamSlot":
-        """Return a place; raises LimitExceeded or ServiceUnavailable at once."""
-        self._let_late_go()
+    def acquire(self, tenant_id: UUID) -> "StreamSlot":
+        """Return a slot; raises LimitExceeded or ServiceUnavailable if none is free."""
+        self._release_unstarted()
         with self._lock:
-            if self._inside[tenant_id] >= settings.EVENT_STREAMS_MAX_PER_TENANT:
+            if self._counts[tenant_id] >= settings.EVENT_STREAMS_MAX_PER_TENANT:
                 raise LimitExceeded(
-                    "Your tenant has too many event streams open.",
+                    "Your tenant has too many open event streams.",
                     code="event_streams_exceeded",
                     retry_after=RETRY_SECONDS,
                 )
-            if self._inside.total() >= settings.EVENT_STREAMS_MAX:
-                message = "This process serves no more event streams now."
+            if self._counts.total() >= settings.EVENT_STREAMS_MAX:
+                message = (
+                    "This process has no free event stream. Retry in a few seconds."
+                )
                 raise ServiceUnavailable(message, code="event_streams_full")
-            self._inside[tenant_id] += 1
+            self._counts[tenant_id] += 1
             slot = StreamSlot(self, tenant_id)
             self._waiting.add(slot)
         return slot
 
     def begin(self, slot: "StreamSlot") -> None:
-        """Note that the slot's stream has begun."""
+        """Record that the slot's stream has started."""
         with self._lock:
             self._waiting.discard(slot)
 
-    def _let_late_go(self) -> None:
+    def _release_unstarted(self) -> None:
         latest = time.monotonic() - START_SECONDS
         with self._lock:
-            late = [slot for slot in self._waiting if slot.taken_at < latest]
+            late = [slot for slot in self._waiting if slot.acquired_at < latest]
         for slot in late:
-            slot.let_go()
+            slot.release()
 
-    def give_back(self, slot: "StreamSlot", tenant_id: UUID) -> None:
-        """Count one less."""
+    def remove(self, slot: "StreamSlot", tenant_id: UUID) -> None:
+        """Remove a released slot from the counts."""
         with self._lock:
             self._waiting.discard(slot)
-            self._inside[tenant_id] -= 1
-            if not self._inside[tenant_id]:
-                del self._inside[tenant_id]
+            self._counts[tenant_id] -= 1
+            if not self._counts[tenant_id]:
+                del self._counts[tenant_id]
 
     def __len__(self) -> int:
-        """Return how many are inside."""
-        return self._inside.total()
+        """Return the number of open streams."""
+        return self._counts.total()
 
 
 class StreamSlot:
-    """One place, given back once however often it is let go."""
+    """A slot of one stream; releasing it twice is harmless."""
 
     def __init__(self, slots: StreamSlots, tenant_id: UUID) -> None:
         self._slots, self._tenant_id = slots, tenant_id
-        self.taken_at = time.monotonic()
+        self.acquired_at = time.monotonic()
         self._is_held = threading.Lock()
         self._is_held.acquire()
 
     def begin(self) -> bool:
-        """Say that the stream begins; false if that came too late."""
+        """Record the start of the stream; return False if the slot has expired."""
         self._slots.begin(self)
         return self._is_held.locked()
 
-    def let_go(self) -> None:
-        """Give the place back; a second time is harmless."""
+    def release(self) -> None:
+        """Release the slot."""
         try:
             self._is_held.release()
-        except RuntimeError:  # it was let go before
+        except RuntimeError:  # already released
             return
-        self._slots.give_back(self, self._tenant_id)
+        self._slots.remove(self, self._tenant_id)
 
 
 @cache
 def get_slots() -> StreamSlots:
-    """Return those of this process."""
+    """Return the process's slots."""
     return StreamSlots()

@@ -1,4 +1,7 @@
-"""Events in the words of ``text/event-stream``. Pure."""
+"""The ``text/event-stream`` format. Pure.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
 
 import json
 from typing import Any
@@ -9,46 +12,46 @@ from jobs.api.event_stream import EventPosition, StreamedEvent
 from workers.webhooks.messages.payloads import format_time, message_id
 
 MEDIA_TYPE = "text/event-stream"
-# How long a browser waits before it comes again.
+# How long a browser waits before it reconnects.
 RETRY_MS = 1000
 
 
-def describe(told: StreamedEvent) -> dict[str, Any]:
-    """Return the event as customers are told of it; its id is the webhook's, too."""
+def describe(event: StreamedEvent) -> dict[str, Any]:
+    """Return the event as JSON values; its id is also the webhook's message ID."""
     return {
-        "id": message_id(told.position.event_id),
+        "id": message_id(event.position.event_id),
         "object": "event",
-        "type": told.type,
-        "timestamp": format_time(told.at),
-        "job_id": told.job_id,
-        "batch_id": told.batch_id,
-        "status": told.status,
-        "data": told.shown,
+        "type": event.type,
+        "timestamp": format_time(event.at),
+        "job_id": event.job_id,
+        "batch_id": event.batch_id,
+        "status": event.status,
+        "data": event.shown,
     }
 
 
-def format_told(told: StreamedEvent) -> bytes:
-    """Return one event of the platform."""
-    return format_event(told.type, describe(told), at=told.position)
+def format_platform_event(event: StreamedEvent) -> bytes:
+    """Return an event of the platform with its position."""
+    return format_event(event.type, describe(event), at=event.position)
 
 
 def format_event(kind: str, data: Any, *, at: EventPosition | None = None) -> bytes:
-    """Return an event; with a position, whoever saw it can go on from there."""
+    """Return an event; clients can resume at its position."""
     text = json.dumps(data, cls=DjangoJSONEncoder, separators=(",", ":"))
-    place = f"id: {at}\n" if at else ""
-    return f"{place}event: {kind}\ndata: {text}\n\n".encode()
+    position = f"id: {at}\n" if at else ""
+    return f"{position}event: {kind}\ndata: {text}\n\n".encode()
 
 
 def format_head(at: EventPosition) -> bytes:
-    """Return how a stream begins: also who sees no event knows where to go on."""
+    """Return the start of a stream, with the position to resume at."""
     return f"retry: {RETRY_MS}\nid: {at}\n\n".encode()
 
 
 def format_heartbeat(at: EventPosition) -> bytes:
-    """Return what says that the stream is alive, and that all up to here was sent."""
+    """Return a heartbeat, with the position up to which all events are sent."""
     return f": alive\nid: {at}\n\n".encode()
 
 
 def format_comment(text: str) -> bytes:
-    """Return what programs pass over and people read."""
+    """Return a comment, which clients ignore."""
     return f": {text}\n\n".encode()

@@ -1,6 +1,6 @@
-"""The body of one event stream: what was missed, then what happens, then an end.
+"""The body of an event stream: missed events, then new ones, then the end.
 
-Everything that can be refused was refused before: here a stream only ends.
+All errors are reported before the stream starts.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from jobs.api.event_stream import EventFilters, EventPosition, StreamedEvent
 from jobs.egress.addresses import IPAddress
 from workers.api.events import sse
 from workers.api.events.hub import (
-    DATABASE_AWAY,
-    LOOK_SECONDS,
+    DATABASE_ERRORS,
     PAGE_ROWS,
+    POLL_SECONDS,
     ListenerHub,
     get_hub,
     in_thread,
@@ -33,79 +33,83 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamStart:
-    """What a stream begins with, all checked."""
+    """The validated parameters of a stream."""
 
-    wanted: EventFilters
+    filters: EventFilters
     after: EventPosition
     key_id: UUID
     address: IPAddress | None
-    # The first event, where the stream is of one thing; nothing more if that has ended.
+    # The first event of a job's or batch's stream; the only one if that has ended.
     snapshot: bytes = b""
     is_over: bool = False
 
 
 class EventStreamBody:
-    """What Django sends: gives its slot back when it ends, breaks or never begins."""
+    """The response body; releases its slot when it ends, fails or never starts."""
 
-    def __init__(self, opening: StreamStart, slot: StreamSlot) -> None:
-        self._opening, self._slot = opening, slot
-        weakref.finalize(self, slot.let_go)  # a request cut before its first byte
+    def __init__(self, start: StreamStart, slot: StreamSlot) -> None:
+        self._start, self._slot = start, slot
+        weakref.finalize(self, slot.release)  # disconnected before the first byte
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         """Yield the stream."""
         if not self._slot.begin():
             return
         try:
-            async with aclosing(follow(self._opening)) as parts:
+            async with aclosing(follow(self._start)) as parts:
                 async for part in parts:
                     yield part
         finally:
-            self._slot.let_go()
+            self._slot.release()
 
     def close(self) -> None:
-        """Give the slot back; Django calls it with the response's own."""
-        self._slot.let_go()
+        """Release the slot; called by Django when it closes the response."""
+        self._slot.release()
 
 
-async def follow(opening: StreamStart) -> AsyncGenerator[bytes, None]:
+async def follow(start: StreamStart) -> AsyncGenerator[bytes, None]:
     """Yield the bytes of one stream."""
-    yield sse.format_head(opening.after) + opening.snapshot
-    if opening.is_over:
+    yield sse.format_head(start.after) + start.snapshot
+    if start.is_over:
         return
     listener = EventListener(
-        opening.wanted,
-        after=opening.after,
-        key_id=opening.key_id,
-        address=opening.address,
+        start.filters,
+        after=start.after,
+        key_id=start.key_id,
+        address=start.address,
     )
     hub = get_hub()
-    life = asyncio.get_running_loop().call_later(
+    timer = asyncio.get_running_loop().call_later(
         settings.EVENT_STREAM_SECONDS, listener.finish, StreamEnd.TIME
     )
     hub.join(listener)
     try:
         await listener.is_covered.wait()
-        async with aclosing(_both(listener, hub)) as parts:
+        async with aclosing(_follow_events(listener, hub)) as parts:
             async for part in parts:
                 yield part
-    except DATABASE_AWAY:
-        logger.warning("database away, event stream ended")
+    except DATABASE_ERRORS:
+        logger.warning("database unavailable, event stream ended")
     finally:
-        life.cancel()
+        timer.cancel()
         hub.leave(listener)
         listener.close()
 
 
-async def _both(
+async def _follow_events(
     listener: EventListener, hub: ListenerHub
 ) -> AsyncGenerator[bytes, None]:
-    """Yield what was missed and what comes, up to the last event of one thing."""
-    async for parts in _missed(listener):
+    """Yield missed and new events, up to the last of a job or batch."""
+    async for parts in _read_missed(listener):
         yield _join(parts)
         if _is_last(listener, parts):
             return
-    async for parts in _coming(listener):
-        yield _join(parts) if parts else sse.format_heartbeat(_reached(listener, hub))
+    async for parts in _read_new(listener):
+        yield (
+            _join(parts)
+            if parts
+            else sse.format_heartbeat(_get_position(listener, hub))
+        )
         if parts and _is_last(listener, parts):
             return
     if listener.end is StreamEnd.OVERFLOW:
@@ -113,34 +117,34 @@ async def _both(
     yield sse.format_comment(str(listener.end))
 
 
-async def _missed(
+async def _read_missed(
     listener: EventListener,
 ) -> AsyncGenerator[list[tuple[StreamedEvent, bytes]], None]:
-    """Yield what was committed before the hub looked out for this listener."""
+    """Yield the events committed before the hub covered this listener."""
     is_behind = True
     while is_behind and not listener.end:
         page = await in_thread(
             event_stream.read_page,
-            tenants={listener.wanted.tenant_id},
-            job_id=listener.wanted.job_id,
+            tenants={listener.filters.tenant_id},
+            job_id=listener.filters.job_id,
             after=listener.position,
             limit=PAGE_ROWS,
         )
-        listener.position = page.upto
-        is_behind = page.is_full or page.upto < listener.covered_since
-        found = [told for told in page.told if listener.wanted.has(told)]
+        listener.position = page.position
+        is_behind = page.is_full or page.position < listener.covered_since
+        found = [event for event in page.events if listener.filters.has(event)]
         if is_behind and not page.is_full:
-            await asyncio.sleep(LOOK_SECONDS)  # the horizon went back by a little
+            await asyncio.sleep(POLL_SECONDS)  # older transactions are still open
         for begin in range(0, len(found), CHUNK):
-            await asyncio.sleep(0)  # the loop has others to serve
+            await asyncio.sleep(0)  # yield to other tasks
             part = found[begin : begin + CHUNK]
-            yield [(told, sse.format_told(told)) for told in part]
+            yield [(event, sse.format_platform_event(event)) for event in part]
 
 
-async def _coming(
+async def _read_new(
     listener: EventListener,
 ) -> AsyncGenerator[list[tuple[StreamedEvent, bytes]], None]:
-    """Yield what the hub offers, and nothing where nothing came for a while."""
+    """Yield the hub's events, and an empty list as a heartbeat."""
     while True:
         if parts := listener.take():
             yield parts
@@ -151,14 +155,14 @@ async def _coming(
 
 
 def _join(parts: list[tuple[StreamedEvent, bytes]]) -> bytes:
-    return b"".join(encoded for _told, encoded in parts)
+    return b"".join(encoded for _event, encoded in parts)
 
 
 def _is_last(listener: EventListener, parts: list[tuple[StreamedEvent, bytes]]) -> bool:
-    ends_with = listener.wanted.ends_with
-    return bool(ends_with) and any(told.type in ends_with for told, _ in parts)
+    ends_with = listener.filters.ends_with
+    return bool(ends_with) and any(event.type in ends_with for event, _ in parts)
 
 
-def _reached(listener: EventListener, hub: ListenerHub) -> EventPosition:
-    """Return up to where nothing is left to be sent."""
+def _get_position(listener: EventListener, hub: ListenerHub) -> EventPosition:
+    """Return the position up to which all events are sent."""
     return max(listener.position, hub.position or listener.position)

@@ -1,7 +1,6 @@
-"""Event streams: of a tenant, of one batch, of one job.
+"""Event streams of a tenant, a batch or a job.
 
-The views check and look up in a request's thread, as all others do; only the body of
-the answer runs on the event loop.
+The views run in a request thread; the response body runs on the event loop.
 """
 
 from collections.abc import Mapping
@@ -43,18 +42,18 @@ HEADER = "Last-Event-ID"
 
 
 class EventStreamRenderer(BaseRenderer):
-    """The form of a stream, so that ``Accept`` is held against it."""
+    """The media type for content negotiation."""
 
     media_type = sse.MEDIA_TYPE
     format = "event-stream"
 
     def render(self, *_answer: Any) -> bytes:
-        """Return nothing: only what has no body comes by here."""
+        """Return an empty body: streams do not use the renderer."""
         return b""
 
 
 class StreamView(ApiView):
-    """What the streams have in common."""
+    """Base class of the event streams."""
 
     required_scopes = {"GET": SCOPE}
     query_parameters = {"GET": (LAST_EVENT_ID,)}
@@ -62,7 +61,7 @@ class StreamView(ApiView):
 
 
 class Events(StreamView):
-    """All that happens to a tenant's jobs and batches."""
+    """`/v1/events`."""
 
     query_parameters = {"GET": (LAST_EVENT_ID, "types", "batch_id")}
 
@@ -73,16 +72,16 @@ class Events(StreamView):
         Sends each change of status as it is committed.
         """
         now = event_stream.read_horizon()
-        wanted = EventFilters(
+        filters = EventFilters(
             tenant_id=tenant_of(request).pk,
             types=_parse_types(request.query_params),
             batch_id=parse_id(request.query_params, "batch_id"),
         )
-        return _respond(request, wanted, after=_parse_position(request) or now)
+        return _respond(request, filters, after=_parse_position(request) or now)
 
 
 class JobEvents(StreamView):
-    """What happens to one job."""
+    """`/v1/jobs/{id}/events`."""
 
     @extend_schema(**schema.JOB_EVENTS)
     def get(
@@ -92,15 +91,15 @@ class JobEvents(StreamView):
 
         Sends a snapshot of the job, then each change until the last.
         """
-        now = event_stream.read_horizon()  # before the job, so that nothing is between
+        now = event_stream.read_horizon()  # before the job, so that no event is missed
         tenant = tenant_of(request)
         job = queries.get_job(tenant=tenant, job_id=job_id)
-        wanted = EventFilters(tenant_id=tenant.pk, job_id=job.pk, ends_with=JOB_ENDED)
-        return _respond_one(request, wanted, job, JobOutput(job).data, now)
+        filters = EventFilters(tenant_id=tenant.pk, job_id=job.pk, ends_with=JOB_ENDED)
+        return _respond_one(request, filters, job, JobOutput(job).data, now)
 
 
 class BatchEvents(StreamView):
-    """What happens to one batch and its jobs."""
+    """`/v1/batches/{id}/events`."""
 
     @extend_schema(**schema.BATCH_EVENTS)
     def get(
@@ -113,36 +112,38 @@ class BatchEvents(StreamView):
         now = event_stream.read_horizon()
         tenant = tenant_of(request)
         batch = records.get_batch(tenant=tenant, batch_id=batch_id)
-        wanted = EventFilters(
+        filters = EventFilters(
             tenant_id=tenant.pk,
             batch_id=batch.pk,
             ends_with=frozenset({BATCH_ENDED}),
         )
-        return _respond_one(request, wanted, batch, BatchOutput(batch).data, now)
+        return _respond_one(request, filters, batch, BatchOutput(batch).data, now)
 
 
 def _respond_one(
     request: Request,
-    wanted: EventFilters,
+    filters: EventFilters,
     subject: Job | Batch,
     shown: Any,
     now: EventPosition,
 ) -> HttpResponse | StreamingHttpResponse:
-    """Begin with the subject as it is; whoever comes again goes on where it was."""
+    """Start with a snapshot, or resume after the client's position."""
     after = _parse_position(request)
     is_final = subject.finished_at is not None
     if after is None:
         snapshot = sse.format_event("snapshot", shown, at=now)
-        return _respond(request, wanted, after=now, snapshot=snapshot, is_over=is_final)
+        return _respond(
+            request, filters, after=now, snapshot=snapshot, is_over=is_final
+        )
     if is_final and not event_stream.is_more_to_come(subject, after=after):
-        # The one answer that keeps a browser from coming again.
+        # Only 204 stops browsers from reconnecting.
         return HttpResponse(status=status.HTTP_204_NO_CONTENT)
-    return _respond(request, wanted, after=after)
+    return _respond(request, filters, after=after)
 
 
 def _respond(
     request: Request,
-    wanted: EventFilters,
+    filters: EventFilters,
     *,
     after: EventPosition,
     snapshot: bytes = b"",
@@ -155,24 +156,24 @@ def _respond(
     content_type = f"{sse.MEDIA_TYPE}; charset=utf-8"
     if request.method == "HEAD":
         return HttpResponse(content_type=content_type)
-    opening = StreamStart(
-        wanted=wanted,
+    start = StreamStart(
+        filters=filters,
         after=after,
         key_id=key_of(request).pk,
         address=client_address(inner),
         snapshot=snapshot,
         is_over=is_over,
     )
-    # Django would give it back when the stream has ended.
+    # Django would close it only at the end of the stream.
     connection.close()
-    body = EventStreamBody(opening, get_slots().take(wanted.tenant_id))
-    # Proxies that gather an answer before they pass it on are asked not to.
+    body = EventStreamBody(start, get_slots().acquire(filters.tenant_id))
+    # Disables response buffering in proxies (nginx).
     headers = {"X-Accel-Buffering": "no"}
     return StreamingHttpResponse(body, content_type=content_type, headers=headers)
 
 
 def _parse_position(request: Request) -> EventPosition | None:
-    """Return where the caller was; raises InvalidRequest for what never was a place."""
+    """Return the client's position; raises InvalidRequest for an unknown one."""
     header, parameter = request.headers.get(HEADER), f"?{LAST_EVENT_ID}"
     text = header or request.query_params.get(LAST_EVENT_ID)
     if not text:
@@ -181,10 +182,10 @@ def _parse_position(request: Request) -> EventPosition | None:
         position = EventPosition.parse(text)
     except ValueError:
         position = None
-    # Later than now: of another database, from before a restore perhaps.
-    if position is None or not event_stream.has_been(position):
+    # A future position is from another database, such as before a restore.
+    if position is None or not event_stream.was_issued(position):
         raise InvalidRequest(
-            "This is not an id of an event of ours: come again without it.",
+            "This is not the ID of an event. Reconnect without it.",
             code="last_event_id_invalid",
             pointer=HEADER if header else parameter,
         )
@@ -196,5 +197,5 @@ def _parse_types(params: Mapping[str, str]) -> frozenset[str]:
         return frozenset()
     types = frozenset(params["types"].split(","))
     if types - set(TYPES):
-        refuse_parameter("types", f"These are some of {', '.join(TYPES)}.")
+        refuse_parameter("types", f"Use a comma-separated list of {', '.join(TYPES)}.")
     return types

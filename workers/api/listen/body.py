@@ -1,4 +1,4 @@
-"""Read the body of ``/v1/listen``: audio as it is, streamed to disk."""
+"""Parse the body of ``/v1/listen``: raw audio, streamed to disk."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -10,11 +10,11 @@ from jobs.audio import uploads
 from jobs.rest.parsers import get_content_length, refuse_truncated_body
 
 FILE = "file"
-_PIECE_BYTES = 1024**2
+_CHUNK_BYTES = 1024**2
 
 
 class RawAudioParser(BaseParser):
-    """Take any content type but JSON for audio, as Deepgram does."""
+    """Treats any content type except JSON as audio, as Deepgram does."""
 
     media_type = "*/*"
 
@@ -34,11 +34,11 @@ class RawAudioParser(BaseParser):
             announced=expected,
         )
         try:
-            while chunk := stream.read(min(_PIECE_BYTES, expected - (file.size or 0))):
+            while chunk := stream.read(min(_CHUNK_BYTES, expected - (file.size or 0))):
                 file.append(chunk)
             if (file.size or 0) < expected:
                 refuse_truncated_body()
-            file.settle()
+            file.sync()
         except BaseException:
             with suppress(OSError):
                 file.close()

@@ -1,7 +1,7 @@
-"""Say our errors as Deepgram says its own: its statuses, codes and envelope. Pure.
+"""Convert problems to Deepgram's errors: status, code and envelope. Pure.
 
-https://developers.deepgram.com/docs/errors. What has no counterpart there keeps our
-status and says our code in capitals.
+https://developers.deepgram.com/docs/errors. A problem without a counterpart keeps its
+status, and its code in upper case.
 """
 
 import json
@@ -11,7 +11,7 @@ from django.http import HttpResponse, JsonResponse
 
 from transcripts.formats.deepgram_response import UNREADABLE
 
-# By our code, else by our status: Deepgram's status and code.
+# Deepgram's status and code by problem code, else by status.
 _BY_CODE: dict[str, tuple[int, str]] = {
     "scope_missing": (403, "INSUFFICIENT_PERMISSIONS"),
     "address_not_allowed": (403, "INSUFFICIENT_PERMISSIONS"),
@@ -38,33 +38,35 @@ _BY_STATUS: dict[int, tuple[int, str]] = {
     500: (500, "INTERNAL_SERVER_ERROR"),
     503: (503, "SERVICE_UNAVAILABLE"),
 }
-_KEPT_HEADERS = ("Retry-After", "Allow", "WWW-Authenticate")
+_COPIED_HEADERS = ("Retry-After", "Allow", "WWW-Authenticate")
 
 
 def translate(problem: HttpResponse) -> HttpResponse:
-    """Return a problem of ours (RFC 9457) in Deepgram's envelope."""
-    told: dict[str, Any] = json.loads(problem.content)
-    code = str(told["code"])
+    """Return a problem (RFC 9457) in Deepgram's envelope."""
+    fields: dict[str, Any] = json.loads(problem.content)
+    code = str(fields["code"])
     status, name = _BY_CODE.get(code) or _BY_STATUS.get(
         problem.status_code, (problem.status_code, code.upper())
     )
-    message = str(told["detail"])
-    if code.startswith("audio_"):  # examined here, so nothing was spent
+    message = str(fields["detail"])
+    if code.startswith("audio_"):  # rejected before a call to Deepgram
         status, name, message = 400, UNREADABLE[1], f"{UNREADABLE[0]}. {message}"
-    for entry in told.get("errors", []):
+    for entry in fields.get("errors", []):
         if parameter := entry.get("parameter") or entry.get("pointer"):
             message = f"{parameter}: {message}"
-    answer = refuse(status, name, message, request_id=str(told["request_id"]))
-    for header in _KEPT_HEADERS:
+    response = build_error(status, name, message, request_id=str(fields["request_id"]))
+    for header in _COPIED_HEADERS:
         if header in problem.headers:
-            answer.headers[header] = problem.headers[header]
-    return answer
+            response.headers[header] = problem.headers[header]
+    return response
 
 
-def refuse(status: int, code: str, message: str, *, request_id: str) -> HttpResponse:
+def build_error(
+    status: int, code: str, message: str, *, request_id: str
+) -> HttpResponse:
     """Return an error in Deepgram's envelope."""
     body = {"err_code": code, "err_msg": message, "request_id": request_id}
-    answer = JsonResponse(body, status=status)
-    answer.headers["dg-request-id"] = request_id
-    answer.headers["dg-error"] = code
-    return answer
+    response = JsonResponse(body, status=status)
+    response.headers["dg-request-id"] = request_id
+    response.headers["dg-error"] = code
+    return response

@@ -1,8 +1,8 @@
-"""Deepgram's live messages for a session of ours: its words, its close codes. Pure.
+"""Deepgram's format of live messages, with its close codes. Pure.
 
-The upstream's own messages are passed on, their times on the session's clock and under
-one request id, the job's, whichever call they came by. What Deepgram has no word for
-(our warnings) is not told. https://developers.deepgram.com/docs/live-streaming-audio
+Deepgram's messages are forwarded with times on the session's clock and with the job's
+ID as the request ID, across reconnects. Warnings have no counterpart and are omitted.
+https://developers.deepgram.com/docs/live-streaming-audio
 """
 
 import json
@@ -29,7 +29,7 @@ _NORMAL, _GOING_AWAY, _POLICY, _TOO_LARGE, _INTERNAL, _LATER = (
     *(1000, 1001, 1008, 1009),
     *(1011, 1013),
 )
-# By the reason of an end; any other is the server's trouble.
+# Deepgram's close code and reason by close reason; others are server errors.
 _CLOSINGS: dict[str, tuple[int, str]] = {
     "client_closed": (_NORMAL, ""),
     "client_gone": (_NORMAL, ""),
@@ -49,17 +49,17 @@ _COMMANDS = {
     "CloseStream": ClientCommand.CLOSE,
 }
 _CONFIGURE = "Configure"
-# Ends that Deepgram tells by the close code alone.
-_UNTOLD = {"stream_idle", "stream_without_audio", "audio_unreadable"}
+# Errors that Deepgram reports only by the close code.
+_CLOSE_CODE_ONLY = {"stream_idle", "stream_without_audio", "audio_unreadable"}
 _MAX_ECHO = 4096
 # Room for a Configure with a hundred long key terms.
 MAX_TEXT = 64 * 1024
 
 
 class DeepgramWireFormat:
-    """The messages of ``/v1/listen``; one object a session."""
+    """The messages of ``/v1/listen``; one object per session."""
 
-    # Nothing at all, sent as audio, ends a stream there.
+    # An empty audio message ends the stream.
     empty: ClientCommand | None = ClientCommand.CLOSE
     max_text = MAX_TEXT
 
@@ -69,49 +69,51 @@ class DeepgramWireFormat:
         self._channels = 1
         self._models: dict[str, Any] = {}
 
-    def encode(self, told: ServerMessage) -> str | None:
-        """Return the message as Deepgram has it; None for what it has no word for."""
-        match told.kind:
+    def encode(self, message: ServerMessage) -> str | None:
+        """Return the message in Deepgram's format; None without a counterpart."""
+        match message.kind:
             case MessageKind.READY:
-                self._request_id = str(told.fields["job_id"])
+                self._request_id = str(message.fields["job_id"])
                 return None
             case MessageKind.CLOSED:
-                return _dump(self._metadata(told))
+                return _dump(self._metadata(message))
             case MessageKind.ERROR:
-                return _dump(_error(told.fields))
+                return _dump(_error(message.fields))
             case MessageKind.WARNING:
-                return _dump(told.upstream) if told.upstream else None
-        if told.upstream is None:
+                return _dump(message.upstream) if message.upstream else None
+        if message.upstream is None:
             return None
-        return _dump(self._rename(told.upstream))
+        return _dump(self._rename(message.upstream))
 
     def parse(self, text: str) -> ClientCommand | ServerMessage | None:
-        """Return what a client says, or what it is answered; nothing ends for it."""
+        """Return the command, or an error message to send; never raises."""
         try:
-            said = loads_bounded(text, max_chars=self.max_text)
+            data = loads_bounded(text, max_chars=self.max_text)
         except ValueError as error:
             return _schema_error(text, f"JSON error: {error}")
-        kind = said.get("type") if isinstance(said, dict) else None
+        kind = data.get("type") if isinstance(data, dict) else None
         if kind == _CONFIGURE:
             return self._refuse_configure()
         if not isinstance(kind, str) or kind not in _COMMANDS:
             names = ", ".join(f"`{name}`" for name in [*_COMMANDS, _CONFIGURE])
-            wrong = f"unknown variant `{str(kind)[:100]}`, expected one of {names}"
-            return _schema_error(text, wrong)
+            description = (
+                f"unknown variant `{str(kind)[:100]}`, expected one of {names}"
+            )
+            return _schema_error(text, description)
         return _COMMANDS[kind]
 
-    def closing(self, end: CloseReason) -> tuple[int, str]:
-        """Return Deepgram's close code and reason."""
-        if end.reason in _CLOSINGS:
-            code, reason = _CLOSINGS[end.reason]
-            return code, reason or end.detail
-        if end.error_code == "audio_unreadable":
+    def closing(self, reason: CloseReason) -> tuple[int, str]:
+        """Return Deepgram's close code and reason text."""
+        if reason.reason in _CLOSINGS:
+            code, text = _CLOSINGS[reason.reason]
+            return code, text or reason.detail
+        if reason.error_code == "audio_unreadable":
             return _POLICY, UNDECODABLE_REASON
-        is_theirs = 4400 <= end.code < 4500  # noqa: PLR2004
-        return (_POLICY if is_theirs else _INTERNAL), end.detail
+        is_client_error = 4400 <= reason.code < 4500  # noqa: PLR2004
+        return (_POLICY if is_client_error else _INTERNAL), reason.detail
 
     def _rename(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Put the request id that the client was given in the place of a call's."""
+        """Replace the call's request ID by the session's."""
         index = message.get("channel_index")
         if isinstance(index, list) and len(index) > 1:
             self._channels = max(self._channels, int(index[1]))
@@ -123,7 +125,7 @@ class DeepgramWireFormat:
             self._models[str(metadata["model_uuid"])] = found
         return {**message, "metadata": {**metadata, "request_id": self._request_id}}
 
-    def _metadata(self, told: ServerMessage) -> dict[str, Any]:
+    def _metadata(self, message: ServerMessage) -> dict[str, Any]:
         """Return the last message of a stream."""
         models = {"models": list(self._models), "model_info": self._models}
         return {
@@ -132,40 +134,40 @@ class DeepgramWireFormat:
             "request_id": self._request_id,
             "sha256": "incomplete",
             "created": self._created,
-            "duration": told.fields["audio_seconds"],
+            "duration": message.fields["audio_seconds"],
             "channels": self._channels,
             **(models if self._models else {}),
         }
 
     def _refuse_configure(self) -> ServerMessage:
-        return _answer(
+        return _build_reply(
             {
                 "type": "ConfigureFailure",
                 "request_id": self._request_id,
                 "code": "CONFIGURE_KEYTERMS_NOT_SUPPORTED",
-                "description": "A stream keeps the options it was opened with.",
+                "description": "The options of a stream cannot be changed.",
             }
         )
 
 
-def _schema_error(text: str, wrong: str) -> ServerMessage:
-    return _answer(
+def _schema_error(text: str, error: str) -> ServerMessage:
+    return _build_reply(
         {
             "type": "Error",
             "variant": "SchemaError",
-            "description": f"Could not deserialize last text message: {wrong}",
+            "description": f"Could not deserialize last text message: {error}",
             "message": text[:_MAX_ECHO],
         }
     )
 
 
-def _answer(message: dict[str, Any]) -> ServerMessage:
+def _build_reply(message: dict[str, Any]) -> ServerMessage:
     return ServerMessage(kind=MessageKind.WARNING, fields={}, upstream=message)
 
 
 def _error(fields: dict[str, Any]) -> dict[str, Any] | None:
-    """Return an error that ends the stream, where its close code does not say it."""
-    if fields["code"] in _UNTOLD:
+    """Return the error that ends a stream; None if the close code reports it."""
+    if fields["code"] in _CLOSE_CODE_ONLY:
         return None
     return {
         "type": "Error",

@@ -1,4 +1,4 @@
-"""Read Deepgram's query string: options by Deepgram's names, and where to call back."""
+"""Parse Deepgram's query string: options by Deepgram's names, and the callback."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ _STYLES = {"post": CallbackStyle.DEEPGRAM, "put": CallbackStyle.DEEPGRAM_PUT}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenQuery:
-    """What the query string asks for."""
+    """The parsed query string."""
 
     options: Mapping[str, Any] = field(default_factory=dict)
     callback_url: str = ""
@@ -24,33 +24,35 @@ class ListenQuery:
 
     @property
     def has_callback(self) -> bool:
-        """Whether the caller does not wait for the result."""
+        """Whether the result is sent to a callback URL."""
         return bool(self.callback_url)
 
 
 def parse_query(params: QueryDict, *, live: bool = False) -> ListenQuery:
-    """Read it; raises InvalidRequest naming the parameter that it cannot read."""
-    given = dict(params.lists())
-    callback_url = _single(given.pop("callback", [""]), "callback")
-    method = _single(given.pop("callback_method", ["post"]), "callback_method").lower()
+    """Parse the parameters; raises InvalidRequest naming the invalid one."""
+    values_by_name = dict(params.lists())
+    callback_url = _get_single(values_by_name.pop("callback", [""]), "callback")
+    method = _get_single(
+        values_by_name.pop("callback_method", ["post"]), "callback_method"
+    ).lower()
     if method not in _STYLES:
-        _refuse("callback_method", "This is POST or PUT.")
+        _reject("callback_method", "This must be POST or PUT.")
     if callback_url:
         egress_policy.check_webhook_url(callback_url, pointer="?callback")
-    read = {
+    parsed = {
         name: options.read_text(name, values, live=live)
-        for name, values in given.items()
+        for name, values in values_by_name.items()
     }
     return ListenQuery(
-        options=read, callback_url=callback_url, callback_style=_STYLES[method]
+        options=parsed, callback_url=callback_url, callback_style=_STYLES[method]
     )
 
 
-def _single(values: list[str], name: str) -> str:
+def _get_single(values: list[str], name: str) -> str:
     if len(values) != 1:
-        _refuse(name, "This parameter was given twice.")
+        _reject(name, "This parameter occurs more than once.")
     return values[0]
 
 
-def _refuse(name: str, message: str) -> None:
+def _reject(name: str, message: str) -> None:
     raise InvalidRequest(message, code="parameter_invalid", pointer=f"?{name}")

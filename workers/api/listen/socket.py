@@ -1,4 +1,4 @@
-"""The handshake of Deepgram's live door: a key, options by Deepgram's names, a job."""
+"""The live handshake of `/v1/listen`: key, options by Deepgram's names, session."""
 
 from datetime import datetime
 from typing import Any
@@ -16,45 +16,45 @@ from workers.api.listen.deepgram_wire_format import DeepgramWireFormat
 from workers.api.listen.query import ListenQuery, parse_query
 from workers.api.live import handshake
 
-# ``Sec-WebSocket-Protocol: token, <key>``, or bearer: a page has no other header.
+# ``Sec-WebSocket-Protocol: token, <key>`` or bearer: browsers set no other header.
 _SCHEMES = {"token": "Token", "bearer": "Bearer"}
 
 
 def adopt_key(request: Any) -> None:
-    """Take a key that came among the subprotocols for one that came in its header."""
-    scheme, key, *_ = [*_offered(request), "", ""]
-    known = _SCHEMES.get(scheme.lower())
-    if known and "HTTP_AUTHORIZATION" not in request.META:
-        request.META["HTTP_AUTHORIZATION"] = f"{known} {key}"
-        vars(request).pop("headers", None)  # Django's copy of them, made before
+    """Move a key from the subprotocols to the Authorization header."""
+    scheme, key, *_ = [*_get_subprotocols(request), "", ""]
+    scheme_name = _SCHEMES.get(scheme.lower())
+    if scheme_name and "HTTP_AUTHORIZATION" not in request.META:
+        request.META["HTTP_AUTHORIZATION"] = f"{scheme_name} {key}"
+        vars(request).pop("headers", None)  # Django's cached copy
 
 
 def open_session(request: Request, *, now: datetime) -> HttpResponse:
-    """Open the session that the query string asks for; its job is the request's id.
+    """Open a session with the options of the query; its job's ID is the request ID.
 
-    Raises what ``handshake.open_session`` does, and InvalidRequest.
+    Raises the errors of ``handshake.open_session``, and InvalidRequest.
     """
     query = parse_query(request.query_params, live=True)
-    offered, *_ = [*_offered(request._request), ""]  # noqa: SLF001  DRF offers no other way
+    offered, *_ = [*_get_subprotocols(request._request), ""]  # noqa: SLF001  DRF offers no other way
     response = handshake.open_session(
         request,
         draft=_build_draft(request, query),
-        dialect=DeepgramWireFormat(created=now.isoformat()),
+        wire_format=DeepgramWireFormat(created=now.isoformat()),
         now=now,
-        # A browser goes away unless one that it offered is taken.
+        # Browsers disconnect unless the server selects an offered subprotocol.
         subprotocol=offered if offered.lower() in _SCHEMES else None,
     )
-    response.headers["dg-request-id"] = str(handshake.job_of(request).pk)
+    response.headers["dg-request-id"] = str(handshake.get_job(request).pk)
     return response
 
 
-def _offered(request: Any) -> list[str]:
-    """Return the subprotocols; only a socket that ASGI serves has any."""
+def _get_subprotocols(request: Any) -> list[str]:
+    """Return the offered subprotocols; [] outside ASGI."""
     return list(getattr(request, "scope", {}).get("subprotocols") or ())
 
 
 def _build_draft(request: Request, query: ListenQuery) -> JobDraft:
-    # Deepgram tells interim results only to those who ask; our own door to all.
+    # Unlike `/v1/live`, Deepgram sends interim results only on request.
     chosen = {"interim_results": False, **query.options}
     effective = services.build_options(tenant_of(request), chosen)
     options.check_live_combination(options.choose_live(effective))
@@ -73,4 +73,4 @@ def _describe_route() -> dict[str, Any]:
         sync_below=settings.SYNC_BELOW_SECONDS,
         async_above=settings.ASYNC_ABOVE_SECONDS,
     )
-    return choose_route(RequestFacts(asked=RouteMode.STREAM), thresholds).describe()
+    return choose_route(RequestFacts(mode=RouteMode.STREAM), thresholds).describe()

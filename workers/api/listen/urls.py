@@ -1,4 +1,4 @@
-"""Deepgram's own routes."""
+"""Routes of the Deepgram-compatible API."""
 
 from django.urls import path
 

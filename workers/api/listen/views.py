@@ -1,7 +1,7 @@
-"""``/v1/listen`` as Deepgram answers it, by a job like any other.
+"""``/v1/listen``, compatible with Deepgram; each request is a job.
 
-Errors come in Deepgram's envelope. Over the limit a call waits for its turn, for as
-long as the operator lets it, instead of being answered 429; a socket does not wait.
+Errors have Deepgram's envelope. Above the rate limit a request waits up to
+LISTEN_WAIT_SECONDS before it gets 429; a WebSocket handshake does not wait.
 """
 
 import time
@@ -49,21 +49,21 @@ RETRY_SECONDS = 5
 
 
 class DeepgramView(ApiView):
-    """A view that is spoken to, and answers, in Deepgram's way."""
+    """Base class of the Deepgram-compatible views."""
 
     auth_schemes = ("token", "bearer")
-    # Neither in our OpenAPI document nor held to its manners.
+    # Not in the OpenAPI document, and without its conventions.
     speaks_deepgram = True
     translate = staticmethod(deepgram_errors.translate)
 
     def handle_exception(self, exc: Exception) -> Any:
-        """Answer every error in Deepgram's envelope."""
+        """Convert every error to Deepgram's envelope."""
         return deepgram_errors.translate(super().handle_exception(exc))
 
 
 @extend_schema(exclude=True)
 class Listen(DeepgramView):
-    """Transcribe audio: recorded by POST, live by the socket that a GET opens."""
+    """Transcribe audio: prerecorded with POST, live with a WebSocket (GET)."""
 
     required_scopes = {"GET": "jobs:write", "POST": "jobs:write"}
     parser_classes = (StrictJSONParser, RawAudioParser)
@@ -71,26 +71,26 @@ class Listen(DeepgramView):
     is_socket = True
 
     def initialize_request(self, request: Any, *args: Any, **kwargs: Any) -> Request:
-        """Take the key of whoever cannot send a header with a socket."""
+        """Accept a key in the subprotocols, for browsers' WebSockets."""
         if request.method == "GET":
             socket.adopt_key(request)
         return super().initialize_request(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Ask a GET first whether it is a socket, and whose page opens it."""
+        """Check first that a GET is a WebSocket handshake from an allowed origin."""
         if request.method == "GET":
-            handshake.check_origin(request, tells_pages=False)
+            handshake.check_origin(request, explains_to_pages=False)
         super().initial(request, *args, **kwargs)
 
     def _check_query(self, request: Request) -> None:
-        """Leave it to ``parse_query``: Deepgram's parameters may be repeated."""
+        """Do nothing: ``parse_query`` checks parameters, which may be repeated."""
 
     def get(self, request: Request) -> HttpResponse:
         """Open a live session."""
         return socket.open_session(request, now=timezone.now())
 
     def post(self, request: Request) -> HttpResponse:
-        """Answer Deepgram's document, or its request id where a callback is named."""
+        """Return Deepgram's document, or only the request ID with a callback."""
         now, caller = timezone.now(), caller_of(request)
         query = parse_query(request.query_params)
         submission = _read_body(request, query)
@@ -99,33 +99,33 @@ class Listen(DeepgramView):
                 tenant=caller.tenant, submission=submission
             )
             if query.has_callback:
-                return _queue(caller, submission, now=now)
+                return _queue_job(caller, submission, now=now)
             outcome = sync_jobs.accept(
                 caller=caller,
                 submission=submission,
                 route=_route(submission, RouteMode.SYNC),
                 now=now,
             )
-        give_up = time.monotonic() + settings.LISTEN_WAIT_SECONDS
+        deadline = time.monotonic() + settings.LISTEN_WAIT_SECONDS
         job = outcome.wait(seconds=settings.LISTEN_WAIT_SECONDS)
-        while not job.is_final and time.monotonic() < give_up:
-            left = give_up - time.monotonic()
+        while not job.is_final and time.monotonic() < deadline:
+            left = deadline - time.monotonic()
             if not long_poll.wait_for_end(
                 job.pk, tenant_id=job.tenant_id, seconds=left
             ):
                 break
             job.refresh_from_db()
-        return _answer(job) if job.is_final else _give_up(job)
+        return _build_response(job) if job.is_final else _cancel(job)
 
 
 class Projects(DeepgramView):
-    """The one project of a key: its tenant. SDKs probe a key with this."""
+    """The project of a key: its tenant. SDKs validate keys with this."""
 
     required_scopes = {"GET": "jobs:read"}
 
     @extend_schema(exclude=True)
     def get(self, request: Request) -> HttpResponse:
-        """List it."""
+        """List the project."""
         return JsonResponse({"projects": [_project(tenant_of(request))]})
 
 
@@ -136,7 +136,7 @@ class Project(DeepgramView):
 
     @extend_schema(exclude=True)
     def get(self, request: Request, project_id: UUID) -> HttpResponse:
-        """Show it."""
+        """Retrieve the project."""
         tenant = tenant_of(request)
         if tenant.pk != project_id:
             raise NotFound("Project not found.")
@@ -148,13 +148,13 @@ def _project(tenant: Tenant) -> dict[str, str]:
 
 
 def _read_body(request: Request, query: ListenQuery) -> Submission:
-    """Return what was sent: a file, or the URL of one."""
-    sent = cast("dict[str, Any]", request.data)
+    """Return the submission: a file, or the URL of one."""
+    data = cast("dict[str, Any]", request.data)
     is_json = (request.content_type or "").startswith("application/json")
-    url = _read_url(sent) if is_json else ""
-    file = None if is_json else sent.get(FILE)
+    url = _read_url(data) if is_json else ""
+    file = None if is_json else data.get(FILE)
     if not is_json and file is None:
-        raise InvalidRequest("The body holds no audio.", code="field_required")
+        raise InvalidRequest("The body contains no audio.", code="field_required")
     draft = JobDraft(
         audio_url=url,
         options=dict(query.options),
@@ -163,25 +163,25 @@ def _read_body(request: Request, query: ListenQuery) -> Submission:
             query.callback_style if query.has_callback else CallbackStyle.WEBHOOK
         ),
     )
-    asked = {"url": url, "query": dict(request.query_params.lists())}
-    return Submission(draft=draft, body=asked, file=file, operation="listen")
+    body = {"url": url, "query": dict(request.query_params.lists())}
+    return Submission(draft=draft, body=body, file=file, operation="listen")
 
 
-def _read_url(sent: dict[str, Any]) -> str:
-    url = sent.get("url")
-    if not isinstance(url, str) or set(sent) != {"url"}:
-        message = "A JSON body is an object with one text in it, 'url'."
+def _read_url(data: dict[str, Any]) -> str:
+    url = data.get("url")
+    if not isinstance(url, str) or set(data) != {"url"}:
+        message = "A JSON body must be an object with only the string 'url'."
         raise InvalidRequest(message, code="field_required", pointer="/url")
     egress_policy.check_audio_url(url, pointer="/url")
     return url
 
 
 def _route(submission: Submission, way: RouteMode) -> Route:
-    """Say on the job that its caller chose the way, by this door."""
+    """Return the route with the mode that the client requested."""
     seconds = submission.draft.duration_seconds
-    source = DurationSource.NOBODY if seconds is None else DurationSource.UPLOAD
+    source = DurationSource.NONE if seconds is None else DurationSource.UPLOAD
     return choose_route(
-        RequestFacts(asked=way, duration_seconds=seconds, source=source),
+        RequestFacts(mode=way, duration_seconds=seconds, source=source),
         Thresholds(
             sync_below=settings.SYNC_BELOW_SECONDS,
             async_above=settings.ASYNC_ABOVE_SECONDS,
@@ -189,8 +189,10 @@ def _route(submission: Submission, way: RouteMode) -> Route:
     )
 
 
-def _queue(caller: Caller, submission: Submission, *, now: datetime) -> HttpResponse:
-    """Queue the job; its id is the request id that the callback's document has."""
+def _queue_job(
+    caller: Caller, submission: Submission, *, now: datetime
+) -> HttpResponse:
+    """Queue the job; its ID is the request ID in the callback's document."""
     route = _route(submission, RouteMode.ASYNC).describe()
     draft = replace(submission.draft, route=route)
     accepted = job_submission.accept_probed(
@@ -202,12 +204,12 @@ def _queue(caller: Caller, submission: Submission, *, now: datetime) -> HttpResp
     return response
 
 
-def _answer(job: Job) -> HttpResponse:
-    """Answer what became of a job: the document byte for byte, or the error."""
+def _build_response(job: Job) -> HttpResponse:
+    """Return a finished job's document byte for byte, or its error."""
     if job.status != JobStatus.COMPLETED:
-        refusal = deepgram_response.refusal_of(job)
-        return deepgram_errors.refuse(
-            refusal.status, refusal.code, refusal.message, request_id=str(job.pk)
+        error = deepgram_response.build_error(job)
+        return deepgram_errors.build_error(
+            error.status, error.code, error.message, request_id=str(job.pk)
         )
     transcript = queries.get_transcript(tenant=job.tenant, job_id=job.pk)
     response = HttpResponse(read_raw(transcript), content_type="application/json")
@@ -216,17 +218,19 @@ def _answer(job: Job) -> HttpResponse:
     return response
 
 
-def _give_up(job: Job) -> HttpResponse:
-    """Cancel what nobody waits for any more: its caller will send it again."""
+def _cancel(job: Job) -> HttpResponse:
+    """Cancel a job whose client stops waiting, because it will retry."""
     try:
         canceled = services.cancel_job(job=job, now=timezone.now(), actor="platform")
-    except JobStateError:  # it ended at this very moment
+    except JobStateError:  # it ended meanwhile
         job.refresh_from_db()
-        return _answer(job)
+        return _build_response(job)
     status, code = (504, "GATEWAY_TIMEOUT")
     if not canceled.attempt:
         status, code = (429, "TOO_MANY_REQUESTS")
     message = "Too many requests. Please try again later"
-    answer = deepgram_errors.refuse(status, code, message, request_id=str(job.pk))
-    answer.headers["Retry-After"] = str(RETRY_SECONDS)
-    return answer
+    response = deepgram_errors.build_error(
+        status, code, message, request_id=str(job.pk)
+    )
+    response.headers["Retry-After"] = str(RETRY_SECONDS)
+    return response

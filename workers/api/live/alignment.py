@@ -1,8 +1,8 @@
-"""The upstream's messages on the session's clock, each word once. Pure.
+"""Convert Deepgram's messages to the session's clock and drop repeated words. Pure.
 
-A connection counts from the first byte it was sent, so all its times are moved by when
-that byte was heard. After a break audio is sent again from where it was final: a word
-whose middle lies before that was told.
+A connection's times count from its first byte, so they are shifted by that byte's time
+in the session. After a disconnect, audio is replayed from the last final result; a word
+whose middle lies before that point was already sent.
 """
 
 from copy import copy
@@ -11,12 +11,12 @@ from typing import Any
 from jobs.options import CHANNELS
 
 _CHANNELS = range(CHANNELS[-1])
-# A message that says more, or says NaN, would be on the bill.
+# Rejects larger values and NaN, which would otherwise be billed.
 _MAX_SECONDS = 7 * 86_400.0
 
 
 class SessionClock:
-    """Where a session's channels are final, and where its connection began."""
+    """The final position per channel, and the start of the current connection."""
 
     def __init__(self) -> None:
         self.offset = 0.0
@@ -25,20 +25,20 @@ class SessionClock:
 
     @property
     def final(self) -> float:
-        """Up to where all channels are final."""
+        """The second up to which all channels are final."""
         if len(self._final) < self._channels:
             return 0.0
         return min(self._final.values(), default=0.0)
 
     @property
     def channels(self) -> int:
-        """How many channels the upstream hears."""
+        """The number of channels that Deepgram reports."""
         return self._channels
 
     def align(self, message: dict[str, Any]) -> dict[str, Any] | None:
-        """Return a result on the session's clock; None if it says nothing new.
+        """Return a result on the session's clock; None if all its words are repeated.
 
-        Raises KeyError, TypeError, ValueError for what is no result.
+        Raises KeyError, TypeError or ValueError for an invalid result.
         """
         channel, self._channels = read_channel(message)
         start = read_seconds(message["start"]) + self.offset
@@ -62,9 +62,9 @@ class SessionClock:
         return aligned
 
     def move(self, moment: object) -> float:
-        """Return a moment of the connection on the session's clock."""
+        """Return a time of the connection on the session's clock."""
         seconds = float(moment) if isinstance(moment, int | float) else 0.0
-        # -1 is the upstream's way of saying "none".
+        # Deepgram sends -1 for "none".
         return seconds if seconds < 0 else round(seconds + self.offset, 6)
 
     def _move(self, word: dict[str, Any]) -> dict[str, Any]:
@@ -77,20 +77,20 @@ class SessionClock:
 
 
 def read_channel(message: dict[str, Any]) -> tuple[int, int]:
-    """Return the channel of a message, and how many there are."""
+    """Return a message's channel and the number of channels; raises ValueError."""
     index = message.get("channel_index", message.get("channel"))
     if not isinstance(index, list) or not index:
         return 0, 1
     channel = int(index[0])
     total = int(index[1]) if len(index) > 1 else 1
     if channel not in _CHANNELS or total > len(_CHANNELS):
-        raise ValueError("a channel that no stream has")
+        raise ValueError("invalid channel")
     return channel, max(total, channel + 1)
 
 
 def read_seconds(value: object) -> float:
-    """Return a time of the upstream's; raise ValueError if no stream can have it."""
+    """Return a time in seconds; raises ValueError for an implausible one."""
     seconds = float(value)  # type: ignore[arg-type]
     if not 0 <= seconds <= _MAX_SECONDS:
-        raise ValueError("a time that no stream has")
+        raise ValueError("implausible time")
     return seconds

@@ -1,4 +1,4 @@
-"""A session's calls, one after another: each in the ledger before it is made."""
+"""The consecutive Deepgram calls of a session, each recorded before it is made."""
 
 import logging
 from collections.abc import Callable
@@ -25,20 +25,20 @@ logger = logging.getLogger(__name__)
 
 COOLDOWN_SECONDS = 1.0
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.25, 5.0
-UNWELL = {Failure.UNAVAILABLE, Failure.UNREACHABLE, Failure.TIMEOUT}
-# After these another call may do better; what else the upstream refuses, it refuses.
-AGAIN = UNWELL | {Failure.RATE_LIMITED}
+UNHEALTHY = {Failure.UNAVAILABLE, Failure.UNREACHABLE, Failure.TIMEOUT}
+# Failures after which the session reconnects; others are final.
+RETRYABLE = UNHEALTHY | {Failure.RATE_LIMITED}
 
 
 class UpstreamCalls:
-    """The present call of a session, and how it comes to the next."""
+    """The job and the attempt of the current call."""
 
     def __init__(self, job: Job, attempt: Attempt) -> None:
         self.job, self.attempt = job, attempt
 
     async def open(self) -> LiveCall:
-        """Make the call that was begun; raises UpstreamError."""
-        region, tags = self.attempt.region, services.tags_of(self.job)
+        """Connect for the current attempt; raises UpstreamError."""
+        region, tags = self.attempt.region, services.build_tags(self.job)
         try:
             with tracing.span(
                 "upstream connect",
@@ -48,27 +48,27 @@ class UpstreamCalls:
             ):
                 call = await open_call(region, self.job.options, tags=tags)
         except UpstreamError as error:
-            await in_thread(_note_health, region.name, error)
+            await in_thread(_record_health, region.name, error)
             raise
-        await in_thread(_note_health, region.name, None)
+        await in_thread(_record_health, region.name, None)
         return call
 
     async def open_next(self, broken: CallFailure) -> LiveCall | None:
-        """Close the broken call in the ledger, begin the next and make it.
+        """Close the failed attempt, start the next one and connect.
 
-        None when there is no place for it, or no database: try again. Raises
-        UpstreamError, and StaleJobState when the session is not ours any more.
+        Returns None without a free permit or the database: retry. Raises
+        UpstreamError, and StaleJobState if the job was taken from this process.
         """
         try:
             has_begun = await in_thread_to_its_end(self._begin_next, broken)
         except (OperationalError, InterfaceError, redis.RedisError):
-            logger.warning("database away, upstream waits")
+            logger.warning("database unavailable, reconnect delayed")
             return None
         return await self.open() if has_begun else None
 
     def _begin_next(self, broken: CallFailure) -> bool:
-        """Begin it and hold it; whoever ends the session ends the call it has."""
-        begun = live_sessions.next_attempt(
+        """Start the next attempt and renew its permit in place of the previous."""
+        started = live_sessions.next_attempt(
             job=self.job,
             attempt=self.attempt,
             broken=broken,
@@ -76,10 +76,10 @@ class UpstreamCalls:
             worker=get_heartbeat().name,
             now=timezone.now(),
         )
-        if begun is None:
+        if started is None:
             return False
-        before, (self.job, self.attempt) = self.job, begun
-        get_heartbeat().remove(before)
+        previous, (self.job, self.attempt) = self.job, started
+        get_heartbeat().remove(previous)
         get_heartbeat().add(self.job)
         return True
 
@@ -87,25 +87,22 @@ class UpstreamCalls:
 def choose_pause(
     tries: int, error: UpstreamError, *, uniform: Callable[[float, float], float]
 ) -> float:
-    """Return how long to wait: longer each time, and first not at all.
-
-    Pure.
-    """
+    """Return the seconds before the next try: 0 at first, then exponential. Pure."""
     if not tries and error.failure != Failure.UNREACHABLE:
         return 0.0
     longest = min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0**tries)
     return uniform(longest / 2, longest)
 
 
-def _note_health(region: str, error: UpstreamError | None) -> None:
-    """Tell the region's limits how the upstream is."""
+def _record_health(region: str, error: UpstreamError | None) -> None:
+    """Update the region's circuit breaker, cooldown and pause."""
     permits = get_permits()
     if error is not None and error.failure == Failure.ACCOUNT:
         try:
             regions.pause_region(name=region, reason=error.code, now=timezone.now())
         except (OperationalError, InterfaceError):
-            logger.warning("database away, region not paused")
+            logger.warning("database unavailable, region not paused")
     if error is not None and error.failure == Failure.RATE_LIMITED:
         wait = error.retry_after or COOLDOWN_SECONDS
         permits.cool_down(region, seconds=wait, kind=claims.PermitKind.STREAM)
-    permits.breaker.record(region, well=not (error and error.failure in UNWELL))
+    permits.breaker.record(region, well=not (error and error.failure in UNHEALTHY))

@@ -1,7 +1,7 @@
-"""Cut a stream into pieces that can be sent again, and say where in time each begins.
+"""Split a stream into chunks with start times, to replay after a disconnect. Pure.
 
-Pure. Audio without a header is exact: its bytes are its time. What stands first in a
-container has to be sent first on every connection, so it is kept.
+The time of raw audio follows from its bytes. The header of a container is stored,
+because every connection must start with it.
 """
 
 import math
@@ -10,38 +10,38 @@ from typing import Any, Protocol
 
 from workers.api.live.wav import Rate, State, WavHeader
 
-# Of raw audio; a longer one could not be forgotten in part.
-PIECE_SECONDS = 0.5
+# The maximum length of raw audio chunks; replay buffers drop whole chunks.
+CHUNK_SECONDS = 0.5
 _SAMPLE_BYTES = {"linear16": 2, "linear32": 4, "mulaw": 1, "alaw": 1}
 _RIFF = b"RIFF"
 
 
 class TooMuchAudio(Exception):
-    """The audio is longer than a session may be."""
+    """The audio is longer than the session limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """Some bytes, and when in the session they begin. None at all: "finalize"."""
+    """Audio bytes and their start time in seconds; empty bytes mean "finalize"."""
 
     data: bytes
     start: float
     rate: Rate | None = None
-    # Where in the stream of frames it begins, to be cut at whole ones.
+    # The byte position in the stream, to split at whole frames.
     position: int = 0
 
     @property
     def seconds(self) -> float:
-        """How long it is, where that can be known."""
+        """The length in seconds; 0 if the rate is unknown."""
         return len(self.data) / self.rate.bytes_per_second if self.rate else 0.0
 
     def after(self, moment: float) -> "Chunk | None":
-        """Return what of it comes after the moment; None if nothing does."""
+        """Return the part after the moment; None if there is none."""
         if self.rate is None or moment <= self.start:
             return self
-        wanted = self.position + (moment - self.start) * self.rate.bytes_per_second
+        target = self.position + (moment - self.start) * self.rate.bytes_per_second
         frame = self.rate.frame_bytes
-        skipped = round(wanted / frame) * frame - self.position
+        skipped = round(target / frame) * frame - self.position
         if skipped <= 0:
             return self
         if skipped >= len(self.data):
@@ -55,24 +55,24 @@ class Chunk:
 
 
 class Chunker(Protocol):
-    """Whoever cuts one stream."""
+    """Splits one stream."""
 
     @property
     def header(self) -> bytes:
-        """What each connection has to begin with."""
+        """The bytes that every connection must start with."""
 
-    def cut(self, data: bytes, *, at: float) -> list[Chunk]:
-        """Return the pieces of what came, ``at`` seconds after the first of it.
+    def split(self, data: bytes, *, at: float) -> list[Chunk]:
+        """Return the chunks of audio received ``at`` seconds after the first.
 
-        Raises TooMuchAudio before anything is cut, and InvalidRequest.
+        Raises TooMuchAudio before any chunk is made, and InvalidRequest.
         """
 
-    def lasts(self) -> float:
-        """Return how many seconds were cut."""
+    def duration(self) -> float:
+        """Return the seconds of audio so far."""
 
 
 class RawChunker:
-    """Audio without a header."""
+    """Splits audio of a known rate."""
 
     def __init__(
         self, rate: Rate, header: bytes = b"", *, max_seconds: float = math.inf
@@ -80,12 +80,12 @@ class RawChunker:
         self.header, self._rate, self._position = header, rate, 0
         self._max_bytes = max_seconds * rate.bytes_per_second
 
-    def cut(self, data: bytes, *, at: float) -> list[Chunk]:  # noqa: ARG002
-        """Return pieces of half a second at most."""
+    def split(self, data: bytes, *, at: float) -> list[Chunk]:  # noqa: ARG002
+        """Return chunks of at most half a second."""
         if self._position + len(data) > self._max_bytes:
             raise TooMuchAudio
         frames = max(
-            1, int(PIECE_SECONDS * self._rate.bytes_per_second / self._rate.frame_bytes)
+            1, int(CHUNK_SECONDS * self._rate.bytes_per_second / self._rate.frame_bytes)
         )
         size, found = frames * self._rate.frame_bytes, []
         for begin in range(0, len(data), size):
@@ -93,7 +93,7 @@ class RawChunker:
             found.append(
                 Chunk(
                     data=part,
-                    start=self.lasts(),
+                    start=self.duration(),
                     rate=self._rate,
                     position=self._position,
                 )
@@ -101,67 +101,67 @@ class RawChunker:
             self._position += len(part)
         return found
 
-    def lasts(self) -> float:
-        """Return how many seconds were cut."""
+    def duration(self) -> float:
+        """Return the seconds of audio so far."""
         return self._position / self._rate.bytes_per_second
 
 
 class TimedChunker:
-    """A stream that says nothing we understand: its time is when it came."""
+    """Passes on a stream of unknown format; chunk times are arrival times."""
 
     def __init__(self) -> None:
         self.header, self._at = b"", 0.0
 
-    def cut(self, data: bytes, *, at: float) -> list[Chunk]:
-        """Return it as it came."""
+    def split(self, data: bytes, *, at: float) -> list[Chunk]:
+        """Return the data as one chunk."""
         self._at = at
         return [Chunk(data=data, start=at)]
 
-    def lasts(self) -> float:
-        """Return when the last of it came."""
+    def duration(self) -> float:
+        """Return the arrival time of the last chunk."""
         return self._at
 
 
 class SniffingChunker:
-    """A container: cut by what its first bytes say it is."""
+    """Detects a container format by its first bytes, then splits accordingly."""
 
     def __init__(self, *, max_seconds: float = math.inf) -> None:
         self._max_seconds = max_seconds
         self._wav = WavHeader()
-        self._cutter: Chunker | None = None
+        self._chunker: Chunker | None = None
 
     @property
     def header(self) -> bytes:
-        """What each connection has to begin with."""
-        return self._cutter.header if self._cutter else b""
+        """The bytes that every connection must start with."""
+        return self._chunker.header if self._chunker else b""
 
-    def cut(self, data: bytes, *, at: float) -> list[Chunk]:
-        """Return pieces, none as long as the header is not whole."""
-        if self._cutter:
-            return self._cutter.cut(data, at=at)
+    def split(self, data: bytes, *, at: float) -> list[Chunk]:
+        """Return chunks; none until the header is complete."""
+        if self._chunker:
+            return self._chunker.split(data, at=at)
         head = bytes(self._wav.data[: len(_RIFF)]) + data[: len(_RIFF)]
         is_wav = head.startswith(_RIFF[: len(head)])
         state = self._wav.feed(data) if is_wav else State.UNKNOWN
         if state is State.PARTIAL:
             return []
-        held = bytes(self._wav.data) if is_wav else bytes(self._wav.data) + data
+        pending = bytes(self._wav.data) if is_wav else bytes(self._wav.data) + data
         self._wav.data = bytearray()
         if state is State.COMPLETE and self._wav.rate:
-            header, held = held[: self._wav.size], held[self._wav.size :]
-            self._cutter = RawChunker(
+            header, pending = pending[: self._wav.size], pending[self._wav.size :]
+            self._chunker = RawChunker(
                 self._wav.rate, header, max_seconds=self._max_seconds
             )
         else:
-            self._cutter = TimedChunker()
-        return self._cutter.cut(held, at=at) if held else []
+            self._chunker = TimedChunker()
+        return self._chunker.split(pending, at=at) if pending else []
 
-    def lasts(self) -> float:
-        """Return how many seconds were cut."""
-        return self._cutter.lasts() if self._cutter else 0.0
+    def duration(self) -> float:
+        """Return the seconds of audio so far."""
+        return self._chunker.duration() if self._chunker else 0.0
 
 
-def make_chunker(options: dict[str, Any], *, max_seconds: float = math.inf) -> Chunker:
-    """Return what cuts a stream of these options, up to so many seconds of audio."""
+def build_chunker(options: dict[str, Any], *, max_seconds: float = math.inf) -> Chunker:
+    """Return the chunker for these options, limited to ``max_seconds`` of audio."""
     encoding = options.get("encoding")
     if encoding is None:
         return SniffingChunker(max_seconds=max_seconds)

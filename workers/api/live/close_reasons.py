@@ -1,4 +1,4 @@
-"""The ways in which a session ends. Pure; close codes are those of docs/live.md."""
+"""The reasons for closing a session, with the close codes of docs/live.md. Pure."""
 
 from workers.api.live.wire_format import CloseReason
 
@@ -10,35 +10,35 @@ KEY_ENDED = CloseReason(
     reason="key_ended",
     code=4401,
     error_code="key_invalid",
-    detail="The API key may not be used any more.",
+    detail="The API key was revoked, has expired or lost its scope.",
 )
 SERVER_ERROR = CloseReason(
     reason="server_error",
     code=1011,
     error_code="server_error",
-    detail="Something went wrong on our side.",
+    detail="An error occurred on the server.",
 )
 SLOW_READER = CloseReason(
     reason="slow_reader",
     code=4508,
     error_code="slow_reader",
-    detail="The client does not read what it is told.",
+    detail="The client reads messages too slowly.",
 )
 FLOOD = CloseReason(
     reason="flood",
     code=4429,
     error_code="too_many_messages",
-    detail="There were too many text messages.",
+    detail="The client sent too many text messages.",
 )
 
 
 def frame_too_large(limit: int) -> CloseReason:
-    """One message was longer than it may be."""
+    """A binary message exceeded the limit."""
     return CloseReason(
         reason="frame_too_large",
         code=1009,
         error_code="frame_too_large",
-        detail=f"A message has at most {limit} bytes.",
+        detail=f"A message may have at most {limit} bytes.",
     )
 
 
@@ -46,40 +46,40 @@ SMALL_MESSAGES = CloseReason(
     reason="flood",
     code=4429,
     error_code="too_many_messages",
-    detail="There were too many messages of few bytes: send 20 to 250 ms in each.",
+    detail="Too many small messages. Send 20 to 250 ms of audio in each.",
 )
 
 
 def text_too_large(limit: int) -> CloseReason:
-    """A text message was longer than a command can be."""
+    """A text message exceeded the limit."""
     return CloseReason(
         reason="frame_too_large",
         code=1009,
         error_code="frame_too_large",
-        detail=f"A text message has at most {limit} characters.",
+        detail=f"A text message may have at most {limit} characters.",
     )
 
 
 def message_invalid(code: str, detail: str) -> CloseReason:
-    """The client said something that means nothing here."""
+    """The client sent an invalid message."""
     return CloseReason(
         reason="message_invalid", code=4400, error_code=code, detail=detail
     )
 
 
 def idle(seconds: float) -> CloseReason:
-    """Nothing came for too long."""
+    """The client sent nothing for too long."""
     return CloseReason(
         reason="idle",
         code=4408,
         error_code="stream_idle",
-        detail=f"Nothing came for {seconds:g} s.",
+        detail=f"The client sent nothing for {seconds:g} s.",
     )
 
 
 def no_audio(seconds: float, *, is_contended: bool = False) -> CloseReason:
-    """The session was only kept alive: no audio came for too long."""
-    reason = f"No audio came for {seconds:g} s"
+    """The client sent no audio for too long, at most keepalives."""
+    reason = f"The client sent no audio for {seconds:g} s"
     others = ", and other callers are waiting for a session" if is_contended else ""
     return CloseReason(
         reason="no_audio",
@@ -90,23 +90,23 @@ def no_audio(seconds: float, *, is_contended: bool = False) -> CloseReason:
 
 
 def too_long(seconds: float) -> CloseReason:
-    """The session has had its time."""
+    """The session reached its maximum duration."""
     return CloseReason(
         reason="max_duration",
         code=4413,
         error_code="stream_too_long",
-        detail=f"A session lasts {seconds:g} s at most.",
+        detail=f"A session may last at most {seconds:g} s.",
     )
 
 
 def unavailable(code: str) -> CloseReason:
-    """The platform cannot go on with it."""
-    detail = "The platform cannot keep what is said now."
+    """The platform cannot store more results."""
+    detail = "The platform cannot store results at the moment."
     return CloseReason(reason="unavailable", code=4503, error_code=code, detail=detail)
 
 
 def upstream_failed(code: str, detail: str, *, is_clients: bool) -> CloseReason:
-    """The upstream refused for good, or could not be had for too long."""
+    """Deepgram returned a final error, or was unavailable for too long."""
     return CloseReason(
         reason="upstream_failed",
         code=4400 if is_clients else 1011,

@@ -1,7 +1,7 @@
-"""The ASGI end of the live doors: a handshake through Django, then a session.
+"""The ASGI endpoint of WebSocket routes: a handshake through Django, then a session.
 
-A refusal is answered as HTTP, with the problem that any request would get. A page's
-script is shown nothing of that, so a page is let in to be told: one error, and a code.
+A rejected handshake returns the usual HTTP status and problem body. Scripts in a page
+cannot read these, so a page's socket is accepted and closed with an error message.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from jobs.telemetry import log_context, tracing
 from workers.api.live.counters import COUNTERS
 from workers.api.live.handshake import SCOPE, Handshake, OpenedSession
 from workers.api.live.registry import get_registry
-from workers.api.live.session import GOODBYE_SECONDS, LiveSession
+from workers.api.live.session import CLOSE_SECONDS, LiveSession
 from workers.api.live.socket import (
     ClientDisconnected,
     ClientSocket,
@@ -34,10 +34,10 @@ logger = logging.getLogger(__name__)
 
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 DENIAL = "websocket.http.response"
-# By the status that the problem would have had.
+# The close codes by HTTP status of the problem.
 CLOSE_CODES = {400: 4400, 401: 4401, 403: 4403, 410: 4403, 429: 4429, 503: 4503}
-# At once, as each takes a thread and a connection of the pool: when all who were
-# elsewhere come here, the others wait instead of being refused for want of one.
+# Concurrent handshakes: each uses a thread and a pooled connection. When many clients
+# reconnect at once, the others wait and are not rejected.
 HANDSHAKES = 8
 HANDSHAKES_PER_CALLER = 4
 MAX_KNOWN_KEYS = 10_000
@@ -48,7 +48,7 @@ _HOP_BY_HOP = {b"content-length", b"content-type", b"connection"}
 
 @dataclass(slots=True)
 class HandshakeResponse:
-    """What Django said."""
+    """Django's response."""
 
     status: int = 500
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -56,10 +56,10 @@ class HandshakeResponse:
 
 
 class HandshakeQueue:
-    """Limits how many handshakes run at once, in all and for one caller.
+    """Limits concurrent handshakes, in total and per caller.
 
-    A caller is a tenant once one of its handshakes with the same key succeeded. Before
-    that the key is not verified yet, so it is compared as it was sent.
+    A caller is a tenant after a successful handshake with the same key. Before that the
+    key is not verified, so it is compared as sent.
     """
 
     def __init__(self) -> None:
@@ -69,25 +69,25 @@ class HandshakeQueue:
         self._tenants: dict[bytes, UUID] = {}
 
     @asynccontextmanager
-    async def enter(self, scope: Message, shake: Handshake) -> AsyncIterator[None]:
-        """Wait for a place; remember the tenant if the handshake succeeds meanwhile."""
-        key = _key_of(scope)
+    async def enter(self, scope: Message, handshake: Handshake) -> AsyncIterator[None]:
+        """Run the block when a slot is free; store the tenant of a successful one."""
+        key = _get_key(scope)
         caller: Hashable = self._tenants.get(key, key)
         own = self._callers.get(caller)
         if own is None:
             own = self._callers[caller] = asyncio.Semaphore(HANDSHAKES_PER_CALLER)
         async with own, self._all:
             yield
-        if shake.opened:
+        if handshake.opened:
             if len(self._tenants) >= MAX_KNOWN_KEYS:
                 self._tenants.clear()
-            self._tenants[key] = shake.opened.job.tenant_id
+            self._tenants[key] = handshake.opened.job.tenant_id
 
 
-def _key_of(scope: Message) -> bytes:
-    """Return the key that will be read, or the query, which may hold a ticket.
+def _get_key(scope: Message) -> bytes:
+    """Return the raw key, or the query string, which may contain a ticket.
 
-    The key alone: what may stand around it in the header would make one caller many.
+    Without the rest of the header, whose variations would make one caller many.
     """
     for name, value in scope.get("headers", ()):
         if name == b"authorization":
@@ -102,26 +102,26 @@ _handshakes = HandshakeQueue()
 
 
 async def serve(scope: Message, receive: Receive, send: Send, *, django: App) -> None:
-    """Let a socket in and run its session, or refuse it."""
+    """Run the handshake, then the session or the rejection."""
     if (await receive())["type"] != "websocket.connect":
         return
-    shake, answer = Handshake(), HandshakeResponse(status=404)
-    if _leads_to_socket(scope["path"]):
+    handshake, response = Handshake(), HandshakeResponse(status=404)
+    if _is_socket_path(scope["path"]):
         try:
-            async with _handshakes.enter(scope, shake):
-                answer = await _ask(django, scope, shake)
+            async with _handshakes.enter(scope, handshake):
+                response = await _call_django(django, scope, handshake)
         except Exception:
             logger.exception("handshake failed")
-            answer = HandshakeResponse()
-    if shake.opened is None:
+            response = HandshakeResponse()
+    if handshake.opened is None:
         COUNTERS.refused += 1
-        await _refuse(scope, ClientSocket(receive, send), send, shake, answer)
+        await _reject(scope, ClientSocket(receive, send), send, handshake, response)
         return
-    await _run(shake.opened, ClientSocket(receive, send), answer)
+    await _run(handshake.opened, ClientSocket(receive, send), response)
 
 
 async def _run(
-    opened: OpenedSession, socket: ClientSocket, answer: HandshakeResponse
+    opened: OpenedSession, socket: ClientSocket, response: HandshakeResponse
 ) -> None:
     registry = get_registry()
     session = LiveSession(opened, socket)
@@ -129,11 +129,11 @@ async def _run(
     COUNTERS.sessions += 1
     COUNTERS.opened += 1
     try:
-        headers = [pair for pair in answer.headers if pair[0] not in _HOP_BY_HOP]
+        headers = [pair for pair in response.headers if pair[0] not in _HOP_BY_HOP]
         try:
             await socket.accept(opened.subprotocol, headers)
         except ClientDisconnected:
-            logger.info("client gone in its handshake")
+            logger.info("client disconnected during the handshake")
         with _traced(opened):
             await session.run()
     finally:
@@ -143,7 +143,7 @@ async def _run(
 
 @contextmanager
 def _traced(opened: OpenedSession) -> Iterator[None]:
-    """Work for the job's trace; the session's tasks inherit it."""
+    """Run in a span of the job's trace, which the session's tasks inherit."""
     job = opened.job
     with (
         log_context.adding(**log_context.fields_of(job)),
@@ -158,8 +158,8 @@ def _traced(opened: OpenedSession) -> Iterator[None]:
         yield
 
 
-def _leads_to_socket(path: str) -> bool:
-    """Tell whether a view there opens sockets: others are not for asking by one."""
+def _is_socket_path(path: str) -> bool:
+    """Return whether the path's view accepts WebSockets."""
     try:
         view = getattr(resolve(path).func, "view_class", None)
     except Resolver404:
@@ -167,9 +167,11 @@ def _leads_to_socket(path: str) -> bool:
     return bool(getattr(view, "is_socket", False))
 
 
-async def _ask(django: App, scope: Message, shake: Handshake) -> HandshakeResponse:
-    """Have Django answer the request that a handshake is."""
-    answer, was_read = HandshakeResponse(), False
+async def _call_django(
+    django: App, scope: Message, handshake: Handshake
+) -> HandshakeResponse:
+    """Send the handshake through Django as a GET request."""
+    response, was_read = HandshakeResponse(), False
 
     async def receive() -> Message:
         nonlocal was_read
@@ -180,56 +182,56 @@ async def _ask(django: App, scope: Message, shake: Handshake) -> HandshakeRespon
 
     async def send(message: Message) -> None:
         if message["type"] == "http.response.start":
-            answer.status = message["status"]
-            answer.headers = [
+            response.status = message["status"]
+            response.headers = [
                 (bytes(name).lower(), bytes(value))
                 for name, value in message.get("headers", ())
             ]
         else:
-            answer.body += message.get("body", b"")
+            response.body += message.get("body", b"")
 
     request: dict[str, Any] = {
         **scope,
         "type": "http",
         "method": "GET",
         "scheme": _SCHEMES.get(scope.get("scheme", "ws"), "http"),
-        SCOPE: shake,
+        SCOPE: handshake,
     }
     await django(request, receive, send)
-    return answer
+    return response
 
 
-async def _refuse(
+async def _reject(
     scope: Message,
     socket: ClientSocket,
     send: Send,
-    shake: Handshake,
-    answer: HandshakeResponse,
+    handshake: Handshake,
+    response: HandshakeResponse,
 ) -> None:
-    if shake.is_page:
-        await _tell_page(socket, answer)
+    if handshake.is_page:
+        await _reject_page(socket, response)
     elif DENIAL in (scope.get("extensions") or {}):
-        start = {"type": f"{DENIAL}.start", "status": answer.status}
-        headers = [pair for pair in answer.headers if pair[0] != b"content-length"]
+        start = {"type": f"{DENIAL}.start", "status": response.status}
+        headers = [pair for pair in response.headers if pair[0] != b"content-length"]
         await send({**start, "headers": headers})
-        await send({"type": f"{DENIAL}.body", "body": answer.body})
+        await send({"type": f"{DENIAL}.body", "body": response.body})
     else:
         await send({"type": "websocket.close"})
 
 
-async def _tell_page(socket: ClientSocket, answer: HandshakeResponse) -> None:
-    code = CLOSE_CODES.get(answer.status, _SERVER_ERROR)
+async def _reject_page(socket: ClientSocket, response: HandshakeResponse) -> None:
+    code = CLOSE_CODES.get(response.status, _SERVER_ERROR)
     try:
-        problem = json.loads(answer.body)
+        problem = json.loads(response.body)
         error = {"code": problem["code"], "detail": problem["detail"]}
     except (ValueError, KeyError):
         error = {"code": "server_error", "detail": ""}
-    told = PlatformWireFormat().encode(
+    text = PlatformWireFormat().encode(
         ServerMessage(kind=MessageKind.ERROR, fields=error)
     )
     try:
         await socket.accept(None)
-        await socket.send(told or "")
+        await socket.send(text or "")
     except ClientDisconnected:
         return
-    await socket.close(code, error["code"], within=GOODBYE_SECONDS)
+    await socket.close(code, error["code"], within=CLOSE_SECONDS)

@@ -1,7 +1,7 @@
-"""What is settled before a socket opens: who asks, for what, and whether there is room.
+"""Check a handshake and open its session.
 
-A handshake is a request like any other: it goes through Django, so that keys, throttles
-and problems are those of the API. The view that lets it in leaves the session here.
+A handshake runs through Django as a GET request, so that authentication, throttling and
+problem responses are those of the API. The view stores the session in the ASGI scope.
 """
 
 from dataclasses import dataclass
@@ -25,63 +25,63 @@ from workers.api.live.registry import get_heartbeat, get_registry
 from workers.api.live.wire_format import WireFormat
 from workers.ratelimit.permits import get_permits
 
-# Where in an ASGI scope a view finds it.
+# The key of the Handshake in the ASGI scope.
 SCOPE = "transcribe.live"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedSession:
-    """A session that may begin: its row, its call and its place are there."""
+    """A session ready to start: its job, attempt and permit exist."""
 
     job: Job
     attempt: Attempt
     api_key: ApiKey
     address: IPAddress | None
-    dialect: WireFormat
+    wire_format: WireFormat
     subprotocol: str | None = None
 
 
 @dataclass(slots=True)
 class Handshake:
-    """One that is under way."""
+    """A handshake in progress."""
 
     opened: OpenedSession | None = None
-    # A page of an origin that may come: it is never shown an answer of HTTP.
+    # From a page of an allowed origin: scripts cannot read an HTTP response to it.
     is_page: bool = False
 
 
-def check_origin(request: Request, *, tells_pages: bool = True) -> None:
-    """Refuse pages of other origins; who names none is no browser.
+def check_origin(request: Request, *, explains_to_pages: bool = True) -> None:
+    """Reject pages of other origins; clients without an Origin are not browsers.
 
-    Pages are told why they are refused, by a socket that opens for it, unless the door
-    says that they are not.
-    Raises Forbidden, and UpgradeRequired or NotServedHere for what is no socket.
+    With ``explains_to_pages`` a rejected page gets the error through an opened socket.
+    Raises Forbidden, or UpgradeRequired or NotServedHere without a WebSocket handshake.
     """
-    shake = _find(request)
+    handshake = _find(request)
     origin = request.headers.get("Origin")
     if origin is None:
         return
-    if origin not in _our_origins(request):
+    if origin not in _allowed_origins(request):
         message = "Pages of this origin may not open a live session."
         raise Forbidden(message, code="origin_not_allowed")
-    shake.is_page = tells_pages
+    handshake.is_page = explains_to_pages
 
 
 def open_session(
     request: Request,
     *,
     draft: JobDraft,
-    dialect: WireFormat,
+    wire_format: WireFormat,
     now: datetime,
     subprotocol: str | None = None,
 ) -> HttpResponse:
-    """Write the job, begin its call and leave both to the socket.
+    """Create the job and its first attempt, and store them for the socket.
 
-    Raises what ``transcripts.live.sessions.open_session`` does, and ServiceUnavailable.
+    Raises the errors of ``transcripts.live.sessions.open_session``, and
+    ServiceUnavailable.
     """
-    shake, registry, heartbeat = _find(request), get_registry(), get_heartbeat()
+    handshake, registry, heartbeat = _find(request), get_registry(), get_heartbeat()
     tenant = tenant_of(request)
-    registry.take_place(tenant)
+    registry.acquire_place(tenant)
     try:
         job, attempt = live_sessions.open_session(
             tenant=tenant,
@@ -95,19 +95,19 @@ def open_session(
     except BaseException:
         registry.leave(tenant.pk)
         raise
-    shake.opened = OpenedSession(
+    handshake.opened = OpenedSession(
         job=job,
         attempt=attempt,
         api_key=key_of(request),
         address=client_address(request._request),  # noqa: SLF001  DRF offers no other way
-        dialect=dialect,
+        wire_format=wire_format,
         subprotocol=subprotocol,
     )
     return HttpResponse(status=status.HTTP_101_SWITCHING_PROTOCOLS)
 
 
-def job_of(request: Request) -> Job:
-    """Return the job of the session that was opened for a request."""
+def get_job(request: Request) -> Job:
+    """Return the job of the session opened for a request; raises LookupError."""
     opened = _find(request).opened
     if opened is None:
         raise LookupError("no session was opened")
@@ -120,13 +120,13 @@ def _find(request: Request) -> Handshake:
     if scope is None:
         message = "Live sessions are served by the platform's ASGI process."
         raise NotServedHere(message, code="live_unavailable")
-    shake = scope.get(SCOPE)
-    if not isinstance(shake, Handshake):
+    handshake = scope.get(SCOPE)
+    if not isinstance(handshake, Handshake):
         raise UpgradeRequired
-    return shake
+    return handshake
 
 
-def _our_origins(request: Request) -> set[str]:
+def _allowed_origins(request: Request) -> set[str]:
     base = urlsplit(settings.BASE_URL)
     own = f"{request.scheme}://{request.get_host()}"
     return {f"{base.scheme}://{base.netloc}", own, *settings.LIVE_ALLOWED_ORIGINS}

@@ -1,6 +1,6 @@
-"""The live sessions of this process: how many there may be, and word to all of them.
+"""The live sessions of this process, with their limits.
 
-Places are taken by a request's thread; sessions live on the event loop.
+Request threads acquire places; the sessions run on the event loop.
 """
 
 import asyncio
@@ -27,71 +27,73 @@ from workers.ratelimit.permits import get_permits
 
 logger = logging.getLogger(__name__)
 
-# When all end: how long what was said may take to be stored.
+# At shutdown, the time to store the last results.
 STORE_SECONDS = 5.0
 SCOPE = "jobs:write"
-LOOK_SECONDS = 0.05
-# For how long a refusal counts: callers come again after a Retry-After of 5 s.
+POLL_SECONDS = 0.05
+# How long a rejected caller counts as waiting: Retry-After is 5 s.
 REFUSED_SECONDS = 15.0
 
 
 class RegisteredSession(Protocol):
-    """A session, as far as others may speak to it; from any thread."""
+    """The methods of a session that other threads may call."""
 
     @property
     def key_use(self) -> tuple[UUID, IPAddress | None]:
-        """Whose key opened it, and from where."""
+        """The API key's ID and the client's address."""
 
     def shut_down(self) -> None:
-        """The process is to stop."""
+        """Close the session because the process stops."""
 
     def lose(self) -> None:
-        """Its job is not ours any more: canceled, or taken for abandoned."""
+        """Close the session because its job was canceled or its lease lost."""
 
-    def lose_key(self) -> None:
-        """Its key was revoked, has expired, or may not do this any more."""
+    def revoke_key(self) -> None:
+        """Close the session because its key is no longer valid."""
 
     @property
     def place(self) -> tuple[str, UUID]:
-        """The region that its call is in, and its tenant."""
+        """The region of the call, and the tenant's ID."""
 
     def silent_for(self, now: float) -> float:
-        """Return for how many seconds no audio came."""
+        """Return the seconds since the last audio."""
 
-    def yield_place(self, seconds: float) -> None:
-        """End it: it had no audio for so long, and other callers need the place."""
+    def close_silent(self, seconds: float) -> None:
+        """Close the session without audio because other callers wait."""
 
 
 class SessionRegistry:
-    """Who is here."""
+    """The sessions and the places they use."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._places: Counter[UUID] = Counter()
         self._sessions: dict[UUID, RegisteredSession] = {}
-        # Tenants that this process refused because it was full, and until when.
+        # Tenants rejected because the process was full, with the expiry.
         self._refused: dict[UUID, float] = {}
-        self._is_shut = False
+        self._is_shut_down = False
 
-    def take_place(self, tenant: Tenant) -> None:
-        """Count one more; raise ServiceUnavailable when there is no room for it.
+    def acquire_place(self, tenant: Tenant) -> None:
+        """Acquire a place; raises ServiceUnavailable if none is free.
 
-        A tenant may hold half of a process, or more if its ``max_in_flight`` is more.
+        A tenant may use half of the places, or its ``max_in_flight`` if that is more.
         """
         most = settings.LIVE_SESSIONS_MAX
-        half = claims.share_of(most, max_in_flight=None)
+        half = claims.compute_stream_share(most, max_in_flight=None)
         share = max(half, tenant.max_in_flight or 0)
         with self._lock:
-            is_full = self._is_shut or self._places.total() >= most
+            is_full = self._is_shut_down or self._places.total() >= most
             if is_full or self._places[tenant.pk] >= share:
                 if is_full:
                     self._refused[tenant.pk] = time.monotonic() + REFUSED_SECONDS
-                message = "This process serves no more live sessions now."
+                message = (
+                    "This process has no free live session. Retry in a few seconds."
+                )
                 raise ServiceUnavailable(message, code="live_sessions_full")
             self._places[tenant.pk] += 1
 
     def leave(self, tenant_id: UUID, job_id: UUID | None = None) -> None:
-        """Count one less."""
+        """Release a place and unregister its session."""
         with self._lock:
             self._places[tenant_id] -= 1
             if not self._places[tenant_id]:
@@ -100,81 +102,85 @@ class SessionRegistry:
                 self._sessions.pop(job_id, None)
 
     def enter(self, job_id: UUID, session: RegisteredSession) -> None:
-        """Make a session known; one that comes while all end is ended at once."""
+        """Register a session; after ``shut_down`` it is closed at once."""
         with self._lock:
             self._sessions[job_id] = session
-            is_late = self._is_shut
+            is_late = self._is_shut_down
         if is_late:
             session.shut_down()
 
     def lose(self, job: Job) -> None:
-        """Say that a job is not ours any more."""
+        """Close the session of a job whose lease was lost."""
         with self._lock:
             session = self._sessions.get(job.pk)
         if session:
             session.lose()
 
     def check_keys(self) -> None:
-        """End the sessions whose key may not be used any more."""
+        """Close the sessions whose key is no longer valid."""
         with self._lock:
-            here = list(self._sessions.values())
-        if not here:
+            sessions = list(self._sessions.values())
+        if not sessions:
             return
-        uses = {session.key_use for session in here}
+        uses = {session.key_use for session in sessions}
         usable = authentication.find_usable(uses, scope=SCOPE, now=timezone.now())
-        for session in here:
+        for session in sessions:
             if session.key_use not in usable:
-                session.lose_key()
+                session.revoke_key()
 
-    def yield_places(self) -> None:
-        """End sessions without audio while callers of other tenants are refused.
+    def close_silent_sessions(self) -> None:
+        """Close sessions without audio while other tenants' callers are rejected.
 
         Raises redis.RedisError.
         """
         seconds, now = settings.LIVE_KEEPALIVE_CONTENDED_SECONDS, time.monotonic()
         with self._lock:
-            here = list(self._sessions.values())
-            self._refused = {who: at for who, at in self._refused.items() if at > now}
+            sessions = list(self._sessions.values())
+            self._refused = {
+                tenant: expiry
+                for tenant, expiry in self._refused.items()
+                if expiry > now
+            }
             refused = set(self._refused)
-        silent = [each for each in here if each.silent_for(now) > seconds]
+        silent = [it for it in sessions if it.silent_for(now) > seconds]
         waiting = {
             region: get_permits().find_refused(region) | refused
-            for region in {each.place[0] for each in silent}
+            for region in {session.place[0] for session in silent}
         }
         for session in silent:
             region, tenant_id = session.place
             if waiting.get(region, refused) - {tenant_id}:
-                session.yield_place(seconds)
+                session.close_silent(seconds)
 
-    async def end_all(self) -> None:
-        """End every session, and those that still come; return when all have ended."""
+    async def shut_down(self) -> None:
+        """Close all sessions, also new ones; return when all places are released."""
         with self._lock:
-            self._is_shut = True
-            here = list(self._sessions.values())
-        for session in here:
+            self._is_shut_down = True
+            sessions = list(self._sessions.values())
+        for session in sessions:
             session.shut_down()
         seconds = settings.LIVE_SHUTDOWN_SECONDS + STORE_SECONDS
-        give_up = time.monotonic() + seconds
-        # Places are given back in threads, too: looked at, and not waited for.
-        while len(self) and time.monotonic() < give_up:  # noqa: ASYNC110
-            await asyncio.sleep(LOOK_SECONDS)
+        deadline = time.monotonic() + seconds
+        # Polled, because threads also release places.
+        while len(self) and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS)
 
     def __len__(self) -> int:
-        """Return how many places are taken."""
+        """Return the number of places in use."""
         return self._places.total()
 
 
 @cache
 def get_registry() -> SessionRegistry:
-    """Return this process's."""
+    """Return the process's registry."""
     return SessionRegistry()
 
 
 class LiveHeartbeat(Heartbeat):
-    """Looks after the keys of what it keeps alive, too."""
+    """A heartbeat that also checks the keys and the silence of live sessions."""
 
     def beat(self) -> None:
-        """Renew everything once, and end what may not go on."""
+        """Renew everything once; close sessions with invalid keys or without audio."""
         super().beat()
         try:
             get_registry().check_keys()
@@ -182,22 +188,22 @@ class LiveHeartbeat(Heartbeat):
             logger.warning("keys of live sessions not checked")
             connection.close()
         try:
-            get_registry().yield_places()
+            get_registry().close_silent_sessions()
         except redis.RedisError:
-            logger.warning("ledger away, sessions without audio stay")
+            logger.warning("redis unavailable, sessions without audio not closed")
 
 
-_making = threading.Lock()
+_heartbeat_lock = threading.Lock()
 
 
 def get_heartbeat() -> Heartbeat:
-    """Return what keeps this process's live jobs; two first callers get the same."""
-    with _making:
-        return _make_heartbeat()
+    """Return the process's heartbeat of live jobs, started at the first call."""
+    with _heartbeat_lock:
+        return _start_heartbeat()
 
 
 @cache
-def _make_heartbeat() -> Heartbeat:
+def _start_heartbeat() -> Heartbeat:
     heartbeat = LiveHeartbeat(
         queues=[], slots=0, permits=get_permits(), on_lost=get_registry().lose
     )

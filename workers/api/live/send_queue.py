@@ -1,7 +1,7 @@
-"""What waits to be told to a client that may read slowly.
+"""The queue of messages to a client that may read slowly.
 
-A newer interim takes the place of the one that waits; nothing else is ever dropped.
-Too much of it, or one message that is not taken for too long, ends the session.
+A newer interim result replaces a queued one; nothing else is dropped. A full queue, or
+one message that cannot be sent for too long, ends the session.
 """
 
 import asyncio
@@ -14,63 +14,63 @@ from workers.api.live import counters
 from workers.api.live.wire_format import ServerMessage
 
 MAX_WAITING = 500
-# A final waits for the database; for longer than this it is told all the same.
+# A final result is sent after it is stored, or after this time without the database.
 STORE_SECONDS = 2.0
 
 Send = Callable[[ServerMessage], Awaitable[None]]
 
 
 class SlowClient(Exception):
-    """The client does not read."""
+    """The client reads too slowly."""
 
 
 @dataclass(slots=True)
 class _Entry:
-    told: ServerMessage
+    message: ServerMessage
     stored: "asyncio.Future[bool] | None"
-    came_at: float
+    queued_at: float
 
 
 class SendQueue:
-    """Messages in their order."""
+    """The queued messages, sent in order."""
 
     def __init__(self, send: Send, *, seconds: float) -> None:
         self._send, self._seconds = send, seconds
         self._entries: deque[_Entry] = deque()
-        self._poke = asyncio.Event()
+        self._changed = asyncio.Event()
         self._is_done = False
         self.is_unstored = False
 
     def put(
-        self, told: ServerMessage, *, stored: "asyncio.Future[bool] | None" = None
+        self, message: ServerMessage, *, stored: "asyncio.Future[bool] | None" = None
     ) -> None:
-        """Tell it after all that waits; raises TooSlow when too much does."""
-        if told.is_interim:
-            self._replace(told)
+        """Queue a message, to send after ``stored``; raises SlowClient if full."""
+        if message.is_interim:
+            self._replace(message)
         if len(self._entries) >= MAX_WAITING:
             raise SlowClient
-        self._entries.append(_Entry(told, stored, time.monotonic()))
-        self._poke.set()
+        self._entries.append(_Entry(message, stored, time.monotonic()))
+        self._changed.set()
 
-    def put_last(self, told: ServerMessage) -> None:
-        """Tell it at the end, however much waits."""
-        self._entries.append(_Entry(told, None, time.monotonic()))
-        self._poke.set()
+    def put_last(self, message: ServerMessage) -> None:
+        """Queue a closing message, even if the queue is full."""
+        self._entries.append(_Entry(message, None, time.monotonic()))
+        self._changed.set()
 
     def finish(self) -> None:
-        """Let ``run`` end once nothing waits."""
+        """End ``run`` once the queue is empty."""
         self._is_done = True
-        self._poke.set()
+        self._changed.set()
 
     async def run(self) -> None:
-        """Send until finished; raises TooSlow, or what the socket raises."""
+        """Send until finished; raises SlowClient or ClientDisconnected."""
         while True:
             while self._entries:
                 await self._send_one(self._entries.popleft())
             if self._is_done:
                 return
-            self._poke.clear()
-            await self._poke.wait()
+            self._changed.clear()
+            await self._changed.wait()
 
     async def _send_one(self, entry: _Entry) -> None:
         if entry.stored is not None and not entry.stored.done():
@@ -78,16 +78,16 @@ class SendQueue:
             self.is_unstored = not entry.stored.done()
         try:
             async with asyncio.timeout(self._seconds):
-                await self._send(entry.told)
+                await self._send(entry.message)
         except TimeoutError:
             raise SlowClient from None
-        if entry.told.upstream is not None:
-            counters.note_added_latency(time.monotonic() - entry.came_at)
+        if entry.message.upstream is not None:
+            counters.record_added_latency(time.monotonic() - entry.queued_at)
 
-    def _replace(self, told: ServerMessage) -> None:
-        """Drop the interim of the same channel that waits, if one does."""
+    def _replace(self, message: ServerMessage) -> None:
+        """Drop the queued interim result of the same channel, if any."""
         for entry in self._entries:
-            is_same = entry.told.fields.get("channel") == told.fields["channel"]
-            if entry.told.is_interim and is_same:
+            is_same = entry.message.fields.get("channel") == message.fields["channel"]
+            if entry.message.is_interim and is_same:
                 self._entries.remove(entry)
                 return

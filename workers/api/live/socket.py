@@ -1,4 +1,4 @@
-"""The client's socket as ASGI has it, and how much may come through it."""
+"""The client's WebSocket over ASGI, and token buckets for its messages."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ NORMAL, ABNORMAL = 1000, 1006
 
 
 class ClientDisconnected(Exception):
-    """The client closed its socket, or lost it."""
+    """The client closed its socket or lost the connection."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -23,25 +23,25 @@ class ClientDisconnected(Exception):
 
 
 class ClientSocket:
-    """One socket, accepted or not yet."""
+    """A socket, accepted or not yet."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
-        self._is_gone = False
+        self._is_disconnected = False
 
     async def accept(self, subprotocol: str | None, headers: Any = ()) -> None:
-        """Open it."""
+        """Accept the handshake."""
         message: Message = {"type": "websocket.accept", "headers": list(headers)}
         if subprotocol:
             message["subprotocol"] = subprotocol
-        await self._pass(message)
+        await self._send_message(message)
 
     async def receive(self) -> bytes | str:
-        """Return the next message; raises Gone."""
+        """Return the next message; raises ClientDisconnected."""
         while True:
             message = await self._receive()
             if message["type"] == "websocket.disconnect":
-                self._is_gone = True
+                self._is_disconnected = True
                 raise ClientDisconnected(int(message.get("code") or ABNORMAL))
             if message["type"] != "websocket.receive":
                 continue
@@ -49,35 +49,35 @@ class ClientSocket:
             return message["text"] if data is None else data
 
     async def send(self, text: str) -> None:
-        """Send a message, once the client has taken the earlier ones; raises Gone."""
-        await self._pass({"type": "websocket.send", "text": text})
+        """Send a text message; raises ClientDisconnected."""
+        await self._send_message({"type": "websocket.send", "text": text})
 
     async def close(self, code: int, reason: str, *, within: float) -> None:
-        """Close it, if it will be closed; else it is dropped when we return."""
-        if self._is_gone:
+        """Close the socket; after ``within`` seconds the server drops it."""
+        if self._is_disconnected:
             return
         message = {"type": "websocket.close", "code": code, "reason": reason[:120]}
         try:
             async with asyncio.timeout(within):
                 await self._send(message)
-        except Exception:  # noqa: BLE001  it is of no use to anybody by now
-            self._is_gone = True
+        except Exception:  # noqa: BLE001  the session has ended anyway
+            self._is_disconnected = True
 
-    async def _pass(self, message: Message) -> None:
-        if self._is_gone:
+    async def _send_message(self, message: Message) -> None:
+        if self._is_disconnected:
             raise ClientDisconnected(ABNORMAL)
         try:
             await self._send(message)
-        except Exception as error:  # servers raise whatever they like here
-            self._is_gone = True
+        except Exception as error:  # ASGI does not specify the exception
+            self._is_disconnected = True
             raise ClientDisconnected(ABNORMAL) from error
 
 
 @dataclass(slots=True)
 class TokenBucket:
-    """So many a second, after a burst; pure but for the time it is told."""
+    """A token bucket: ``per_second`` tokens a second, at most ``burst``."""
 
-    a_second: float
+    per_second: float
     burst: float
     left: float = 0.0
     at: float = 0.0
@@ -85,10 +85,10 @@ class TokenBucket:
     def __post_init__(self) -> None:
         self.left, self.at = self.burst, time.monotonic()
 
-    def take(self, amount: float) -> float:
-        """Take some; return for how long it is overdrawn."""
+    def consume(self, amount: float) -> float:
+        """Consume tokens; return the seconds until the bucket is not overdrawn."""
         now = time.monotonic()
-        self.left = min(self.burst, self.left + (now - self.at) * self.a_second)
+        self.left = min(self.burst, self.left + (now - self.at) * self.per_second)
         self.at = now
         self.left -= amount
-        return max(0.0, -self.left / self.a_second)
+        return max(0.0, -self.left / self.per_second)

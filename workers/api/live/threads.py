@@ -1,4 +1,4 @@
-"""Ask the database beside the event loop."""
+"""Run database calls in threads, outside the event loop."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,57 +9,57 @@ from typing import ParamSpec, TypeVar
 from asgiref.sync import sync_to_async
 from django.db import connection
 
-Asked = ParamSpec("Asked")
-Answer = TypeVar("Answer")
-# So that many sessions which begin at once do not take all connections of the process.
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+# Bounded, so that many starting sessions do not use all database connections.
 _threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="live")
 _ending = ThreadPoolExecutor(max_workers=8, thread_name_prefix="live-end")
-# One at a time: each busy thread makes the event loop wait for the interpreter, and who
-# ends is in less of a hurry than who is still speaking. Who takes longer than this is
-# waiting for storage or database, and in nobody's way.
-_turn = asyncio.Semaphore(1)
-TURN_SECONDS = 0.05
+# Sessions end one at a time: each busy thread delays the event loop (the GIL) and so
+# the sessions that still stream. After this time the next one starts, because a slower
+# call waits for storage or database and does not use the CPU.
+_end_lock = asyncio.Semaphore(1)
+END_INTERVAL_SECONDS = 0.05
 
 
 async def in_thread(
-    function: Callable[Asked, Answer], *args: Asked.args, **named: Asked.kwargs
-) -> Answer:
-    """Call it in a thread, and give the connection back."""
-    return await _ask(_threads, partial(function, *args, **named))
+    function: Callable[Params, Result], *args: Params.args, **named: Params.kwargs
+) -> Result:
+    """Call the function in a thread, then close its database connection."""
+    return await _run(_threads, partial(function, *args, **named))
 
 
 async def in_ending_thread(
-    function: Callable[Asked, Answer], *args: Asked.args, **named: Asked.kwargs
-) -> Answer:
-    """Do as ``in_thread``, with what a session's end costs."""
-    async with _turn:
-        asked = asyncio.ensure_future(_ask(_ending, partial(function, *args, **named)))
-        await asyncio.wait([asked], timeout=TURN_SECONDS)
-    return await asked
+    function: Callable[Params, Result], *args: Params.args, **named: Params.kwargs
+) -> Result:
+    """Call the function in a thread, for the end of a session."""
+    async with _end_lock:
+        call = asyncio.ensure_future(_run(_ending, partial(function, *args, **named)))
+        await asyncio.wait([call], timeout=END_INTERVAL_SECONDS)
+    return await call
 
 
-async def _ask(threads: ThreadPoolExecutor, function: Callable[[], Answer]) -> Answer:
-    def ask() -> Answer:
+async def _run(threads: ThreadPoolExecutor, function: Callable[[], Result]) -> Result:
+    def call() -> Result:
         try:
             return function()
         finally:
             connection.close()
 
-    return await sync_to_async(ask, thread_sensitive=False, executor=threads)()
+    return await sync_to_async(call, thread_sensitive=False, executor=threads)()
 
 
 async def in_thread_to_its_end(
-    function: Callable[Asked, Answer], *args: Asked.args, **named: Asked.kwargs
-) -> Answer:
-    """Call it in a thread; a cancel comes only after what it does is done.
+    function: Callable[Params, Result], *args: Params.args, **named: Params.kwargs
+) -> Result:
+    """Call the function in a thread; delay a cancellation until the call ends.
 
-    A thread cannot be stopped: whoever goes on without it does not know what it did.
+    A thread cannot be stopped, and the caller must know the result of its writes.
     """
-    asked = asyncio.ensure_future(in_thread(function, *args, **named))
+    call = asyncio.ensure_future(in_thread(function, *args, **named))
     try:
-        return await asyncio.shield(asked)
+        return await asyncio.shield(call)
     except asyncio.CancelledError:
-        await asyncio.wait([asked])
-        if not asked.cancelled():
-            asked.exception()  # seen, and of no use any more
+        await asyncio.wait([call])
+        if not call.cancelled():
+            call.exception()  # mark as retrieved
         raise

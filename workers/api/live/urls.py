@@ -1,4 +1,4 @@
-"""The route of the live door."""
+"""The route of `/v1/live`."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""The handshake of ``/v1/live``: who may stream, and with which options."""
+"""``/v1/live``: authenticate the handshake and read the session's options."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -23,7 +23,7 @@ from workers.api.transcribe.serializers import TranscribeInput
 
 @extend_schema(exclude=True)
 class Live(ApiView):
-    """A socket: audio goes in, what is said comes out."""
+    """A WebSocket that takes audio and returns transcripts."""
 
     required_scopes = {"GET": "jobs:write"}
     auth_schemes = ("bearer", "token")
@@ -32,12 +32,12 @@ class Live(ApiView):
     is_socket = True
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Ask first whether it is a socket, and whose page opens it."""
+        """Check first that this is a WebSocket handshake from an allowed origin."""
         handshake.check_origin(request)
         super().initial(request, *args, **kwargs)
 
     def _check_query(self, request: Request) -> None:
-        """Leave it to ``get``: the options' names are the parameters."""
+        """Do nothing: ``get`` checks the parameters, which are option names."""
 
     def get(self, request: Request) -> HttpResponse:
         """Open a session."""
@@ -45,30 +45,30 @@ class Live(ApiView):
         return handshake.open_session(
             request,
             draft=read_draft(request, now=now),
-            dialect=PlatformWireFormat(),
+            wire_format=PlatformWireFormat(),
             now=now,
         )
 
 
 def read_draft(request: Request, *, now: datetime) -> JobDraft:
-    """Return what is asked for: the ticket's draft under the options of the query.
+    """Return the session's draft: the ticket's, overridden by the query parameters.
 
     Raises InvalidRequest.
     """
-    given = dict(request.query_params.lists())
-    texts = given.pop(TICKET, [])
+    params = dict(request.query_params.lists())
+    ticket_texts = params.pop(TICKET, [])
     draft = JobDraft()
     if ticket := getattr(request, "ticket", None):
-        asked = TranscribeInput(data={**ticket.draft, "mode": str(RouteMode.STREAM)})
-        asked.is_valid(raise_exception=True)
-        draft = build_draft(asked.validated_data, now=now)
-    elif texts:
+        body = TranscribeInput(data={**ticket.draft, "mode": str(RouteMode.STREAM)})
+        body.is_valid(raise_exception=True)
+        draft = build_draft(body.validated_data, now=now)
+    elif ticket_texts:
         refuse_parameter(TICKET, "Send a key or a ticket, not both.")
-    read = {
+    parsed = {
         name: options.read_text(name, values, live=True)
-        for name, values in given.items()
+        for name, values in params.items()
     }
-    chosen = {**draft.options, **read}
+    chosen = {**draft.options, **parsed}
     effective = services.build_options(tenant_of(request), chosen)
     options.check_live_combination(options.choose_live(effective))
     return replace(draft, options=chosen, route=draft.route or _route())
@@ -79,4 +79,4 @@ def _route() -> dict[str, Any]:
         sync_below=settings.SYNC_BELOW_SECONDS,
         async_above=settings.ASYNC_ABOVE_SECONDS,
     )
-    return choose_route(RequestFacts(asked=RouteMode.STREAM), thresholds).describe()
+    return choose_route(RequestFacts(mode=RouteMode.STREAM), thresholds).describe()

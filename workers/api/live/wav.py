@@ -1,8 +1,7 @@
-"""Read the header of a WAV stream that arrives in pieces of any size. Pure.
+"""Parse the header of a WAV stream that arrives in parts of any size. Pure.
 
-Each byte is looked at once, however it arrives. The header is bounded in bytes and in
-chunks, and what it says of the audio must be plausible: it decides how the audio is cut
-and what the session is billed.
+Each byte is read once. The header is limited in bytes and in RIFF chunks. Its values
+must be plausible, because they determine how audio is split and billed.
 """
 
 from dataclasses import dataclass
@@ -12,48 +11,48 @@ from typing import NoReturn
 from jobs.errors import InvalidRequest
 from jobs.options import CHANNELS, SAMPLE_RATES
 
-# A header is shorter than this and has fewer chunks, or the stream is not cut as WAV.
+# A stream with a larger header is not treated as WAV.
 MAX_HEADER_BYTES = 64 * 1024
 MAX_CHUNKS = 256
 _RIFF_BYTES, _CHUNK_BYTES, _FORMAT_BYTES = 12, 8, 16
 _MAX_SAMPLE_BITS = 64
 # PCM, float, A-law, mu-law and "extensible": a frame is one sample of each channel.
 _SAMPLED = {0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE}
-# Some writers give the byte rate of stereo for mono. More than this is not a slip.
-_MAX_SLIP = 4
-# Of compressed audio, a second: the slowest speech codecs have about 600 bytes.
+# Tolerated factor: some encoders write the byte rate of stereo for mono.
+_MAX_ERROR_FACTOR = 4
+# The minimum for compressed audio: the slowest speech codecs have about 600.
 _MIN_BYTES_PER_SECOND = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """How bytes are time: so many a second, to be cut at whole frames only."""
+    """The byte rate of audio, and the frame size to split at."""
 
     bytes_per_second: float
     frame_bytes: int
 
 
 class State(Enum):
-    """How far a header is read."""
+    """The parse state of a header."""
 
     PARTIAL = auto()
     COMPLETE = auto()
-    # Not a header that this module reads: too long, or it has no usable format.
+    # Too long, or without a usable format.
     UNKNOWN = auto()
 
 
 class WavHeader:
-    """A header, up to the first byte of audio."""
+    """A header up to the first byte of audio."""
 
     def __init__(self) -> None:
         self.data = bytearray()
         self.rate: Rate | None = None
-        # Of the header; valid once it is complete.
+        # The size of the header; valid once it is complete.
         self.size = 0
         self._next_chunk, self._chunks = _RIFF_BYTES, 0
 
     def feed(self, data: bytes) -> State:
-        """Take more of the stream; raise InvalidRequest for implausible audio."""
+        """Parse more of the stream; raises InvalidRequest for implausible values."""
         self.data += data
         while self._next_chunk + _CHUNK_BYTES <= len(self.data):
             if self._next_chunk > MAX_HEADER_BYTES or self._chunks >= MAX_CHUNKS:
@@ -75,36 +74,38 @@ class WavHeader:
 
 
 def read_rate(fields: bytes | bytearray) -> Rate | None:
-    """Return the rate of a format chunk, or None where the chunk does not tell it.
+    """Return the rate of a format chunk, or None if it has none.
 
-    Raises InvalidRequest for numbers that cannot be true together.
+    Raises InvalidRequest for contradictory values.
     """
     kind, channels, sample_rate, byte_rate, block, bits = (
         int.from_bytes(fields[begin:end], "little")
         for begin, end in ((0, 2), (2, 4), (4, 8), (8, 12), (12, 14), (14, 16))
     )
     if sample_rate not in SAMPLE_RATES or channels not in CHANNELS:
-        _refuse(f"{sample_rate} Hz in {channels} channels")
+        _reject(f"{sample_rate} Hz in {channels} channels")
     if kind in _SAMPLED:
         frame = channels * -(-bits // 8)
         agree = _is_near(block, frame) and _is_near(byte_rate, sample_rate * frame)
         if not 0 < bits <= _MAX_SAMPLE_BITS or not agree:
-            _refuse(f"{byte_rate} bytes a second in blocks of {block}, {bits} bits")
-        # What a decoder goes by: the two others follow from it.
+            _reject(f"{byte_rate} bytes per second in blocks of {block}, {bits} bits")
+        # Decoders use the sample rate and the frame size, not the byte rate.
         return Rate(bytes_per_second=float(sample_rate * frame), frame_bytes=frame)
     if not byte_rate or not block:
         return None
     highest = sample_rate * channels * _MAX_SAMPLE_BITS // 8
     if not _MIN_BYTES_PER_SECOND <= byte_rate <= highest:
-        _refuse(f"{byte_rate} bytes a second in blocks of {block}")
+        _reject(f"{byte_rate} bytes per second in blocks of {block}")
     return Rate(bytes_per_second=float(byte_rate), frame_bytes=block)
 
 
 def _is_near(value: int, exact: int) -> bool:
-    """Tell whether a number that follows from others may stand there; 0: not given."""
-    return not value or exact <= value * _MAX_SLIP <= exact * _MAX_SLIP**2
+    """Return whether a redundant value is plausible; 0 means missing."""
+    return (
+        not value or exact <= value * _MAX_ERROR_FACTOR <= exact * _MAX_ERROR_FACTOR**2
+    )
 
 
-def _refuse(found: str) -> NoReturn:
+def _reject(found: str) -> NoReturn:
     message = f"The WAV header is implausible: {found}."
     raise InvalidRequest(message, code="audio_unreadable")

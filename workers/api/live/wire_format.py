@@ -1,6 +1,6 @@
-"""What a session tells and hears, apart from the words a door uses for it. Pure.
+"""The messages of a live session, and their format on `/v1/live`. Pure.
 
-The messages of ``/v1/live`` are here; Deepgram's own door speaks another dialect.
+``workers.api.listen.deepgram_wire_format`` has Deepgram's format.
 """
 
 import json
@@ -15,7 +15,7 @@ MAX_TEXT = 4096
 
 
 class MessageKind(StrEnum):
-    """What can be told."""
+    """Types of messages to the client."""
 
     READY = "ready"
     TRANSCRIPT = "transcript"
@@ -27,7 +27,7 @@ class MessageKind(StrEnum):
 
 
 class ClientCommand(StrEnum):
-    """What a client can say beside its audio."""
+    """Commands in a client's text messages."""
 
     FINALIZE = "finalize"
     KEEPALIVE = "keepalive"
@@ -36,22 +36,22 @@ class ClientCommand(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerMessage:
-    """One thing that is told: our fields, and the upstream's own message."""
+    """A message to the client: the platform's fields and Deepgram's message."""
 
     kind: MessageKind
     fields: dict[str, Any]
-    # With times on the session's clock; None where it is not the upstream's.
+    # Deepgram's message with times on the session's clock; None if it has none.
     upstream: dict[str, Any] | None = None
 
     @property
     def is_interim(self) -> bool:
-        """Whether a later one takes its place."""
+        """Whether a later message replaces this one."""
         return self.kind == MessageKind.TRANSCRIPT and not self.fields["is_final"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloseReason:
-    """How a session ends: the reason, what is wrong if anything is, the close code."""
+    """Why a session ends: the reason, the error if any, and the close code."""
 
     reason: str
     code: int = 1000
@@ -60,24 +60,24 @@ class CloseReason:
 
 
 class WireFormat(Protocol):
-    """How a door says things."""
+    """The format of the messages on one endpoint."""
 
-    # What an empty message of audio means.
+    # The meaning of an empty audio message.
     empty: ClientCommand | None
-    # The characters of a text message: more end the session before they are parsed.
+    # The maximum characters of a text message; a longer one ends the session unparsed.
     max_text: int
 
-    def encode(self, told: ServerMessage) -> str | None:
-        """Return the text of a message; None for what this door does not tell."""
+    def encode(self, message: ServerMessage) -> str | None:
+        """Return the text of a message; None if this format does not have it."""
 
     def parse(self, text: str) -> ClientCommand | ServerMessage | None:
-        """Return what a client says; raises InvalidRequest, which ends the session.
+        """Return the command, or the response to send; None if there is nothing to do.
 
-        What is Told is its answer. None: nothing to do.
+        Raises InvalidRequest, which ends the session.
         """
 
-    def closing(self, end: CloseReason) -> tuple[int, str]:
-        """Return the close code and reason."""
+    def closing(self, reason: CloseReason) -> tuple[int, str]:
+        """Return the close code and the reason text."""
 
 
 class PlatformWireFormat:
@@ -86,39 +86,39 @@ class PlatformWireFormat:
     empty: ClientCommand | None = None
     max_text = MAX_TEXT
 
-    def encode(self, told: ServerMessage) -> str | None:
+    def encode(self, message: ServerMessage) -> str | None:
         """Return the message as JSON."""
-        fields = {"type": str(told.kind), **told.fields}
+        fields = {"type": str(message.kind), **message.fields}
         return json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
 
     def parse(self, text: str) -> ClientCommand | None:
-        """Read ``{"type": …}``; raises InvalidRequest for anything else."""
+        """Parse ``{"type": …}``; raises InvalidRequest for anything else."""
         try:
-            said = loads_bounded(text, max_chars=self.max_text)
+            data = loads_bounded(text, max_chars=self.max_text)
         except ValueError:
-            said = None
-        if isinstance(said, dict) and set(said) == {"type"}:
+            data = None
+        if isinstance(data, dict) and set(data) == {"type"}:
             for command in ClientCommand:
-                if said["type"] == command:
+                if data["type"] == command:
                     return command
         raise InvalidRequest(
-            "A text message is a JSON object whose only field, type, is finalize,"
-            " keepalive or close. Audio goes in binary messages.",
+            "A text message must be a JSON object with the only field `type`:"
+            " finalize, keepalive or close. Send audio in binary messages.",
             code="message_invalid",
         )
 
-    def closing(self, end: CloseReason) -> tuple[int, str]:
-        """Close with the end's own code."""
-        return end.code, end.error_code or end.reason
+    def closing(self, reason: CloseReason) -> tuple[int, str]:
+        """Return the code of the close reason."""
+        return reason.code, reason.error_code or reason.reason
 
 
 _WORD = ("word", "punctuated_word", "start", "end", "confidence", "speaker", "language")
 
 
 def build_transcript(message: dict[str, Any], *, channel: int) -> dict[str, Any]:
-    """Return our fields of an aligned result."""
+    """Return the fields of a `transcript` message from an aligned result."""
     (alternative, *_) = message["channel"]["alternatives"]
-    start = float(message["start"])  # checked when it was aligned
+    start = float(message["start"])  # validated by ``SessionClock.align``
     return {
         "is_final": message.get("is_final") is True,
         "speech_final": message.get("speech_final") is True,

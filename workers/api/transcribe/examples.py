@@ -1,4 +1,4 @@
-"""Examples of the front door for the OpenAPI document."""
+"""OpenAPI examples of `/v1/transcribe`."""
 
 from typing import Any
 

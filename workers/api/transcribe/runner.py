@@ -1,7 +1,7 @@
-"""Run a job's call in this process, for somebody who waits, by the engine of all doors.
+"""Run jobs in this process for waiting clients, with the same service as the worker.
 
-A call goes on to its end whether or not anybody still waits: giving it up would pay for
-it twice. A job that finds no place in time is the queue's, as if it had come there.
+A call continues after its client stops waiting, because repeating it would cost twice.
+A job without a permit in time is released to the queue.
 """
 
 import logging
@@ -30,16 +30,16 @@ from workers.ratelimit.permits import RedisPermits, get_permits
 
 logger = logging.getLogger(__name__)
 
-# Between two looks for a free place: at first, and at most.
-LOOK_SECONDS = 0.05
-MAX_LOOK_SECONDS = 0.5
-# The queue has a job this long after the last look of a process that died at its door.
+# The pause between two tries to get a permit: the first, and the longest.
+POLL_SECONDS = 0.05
+MAX_POLL_SECONDS = 0.5
+# A job of a killed process is released to the queue this long after the last try.
 HELD_FOR_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRunner:
-    """What a process needs to run calls: made at the first one, so after any fork."""
+    """The shared resources of calls in a process, built at first use, after a fork."""
 
     gate: FairSemaphore
     heartbeat: Heartbeat
@@ -47,70 +47,70 @@ class CallRunner:
     threads: ThreadPoolExecutor
 
     def run(self, job: Job, *, seconds: float) -> bool:
-        """Run the job, and wait for it so long; return whether its run has ended.
+        """Run the job and wait at most ``seconds``; return whether its run has ended.
 
-        An ended run need not have completed the job: its row says what became of it.
-        Too many at once, and the job is queued without waiting.
+        The run may end without completing the job: read its row. If too many clients
+        wait, the job is queued at once.
         """
-        with thread_limits.borrow_waiting_thread(job.tenant_id) as may_wait:
-            if not may_wait or not self.gate.enter(job.tenant_id):
+        with thread_limits.reserve_waiting_thread(job.tenant_id) as may_wait:
+            if not may_wait or not self.gate.acquire(job.tenant_id):
                 release_to_queue(job)
                 return True
-            give_up = time.monotonic() + seconds
-            future = self.threads.submit(self._run, job, give_up=give_up)
-            # Waiting must not keep a connection from those who work.
+            deadline = time.monotonic() + seconds
+            future = self.threads.submit(self._run, job, deadline=deadline)
+            # A waiting thread must not occupy a database connection.
             if not connection.in_atomic_block:
                 connection.close()
-            return _has_ended(future, within=give_up - time.monotonic())
+            return _has_ended(future, within=deadline - time.monotonic())
 
-    def _run(self, job: Job, *, give_up: float) -> None:
+    def _run(self, job: Job, *, deadline: float) -> None:
         with (
             log_context.adding(**log_context.fields_of(job)),
             tracing.joined(job.traceparent),
         ):
-            self._run_traced(job, give_up=give_up)
+            self._run_traced(job, deadline=deadline)
 
-    def _run_traced(self, job: Job, *, give_up: float) -> None:
+    def _run_traced(self, job: Job, *, deadline: float) -> None:
         try:
-            # Before the claim: what is loaded the first time would take from the lease.
+            # Before the claim, because the first load would use up the lease.
             backend = get_backend()
             with tracing.span("claim"):
-                begun = self._find_place(job, give_up=give_up)
-            if begun is None:
+                claimed = self._try_claim(job, deadline=deadline)
+            if claimed is None:
                 release_to_queue(job)
             else:
-                services.run_call(*begun, holder=self.heartbeat, backend=backend)
+                services.run_call(*claimed, holder=self.heartbeat, backend=backend)
                 dispatch.wake()
         except direct_claims.NoCapacitySoon:
             release_to_queue(job)
         except StaleJobState:
-            logger.info("job taken by the queue")
+            logger.info("job claimed by the queue")
         except Exception:
-            # Its lease, or its run_at, brings the job back.
+            # The job is requeued when its lease or its run_at passes.
             logger.exception("synchronous run failed")
         finally:
-            self.gate.leave(job.tenant_id)
+            self.gate.release(job.tenant_id)
             connection.close()
 
-    def _find_place(self, job: Job, *, give_up: float) -> tuple[Job, Attempt] | None:
-        pause = LOOK_SECONDS
+    def _try_claim(self, job: Job, *, deadline: float) -> tuple[Job, Attempt] | None:
+        pause = POLL_SECONDS
         while True:
-            begun = direct_claims.claim_directly(
+            claimed = direct_claims.claim_directly(
                 job,
                 permits=self.permits,
                 worker=self.heartbeat.name,
                 now=timezone.now(),
             )
-            if begun or time.monotonic() + pause > give_up:
-                return begun
-            hold_back(job)
+            if claimed or time.monotonic() + pause > deadline:
+                return claimed
+            extend_hold(job)
             connection.close()
             time.sleep(pause)
-            pause = min(MAX_LOOK_SECONDS, pause * 1.5)
+            pause = min(MAX_POLL_SECONDS, pause * 1.5)
 
 
-def hold_back(job: Job) -> None:
-    """Keep the queue from a job whose caller still waits here."""
+def extend_hold(job: Job) -> None:
+    """Withhold the job from the queue for another HELD_FOR_SECONDS."""
     until = timezone.now() + timedelta(seconds=HELD_FOR_SECONDS)
     Job.objects.filter(pk=job.pk, status=JobStatus.QUEUED, ready=False).update(
         run_at=until
@@ -118,24 +118,24 @@ def hold_back(job: Job) -> None:
 
 
 def release_to_queue(job: Job) -> None:
-    """Let the dispatcher have a job that waits at the door."""
+    """Let the dispatcher claim a withheld job."""
     Job.objects.filter(pk=job.pk, status=JobStatus.QUEUED, ready=False).update(
         ready=True, run_at=None
     )
     dispatch.wake()
 
 
-_making = Lock()
+_runner_lock = Lock()
 
 
 def get_runner() -> CallRunner:
-    """Return this process's runner; two first callers get the same."""
-    with _making:
-        return _make_runner()
+    """Return the process's runner, built at the first call."""
+    with _runner_lock:
+        return _build_runner()
 
 
 @cache
-def _make_runner() -> CallRunner:
+def _build_runner() -> CallRunner:
     permits = get_permits()
     heartbeat = Heartbeat(queues=[], slots=0, permits=permits)
     heartbeat.start()

@@ -1,4 +1,4 @@
-"""Shapes of ``/v1/transcribe``: a job's, and how long to wait for it."""
+"""Serializers of ``/v1/transcribe``: a job's fields, mode and wait time."""
 
 from typing import Any
 
@@ -17,20 +17,20 @@ _OWN_FIELDS = ("mode", "wait", "duration_seconds", "probe_url")
 
 
 class SecondsField(serializers.FloatField):
-    """A JSON number of seconds; text that looks like one is not."""
+    """A JSON number of seconds; unlike FloatField it rejects strings."""
 
     def to_internal_value(self, data: Any) -> float:
-        """Refuse everything but a finite number."""
+        """Return the number; raises ValidationError for other values."""
         if not isinstance(data, int | float) or isinstance(data, bool):
             self.fail("invalid")
         return super().to_internal_value(data)
 
 
 class TranscribeInput(JobInput):
-    """Audio by URL or as a file, and how its transcript is wanted.
+    """Audio by URL or as a file, with the mode of transcription.
 
-    Without ``mode`` the length of the audio decides; ``duration_seconds`` tells it of a
-    URL, and ``probe_url`` has us find it out.
+    Without `mode`, the duration of the audio decides. Pass the duration of a URL in
+    `duration_seconds`, or set `probe_url` to let the API determine it.
     """
 
     mode = serializers.ChoiceField(
@@ -45,13 +45,13 @@ class TranscribeInput(JobInput):
     probe_url = TrueFalseField(required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Check what fields say together; a stream has no audio yet."""
+        """Validate combinations of fields; a stream must have no audio."""
         if attrs.get("mode") != RouteMode.STREAM:
             return super().validate(attrs)
         for name in ("file", "audio_url"):
             if name in attrs:
                 raise InvalidRequest(
-                    "A stream's audio goes through its socket.",
+                    "Send the audio of a stream through its WebSocket.",
                     code="field_conflict",
                     pointer=f"/{name}",
                 )
@@ -59,34 +59,34 @@ class TranscribeInput(JobInput):
 
     @property
     def asked(self) -> RouteMode | None:
-        """The explicit mode."""
+        """The requested mode, if any."""
         mode = self.validated_data.get("mode")
         return RouteMode(mode) if mode else None
 
     @property
     def wait_seconds(self) -> int:
-        """How long to wait for the transcript."""
+        """The seconds to wait for the transcript."""
         return int(self.validated_data.get("wait", DEFAULT_WAIT_SECONDS))
 
     @property
     def wants_probe(self) -> bool:
-        """Whether we are to find out how long the audio at the URL is."""
+        """Whether to probe the URL for the duration of its audio."""
         return bool(self.validated_data.get("probe_url"))
 
     def facts_of(self, draft: JobDraft) -> RequestFacts:
-        """Return what is known of the audio: a file was measured, a URL is told of."""
-        told = self.validated_data.get("duration_seconds")
+        """Return the facts for routing: the probed or the stated duration."""
+        stated = self.validated_data.get("duration_seconds")
         if draft.duration_seconds is not None:
             seconds, source = draft.duration_seconds, DurationSource.UPLOAD
-        elif told is not None:
-            seconds, source = told, DurationSource.REQUEST
+        elif stated is not None:
+            seconds, source = stated, DurationSource.REQUEST
         else:
-            seconds, source = None, DurationSource.NOBODY
-        return RequestFacts(asked=self.asked, duration_seconds=seconds, source=source)
+            seconds, source = None, DurationSource.NONE
+        return RequestFacts(mode=self.asked, duration_seconds=seconds, source=source)
 
 
 class TranscribedOutput(serializers.Serializer[Any]):
-    """A job that was waited for, and what came out of it."""
+    """A completed job with its transcript."""
 
     request_id = serializers.CharField(help_text="Deepgram's id for the call.")
     metadata = serializers.JSONField(
@@ -98,7 +98,7 @@ class TranscribedOutput(serializers.Serializer[Any]):
 
 
 class TicketOutput(serializers.Serializer[Any]):
-    """A socket to stream to, and the ticket that opens it once."""
+    """A WebSocket URL with a single-use ticket."""
 
     url = serializers.CharField()
     ticket = serializers.CharField()
@@ -107,6 +107,6 @@ class TicketOutput(serializers.Serializer[Any]):
 
 
 class ExplainedOutput(serializers.Serializer[Any]):
-    """Which way the request would go; nothing was run or kept."""
+    """The route that the request would take; nothing is run or stored."""
 
     route = RouteOutput()

@@ -1,7 +1,7 @@
-"""The synchronous door: a job like any other, and somebody who waits for it.
+"""Synchronous jobs: stored like any job, then run in this process while a client waits.
 
-The row is written first, held back from the queue; then this process runs it. Whatever
-happens in between (no place, a failing upstream, a killed process), the queue has it.
+The row is withheld from the queue for a limited time. If anything fails (no permit, an
+error of Deepgram, a killed process), the queue runs the job.
 """
 
 from dataclasses import dataclass, replace
@@ -18,35 +18,35 @@ from jobs.models import Job, Mode, Tenant
 from jobs.routing.hybrid_router import Route
 from jobs.state import JobStatus
 from transcripts import queries as transcripts
-from transcripts.formats.ours import present_transcript
+from transcripts.formats.platform_json import present_transcript
 from transcripts.storage import read_document
 from workers.api.transcribe import runner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedJob:
-    """A job that was accepted, now or before under the same key."""
+    """An accepted job, new or of an earlier request with the same key."""
 
     job_id: UUID
     tenant: Tenant
-    # The job, if it was this request that made it.
-    made: Job | None
+    # The job, if this request created it.
+    created: Job | None
 
     @property
-    def replayed(self) -> bool:
-        """Whether an earlier request made it."""
-        return self.made is None
+    def is_replay(self) -> bool:
+        """Whether an earlier request created the job."""
+        return self.created is None
 
     def wait(self, *, seconds: float) -> Job:
-        """Run it here and wait; return the job as it is then.
+        """Run the job and wait; return its current state.
 
-        A repeated request is answered with what became of the first one, and with
-        RequestInFlight while that one is still being waited for.
+        A repeated request returns the state of the first one's job. Raises
+        RequestInFlight while the first request still waits.
         """
-        if self.made:
-            runner.get_runner().run(self.made, seconds=seconds)
+        if self.created:
+            runner.get_runner().run(self.created, seconds=seconds)
         current = queries.get_job(tenant=self.tenant, job_id=self.job_id)
-        if self.replayed and _is_at_the_door(current):
+        if self.is_replay and _is_waited_for(current):
             raise RequestInFlight
         return current
 
@@ -58,7 +58,7 @@ def accept(
     route: Route,
     now: datetime,
 ) -> AcceptedJob:
-    """Write the job, held back from the queue for as long as somebody waits."""
+    """Store the job, withheld from the queue for HELD_FOR_SECONDS."""
     draft = replace(
         submission.draft,
         mode=Mode.SYNC,
@@ -72,18 +72,18 @@ def accept(
     return AcceptedJob(
         job_id=UUID(str(accepted.response.body["id"])),
         tenant=caller.tenant,
-        made=accepted.job,
+        created=accepted.job,
     )
 
 
 def present(job: Job) -> dict[str, Any]:
-    """Return what a finished job is answered with.
+    """Return the response body of a finished job.
 
-    Raises UnsupportedAudio or UpstreamError for one that failed, whoever's the fault,
-    and JobStateError for one that was canceled or expired meanwhile.
+    Raises UnsupportedAudio or UpstreamError for a failed job, and JobStateError for a
+    canceled or expired one.
     """
     if job.status == JobStatus.FAILED:
-        _refuse(job)
+        _raise_failure(job)
     transcript = transcripts.get_transcript(tenant=job.tenant, job_id=job.pk)
     route = {**job.route, "region": job.region_id}
     return {
@@ -95,16 +95,16 @@ def present(job: Job) -> dict[str, Any]:
     }
 
 
-def _refuse(job: Job) -> None:
-    message = f"{job.error_detail} This was job {job.pk}."
-    is_callers = job.error_code.startswith("audio_")
-    if is_callers or job.error_code == "upstream_refused_options":
+def _raise_failure(job: Job) -> None:
+    message = f"{job.error_detail} The job is {job.pk}."
+    is_audio_error = job.error_code.startswith("audio_")
+    if is_audio_error or job.error_code == "upstream_refused_options":
         raise UnsupportedAudio(message, code=job.error_code)
     raise UpstreamError(message, code=job.error_code)
 
 
-def _is_at_the_door(job: Job) -> bool:
-    """Tell whether a process still holds the job for somebody who waits."""
+def _is_waited_for(job: Job) -> bool:
+    """Return whether a process still runs the job for a waiting client."""
     is_held = job.status == JobStatus.QUEUED and not job.ready and not job.attempt
     is_running = job.status == JobStatus.PROCESSING
     return job.mode == Mode.SYNC and (is_held or is_running)

@@ -1,7 +1,7 @@
-"""Find out how long the audio at a URL is, by a look at its ends through the guard.
+"""Determine the duration of the audio at a URL from its first and last bytes.
 
-Head and tail go into a file as long as the whole, the rest of it a hole: containers say
-their length in one of the two. Good enough to choose a route by, never to refuse.
+Writes them to a sparse file of the full size: containers state their duration in one of
+the two. Precise enough to choose a route, not to reject a request.
 """
 
 import logging
@@ -23,7 +23,7 @@ from workers.egress import network
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 4.0
+PROBE_SECONDS = 4.0
 HEAD_BYTES = 256 * 1024
 TAIL_BYTES = 64 * 1024
 MAX_BYTES = 2 * 1024**3  # Deepgram's own limit
@@ -36,54 +36,56 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """Some bytes of a file, and how long the whole is, where that is said."""
+    """Some bytes of a file, and the total size in bytes if known."""
 
     content: bytes
     total: int | None
 
 
 def find_duration(url: str, *, tenant_id: UUID) -> float | None:
-    """Return the seconds of audio at the URL, or None where that is not to be seen."""
+    """Return the seconds of audio at the URL, or None if unknown."""
     try:
-        with network.deadline(LOOK_SECONDS), tempfile.NamedTemporaryFile() as file:
-            head = _get(url, f"bytes=0-{HEAD_BYTES - 1}", most=HEAD_BYTES)
+        with network.deadline(PROBE_SECONDS), tempfile.NamedTemporaryFile() as file:
+            head = _get(url, f"bytes=0-{HEAD_BYTES - 1}", limit=HEAD_BYTES)
             if head.total is None or not 0 < head.total <= MAX_BYTES:
                 return None
             file.write(head.content)
             if head.total > HEAD_BYTES:
-                tail = _get(url, f"bytes=-{TAIL_BYTES}", most=TAIL_BYTES)
+                tail = _get(url, f"bytes=-{TAIL_BYTES}", limit=TAIL_BYTES)
                 file.truncate(head.total)
                 file.seek(head.total - len(tail.content))
                 file.write(tail.content)
             file.flush()
-            return probe.find_stated_seconds(
-                Path(file.name), tenant=tenant_id, wait=LOOK_SECONDS
+            return probe.read_declared_seconds(
+                Path(file.name), tenant=tenant_id, wait=PROBE_SECONDS
             )
     except (PlatformError, httpx.HTTPError, httpx.InvalidURL) as error:
         logger.info("audio not probed", extra={"reason": type(error).__name__})
         return None
 
 
-def _get(url: str, wanted: str, *, most: int) -> _Part:
-    request = httpx.Request("GET", url, headers={**_HEADERS, "range": wanted})
+def _get(url: str, byte_range: str, *, limit: int) -> _Part:
+    request = httpx.Request("GET", url, headers={**_HEADERS, "range": byte_range})
     response = _transport(
-        egress_policy.allowed(), egress_policy.proxy()
+        egress_policy.get_allowlist(), egress_policy.get_proxy()
     ).handle_request(request)
     try:
         is_part = response.status_code == httpx.codes.PARTIAL_CONTENT
-        if not is_part and (wanted.startswith("bytes=-") or not response.is_success):
+        if not is_part and (
+            byte_range.startswith("bytes=-") or not response.is_success
+        ):
             return _Part(content=b"", total=None)
         content = bytearray()
         for chunk in response.iter_raw():
             content += chunk
-            if len(content) >= most:
+            if len(content) >= limit:
                 break
     finally:
         response.close()
     stated = _RANGE.fullmatch(response.headers.get("content-range", ""))
     length = stated[1] if stated else response.headers.get("content-length", "")
     total = parse_whole_number(length)
-    return _Part(content=bytes(content[:most]), total=total)
+    return _Part(content=bytes(content[:limit]), total=total)
 
 
 @lru_cache(maxsize=1)

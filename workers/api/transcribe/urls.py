@@ -1,4 +1,4 @@
-"""The route of the one front door."""
+"""The route of `/v1/transcribe`."""
 
 from django.urls import path
 

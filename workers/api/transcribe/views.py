@@ -1,4 +1,4 @@
-"""``POST /v1/transcribe``: one front for every way a transcript can be had."""
+"""``POST /v1/transcribe``: synchronous, queued or live, chosen by the hybrid router."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -36,7 +36,7 @@ from workers.api.transcribe.serializers import (
 
 
 class TranscribeForm(StrictMultiPartParser):
-    """A form with a file, as for jobs."""
+    """A multipart form with a file and JSON fields."""
 
     json_fields = StrictMultiPartParser.json_fields | {
         "duration_seconds",
@@ -46,7 +46,7 @@ class TranscribeForm(StrictMultiPartParser):
 
 
 class Transcribe(ApiView):
-    """The front of the hybrid router."""
+    """`/v1/transcribe`."""
 
     required_scopes = {"POST": "jobs:write"}
     query_parameters = {"POST": ("explain",)}
@@ -89,55 +89,55 @@ class Transcribe(ApiView):
         """
         now, caller = timezone.now(), caller_of(request)
         explain = _wants_explanation(request)
-        asked = TranscribeInput(data=request.data)
-        asked.is_valid(raise_exception=True)
-        submission = Submission.build(asked, operation="transcribe", now=now)
+        body = TranscribeInput(data=request.data)
+        body.is_valid(raise_exception=True)
+        submission = Submission.build(body, operation="transcribe", now=now)
         with job_submission.closing_file(submission):
             submission = job_submission.probe_upload(
                 tenant=caller.tenant, submission=submission
             )
-            route = _choose_route(asked, submission, caller.tenant)
+            route = _choose_route(body, submission, caller.tenant)
             if explain:
-                return Response(ExplainedOutput({"route": _told(route)}).data)
-            if route.way == RouteMode.STREAM:
-                return _give_ticket(caller, submission, route=route, now=now)
-            if route.way == RouteMode.ASYNC:
+                return Response(ExplainedOutput({"route": _describe_route(route)}).data)
+            if route.mode == RouteMode.STREAM:
+                return _create_ticket(caller, submission, route=route, now=now)
+            if route.mode == RouteMode.ASYNC:
                 return _queue(caller, submission, route=route, now=now)
-            outcome = sync_jobs.accept(
+            accepted = sync_jobs.accept(
                 caller=caller,
                 submission=submission,
                 route=route,
                 now=now,
             )
-        job = outcome.wait(seconds=asked.wait_seconds)
+        job = accepted.wait(seconds=body.wait_seconds)
         if not job.is_final:
-            return respond(build_accepted(job), replayed=outcome.replayed)
-        shown = TranscribedOutput(sync_jobs.present(job)).data
-        replayed = {"Idempotency-Replayed": "true"} if outcome.replayed else {}
-        return Response(shown, headers={"Location": f"/v1/jobs/{job.pk}", **replayed})
+            return respond(build_accepted(job), replayed=accepted.is_replay)
+        output = TranscribedOutput(sync_jobs.present(job)).data
+        replayed = {"Idempotency-Replayed": "true"} if accepted.is_replay else {}
+        return Response(output, headers={"Location": f"/v1/jobs/{job.pk}", **replayed})
 
 
 def _wants_explanation(request: Request) -> bool:
     value = request.query_params.get("explain", "false")
     if value not in {"true", "false"}:
-        refuse_parameter("explain", "This is true or false.")
+        refuse_parameter("explain", "This must be true or false.")
     return value == "true"
 
 
 def _choose_route(
-    asked: TranscribeInput, submission: Submission, tenant: Tenant
+    body: TranscribeInput, submission: Submission, tenant: Tenant
 ) -> Route:
-    facts = asked.facts_of(submission.draft)
+    facts = body.facts_of(submission.draft)
     thresholds = Thresholds(
         sync_below=settings.SYNC_BELOW_SECONDS,
         async_above=settings.ASYNC_ABOVE_SECONDS,
     )
     url = submission.draft.audio_url
-    if asked.wants_probe and url and facts.duration_seconds is None:
-        with thread_limits.borrow_probing_thread(tenant.pk):
+    if body.wants_probe and url and facts.duration_seconds is None:
+        with thread_limits.reserve_probing_thread(tenant.pk):
             found = url_probe.find_duration(url, tenant_id=tenant.pk)
         source = hybrid_router.DurationSource.URL if found is not None else facts.source
-        facts = RequestFacts(asked=facts.asked, duration_seconds=found, source=source)
+        facts = RequestFacts(mode=facts.mode, duration_seconds=found, source=source)
     return hybrid_router.choose_route(facts, thresholds)
 
 
@@ -151,7 +151,7 @@ def _queue(
     return respond(accepted.response, replayed=accepted.is_replay)
 
 
-def _give_ticket(
+def _create_ticket(
     caller: Caller,
     submission: Submission,
     *,
@@ -164,17 +164,17 @@ def _give_ticket(
         draft={**submission.body, "mode": "live"},
         now=now,
     )
-    address = settings.BASE_URL.replace("http", "ws", 1)
-    shown = TicketOutput(
+    socket_url = settings.BASE_URL.replace("http", "ws", 1)
+    output = TicketOutput(
         {
-            "url": f"{address}/v1/live?{urlencode({'ticket': text})}",
+            "url": f"{socket_url}/v1/live?{urlencode({'ticket': text})}",
             "ticket": text,
             "expires_at": ticket.expires_at,
-            "route": _told(route),
+            "route": _describe_route(route),
         }
     )
-    return Response(shown.data, status=status.HTTP_201_CREATED)
+    return Response(output.data, status=status.HTTP_201_CREATED)
 
 
-def _told(route: Route) -> dict[str, Any]:
+def _describe_route(route: Route) -> dict[str, Any]:
     return {**route.describe(), "region": None}

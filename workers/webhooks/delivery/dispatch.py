@@ -307,5 +307,5 @@ def _publish(claim: DeliveryClaim, region: str | None) -> None:
         kwargs={"delivery_id": str(claim.delivery_id), "claim_token": claim.token},
         task_id=f"{claim.delivery_id}.{claim.token}",
         queue=queue_of(region),
-        connection=jobs_dispatch.connection_of(region or ""),
+        connection=jobs_dispatch.get_connection(region or ""),
     )

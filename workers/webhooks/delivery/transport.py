@@ -65,7 +65,7 @@ def post(
 def close() -> None:
     """Close pooled connections; the next POST opens new ones."""
     if _transport.cache_info().currsize:
-        _transport(egress_policy.allowed(), egress_policy.proxy()).close()
+        _transport(egress_policy.get_allowlist(), egress_policy.get_proxy()).close()
     _transport.cache_clear()
 
 
@@ -112,7 +112,7 @@ def _build_request(
 
 def _send(request: httpx.Request, started: float) -> PostResult:
     with _transport_lock:
-        transport = _transport(egress_policy.allowed(), egress_policy.proxy())
+        transport = _transport(egress_policy.get_allowlist(), egress_policy.get_proxy())
     response = transport.handle_request(request)
     try:
         raw = _read_excerpt(response)

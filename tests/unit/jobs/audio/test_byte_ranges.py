@@ -42,7 +42,7 @@ def test_a_range_is_read(header, first, length):
     ],
 )
 def test_what_is_no_range_of_ours_is_the_whole(header):
-    assert ByteRange.parse(header, size=10) == ByteRange(start=0, length=10, whole=10)
+    assert ByteRange.parse(header, size=10) == ByteRange(start=0, length=10, size=10)
 
 
 @pytest.mark.parametrize(

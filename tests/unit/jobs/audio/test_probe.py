@@ -226,7 +226,7 @@ def test_uploads_without_a_slot_wait_and_are_refused_until_later(store, monkeypa
     monkeypatch.setattr(probe, "WAIT_SECONDS", 0.01)
     with ExitStack() as stack:
         for tenant in range(probe.PROBES_AT_ONCE):
-            slot = probe._slots.take(tenant, timeout=0)
+            slot = probe._slots.acquire(tenant, timeout=0)
             assert stack.enter_context(slot)
 
         with pytest.raises(ServiceUnavailable):
@@ -237,7 +237,7 @@ def test_one_tenants_uploads_leave_a_slot_to_the_others(store, monkeypatch):
     monkeypatch.setattr(probe, "WAIT_SECONDS", 0.01)
     with ExitStack() as stack:
         for _ in range(probe.PROBES_AT_ONCE - 1):
-            assert stack.enter_context(probe._slots.take("busy", timeout=0))
+            assert stack.enter_context(probe._slots.acquire("busy", timeout=0))
 
         with pytest.raises(ServiceUnavailable):
             probe.probe_audio(store(make_wav()), tenant="busy")
@@ -246,7 +246,7 @@ def test_one_tenants_uploads_leave_a_slot_to_the_others(store, monkeypatch):
     assert found.codec == "pcm_s16le"
 
 
-@pytest.mark.parametrize("flags", [(), ("--stated",)])
+@pytest.mark.parametrize("flags", [(), ("--declared",)])
 def test_a_wav_file_of_millions_of_chunks_is_refused_before_they_are_walked(
     store, monkeypatch, flags
 ):
@@ -257,7 +257,7 @@ def test_a_wav_file_of_millions_of_chunks_is_refused_before_they_are_walked(
     monkeypatch.setattr(probe, "WALL_SECONDS", 10.0)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
 
-    facts = probe._run_in_turn(path, *flags, tenant=1, wait=10)
+    facts = probe._run_in_slot(path, *flags, tenant=1, wait=10)
 
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert facts == {"error": "audio_unreadable"}
@@ -270,7 +270,7 @@ def test_the_boxes_of_an_mp4_file_are_walked_up_to_a_limit(store, monkeypatch):
     monkeypatch.setattr(probe_child, "MAX_BOXES", 10)
 
     with cut.open("rb", buffering=0) as file:
-        ends = probe_child._stated_end(file, cut.stat().st_size)
+        ends = probe_child._find_declared_end(file, cut.stat().st_size)
 
     assert ends <= len(whole) + 10 * 8
 

@@ -128,10 +128,10 @@ def test_keeping_a_file_renames_it(incoming, settings):
     settings.UPLOAD_MAX_BYTES = 10**6
     file = IncomingFile("../my recording (1).wav", "audio/wav")
     file.append(b"sound")
-    file.settle()
+    file.sync()
     inode = incoming.joinpath(file.temporary_file_path()).stat().st_ino
 
-    name = uploads.keep_upload(file, tenant_id=TENANT)
+    name = uploads.store_upload(file, tenant_id=TENANT)
     file.close()
 
     root, tenant, job, filename = name.split("/")
@@ -155,7 +155,7 @@ def test_a_202_survives_a_power_cut(incoming, monkeypatch):
     file = handler.file_complete(1)
     written = Path(file.temporary_file_path())
 
-    name = uploads.keep_upload(file, tenant_id=TENANT)
+    name = uploads.store_upload(file, tenant_id=TENANT)
     file.close()
 
     folder = (incoming.parent / name).parent
@@ -165,7 +165,7 @@ def test_a_202_survives_a_power_cut(incoming, monkeypatch):
 
 def test_a_kept_file_can_be_taken_back_without_a_trace(settings):
     file = IncomingFile("a.wav", "audio/wav")
-    name = uploads.keep_upload(file, tenant_id=TENANT)
+    name = uploads.store_upload(file, tenant_id=TENANT)
     file.close()
 
     uploads.discard_upload(name)

@@ -63,10 +63,8 @@ def test_an_item_is_read_as_if_it_were_alone(items):
 
 def test_what_items_say_alike_is_read_once(monkeypatch):
     reader = ItemReader(build_rules())
-    real, read = reader._read_whole, []
-    monkeypatch.setattr(
-        reader, "_read_whole", lambda laid: read.append(1) or real(laid)
-    )
+    real, read = reader._read_full, []
+    monkeypatch.setattr(reader, "_read_full", lambda laid: read.append(1) or real(laid))
 
     rows = [
         reader.read({"audio_url": f"https://a.example.com/{n}", "priority": priority})
@@ -87,7 +85,7 @@ def test_kinds_are_not_kept_without_end():
         )
         assert row
 
-    assert len(reader._kinds) == 100
+    assert len(reader._templates) == 100
 
 
 def build_rules():

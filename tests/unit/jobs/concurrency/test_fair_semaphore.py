@@ -9,16 +9,16 @@ from jobs.concurrency.fair_semaphore import FairSemaphore
 def test_alone_a_tenant_gets_four_fifths_and_a_newcomer_finds_it_open(places, alone):
     gate = FairSemaphore(places)
 
-    assert sum(gate.enter("greedy") for _ in range(2 * places)) == alone
-    assert gate.enter("newcomer") == (places > 1)
+    assert sum(gate.acquire("greedy") for _ in range(2 * places)) == alone
+    assert gate.acquire("newcomer") == (places > 1)
 
 
 def test_what_was_left_can_be_entered_again():
     gate = FairSemaphore(4)
-    while gate.enter("one"):
+    while gate.acquire("one"):
         pass
 
-    gate.leave("one")
+    gate.release("one")
 
-    assert gate.enter("one")
-    assert not gate.enter("one")
+    assert gate.acquire("one")
+    assert not gate.acquire("one")

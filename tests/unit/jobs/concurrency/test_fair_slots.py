@@ -17,7 +17,7 @@ class Waiting:
         self._thread.start()
 
     def _wait(self, slots, started):
-        assert self._stack.enter_context(slots.take(self.tenant, timeout=10))
+        assert self._stack.enter_context(slots.acquire(self.tenant, timeout=10))
         started.append(self.tenant)
 
     def join(self):
@@ -42,7 +42,7 @@ def wait_in_turn(slots, tenants, started):
 
 
 def take(stack, slots, tenant):
-    return stack.enter_context(slots.take(tenant, timeout=0))
+    return stack.enter_context(slots.acquire(tenant, timeout=0))
 
 
 @pytest.mark.parametrize(("places", "alone"), [(1, 1), (2, 1), (3, 2), (4, 3), (8, 7)])
@@ -63,7 +63,7 @@ def test_slots_that_were_given_back_are_there_again():
 
     with ExitStack() as stack:
         assert all(take(stack, slots, "busy") for _ in range(3))
-    assert not slots._held
+    assert not slots._used
 
 
 def test_a_slot_goes_to_the_tenant_that_holds_fewest_then_to_the_first():
@@ -81,7 +81,7 @@ def test_a_slot_goes_to_the_tenant_that_holds_fewest_then_to_the_first():
         busy.give_back()
 
         assert started == ["third", "fourth", "other", "busy"]
-    assert not slots._held
+    assert not slots._used
     assert not slots._waiting
 
 
@@ -97,22 +97,22 @@ def test_while_others_wait_a_tenant_gets_no_more_than_half():
         waiting[2].join()
 
         assert started == ["late"]
-        assert slots._held == {"busy": 2, "other": 1, "late": 1}
+        assert slots._used == {"busy": 2, "other": 1, "late": 1}
         waiting[2].give_back()
         waiting[0].join()
-        assert slots._held == {"busy": 3, "other": 1}
+        assert slots._used == {"busy": 3, "other": 1}
         rest.close()
         waiting[0].give_back()
         waiting[1].give_back()
-    assert not slots._held
+    assert not slots._used
 
 
 def test_who_waits_in_vain_leaves_nothing():
     slots = FairSlots(1)
     with ExitStack() as stack:
         assert take(stack, slots, "one")
-        with slots.take("two", timeout=0.01) as has_slot:
+        with slots.acquire("two", timeout=0.01) as has_slot:
             assert not has_slot
 
-    assert not slots._held
+    assert not slots._used
     assert not slots._waiting

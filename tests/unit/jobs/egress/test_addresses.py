@@ -163,7 +163,7 @@ def test_a_public_url_says_where_it_points(
 
 
 def test_plain_http_is_refused_where_only_https_is_taken() -> None:
-    with pytest.raises(InvalidRequest, match="needs https, a public host"):
+    with pytest.raises(InvalidRequest, match="use https, a public host"):
         check_url("http://pub.test/", allow=NOBODY, schemes=["https"])
 
 

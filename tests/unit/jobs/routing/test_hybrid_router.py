@@ -22,20 +22,20 @@ SEEDS = Thresholds(sync_below=60, async_above=300)
         (None, 300.1, RouteMode.ASYNC, RouteReason.LONG),
         (None, 36_000.0, RouteMode.ASYNC, RouteReason.LONG),
         (None, None, RouteMode.SYNC, RouteReason.UNKNOWN),
-        (RouteMode.SYNC, 36_000.0, RouteMode.SYNC, RouteReason.ASKED),
-        (RouteMode.ASYNC, 1.0, RouteMode.ASYNC, RouteReason.ASKED),
-        (RouteMode.ASYNC, None, RouteMode.ASYNC, RouteReason.ASKED),
-        (RouteMode.STREAM, None, RouteMode.STREAM, RouteReason.ASKED),
+        (RouteMode.SYNC, 36_000.0, RouteMode.SYNC, RouteReason.EXPLICIT),
+        (RouteMode.ASYNC, 1.0, RouteMode.ASYNC, RouteReason.EXPLICIT),
+        (RouteMode.ASYNC, None, RouteMode.ASYNC, RouteReason.EXPLICIT),
+        (RouteMode.STREAM, None, RouteMode.STREAM, RouteReason.EXPLICIT),
     ],
 )
 def test_an_explicit_mode_wins_and_then_the_length(asked, seconds, way, reason):
     facts = RequestFacts(
-        asked=asked, duration_seconds=seconds, source=DurationSource.REQUEST
+        mode=asked, duration_seconds=seconds, source=DurationSource.REQUEST
     )
 
     route = choose_route(facts, SEEDS)
 
-    assert (route.way, route.reason) == (way, reason)
+    assert (route.mode, route.reason) == (way, reason)
 
 
 def test_a_route_tells_what_it_was_chosen_by():

@@ -1,6 +1,11 @@
 import pytest
 
-from jobs.routing.routing_keys import build_lane, may_run, pools_of, regions_of
+from jobs.routing.routing_keys import (
+    build_routing_key,
+    can_run,
+    parse_pools,
+    parse_regions,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,11 +25,11 @@ from jobs.routing.routing_keys import build_lane, may_run, pools_of, regions_of
     ],
 )
 def test_a_lane_names_regions_and_configured_pools(regions, options, configured, lane):
-    built = build_lane(regions=regions, options=options, configured=configured)
+    built = build_routing_key(regions=regions, options=options, configured=configured)
 
     assert built == lane
-    assert regions_of(built) == frozenset(regions)
-    assert all(pool in configured for pool in pools_of(built))
+    assert parse_regions(built) == frozenset(regions)
+    assert all(pool in configured for pool in parse_pools(built))
 
 
 @pytest.mark.parametrize(
@@ -42,4 +47,4 @@ def test_a_lane_names_regions_and_configured_pools(regions, options, configured,
 def test_residency_is_never_violated_and_pins_bind_who_may_go_there(
     lane, region, pinned, may
 ):
-    assert may_run(lane, region, pinned=pinned) is may
+    assert can_run(lane, region, pinned=pinned) is may

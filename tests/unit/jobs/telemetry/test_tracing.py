@@ -57,7 +57,7 @@ def test_more_exact_news_of_the_same_trace_is_kept():
 
 def test_receivers_hear_only_of_traces_that_are_kept():
     assert tracing.headers_of(tracing.parse(THEIRS)) == {"traceparent": THEIRS}
-    assert tracing.headers_of(tracing.make()) == {}
+    assert tracing.headers_of(tracing.build_context()) == {}
     assert tracing.headers_of(None) == {}
 
 

@@ -21,13 +21,13 @@ class Turns:
 
 
 def make_page(told):
-    return SimpleNamespace(told=told, upto=1, is_full=False)
+    return SimpleNamespace(events=told, position=1, is_full=False)
 
 
 def test_others_have_their_turn_while_a_page_is_handed_out(monkeypatch):
-    monkeypatch.setattr(hub.sse, "format_told", lambda _told: b"x")
+    monkeypatch.setattr(hub.sse, "format_platform_event", lambda _event: b"x")
     offered = []
-    listener = Mock(wanted=SimpleNamespace(tenant_id=1, has=lambda _told: True))
+    listener = Mock(filters=SimpleNamespace(tenant_id=1, has=lambda _told: True))
     listener.offer = lambda told, _encoded: offered.append(told)
     told = [SimpleNamespace(tenant_id=1) for _ in range(10 * CHUNK)]
 
@@ -35,7 +35,7 @@ def test_others_have_their_turn_while_a_page_is_handed_out(monkeypatch):
         looked, turns = hub.ListenerHub(), Turns()
         looked._listeners.add(listener)
         counting = asyncio.create_task(turns.run())
-        await looked._hand_out(make_page(told))
+        await looked._distribute(make_page(told))
         counting.cancel()
         return turns.count
 
@@ -44,7 +44,7 @@ def test_others_have_their_turn_while_a_page_is_handed_out(monkeypatch):
 
 
 def test_what_was_missed_is_sent_in_parts(monkeypatch):
-    monkeypatch.setattr(stream.sse, "format_told", lambda _told: b"x")
+    monkeypatch.setattr(stream.sse, "format_platform_event", lambda _event: b"x")
     told = list(range(2 * CHUNK + 1))
 
     async def read_page(*_args, **_named):
@@ -52,7 +52,7 @@ def test_what_was_missed_is_sent_in_parts(monkeypatch):
 
     monkeypatch.setattr(stream, "in_thread", read_page)
     listener = SimpleNamespace(
-        wanted=SimpleNamespace(tenant_id=1, job_id=None, has=lambda _told: True),
+        filters=SimpleNamespace(tenant_id=1, job_id=None, has=lambda _told: True),
         position=0,
         covered_since=1,
         end=None,
@@ -61,7 +61,7 @@ def test_what_was_missed_is_sent_in_parts(monkeypatch):
     async def run():
         turns = Turns()
         counting = asyncio.create_task(turns.run())
-        parts = [part async for part in stream._missed(listener)]
+        parts = [part async for part in stream._read_missed(listener)]
         counting.cancel()
         return parts, turns.count
 

@@ -75,7 +75,7 @@ def test_a_tenant_of_many_keys_is_one_caller(monkeypatch):
     queue = endpoint.HandshakeQueue()
     monkeypatch.setattr(endpoint, "_handshakes", queue)
     own = [scope_of(caller) for caller in range(3, 53)]
-    queue._tenants.update({endpoint._key_of(scope): UUID(int=1) for scope in own})
+    queue._tenants.update({endpoint._get_key(scope): UUID(int=1) for scope in own})
 
     begun = begin([*own, scope_of(2)])
 
@@ -100,7 +100,7 @@ def begin(scopes):
     begun, has_other, going_on = [], asyncio.Event(), asyncio.Event()
 
     async def django(scope, _receive, send):
-        begun.append(endpoint._key_of(scope))
+        begun.append(endpoint._get_key(scope))
         if begun[-1] == b"2":
             has_other.set()
         await going_on.wait()

@@ -62,7 +62,7 @@ def test_one_commit_takes_all_that_wait_and_works_in_no_sessions_name():
 
 
 def test_what_waits_while_the_database_is_away_is_stored_later(monkeypatch):
-    monkeypatch.setattr(finals, "AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr(finals, "RETRY_SECONDS", 0.001)
     writer = Writer(psycopg.OperationalError("away"), psycopg.InterfaceError("gone"))
 
     assert put_all(writer, [final(1), final(2)]) == [True, True]

@@ -25,7 +25,7 @@ class Silent:
     def silent_for(self, _now):
         return self.seconds
 
-    def yield_place(self, _seconds):
+    def close_silent(self, _seconds):
         self.ended = True
 
 
@@ -43,7 +43,7 @@ async def run_session(*, audio: bool):
     job = SimpleNamespace(
         pk=uuid4(), options={"encoding": "mulaw", "sample_rate": 8000}
     )
-    opened = SimpleNamespace(job=job, attempt=None, dialect=PlatformWireFormat())
+    opened = SimpleNamespace(job=job, attempt=None, wire_format=PlatformWireFormat())
 
     async def receive():
         await asyncio.sleep(0.01)
@@ -54,10 +54,10 @@ async def run_session(*, audio: bool):
     made = LiveSession(opened, session.ClientSocket(receive, None))
     made._texts.left = 1000.0
     tasks = [asyncio.create_task(each) for each in (made._read(), made._watch())]
-    done, _ = await asyncio.wait([made._over], timeout=0.6)
+    done, _ = await asyncio.wait([made._closed], timeout=0.6)
     for task in tasks:
         task.cancel()
-    return made._over.result() if done else None
+    return made._closed.result() if done else None
 
 
 def test_keepalives_alone_keep_no_session_for_ever(settings, monkeypatch):
@@ -77,10 +77,10 @@ def test_only_sessions_that_were_silent_for_long_yield(ledger, settings):
     for each in here:
         sessions.enter(uuid4(), each)
 
-    sessions.yield_places()
+    sessions.close_silent_sessions()
     before = [each.ended for each in here]
     ledger.add(OTHER.pk)
-    sessions.yield_places()
+    sessions.close_silent_sessions()
 
     assert before == [False, False, False]
     assert [each.ended for each in here] == [True, False, False]
@@ -92,18 +92,18 @@ def test_a_process_is_shared_as_a_region_is(ledger, settings):
     silent = Silent(TENANT, 61)
     sessions.enter(uuid4(), silent)
     for tenant in (TENANT, TENANT, OTHER):
-        sessions.take_place(tenant)
+        sessions.acquire_place(tenant)
 
     with pytest.raises(ServiceUnavailable):
-        sessions.take_place(TENANT)
-    sessions.yield_places()
+        sessions.acquire_place(TENANT)
+    sessions.close_silent_sessions()
     assert not silent.ended  # there is room for others
-    sessions.take_place(OTHER)
+    sessions.acquire_place(OTHER)
     with pytest.raises(ServiceUnavailable):
-        sessions.take_place(OTHER)
-    sessions.yield_places()
+        sessions.acquire_place(OTHER)
+    sessions.close_silent_sessions()
 
     assert silent.ended
     sessions.leave(TENANT.pk)
-    sessions.take_place(SimpleNamespace(pk=TENANT.pk, max_in_flight=3))
+    sessions.acquire_place(SimpleNamespace(pk=TENANT.pk, max_in_flight=3))
     assert len(sessions) == 4

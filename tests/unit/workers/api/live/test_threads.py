@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db  # a thread gives its connection back
 @pytest.fixture(autouse=True)
 def turn(monkeypatch):
     """A semaphore belongs to the loop that used it."""
-    monkeypatch.setattr(threads, "_turn", asyncio.Semaphore(1))
+    monkeypatch.setattr(threads, "_end_lock", asyncio.Semaphore(1))
 
 
 def end_together(function, number):
@@ -26,7 +26,9 @@ def end_together(function, number):
 
 
 def test_sessions_end_one_after_another(monkeypatch):
-    monkeypatch.setattr(threads, "TURN_SECONDS", 60)  # however slow the machine is
+    monkeypatch.setattr(
+        threads, "END_INTERVAL_SECONDS", 60
+    )  # however slow the machine is
     busy, met = threading.Lock(), []
 
     def end():
@@ -40,7 +42,7 @@ def test_sessions_end_one_after_another(monkeypatch):
 
 
 def test_who_waits_for_something_keeps_nobody(monkeypatch):
-    monkeypatch.setattr(threads, "TURN_SECONDS", 0.01)
+    monkeypatch.setattr(threads, "END_INTERVAL_SECONDS", 0.01)
     all_here = threading.Barrier(4, timeout=10)
 
     end_together(all_here.wait, 4)  # breaks unless all four wait in it

@@ -7,7 +7,7 @@ import pytest
 from jobs.errors import InvalidRequest
 from tests.support.wav import RIFF, chunk, format_of, header
 from workers.api.live import chunks, replay_buffer
-from workers.api.live.chunks import Chunk, TooMuchAudio, make_chunker
+from workers.api.live.chunks import Chunk, TooMuchAudio, build_chunker
 from workers.api.live.replay_buffer import ReplayBuffer
 from workers.api.live.wav import (
     MAX_CHUNKS,
@@ -22,13 +22,13 @@ MIB = 1024**2
 
 @pytest.mark.parametrize("size", [1, 7, 4096])
 def test_a_header_is_the_same_however_it_arrives(size):
-    stream, cutter, found = header() + bytes(32_000), make_chunker({}), []
+    stream, chunker, found = header() + bytes(32_000), build_chunker({}), []
     for begin in range(0, len(stream), size):
-        found += cutter.cut(stream[begin : begin + size], at=0.0)
+        found += chunker.split(stream[begin : begin + size], at=0.0)
 
-    assert cutter.header == header()
+    assert chunker.header == header()
     assert b"".join(each.data for each in found) == bytes(32_000)
-    assert cutter.lasts() == 1.0
+    assert chunker.duration() == 1.0
 
 
 @pytest.mark.parametrize(
@@ -81,18 +81,18 @@ def test_a_plausible_format_is_a_rate(fields, per_second, frame):
 )
 def test_an_implausible_format_is_refused_before_anything_is_cut(fields):
     with pytest.raises(InvalidRequest) as refused:
-        make_chunker({}).cut(header(**fields) + bytes(MIB), at=0.0)
+        build_chunker({}).split(header(**fields) + bytes(MIB), at=0.0)
 
     assert refused.value.code == "audio_unreadable"
 
 
 def test_a_format_without_a_rate_is_timed_by_its_arrival():
-    cutter = make_chunker({})
+    chunker = build_chunker({})
     stream = header(kind=2, byte_rate=0, block=0, bits=0) + b"x"
 
-    (piece,) = cutter.cut(stream, at=3.0)
+    (chunk,) = chunker.split(stream, at=3.0)
 
-    assert (piece.data, piece.rate, cutter.lasts()) == (stream, None, 3.0)
+    assert (chunk.data, chunk.rate, chunker.duration()) == (stream, None, 3.0)
 
 
 def test_a_header_of_empty_chunks_is_given_up():
@@ -116,16 +116,16 @@ def test_a_header_that_does_not_end_is_given_up():
 def test_other_containers_are_not_read_as_wav():
     stream = b"\x1aE\xdf\xa3" + b"." * 8 + chunk(b"fmt ", bytes(16))
 
-    (piece,) = make_chunker({}).cut(stream, at=1.0)
+    (found,) = build_chunker({}).split(stream, at=1.0)
 
-    assert piece.data == stream
+    assert found.data == stream
 
 
 def test_one_message_is_few_pieces():
     raw = {"encoding": "mulaw", "sample_rate": 1000, "channels": 1}
-    slowest = make_chunker(raw).cut(bytes(MIB), at=0.0)
+    slowest = build_chunker(raw).split(bytes(MIB), at=0.0)
     adpcm = header(kind=2, sample_rate=1000, byte_rate=500, block=1)
-    compressed = make_chunker({}).cut(adpcm + bytes(MIB), at=0.0)
+    compressed = build_chunker({}).split(adpcm + bytes(MIB), at=0.0)
 
     assert len(slowest) < 2200
     assert len(compressed) < 4300
@@ -133,19 +133,19 @@ def test_one_message_is_few_pieces():
 
 @pytest.mark.parametrize("options", [{"encoding": "mulaw", "sample_rate": 8000}, {}])
 def test_audio_past_the_longest_session_is_not_cut(options, monkeypatch):
-    cutter = make_chunker(options, max_seconds=2.0)
+    chunker = build_chunker(options, max_seconds=2.0)
     begin = b"" if options else header(kind=7, sample_rate=8000, bits=8)
-    cutter.cut(begin + bytes(16_000), at=0.0)
+    chunker.split(begin + bytes(16_000), at=0.0)
     monkeypatch.setattr(chunks, "Chunk", None)
 
     with pytest.raises(TooMuchAudio):
-        cutter.cut(b"x", at=0.0)
+        chunker.split(b"x", at=0.0)
 
-    assert cutter.lasts() == 2.0
+    assert chunker.duration() == 2.0
 
 
 def test_a_backlog_of_tiny_pieces_is_bounded(monkeypatch):
-    monkeypatch.setattr(replay_buffer, "MAX_PIECES", 10)
+    monkeypatch.setattr(replay_buffer, "MAX_CHUNKS", 10)
     waiting = ReplayBuffer(30.0)
     for _ in range(9):
         waiting.push(Chunk(data=b"x", start=0.0), end=0.0)
@@ -154,6 +154,6 @@ def test_a_backlog_of_tiny_pieces_is_bounded(monkeypatch):
         waiting.push(Chunk(data=b"x", start=0.0), end=0.0)
 
     kept = 0
-    while waiting.take():
+    while waiting.next_chunk():
         kept += 1
     assert (was_full, waiting.is_full, kept) == (False, True, 10)
