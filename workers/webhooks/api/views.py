@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from jobs.rest import pagination
 from jobs.rest.idempotency import StoredResponse
 from jobs.rest.pagination import PageQuery, respond_page
-from jobs.rest.views import ApiView, caller_of, check_no_body, tenant_of
+from jobs.rest.views import ApiView, caller_of, check_no_body, respond, tenant_of
 from workers.webhooks.api import openapi as api_openapi
 from workers.webhooks.api import serializers
 from workers.webhooks.endpoints import services as endpoint_services
@@ -58,7 +58,7 @@ class EndpointList(ApiView):
         """List webhook endpoints. Newest first."""
         tenant = tenant_of(request)
         page = PageQuery.parse(
-            request.query_params, owner=tenant.pk, of="webhook-endpoints"
+            request.query_params, owner=tenant.pk, list_name="webhook-endpoints"
         )
         rows = endpoint_services.find_endpoints(tenant)
         return respond_page(request, rows, page, serializers.EndpointOutput)
@@ -187,11 +187,9 @@ def _build_request(
 
 def _respond(result: SecretResponse, **unstored: Any) -> Response:
     """Return the stored response plus the fields that must not be stored."""
-    headers = {"Idempotency-Replayed": "true"} if result.is_replayed else {}
-    if result.response.location:
-        headers["Location"] = result.response.location
-    body = {**result.response.body, **unstored}
-    return Response(body, status=result.response.status_code, headers=headers)
+    return respond(
+        result.response, replayed=result.is_replayed, retry_after=0, **unstored
+    )
 
 
 def _build_created(endpoint: WebhookEndpoint) -> StoredResponse:
