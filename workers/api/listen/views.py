@@ -176,12 +176,12 @@ def _read_url(data: dict[str, Any]) -> str:
     return url
 
 
-def _route(submission: Submission, way: RouteMode) -> Route:
+def _route(submission: Submission, mode: RouteMode) -> Route:
     """Return the route with the mode that the client requested."""
     seconds = submission.draft.duration_seconds
     source = DurationSource.NONE if seconds is None else DurationSource.UPLOAD
     return choose_route(
-        RequestFacts(mode=way, duration_seconds=seconds, source=source),
+        RequestFacts(mode=mode, duration_seconds=seconds, source=source),
         Thresholds(
             sync_below=settings.SYNC_BELOW_SECONDS,
             async_above=settings.ASYNC_ABOVE_SECONDS,
