@@ -40,8 +40,7 @@ from transcripts import queries
 from transcripts.formats import deepgram_response
 from transcripts.storage import read_raw
 from workers.api.listen import deepgram_errors, socket
-from workers.api.listen.body import FILE, RawAudioParser
-from workers.api.listen.query import ListenQuery, parse_query
+from workers.api.listen.parsing import FILE, ListenQuery, RawAudioParser, parse_query
 from workers.api.live import handshake
 from workers.api.transcribe import sync_jobs
 
