@@ -1,5 +1,5 @@
-# One image for every process of the platform; docker-compose.yml and the chart say which
-# command each runs. Pin the base by digest where images are built for production:
+# One image for all processes; docker-compose.yml and the chart set the command of each.
+# Pin the base image by digest for production:
 #   docker build --build-arg PYTHON_IMAGE=python:3.11-slim@sha256:… .
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 
@@ -7,7 +7,7 @@ FROM ${PYTHON_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
 COPY requirements/prod.txt .
-# Wheels only: nothing is compiled, and nothing is taken whose hash is not in the file.
+# Only wheels with a hash in the file: nothing is compiled.
 RUN python -m venv /venv \
     && /venv/bin/pip install --only-binary :all: --require-hashes -r prod.txt \
     && /venv/bin/pip check \
@@ -17,7 +17,7 @@ COPY transcribe_platform/ /app/transcribe_platform/
 COPY workers/ /app/workers/
 COPY transcripts/ /app/transcripts/
 COPY jobs/ /app/jobs/
-# The root is read-only when it runs, so byte code is made now.
+# The root file system is read-only at run time, so byte code is compiled now.
 RUN python -m compileall -q -j 0 /venv/lib /app
 
 FROM ${PYTHON_IMAGE}
@@ -36,9 +36,9 @@ ENV PATH=/venv/bin:$PATH \
     GRANIAN_PORT=8000 \
     LOG_FORMAT=json
 WORKDIR /app
-# By number, so that Kubernetes can see that it is not root.
+# A number, so that Kubernetes can verify that it is not root.
 USER 10001:10001
 VOLUME /data
 EXPOSE 8000
-# Overridden by each process; alone it tells whether the image and its settings are sound.
+# Each process overrides it. The default checks the image and its settings.
 CMD ["python", "manage.py", "check", "--deploy"]

@@ -1,10 +1,10 @@
-# One entry point for people and machines; `make help` lists it.
+# Entry points for developers and CI; see `make help`.
 .DEFAULT_GOAL := help
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 MANAGE := $(BIN)/python manage.py
-# No traces beside the sources, and each module compiled once for all processes.
+# Byte code is outside the source tree, and all processes share it.
 export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 
@@ -13,8 +13,8 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-# $(call install,NAME) brings the environment up to requirements/NAME.txt: uv where it
-# can be had (seconds), pip with the same hashes where not (a minute).
+# $(call install,NAME) installs requirements/NAME.txt with uv (seconds), or with pip and
+# the same hashes if uv is not available (a minute).
 define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $@"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "venv is missing: apt-get install python3-venv"; exit 1; }
@@ -26,8 +26,8 @@ define install
 	  cp requirements/$(1).txt $(VENV)/.$(1).installed
 endef
 
-# The console script of pyproject.toml: an installation of the project itself would want a
-# build backend, and the platform runs from this folder anyway.
+# The console script of pyproject.toml. Installing the project needs a build backend, and
+# the platform runs from this folder.
 define script
 	@install -m 755 transcribe_platform/cli/launcher.sh $(BIN)/.transcribe && \
 	  mv $(BIN)/.transcribe $(BIN)/transcribe
@@ -44,40 +44,40 @@ venv-dev:
 venv-deploy: venv-dev
 	$(call install,deploy)
 
-up: venv-demo  ## run the whole platform on this machine (Ctrl-C stops it)
+up: venv-demo  ## run the platform on this machine (Ctrl-C stops it)
 	$(MANAGE) run_platform
 
-regions: venv-demo  ## three regions on this machine, HAProxy in front (docs/regions.md)
+regions: venv-demo  ## run three regions with HAProxy on this machine (docs/regions.md)
 	$(MANAGE) run_regions
 
-demo: venv-demo  ## real speech through the whole platform, in under two minutes
+demo: venv-demo  ## transcribe real speech with all parts of the platform (under two minutes)
 	$(MANAGE) run_demo
 
-test: venv-dev  ## every test (under five minutes)
+test: venv-dev  ## run all tests (under five minutes)
 	$(BIN)/python -m pytest -n 3 --dist loadgroup --ignore tests/deploy
 
-# The checks read settings and touch no server; these values lead nowhere.
+# The checks read settings but connect to no server.
 check types: export SECRET_KEY = check
 check types: export FIELD_ENCRYPTION_KEYS = AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
-check types: export DATABASE_URL = postgres://nobody@127.0.0.1:1/none
+check types: export DATABASE_URL = postgres://check@127.0.0.1:1/check
 check types: export REDIS_URL = redis://127.0.0.1:1/0
 check types: export LOG_LEVEL = ERROR
 
-chaos: venv-dev  ## kill and cut off everything under load, checked each time (ten minutes; CHAOS_SECONDS=…)
+chaos: venv-dev  ## kill and disconnect each part under load, and check the results (ten minutes; CHAOS_SECONDS=…)
 	$(BIN)/python -m tests.chaos
 
-drill: venv-dev  ## lose a region piece by piece and whole, under load (seven minutes; DRILL_RATE=…)
+drill: venv-dev  ## fail each part of a region and the whole region under load (seven minutes; DRILL_RATE=…)
 	$(BIN)/python -m tests.drill
 
-fuzz: venv-dev  ## 100,000 bad requests and answers, then schemathesis (twenty minutes; FUZZ_SEED=…)
+fuzz: venv-dev  ## send 100,000 invalid requests and responses, then run schemathesis (twenty minutes; FUZZ_SEED=…)
 	$(BIN)/python -m tests.fuzz
 	$(BIN)/python -m tests.fuzz.conformance
 
-bench: venv-dev  ## the figures of the design beside plain Celery, in one table (ten minutes)
+bench: venv-dev  ## measure the platform and plain Celery in one table (19 minutes)
 	$(BIN)/python -m tests.bench
 
-# ruff's rules S are bandit's.
-check: venv-dev types  ## what CI checks: format, lint, security, types, imports, drift
+# The rules S of ruff are those of bandit.
+check: venv-dev types  ## run the checks of CI: format, lint, security, types, imports, drift
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m tests.audit
@@ -85,15 +85,15 @@ check: venv-dev types  ## what CI checks: format, lint, security, types, imports
 	$(BIN)/python -W ignore manage.py makemigrations --check --dry-run
 	$(MANAGE) state_diagram --check
 
-check-deploy: venv-deploy  ## hold image, compose file, chart and front door against the real programs
+check-deploy: venv-deploy  ## check image, compose file, chart and HAProxy with the real programs
 	$(BIN)/python -m pytest -q tests/deploy
 
 types: venv-dev
 	$(BIN)/mypy
 
-fix: venv-dev  ## format and mend what can be mended by machine
+fix: venv-dev  ## format, and fix lint errors automatically
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: venv-dev  ## compile requirements/*.in into hashed *.txt
+lock: venv-dev  ## compile requirements/*.in to *.txt with hashes
 	for f in base tracing s3 prod demo dev deploy tools; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements/$$f.in -o requirements/$$f.txt; done

@@ -1,4 +1,7 @@
-"""The ASGI door: sockets and event streams; the embedded run serves all of it here."""
+"""The ASGI application: live sessions and event streams.
+
+It serves all other routes too; the embedded run uses only this application.
+"""
 
 import os
 from typing import Any
@@ -9,7 +12,7 @@ from asgiref.sync import sync_to_async
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
 django.setup(set_prefix=False)
 
-# Only now are the apps there that they import.
+# These import models, which need the apps to be loaded.
 from jobs.audio import probe  # noqa: E402
 from jobs.telemetry import tracing  # noqa: E402
 from transcribe_platform import statement_timeouts  # noqa: E402
@@ -31,7 +34,7 @@ probe.warn_if_unconfined()
 
 
 async def _serve(scope: Any, receive: Any, send: Any) -> None:
-    """Serve HTTP by Django, sockets by the live door; answer the server itself."""
+    """Pass HTTP to Django and WebSockets to the live API; handle lifespan."""
     if scope["type"] == "websocket":
         await endpoint.serve(scope, receive, send, django=_django)
         return

@@ -1,7 +1,7 @@
-"""The Celery app: broker, queues and why each setting is what it is.
+"""The Celery app: broker, queues, beat schedule and the reason for each setting.
 
-Celery runs what the dispatcher claimed. It keeps nothing: retries, schedules and
-results are rows, so the broker may vanish at any moment.
+Celery runs jobs that the dispatcher has claimed. Retries, schedules and results are
+database rows, so the loss of the broker loses no job.
 """
 
 import os
@@ -18,8 +18,8 @@ from workers.monitoring import exposition
 from workers.queue.broker import patch_reconnect
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
-# Django's review of the code would load every route and page in each worker, and is for
-# `make check`.
+# Django's system checks would load every route and page in each worker; `make check`
+# runs them.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
 patch_reconnect()
@@ -27,37 +27,37 @@ app = Celery("transcribe_platform")
 app.conf.update(
     broker_url=settings.REDIS_URL,
     broker_transport_options={
-        "visibility_timeout": 3600,  # early ack: only messages in hand-over
+        "visibility_timeout": 3600,  # messages are acknowledged early
         "max_connections": 100,
-        # A publish on a dead link must not hang the dispatcher for ever.
+        # A publish on a dead connection must not block the dispatcher forever.
         "socket_timeout": 30,
         "socket_connect_timeout": 5,
         "socket_keepalive": True,
-        # Nor may one on no link at all: kombu would try for six seconds, each time.
+        # Without a connection kombu would otherwise retry for six seconds per message.
         "max_retries": 0,
         "health_check_interval": 10,  # half-open BRPOP noticed in ~20 s, not 50
         "queue_order_strategy": "priority",
         "priority_steps": [0, 3, 6, 9],
-        # 'unacked' is otherwise shared with every other app on that Redis.
+        # Otherwise all apps on the Redis server share the key `unacked`.
         "global_keyprefix": "transcribe:",
     },
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,  # the default gives up after 100
     broker_pool_acquire_timeout=5,
-    # The dispatcher hands a claim back at once when a send fails.
+    # The dispatcher releases a claim immediately when a send fails.
     task_publish_retry=False,
-    task_acks_late=False,  # the lease is the safety net, not the broker
+    task_acks_late=False,  # leases recover lost tasks, not the broker
     task_ignore_result=True,
     task_serializer="json",
     accept_content=["json"],
     task_default_queue="housekeeping",
     task_queues=[Queue("housekeeping"), Queue("webhooks")],
-    task_default_priority=6,  # none given means the most urgent on Redis
-    # A message must not wait in one process's pool while another has free slots.
+    task_default_priority=6,  # without a priority Redis messages are the most urgent
+    # No message waits in one process while another has free slots.
     worker_prefetch_multiplier=1,
     worker_disable_prefetch=True,
     worker_cancel_long_running_tasks_on_connection_loss=False,
-    # A millisecond of worker CPU a task; Flower's task list is empty without.
+    # Costs 1 ms of worker CPU per task. Without it Flower lists no tasks.
     worker_send_task_events=settings.TASK_EVENTS,
     worker_hijack_root_logger=False,
     enable_utc=True,
@@ -77,7 +77,7 @@ app.conf.update(
             "schedule": 60.0,
             "options": {"expires": 60},
         },
-        # A probe that waited longer than this is of no use any more.
+        # A probe that waited longer is obsolete.
         "probe-regions": {
             "task": "workers.probe_regions",
             "schedule": 15.0,
@@ -90,26 +90,26 @@ app.autodiscover_tasks(["workers.queue", "workers.webhooks"])
 
 
 @signals.setup_logging.connect
-def keep_our_logging(**_kwargs: Any) -> None:
-    """Leave logging to Django: a connected receiver switches Celery's own off."""
+def keep_django_logging(**_kwargs: Any) -> None:
+    """Disable Celery's logging setup, as any connected receiver does."""
 
 
 @signals.worker_init.connect
 @signals.beat_init.connect
-def show_metrics(**_kwargs: Any) -> None:
-    """Show what this process counts; `-P threads` is one process."""
+def expose_metrics(**_kwargs: Any) -> None:
+    """Expose the metrics of this process; `-P threads` is one process."""
     exposition.expose()
 
 
 @signals.worker_ready.connect
-def settle(**_kwargs: Any) -> None:
-    """Spare the collector what is loaded by now."""
+def freeze_objects(**_kwargs: Any) -> None:
+    """Exclude the objects loaded at start from garbage collection."""
     startup.freeze_startup_objects()
 
 
 @signals.task_prerun.connect
 def bind_task(task_id: str, task: Any, kwargs: dict[str, Any], **_signal: Any) -> None:
-    """Bind the task, its job and its trace to every log line it writes."""
+    """Bind the task, its job and its trace to its log lines."""
     job = {"job_id": kwargs["job_id"]} if "job_id" in kwargs else {}
     log_context.bind(task=task.name, task_id=task_id, **job)
     tracing.enter(kwargs.get("traceparent", ""))

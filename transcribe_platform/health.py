@@ -1,7 +1,7 @@
-"""Is it alive, may requests come, how is all of it: plain views, no key needed.
+"""Health checks: liveness, readiness and an overview, without an API key.
 
-What is public says ``ok`` or not; what operators read names regions and counts. Never
-anything of a tenant, and no secret.
+The public part contains only states. Operators also see regions and counts. Responses
+contain no tenant data and no secrets.
 """
 
 import logging
@@ -22,29 +22,29 @@ from workers.monitoring.components import Component, ComponentState, read_compon
 
 logger = logging.getLogger(__name__)
 
-# The first is whoever asks for nothing in particular's.
+# The first is the default.
 TYPES = ["application/json", "text/html"]
 
 
 @read_only
 def live(_request: HttpRequest) -> JsonResponse:
-    """Say that the process answers; nothing else is asked."""
+    """Return 200: the process responds."""
     return JsonResponse({"status": "ok"})
 
 
 @read_only
 def ready(_request: HttpRequest) -> JsonResponse:
-    """Say whether this process can take requests: 200, or 503 and what is missing.
+    """Return 200 if this process can accept requests, else 503 with the failed checks.
 
-    Redis and regions are reported and not required: jobs are accepted without either,
-    and answers read. Only a server whose own region is drained sends clients elsewhere.
+    Redis and regions are reported but not required, because the API works without them.
+    A server is not ready while its own region is closed and another one is open.
     """
     checks = {
         "process": "draining" if graceful_shutdown.is_draining() else "ok",
-        "database": _database(),
-        "redis": "ok" if _redis_answers() else "away",
+        "database": _check_database(),
+        "redis": "ok" if _is_redis_available() else "away",
     }
-    regions = _open_regions() if checks["database"] == "ok" else set()
+    regions = _find_open_regions() if checks["database"] == "ok" else set()
     checks["regions"] = "ok" if regions else "none"
     own = settings.SERVER_REGION
     checks["region"] = "closed" if own and regions and own not in regions else "ok"
@@ -55,21 +55,21 @@ def ready(_request: HttpRequest) -> JsonResponse:
 
 @read_only
 def overview(request: HttpRequest) -> HttpResponse:
-    """Say how the platform is: a page for browsers, JSON for everybody else.
+    """Return the states of all components, as a page for browsers, else as JSON.
 
-    200 while it takes requests, degraded or not; 503 once it does not.
+    The status is 200 while this server accepts requests, also if degraded, else 503.
     """
     parts = [
-        _process(),
-        Component(name="database", state=ComponentState.AWAY, says=_database()),
+        _read_process(),
+        Component(name="database", state=ComponentState.AWAY, detail=_check_database()),
     ]
-    if parts[1].says == "ok":
+    if parts[1].detail == "ok":
         parts[1:] = [
-            Component(name="database", state=ComponentState.OK, says="answers")
+            Component(name="database", state=ComponentState.OK, detail="answers")
         ]
         try:
             parts += read_components()
-        except (DatabaseError, InterfaceError):  # it went in between
+        except (DatabaseError, InterfaceError):  # lost since the check
             logger.warning("database away", exc_info=True)
     is_up = parts[0].state == parts[1].state == ComponentState.OK
     status = (
@@ -82,22 +82,22 @@ def overview(request: HttpRequest) -> HttpResponse:
     }
     is_operator = is_up and _is_operator(request)
     if is_operator:
-        body["details"] = {part.name: part.says for part in parts}
+        body["details"] = {part.name: part.detail for part in parts}
     if request.get_preferred_type(TYPES) == "text/html":
         context = {"health": body, "parts": parts, "is_operator": is_operator}
-        answer = render(request, "platform/health.html", context)
+        response = render(request, "platform/health.html", context)
     else:
-        answer = JsonResponse(body)
-    answer.status_code = 200 if is_up else 503
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+        response = JsonResponse(body)
+    response.status_code = 200 if is_up else 503
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
-def _process() -> Component:
+def _read_process() -> Component:
     is_draining = graceful_shutdown.is_draining()
     state = ComponentState.DEGRADED if is_draining else ComponentState.OK
     return Component(
-        name="web", state=state, says="stops" if is_draining else "answers"
+        name="web", state=state, detail="stops" if is_draining else "answers"
     )
 
 
@@ -106,10 +106,10 @@ def _is_operator(request: HttpRequest) -> bool:
 
 
 class NotMigratedError(Exception):
-    """The database lacks migrations that this code needs."""
+    """The database lacks migrations."""
 
 
-def _database() -> str:
+def _check_database() -> str:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -124,27 +124,26 @@ def _database() -> str:
 
 @cache
 def check_migrated() -> None:
-    """Raise NotMigratedError until migrations are applied; then never look again."""
+    """Raise NotMigratedError until all migrations are applied; cache the success."""
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         raise NotMigratedError
 
 
-def _open_regions() -> set[str]:
-    """Return those that operators let work begin in."""
+def _find_open_regions() -> set[str]:
     is_open = {"is_enabled": True, "is_drained": False}
     return set(Region.objects.filter(**is_open).values_list("name", flat=True))
 
 
-def _redis_answers() -> bool:
+def _is_redis_available() -> bool:
     try:
-        return bool(_redis().ping())
+        return bool(_get_redis().ping())
     except redis.RedisError:
         return False
 
 
 @cache
-def _redis() -> redis.Redis:
+def _get_redis() -> redis.Redis:
     return redis.Redis.from_url(
         settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1
     )

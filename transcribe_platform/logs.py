@@ -1,8 +1,8 @@
-"""One line per log record, as JSON or for people, with the context bound at the door.
+"""Format log records as one line each, in JSON or for a terminal.
 
-Doors (HTTP middleware, Celery's task_prerun) bind ``job_id``, ``tenant_id`` or
-``request_id`` once; code below logs a short fixed message and ``extra`` values.
-What libraries log besides is cleaned of what customers and keys may have in it.
+The HTTP middleware and Celery's ``task_prerun`` bind ``job_id``, ``tenant_id`` or
+``request_id`` to all lines. Log calls use a fixed message and ``extra`` values. Secrets
+and customer data are removed from all text, also from that of libraries.
 """
 
 import json
@@ -15,14 +15,14 @@ from datetime import UTC, datetime
 from jobs.telemetry import log_context, tracing
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
-# Django's request, its query string in it; Celery's, with exception and traceback.
+# Django's request, with its query string; Celery's, with exception and traceback.
 _DROPPED = frozenset({"request", "data"})
-# A URL or a path, to its end whatever it holds: what is tried from each of many places
-# in a long path takes minutes, and paths are strangers' to choose.
+# Each match extends to the end of the URL or path, so that the search stays linear:
+# clients choose paths, and a quadratic search of a long one takes minutes.
 _URL = re.compile(r"(://[^\s?#\"'<>]*)([?#][^\s\"'<>]*)?")
 _QUERY = re.compile(r"(?<=\w)\?[^\s\"'<>]*")
-# What PostgreSQL adds to an error: whole rows, and statements with their values. Then
-# passwords in URLs, API keys, webhook secrets, Authorization headers.
+# PostgreSQL's error details, which contain rows and statements with values. Then
+# passwords in URLs, API keys, webhook secrets and Authorization headers.
 _HIDDEN = tuple(
     (re.compile(pattern, flags), replacement)
     for pattern, replacement, flags in (
@@ -40,7 +40,7 @@ _HIDDEN = tuple(
 
 
 _PLAIN, _DIM = "\x1b[0m", "\x1b[2m"
-_COLOURS = {
+_COLORS = {
     logging.WARNING: "\x1b[33m",
     logging.ERROR: "\x1b[31m",
     logging.CRITICAL: "\x1b[1;31m",
@@ -70,60 +70,60 @@ class JsonFormatter(logging.Formatter):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """Format a record for whoever looks at it: short, and in colour on a terminal."""
+    """Format a record for people: short, and in color on a terminal."""
 
-    def __init__(self, *, service: str, colour: bool | None = None) -> None:
+    def __init__(self, *, service: str, color: bool | None = None) -> None:
         super().__init__()
         self._service = service
         is_terminal = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-        self._is_coloured = is_terminal if colour is None else colour
+        self._is_colored = is_terminal if color is None else color
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line, and the traceback if there is one."""
         at = datetime.fromtimestamp(record.created).astimezone()
         fields = {key: _clean(value) for key, value in _fields_of(record).items()}
-        told = " ".join(f"{key}={value}" for key, value in fields.items())
+        extra = " ".join(f"{key}={value}" for key, value in fields.items())
         line = " ".join(
             (
                 self._paint(at.strftime("%H:%M:%S.%f")[:-3], _DIM),
-                self._paint(f"{record.levelname:<7}", _COLOURS.get(record.levelno, "")),
+                self._paint(f"{record.levelname:<7}", _COLORS.get(record.levelno, "")),
                 hide_secrets(record.getMessage()),
-                self._paint(f"{told} [{self._service} {record.name}]".strip(), _DIM),
+                self._paint(f"{extra} [{self._service} {record.name}]".strip(), _DIM),
             )
         )
         if record.exc_info:
             line += "\n" + hide_secrets(self.formatException(record.exc_info))
         return line
 
-    def _paint(self, text: str, colour: str) -> str:
-        return f"{colour}{text}{_PLAIN}" if self._is_coloured and colour else text
+    def _paint(self, text: str, color: str) -> str:
+        return f"{color}{text}{_PLAIN}" if self._is_colored and color else text
 
 
-def choose_format(wanted: str) -> str:
-    """Return ``json`` or ``console``; ``auto`` asks whether a person is looking."""
-    if wanted not in {"auto", "json", "console"}:
-        raise ValueError("it is auto, json or console")
-    if wanted == "auto":
+def choose_format(name: str) -> str:
+    """Return ``json`` or ``console``; ``auto`` is ``console`` on a terminal."""
+    if name not in {"auto", "json", "console"}:
+        raise ValueError("the value must be auto, json or console")
+    if name == "auto":
         return "console" if sys.stderr.isatty() else "json"
-    return wanted
+    return name
 
 
 def _fields_of(record: logging.LogRecord) -> dict[str, object]:
-    """Return what was bound at the door, and over it what the line says itself."""
+    """Return the bound fields, the trace and the ``extra`` values of the record."""
     trace = tracing.current()
-    of_trace = {"trace_id": trace.trace_id} if trace else {}
-    own = {
+    trace_fields = {"trace_id": trace.trace_id} if trace else {}
+    extra = {
         key: value
         for key, value in vars(record).items()
         if key not in _STANDARD | _DROPPED and not key.startswith("_")
     }
-    return {**log_context.read(), **of_trace, **own}
+    return {**log_context.read(), **trace_fields, **extra}
 
 
 def hide_secrets(text: str) -> str:
-    """Return the text without what a log may not hold, wherever a library put it."""
-    text = _URL.sub(lambda found: found[1] + ("?…" if found[2] else ""), text)
-    text = _QUERY.sub(lambda found: "?…" if "=" in found[0] else found[0], text)
+    """Return the text with secrets, query strings and database values replaced."""
+    text = _URL.sub(lambda match: match[1] + ("?…" if match[2] else ""), text)
+    text = _QUERY.sub(lambda match: "?…" if "=" in match[0] else match[0], text)
     for pattern, replacement in _HIDDEN:
         text = pattern.sub(replacement, text)
     return text

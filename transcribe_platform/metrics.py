@@ -1,6 +1,6 @@
-"""`/metrics` at the public door: for whoever has the token, else for this machine.
+"""`/metrics` of the API: requires METRICS_TOKEN, or a request from this machine.
 
-Prometheus itself asks each process on its own port (``workers.monitoring.exposition``).
+Prometheus scrapes each process on its own port (``workers.monitoring.exposition``).
 """
 
 import hmac
@@ -17,20 +17,20 @@ from transcribe_platform.api_errors.problems import read_only
 
 @read_only
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Return the metrics of the process that answers; 403 or 404 to strangers."""
+    """Return the metrics of this process; 403 or 404 without access."""
     if settings.METRICS_TOKEN:
         expected = f"Bearer {settings.METRICS_TOKEN}".encode()
-        given = request.headers.get("Authorization", "").encode()
-        if not hmac.compare_digest(given, expected):
+        authorization = request.headers.get("Authorization", "").encode()
+        if not hmac.compare_digest(authorization, expected):
             raise PermissionDenied
-    elif not _is_of_this_machine(request):
+    elif not _is_local(request):
         raise Http404
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     return HttpResponse(encode(REGISTRY), content_type=content_type)
 
 
-def _is_of_this_machine(request: HttpRequest) -> bool:
-    """Tell whether it came from here, and not through a proxy that stands here."""
+def _is_local(request: HttpRequest) -> bool:
+    """Return whether this machine sent the request, not a proxy on it."""
     address = client_address(request)
     is_forwarded = {"X-Forwarded-For", "Forwarded", "Via"} & set(request.headers)
     return address is not None and address.is_loopback and not is_forwarded

@@ -1,8 +1,8 @@
-"""Files in S3, or in what speaks like it, for ``STORAGE_BACKEND``.
+"""Storage in S3 or a compatible server, for ``STORAGE_BACKEND``.
 
-django-storages' backend with three things changed: one connection a process and not one
-a thread (each costs 14 MB and 0.2 s), reading as it arrives and not after a download,
-and trouble told as an error that callers act on.
+Changes three things of django-storages' backend: one connection per process instead of
+one per thread (each costs 14 MB and 0.2 s), streaming reads instead of downloads, and
+StorageUnavailable instead of the errors of botocore and boto3.
 """
 
 import io
@@ -20,32 +20,32 @@ from storages.backends import s3
 
 from jobs.errors import ServiceUnavailable
 
-_TROUBLE = (BotoCoreError, Boto3Error, ClientError)
+_ERRORS = (BotoCoreError, Boto3Error, ClientError)
 _READ_AHEAD_BYTES = 256 * 1024
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 class StorageUnavailable(ServiceUnavailable, OSError):
-    """The file storage does not answer now."""
+    """The file storage does not respond."""
 
 
-def _telling(method: _Method) -> _Method:
+def _convert_errors(method: _Method) -> _Method:
     @wraps(method)
-    def told(*args: Any, **kwargs: Any) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
             return method(*args, **kwargs)
-        except _TROUBLE as error:
+        except _ERRORS as error:
             raise StorageUnavailable from error
 
-    return told  # type: ignore[return-value]
+    return wrapper  # type: ignore[return-value]
 
 
 class S3Storage(s3.S3Storage):
-    """A bucket; names are ours and never used twice, so nothing is asked for first."""
+    """A bucket. Names are unique, so writes need no check for existing objects."""
 
     def get_default_settings(self) -> dict[str, Any]:
-        """Add limits of time, and what other servers than Amazon's understand."""
+        """Add timeouts and options for compatibility with other S3 servers."""
         config = Config(
             connect_timeout=5,
             read_timeout=30,
@@ -58,7 +58,7 @@ class S3Storage(s3.S3Storage):
         return {
             **super().get_default_settings(),
             "client_config": config,
-            # No threads of its own beside those of requests and calls.
+            # Transfers use the thread of the caller.
             "transfer_config": TransferConfig(use_threads=False),
         }
 
@@ -69,38 +69,38 @@ class S3Storage(s3.S3Storage):
 
     @property
     def connection(self) -> Any:
-        """The one connection: its client may be used by any thread."""
+        """The connection of this process; its client is thread-safe."""
         with self._lock:
             if self._connection is None:
                 self._connection = super().connection
         return self._connection
 
-    @_telling
+    @_convert_errors
     def _open(self, name: str, mode: str = "rb") -> Any:
-        found = super()._open(name, mode)
+        s3_file = super()._open(name, mode)
         if mode != "rb":
-            return found
+            return s3_file
         file: File[bytes] = File(
-            io.BufferedReader(_Arriving(found.obj), _READ_AHEAD_BYTES), name
+            io.BufferedReader(_ObjectReader(s3_file.obj), _READ_AHEAD_BYTES), name
         )
-        file.size = found.obj.content_length
+        file.size = s3_file.obj.content_length
         return file
 
-    _save = _telling(s3.S3Storage._save)  # noqa: SLF001
-    delete = _telling(s3.S3Storage.delete)
-    exists = _telling(s3.S3Storage.exists)
-    listdir = _telling(s3.S3Storage.listdir)
-    size = _telling(s3.S3Storage.size)
-    get_modified_time = _telling(s3.S3Storage.get_modified_time)
+    _save = _convert_errors(s3.S3Storage._save)  # noqa: SLF001
+    delete = _convert_errors(s3.S3Storage.delete)
+    exists = _convert_errors(s3.S3Storage.exists)
+    listdir = _convert_errors(s3.S3Storage.listdir)
+    size = _convert_errors(s3.S3Storage.size)
+    get_modified_time = _convert_errors(s3.S3Storage.get_modified_time)
 
 
-class _Arriving(io.RawIOBase):
-    """An object as it arrives; after a seek it is asked for again, from there."""
+class _ObjectReader(io.RawIOBase):
+    """Streams an object; after a seek it requests the object from that position."""
 
-    def __init__(self, found: Any) -> None:
-        self._object = found
+    def __init__(self, s3_object: Any) -> None:
+        self._object = s3_object
         self._body: Any = None
-        self._at = 0
+        self._position = 0
 
     def readable(self) -> bool:
         return True
@@ -109,35 +109,35 @@ class _Arriving(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        return self._at
+        return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {
             io.SEEK_SET: 0,
-            io.SEEK_CUR: self._at,
+            io.SEEK_CUR: self._position,
             io.SEEK_END: self._object.content_length,
         }[whence]
-        if base + offset != self._at:
-            self._let_go()
-        self._at = base + offset
-        return self._at
+        if base + offset != self._position:
+            self._close_body()
+        self._position = base + offset
+        return self._position
 
-    @_telling
+    @_convert_errors
     def readinto(self, buffer: Any) -> int:
-        if self._at >= self._object.content_length:
+        if self._position >= self._object.content_length:
             return 0
         if self._body is None:
-            self._body = self._object.get(Range=f"bytes={self._at}-")["Body"]
-        piece = self._body.read(len(buffer))
-        buffer[: len(piece)] = piece
-        self._at += len(piece)
-        return len(piece)
+            self._body = self._object.get(Range=f"bytes={self._position}-")["Body"]
+        chunk = self._body.read(len(buffer))
+        buffer[: len(chunk)] = chunk
+        self._position += len(chunk)
+        return len(chunk)
 
     def close(self) -> None:
-        self._let_go()
+        self._close_body()
         super().close()
 
-    def _let_go(self) -> None:
+    def _close_body(self) -> None:
         if self._body is not None:
             self._body.close()
             self._body = None

@@ -1,6 +1,6 @@
-"""All settings, in one file, every deployment-specific value from the environment.
+"""All settings. Values that differ by deployment come from the environment.
 
-``deploy/env.example`` lists them with their meaning.
+``deploy/env.example`` lists and explains them.
 """
 
 from pathlib import Path
@@ -25,27 +25,27 @@ from transcribe_platform.openapi.introduction import INTRODUCTION
 from transcribe_platform.version import VERSION
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-EMBEDDED_HINT = "`make up` starts one and sets it by itself."
+EMBEDDED_HINT = "`make up` starts one and sets the variable."
 
 DEBUG = env_bool("DEBUG", default=False)
-SECRET_KEY = env_str("SECRET_KEY", hint="Any long random text; keep it.")
-# Fernet keys for secrets at rest, newest first; old ones still decrypt.
+SECRET_KEY = env_str("SECRET_KEY", hint="Use a long random text and never change it.")
+# Fernet keys for secrets at rest, newest first. Older keys still decrypt.
 FIELD_ENCRYPTION_KEYS = env_str(
     "FIELD_ENCRYPTION_KEYS",
     hint="One or more Fernet keys: cryptography.fernet.Fernet.generate_key().",
 ).split(",")
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS")
-# Our own load balancers, as addresses or CIDR blocks: only they are believed about whom
-# they speak for. They must drop headers whose name has an underscore: over WSGI
-# X_Forwarded_For is told from X-Forwarded-For by nobody.
+# Load balancers, as addresses or CIDR blocks, whose X-Forwarded-For is used. They must
+# drop headers with an underscore in the name, because WSGI cannot distinguish
+# X_Forwarded_For from X-Forwarded-For.
 TRUSTED_PROXIES = env_networks("TRUSTED_PROXIES")
-# Where customers reach us: result links and problem types start with it.
+# The public URL. Result links and problem types start with it.
 BASE_URL = env_str("BASE_URL", "http://127.0.0.1:8000").rstrip("/")
 
-# --- over TLS, unless the base URL says that nobody has any
+# --- TLS, if the base URL has it
 HTTPS = BASE_URL.startswith("https://")
-# A name that our load balancer sets or drops: "X-Forwarded-Proto"; "" trusts none.
+# A header that the load balancer always sets or drops, such as "X-Forwarded-Proto".
 _proxy_header = env_str("PROXY_PROTOCOL_HEADER", "")
 SECURE_PROXY_SSL_HEADER = (
     (f"HTTP_{_proxy_header.upper().replace('-', '_')}", "https")
@@ -53,18 +53,18 @@ SECURE_PROXY_SSL_HEADER = (
     else None
 )
 SECURE_SSL_REDIRECT = HTTPS
-# Probes and scrapers come from inside and speak plain HTTP.
+# Health checks and Prometheus connect from inside, over plain HTTP.
 SECURE_REDIRECT_EXEMPT = [r"^health(/|$)", r"^metrics$"]
 SECURE_HSTS_SECONDS = env_int("HSTS_SECONDS", 31536000) if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env_bool("HSTS_SUBDOMAINS", default=True)
-# Not "no-referrer": browsers then send forms, the login too, with `Origin: null`.
+# With "no-referrer" browsers send forms, also the login, with `Origin: null`.
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
 CSRF_COOKIE_HTTPONLY = True
 CSRF_FAILURE_VIEW = "transcribe_platform.api_errors.problems.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
-# Preloading binds a whole domain for years: its owner's to ask for, not ours.
+# HSTS preloading binds a whole domain for years; only its owner may request it.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
 
 INSTALLED_APPS = [
@@ -119,7 +119,7 @@ TEMPLATES = [
     },
 ]
 
-# PostgreSQL only: SKIP LOCKED, advisory locks and partial indexes are the engine.
+# PostgreSQL only: dispatching uses SKIP LOCKED, advisory locks and partial indexes.
 _database = conninfo.conninfo_to_dict(env_str("DATABASE_URL", hint=EMBEDDED_HINT))
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
@@ -129,32 +129,32 @@ DATABASES: dict[str, dict[str, Any]] = {
         "PASSWORD": _database.get("password", ""),
         "HOST": _database.get("host", ""),
         "PORT": _database.get("port", ""),
-        # A pool, because a persistent connection per thread exhausts the server.
+        # A pool is used: one persistent connection per thread exhausts the server.
         "CONN_MAX_AGE": 0,
         "OPTIONS": {
             "pool": {
                 "min_size": 1,
                 "max_size": env_int("DB_POOL_SIZE", 20),
-                # A probe that waits longer than its caller tells nobody anything.
+                # Shorter than the timeouts of the health checks.
                 "timeout": 5,
-                # Else it waits twice as long each time, for up to five minutes.
+                # Else the delay doubles up to five minutes.
                 "reconnect_timeout": 10,
             },
             "connect_timeout": 5,
         },
     },
 }
-# The most that PostgreSQL works for one statement of a web process; 0 is no limit.
+# statement_timeout of web processes; 0 means no limit.
 WEB_STATEMENT_SECONDS = env_float("WEB_STATEMENT_SECONDS", 10)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Broker and limits. Nothing durable lives there: losing it loses no job.
+# Broker and rate limits. Redis stores nothing durable: its loss loses no job.
 REDIS_URL = env_str("REDIS_URL", hint=EMBEDDED_HINT)
-# Regions with a Redis of their own: broker of their workers, ledger of their permits.
+# Regions with their own Redis, for the broker of their workers and their permits.
 REGION_REDIS_URLS = dict(part.split("=", 1) for part in env_list("REGION_REDIS_URLS"))
 
-# Uploads and raw documents. On several hosts: transcribe_platform.s3.S3Storage; uploads
-# on their way lie below MEDIA_ROOT all the same.
+# Uploads and raw documents. Several hosts need transcribe_platform.s3.S3Storage; even
+# then incoming uploads are below MEDIA_ROOT.
 MEDIA_ROOT = Path(env_str("MEDIA_ROOT", str(BASE_DIR / "var" / "media")))
 STORAGE_BACKEND = env_str(
     "STORAGE_BACKEND", "django.core.files.storage.FileSystemStorage"
@@ -163,7 +163,7 @@ _S3_OPTIONS = {
     "bucket_name": env_str("S3_BUCKET", ""),
     "endpoint_url": env_str("S3_ENDPOINT_URL", "") or None,
     "region_name": env_str("S3_REGION", "us-east-1"),
-    # Without a key boto3 looks for one itself: a role, a profile, its own variables.
+    # Without a key boto3 uses a role, a profile or its own variables.
     "access_key": env_str("S3_ACCESS_KEY", "") or None,
     "secret_key": env_str("S3_SECRET_KEY", "") or None,
 }
@@ -176,24 +176,24 @@ STORAGES = {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage",
     },
 }
-# Pages take no files; the API's form parsers name their own handler.
+# Pages accept no files; the form parsers of the API set their own handler.
 FILE_UPLOAD_HANDLERS = ["jobs.audio.uploads.NoFileHandler"]
-# Beside the media, so that keeping an upload is a rename and not a copy.
+# On the same file system as the media, so that storing an upload is a rename.
 INCOMING_ROOT = MEDIA_ROOT / "incoming"
 FILE_UPLOAD_PERMISSIONS = 0o640
 UPLOAD_MAX_BYTES = env_int("UPLOAD_MAX_BYTES", 2 * 1024**3)  # Deepgram's own limit
 JSON_MAX_BYTES = 1024**2
-# Of a batch's manifest, both as it is sent and inflated.
+# The limit of a manifest, both compressed and decompressed.
 MANIFEST_MAX_BYTES = env_int("MANIFEST_MAX_BYTES", 256 * 1024**2)
 DATA_UPLOAD_MAX_MEMORY_SIZE = JSON_MAX_BYTES
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "transcribe_platform" / "static"]
-# Found where they lie when a process starts, so that nothing has to be collected.
+# Files are found in the source folders at start, without collectstatic.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 WHITENOISE_ALLOW_ALL_ORIGINS = False
-# Names carry no version: a page asks each time, so that all its scripts are of one.
+# File names have no version, so browsers must revalidate to get matching scripts.
 WHITENOISE_MAX_AGE = 0
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
@@ -219,7 +219,7 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/v1",
-    "COMPONENT_SPLIT_REQUEST": True,  # a file is bytes on its way in
+    "COMPONENT_SPLIT_REQUEST": True,  # a file is bytes in requests
     "ENUM_NAME_OVERRIDES": {
         "JobStatus": "jobs.state.JobStatus",
         "JobMode": "jobs.models.Mode",
@@ -244,7 +244,7 @@ SPECTACULAR_SETTINGS = {
     ],
 }
 
-# --- the engine --------------------------------------------------------------
+# --- dispatching and workers --------------------------------------------------
 CELERY_APP = "transcribe_platform.celery.app"
 TRANSCRIPTION_BACKEND = "workers.deepgram.backend.DeepgramBackend"
 DEFAULT_OPTIONS = {
@@ -253,7 +253,7 @@ DEFAULT_OPTIONS = {
 }
 DEEPGRAM_BASE_URL = env_str("DEEPGRAM_BASE_URL", "https://api.deepgram.com")
 DEEPGRAM_API_KEY = env_str("DEEPGRAM_API_KEY", "")
-# Pay-as-you-go list prices in dollars per minute, by model; for estimates only.
+# Pay-as-you-go list prices in dollars per minute by model, for estimates only.
 PRICES_PER_MINUTE = dict(
     part.split("=", 1)
     for part in env_list(
@@ -262,7 +262,7 @@ PRICES_PER_MINUTE = dict(
         "whisper=0.0048",
     )
 )
-# A stream costs more than a file.
+# Streaming costs more than prerecorded audio.
 LIVE_PRICES_PER_MINUTE = dict(
     part.split("=", 1)
     for part in env_list(
@@ -270,17 +270,17 @@ LIVE_PRICES_PER_MINUTE = dict(
         "nova-3=0.0077,nova-2=0.0058,nova=0.0058,enhanced=0.0165,base=0.0145",
     )
 )
-# A whole call; Deepgram's own limit is 10 minutes (Whisper: 20).
+# The limit of one upstream call: Deepgram stops after 10 minutes (Whisper 20).
 CALL_DEADLINE_SECONDS = env_float("CALL_DEADLINE_SECONDS", 1260)
 LEASE_SECONDS = env_float("LEASE_SECONDS", 30)
 TICK_SECONDS = env_float("TICK_SECONDS", 0.1)
-# How long a worker that holds a paid result tries to commit it.
+# How long a worker retries to commit a paid result.
 FINISH_GRACE_SECONDS = env_float("FINISH_GRACE_SECONDS", 300)
 MAX_ATTEMPTS = env_int("MAX_ATTEMPTS", 5)
 MAX_CRASHES = env_int("MAX_CRASHES", 3)
 BACKOFF_BASE_SECONDS = env_float("BACKOFF_BASE_SECONDS", 2)
 BACKOFF_CAP_SECONDS = env_float("BACKOFF_CAP_SECONDS", 300)
-# Standard Webhooks 1.0.0's example schedule: delays after each failure, seconds.
+# Delays in seconds after each failure: the example schedule of Standard Webhooks 1.0.0.
 WEBHOOK_SCHEDULE_SECONDS = [
     float(part)
     for part in env_list(
@@ -288,85 +288,86 @@ WEBHOOK_SCHEDULE_SECONDS = [
         "5,300,1800,7200,18000,36000,50400,72000,86400",
     )
 ]
-# The least wait after a receiver was too busy (429, 502, 503, 504) or timed out.
+# The minimum delay after 429, 502, 503, 504 or a timeout.
 WEBHOOK_THROTTLED_SECONDS = env_float("WEBHOOK_THROTTLED_SECONDS", 60)
 WEBHOOK_TIMEOUT_SECONDS = env_float("WEBHOOK_TIMEOUT_SECONDS", 15)
-WEBHOOK_ENDPOINTS_MAX = env_int("WEBHOOK_ENDPOINTS_MAX", 50)  # a tenant
-# How long deliveries, their bytes and each attempt at them are kept.
+WEBHOOK_ENDPOINTS_MAX = env_int("WEBHOOK_ENDPOINTS_MAX", 50)  # per tenant
+# The retention of deliveries, their bodies and attempts.
 WEBHOOK_LOG_DAYS = env_int("WEBHOOK_LOG_DAYS", 30)
-# Internal receivers customers' URLs may reach: host, host:port or CIDR.
+# Internal receivers that customers' URLs may reach: host, host:port or CIDR.
 EGRESS_ALLOW = checked("EGRESS_ALLOW", env_list("EGRESS_ALLOW"), EgressAllow.parse)
-# The way out for customers' URLs not listed above: an HTTP proxy that checks addresses.
+# An HTTP proxy that checks addresses, for customers' URLs not listed above.
 EGRESS_PROXY = checked("EGRESS_PROXY", env_str("EGRESS_PROXY", ""), EgressProxy.parse)
-# Hosts listed above may be reached by http whatever this says.
+# Hosts listed above may always use http.
 WEBHOOK_SCHEMES = (
     ["https", "http"] if env_bool("WEBHOOK_ALLOW_HTTP", default=False) else ["https"]
 )
-# How long a web process that is told to stop says so, and serves on, before it does.
+# After SIGTERM a web process reports not ready and keeps serving for this time.
 DRAIN_SECONDS = env_float("DRAIN_SECONDS", 0)
-# Where this API server stands: not ready while that region is closed and another open.
+# The region of this API server. It is not ready while the region is closed and another
+# is open.
 SERVER_REGION = env_str("SERVER_REGION", "")
-# Requests that come in; 0 is no limit. A tenant's own number stands for both.
+# Incoming requests; 0 means no limit. Tenant.requests_per_minute overrides both.
 REQUESTS_PER_MINUTE = env_int("REQUESTS_PER_MINUTE", 6000)
 REQUESTS_PER_MINUTE_PER_KEY = env_int("REQUESTS_PER_MINUTE_PER_KEY", 3000)
 FAILED_KEYS_PER_MINUTE = env_int("FAILED_KEYS_PER_MINUTE", 120)
 API_KEYS_PER_TENANT = env_int("API_KEYS_PER_TENANT", 100)
-# Threads that a web process lends to callers who wait for a job's end, and to bodies
-# that are slow to arrive (WSGI); together fewer than it has.
-# Requests of one tenant that a web process runs at the same time; 0 is no limit.
+# Concurrent requests of one tenant per web process; 0 means no limit.
 MAX_RUNNING_REQUESTS = env_int("MAX_RUNNING_REQUESTS", 4)
+# Threads of a web process that may wait for the end of jobs, and for incoming bodies
+# (WSGI). Their sum must be less than its number of threads.
 MAX_WAITING_REQUESTS = env_int("MAX_WAITING_REQUESTS", 40)
 MAX_ARRIVING_BODIES = env_int("MAX_ARRIVING_BODIES", 40)
-# Results of batches, sent at once by a process of either kind.
+# Concurrent downloads of batch results per process.
 MAX_DOWNLOADS = env_int("MAX_DOWNLOADS", 8)
-# Event streams: how many a process serves, how many a tenant has of them, how long one
-# lives at most, and after how long without an event it says that it is still there.
+# Event streams: maximum per process and per tenant in it, maximum duration, heartbeat
+# interval.
 EVENT_STREAMS_MAX = env_int("EVENT_STREAMS_MAX", 500)
 EVENT_STREAMS_MAX_PER_TENANT = env_int("EVENT_STREAMS_MAX_PER_TENANT", 100)
 EVENT_STREAM_SECONDS = env_float("EVENT_STREAM_SECONDS", 300)
 EVENT_STREAM_HEARTBEAT_SECONDS = env_float("EVENT_STREAM_HEARTBEAT_SECONDS", 15)
-# Live sessions: how many a process serves, how long one lasts at most, and which other
-# origins' pages may open one.
+# Live sessions: maximum per process, maximum duration, and origins whose web pages may
+# open one.
 LIVE_SESSIONS_MAX = env_int("LIVE_SESSIONS_MAX", 250)
 LIVE_MAX_SECONDS = env_float("LIVE_MAX_SECONDS", 7200)
 LIVE_ALLOWED_ORIGINS = env_list("LIVE_ALLOWED_ORIGINS")
-# How long nothing may come from a client, and how long it may leave a message unread.
+# A session ends after this time without a message, or with an unread message.
 LIVE_IDLE_SECONDS = env_float("LIVE_IDLE_SECONDS", 10)
 LIVE_SLOW_SECONDS = env_float("LIVE_SLOW_SECONDS", 10)
-# How long a client may only keep its session alive, without audio; the second holds
+# A session ends after this time of keepalives without audio. The second limit applies
 # while callers of other tenants are refused a session.
 LIVE_KEEPALIVE_SECONDS = env_float("LIVE_KEEPALIVE_SECONDS", 600)
 LIVE_KEEPALIVE_CONTENDED_SECONDS = env_float("LIVE_KEEPALIVE_CONTENDED_SECONDS", 60)
-# The upstream: how long it may hear and say nothing, for how long another call is tried
-# for and how much audio is kept meanwhile, and how long its last words may take.
+# Upstream connection: time without results before a reconnect, time to keep trying to
+# reconnect, audio buffered meanwhile, and time to wait for the last results.
 LIVE_STALL_SECONDS = env_float("LIVE_STALL_SECONDS", 12)
 LIVE_RECONNECT_SECONDS = env_float("LIVE_RECONNECT_SECONDS", 120)
 LIVE_BUFFER_SECONDS = env_float("LIVE_BUFFER_SECONDS", 30)
 LIVE_DRAIN_SECONDS = env_float("LIVE_DRAIN_SECONDS", 10)
-# The same when the process is told to stop.
+# The time to wait for the last results when the process stops.
 LIVE_SHUTDOWN_SECONDS = env_float("LIVE_SHUTDOWN_SECONDS", 3)
-# What a job of unknown duration takes from its tenant's quotas until it ends.
+# The quota reserved for a job of unknown duration until it ends.
 DEFAULT_RESERVE_SECONDS = env_int("DEFAULT_RESERVE_SECONDS", 300)
-# The hybrid router: shorter audio is answered at once, longer is queued.
+# The hybrid router transcribes shorter audio immediately and queues longer audio.
 SYNC_BELOW_SECONDS = env_float("SYNC_BELOW_SECONDS", 60)
 ASYNC_ABOVE_SECONDS = env_float("ASYNC_ABOVE_SECONDS", 300)
-# How long /v1/listen, Deepgram's own door, waits for a turn and the answer.
+# How long /v1/listen (Deepgram's API) waits for a permit and the response.
 LISTEN_WAIT_SECONDS = env_float("LISTEN_WAIT_SECONDS", 600)
-# Synchronous calls a web process runs at once; more are queued.
+# Concurrent synchronous calls per web process; more are queued.
 SYNC_MAX_IN_FLIGHT = env_int("SYNC_MAX_IN_FLIGHT", 40)
-# Of a region's places, the most that the queue leaves to waiting synchronous callers.
+# The maximum share of a region's capacity reserved for waiting synchronous callers.
 SYNC_SHARE = env_float("SYNC_SHARE", 0.2)
 IDEMPOTENCY_HOURS = env_int("IDEMPOTENCY_HOURS", 24)
-# Ended jobs are erased after so many days; 0 keeps them until somebody erases them.
+# Ended jobs are erased after this number of days; 0 means never.
 RETENTION_DAYS = env_int("RETENTION_DAYS", 0)
-# What erases all that hangs on a job: (jobs, now) -> counts for the receipt.
+# Functions that erase all content of jobs: (jobs, now) -> counts for the receipt.
 ERASERS = [
     "jobs.retention.erasure.erase_own",
     "transcripts.erasure.erase_transcripts",
     "workers.webhooks.delivery.retention.erase_deliveries",
 ]
 
-# The same for one kind of content of jobs that stay: see jobs.retention.retention.
+# Functions that erase one kind of content: see jobs.retention.retention.
 CONTENT_ERASERS = {
     "AUDIO": ["jobs.retention.erasure.erase_audio"],
     "TRANSCRIPT": [
@@ -377,19 +378,19 @@ CONTENT_ERASERS = {
     "PAYLOAD": ["workers.webhooks.delivery.retention.erase_deliveries"],
 }
 
-# Where each process shows its metrics: a port, a range of them where a server runs
-# several workers, or 0. `/metrics` at the public door is for whoever has the token, and
-# without one for this machine alone.
+# The metrics port of each process: a port, a range for servers with several workers, or
+# 0 for none. `/metrics` of the API requires the token; without a token it serves only
+# requests from this machine.
 METRICS_PORTS = env_ports("METRICS_PORT")
 METRICS_HOST = env_str("METRICS_HOST", "127.0.0.1")
 METRICS_TOKEN = env_str("METRICS_TOKEN", "")
-# The folder of the liveness files for `manage.py probe`; local, not shared.
+# Liveness files for `manage.py probe`, local to each machine.
 PROBE_DIR = Path(env_str("PROBE_DIR", str(BASE_DIR / "var" / "probes")))
 TASK_EVENTS = env_bool("TASK_EVENTS", default=False)
-# Where operators find Flower, as the admin links it; "" has none.
+# The URL of Flower, for a link in the admin; "" for none.
 FLOWER_URL = env_str("FLOWER_URL", "").rstrip("/")
-# Traces go there, by OTLP over HTTP; "" makes none, and loads nothing for it. The
-# SDK's own variables (OTEL_TRACES_SAMPLER, OTEL_EXPORTER_OTLP_HEADERS …) hold too.
+# The OTLP endpoint (HTTP) for traces; "" disables tracing. The SDK's own variables
+# (OTEL_TRACES_SAMPLER, OTEL_EXPORTER_OTLP_HEADERS …) apply too.
 OTEL_EXPORTER_OTLP_ENDPOINT = checked(
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     env_str("OTEL_EXPORTER_OTLP_ENDPOINT", "").rstrip("/"),
@@ -398,11 +399,11 @@ OTEL_EXPORTER_OTLP_ENDPOINT = checked(
 TRACER = (
     "transcribe_platform.tracing.OpenTelemetry" if OTEL_EXPORTER_OTLP_ENDPOINT else ""
 )
-# Which process it is, to whoever reads logs and traces.
+# The name of the process in logs and traces.
 OTEL_SERVICE_NAME = env_str("OTEL_SERVICE_NAME", "transcription-platform")
 LOG_LEVEL = env_str("LOG_LEVEL", "INFO")
 _QUIETER = {"ERROR", "CRITICAL"}
-# "auto": for people on a terminal, else JSON.
+# "auto" is "console" on a terminal, else "json".
 LOG_FORMAT = checked("LOG_FORMAT", env_str("LOG_FORMAT", "auto"), choose_format)
 LOGGING = {
     "version": 1,
@@ -425,16 +426,16 @@ LOGGING = {
     },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
-        # Whoever can reach us can cause it: a 400 to them, no traceback to us.
+        # Any client can cause it: it gets a 400, without a traceback in the log.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         "django.server": {"handlers": ["stderr"], "propagate": False},
-        # httpx logs every URL, query string and all: those are customers' secrets.
+        # httpx logs URLs with query strings, which contain customers' secrets.
         "httpx": {"level": "WARNING"},
-        # Two lines a task of Celery's own, beside ours for each change of state.
+        # Celery logs two lines per task; the platform logs each change of status.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},
-        # It sets itself to WARNING, whatever the root says.
+        # psycopg sets its own level to WARNING.
         "psycopg": {"level": LOG_LEVEL if LOG_LEVEL in _QUIETER else "WARNING"},
     },
 }

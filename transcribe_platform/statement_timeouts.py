@@ -1,10 +1,9 @@
-"""Limit how long PostgreSQL works for one statement of a web process.
+"""Set PostgreSQL's ``statement_timeout`` for web processes.
 
-Set when a connection of the pool is opened, so it costs no request a round trip.
-Workers, the dispatcher and migrations have no such limit, and neither have connections
-of their own that web processes keep for calls under way. A statement past it is
-canceled, and the request answers 503. What may take longer asks for it
-(``jobs.concurrency.statement_limits``).
+It is set when the pool opens a connection, without a round trip per request. Workers,
+the dispatcher, migrations and the separate connections of direct calls have no limit. A
+statement above the limit is canceled and the request returns 503.
+``jobs.concurrency.statement_limits`` sets other limits for single queries.
 """
 
 import logging
@@ -18,9 +17,9 @@ logger = logging.getLogger(__name__)
 
 
 def limit_statements() -> None:
-    """Limit each statement of this process; to be called before it opens a connection.
+    """Limit the statements of this process; call it before a connection is opened.
 
-    Behind a pooler that refuses options only the role's own limit holds.
+    Behind a pooler that rejects startup options only the role's own limit applies.
     """
     seconds = settings.WEB_STATEMENT_SECONDS
     if not seconds:
@@ -31,23 +30,23 @@ def limit_statements() -> None:
 
 
 class LimitedConnection(psycopg.Connection[Any]):
-    """A connection that is opened with options, until a pooler refuses those."""
+    """A connection with startup options, until a pooler rejects them."""
 
     options: ClassVar[str | None] = None
 
     @classmethod
-    def connect(cls, conninfo: str = "", **more: Any) -> Self:
-        """Connect; the first refusal of the options is logged and remembered."""
+    def connect(cls, conninfo: str = "", **kwargs: Any) -> Self:
+        """Connect; after the first rejection, log it and omit the options."""
         options = LimitedConnection.options
         try:
-            return super().connect(conninfo, **{**more, "options": options})
+            return super().connect(conninfo, **{**kwargs, "options": options})
         except psycopg.OperationalError as error:
-            # By PgBouncer's words, because a refused start carries no SQLSTATE.
+            # PgBouncer's text, because a rejected startup has no SQLSTATE.
             if options is None or "startup parameter" not in str(error):
                 raise
         LimitedConnection.options = None
         logger.warning(
-            "the connection pooler refuses options, so statements have no time limit:"
+            "the connection pooler rejects options, so statements have no time limit:"
             " set statement_timeout for the role"
         )
-        return super().connect(conninfo, **more)
+        return super().connect(conninfo, **kwargs)

@@ -1,7 +1,7 @@
-"""Spans by OpenTelemetry's SDK, sent by OTLP over HTTP: loaded only where that is on.
+"""Export the spans of ``jobs.telemetry.tracing`` by OTLP over HTTP.
 
-Wires ``jobs.telemetry.tracing`` to it and decides nothing. Spans are of our own making: the
-instrumentations for Django and Celery are betas and know nothing of rows.
+Loaded only if tracing is on. The platform creates its spans itself, because the beta
+instrumentations for Django and Celery do not follow jobs across database rows.
 """
 
 from django.conf import settings
@@ -18,7 +18,7 @@ FLUSH_MS = 2000
 
 
 class OpenTelemetry:
-    """This process's spans on their way out; what is left goes when it ends."""
+    """The tracer of this process; it exports remaining spans at exit."""
 
     def __init__(self) -> None:
         resource = Resource.create({"service.name": settings.OTEL_SERVICE_NAME})
@@ -37,31 +37,31 @@ class OpenTelemetry:
         parent: TraceContext | None,
         attributes: dict[str, Value],
     ) -> Span:
-        """Begin a span; the SDK's sampler decides whether it is kept."""
+        """Start a span; the SDK's sampler decides whether it is exported."""
         return _Span(
             self._tracer.start_span(
                 name,
-                context=_context_of(parent) if parent else Context(),
+                context=_build_context(parent) if parent else Context(),
                 kind=trace.SpanKind[kind],
                 attributes=attributes,
             )
         )
 
     def flush(self) -> None:
-        """Send what waits, for a process that ends without a word to Python."""
+        """Export waiting spans, for processes that end without exit handlers."""
         self._provider.force_flush(FLUSH_MS)
 
 
 class _Span:
-    """One of the SDK's, as ours."""
+    """Adapts a span of the SDK."""
 
     def __init__(self, span: trace.Span) -> None:
         self._span = span
-        made = span.get_span_context()
+        context = span.get_span_context()
         self._context = TraceContext(
-            trace_id=trace.format_trace_id(made.trace_id),
-            span_id=trace.format_span_id(made.span_id),
-            is_sampled=made.trace_flags.sampled,
+            trace_id=trace.format_trace_id(context.trace_id),
+            span_id=trace.format_span_id(context.span_id),
+            is_sampled=context.trace_flags.sampled,
         )
 
     @property
@@ -84,8 +84,7 @@ class _Span:
         self._span.end()
 
 
-def _context_of(parent: TraceContext) -> Context:
-    """Return the SDK's word for a place in a trace."""
+def _build_context(parent: TraceContext) -> Context:
     flags = trace.TraceFlags.SAMPLED if parent.is_sampled else trace.TraceFlags.DEFAULT
     remote = trace.SpanContext(
         trace_id=int(parent.trace_id, 16),

@@ -1,4 +1,4 @@
-"""Mount each app's routes; no views here."""
+"""Include the routes of each app."""
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path

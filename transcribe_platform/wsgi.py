@@ -1,4 +1,4 @@
-"""The WSGI door: REST and admin."""
+"""The WSGI application: REST API and admin."""
 
 import os
 
@@ -7,7 +7,7 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
 _django = get_wsgi_application()
 
-# Only now are the settings there that it reads.
+# These read the settings, which the application has loaded.
 from jobs.audio import probe  # noqa: E402
 from transcribe_platform import statement_timeouts  # noqa: E402
 from transcribe_platform.middleware.arriving_bodies import ArrivingBodies  # noqa: E402

@@ -1,6 +1,6 @@
-"""The seam to whoever transcribes: a Protocol, its request and its result.
+"""The interface of transcription backends: protocol, request and result.
 
-``settings.TRANSCRIPTION_BACKEND`` names the class; nothing here knows a vendor.
+``settings.TRANSCRIPTION_BACKEND`` names the class.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from jobs.models import Region
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredAudio:
-    """An upload; ``open`` gives a fresh file each time it is called."""
+    """An upload; each call of ``open`` returns a new file."""
 
     open: Callable[[], IO[bytes]]
     size_bytes: int
@@ -25,10 +25,10 @@ class StoredAudio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptionRequest:
-    """One upstream call. ``source`` is a URL the upstream fetches, or an upload.
+    """One upstream call; ``source`` is a URL that the upstream fetches, or an upload.
 
-    The tags name the job and the claim, so that the upstream's own log of requests can
-    be held against the ledger.
+    The tags identify job and claim, to reconcile the upstream's request log with the
+    attempts.
     """
 
     region: Region
@@ -40,7 +40,7 @@ class TranscriptionRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptionResult:
-    """An answer: the bytes as they came, what they say, and the upstream's id."""
+    """A response: its bytes, the parsed document and the upstream's request id."""
 
     raw: bytes
     document: dict[str, Any]
@@ -48,14 +48,14 @@ class TranscriptionResult:
 
 
 class TranscriptionBackend(Protocol):
-    """Whoever turns audio into a document."""
+    """A service that transcribes audio."""
 
     def transcribe(self, request: TranscriptionRequest) -> TranscriptionResult:
-        """Make one call. Raises UpstreamError, and nothing else, when it fails."""
+        """Make one call; any failure raises UpstreamError."""
 
 
 @cache
 def get_backend() -> TranscriptionBackend:
-    """Return this process's backend, made at first use (after any fork)."""
+    """Return the backend of this process, created on first use (after any fork)."""
     backend: TranscriptionBackend = import_string(settings.TRANSCRIPTION_BACKEND)()
     return backend

@@ -1,7 +1,7 @@
-"""Read Deepgram's prerecorded document: pure, tolerant, never raising on odd shapes.
+"""Parse Deepgram's prerecorded response. Pure; unexpected shapes never raise.
 
-The shape: https://developers.deepgram.com/reference/speech-to-text/listen-pre-recorded.
-The SDK does not validate answers, so neither presence nor type is taken for granted.
+Shape: https://developers.deepgram.com/reference/speech-to-text/listen-pre-recorded.
+The SDK does not validate responses, so fields may be absent or of any type.
 """
 
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from typing import Any
 
 from transcripts import word_times
 
-# A probe and Deepgram may differ by an MP3's padding, not by more than this.
+# Allows for the padding of MP3 files.
 DURATION_TOLERANCE_SHARE = 0.05
 DURATION_TOLERANCE_SECONDS = 1.0
-# Longer than any file that Deepgram takes; what claims more is no answer.
+# Longer than any file that Deepgram accepts.
 MAX_SECONDS = 10_000_000
-# Warnings that one more call may cure; no speech may be what the audio holds.
+# Warnings that a second call may resolve; "no_speech" is not one of them.
 SUSPECT = frozenset({"duration_mismatch", "channel_missing", "empty_transcript"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What a transcript's row holds of a document."""
+    """The fields of a document that a transcript row stores."""
 
     text: str
     language: str
@@ -29,12 +29,12 @@ class Summary:
     duration_seconds: float
     channels: int
     words: int
-    # When each word of the text begins: see word_times.
+    # The start of each word: see word_times.
     starts: bytes = b""
 
 
 def parse_summary(document: dict[str, Any]) -> Summary | None:
-    """Return what the document says, or None when it is no transcript at all."""
+    """Return the summary, or None if the document is not a transcript."""
     metadata, results = document.get("metadata"), document.get("results")
     if not isinstance(metadata, dict) or not isinstance(results, dict):
         return None
@@ -56,7 +56,7 @@ def parse_summary(document: dict[str, Any]) -> Summary | None:
 
 
 def best_alternative(channel: object) -> dict[str, Any]:
-    """Return the first alternative of a channel, or an empty one."""
+    """Return the first alternative of a channel, or an empty dictionary."""
     alternatives = channel.get("alternatives") if isinstance(channel, dict) else None
     first = alternatives[0] if isinstance(alternatives, list) and alternatives else {}
     return first if isinstance(first, dict) else {}
@@ -69,9 +69,9 @@ def find_warnings(
     expected_channels: int | None,
     is_silent: bool | None = None,
 ) -> list[dict[str, str]]:
-    """Return what is odd about the result: each a stable code and a sentence.
+    """Return warnings about the result, each with a stable code and a sentence.
 
-    What the probe of an upload found is held against it; None is not known.
+    The expected values come from the probe of an upload; None is unknown.
     """
     warnings = []
     if expected_seconds is not None and _differ(
@@ -98,16 +98,16 @@ def find_warnings(
     return warnings
 
 
-def _differ(got: float, expected: float) -> bool:
+def _differ(actual: float, expected: float) -> bool:
     tolerance = DURATION_TOLERANCE_SHARE * expected + DURATION_TOLERANCE_SECONDS
-    return abs(got - expected) > tolerance
+    return abs(actual - expected) > tolerance
 
 
 def _duration(metadata: dict[str, Any]) -> float | None:
     seconds = metadata.get("duration")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return None
-    # What is not between them is no length: not NaN either.
+    # Also rejects NaN.
     return float(seconds) if 0 <= seconds <= MAX_SECONDS else None
 
 

@@ -1,4 +1,4 @@
-"""Erase what came out of a job; named in ``settings.ERASERS``."""
+"""Erase the transcripts of jobs; registered in ``settings.ERASERS``."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,9 +9,9 @@ from transcripts.models import LiveFinal, SearchEntry, Transcript
 
 
 def erase_transcripts(jobs: Sequence[Job], now: datetime) -> dict[str, int]:
-    """Delete the transcripts and what finds them; raw documents after the commit.
+    """Delete transcripts and search entries; documents in storage after the commit.
 
-    Finals of a session that had ended otherwise are no transcript, and go uncounted.
+    Stored finals of live sessions are deleted too, but not counted.
     """
     LiveFinal.objects.filter(job__in=jobs).delete()
     SearchEntry.objects.filter(pk__in=[job.pk for job in jobs]).delete()

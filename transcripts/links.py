@@ -1,7 +1,7 @@
-"""Links that open one transcript, in one format, for a while, to whoever has them.
+"""Signed links that open one transcript in one format until they expire.
 
-The signature covers job, format and end. There is no row: a link ends with its time,
-with its job's erasure, with its tenant, or for all at once with the platform's key.
+The signature covers job, format and expiry; nothing is stored. A link becomes invalid
+when it expires, its job is erased, its tenant is deactivated or SECRET_KEY is rotated.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -15,20 +15,20 @@ from jobs import queries
 from jobs.errors import PlatformError
 from jobs.models import Job
 
-# The parameters of a link; none of them is taken without the others.
+# A link has all of these parameters.
 EXPIRES, SIGNATURE = "expires", "signature"
 PARAMETERS = ("format", EXPIRES, SIGNATURE)
 _SALT = "transcripts.links"
 
 
 class LinkInvalid(PlatformError):
-    """This link was not made by us, or was changed since."""
+    """The link is invalid: its signature does not match."""
 
     code = "link_invalid"
 
 
 class LinkExpired(PlatformError):
-    """This link has expired; ask whoever sent it for a new one."""
+    """The link has expired. Request a new one from its sender."""
 
     code = "link_expired"
 
@@ -36,30 +36,30 @@ class LinkExpired(PlatformError):
 def build_link(
     *, job: Job, format_name: str, expires_in_seconds: int, now: datetime
 ) -> tuple[str, datetime]:
-    """Return a link to the job's transcript, and when it ends, to the second."""
-    ends_at = (now + timedelta(seconds=expires_in_seconds)).replace(microsecond=0)
-    expires = str(int(ends_at.timestamp()))
+    """Return a link to the job's transcript, and its expiry in whole seconds."""
+    expires_at = (now + timedelta(seconds=expires_in_seconds)).replace(microsecond=0)
+    expires = str(int(expires_at.timestamp()))
     query = {
         "format": format_name,
         EXPIRES: expires,
         SIGNATURE: _sign(job.pk, format_name, expires, settings.SECRET_KEY),
     }
     url = f"{settings.BASE_URL}/v1/transcripts/{job.pk}?{urlencode(query)}"
-    return url, ends_at
+    return url, expires_at
 
 
 def open_link(
     *, job_id: UUID, format_name: str, expires: str, signature: str, now: datetime
 ) -> Job:
-    """Return the job that a link opens; raises LinkInvalid or LinkExpired.
+    """Return the job of a link; raises LinkInvalid or LinkExpired.
 
-    A job that is gone, or of a tenant that is closed, has no valid links.
+    LinkInvalid also if the job does not exist or its tenant is inactive.
     """
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    made = (_sign(job_id, format_name, expires, key) for key in keys)
-    if not any(constant_time_compare(signature, each) for each in made):
+    signatures = (_sign(job_id, format_name, expires, key) for key in keys)
+    if not any(constant_time_compare(signature, each) for each in signatures):
         raise LinkInvalid
-    # What was signed is a number of ours.
+    # Signed by the platform, so it is a number.
     if now >= datetime.fromtimestamp(int(expires), UTC):
         raise LinkExpired
     job = queries.find_job_of_active_tenant(job_id)

@@ -1,4 +1,4 @@
-"""What came out of a job."""
+"""Models of transcripts: transcript, search entry, live finals."""
 
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
@@ -10,10 +10,10 @@ from jobs.models import Job, Tenant
 
 
 class LiveFinal(models.Model):
-    """A final result of a live session that still runs; gone with its end.
+    """A final result of a running live session; deleted when the session ends.
 
-    What was told to a customer as final is here first, so that a killed process loses
-    none of it. A repeat of one is the same row.
+    Stored before it is sent to the customer, so that a killed process loses none. A
+    repeated result is the same row.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -25,8 +25,8 @@ class LiveFinal(models.Model):
     start = models.FloatField()
     end = models.FloatField()
     speech_final = models.BooleanField()
-    # Deepgram's alternative as JSON, its times on the session's clock. Plain text: what
-    # the database finds wrong with one session's must not keep out the others'.
+    # Deepgram's alternative as JSON text, with times from the start of the session. Not
+    # jsonb: an invalid value must not fail the insert of other sessions.
     alternative = models.TextField()
 
     class Meta:
@@ -39,10 +39,10 @@ class LiveFinal(models.Model):
 
 
 class Transcript(models.Model):
-    """What is queried of a result; the whole document lies in storage.
+    """The queryable fields of a result; the full document is in object storage.
 
-    Of the words only their starts are here, packed, for search: a hundred kilobytes of
-    JSON in the row would cost the database more than everything else about the job.
+    Of the words only the packed starts are stored, for search: 100 kB of JSON would
+    cost the database more than the rest of the job.
     """
 
     job = models.OneToOneField(
@@ -56,14 +56,14 @@ class Transcript(models.Model):
     channels = models.PositiveSmallIntegerField()
     words = models.PositiveIntegerField()
     request_id = models.CharField(max_length=64, blank=True)
-    # Gzipped JSON in storage, exactly as Deepgram sent it.
+    # Storage name of the gzipped JSON, exactly as Deepgram sent it.
     raw = models.CharField(max_length=300)
     created_at = models.DateTimeField(default=timezone.now)
-    # Three bytes for each word of the text: see word_times.
+    # Three bytes per word of the text: see word_times.
     starts = models.BinaryField(
         default=b"", db_default=Value(b"", models.BinaryField())
     )
-    # Not yet: written by code that knew nothing of search; see indexing.
+    # False for rows of versions before search: see indexing.
     is_indexed = models.BooleanField(default=False, db_default=False)
 
     class Meta:
@@ -78,11 +78,12 @@ class Transcript(models.Model):
 
 
 class SearchEntry(models.Model):
-    """What a transcript is found by: its words, and facts that hold or do not.
+    """The search index entry of a transcript: its words and its filter values.
 
-    Narrow, so that half a tenant's rows are looked through in milliseconds: the vector
-    is stored apart and read only to rank. Facts are in it too, as words that nobody can
-    type (``=t:`` and the tenant), so that one index has the whole condition.
+    A narrow row, so that half a tenant's rows are scanned in milliseconds: the vector
+    is stored out of line and read only to rank. Filter values are in the vector too, as
+    tokens that no query can contain (``=t:`` and the tenant), so that one index covers
+    the whole condition.
     """
 
     transcript = models.OneToOneField(
@@ -91,14 +92,14 @@ class SearchEntry(models.Model):
     tenant = models.ForeignKey(Tenant, models.CASCADE, db_index=False)
     created_at = models.DateTimeField()
     confidence = models.FloatField(null=True, blank=True)
-    # The text search configuration that the words went through.
+    # The text search configuration of the words.
     config = models.CharField(max_length=20)
     search = SearchVectorField()
 
     class Meta:
         verbose_name_plural = "search entries"
         indexes = [
-            # Merged into the tree in small steps: what waits is read by every search.
+            # A short pending list: every search reads it in full.
             GinIndex("search", name="search_words", gin_pending_list_limit=512),
             models.Index("tenant", F("transcript").desc(), name="search_newest"),
             models.Index("tenant", "config", name="search_configs"),

@@ -1,4 +1,4 @@
-"""What a call is estimated to cost: pure arithmetic on a price list."""
+"""Estimate the cost of a call from a price list. Pure."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -14,7 +14,7 @@ def estimate_cost(
     channels: int,
     per_minute: Mapping[str, str],
 ) -> Decimal | None:
-    """Return dollars, or None when the list has no price; longest name prefix wins.
+    """Return US dollars, or None without a price; the longest model prefix wins.
 
     Every channel is billed (https://deepgram.com/pricing).
     """

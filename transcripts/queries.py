@@ -1,4 +1,4 @@
-"""Find a tenant's transcript, or say why there is none. Nothing here writes."""
+"""Read a tenant's transcript."""
 
 from uuid import UUID
 
@@ -12,15 +12,15 @@ from transcripts.models import Transcript
 def get_transcript(*, tenant: Tenant, job_id: UUID) -> Transcript:
     """Return the transcript of a completed job of this tenant, its job loaded.
 
-    Raises NotFound for a foreign job, Erased for an erased one, and JobStateError while
-    there is no result (``result_not_ready``) or when there will be none (``job_failed``
-    and the like).
+    Raises NotFound for an unknown job, Erased for an erased one, and JobStateError
+    before the job has ended (``result_not_ready``) or if it has no transcript
+    (``job_failed``, ``job_canceled``, ``job_expired``).
     """
     return get_transcript_of(queries.get_job(tenant=tenant, job_id=job_id))
 
 
 def get_transcript_of(job: Job) -> Transcript:
-    """Return the transcript of a job that the caller may see; raises as above."""
+    """Return the transcript of a job; raises the same errors as ``get_transcript``."""
     if job.erased_at or job.has_erased(Content.TRANSCRIPT):
         raise Erased
     if not job.is_final:
@@ -32,6 +32,6 @@ def get_transcript_of(job: Job) -> Transcript:
         raise JobStateError(message, code=f"job_{job.status}")
     transcript = Transcript.objects.filter(pk=job.pk).first()
     if transcript is None:
-        raise NotFound("The transcript is not there any more.")
+        raise NotFound("The transcript no longer exists.")
     transcript.job = job
     return transcript

@@ -1,7 +1,10 @@
-"""The use case: transcribe this job. One engine behind every door.
+"""Transcribe a claimed job; the queue and the synchronous APIs share this code.
 
-Start (fenced, attempt opened), call (no database connection held), finish (one
-transaction). Nothing here knows Celery, HTTP or a vendor.
+1. Start: check the claim and open an attempt (``jobs.services.start_call``).
+2. Call the backend, without a database connection.
+3. Finish: commit transcript, attempt, job status and event in one transaction.
+
+Independent of Celery, HTTP and the vendor.
 """
 
 import logging
@@ -42,12 +45,12 @@ SUSPECT = "suspect_result"
 
 
 class ClaimHolder(Protocol):
-    """Whoever runs a call and keeps its lease and permit alive meanwhile."""
+    """The process that runs a call and extends its lease and permit meanwhile."""
 
     name: str
 
     def hold(self, job: Job) -> AbstractContextManager[None]:
-        """Keep what the claim holds alive for the time of the block."""
+        """Extend the lease and permit of the claim during the block."""
 
 
 def transcribe_job(
@@ -57,10 +60,10 @@ def transcribe_job(
     holder: ClaimHolder,
     backend: TranscriptionBackend,
 ) -> bool:
-    """Run one claim to its end; return False when the claim was stale.
+    """Run one claim to its end; return False if the claim is stale.
 
-    Whatever the call does, the attempt is closed and the job moved in one commit,
-    tried again until it holds or the grace for a paid result ends.
+    Whatever the outcome, one commit closes the attempt and advances the job. It is
+    retried for FINISH_GRACE_SECONDS, because the result is paid for.
     """
     started = services.start_call(
         job_id=job_id, lease_token=lease_token, worker=holder.name, now=timezone.now()
@@ -74,8 +77,8 @@ def transcribe_job(
 def run_call(
     job: Job, attempt: Attempt, *, holder: ClaimHolder, backend: TranscriptionBackend
 ) -> None:
-    """Make the call that was begun and commit what comes of it."""
-    facts: dict[str, tracing.Value] = {
+    """Make the call of an open attempt and commit its outcome."""
+    attributes: dict[str, tracing.Value] = {
         "transcription__job_id": str(job.pk),
         "transcription__claim": job.lease_token,
         "transcription__attempt": job.attempt,
@@ -84,7 +87,7 @@ def run_call(
     with (
         log_context.adding(**log_context.fields_of(job)),
         tracing.joined(job.traceparent),
-        tracing.span("transcribe", kind=tracing.SpanRole.CONSUMER, **facts),
+        tracing.span("transcribe", kind=tracing.SpanRole.CONSUMER, **attributes),
         holder.hold(job),
     ):
         _call(job, attempt, backend=backend)
@@ -92,14 +95,14 @@ def run_call(
 
 def _call(job: Job, attempt: Attempt, *, backend: TranscriptionBackend) -> None:
     request = build_request(job, attempt)
-    # The call may take minutes: give the connection back to the pool.
+    # The call may take minutes: return the connection to the pool.
     if not connection.in_atomic_block:
         connection.close()
     try:
-        result = _ask(backend, request)
+        result = _call_backend(backend, request)
         summary = documents.parse_summary(result.document)
         if summary is None:
-            raise _suspect("The upstream's answer is not a transcript.", result)
+            raise _suspect("The upstream response is not a transcript.", result)
     except UpstreamError as error:
         failure = error
         with tracing.span("store"):
@@ -110,7 +113,7 @@ def _call(job: Job, attempt: Attempt, *, backend: TranscriptionBackend) -> None:
     raws: list[str] = []
 
     def commit(now: datetime) -> None:
-        if not raws:  # stored once, however often the commit is tried
+        if not raws:  # store once, however often the commit is retried
             raws.append(storage.store_raw(job, attempt, result.raw))
         finish(job, attempt, result=result, summary=summary, raw=raws[0], now=now)
 
@@ -118,7 +121,7 @@ def _call(job: Job, attempt: Attempt, *, backend: TranscriptionBackend) -> None:
         storage.commit_with_retries(commit)
 
 
-def _ask(
+def _call_backend(
     backend: TranscriptionBackend, request: TranscriptionRequest
 ) -> TranscriptionResult:
     with tracing.span(
@@ -143,7 +146,7 @@ def _ask(
 
 
 def build_request(job: Job, attempt: Attempt) -> TranscriptionRequest:
-    """Say what to call for a claimed job; an upload is opened only by the call."""
+    """Return the upstream request of a claimed job; the call opens the upload."""
     source: str | StoredAudio = job.audio_url
     if job.upload:
         source = StoredAudio(
@@ -155,20 +158,20 @@ def build_request(job: Job, attempt: Attempt) -> TranscriptionRequest:
         region=attempt.region,
         source=source,
         options=job.options,
-        tags=tags_of(job),
-        deadline_seconds=_time_for(job),
+        tags=build_tags(job),
+        deadline_seconds=_find_deadline_seconds(job),
     )
 
 
-def tags_of(job: Job) -> tuple[str, ...]:
-    """Return what names this claim's call in the upstream's own log of requests."""
+def build_tags(job: Job) -> tuple[str, ...]:
+    """Return the tags that identify this call in the upstream's request log."""
     tags = (f"job:{job.pk}", f"claim:{job.lease_token}")
     trace_id = tracing.trace_id_of(job.traceparent)
     return (*tags, f"trace:{trace_id}") if trace_id else tags
 
 
-def _time_for(job: Job) -> float:
-    """Return how long the call may take: nobody wants it after the job's deadline."""
+def _find_deadline_seconds(job: Job) -> float:
+    """Return the time limit of the call, which is at most the job's deadline."""
     limit: float = settings.CALL_DEADLINE_SECONDS
     if job.expires_at is None:
         return limit
@@ -184,11 +187,11 @@ def finish(
     raw: str,
     now: datetime,
 ) -> None:
-    """Commit a result: transcript, attempt, status and event together.
+    """Commit a result: transcript, attempt, status and event in one transaction.
 
-    A suspect result gets one more call, then stands with its warnings. A stale claim
-    closes its attempt (it was paid for) and leaves no transcript; one whose lease ran
-    out is not stale before somebody else has claimed the job.
+    A suspect result gets one more call; a second one is accepted with its warnings. A
+    stale claim closes its attempt, which was paid for, but leaves no transcript. An
+    expired lease makes a claim stale only once the job is claimed again.
     """
     warnings = documents.find_warnings(
         summary,
@@ -197,10 +200,10 @@ def finish(
         is_silent=job.is_silent,
     )
     suspect = [each for each in warnings if each["code"] in documents.SUSPECT]
-    if suspect and _may_try_again(job):
+    if suspect and _can_retry_suspect(job):
         error = _suspect(suspect[0]["detail"], result)
         default_storage.delete(raw)
-        fail(job, attempt, error=error, now=now, spent=_spent_on(job, summary))
+        fail(job, attempt, error=error, now=now, cost=_build_cost(job, summary))
         return
     with transaction.atomic():
         is_first = _close_paid(job, attempt, result=result, summary=summary, now=now)
@@ -219,9 +222,9 @@ def finish(
 
 
 def drop_unused(job: Job, raw: str) -> None:
-    """Delete a document that no transcript names.
+    """Delete a stored document unless a transcript uses it.
 
-    A commit that seemed to fail may have held: then it is in use.
+    A commit that seemed to fail may have succeeded: then the document is in use.
     """
     if not Transcript.objects.filter(job=job, raw=raw).exists():
         logger.info("result of a stale claim dropped", extra=log_context.fields_of(job))
@@ -237,9 +240,9 @@ def complete(
     warnings: list[Any],
     now: datetime,
 ) -> bool:
-    """Move the job to its good end and write its transcript; false for a stale claim.
+    """Complete the job and write its transcript; False for a stale claim.
 
-    To be called in the transaction that closes its call.
+    Call it in the transaction that closes the attempt.
     """
     moved = services.advance(
         _claim(job),
@@ -271,19 +274,19 @@ def _close_paid(
     summary: documents.Summary,
     now: datetime,
 ) -> bool:
-    """Close the attempt with what it cost; false if an earlier commit had held."""
+    """Close the attempt with its cost; False if an earlier commit succeeded."""
     return services.close_attempt(
         attempt,
         outcome=Attempt.Outcome.OK,
         now=now,
         request_id=result.request_id,
         status_code=200,
-        **_spent_on(job, summary),
+        **_build_cost(job, summary),
     )
 
 
-def _spent_on(job: Job, summary: documents.Summary) -> dict[str, Any]:
-    """Return what the upstream bills for an answer, whatever it is worth to us."""
+def _build_cost(job: Job, summary: documents.Summary) -> dict[str, Any]:
+    """Return the attempt fields that the upstream bills, also for a suspect result."""
     return {
         "audio_seconds": summary.duration_seconds,
         "cost_estimate": prices.estimate_cost(
@@ -304,11 +307,11 @@ def fail(
     *,
     error: UpstreamError,
     now: datetime,
-    spent: Mapping[str, Any] | None = None,
+    cost: Mapping[str, Any] | None = None,
 ) -> None:
-    """Commit a failed call: the attempt, and the job's next try or its end.
+    """Commit a failed call: close the attempt, then retry or fail the job.
 
-    ``spent`` is what was billed all the same.
+    ``cost`` has the attempt fields of a failed call that is billed.
     """
     decision = backoff.next_try(
         error,
@@ -331,15 +334,15 @@ def fail(
             request_id=error.request_id,
             status_code=error.status,
             error_code=error.code,
-            **(spent or {}),
+            **(cost or {}),
         )
-        _follow(job, decision, error=error, now=now)
+        _apply(job, decision, error=error, now=now)
 
 
-def _follow(
+def _apply(
     job: Job, decision: backoff.Decision, *, error: UpstreamError, now: datetime
 ) -> None:
-    """Fail the job for good, or queue it for its next try."""
+    """Fail the job, or queue it for its retry."""
     if decision.retry_in is None:
         services.advance(
             _claim(job),
@@ -368,12 +371,12 @@ def make_link(
     actor: str,
     now: datetime,
 ) -> tuple[str, datetime]:
-    """Return a link that opens the transcript without a key, and when it ends.
+    """Return a link that opens the transcript without a key, and its expiry.
 
-    Who made it is recorded, the link itself nowhere.
+    An audit event records the actor; the link itself is not stored.
     """
     job = transcript.job
-    url, ends_at = links.build_link(
+    url, expires_at = links.build_link(
         job=job,
         format_name=format_name,
         expires_in_seconds=expires_in_seconds,
@@ -386,13 +389,13 @@ def make_link(
         tenant=job.tenant,
         job=job,
         format=format_name,
-        expires_at=ends_at,
+        expires_at=expires_at,
     )
-    return url, ends_at
+    return url, expires_at
 
 
 def build_format(transcript: Transcript, chosen: Format) -> bytes:
-    """Return the transcript in one of its forms."""
+    """Return the transcript in this format."""
     return chosen.build(FormatSource(transcript, storage.read_raw(transcript)))
 
 
@@ -405,7 +408,7 @@ def _alike(job: Job, attempt: Attempt, error: UpstreamError) -> int:
     return earlier.exclude(pk=attempt.pk).count()
 
 
-def _may_try_again(job: Job) -> bool:
+def _can_retry_suspect(job: Job) -> bool:
     tried = Attempt.objects.filter(job=job, error_code=SUSPECT).exists()
     return not tried and job.attempt < job.max_attempts
 

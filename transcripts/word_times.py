@@ -1,12 +1,13 @@
-"""When each word of a transcript's text was said, packed: pure.
+"""Pack the start time of each word of a transcript's text. Pure.
 
-Three bytes a word, so that a hit's time is one slice and no document is read for it.
+Three bytes per word in hundredths of a second, so that the time of a search hit is one
+slice and no document is read.
 """
 
 import re
 from typing import Any
 
-# Written without spaces between words: each character stands for itself.
+# Scripts without spaces between words: each character is a token.
 UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _HAS_UNSPACED = re.compile(f"[{UNSPACED}]")
 _UNSPACED_TOKEN = re.compile(rf"(?:[{UNSPACED}]|[^\s{UNSPACED}]+)\s*")
@@ -16,18 +17,18 @@ _PER_SECOND = 100
 
 
 def split_tokens(text: str) -> tuple[list[str], str]:
-    """Return the text's tokens, and what stands between them."""
-    # Whether all is ASCII a string knows; looking for a script reads through it.
+    """Return the tokens of the text, and the separator between them."""
+    # isascii is O(1); the regular expression scans the text.
     if not text.isascii() and _HAS_UNSPACED.search(text):
         return _UNSPACED_TOKEN.findall(text), ""
     return text.split(), " "
 
 
 def pack_starts(alternatives: list[dict[str, Any]]) -> bytes:
-    """Return the start of each token of the channels' texts, one channel after another.
+    """Return the packed starts of the tokens of all channels, in channel order.
 
-    Tokens are mostly words; where they are not, the text is laid over the words by the
-    length of both.
+    Tokens usually are the words; otherwise the text is aligned to the words in
+    proportion to their lengths.
     """
     packed = bytearray()
     for alternative in alternatives:
@@ -42,7 +43,7 @@ def pack_starts(alternatives: list[dict[str, Any]]) -> bytes:
 
 
 def start_of(packed: bytes, index: int) -> float | None:
-    """Return when a token begins, in seconds, or None where it is not known."""
+    """Return the start of a token in seconds, or None if unknown."""
     found = packed[index * WIDTH : (index + 1) * WIDTH]
     if len(found) < WIDTH:
         return None
@@ -50,16 +51,16 @@ def start_of(packed: bytes, index: int) -> float | None:
 
 
 def _timed_words(alternative: dict[str, Any]) -> list[tuple[int, float]]:
-    """Return each word's length and start; what has no start takes the one before."""
+    """Return length and start of each word; without one it has the previous start."""
     words, start = alternative.get("words"), 0.0
     timed = []
     for word in words if isinstance(words, list) else []:
-        said = word if isinstance(word, dict) else {}
-        given = said.get("start")
-        # A number that is none (NaN) compares to nothing.
-        if isinstance(given, int | float) and 0 <= given <= _LATEST:
-            start = float(given)
-        text = said.get("punctuated_word") or said.get("word") or ""
+        fields = word if isinstance(word, dict) else {}
+        value = fields.get("start")
+        # False for NaN.
+        if isinstance(value, int | float) and 0 <= value <= _LATEST:
+            start = float(value)
+        text = fields.get("punctuated_word") or fields.get("word") or ""
         timed.append((max(1, len("".join(str(text).split()))), start))
     return timed
 
@@ -69,13 +70,15 @@ def _align(tokens: list[str], words: list[tuple[int, float]]) -> list[float]:
         return [start for _, start in words]
     if not words:
         return []
-    said = sum(length for length, _ in words)
-    written = sum(len(token.rstrip()) for token in tokens)
-    starts, place, number, covered = [], 0, 0, words[0][0]
+    words_length = sum(length for length, _ in words)
+    text_length = sum(len(token.rstrip()) for token in tokens)
+    starts, position, index, covered = [], 0, 0, words[0][0]
     for token in tokens:
-        while number < len(words) - 1 and place * said >= covered * written:
-            number += 1
-            covered += words[number][0]
-        starts.append(words[number][1])
-        place += len(token.rstrip())
+        while (
+            index < len(words) - 1 and position * words_length >= covered * text_length
+        ):
+            index += 1
+            covered += words[index][0]
+        starts.append(words[index][1])
+        position += len(token.rstrip())
     return starts

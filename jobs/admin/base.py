@@ -1,4 +1,4 @@
-"""What the admin pages have in common: every change goes through a service."""
+"""Base classes of the admin pages; every change goes through a service."""
 
 from typing import Any
 
@@ -6,59 +6,59 @@ from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.text import capfirst
 
-from jobs.admin.lists import UncountedPaginator, page_number
+from jobs.admin.lists import UncountedPaginator, get_page_number
 from jobs.errors import PlatformError
 
 
 def actor_of(request: HttpRequest) -> str:
-    """Return how an operator is named as an actor."""
+    """Return the actor name of the operator."""
     return f"admin:{request.user.get_username()}"
 
 
 class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not at run time
-    """Rows that services write; what these refuse is said on the page."""
+    """An admin page whose rows services write; their errors become messages."""
 
     show_full_result_count = False
     actions_on_bottom = True
-    # Facets count every choice of every filter.
+    # Facets would count the rows of every filter value.
     show_facets = admin.ShowFacets.NEVER
 
     def get_paginator(
         self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kw: Any
     ) -> Any:
-        """Page without counting."""
-        number = page_number(request)
+        """Return a paginator that does not count."""
+        number = get_page_number(request)
         return UncountedPaginator(queryset, per_page, *args, number=number, **kw)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        """Call the list by what is in it."""
+        """Use the plural name of the model as title."""
         title = capfirst(self.opts.verbose_name_plural)
         return super().changelist_view(
             request, {"title": title, **(extra_context or {})}
         )
 
     def has_delete_permission(self, *_args: Any) -> bool:
-        """Refuse: what was, stays written down."""
+        """Deny: rows are never deleted here."""
         return False
 
     def has_steer_permission(self, request: HttpRequest) -> bool:
-        """Tell whether the user may end, repeat or redirect work."""
-        return self._may(request, "steer")
+        """Return whether the user may cancel, retry or redirect jobs."""
+        return self._has_permission(request, "steer")
 
     def has_erase_permission(self, request: HttpRequest) -> bool:
-        """Tell whether the user may erase what nobody can bring back."""
-        return self._may(request, "erase")
+        """Return whether the user may erase content permanently."""
+        return self._has_permission(request, "erase")
 
-    def _may(self, request: HttpRequest, verb: str) -> bool:
+    def _has_permission(self, request: HttpRequest, verb: str) -> bool:
         name = f"{self.opts.app_label}.{verb}_{self.opts.model_name}"
         return request.user.has_perm(name)
 
     def changeform_view(
         self, request: HttpRequest, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """Show the form again, with the sentence, where a service refuses."""
+        """Show the form again with the message of a service error."""
         try:
             return super().changeform_view(request, *args, **kwargs)
         except PlatformError as error:
@@ -67,9 +67,9 @@ class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not at run ti
 
 
 class ReadOnlyAdmin(ServiceAdmin):
-    """Rows that only the platform writes: many, in the order of their making."""
+    """Rows that only the platform writes, in order of creation."""
 
-    # No index has them in another order.
+    # No index supports another order.
     sortable_by = ()
 
     def has_add_permission(self, *_args: Any) -> bool:

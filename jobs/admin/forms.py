@@ -1,4 +1,4 @@
-"""The forms of the admin pages: what services would refuse, said beside its field."""
+"""Forms of the admin pages; they report service errors beside the field."""
 
 from typing import Any
 
@@ -11,59 +11,59 @@ from jobs.api.keys.serializers import AllowedIpsField
 from jobs.errors import InvalidRequest
 from jobs.models import ApiKey, Region, Tenant
 
-# A region is sent the setting it names: it must not be able to name any other.
+# Regions receive the value of this setting, so it must not be another secret.
 KEY_SETTING_PREFIX = "DEEPGRAM_"
 
 
 class TenantForm(forms.ModelForm):  # type: ignore[type-arg]  # not at run time
-    """A tenant's share, limits and defaults."""
+    """Weight, limits and defaults of a tenant."""
 
     class Meta:
         model = Tenant
-        exclude = ["is_paused", "created_at"]  # noqa: DJ006  new limits join by themselves
+        exclude = ["is_paused", "created_at"]  # noqa: DJ006  includes new limits
 
     def clean_weight(self) -> int:
-        """Refuse nothing at all: that is what pausing is for."""
+        """Reject 0: pause the tenant instead."""
         return _at_least_one(self.cleaned_data["weight"])
 
     def clean_default_options(self) -> dict[str, Any]:
-        """Refuse options that the API would refuse."""
-        given = self.cleaned_data["default_options"] or {}
-        if not isinstance(given, dict):
-            raise forms.ValidationError("This is a JSON object.")
+        """Reject options that the API rejects."""
+        defaults = self.cleaned_data["default_options"] or {}
+        if not isinstance(defaults, dict):
+            raise forms.ValidationError("Must be a JSON object.")
         try:
-            return options.check_options(given)
+            return options.check_options(defaults)
         except InvalidRequest as error:
             raise forms.ValidationError(error.message) from error
 
     def clean_allowed_regions(self) -> list[str]:
-        """Refuse a region that is not there."""
+        """Reject unknown regions."""
         names = self.cleaned_data["allowed_regions"] or []
         known = set(Region.objects.values_list("name", flat=True))
         if not isinstance(names, list) or not all(name in known for name in names):
-            raise forms.ValidationError("This is a list of regions that are there.")
+            raise forms.ValidationError("Must be a list of existing regions.")
         return names
 
 
 class KeyChangeForm(forms.ModelForm):  # type: ignore[type-arg]
-    """What can be changed of a key."""
+    """The editable fields of an API key."""
 
     class Meta:
         model = ApiKey
         fields = ["name", "allowed_ips", "expires_at"]
 
     def clean_allowed_ips(self) -> list[str]:
-        """Refuse what is neither address nor block."""
+        """Reject values that are neither an IP address nor a CIDR block."""
         field = AllowedIpsField()
         try:
             return list(field.run_validation(self.cleaned_data["allowed_ips"] or []))
         except FieldError as error:
-            message = "This is a list of addresses and blocks such as 192.0.2.0/24."
+            message = "Must be a list of IP addresses and CIDR blocks."
             raise forms.ValidationError(message) from error
 
 
 class KeyForm(KeyChangeForm):
-    """A key to issue; whose it is and what it may do is said once."""
+    """A new API key; tenant and scopes cannot change later."""
 
     scopes = forms.MultipleChoiceField(choices=[(s, s) for s in ALL_SCOPES])
 
@@ -72,7 +72,7 @@ class KeyForm(KeyChangeForm):
 
 
 class RegionForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Where an upstream is (its page adds the address) and what it allows."""
+    """Name, limits and key setting of a region."""
 
     class Meta:
         model = Region
@@ -87,29 +87,29 @@ class RegionForm(forms.ModelForm):  # type: ignore[type-arg]
         ]
 
     def clean_weight(self) -> int:
-        """Refuse nothing at all: that is what draining is for."""
+        """Reject 0: drain the region instead."""
         return _at_least_one(self.cleaned_data["weight"])
 
     def clean_key_setting(self) -> str:
-        """Refuse a setting that holds another secret."""
+        """Reject settings that hold another secret."""
         name: str = self.cleaned_data["key_setting"]
         if not name.startswith(KEY_SETTING_PREFIX):
-            message = f"This is the name of a setting, {KEY_SETTING_PREFIX}…"
+            message = f"Must be the name of a setting: {KEY_SETTING_PREFIX}…"
             raise forms.ValidationError(message)
         return name
 
     def clean_pools(self) -> dict[str, int]:
-        """Refuse what is no limit."""
+        """Reject anything but positive limits."""
         pools = self.cleaned_data["pools"] or {}
         if not isinstance(pools, dict) or not all(
             type(limit) is int and limit > 0 for limit in pools.values()
         ):
-            message = 'This is an object of limits such as {"diarize": 25}.'
+            message = 'Must be an object of limits such as {"diarize": 25}.'
             raise forms.ValidationError(message)
         return pools
 
 
 def _at_least_one(number: int) -> int:
     if number < 1:
-        raise forms.ValidationError("This is 1 or more.")
+        raise forms.ValidationError("Must be 1 or more.")
     return number

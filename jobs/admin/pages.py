@@ -1,7 +1,7 @@
-"""Admin pages of tenants, keys, regions and jobs, for staff.
+"""Admin pages of tenants, API keys, regions, jobs and batches.
 
-Every change goes through the same services as the API and the commands, and is audited
-as ``admin:<user name>``. No page shows a digest, or a URL's query string.
+Every change uses the services of the API and is audited as ``admin:<user name>``. No
+page shows a digest or the query string of a URL.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ from jobs.state import JobStatus
 
 @admin.register(Tenant)
 class TenantAdmin(ServiceAdmin):
-    """Customers and their share."""
+    """Tenants, their limits and weights."""
 
     form = TenantForm
     list_display = (
@@ -46,7 +46,7 @@ class TenantAdmin(ServiceAdmin):
     def save_model(
         self, request: HttpRequest, tenant: Any, form: Any, change: Any
     ) -> None:
-        """Write what was changed, and who changed it."""
+        """Save the changes and audit them."""
         now, actor = timezone.now(), actor_of(request)
         if change:
             changes = {name: form.cleaned_data[name] for name in form.changed_data}
@@ -58,7 +58,7 @@ class TenantAdmin(ServiceAdmin):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(ServiceAdmin):
-    """API keys; only the page that follows its making shows the text of one."""
+    """API keys; the key itself is shown only once, after it is issued."""
 
     list_display = (
         "public_id",
@@ -74,7 +74,13 @@ class ApiKeyAdmin(ServiceAdmin):
     ordering = ("-id",)
     autocomplete_fields = ("tenant",)
     actions = admin_steering.OF_KEYS
-    _facts = ("public_id", "replaced_by", "revoked_at", "last_used_at", "created_at")
+    _fixed_fields = (
+        "public_id",
+        "replaced_by",
+        "revoked_at",
+        "last_used_at",
+        "created_at",
+    )
 
     def get_form(
         self,
@@ -83,45 +89,45 @@ class ApiKeyAdmin(ServiceAdmin):
         change: bool = False,  # noqa: FBT001, FBT002  Django's own
         **kwargs: Any,
     ) -> Any:
-        """A key that is there has no scopes to choose."""
+        """Use a form without scopes for an existing key."""
         kwargs["form"] = KeyChangeForm if obj else KeyForm
         return super().get_form(request, obj, change, **kwargs)
 
     def get_readonly_fields(self, _request: Any, key: Any = None) -> tuple[str, ...]:
-        """Whose it is and what it may do is said once, when it is made."""
-        return ("tenant", "shown_scopes", *self._facts) if key else ()
+        """Tenant and scopes of a key cannot change."""
+        return ("tenant", "shown_scopes", *self._fixed_fields) if key else ()
 
     def get_fields(self, _request: Any, key: Any = None) -> tuple[str, ...]:
-        """Return the form's fields, or all that may be seen."""
+        """Return the fields of the form, and for an existing key the read-only ones."""
         editable = ("name", "allowed_ips", "expires_at")
         if not key:
             return ("tenant", "scopes", *editable)
-        return ("tenant", "shown_scopes", *editable, *self._facts)
+        return ("tenant", "shown_scopes", *editable, *self._fixed_fields)
 
     @admin.display(description="Scopes")
     def shown_scopes(self, key: ApiKey) -> str:
-        """Return what it may do."""
+        """Return the scopes."""
         return ", ".join(key.scopes)
 
     def save_model(
         self, request: HttpRequest, key: Any, form: Any, change: Any
     ) -> None:
         """Issue or change the key."""
-        now, actor, given = timezone.now(), actor_of(request), form.cleaned_data
+        now, actor, fields = timezone.now(), actor_of(request), form.cleaned_data
         if change:
-            changes = {name: given[name] for name in form.changed_data}
+            changes = {name: fields[name] for name in form.changed_data}
             keys.change_key(key=key, changes=changes, actor=actor, now=now)
             return
         draft = keys.KeyDraft(
-            name=given["name"],
-            scopes=tuple(given["scopes"]),
-            allowed_ips=tuple(given["allowed_ips"]),
-            expires_at=given["expires_at"],
+            name=fields["name"],
+            scopes=tuple(fields["scopes"]),
+            allowed_ips=tuple(fields["allowed_ips"]),
+            expires_at=fields["expires_at"],
         )
-        made, key.text = keys.issue_key(
-            tenant=given["tenant"], draft=draft, actor=actor, now=now
+        issued, key.text = keys.issue_key(
+            tenant=fields["tenant"], draft=draft, actor=actor, now=now
         )
-        key.pk, key.public_id = made.pk, made.public_id
+        key.pk, key.public_id = issued.pk, issued.public_id
 
     def response_add(
         self,
@@ -129,16 +135,16 @@ class ApiKeyAdmin(ServiceAdmin):
         key: Any,
         post_url_continue: str | None = None,  # noqa: ARG002
     ) -> HttpResponse:
-        """Show the text of the new key, once."""
+        """Show the new key once."""
         return admin_steering.show_keys(self, request, [(key, key.text)])
 
 
 @admin.register(Region)
 class RegionAdmin(ServiceAdmin):
-    """Upstreams: limits by form, steering by action."""
+    """Regions: limits by form, state by action."""
 
     form = RegionForm
-    _steered = (
+    _state_fields = (
         "is_enabled",
         "is_drained",
         "is_pinned",
@@ -147,25 +153,25 @@ class RegionAdmin(ServiceAdmin):
     )
     fields = (
         *("name", "base_url", "key_setting", "max_concurrent", "max_per_minute"),
-        *("max_streams", "pools", "weight", *_steered),
+        *("max_streams", "pools", "weight", *_state_fields),
     )
-    # Django 5 warns of the scheme it takes for granted, http.
+    # Avoids Django's deprecation warning about the default scheme.
     formfield_overrides = {models.URLField: {"assume_scheme": "https"}}
     list_display = (
         *("name", "base_url", "max_concurrent", "max_per_minute", "max_streams"),
-        *_steered,
+        *_state_fields,
     )
     ordering = ("name",)
     actions = admin_steering.OF_REGIONS
 
     def get_readonly_fields(self, _request: Any, region: Any = None) -> tuple[str, ...]:
-        """Return what actions change; a region keeps its name."""
-        return ("name", *self._steered) if region else self._steered
+        """Fields that actions change, and the name of an existing region."""
+        return ("name", *self._state_fields) if region else self._state_fields
 
     def save_model(
         self, request: HttpRequest, region: Any, form: Any, change: Any
     ) -> None:
-        """Make the region or change it."""
+        """Create or change the region."""
         names = form.changed_data if change else form.cleaned_data
         changes = {name: form.cleaned_data[name] for name in names if name != "name"}
         regions.set_region(
@@ -182,7 +188,7 @@ _TONES = {
 
 
 class JobAdmin(ReadOnlyAdmin):
-    """Jobs, to look at and steer; ``workers.admin_site.admin`` registers it, with its page."""
+    """Jobs; ``workers.admin_site.admin`` extends and registers this class."""
 
     list_display = ("made_at", "shown_status", "tenant", "priority", "region", "id")
     list_display_links = ("made_at", "id")
@@ -190,8 +196,7 @@ class JobAdmin(ReadOnlyAdmin):
     list_filter = ("status", CreatedFilter, LiveFilter, "region")
     search_fields = ("id",)
     search_help_text = (
-        "A job's id, custom id or upstream request id, a batch's id, a tenant's name:"
-        " whole."
+        "Exact job id, custom id, upstream request id, batch id or tenant name."
     )
     ordering = ("-id",)
     fields = (
@@ -208,18 +213,18 @@ class JobAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, _request: HttpRequest, queryset: Any, search_term: str
     ) -> tuple[Any, bool]:
-        """Look for exactly what is named, by index."""
+        """Search exact values by index."""
         term = search_term.strip()
         return (search_jobs(queryset, term) if term else queryset), False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Allow the list of one tenant's or one batch's."""
+        """Allow lists of one tenant or one batch."""
         allowed = super().lookup_allowed(lookup, value, request)
         return lookup in {"tenant__id__exact", "batch__id__exact"} or allowed
 
     @admin.display(description="Status")
     def shown_status(self, job: Job) -> str:
-        """Return the status in its colour."""
+        """Return the status in color."""
         return format_html(
             '<span class="state {}">{}</span>',
             _TONES.get(JobStatus(job.status), ""),
@@ -228,35 +233,35 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Created (UTC)")
     def made_at(self, job: Job) -> str:
-        """Return the time to the second, which is what one looks for."""
+        """Return the time in seconds."""
         return f"{job.created_at:%Y-%m-%d %H:%M:%S}"
 
     @admin.display(description="Audio")
     def audio(self, job: Job) -> str:
-        """Return where it is from; the query string of a URL is a secret."""
+        """Return the source without its query string, which may be a secret."""
         return without_query(job.audio_url) if job.audio_url else job.upload
 
     @admin.display(description="More")
     def links(self, job: Job) -> str:
-        """Link to what belongs to the job."""
-        of_job = f"?job__id__exact={job.pk}"
+        """Link to the attempts and events of the job."""
+        query = f"?job__id__exact={job.pk}"
         return format_html(
             '<a href="{}">Attempts</a> <a href="{}">Events</a>',
-            reverse("admin:jobs_attempt_changelist") + of_job,
-            reverse("admin:jobs_event_changelist") + of_job,
+            reverse("admin:jobs_attempt_changelist") + query,
+            reverse("admin:jobs_event_changelist") + query,
         )
 
 
 @admin.register(Batch)
 class BatchAdmin(ReadOnlyAdmin):
-    """Batches, to look at and steer."""
+    """Batches."""
 
-    list_display = ("made_at", "life", "progress", "failed", "tenant", "id")
+    list_display = ("made_at", "shown_state", "progress", "failed", "tenant", "id")
     list_display_links = ("made_at", "id")
     list_select_related = ("tenant",)
     ordering = ("-id",)
     fields = (
-        *("id", "tenant", "life", "progress", "completed", "failed", "canceled"),
+        *("id", "tenant", "shown_state", "progress", "completed", "failed", "canceled"),
         *("expired", "skipped", "audio_seconds", "cost_estimate", "created_at"),
         *("finished_at", "expires_at", "is_paused", "cancel_requested_at"),
         *("wanted_priority", "retry_of", "api_key", "metadata", "links"),
@@ -266,12 +271,12 @@ class BatchAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Created (UTC)")
     def made_at(self, batch: Batch) -> str:
-        """Return the time to the second."""
+        """Return the time in seconds."""
         return f"{batch.created_at:%Y-%m-%d %H:%M:%S}"
 
     @admin.display(description="State")
-    def life(self, batch: Batch) -> str:
-        """Return what it does, in a word."""
+    def shown_state(self, batch: Batch) -> str:
+        """Return the state in color."""
         tone, word = "busy", "running"
         if batch.finished_at:
             tone, word = ("bad", "done") if batch.failed else ("good", "done")
@@ -285,7 +290,7 @@ class BatchAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Progress")
     def progress(self, batch: Batch) -> str:
-        """Show how many of its jobs have ended, however."""
+        """Show how many of its jobs have ended."""
         return format_html(
             '<progress max="{}" value="{}"></progress> {} of {}',
             *(batch.total, batch.done, f"{batch.done:,}", f"{batch.total:,}"),
@@ -293,7 +298,7 @@ class BatchAdmin(ReadOnlyAdmin):
 
     @admin.display(description="More")
     def links(self, batch: Batch) -> str:
-        """Link to its jobs."""
+        """Link to the jobs of the batch."""
         jobs = reverse("admin:jobs_job_changelist") + f"?batch__id__exact={batch.pk}"
         failed = f"{jobs}&status__exact={JobStatus.FAILED}"
         return format_html(

@@ -1,7 +1,6 @@
-"""What operators have done to jobs, batches, tenants and regions, through the services.
+"""Admin actions on jobs, batches, tenants, keys and regions.
 
-Each is what the API or a command would do, by the same rules, with the operator's name
-in the audit.
+Each uses the services of the API and commands and is audited with the operator's name.
 """
 
 from datetime import datetime, timedelta
@@ -15,7 +14,7 @@ from django.template.response import TemplateResponse
 from jobs import services
 from jobs.accounts import audit, keys
 from jobs.accounts.caller import Caller
-from jobs.admin.actions import Action, confirmed
+from jobs.admin.actions import Action, build_action
 from jobs.api.keys.serializers import DEFAULT_OVERLAP_SECONDS
 from jobs.batches import actions as batch_actions
 from jobs.batches.api import acceptance
@@ -28,7 +27,7 @@ from jobs.state import JobStatus
 
 
 class PriorityForm(forms.Form):
-    """How soon its turn is to come."""
+    """The new priority."""
 
     priority = forms.TypedChoiceField(
         choices=Priority.choices, coerce=int, initial=Priority.NORMAL
@@ -41,17 +40,17 @@ def _cancel(job: Job, *, actor: str, now: datetime) -> Job:
 
 def _retry(job: Job, *, actor: str, now: datetime) -> Job:
     with transaction.atomic():
-        again = services.retry_job(job=job, api_key=None, now=now)
+        retried = services.retry_job(job=job, api_key=None, now=now)
         audit.record(
             type="job.retried",
             actor=actor,
             at=now,
             tenant=job.tenant,
-            job=again,
+            job=retried,
             retry_of=str(job.pk),
         )
         transaction.on_commit(dispatch.wake)
-    return again
+    return retried
 
 
 def _reprioritize(job: Job, *, actor: str, now: datetime, priority: int) -> Job:
@@ -59,7 +58,7 @@ def _reprioritize(job: Job, *, actor: str, now: datetime, priority: int) -> Job:
         moved = services.reprioritize_job(
             job=job, priority=priority, now=now, actor=actor
         )
-        # The job's own event is one of those that no audit shows.
+        # The event of the job is not part of the audit log.
         audit.record(
             type="job.reprioritized",
             actor=actor,
@@ -130,42 +129,42 @@ def _rotate_key(key: ApiKey, *, actor: str, now: datetime) -> tuple[ApiKey, str]
 def show_keys(
     page: Any, request: HttpRequest, issued: list[tuple[ApiKey, str]]
 ) -> HttpResponse:
-    """Show the texts of new keys, once."""
+    """Show new keys, once."""
     context = {**page.admin_site.each_context(request), "issued": issued}
-    answer = TemplateResponse(request, "admin/jobs/keys_issued.html", context)
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+    response = TemplateResponse(request, "admin/jobs/keys_issued.html", context)
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 JOB_ACTIONS = [
     Action(
         name="cancel",
         label="Cancel",
-        says="Nothing more is started of them; a call under way is let go and its"
-        " result dropped. Their customers are told. What has ended is refused.",
+        effect="Running calls are abandoned and their results discarded. The customers"
+        " are notified. Jobs that have ended are rejected.",
         do=_cancel,
     ),
     Action(
         name="retry",
         label="Retry, as new jobs",
-        says="Each that has ended is submitted again as a new job, which is paid for"
-        " again. What has not ended, or whose audio is gone, is refused.",
+        effect="Each job is submitted again as a new job, which is billed again. Jobs"
+        " that have not ended or whose audio is erased are rejected.",
         do=_retry,
     ),
     Action(
         name="reprioritize",
         label="Change priority",
-        says="They move within their own tenant's queue from the next tick on. What is"
-        " not waiting is refused.",
+        effect="The jobs move within their tenant's queue. Jobs that are not queued"
+        " are rejected.",
         do=_reprioritize,
         form=PriorityForm,
     ),
     Action(
         name="erase",
-        label="Erase, for good",
-        says="Audio, transcript, messages and all that the customer sent are erased and"
-        " cannot be brought back; times, status and cost stay. What has not ended is"
-        " refused.",
+        label="Erase permanently",
+        effect="Audio, transcript, webhook messages and all customer data are erased"
+        " and cannot be restored. Times, status and cost remain. Jobs that have not"
+        " ended are rejected.",
         do=_erase,
         permission="erase",
         is_final=True,
@@ -175,14 +174,14 @@ TENANT_ACTIONS = [
     Action(
         name="pause",
         label="Pause",
-        says="Nothing more of them is claimed. What runs ends; jobs are still accepted"
-        " and wait.",
+        effect="No queued jobs of the tenants start. Running jobs finish. New jobs are"
+        " accepted and wait.",
         do=_pause_tenant,
     ),
     Action(
         name="resume",
         label="Resume",
-        says="Their jobs are claimed again from the next tick on.",
+        effect="Queued jobs of the tenants start again.",
         do=_resume_tenant,
     ),
 ]
@@ -190,66 +189,66 @@ BATCH_ACTIONS = [
     Action(
         name="pause",
         label="Pause",
-        says="No more of their jobs are started; what runs ends.",
+        effect="No queued jobs of the batches start. Running jobs finish.",
         do=_pause_batch,
     ),
     Action(
         name="resume",
         label="Resume",
-        says="Their waiting jobs may run again.",
+        effect="Queued jobs of the batches start again.",
         do=_resume_batch,
     ),
     Action(
         name="cancel",
         label="Cancel the rest",
-        says="All of their jobs that have not ended are canceled, those that run too:"
-        " a thousand at a time, within seconds. Their customers are told.",
+        effect="All jobs that have not ended are canceled, including running ones,"
+        " within seconds (1,000 at a time). The customers are notified.",
         do=_cancel_batch,
         is_final=True,
     ),
     Action(
         name="reprioritize",
         label="Change priority",
-        says="All of their waiting jobs get this priority, a thousand at a time.",
+        effect="All queued jobs get this priority (1,000 at a time).",
         do=_reprioritize_batch,
         form=PriorityForm,
     ),
     Action(
         name="retry_failed",
-        label="Retry what failed",
-        says="The failed jobs of each are submitted again as a new batch, which is paid"
-        " for again. A batch that has not ended is refused.",
+        label="Retry failed jobs",
+        effect="The failed jobs of each batch are submitted again as a new batch,"
+        " which is billed again. Batches that have not ended are rejected.",
         do=_retry_batch,
     ),
 ]
 KEY_ACTIONS = [
     Action(
         name="revoke",
-        label="Revoke, at once and for ever",
-        says="Every request with them is refused from now on, and they cannot be"
-        " brought back. Where only a new key is wanted, rotate instead.",
+        label="Revoke permanently",
+        effect="All requests with these keys are rejected immediately. This cannot be"
+        " undone. To replace a key, rotate it instead.",
         do=_revoke_key,
         is_final=True,
     ),
     Action(
         name="rotate",
         label="Rotate: both work for a day",
-        says="The new keys are shown on the next page, once: the customers must get"
-        " them by a safe way before the old ones end.",
+        effect="The new keys are shown once, on the next page. Send them to the"
+        " customers over a secure channel before the old keys expire.",
         do=_rotate_key,
         permission="change",
         show=show_keys,
     ),
 ]
 _REGIONS = {
-    "enable": "Jobs may be sent there again.",
-    "disable": "No job is sent there, as if it were not there; what runs ends.",
-    "drain": "No new job is sent there; what runs ends. Jobs go to their other allowed"
-    " regions, or wait where they have none.",
-    "undrain": "Jobs are sent there again from the next tick or two on.",
-    "pin": "While it is open, jobs that may go there go nowhere else.",
-    "unpin": "Jobs go where it is healthiest again.",
-    "resume": "The pause that a refused key or credit began ends now.",
+    "enable": "Jobs can run in the region again.",
+    "disable": "No jobs start in the region. Running jobs finish.",
+    "drain": "No new jobs start in the region; running jobs finish. Jobs use their"
+    " other allowed regions, or wait if they have none.",
+    "undrain": "Jobs start in the region again within seconds.",
+    "pin": "While the region is available, all jobs that allow it run there.",
+    "unpin": "Jobs run in the healthiest region again.",
+    "resume": "Ends the pause after a rejected key or exhausted credit.",
 }
 
 
@@ -257,13 +256,15 @@ def _steer(action: str) -> Action:
     def do(region: Region, *, actor: str, now: datetime) -> Any:
         return regions.steer_region(name=region.pk, action=action, actor=actor, now=now)
 
-    return Action(name=action, label=action.capitalize(), says=_REGIONS[action], do=do)
+    return Action(
+        name=action, label=action.capitalize(), effect=_REGIONS[action], do=do
+    )
 
 
 REGION_ACTIONS = [_steer(action) for action in regions.ACTIONS]
 
-OF_JOBS = tuple(map(confirmed, JOB_ACTIONS))
-OF_TENANTS = tuple(map(confirmed, TENANT_ACTIONS))
-OF_KEYS = tuple(map(confirmed, KEY_ACTIONS))
-OF_BATCHES = tuple(map(confirmed, BATCH_ACTIONS))
-OF_REGIONS = tuple(map(confirmed, REGION_ACTIONS))
+OF_JOBS = tuple(map(build_action, JOB_ACTIONS))
+OF_TENANTS = tuple(map(build_action, TENANT_ACTIONS))
+OF_KEYS = tuple(map(build_action, KEY_ACTIONS))
+OF_BATCHES = tuple(map(build_action, BATCH_ACTIONS))
+OF_REGIONS = tuple(map(build_action, REGION_ACTIONS))

@@ -1,4 +1,4 @@
-"""The audit API: who did what to a tenant's things. Only read, never changed."""
+"""The audit events endpoint: changes to a tenant's resources, read-only."""
 
 import re
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ _EXAMPLE = {
 
 
 class AuditEventOutput(serializers.ModelSerializer[Event]):
-    """Something that somebody did: a key (``key:<id>``), an operator, a command."""
+    """One action; ``actor`` is a key (``key:<id>``), an operator or a command."""
 
     object = ObjectTypeField("audit_event")
     job_id = serializers.UUIDField(allow_null=True)
@@ -44,13 +44,13 @@ class AuditEventOutput(serializers.ModelSerializer[Event]):
 
 
 class AuditEventPage(PageOutput):
-    """One page of what was done, newest first."""
+    """One page of audit events, newest first."""
 
     data = AuditEventOutput(many=True)  # type: ignore[assignment]
 
 
 class AuditEventList(ApiView):
-    """What was done, and by whom."""
+    """The audit events of a tenant."""
 
     required_scopes = {"GET": "keys:admin"}
     query_parameters = {"GET": PARAMETERS}
@@ -75,17 +75,16 @@ class AuditEventList(ApiView):
         """
         tenant, params = tenant_of(request), request.query_params
         page = PageQuery.parse(params, owner=tenant.pk, of="audit-events")
-        wanted = _wanted(params)
-        events = audit.find_events(tenant=tenant, filters=wanted)
+        events = audit.find_events(tenant=tenant, filters=_parse_filter(params))
         return respond_page(request, events, page, AuditEventOutput)
 
 
-def _wanted(params: Mapping[str, str]) -> audit.EventFilter:
-    kind = params.get("type", "")
-    if "type" in params and not _TYPE.fullmatch(kind):
-        refuse_parameter("type", "This is a type such as api_key.revoked.")
+def _parse_filter(params: Mapping[str, str]) -> audit.EventFilter:
+    event_type = params.get("type", "")
+    if "type" in params and not _TYPE.fullmatch(event_type):
+        refuse_parameter("type", "Must be a type such as api_key.revoked.")
     return audit.EventFilter(
-        type=kind,
+        type=event_type,
         created_after=filters.parse_moment(params, "created_after"),
         created_before=filters.parse_moment(params, "created_before"),
     )

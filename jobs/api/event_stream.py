@@ -1,9 +1,8 @@
-"""Read events in an order in which none is missed: what event streams are made of.
+"""Read events in an order that never skips one, for event streams.
 
 Events are ordered by the transaction that wrote them, and read only below the oldest
-one of this database that is still open (the *horizon*). So one that began early and
-commits late holds back what comes after it, and nothing is ever inserted behind a
-reader's position.
+open transaction of this database (the *horizon*). A transaction that starts early and
+commits late delays the events after it, so none is inserted behind a reader's position.
 """
 
 import json
@@ -18,16 +17,16 @@ from django.db import connection
 from jobs.models import Batch, Job
 from jobs.state import FINAL, JobStatus
 
-# What customers may follow; an audit event is none of it.
+# The types that customers can follow; audit events are not among them.
 BATCH_ENDED = "batch.completed"
 JOB_ENDED = frozenset(f"job.{status}" for status in FINAL)
 TYPES = (*(f"job.{status}" for status in JobStatus), "batch.progress", BATCH_ENDED)
-# Of a job's event: what says nothing of the audio.
-_SHOWN = ("attempt", "region", "reason", "cause", "priority", "run_at", "error")
-_NOTHING = UUID(int=0)
+# The public keys of a job event's data; none describes the audio.
+_PUBLIC_KEYS = ("attempt", "region", "reason", "cause", "priority", "run_at", "error")
+_ZERO = UUID(int=0)
 
-# The oldest transaction that is still open and could have written here: a transaction
-# belongs to one database, and who is seen at work in another one holds up nobody here.
+# The oldest open transaction that can write to this database: one that is active in
+# another database of the server is ignored.
 _HORIZON = """
 SELECT coalesce((
   SELECT running.xid FROM pg_snapshot_xip(snapshot) AS running(xid)
@@ -42,13 +41,13 @@ SELECT coalesce((
 FROM pg_current_snapshot() AS snapshot
 """
 _NOW = "SELECT xid::text FROM (HORIZON) AS horizon".replace("HORIZON", _HORIZON)
-# One statement has one snapshot: the horizon is that of the very rows it returns. What
-# is looked at is bounded, not what fits a filter: a page always costs the same.
+# One statement has one snapshot, so the horizon belongs to the returned rows. The limit
+# counts the rows read, not those that match a filter: the cost of a page is constant.
 _PAGE = """
 WITH horizon AS MATERIALIZED (HORIZON), page AS MATERIALIZED (
   SELECT e.xid, e.id, e.tenant_id, e.type, e.job_id, e.batch_id, e.data, e.created_at
   FROM jobs_event e
-  WHERE {of} AND (e.xid, e.id) > (%(xid)s::xid8, %(id)s::uuid)
+  WHERE {condition} AND (e.xid, e.id) > (%(xid)s::xid8, %(id)s::uuid)
     AND e.xid < (SELECT xid FROM horizon)
   ORDER BY e.xid, e.id LIMIT %(limit)s
 )
@@ -67,14 +66,14 @@ _MORE_OF_BATCH = _MORE_OF_JOB.replace("job_id", "batch_id")
 
 @dataclass(frozen=True, slots=True, order=True)
 class EventPosition:
-    """A place in the order of events: all up to it has been read."""
+    """A position in the order of events; all events up to it have been read."""
 
     xid: int
-    event_id: UUID = _NOTHING
+    event_id: UUID = _ZERO
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read what ``str`` wrote; raises ValueError for anything else."""
+        """Parse the result of ``str``; raises ValueError."""
         xid, _, event_id = text.partition("-")
         if not (xid.isascii() and xid.isdecimal() and len(xid) < len(str(2**64))):
             raise ValueError(text)
@@ -86,76 +85,79 @@ class EventPosition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventFilters:
-    """Which events of a tenant somebody follows; what is empty does not restrict."""
+    """The events of a tenant that a stream follows; an empty filter matches all."""
 
     tenant_id: UUID
     job_id: UUID | None = None
     batch_id: UUID | None = None
     types: frozenset[str] = frozenset()
-    # A job's or a batch's stream ends with its last event.
+    # The stream of a job or batch ends after an event of one of these types.
     ends_with: frozenset[str] = frozenset()
 
-    def has(self, told: "StreamedEvent") -> bool:
-        """Tell whether the event is one of them."""
+    def has(self, event: "StreamedEvent") -> bool:
+        """Return whether the event matches."""
         return (
-            told.tenant_id == self.tenant_id
-            and self.job_id in {None, told.job_id}
-            and self.batch_id in {None, told.batch_id}
-            and (not self.types or told.type in self.types)
+            event.tenant_id == self.tenant_id
+            and self.job_id in {None, event.job_id}
+            and self.batch_id in {None, event.batch_id}
+            and (not self.types or event.type in self.types)
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamedEvent:
-    """One event as customers are told of it."""
+    """One event as customers receive it."""
 
     position: EventPosition
     tenant_id: UUID
     type: str
     job_id: UUID | None
-    batch_id: UUID | None  # also the one of its job
+    batch_id: UUID | None  # for a job event, the batch of the job
     data: dict[str, Any]
     at: datetime
 
     @property
     def status(self) -> str:
-        """What the job or the batch was from then on."""
+        """The status of the job or batch after the event."""
         if self.job_id:
             return self.type.removeprefix("job.")
         return str(self.data.get("status", ""))
 
     @property
     def shown(self) -> dict[str, Any]:
-        """Its data without what is not a customer's business."""
+        """The data of the event without internal keys."""
         if not self.job_id:
             return self.data
-        return {name: self.data[name] for name in _SHOWN if name in self.data}
+        return {name: self.data[name] for name in _PUBLIC_KEYS if name in self.data}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """Events in order, and up to where that is all there is."""
+class EventPage:
+    """Events in order; all events up to ``position`` have been read."""
 
-    told: list[StreamedEvent]
-    upto: EventPosition
+    events: list[StreamedEvent]
+    position: EventPosition
     is_full: bool
 
 
 def read_horizon() -> EventPosition:
-    """Return the position of now: before it nothing more will come.
+    """Return the current horizon: no event will be added before it.
 
-    A later call may return an earlier one, when another database's transaction ends
-    just then; what was true of the first stays true.
+    A later call may return an earlier position, when a transaction of another database
+    ends in between; the earlier answer stays true.
     """
-    return EventPosition(_ask_number(_NOW))
+    return EventPosition(_query_number(_NOW))
 
 
-def has_been(position: EventPosition) -> bool:
-    """Tell whether there can be such a position yet: if not, it is of another life."""
-    return position.xid <= _ask_number(_NEXT)
+def was_issued(position: EventPosition) -> bool:
+    """Return whether this database can have issued the position.
+
+    A later one is from before a restore.
+    """
+    return position.xid <= _query_number(_NEXT)
 
 
-def _ask_number(statement: str) -> int:
+def _query_number(statement: str) -> int:
     with connection.cursor() as cursor:
         cursor.execute(statement)
         row: tuple[str] = cursor.fetchone()
@@ -168,10 +170,10 @@ def read_page(
     after: EventPosition,
     limit: int,
     job_id: UUID | None = None,
-) -> Page:
-    """Return the next events of the tenants, of one job if it is named."""
-    # PostgreSQL reads in the order of the index only where one tenant is asked for.
-    of = (
+) -> EventPage:
+    """Return the next events of the tenants, or of one of their jobs."""
+    # PostgreSQL reads in index order only for a single tenant.
+    condition = (
         "e.tenant_id = ANY(%(tenants)s)"
         if len(tenants) > 1
         else "e.tenant_id = %(one)s"
@@ -185,27 +187,27 @@ def read_page(
         "limit": limit,
     }
     if job_id:
-        of += " AND e.job_id = %(job)s"
+        condition += " AND e.job_id = %(job)s"
     with connection.cursor() as cursor:
-        cursor.execute(_PAGE.format(of=of), values)
+        cursor.execute(_PAGE.format(condition=condition), values)
         rows = cursor.fetchall()
     found = [row[1:] for row in rows if row[1] is not None]
     is_full = len(found) == limit
     last = EventPosition(int(found[-1][0]), found[-1][1]) if is_full else None
-    return Page(
-        told=list(_read(found)),
-        upto=last or max(after, EventPosition(int(rows[0][0]))),
+    return EventPage(
+        events=list(_parse(found)),
+        position=last or max(after, EventPosition(int(rows[0][0]))),
         is_full=is_full,
     )
 
 
-def _read(rows: Iterable[tuple[Any, ...]]) -> Iterator[StreamedEvent]:
-    for xid, event_id, tenant_id, kind, job_id, batch_id, data, at in rows:
-        if kind in TYPES:
+def _parse(rows: Iterable[tuple[Any, ...]]) -> Iterator[StreamedEvent]:
+    for xid, event_id, tenant_id, type_, job_id, batch_id, data, at in rows:
+        if type_ in TYPES:
             yield StreamedEvent(
                 position=EventPosition(int(xid), event_id),
                 tenant_id=tenant_id,
-                type=kind,
+                type=type_,
                 job_id=job_id,
                 batch_id=batch_id,
                 data=json.loads(data),
@@ -214,7 +216,7 @@ def _read(rows: Iterable[tuple[Any, ...]]) -> Iterator[StreamedEvent]:
 
 
 def is_more_to_come(subject: Job | Batch, *, after: EventPosition) -> bool:
-    """Tell whether a final job or batch has events after this, seen or still hidden."""
+    """Return whether a final job or batch has more events, visible or not yet."""
     with connection.cursor() as cursor:
         cursor.execute(
             _MORE_OF_BATCH if isinstance(subject, Batch) else _MORE_OF_JOB,

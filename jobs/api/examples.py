@@ -1,6 +1,6 @@
-"""Examples for the OpenAPI document: one job's story, told the same way everywhere.
+"""Examples for the OpenAPI document: the same job and batch in every operation.
 
-A test holds each to its schema, and fails for an operation without one.
+A test validates each against its schema and fails for an operation without one.
 """
 
 from typing import Any

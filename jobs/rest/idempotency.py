@@ -121,7 +121,7 @@ class IdempotentRequest:
         )
 
     def answer(self, make: Callable[[], StoredResponse]) -> tuple[StoredResponse, bool]:
-        """Return the response and whether it is a replay; runs ``make`` at most once."""
+        """Return the response, and whether it is a replay; ``make`` runs once."""
         with self.lock() as stored:
             if stored:
                 return stored, True

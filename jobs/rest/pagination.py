@@ -86,7 +86,7 @@ def respond_page(
 
 
 def show_rows(rows: Sequence[Any], serializer: type[BaseSerializer[Any]]) -> list[Any]:
-    """Serialize rows with one serializer: a serializer per row would copy its fields."""
+    """Serialize rows with one serializer, so that its fields are built once."""
     shown: list[Any] = serializer(rows, many=True).data
     return shown
 

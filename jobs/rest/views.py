@@ -83,7 +83,7 @@ class ApiView(APIView):
         return media_type in self.raw_types
 
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:  # noqa: ARG002
-        """Return 204 with ``Allow``; no CORS headers, so other origins have no access."""
+        """Return 204 with ``Allow`` but no CORS headers: other origins are denied."""
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def finalize_response(
@@ -158,7 +158,7 @@ def key_of(request: Request) -> ApiKey:
 
 
 def caller_of(request: Request) -> Caller:
-    """Return tenant, API key and Idempotency-Key; InvalidRequest if that is malformed."""
+    """Return tenant, API key and Idempotency-Key; raises InvalidRequest."""
     key = parse_key(request.headers.get(HEADER))
     return Caller(tenant=tenant_of(request), api_key=key_of(request), key=key)
 

@@ -122,3 +122,11 @@ def test_no_test_imports_from_a_conftest_or_from_another_test():
     ]
 
     assert named == []
+
+
+def test_the_unit_tests_mirror_the_folders_of_the_packages():
+    unit = ROOT / "tests" / "unit"
+
+    folders = {path.parent.relative_to(unit) for path in unit.rglob("test_*.py")}
+
+    assert [str(folder) for folder in folders if not (ROOT / folder).is_dir()] == []

@@ -189,4 +189,4 @@ def _worker(name: str, queue: str, threads: int) -> tuple[str, ...]:
 
 
 def _beats(process: Process) -> bool:
-    return probes.has_beaten(os.environ["DATABASE_URL"], process.popen.pid)
+    return probes.has_heartbeat(os.environ["DATABASE_URL"], process.popen.pid)

@@ -285,6 +285,6 @@ def _programs(plan: RunPlan, setup: Setup) -> Iterator[Program]:
         )
     yield plans.worker(plan, "webhooks", queues="webhooks,housekeeping", threads=10)
     # As production runs the REST door.
-    yield plans.door(
+    yield plans.web_process(
         plan, "web", "wsgi", "--blocking-threads", "16", port=plan.web_port
     )

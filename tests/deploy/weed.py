@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from workers.embedded.one_machine import store_words
+from workers.embedded.one_machine import store_arguments
 from workers.embedded.probes import http_answers
 from workers.embedded.processes import (
     ProcessCommand,
@@ -26,7 +26,7 @@ def running(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
     log = folder / "weed.log"
     process = spawn(
         ProcessCommand(
-            argv=(program, *store_words(folder, port)),
+            argv=(program, *store_arguments(folder, port)),
             log=log,
             env={"PATH": "/usr/bin:/bin", "HOME": str(folder), **environment},
             cwd=folder,

@@ -14,7 +14,7 @@ from tests.chaos.receiver import listening
 from tests.chaos.upstream import Upstream, Upstreams
 from workers.embedded import haproxy, regions
 from workers.embedded.plan import Options
-from workers.embedded.regions import RegionsShape, Stand
+from workers.embedded.regions import RegionsLayout, RegionsShape
 
 HELD = "permits:{{{}:prerecorded}}:held"
 
@@ -23,7 +23,7 @@ HELD = "permits:{{{}:prerecorded}}:held"
 class Drill(Platform):
     """The running regions; ``bound``: regions asked for, by idempotency key."""
 
-    stand: Stand
+    stand: RegionsLayout
     upstreams: Upstreams
     bound: dict[str, str] = field(default_factory=dict)
 
@@ -77,13 +77,13 @@ def running(folder: Path, setup: Setup, shape: RegionsShape) -> Iterator[Drill]:
         options = Options(data_dir=folder, port=0, durable=False, settings=settings)
         with regions.running(options, shape, show=lambda _children: None) as started:
             inbox.secret = started.webhook_secret
-            stand = started.stand
+            stand = started.layout
             upstreams = Upstreams(
                 {name: Upstream(plan.emulator) for name, plan in stand.plans.items()}
             )
             drill = Drill(
                 setup=setup,
-                plan=regions.plan_of(stand),
+                plan=regions.get_first_plan(stand),
                 supervisor=started.supervisor,
                 inbox=inbox,
                 upstream=upstreams,

@@ -175,11 +175,13 @@ def test_an_upload_goes_its_way_and_a_click_on_a_word_plays_it(console):
     console.sign_in()
     console.open("#/upload")
     page.set_input_files("#file", str(TRAIN))
-    expect(page.locator(".route")).to_contain_text("Sync: answered at once")
+    expect(page.locator(".route")).to_contain_text("Sync: transcribed immediately")
     page.click(".button.primary")
 
     page.wait_for_selector(".has-sound .words")
-    expect(page.locator(".route")).to_contain_text("is under 1 min: answered at once.")
+    expect(page.locator(".route")).to_contain_text(
+        "is under 1 min: transcribed immediately."
+    )
     word = page.locator(".word", has_text="airport")
     word.click()
     expect(page.locator(".word.lit")).to_have_text("airport")
@@ -190,7 +192,7 @@ def test_an_upload_goes_its_way_and_a_click_on_a_word_plays_it(console):
     expect(page.locator(".word.chosen")).to_have_text("the")
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
-    expect(page.locator(".timeline")).to_contain_text("Call 1 upstream")
+    expect(page.locator(".timeline")).to_contain_text("Upstream call 1")
     assert console.said == []
 
 
@@ -298,9 +300,9 @@ def test_a_file_played_live_whose_socket_is_cut_says_so_and_where_the_rest_is(co
 
     sockets[0].close(code=1011)
 
-    expect(page.get_by_role("alert")).to_contain_text("The session broke off")
-    expect(page.locator(".record-label")).to_have_text("Press to speak")
-    page.get_by_role("link", name="What was kept of it").click()
+    expect(page.get_by_role("alert")).to_contain_text("The session was interrupted")
+    expect(page.locator(".record-label")).to_have_text("Press to start")
+    page.get_by_role("link", name="Open the saved transcript").click()
     expect(page.locator(".page-head h1")).to_have_text("Live session")
 
 
@@ -361,7 +363,7 @@ def test_every_page_fits_and_axe_finds_nothing(browser, first_run, width, scheme
     ground = "getComputedStyle(document.body).backgroundColor"
     before = page.evaluate(ground)
     other = {"light": "Dark", "dark": "Light"}[scheme]
-    button = page.get_by_role("button", name="Colours")
+    button = page.get_by_role("button", name="Colors")
     while other not in (button.get_attribute("title") or ""):
         button.click()
     assert page.evaluate(ground) != before

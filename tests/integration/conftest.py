@@ -1,6 +1,7 @@
 """Fixtures that several folders share; the classes are in `tests.support`."""
 
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import redis
 from django.conf import settings as django_settings
 
+from jobs.audio import probe
 from tests.support.api import Api
 from tests.support.audio_site import Site, serving_audio
 from tests.support.emulator_process import SIDE_KEY, EmulatorProcess
@@ -15,6 +17,22 @@ from tests.support.engine import Engine, wait_for_server_age
 from tests.support.factories import make_unique_wav
 from tests.support.waiting import eventually
 from tests.support.webhook_receiver import Receiver, Reply
+
+
+@pytest.fixture(scope="session", autouse=True)
+def each_file_is_probed_once() -> Iterator[None]:
+    """Remember what the probe's child says of a file: most tests upload the same one."""
+    run_child, known = probe._run_child, dict[tuple[str, ...], dict[str, Any]]()
+
+    def remember(path: Path, *flags: str) -> dict[str, Any]:
+        key = (sha256(path.read_bytes()).hexdigest(), *flags)
+        if key not in known:
+            known[key] = run_child(path, *flags)
+        return dict(known[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe, "_run_child", remember)
+        yield
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def test_all_events_are_put_before_what_comes(restored, capsys):
     horizon = event_stream.read_horizon()
     new = make_job(restored)
     page = event_stream.read_page(tenants=[restored.pk], after=horizon, limit=9)
-    assert {each.job_id for each in page.told} == {new.pk}
+    assert {each.job_id for each in page.events} == {new.pk}
 
 
 def test_it_refuses_where_the_platform_runs(restored):

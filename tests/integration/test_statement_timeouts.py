@@ -107,7 +107,7 @@ def test_a_pooler_that_refuses_options_is_used_without_them(monkeypatch, caplog)
     sent = [b"statement_timeout" in each for each in pooler.started]
     assert sent == [True, False, False]
     (record,) = caplog.records
-    assert "refuses options" in record.message
+    assert "rejects options" in record.message
 
 
 def shown() -> str:

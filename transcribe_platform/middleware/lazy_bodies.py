@@ -59,7 +59,7 @@ class LazyBodyHandler(ASGIHandler):
 
         body = RequestBody(scope, receive)
         await super().__call__(scope, body, send_and_note)
-        if not has_responded:  # else the server reports an application error
+        if not has_responded:  # the server would report an application error
             await _send_response(_build_truncated(scope), send)
 
     async def read_body(self, receive: Any) -> Any:
@@ -100,8 +100,7 @@ class RequestBody:
         self._left = _read_length(scope)
         self._ended = asyncio.Event()
         self._is_truncated = False
-        self._has_body = self._left > 0 or _header(scope, b"transfer-encoding")
-        if not self._has_body:
+        if self._left <= 0 and not _header(scope, b"transfer-encoding"):
             self._ended.set()
 
     @property
@@ -176,7 +175,7 @@ class RequestBody:
 
 
 class _RawBody(io.RawIOBase):
-    """What ``io.BufferedReader`` reads a body by."""
+    """The body as a raw stream for ``io.BufferedReader``."""
 
     def __init__(self, body: RequestBody) -> None:
         super().__init__()
@@ -199,12 +198,12 @@ def takes_body(scope: Scope) -> bool:
     if scope["method"] in _BODILESS:
         return False
     try:
-        found = resolve(scope["path"])
+        match = resolve(scope["path"])
     except Resolver404:
         return False
-    view = getattr(found.func, "view_class", None)
+    view = getattr(match.func, "view_class", None)
     if view is None:
-        return not getattr(found.func, "csrf_exempt", False)  # admin pages
+        return not getattr(match.func, "csrf_exempt", False)  # admin pages
     return hasattr(view, scope["method"].lower())
 
 

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of the transcripts API beyond what the code shows."""
+"""OpenAPI descriptions of the transcript endpoints."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""The shape of a transcript from outside.
+"""Serializers of transcripts and their links.
 
-Plain dictionaries, not field by field: an hour of speech is ten thousand words. The
-serializer classes are what the OpenAPI document says of them.
+Responses are built as dictionaries: an hour of speech has ten thousand words. The
+serializers only describe them in the OpenAPI document.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from transcripts.formats import FORMATS
 
 
 class WordOutput(serializers.Serializer[Any]):
-    """A word and when it was said."""
+    """A word and its time in seconds."""
 
     word = serializers.CharField()
     start = serializers.FloatField()
@@ -24,7 +24,7 @@ class WordOutput(serializers.Serializer[Any]):
 
 
 class ChannelOutput(serializers.Serializer[Any]):
-    """What was said in one channel of the audio."""
+    """The transcript of one audio channel."""
 
     transcript = serializers.CharField()
     confidence = serializers.FloatField(allow_null=True)
@@ -32,9 +32,9 @@ class ChannelOutput(serializers.Serializer[Any]):
 
 
 class UtteranceOutput(serializers.Serializer[Any]):
-    """A stretch of speech of one speaker.
+    """A segment of speech of one speaker.
 
-    Only where the job asked for utterances, and always of a live session.
+    Present if the job requested utterances, and always for live sessions.
     """
 
     id = serializers.CharField(required=False)
@@ -47,7 +47,7 @@ class UtteranceOutput(serializers.Serializer[Any]):
 
 
 class WarningOutput(serializers.Serializer[Any]):
-    """Something about the result that may not be as expected."""
+    """A possible problem with the result."""
 
     code = serializers.CharField()
     detail = serializers.CharField()
@@ -70,7 +70,7 @@ class TranscriptOutput(serializers.Serializer[Any]):
 
 
 class LinkInput(StrictSerializer):
-    """What a link is to open, and for how long."""
+    """The format and lifetime of a link."""
 
     expires_in_seconds = WholeNumberField(
         required=False, default=3600, min_value=60, max_value=7 * 24 * 3600
@@ -81,7 +81,7 @@ class LinkInput(StrictSerializer):
 
 
 class LinkOutput(serializers.Serializer[Any]):
-    """A link that needs no key; whoever has it can read the transcript."""
+    """A link that needs no API key: anyone who has it can read the transcript."""
 
     url = serializers.URLField()
     expires_at = serializers.DateTimeField()

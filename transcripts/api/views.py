@@ -1,4 +1,4 @@
-"""The transcripts API: one transcript, in the form that the caller takes."""
+"""The transcript endpoints: one transcript in the requested format, and links."""
 
 from typing import Any
 from uuid import UUID
@@ -23,34 +23,34 @@ from transcripts.models import Transcript
 
 
 class FormatRenderer(BaseRenderer):
-    """Sends what a format has built, byte by byte."""
+    """Returns the bytes of a format unchanged."""
 
     render_style = "binary"
 
     def render(self, data: Any, *_context: Any, **_more: Any) -> bytes:
-        """Return it as it is; an answer to OPTIONS has nothing."""
+        """Return the bytes; a response to OPTIONS has none."""
         return bytes(data or b"")
 
 
-def _renderer_of(made: Format) -> type[FormatRenderer]:
-    names = {"media_type": made.media_type, "format": made.name}
-    return type(made.name, (FormatRenderer,), {**names, "charset": made.charset})
+def _build_renderer(each: Format) -> type[FormatRenderer]:
+    names = {"media_type": each.media_type, "format": each.name}
+    return type(each.name, (FormatRenderer,), {**names, "charset": each.charset})
 
 
 class TranscriptDetail(ApiView):
-    """What came out of one job, for its tenant's keys or for whoever has a link."""
+    """The transcript of one job, for its tenant's keys and for links."""
 
     required_scopes = {"GET": "jobs:read"}
     query_parameters = {"GET": links.PARAMETERS}
     content_negotiation_class = FormatNegotiation
-    renderer_classes = tuple(map(_renderer_of, FORMATS.values()))
+    renderer_classes = tuple(map(_build_renderer, FORMATS.values()))
 
     def get_authenticators(self) -> list[BaseAuthentication]:
-        """Ask a link for no key; one that comes with it counts for nothing."""
+        """Links need no API key; a key sent with a link is ignored."""
         return [] if _is_link(self.request) else super().get_authenticators()
 
     def get_permissions(self) -> list[Any]:
-        """Let a link in; what it opens its signature says."""
+        """The signature authorizes a link."""
         return [] if _is_link(self.request) else list(super().get_permissions())
 
     @extend_schema(**api_openapi.TRANSCRIPT)
@@ -68,16 +68,16 @@ class TranscriptDetail(ApiView):
         job = links.open_link(
             job_id=job_id, now=timezone.now(), **_link_parameters(request)
         )
-        answer = _present(request, queries.get_transcript_of(job))
-        # The address itself is the secret.
-        answer.headers["Cache-Control"] = "private, no-store"
-        answer.headers["Referrer-Policy"] = "no-referrer"
-        answer.headers["X-Robots-Tag"] = "noindex"
-        return answer
+        response = _present(request, queries.get_transcript_of(job))
+        # The URL is a secret.
+        response.headers["Cache-Control"] = "private, no-store"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["X-Robots-Tag"] = "noindex"
+        return response
 
 
 class TranscriptLinks(ApiView):
-    """Links to one transcript, for those without a key."""
+    """Links to one transcript."""
 
     required_scopes = {"POST": "jobs:read"}
 
@@ -87,33 +87,33 @@ class TranscriptLinks(ApiView):
 
         The link needs no key and works until it expires.
         """
-        asked = LinkInput(data=request.data)
-        asked.is_valid(raise_exception=True)
+        form = LinkInput(data=request.data)
+        form.is_valid(raise_exception=True)
         url, expires_at = services.make_link(
             transcript=queries.get_transcript(tenant=tenant_of(request), job_id=job_id),
-            format_name=asked.validated_data["format"],
-            expires_in_seconds=asked.validated_data["expires_in_seconds"],
+            format_name=form.validated_data["format"],
+            expires_in_seconds=form.validated_data["expires_in_seconds"],
             actor=audit.actor_of(key_of(request)),
             now=timezone.now(),
         )
-        made = LinkOutput({"url": url, "expires_at": expires_at})
-        return Response(made.data, status=status.HTTP_201_CREATED)
+        link = LinkOutput({"url": url, "expires_at": expires_at})
+        return Response(link.data, status=status.HTTP_201_CREATED)
 
 
 def _is_link(request: Request | HttpRequest | None) -> bool:
-    """Tell a request that brings a link's signature, or a part of it, from others."""
+    """Return whether the request has any parameter of a link."""
     if request is None or request.method not in {"GET", "HEAD"}:
         return False
-    given = request.GET
-    return links.EXPIRES in given or links.SIGNATURE in given
+    params = request.GET
+    return links.EXPIRES in params or links.SIGNATURE in params
 
 
 def _link_parameters(request: Request) -> dict[str, str]:
-    given = request.query_params
+    params = request.query_params
     return {
-        "format_name": given.get("format", ""),
-        "expires": given.get(links.EXPIRES, ""),
-        "signature": given.get(links.SIGNATURE, ""),
+        "format_name": params.get("format", ""),
+        "expires": params.get(links.EXPIRES, ""),
+        "signature": params.get(links.SIGNATURE, ""),
     }
 
 

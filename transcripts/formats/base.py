@@ -1,4 +1,4 @@
-"""What every format is made of, and what it says of itself. Pure."""
+"""The description of an output format, and its input. Pure."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from transcripts.models import Transcript
 
 
 class FormatSource:
-    """A transcript's row with its job loaded, and the upstream's document."""
+    """A transcript row with its job loaded, and the upstream document."""
 
     def __init__(self, transcript: Transcript, raw: bytes) -> None:
         self.transcript = transcript
@@ -18,23 +18,23 @@ class FormatSource:
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        """The document, parsed once."""
-        found: dict[str, Any] = json.loads(self.raw)
-        return found
+        """The parsed document."""
+        document: dict[str, Any] = json.loads(self.raw)
+        return document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """A form that a transcript can be had in: its name in ``?format=``, and how."""
+    """An output format of transcripts; ``name`` is its value of ``?format=``."""
 
     name: str
     media_type: str
     extension: str
     build: Callable[[FormatSource], bytes]
-    # What the answer says of its bytes beside the type; None for what is no text.
+    # The charset of the Content-Type header; None for formats that need none.
     charset: str | None = "utf-8"
 
 
 def encode(text: str) -> bytes:
-    """Return it as UTF-8; half a surrogate pair, which JSON may hold, is a ``?``."""
+    """Return the text as UTF-8; lone surrogates, which JSON allows, become ``?``."""
     return text.encode("utf-8", "replace")

@@ -1,14 +1,14 @@
-"""Cut a transcript into captions: what is shown, by whom it is said, from when to when.
+"""Split a transcript into captions, each with its voice, start and end. Pure.
 
-Pure. A caption has one voice, two lines of 42 columns, and 1 to 7 seconds; it ends with
-a sentence, before a pause, and where the voice changes. Those of several channels are
-put in one order by time. None overlaps another, no word is left out: where more is said
-at once than can be read one after another, what comes later is shown later.
+A caption has one voice, at most two lines of 42 columns, and lasts 1 to 7 seconds; it
+ends after a sentence, before a pause, and at a change of voice. Captions of several
+channels are merged by time. They never overlap and omit no word: overlapping speech is
+shown later than it is spoken.
 
-The figures: Netflix, Timed Text Style Guide, General Requirements ("Duration": at least
+Sources: Netflix, Timed Text Style Guide, General Requirements ("Duration": at least
 5/6 s, at most 7 s; "Line Treatment": two lines) and English Template ("Character
 Limitation": 42; "Reading Speed": 17 a second); BBC, Subtitle Guidelines 5.2 (no longer
-than 1.5 s on the screen after the speech has stopped). One second is our least.
+than 1.5 s on the screen after the speech has stopped). The platform's minimum is 1 s.
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,7 +36,7 @@ _CLOSING = "\"')]\u2019\u201d\u00bb\u300d\u300f"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caption:
-    """Words of one voice that are shown together, in milliseconds."""
+    """Words of one voice that are shown together; times in milliseconds."""
 
     words: tuple[Word, ...]
     start: int
@@ -44,26 +44,25 @@ class Caption:
 
     @property
     def voice(self) -> Voice:
-        """Who says it."""
+        """The voice of all words."""
         return self.words[0].voice
 
     def lines(self, label: str = "") -> list[str]:
-        """Return the one or two lines, after a label for which room was left."""
+        """Return the one or two lines; the first begins with the label."""
         return break_lines(self.words, label)
 
 
 def build_captions(
     document: dict[str, Any], *, has_labels: bool = False
 ) -> list[Caption]:
-    """Return the captions of Deepgram's document, one after another.
+    """Return the captions of a Deepgram document, in order of time.
 
-    With labels there is room in each for its voice's name, wherever there are several
-    voices.
+    With ``has_labels`` and several voices, each caption leaves room for its label.
     """
     channels = read_channels(document)
     voices = {word.voice for words in channels for word in words}
     labels = {
-        voice: label_of(voice) if has_labels and len(voices) > 1 else ""
+        voice: build_label(voice) if has_labels and len(voices) > 1 else ""
         for voice in voices
     }
     groups = [
@@ -73,8 +72,8 @@ def build_captions(
     return _schedule(groups)
 
 
-def label_of(voice: Voice) -> str:
-    """Return what stands before the words of a voice, where no markup can say it."""
+def build_label(voice: Voice) -> str:
+    """Return the prefix that names a voice in formats without voice markup."""
     return f"{voice}:" if str(voice) else ""
 
 
@@ -86,7 +85,7 @@ def _cut_all(words: Iterable[Word], labels: dict[Voice, str]) -> Iterator[Word]:
 
 
 def _group(words: Iterable[Word], labels: dict[Voice, str]) -> Iterator[list[Word]]:
-    """Put the words of one channel together as they are shown."""
+    """Group the words of one channel into captions."""
     group: list[Word] = []
     for word in words:
         if group and _is_break(group, word):
@@ -94,20 +93,20 @@ def _group(words: Iterable[Word], labels: dict[Voice, str]) -> Iterator[list[Wor
             group = []
         label = labels[word.voice]
         if not fit([*group, word], label):
-            place = _find_clause_end(group, word, label)
-            yield group[:place]
-            group = group[place:]
+            index = _find_clause_end(group, word, label)
+            yield group[:index]
+            group = group[index:]
         group.append(word)
     if group:
         yield group
 
 
 def _find_clause_end(group: list[Word], word: Word, label: str) -> int:
-    """Return where to cut what is full: what follows a comma may stay with the next."""
-    for place in range(len(group) - 1, len(group) // 2, -1):
-        is_end = group[place - 1].text.endswith(CLAUSE_ENDS)
-        if is_end and fit([*group[place:], word], label):
-            return place
+    """Return where to split a full caption, if possible after a clause."""
+    for index in range(len(group) - 1, len(group) // 2, -1):
+        is_end = group[index - 1].text.endswith(CLAUSE_ENDS)
+        if is_end and fit([*group[index:], word], label):
+            return index
     return len(group)
 
 
@@ -127,15 +126,15 @@ def _ends_sentence(word: Word) -> bool:
 
 
 def _schedule(groups: list[list[Word]]) -> list[Caption]:
-    """Give each its time: no earlier than it is said, and after the one before it."""
+    """Assign times: not before the speech starts, and after the previous caption."""
     captions, at = [], 0
     for number, words in enumerate(groups, start=1):
         start = max(words[0].start, at)
-        said = words[-1].end
+        speech_end = words[-1].end
         readable = start + MS_PER_COLUMN * count_columns(join(words))
-        wanted = max(said, min(readable, said + LINGER_MS))
+        end = max(speech_end, min(readable, speech_end + LINGER_MS))
         if number < len(groups):
-            wanted = min(wanted, groups[number][0].start)
-        at = min(max(wanted, start + MIN_MS), start + MAX_MS)
+            end = min(end, groups[number][0].start)
+        at = min(max(end, start + MIN_MS), start + MAX_MS)
         captions.append(Caption(words=tuple(words), start=start, end=at))
     return captions

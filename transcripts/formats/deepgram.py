@@ -1,4 +1,4 @@
-"""Deepgram's own document, byte for byte as it came."""
+"""The Deepgram document, byte for byte."""
 
 from transcripts.formats.base import Format, FormatSource
 

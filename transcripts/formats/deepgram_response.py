@@ -1,6 +1,6 @@
-"""What Deepgram's own API would have said of a job: its document, or its error. Pure.
+"""The response that Deepgram's API would give for a job: document or error. Pure.
 
-Envelopes and texts: https://developers.deepgram.com/docs/errors.
+Format and texts: https://developers.deepgram.com/docs/errors.
 """
 
 import json
@@ -14,8 +14,8 @@ UNREADABLE = (
     "Bad Request: failed to process audio: corrupt or unsupported data",
     "Bad Request",
 )
-# Statuses, by the codes that jobs fail with; what Deepgram blames on itself is 5xx.
-_REFUSED: dict[str, tuple[int, str, str]] = {
+# Status, code and message by the error code of the job; upstream faults are 5xx.
+_ERRORS: dict[str, tuple[int, str, str]] = {
     "audio_unreadable": (400, "Bad Request", UNREADABLE[0]),
     "audio_unsupported": (415, "UNSUPPORTED_MEDIA_TYPE", ""),
     "audio_too_large": (413, "PAYLOAD_TOO_LARGE", ""),
@@ -26,19 +26,19 @@ _REFUSED: dict[str, tuple[int, str, str]] = {
     "upstream_processing_timeout": (504, "GATEWAY_TIMEOUT", ""),
     "upstream_timeout": (504, "GATEWAY_TIMEOUT", ""),
 }
-_ELSE = (503, "SERVICE_UNAVAILABLE", "")
+_DEFAULT = (503, "SERVICE_UNAVAILABLE", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """An error as Deepgram answers it."""
+class DeepgramErrorResponse:
+    """An error in Deepgram's format."""
 
     status: int
     code: str
     message: str
 
     def envelope(self, request_id: str) -> dict[str, str]:
-        """Return the body."""
+        """Return the response body."""
         return {
             "err_code": self.code,
             "err_msg": self.message,
@@ -46,17 +46,21 @@ class Refusal:
         }
 
 
-def refusal_of(job: Job) -> Refusal:
-    """Return the error that a job which ended without a transcript amounts to."""
+def build_error(job: Job) -> DeepgramErrorResponse:
+    """Return the error of a job that ended without a transcript."""
     if job.status == JobStatus.FAILED:
-        status, code, message = _REFUSED.get(job.error_code, _ELSE)
-        return Refusal(status=status, code=code, message=message or job.error_detail)
-    return Refusal(status=503, code=_ELSE[1], message=f"The job is {job.status}.")
+        status, code, message = _ERRORS.get(job.error_code, _DEFAULT)
+        message = message or job.error_detail
+        return DeepgramErrorResponse(status=status, code=code, message=message)
+    message = f"The job is {job.status}."
+    return DeepgramErrorResponse(status=503, code=_DEFAULT[1], message=message)
 
 
-def rename_request(document: dict[str, Any], request_id: str) -> bytes:
-    """Return the document under the request id that its caller was given."""
+def replace_request_id(document: dict[str, Any], request_id: str) -> bytes:
+    """Return the document with the request id that the caller received."""
     metadata = document.get("metadata")
-    named = {**(metadata if isinstance(metadata, dict) else {})}
-    named["request_id"] = request_id
-    return json.dumps({**document, "metadata": named}, separators=(",", ":")).encode()
+    replaced = {**(metadata if isinstance(metadata, dict) else {})}
+    replaced["request_id"] = request_id
+    return json.dumps(
+        {**document, "metadata": replaced}, separators=(",", ":")
+    ).encode()

@@ -1,4 +1,4 @@
-"""Lay words out in the lines of a caption. Pure."""
+"""Arrange words in the lines of a caption. Pure."""
 
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -7,18 +7,19 @@ from dataclasses import replace
 from transcripts.formats.words import Word, join
 
 # Netflix, Timed Text Style Guide, "Character Limitation" and "Line Treatment": one line
-# where all fits, else two, broken after punctuation where that can be.
+# if the text fits, else two, preferably broken after punctuation.
 MAX_COLUMNS = 42
 MAX_LINES = 2
 _WIDE = frozenset("WF")
 CLAUSE_ENDS = (",", ";", ":", ".", "?", "!", "\u3001", "\u3002", "\uff0c")
-_BEFORE_A_CLAUSE = 10  # columns that two lines may differ by more, to break there
+# A break after a clause is preferred over one that balances the lines this much better.
+_CLAUSE_BONUS_COLUMNS = 10
 
 
 def count_columns(text: str) -> int:
-    """Return how wide the text is; what East Asia writes full-width takes two.
+    """Return the width of the text; full-width characters count as two columns.
 
-    By Unicode's annex 11. Never less than its number of characters.
+    Unicode Standard Annex 11. At least the number of characters.
     """
     if text.isascii():
         return len(text)
@@ -26,41 +27,41 @@ def count_columns(text: str) -> int:
 
 
 def cut(word: Word, columns: int) -> Iterator[Word]:
-    """Yield the word in pieces that fit a line, its time shared out among them."""
+    """Split a word that is wider than a line, with its time in proportion."""
     if count_columns(word.text) <= columns:
         yield word
         return
-    pieces = _cut_text(word.text, columns)
-    seconds, total, done = word.end - word.start, len(word.text), 0
-    for number, piece in enumerate(pieces):
-        start = word.start + seconds * done // total
-        done += len(piece)
+    parts = _cut_text(word.text, columns)
+    milliseconds, total, done = word.end - word.start, len(word.text), 0
+    for number, part in enumerate(parts):
+        start = word.start + milliseconds * done // total
+        done += len(part)
         yield replace(
             word,
-            text=piece,
+            text=part,
             start=start,
-            end=word.start + seconds * done // total,
+            end=word.start + milliseconds * done // total,
             is_glued=word.is_glued or number > 0,
             opens_paragraph=word.opens_paragraph and number == 0,
         )
 
 
 def _cut_text(text: str, columns: int) -> list[str]:
-    pieces, piece, width = [], "", 0
+    parts, part, width = [], "", 0
     for letter in text:
-        wide = count_columns(letter)
-        # What belongs to the letter before it stays there while it fits at all.
+        letter_width = count_columns(letter)
+        # A combining character stays with its letter if it fits at all.
         room = columns if unicodedata.combining(letter) else columns - 2
-        if width + wide > room and piece:
-            pieces.append(piece)
-            piece, width = "", 0
-        piece += letter
-        width += wide
-    return [*pieces, piece]
+        if width + letter_width > room and part:
+            parts.append(part)
+            part, width = "", 0
+        part += letter
+        width += letter_width
+    return [*parts, part]
 
 
 def fit(words: Sequence[Word], label: str = "") -> bool:
-    """Tell whether the words fit a caption, one line filled after another."""
+    """Return whether the words fit in one caption."""
     line, column, is_first = 1, count_columns(label) + 1 if label else 0, True
     for word in words:
         width = count_columns(word.text)
@@ -74,18 +75,18 @@ def fit(words: Sequence[Word], label: str = "") -> bool:
 
 
 def break_lines(words: Sequence[Word], label: str = "") -> list[str]:
-    """Return one line where all fits, else two of about the same length.
+    """Return one line if the words fit, else two of about the same length.
 
-    The words fit: some place to break is always found.
+    The words must fit in a caption, so that a break always exists.
     """
     whole = _labelled(label, words)
     if count_columns(whole) <= MAX_COLUMNS:
         return [whole]
-    ways = [
-        (_labelled(label, words[:place]), join(words[place:]))
-        for place in range(0 if label else 1, len(words))
+    breaks = [
+        (_labelled(label, words[:index]), join(words[index:]))
+        for index in range(0 if label else 1, len(words))
     ]
-    best = min((way for way in ways if _fit(way)), key=_badness)
+    best = min((lines for lines in breaks if _fit(lines)), key=_rate)
     return list(best)
 
 
@@ -98,7 +99,7 @@ def _fit(lines: tuple[str, str]) -> bool:
     return all(count_columns(line) <= MAX_COLUMNS for line in lines)
 
 
-def _badness(lines: tuple[str, str]) -> int:
+def _rate(lines: tuple[str, str]) -> int:
     upper, lower = map(count_columns, lines)
-    bonus = _BEFORE_A_CLAUSE if lines[0].endswith(CLAUSE_ENDS) else 0
+    bonus = _CLAUSE_BONUS_COLUMNS if lines[0].endswith(CLAUSE_ENDS) else 0
     return abs(upper - lower) - bonus

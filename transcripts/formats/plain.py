@@ -1,12 +1,12 @@
-"""Text to read: who says what where that is known, else in paragraphs, else the words.
+"""Plain text: by speaker if known, else by paragraph, else the text as one block.
 
-Turns of several channels stand in the order of time.
+The speech of several channels is merged by time.
 """
 
 from collections.abc import Iterable, Iterator
 
 from transcripts.formats.base import Format, FormatSource, encode
-from transcripts.formats.captions import PAUSE_MS, label_of
+from transcripts.formats.captions import PAUSE_MS, build_label
 from transcripts.formats.words import Voice, Word, join, read_channels
 
 
@@ -16,21 +16,21 @@ def _build(source: FormatSource) -> bytes:
     has_voices = len({word.voice for word in words}) > 1
     if not has_voices and not any(word.opens_paragraph for word in words):
         return encode(source.transcript.text)
-    turns = [turn for channel in channels for turn in _split(channel)]
-    turns.sort(key=lambda turn: turn[0].start)
-    return encode("\n\n".join(_format(turns, has_voices=has_voices)))
+    stretches = [each for channel in channels for each in _split(channel)]
+    stretches.sort(key=lambda words: words[0].start)
+    return encode("\n\n".join(_format(stretches, has_voices=has_voices)))
 
 
 def _split(words: Iterable[Word]) -> Iterator[list[Word]]:
-    """Cut a channel wherever somebody else may have their say."""
-    turn: list[Word] = []
+    """Split a channel wherever the speech of another channel may be inserted."""
+    stretch: list[Word] = []
     for word in words:
-        if turn and _is_break(turn[-1], word):
-            yield turn
-            turn = []
-        turn.append(word)
-    if turn:
-        yield turn
+        if stretch and _is_break(stretch[-1], word):
+            yield stretch
+            stretch = []
+        stretch.append(word)
+    if stretch:
+        yield stretch
 
 
 def _is_break(last: Word, word: Word) -> bool:
@@ -38,18 +38,18 @@ def _is_break(last: Word, word: Word) -> bool:
     return word.voice != last.voice or is_after_pause or word.opens_paragraph
 
 
-def _format(turns: Iterable[list[Word]], *, has_voices: bool) -> Iterator[str]:
-    """Yield the paragraphs, what one voice says in a row in as few as it has."""
+def _format(stretches: Iterable[list[Word]], *, has_voices: bool) -> Iterator[str]:
+    """Yield the paragraphs; consecutive stretches of one voice are joined."""
     paragraph: list[Word] = []
     named: Voice | None = None
-    for turn in [*turns, []]:
-        goes_on = bool(paragraph and turn) and turn[0].voice == paragraph[0].voice
-        if paragraph and not (goes_on and not turn[0].opens_paragraph):
+    for words in [*stretches, []]:
+        is_same = bool(paragraph and words) and words[0].voice == paragraph[0].voice
+        if paragraph and not (is_same and not words[0].opens_paragraph):
             voice = paragraph[0].voice
-            label = label_of(voice) if has_voices and voice != named else ""
+            label = build_label(voice) if has_voices and voice != named else ""
             yield f"{label} {join(paragraph)}".lstrip()
             paragraph, named = [], voice
-        paragraph += turn
+        paragraph += words
 
 
 FORMAT = Format(

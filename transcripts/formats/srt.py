@@ -1,14 +1,14 @@
-"""SubRip: numbered captions with times, for any player.
+"""SubRip (SRT) captions.
 
-There is no standard and no escaping: https://www.matroska.org/technical/subtitles.html
-(SRT subtitles). What a player would take for markup is written with signs alike, and a
-voice is named in the text, where it changes.
+SRT has no standard and no escaping: https://www.matroska.org/technical/subtitles.html
+(SRT subtitles). Characters that players treat as markup are replaced by similar ones,
+and a label in the text names each new voice.
 """
 
 from transcripts.formats.base import Format, FormatSource, encode
-from transcripts.formats.captions import build_captions, label_of
+from transcripts.formats.captions import build_captions, build_label
 
-_ALIKE = str.maketrans("<>{}", "\u2039\u203a()")
+_SIMILAR = str.maketrans("<>{}", "\u2039\u203a()")
 
 
 def _build(source: FormatSource) -> bytes:
@@ -17,8 +17,8 @@ def _build(source: FormatSource) -> bytes:
     blocks, before = [], None
     for number, caption in enumerate(captions, start=1):
         is_new = has_voices and caption.voice != before
-        lines = caption.lines(label_of(caption.voice) if is_new else "")
-        text = "\n".join(lines).translate(_ALIKE)
+        lines = caption.lines(build_label(caption.voice) if is_new else "")
+        text = "\n".join(lines).translate(_SIMILAR)
         times = f"{_format_time(caption.start)} --> {_format_time(caption.end)}"
         blocks.append(f"{number}\n{times}\n{text}\n")
         before = caption.voice

@@ -1,8 +1,8 @@
-"""WebVTT: captions for browsers, each under the name of its voice where it has one.
+"""WebVTT captions with voice spans.
 
 https://www.w3.org/TR/webvtt1/: 4.1 file structure (hours may have more than two
-digits), 4.2.2 cue text and its escapes, 4.2.2 the voice span ``<v Speaker 0>``, whose
-end may be left out where it is all of the cue.
+digits), 4.2.2 cue text, its escapes and the voice span ``<v Speaker 0>``, whose end tag
+may be omitted if it spans the whole cue.
 """
 
 from transcripts.formats.base import Format, FormatSource, encode

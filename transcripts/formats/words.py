@@ -1,7 +1,7 @@
-"""The words of Deepgram's document, each with a time and a voice, as they can be shown.
+"""Read the words of a Deepgram document with their times and voices. Pure.
 
-Pure and tolerant: odd times are mended, so that within a channel none goes back, none
-ends before it starts and none lies past the audio; no word is ever left out.
+Invalid times are corrected: within a channel they never decrease, no word ends before
+it starts, and none is past the end of the audio. No word is omitted.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeGuard
 
 from transcripts.documents import MAX_SECONDS, best_alternative
 
-# Written without spaces between words: Thai, Lao, Myanmar, Khmer, Chinese, Japanese,
+# Scripts without spaces between words: Thai, Lao, Myanmar, Khmer, Chinese, Japanese,
 # and the full-width punctuation of the last two. Korean has spaces.
 _SPACELESS = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u30ff\u31f0-\u31ff"
@@ -21,43 +21,43 @@ _SPACELESS = (
 _JOINS_LEFT = re.compile(f"[{_SPACELESS}]\\Z")
 _JOINS_RIGHT = re.compile(f"[{_SPACELESS}]")
 _NEVER = MAX_SECONDS * 1000
-_MANY = 1000  # no recording has so many speakers
-# Controls that are no white space; str.split takes care of those that are.
+_MAX_SPEAKERS = 1000  # sanity limit
+# Control characters except white space, which str.split removes.
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x7f]")
 
 
 class Voice(NamedTuple):
-    """Who speaks: None where the document does not tell one from others."""
+    """Channel and speaker; None if the document does not distinguish several."""
 
     channel: int | None
     speaker: int | None
 
     def __str__(self) -> str:
-        """Name it as people read it."""
+        """Return a readable name such as "Speaker 0"."""
         parts = (("Channel", self.channel), ("Speaker", self.speaker))
         return " ".join(f"{name} {it}" for name, it in parts if it is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """Something to be shown that has no space in it, in milliseconds."""
+    """A piece of text without spaces; times in milliseconds."""
 
     text: str
     start: int
     end: int
     voice: Voice
-    # Whether it follows the word before it without a space.
+    # Whether it follows the previous word without a space.
     is_glued: bool = False
     opens_paragraph: bool = False
 
 
 def read_channels(document: dict[str, Any]) -> list[list[Word]]:
-    """Return the words of each channel that has any, in the document's order."""
+    """Return the words of each channel that has any, in document order."""
     results = document.get("results")
     channels = results.get("channels") if isinstance(results, dict) else None
     found = channels if isinstance(channels, list) else []
     latest = _find_end(document)
-    read = [
+    by_channel = [
         list(
             _read_channel(
                 best_alternative(channel),
@@ -67,7 +67,7 @@ def read_channels(document: dict[str, Any]) -> list[list[Word]]:
         )
         for number, channel in enumerate(found)
     ]
-    return [words for words in read if words]
+    return [words for words in by_channel if words]
 
 
 def join(words: Iterable[Word]) -> str:
@@ -86,7 +86,7 @@ def _read_channel(
         start = min(max(_to_ms(entry.get("start"), at), at), latest)
         end = min(max(_to_ms(entry.get("end"), start), start), latest)
         opens = start in openings
-        for part, begin, finish in _share(text.split(), start, end):
+        for part, begin, finish in _divide_time(text.split(), start, end):
             yield Word(
                 text=part,
                 start=begin,
@@ -99,7 +99,7 @@ def _read_channel(
 
 
 def _find_entries(best: dict[str, Any], latest: int) -> list[dict[str, Any]]:
-    """Return the word objects; text that has none is one word as long as the audio."""
+    """Return the word objects; text without any becomes one word of full length."""
     words = best.get("words")
     entries = [it for it in words if isinstance(it, dict)] if _is_list(words) else []
     text = best.get("transcript")
@@ -120,11 +120,11 @@ def _find_speaker(entry: dict[str, Any]) -> int | None:
     speaker = entry.get("speaker")
     if isinstance(speaker, bool) or not isinstance(speaker, int):
         return None
-    return speaker if 0 <= speaker < _MANY else None
+    return speaker if 0 <= speaker < _MAX_SPEAKERS else None
 
 
 def _find_openings(best: dict[str, Any]) -> frozenset[int]:
-    """Return when the channel's paragraphs begin."""
+    """Return the start times of the channel's paragraphs."""
     whole = best.get("paragraphs")
     entries = whole.get("paragraphs") if isinstance(whole, dict) else None
     found = [it for it in entries if isinstance(it, dict)] if _is_list(entries) else []
@@ -133,12 +133,14 @@ def _find_openings(best: dict[str, Any]) -> frozenset[int]:
 
 def _find_end(document: dict[str, Any]) -> int:
     metadata = document.get("metadata")
-    told = metadata.get("duration") if isinstance(metadata, dict) else None
-    return _to_ms(told, 0) or _NEVER
+    duration = metadata.get("duration") if isinstance(metadata, dict) else None
+    return _to_ms(duration, 0) or _NEVER
 
 
-def _share(parts: list[str], start: int, end: int) -> Iterator[tuple[str, int, int]]:
-    """Share a word's time out among what it is cut into, by their lengths."""
+def _divide_time(
+    parts: list[str], start: int, end: int
+) -> Iterator[tuple[str, int, int]]:
+    """Divide the time of a word among its parts in proportion to their lengths."""
     total, done = sum(map(len, parts)), 0
     for part in parts:
         begin = start + (end - start) * done // total
@@ -150,11 +152,11 @@ def _is_glued(before: str, text: str) -> bool:
     return bool(_JOINS_LEFT.search(before) and _JOINS_RIGHT.match(text))
 
 
-def _to_ms(seconds: object, otherwise: int) -> int:
+def _to_ms(seconds: object, default: int) -> int:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        return otherwise
+        return default
     is_time = math.isfinite(seconds) and 0 <= seconds <= _NEVER / 1000
-    return round(seconds * 1000) if is_time else otherwise
+    return round(seconds * 1000) if is_time else default
 
 
 def _is_list(value: object) -> TypeGuard[list[Any]]:

@@ -1,6 +1,6 @@
-"""The end of a live session: one document of all that was said, and one commit.
+"""The end of a live session: one document of its finals, and one commit.
 
-Whoever comes first ends it: the process that held it, or whoever found that lost.
+The first to commit ends it: its own process, or the sweeper that finds it lost.
 """
 
 import json
@@ -27,7 +27,7 @@ from transcripts.storage import store_raw
 
 INTERRUPTED = {
     "code": "session_interrupted",
-    "detail": "The session broke off: the transcript is what had been said until then.",
+    "detail": "The session was interrupted. The transcript ends at the interruption.",
 }
 
 
@@ -35,8 +35,8 @@ INTERRUPTED = {
 class EndOfSession:
     """How a session ended.
 
-    ``audio_seconds`` is all of it, ``seconds`` what its last call heard. Without an
-    ``error`` it ended as it should.
+    ``audio_seconds`` is the audio of the session, ``seconds`` that of its last call.
+    ``error`` is None after a regular end.
     """
 
     audio_seconds: float
@@ -49,53 +49,53 @@ class EndOfSession:
 
 
 LOST = UpstreamError(
-    "The process that held the session died before anything was said.",
+    "The process of the session died before any speech was recognised.",
     code="session_lost",
 )
 
 
 @dataclass(slots=True, kw_only=True)
 class SessionEnd:
-    """The end of one session; without an ``ending`` its process is lost."""
+    """The commit of a session's end; ``ending`` is None if its process died."""
 
     job: Job
     attempt: Attempt
     ending: EndOfSession | None
-    # The document of so many finals, stored once however often the commit is tried.
+    # Storage names by number of finals: retries do not store a document twice.
     raws: dict[int, str] = field(default_factory=dict)
 
     def commit(self, now: datetime) -> bool:
-        """End the session; false if it had been ended, or is not lost after all."""
+        """End the session; False if it has ended already or its process is alive."""
         while (has_ended := self._try_to_end(now)) is None:
-            pass  # more was said while the document was stored
+            pass  # a final was added while the document was being stored
         for raw in self.raws.values():
             drop_unused(self.job, raw)
         return has_ended
 
     def _try_to_end(self, now: datetime) -> bool | None:
-        """Store the document, then lock what it is about: storage may be slow.
+        """Store the document, then lock the job: storage may be slow.
 
-        None when it does not hold all that was said.
+        None if finals were added in between.
         """
-        said = read_segments(self.job)
-        ending = self.ending or _end_of_lost(self.job, said)
-        document = self._build_document(said, ending)
-        error = None if live_documents.has_words(said) else ending.error
+        segments = read_segments(self.job)
+        ending = self.ending or _build_lost_end(self.job, segments)
+        document = self._build_document(segments, ending)
+        error = None if live_documents.has_words(segments) else ending.error
         if error is None:
-            self._store(document, number=len(said))
+            self._store(document, number=len(segments))
         with transaction.atomic():
             if not self._lock():
                 return False
             rows = Job.objects.filter(pk=self.job.pk, status=JobStatus.PROCESSING)
             is_open = rows.filter(lease_token=self.job.lease_token).exists()
             finals = LiveFinal.objects.filter(job=self.job)
-            if is_open and finals.count() != len(said):
+            if is_open and finals.count() != len(segments):
                 return None
             is_first = self._close_attempt(ending, now=now)
             if is_open and error is not None:
                 self._fail(error, now=now)
             elif is_open:
-                self._complete(document, ending, number=len(said), now=now)
+                self._complete(document, ending, number=len(segments), now=now)
             elif is_first:
                 quotas.count_late(self.attempt)
             if is_open or not rows.exists():
@@ -103,10 +103,10 @@ class SessionEnd:
         return is_open
 
     def _build_document(
-        self, said: Sequence[Segment], ending: EndOfSession
+        self, segments: Sequence[Segment], ending: EndOfSession
     ) -> dict[str, Any]:
         return live_documents.build_document(
-            said,
+            segments,
             channels=ending.channels,
             seconds=ending.audio_seconds,
             request_id=ending.request_id,
@@ -120,10 +120,10 @@ class SessionEnd:
             self.raws[number] = store_raw(self.job, self.attempt, packed)
 
     def _lock(self) -> bool:
-        """Lock the call, then the job, as whoever ends a call does.
+        """Lock the attempt, then the job: the order of all code that ends a call.
 
-        The job's lock is the one that storing finals waits for. False for a session
-        that was to be lost and is not: its process lives, or somebody has ended it.
+        Storing finals waits for the job's lock. False if a session that seemed lost has
+        ended or its process is alive.
         """
         list(Attempt.objects.select_for_update(of=("self",)).filter(pk=self.attempt.pk))
         job = Job.objects.select_for_update().filter(pk=self.job.pk)
@@ -139,7 +139,7 @@ class SessionEnd:
 
     def _close_attempt(self, ending: EndOfSession, *, now: datetime) -> bool:
         if self.ending is None:
-            # How much of it was heard is for the upstream's own log to say.
+            # The billed seconds are unknown until the attempt is reconciled.
             opened = Attempt.objects.filter(
                 pk=self.attempt.pk, outcome=Attempt.Outcome.OPEN
             )
@@ -154,7 +154,7 @@ class SessionEnd:
             request_id=ending.request_id,
             status_code=error.status if error else 101,
             error_code=error.code if error else "",
-            **spent_on(self.job, seconds=ending.seconds, channels=ending.channels),
+            **build_cost(self.job, seconds=ending.seconds, channels=ending.channels),
         )
 
     def _fail(self, error: UpstreamError, *, now: datetime) -> None:
@@ -176,7 +176,7 @@ class SessionEnd:
     ) -> None:
         summary = documents.parse_summary(document)
         if summary is None:
-            raise ValueError("a document of ours makes no sense")
+            raise ValueError("the built document cannot be parsed")
         warnings: list[Any] = documents.find_warnings(
             summary, expected_seconds=None, expected_channels=None
         )
@@ -194,7 +194,7 @@ class SessionEnd:
 
 
 def read_segments(job: Job) -> list[Segment]:
-    """Return what is stored of a session, in the order in which it was told."""
+    """Return the stored finals of a session in the order they were sent."""
     return [
         Segment(
             channel=each.channel,
@@ -207,8 +207,8 @@ def read_segments(job: Job) -> list[Segment]:
     ]
 
 
-def spent_on(job: Job, *, seconds: float, channels: int) -> dict[str, Any]:
-    """Return what the upstream bills for so many seconds of a stream."""
+def build_cost(job: Job, *, seconds: float, channels: int) -> dict[str, Any]:
+    """Return the attempt fields that the upstream bills for a stream."""
     return {
         "audio_seconds": seconds,
         "cost_estimate": prices.estimate_cost(
@@ -220,9 +220,9 @@ def spent_on(job: Job, *, seconds: float, channels: int) -> dict[str, Any]:
     }
 
 
-def _end_of_lost(job: Job, said: Sequence[Segment]) -> EndOfSession:
+def _build_lost_end(job: Job, segments: Sequence[Segment]) -> EndOfSession:
     return EndOfSession(
-        audio_seconds=max((each.end for each in said), default=0.0),
+        audio_seconds=max((each.end for each in segments), default=0.0),
         seconds=0.0,
         channels=job.channels or 1,
         error=LOST,

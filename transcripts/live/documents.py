@@ -1,6 +1,6 @@
-"""Make Deepgram's prerecorded document of a live session's final results. Pure.
+"""Build a document in Deepgram's prerecorded shape from a live session's finals. Pure.
 
-So everything that reads a transcript reads a session's as well.
+All code that reads transcripts can thus read those of live sessions.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """One final result of one channel, its times on the session's clock."""
+    """One final result of one channel, with times from the start of the session."""
 
     channel: int
     start: float
@@ -22,7 +22,7 @@ class Segment:
 
     @property
     def words(self) -> list[dict[str, Any]]:
-        """The words, where they are what they should be."""
+        """The words that have a start and an end."""
         words = self.alternative.get("words")
         return [
             word
@@ -32,7 +32,7 @@ class Segment:
 
     @property
     def text(self) -> str:
-        """What was said, as a database takes it."""
+        """The text, without characters that PostgreSQL cannot store."""
         text = str(self.alternative.get("transcript") or "").replace("\0", "")
         return text.encode("utf-8", "ignore").decode().strip()
 
@@ -46,7 +46,7 @@ def build_document(
     model_info: Mapping[str, Any],
     created: datetime,
 ) -> dict[str, Any]:
-    """Return the document; utterances end where the speaker paused or changed."""
+    """Return the document; utterances end at pauses and speaker changes."""
     numbers = range(max([channels, 1, *(each.channel + 1 for each in segments)]))
     by_channel = [
         sorted((s for s in segments if s.channel == number), key=lambda s: s.start)
@@ -54,8 +54,8 @@ def build_document(
     ]
     utterances = [
         utterance
-        for number, those in enumerate(by_channel)
-        for utterance in _utterances_of(number, those)
+        for number, channel in enumerate(by_channel)
+        for utterance in _build_utterances(number, channel)
     ]
     return {
         "metadata": {
@@ -69,14 +69,14 @@ def build_document(
             "model_info": dict(model_info),
         },
         "results": {
-            "channels": [{"alternatives": [_join(those)]} for those in by_channel],
+            "channels": [{"alternatives": [_join(channel)]} for channel in by_channel],
             "utterances": sorted(utterances, key=lambda each: each["start"]),
         },
     }
 
 
 def has_words(segments: Iterable[Segment]) -> bool:
-    """Tell whether anything was said at all."""
+    """Return whether any segment has text or words."""
     return any(segment.text or segment.words for segment in segments)
 
 
@@ -89,32 +89,32 @@ def _join(segments: Sequence[Segment]) -> dict[str, Any]:
     }
 
 
-def _utterances_of(channel: int, segments: Sequence[Segment]) -> Iterator[Any]:
-    for spoken in _split_at_pauses(segments):
-        words = [word for segment in spoken for word in segment.words]
+def _build_utterances(channel: int, segments: Sequence[Segment]) -> Iterator[Any]:
+    for stretch in _split_at_pauses(segments):
+        words = [word for segment in stretch for word in segment.words]
         if not words:
-            text = " ".join(filter(None, (each.text for each in spoken)))
+            text = " ".join(filter(None, (each.text for each in stretch)))
             if text:
-                yield _utterance(channel, [], spoken, text=text)
+                yield _build_utterance(channel, [], stretch, text=text)
             continue
         for _, group in groupby(words, key=lambda word: word.get("speaker")):
-            said = list(group)
-            shown = (str(w.get("punctuated_word") or w.get("word", "")) for w in said)
-            yield _utterance(channel, said, spoken, text=" ".join(shown))
+            spoken = list(group)
+            texts = (str(w.get("punctuated_word") or w.get("word", "")) for w in spoken)
+            yield _build_utterance(channel, spoken, stretch, text=" ".join(texts))
 
 
 def _split_at_pauses(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
-    spoken: list[Segment] = []
+    stretch: list[Segment] = []
     for segment in segments:
-        spoken.append(segment)
+        stretch.append(segment)
         if segment.speech_final:
-            yield spoken
-            spoken = []
-    if spoken:
-        yield spoken
+            yield stretch
+            stretch = []
+    if stretch:
+        yield stretch
 
 
-def _utterance(
+def _build_utterance(
     channel: int,
     words: list[dict[str, Any]],
     segments: Sequence[Segment],
@@ -136,7 +136,7 @@ def _utterance(
 def _mean_confidence(
     words: Sequence[Mapping[str, Any]], segments: Sequence[Segment]
 ) -> float:
-    """Return the mean over words, or over results where there are none."""
+    """Return the mean over words, or over segments without words."""
     found = [each.get("confidence") for each in words]
     if not found:
         found = [each.alternative.get("confidence") for each in segments if each.text]

@@ -1,7 +1,7 @@
-"""Live sessions as jobs: open, keep what was said, call again, end.
+"""Live sessions as jobs: open, store finals, reconnect, finish.
 
-What a session was told as final is stored before; its end makes one document of it,
-which is stored as any other transcript is. No sockets here, and no clock of audio.
+Final results are stored before the customer receives them. The end of the session
+builds one document from them, stored like any other transcript. No sockets here.
 """
 
 import json
@@ -24,16 +24,14 @@ from jobs.services import JobDraft
 from jobs.state import JobStatus
 from jobs.telemetry import metrics
 from transcripts import storage
-from transcripts.live.closing import EndOfSession, SessionEnd, spent_on
+from transcripts.live.closing import EndOfSession, SessionEnd, build_cost
 from transcripts.live.documents import Segment
 from transcripts.models import LiveFinal
 
-__all__ = ["EndOfSession"]  # callers say live.Ending
-
 logger = logging.getLogger(__name__)
 
-# The lock is one that only the end of a session waits for, and not its heartbeat. Who
-# comes after that end finds no row, and stores nothing that nobody would delete.
+# Only the end of a session waits for this lock, its heartbeat does not. After the end
+# the join finds no row, so no final is stored that nothing would delete.
 _STORE = """
 INSERT INTO transcripts_livefinal
   (job_id, seq, channel, start, "end", speech_final, alternative)
@@ -59,7 +57,7 @@ class FinalResult(Segment):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFailure:
-    """How a call broke, and what it had heard; ``elsewhere`` prefers another region."""
+    """A failed call and its audio in seconds; ``elsewhere`` prefers another region."""
 
     error: UpstreamError
     seconds: float
@@ -76,10 +74,10 @@ def open_session(
     permits: Permits,
     now: datetime,
 ) -> tuple[Job, Attempt]:
-    """Write the session's job, which runs at once, and begin its first call.
+    """Write the session's job, already processing, and open its first attempt.
 
-    Raises LimitExceeded or ServiceUnavailable when there is no place for it, and
-    InvalidRequest, with nothing written.
+    Raises LimitExceeded, ServiceUnavailable (no capacity) or InvalidRequest; nothing is
+    written then.
     """
     return live_claims.start_live_job(
         tenant=tenant,
@@ -92,12 +90,12 @@ def open_session(
 
 
 def build_store(finals: Sequence[FinalResult]) -> tuple[LiteralString, list[str]]:
-    """Return the statement, with its values, that stores finals of many sessions.
+    """Return a statement and its values that store finals of many sessions.
 
-    Its rows are job and number of what is stored then; what is missing belongs to a
-    session that has ended. Twice is harmless.
+    It returns job and ``seq`` of each stored final; missing ones belong to sessions
+    that have ended. Idempotent.
     """
-    # Two of one name cannot be in one statement; the first counts.
+    # ON CONFLICT accepts no duplicates in one statement; the first counts.
     distinct = {(each.job_id, each.seq): each for each in reversed(finals)}
     rows = [
         {
@@ -109,9 +107,9 @@ def build_store(finals: Sequence[FinalResult]) -> tuple[LiteralString, list[str]
             "speech_final": each.speech_final,
             "alternative": json.dumps(each.alternative),
         }
-        for each in (distinct[name] for name in sorted(distinct))
+        for each in (distinct[key] for key in sorted(distinct))
     ]
-    # One text: as arrays, quoting what was said takes longer than storing it.
+    # One JSON text: quoting arrays of text takes longer than storing them.
     return _STORE, [json.dumps(rows)]
 
 
@@ -124,10 +122,10 @@ def next_attempt(
     worker: str,
     now: datetime,
 ) -> tuple[Job, Attempt] | None:
-    """Close a call that broke, and begin the next.
+    """Close the failed attempt and open the next one.
 
-    None when there is no place for it now; then the next time closes nothing. Raises
-    StaleJobState when the session has ended.
+    Returns None without capacity; calling it again then closes nothing. Raises
+    StaleJobState if the session has ended.
     """
     services.close_attempt(
         attempt,
@@ -136,7 +134,7 @@ def next_attempt(
         request_id=broken.error.request_id,
         status_code=broken.error.status,
         error_code=broken.error.code,
-        **spent_on(job, seconds=broken.seconds, channels=broken.channels),
+        **build_cost(job, seconds=broken.seconds, channels=broken.channels),
     )
     return live_claims.start_next_call(
         job,
@@ -148,10 +146,10 @@ def next_attempt(
 
 
 def finish_session(*, job: Job, attempt: Attempt, ending: EndOfSession) -> Job:
-    """Commit the session's end with what was said in it; return the job as it is then.
+    """Commit the end of the session with its transcript; return the current job.
 
-    A session that somebody else ended (a cancel, above all) only has its last call
-    closed. Tried again until it holds, as every paid result is.
+    If the session has already ended, for example by a cancel, only its last attempt is
+    closed. Retried like every commit of a paid result.
     """
     end = SessionEnd(job=job, attempt=attempt, ending=ending)
     storage.commit_with_retries(end.commit)
@@ -159,10 +157,10 @@ def finish_session(*, job: Job, attempt: Attempt, ending: EndOfSession) -> Job:
 
 
 def close_abandoned(*, limit: int = 200) -> int:
-    """End sessions whose process is lost with what is stored of them; return how many.
+    """End sessions whose process died, with their stored finals; return how many.
 
-    Harmless when others do so too, or when the process turns out to live: who ends a
-    session first has ended it.
+    Safe to run concurrently, and while the process is alive after all: the first end
+    wins.
     """
     lost = Job.objects.filter(
         status=JobStatus.PROCESSING, mode=Mode.LIVE, lease_until__lt=Now()
@@ -174,11 +172,11 @@ def close_abandoned(*, limit: int = 200) -> int:
         closed += end.commit(timezone.now())
     if closed:
         metrics.LOST.inc(closed)
-        logger.warning("live sessions were lost", extra={"count": closed})
+        logger.warning("live sessions lost", extra={"count": closed})
     return closed
 
 
-def forget_finals() -> int:
-    """Delete finals that sessions which ended otherwise left; return how many."""
-    over = LiveFinal.objects.exclude(job__status=JobStatus.PROCESSING)
-    return over.delete()[0]
+def purge_finals() -> int:
+    """Delete finals of sessions that have ended; return how many."""
+    stale = LiveFinal.objects.exclude(job__status=JobStatus.PROCESSING)
+    return stale.delete()[0]

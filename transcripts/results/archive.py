@@ -1,8 +1,8 @@
-"""All transcripts of a batch in one zip file, made while it is sent.
+"""All transcripts of a batch in one zip file, streamed while it is built.
 
-By the standard library's zipfile on a sink that is emptied as it fills: what stays in
-memory is one transcript, and about a kilobyte a file for the directory at the end. More
-than 65,535 files, or 4 GiB, make it a ZIP64 file (APPNOTE.TXT, 4.3.9.2 and 4.3.14).
+zipfile writes to a buffer that is emptied as it fills. Memory holds one transcript, and
+about 1 kB per file for the central directory. More than 65,535 files or 4 GiB produce a
+ZIP64 file (APPNOTE.TXT, 4.3.9.2 and 4.3.14).
 """
 
 import logging
@@ -20,50 +20,50 @@ from jobs.models import Batch, Job
 from transcripts import services
 from transcripts.formats import Format
 from transcripts.results import rows
-from transcripts.results.lines import PIECE_BYTES, encode_line
-from transcripts.results.names import FileNames, wish_of
+from transcripts.results.lines import CHUNK_BYTES, encode_line
+from transcripts.results.names import FileNames, choose_stem
 
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.jsonl"
 _SPOOL_BYTES = 1024 * 1024
 _READABLE = 0o644 << 16
-# A document that cannot be read costs its own file, not all the others.
+# An unreadable document is omitted; the other files are not affected.
 _UNREADABLE = (BadGzipFile, EOFError, zlib.error, ValueError)
 
 
 class NotArchived(Exception):
-    """There is no file for this job; the argument says why."""
+    """The job has no file in the archive; the argument is the reason."""
 
 
 class ZipBuffer:
-    """What zipfile writes to: kept until it is taken."""
+    """The output buffer of zipfile."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self.size = 0
 
     def write(self, part: bytes) -> int:
-        """Keep the part."""
+        """Append the part."""
         self._parts.append(bytes(part))
         self.size += len(part)
         return len(part)
 
     def flush(self) -> None:
-        """Do nothing: zipfile asks for it."""
+        """Do nothing; zipfile requires it."""
 
     def take(self) -> bytes:
-        """Return all that was written since the last time."""
-        taken = b"".join(self._parts)
+        """Return and remove the content."""
+        content = b"".join(self._parts)
         self._parts.clear()
         self.size = 0
-        return taken
+        return content
 
 
 def write_archive(batch: Batch, chosen: Format) -> Iterator[bytes]:
-    """Yield the zip file: a file a transcript, then a manifest of them all.
+    """Yield the zip file: one file per transcript, then the manifest.
 
-    What was erased has no file, and the manifest says so.
+    The manifest also lists the omitted jobs, for example erased ones.
     """
     sink, names = ZipBuffer(), FileNames(chosen.extension)
     folder = settings.INCOMING_ROOT
@@ -71,8 +71,8 @@ def write_archive(batch: Batch, chosen: Format) -> Iterator[bytes]:
     with SpooledTemporaryFile(_SPOOL_BYTES, dir=str(folder)) as manifest:
         with ZipFile(sink, "w", ZIP_DEFLATED) as archive:  # type: ignore[call-overload]
             for job in rows.read_completed(batch, has_texts=True):
-                manifest.write(_add(archive, names, job, chosen))
-                if sink.size >= PIECE_BYTES:
+                manifest.write(_add_file(archive, names, job, chosen))
+                if sink.size >= CHUNK_BYTES:
                     yield sink.take()
             manifest.seek(0)
             with archive.open(_entry(MANIFEST, None), "w") as entry:
@@ -80,18 +80,18 @@ def write_archive(batch: Batch, chosen: Format) -> Iterator[bytes]:
         yield sink.take()
 
 
-def _add(archive: ZipFile, names: FileNames, job: Job, chosen: Format) -> bytes:
-    """Add the job's file; return its line of the manifest."""
+def _add_file(archive: ZipFile, names: FileNames, job: Job, chosen: Format) -> bytes:
+    """Add the file of the job; return its manifest line."""
     name, reason = None, None
     try:
         content = _build(job, chosen)
-    except NotArchived as left_out:
-        reason = str(left_out)
+    except NotArchived as error:
+        reason = str(error)
     else:
-        wish = wish_of(
+        preferred = choose_stem(
             custom_id=job.custom_id, filename=job.filename, audio_url=job.audio_url
         )
-        name = names.choose(wish, job.pk)
+        name = names.choose(preferred, job.pk)
         archive.writestr(_entry(name, job), content)
     return encode_line(
         {
@@ -106,12 +106,12 @@ def _add(archive: ZipFile, names: FileNames, job: Job, chosen: Format) -> bytes:
 def _build(job: Job, chosen: Format) -> bytes:
     if job.erased_at:
         raise NotArchived("erased")
-    transcript = rows.transcript_of(job)
+    transcript = rows.get_transcript(job)
     if transcript is None:
         raise NotArchived("missing")
     try:
         return services.build_format(transcript, chosen)
-    except FileNotFoundError as error:  # erased since the page was read, perhaps
+    except FileNotFoundError as error:  # erased since the page was read
         raise NotArchived("missing") from error
     except _UNREADABLE as error:
         logger.exception("document unreadable", extra={"job_id": job.pk})
@@ -119,9 +119,9 @@ def _build(job: Job, chosen: Format) -> bytes:
 
 
 def _entry(name: str, job: Job | None) -> ZipInfo:
-    """Describe a file: from when it is (UTC), and that anybody may read it."""
-    made = job.finished_at if job and job.finished_at else timezone.now()
-    entry = ZipInfo(name, made.timetuple()[:6])
+    """Return a world-readable entry, dated with the end of the job (UTC)."""
+    date = job.finished_at if job and job.finished_at else timezone.now()
+    entry = ZipInfo(name, date.timetuple()[:6])
     entry.compress_type = ZIP_DEFLATED
     entry.external_attr = _READABLE
     return entry

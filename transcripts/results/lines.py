@@ -1,7 +1,7 @@
-"""The lines of a batch's manifests: JSON, one object a line (https://jsonlines.org).
+"""The results and errors of a batch as JSON lines (https://jsonlines.org).
 
-Plain dictionaries, as transcripts are; the serializer classes are what the OpenAPI
-document says of them.
+Lines are built as dictionaries, for speed; the serializers only describe them in the
+OpenAPI document.
 """
 
 import json
@@ -17,18 +17,18 @@ from jobs.state import JobStatus
 from transcripts.api.serializers import WarningOutput
 from transcripts.results import rows
 
-PIECE_BYTES = 64 * 1024
+CHUNK_BYTES = 64 * 1024
 REJECTED = "rejected"
-# Of jobs that end without an error of their own.
-_ENDED = {
+# The detail of jobs that have no error of their own.
+_DEFAULT_DETAILS = {
     JobStatus.FAILED: "The job failed.",
-    JobStatus.EXPIRED: "Its deadline passed before it was done.",
+    JobStatus.EXPIRED: "The deadline passed before the job completed.",
     JobStatus.CANCELED: "The job was canceled.",
 }
 
 
 class ResultLine(serializers.Serializer[Any]):
-    """A job that was transcribed."""
+    """A completed job."""
 
     object = serializers.ChoiceField(choices=["batch_result"])
     line = serializers.IntegerField(allow_null=True)
@@ -51,7 +51,7 @@ class ResultLine(serializers.Serializer[Any]):
 
 
 class ErrorLine(serializers.Serializer[Any]):
-    """A line that was left out, or a job that ended without a transcript."""
+    """A rejected line, or a job that ended without a transcript."""
 
     object = serializers.ChoiceField(choices=["batch_error"])
     line = serializers.IntegerField(allow_null=True)
@@ -73,41 +73,41 @@ class ErrorLine(serializers.Serializer[Any]):
 
 
 def write_results(batch: Batch) -> Iterator[bytes]:
-    """Yield the manifest of what was transcribed, in the order of the batch."""
+    """Yield the lines of completed jobs, in the order of the batch."""
     return write_lines(map(present_result, rows.read_completed(batch)))
 
 
 def write_errors(batch: Batch) -> Iterator[bytes]:
-    """Yield the manifest of what was not: lines that were left out, then jobs."""
+    """Yield the rejected lines, then the jobs that ended without a transcript."""
 
     def lines() -> Iterator[dict[str, Any]]:
         yield from map(present_rejected, rows.read_rejected(batch))
-        yield from map(present_failed, rows.read_others(batch))
+        yield from map(present_failed, rows.read_failed(batch))
 
     return write_lines(lines())
 
 
 def write_lines(lines: Iterable[dict[str, Any]]) -> Iterator[bytes]:
-    """Yield the lines, many in one piece."""
-    piece = bytearray()
+    """Yield the encoded lines in chunks."""
+    chunk = bytearray()
     for line in lines:
-        piece += encode_line(line)
-        if len(piece) >= PIECE_BYTES:
-            yield bytes(piece)
-            piece.clear()
-    if piece:
-        yield bytes(piece)
+        chunk += encode_line(line)
+        if len(chunk) >= CHUNK_BYTES:
+            yield bytes(chunk)
+            chunk.clear()
+    if chunk:
+        yield bytes(chunk)
 
 
 def encode_line(line: dict[str, Any]) -> bytes:
-    """Return one line; JSON escapes line ends, so that it is one."""
+    """Return the object as one line; JSON escapes line breaks."""
     text = json.dumps(line, cls=DjangoJSONEncoder, separators=(",", ":"))
     return text.encode() + b"\n"
 
 
 def present_result(job: Job) -> dict[str, Any]:
-    """Return what ``ResultLine`` describes."""
-    found = None if job.erased_at else rows.transcript_of(job)
+    """Return the line that ``ResultLine`` describes."""
+    found = None if job.erased_at else rows.get_transcript(job)
     return {
         "object": "batch_result",
         "line": job.line,
@@ -120,7 +120,7 @@ def present_result(job: Job) -> dict[str, Any]:
         "language": (found and found.language) or None,
         "confidence": found and found.confidence,
         "words": found and found.words,
-        "cost_estimate": _money(job),
+        "cost_estimate": _format_cost(job),
         "attempts": job.attempt,
         "warnings": job.warnings,
         "metadata": job.metadata,
@@ -131,7 +131,7 @@ def present_result(job: Job) -> dict[str, Any]:
 
 
 def present_failed(job: Job) -> dict[str, Any]:
-    """Return what ``ErrorLine`` describes, of a job."""
+    """Return the ``ErrorLine`` of a job."""
     return {
         "object": "batch_error",
         "line": job.line,
@@ -142,8 +142,8 @@ def present_failed(job: Job) -> dict[str, Any]:
         "audio_url": job.audio_url or None,
         "status": job.status,
         "code": job.error_code or f"job_{job.status}",
-        "detail": job.error_detail or _ENDED[JobStatus(job.status)],
-        "cost_estimate": _money(job),
+        "detail": job.error_detail or _DEFAULT_DETAILS[JobStatus(job.status)],
+        "cost_estimate": _format_cost(job),
         "attempts": job.attempt,
         "metadata": job.metadata,
         "finished_at": job.finished_at,
@@ -152,7 +152,7 @@ def present_failed(job: Job) -> dict[str, Any]:
 
 
 def present_rejected(error: BatchError) -> dict[str, Any]:
-    """Return what ``ErrorLine`` describes, of a line that became no job."""
+    """Return the ``ErrorLine`` of a rejected line."""
     return {
         "object": "batch_error",
         "line": error.line,
@@ -172,6 +172,6 @@ def present_rejected(error: BatchError) -> dict[str, Any]:
     }
 
 
-def _money(job: Job) -> str | None:
-    cost = rows.cost_of(job)
+def _format_cost(job: Job) -> str | None:
+    cost = rows.get_cost(job)
     return None if cost is None else f"{cost:.6f}"

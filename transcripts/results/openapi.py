@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of a batch's results."""
+"""OpenAPI descriptions of the batch results endpoints."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
-"""Read a batch's jobs and rejected lines page by page, by key, in their order.
+"""Read the jobs and rejected lines of a batch in pages, in batch order.
 
-Each page is a short read of its own: what is erased meanwhile is not in the next one.
+Each page is one short query, so rows erased in the meantime are not returned.
 """
 
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ from jobs.state import FINAL, JobStatus
 from transcripts.models import Transcript
 
 PAGE_ROWS = 500
-# Those that carry their texts.
+# With transcript texts.
 PAGE_TEXTS = 50
 
 
 def read_completed(batch: Batch, *, has_texts: bool = False) -> Iterator[Job]:
-    """Yield the jobs that have been transcribed, their transcripts loaded."""
+    """Yield the completed jobs with their transcripts."""
     rows = _jobs(batch).filter(status=JobStatus.COMPLETED).select_related("transcript")
     if has_texts:
         yield from _read(rows, PAGE_TEXTS)
@@ -27,14 +27,14 @@ def read_completed(batch: Batch, *, has_texts: bool = False) -> Iterator[Job]:
         yield from _read(rows.defer("transcript__text"), PAGE_ROWS)
 
 
-def read_others(batch: Batch) -> Iterator[Job]:
+def read_failed(batch: Batch) -> Iterator[Job]:
     """Yield the jobs that ended without a transcript."""
     rows = _jobs(batch).filter(status__in=FINAL - {JobStatus.COMPLETED})
     yield from _read(rows, PAGE_ROWS)
 
 
 def read_rejected(batch: Batch) -> Iterator[BatchError]:
-    """Yield what was wrong with the lines that were left out."""
+    """Yield the errors of the rejected lines."""
     rows = BatchError.objects.filter(batch=batch).order_by("line", "pk")
     after = Q()
     while True:
@@ -47,13 +47,13 @@ def read_rejected(batch: Batch) -> Iterator[BatchError]:
         after = Q(line__gt=line) | Q(line=line, pk__gt=last)
 
 
-def transcript_of(job: Job) -> Transcript | None:
-    """Return the job's transcript, if it is there."""
+def get_transcript(job: Job) -> Transcript | None:
+    """Return the transcript of a job, or None."""
     return getattr(job, "transcript", None)
 
 
-def cost_of(job: Job) -> Decimal | None:
-    """Return what all calls of a job that was read here cost, if it is known."""
+def get_cost(job: Job) -> Decimal | None:
+    """Return the cost of all calls of a job that this module read; None if unknown."""
     cost: Decimal | None = vars(job)["cost"]
     return cost
 

@@ -19,31 +19,31 @@ from transcripts.results import openapi as results_openapi
 
 
 class LinesRenderer(BaseRenderer):
-    """The form of a manifest, so that ``Accept`` is held against it."""
+    """Declares the media type of JSON lines; the view renders them itself."""
 
     media_type = results_openapi.LINES
     format = "jsonl"
 
     def render(self, *_answer: Any) -> bytes:
-        """Return nothing: the lines do not come by here."""
+        """Return nothing: the view streams the response."""
         return b""
 
 
 class OtherLinesRenderer(LinesRenderer):
-    """The same by its newer name."""
+    """The newer media type of JSON lines."""
 
     media_type = results_openapi.OTHER_LINES
 
 
 class ArchiveRenderer(LinesRenderer):
-    """The form of an archive."""
+    """Declares the media type of the archive."""
 
     media_type = results_openapi.ZIP
     format = "zip"
 
 
 class ResultsView(ApiView):
-    """What the answers have in common."""
+    """Base of the results views."""
 
     required_scopes = {"GET": "jobs:read"}
     renderer_classes: tuple[type[BaseRenderer], ...] = (
@@ -53,7 +53,7 @@ class ResultsView(ApiView):
 
 
 class BatchResults(ResultsView):
-    """What was transcribed."""
+    """The completed jobs of a batch."""
 
     @extend_schema(**results_openapi.RESULTS)
     def get(
@@ -74,7 +74,7 @@ class BatchResults(ResultsView):
 
 
 class BatchErrors(ResultsView):
-    """What was not transcribed, and why."""
+    """The rejected lines and failed jobs of a batch."""
 
     @extend_schema(**results_openapi.ERRORS)
     def get(
@@ -95,7 +95,7 @@ class BatchErrors(ResultsView):
 
 
 class BatchArchive(ResultsView):
-    """All transcripts at once."""
+    """All transcripts of a batch in one zip file."""
 
     query_parameters = {"GET": ("format",)}
     renderer_classes = (ArchiveRenderer,)
@@ -124,12 +124,12 @@ class BatchArchive(ResultsView):
 def _get_batch(request: Request, batch_id: UUID) -> Batch:
     batch = records.get_batch(tenant=tenant_of(request), batch_id=batch_id)
     if batch.state == BatchState.PREPARING:
-        message = "The batch is still being written; it has no results yet."
+        message = "The batch is still being created and has no results yet."
         raise Conflict(message, code="batch_state_conflict")
     return batch
 
 
 def _parse_format(name: str) -> Format:
     if name not in FORMATS:
-        refuse_parameter("format", f"This is one of {', '.join(FORMATS)}.")
+        refuse_parameter("format", f"Must be one of {', '.join(FORMATS)}.")
     return FORMATS[name]

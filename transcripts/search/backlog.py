@@ -1,4 +1,4 @@
-"""Index what was stored without: by code that knew nothing of search, or by hand."""
+"""Index transcripts of versions before search, or inserted manually."""
 
 import logging
 
@@ -13,10 +13,10 @@ logger = logging.getLogger(__name__)
 _SLICE = 50
 
 
-def index_left_over(*, limit: int) -> int:
-    """Index up to ``limit`` transcripts that were stored without; return how many.
+def index_unindexed(*, limit: int) -> int:
+    """Index up to ``limit`` unindexed transcripts; return how many.
 
-    In slices of their own transactions; whoever is killed has done the ones before.
+    Each slice is one transaction, so an interrupted run can continue.
     """
     done = 0
     while done < limit:
@@ -29,11 +29,11 @@ def index_left_over(*, limit: int) -> int:
     return done
 
 
-def _index_slice(most: int) -> int:
+def _index_slice(size: int) -> int:
     with transaction.atomic():
         rows = Transcript.objects.filter(is_indexed=False).order_by("pk")
         locked = rows.select_for_update(skip_locked=True, of=("self",))
-        transcripts = list(locked.select_related("job")[:most])
+        transcripts = list(locked.select_related("job")[:size])
         for transcript in transcripts:
             transcript.starts = transcript.starts or _read_starts(transcript)
             transcript.is_indexed = True
@@ -43,10 +43,12 @@ def _index_slice(most: int) -> int:
 
 
 def _read_starts(transcript: Transcript) -> bytes:
-    """Return the times from the document, or none: the words can be found without."""
+    """Return the starts from the document, or b"": search works without them."""
     try:
         summary = documents.parse_summary(storage.read_document(transcript))
     except (OSError, EOFError, ValueError):
-        logger.warning("no times", extra={"job_id": transcript.pk}, exc_info=True)
+        logger.warning(
+            "word times unavailable", extra={"job_id": transcript.pk}, exc_info=True
+        )
         return b""
     return summary.starts if summary else b""

@@ -1,4 +1,4 @@
-"""What a page of hits shows: each transcript, and the places where it was hit."""
+"""Load the transcripts and snippets of a page of hits."""
 
 import json
 import re
@@ -21,27 +21,27 @@ from transcripts.search.ranking import SearchPage
 from transcripts.search.rules import ConfigQuery, Lexeme
 from transcripts.search.snippets import Snippet
 
-# What is more than one word for PostgreSQL.
+# Tokens that PostgreSQL splits into several words.
 _JOINED = r"[^\n]*\w[-/.@_'\u2019]\w"
-# So many tokens of a text are looked at first: five minutes of talk. After the last
-# that may be a hit come so many more to show around it; the very last may be a half.
+# Tokens searched first: five minutes of speech. The last ones are only context, since
+# the very last may be truncated.
 _BEGINNING, _AROUND = 1000, 50
 _CHARACTERS = 8 * _BEGINNING
 _FIRST_STARTS = Substr(
     "starts", 1, word_times.WIDTH * _BEGINNING, output_field=BinaryField()
 )
-_SHOWN = (
+_FIELDS = (
     *("language", "confidence", "duration_seconds", "words", "created_at"),
     *("job__mode", "job__batch_id", "job__custom_id", "job__filename"),
     *("job__metadata", "job__options"),
 )
-# Of one page; far more than a page of short words has of one first letter.
-_MOST_FORMS = 5000
+# Per page; well above the distinct tokens of a page with the same first letter.
+_MAX_FORMS = 5000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownHit:
-    """A transcript and where it was hit."""
+    """A transcript with its rank and snippets."""
 
     transcript: Transcript
     language: str
@@ -49,80 +49,80 @@ class ShownHit:
     snippets: list[Snippet] = field(default_factory=list)
 
 
-def show_hits(found: SearchPage, *, words: bool) -> list[ShownHit]:
-    """Return what is shown of the hits, in their order; erased ones are gone."""
-    rows = Transcript.objects.filter(pk__in=[hit.transcript_id for hit in found.hits])
-    rows = rows.select_related("job").only(*_SHOWN, *(["text"] if words else []))
+def load_hits(page: SearchPage, *, words: bool) -> list[ShownHit]:
+    """Return the hits in order, without those erased since; snippets with ``words``."""
+    rows = Transcript.objects.filter(pk__in=[hit.transcript_id for hit in page.hits])
+    rows = rows.select_related("job").only(*_FIELDS, *(["text"] if words else []))
     if words:
         rows = rows.annotate(first_starts=_FIRST_STARTS)
-    read = {row.pk: row for row in rows}
-    places = _find_places(read.values(), found.queries) if words else {}
+    by_id = {row.pk: row for row in rows}
+    snippets = _find_snippets(by_id.values(), page.queries) if words else {}
     return [
         ShownHit(
-            transcript=read[hit.transcript_id],
-            language=_language(read[hit.transcript_id]),
+            transcript=by_id[hit.transcript_id],
+            language=_language(by_id[hit.transcript_id]),
             rank=hit.rank if words else None,
-            snippets=places.get(hit.transcript_id, []),
+            snippets=snippets.get(hit.transcript_id, []),
         )
-        for hit in found.hits
-        if hit.transcript_id in read
+        for hit in page.hits
+        if hit.transcript_id in by_id
     ]
 
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """What is looked at of a transcript's text, and by which rules it is cut."""
+    """The searched tokens of a transcript, and its text search configuration."""
 
     transcript: Transcript
     config: str
     tokens: list[str]
     space: str
     starts: bytes
-    # How many tokens may be hits; None: all.
-    most: int | None
-    different: set[str]
+    # How many tokens can be hits; None for all.
+    limit: int | None
+    distinct: set[str]
 
     @classmethod
-    def begin(cls, transcript: Any) -> Self:
-        """Look at the beginning; a short text is all there."""
-        said = transcript.text
-        tokens, space = word_times.split_tokens(said[:_CHARACTERS])
-        is_all = len(said) <= _CHARACTERS and len(tokens) <= _BEGINNING
-        most = None if is_all else max(0, min(_BEGINNING, len(tokens) - _AROUND))
-        starts, different = bytes(transcript.first_starts), set(tokens[:most])
+    def build(cls, transcript: Any) -> Self:
+        """Split the beginning of the text, or all of a short one."""
+        text = transcript.text
+        tokens, space = word_times.split_tokens(text[:_CHARACTERS])
+        is_all = len(text) <= _CHARACTERS and len(tokens) <= _BEGINNING
+        limit = None if is_all else max(0, min(_BEGINNING, len(tokens) - _AROUND))
+        starts, distinct = bytes(transcript.first_starts), set(tokens[:limit])
         config = _config(transcript)
-        return cls(transcript, config, tokens, space, starts, most, different)
+        return cls(transcript, config, tokens, space, starts, limit, distinct)
 
-    def look_on(self, starts: bytes) -> Self:
-        """Look at all of it."""
+    def extend(self, starts: bytes) -> Self:
+        """Split the full text."""
         tokens, space = word_times.split_tokens(self.transcript.text)
         return replace(
             self,
             tokens=tokens,
             space=space,
             starts=starts,
-            most=None,
-            different=set(tokens),
+            limit=None,
+            distinct=set(tokens),
         )
 
 
-def _find_places(
+def _find_snippets(
     transcripts: Iterable[Transcript], queries: Iterable[ConfigQuery]
 ) -> dict[UUID, list[Snippet]]:
-    """Return the best places of each transcript.
+    """Return the best snippets of each transcript.
 
-    A text that has all that was asked for in its beginning, and places enough there, is
-    not looked at any further: hours of talk are full of frequent words.
+    A text whose beginning has all words of the query and enough snippets is searched no
+    further: frequent words occur throughout hours of speech.
     """
     lexemes = {query.config: query.lexemes for query in queries}
-    places: dict[UUID, list[Snippet]] = {}
-    texts = [_Text.begin(each) for each in transcripts]
+    found: dict[UUID, list[Snippet]] = {}
+    texts = [_Text.build(each) for each in transcripts]
     while texts:
         tokens: dict[str, set[str]] = defaultdict(set)
         for text in texts:
-            tokens[text.config] |= text.different
+            tokens[text.config] |= text.distinct
         matched = _find_forms(tokens, lexemes)
-        lacking = {}
+        incomplete = {}
         for text in texts:
             forms = matched[text.config]
             cut = snippets.cut_snippets(
@@ -130,17 +130,20 @@ def _find_places(
                 text.space,
                 starts=text.starts,
                 matched=forms,
-                most=text.most,
+                limit=text.limit,
             )
-            sought = {lexeme.text for lexeme in lexemes.get(text.config, ())}
-            said = {forms[token] for token in forms.keys() & text.different}
-            if (len(cut) == snippets.MOST and said == sought) or text.most is None:
-                places[text.transcript.pk] = cut
+            wanted = {lexeme.text for lexeme in lexemes.get(text.config, ())}
+            matches = {forms[token] for token in forms.keys() & text.distinct}
+            is_complete = len(cut) == snippets.MAX_SNIPPETS and matches == wanted
+            if is_complete or text.limit is None:
+                found[text.transcript.pk] = cut
             else:
-                lacking[text.transcript.pk] = text
-        starts = Transcript.objects.filter(pk__in=lacking).values_list("pk", "starts")
-        texts = [lacking[pk].look_on(bytes(each)) for pk, each in starts]
-    return places
+                incomplete[text.transcript.pk] = text
+        starts = Transcript.objects.filter(pk__in=incomplete).values_list(
+            "pk", "starts"
+        )
+        texts = [incomplete[pk].extend(bytes(each)) for pk, each in starts]
+    return found
 
 
 def _config(transcript: Transcript) -> str:
@@ -156,43 +159,45 @@ def _language(transcript: Transcript) -> str:
 def _find_forms(
     tokens: Mapping[str, Collection[str]], lexemes: dict[str, tuple[Lexeme, ...]]
 ) -> dict[str, dict[str, str]]:
-    """Return by configuration the tokens that are hits, and of which word.
+    """Return by configuration the matching tokens, each with the word that it matches.
 
-    PostgreSQL decides, over the different tokens that may be: the texts themselves
-    are not read through by its parser a second time.
+    PostgreSQL decides for the distinct candidates only, so that its parser does not
+    process the texts a second time.
     """
     matched: dict[str, dict[str, str]] = defaultdict(dict)
-    for config, known in tokens.items():
-        sought = lexemes.get(config, ())
-        candidates = _candidates(config, known, sought)[:_MOST_FORMS]
-        for token, cut in _cut_words(config, candidates):
-            for lexeme in sought:
-                if any(map(lexeme.matches, cut)):
+    for config, distinct in tokens.items():
+        wanted = lexemes.get(config, ())
+        candidates = _find_candidates(config, distinct, wanted)[:_MAX_FORMS]
+        for token, words in _stem(config, candidates):
+            for lexeme in wanted:
+                if any(map(lexeme.matches, words)):
                     matched[config][token] = lexeme.text
                     break
     return matched
 
 
-def _candidates(
+def _find_candidates(
     config: str, tokens: Iterable[str], lexemes: Sequence[Lexeme]
 ) -> list[str]:
-    """Return the tokens that may be forms of the words: most begin as those do."""
-    different = list(tokens)
-    if config in search_languages.CUT_IN_FRONT or not lexemes:
-        return different
+    """Return the tokens that may match: most begin with the same letter."""
+    distinct = list(tokens)
+    if config in search_languages.PREFIX_STEMMERS or not lexemes:
+        return distinct
     initials = "".join({_initial(lexeme.text) for lexeme in lexemes}) or "\0"
-    return build_candidate_pattern(initials).findall("\n".join(different))
+    return build_candidate_pattern(initials).findall("\n".join(distinct))
 
 
 def build_candidate_pattern(initials: str) -> re.Pattern[str]:
-    """Return the pattern of a line that begins with one of the initials, or may."""
-    # An accent may be lost on the way to a lexeme.
-    begun = rf"[^\w\n]*+(?:[{re.escape(initials)}]|[^\x00-\x7f])"
-    return re.compile(f"^(?:{begun}|{_JOINED})[^\n]*$", re.MULTILINE | re.IGNORECASE)
+    """Return a pattern for the lines that may begin with one of the initials."""
+    # A stemmer may remove accents.
+    beginning = rf"[^\w\n]*+(?:[{re.escape(initials)}]|[^\x00-\x7f])"
+    return re.compile(
+        f"^(?:{beginning}|{_JOINED})[^\n]*$", re.MULTILINE | re.IGNORECASE
+    )
 
 
 def _initial(word: str) -> str:
-    """Return the first letter or digit, small and without accents."""
+    """Return the first letter or digit in lower case without accents."""
     for character in word:
         if character.isalnum():
             if character.isascii():
@@ -201,7 +206,7 @@ def _initial(word: str) -> str:
     return ""
 
 
-def _cut_words(config: str, tokens: Sequence[str]) -> list[tuple[str, list[str]]]:
+def _stem(config: str, tokens: Sequence[str]) -> list[tuple[str, list[str]]]:
     if not tokens:
         return []
     with connection.cursor() as cursor:
@@ -209,8 +214,8 @@ def _cut_words(config: str, tokens: Sequence[str]) -> list[tuple[str, list[str]]
             "SELECT tsvector_to_array(to_tsvector(%s::regconfig, prepared))"
             " FROM json_array_elements_text(%s::json) WITH ORDINALITY"
             " AS of (prepared, n) ORDER BY n",
-            # One text: an array's elements would be quoted one by one.
+            # One JSON text: the elements of an array would be quoted one by one.
             [config, json.dumps([search_languages.prepare(t) for t in tokens])],
         )
-        cut = [words for (words,) in cursor.fetchall()]
-    return list(zip(tokens, cut, strict=True))
+        lexemes = [words for (words,) in cursor.fetchall()]
+    return list(zip(tokens, lexemes, strict=True))

@@ -1,7 +1,8 @@
-"""Put transcripts where search finds them, as they are stored or afterwards.
+"""Write the search entry of a transcript.
 
-Beside the words an entry's vector holds facts: whose it is, batch, mode, language,
-metadata. Each is a word that no parser makes of text, so nobody can ask for another's.
+Besides the words, the vector holds filter tokens: tenant, batch, mode, language, day
+and metadata. The parser never produces such tokens from text, so queries cannot forge
+them.
 """
 
 import hashlib
@@ -17,10 +18,10 @@ from jobs.models import Job
 from transcripts.models import Transcript
 from transcripts.search import languages as search_languages
 
-# PostgreSQL takes a megabyte of vector, and knows no place past word 16,383: what
-# comes after is found as words, each once, and never fails to be stored.
-_WITH_PLACES = 150_000
-_WITHOUT_PLACES = 100_000
+# Bytes of text. A PostgreSQL vector has at most 1 MB and no positions past word 16,383:
+# the rest of the text is indexed as distinct words without positions.
+_WITH_POSITIONS = 150_000
+_WITHOUT_POSITIONS = 100_000
 
 _INSERT = """
 INSERT INTO transcripts_searchentry
@@ -34,14 +35,14 @@ ON CONFLICT DO NOTHING
 
 
 def index_transcript(transcript: Transcript, job: Job) -> None:
-    """Write the transcript's entry; twice is the same one.
+    """Write the entry of the transcript, if it has none.
 
-    To be called in the transaction that stores the transcript.
+    Call it in the transaction that stores the transcript.
     """
     language = search_languages.language_of(
         detected=transcript.language, options=job.options
     )
-    head, tail = _parts(search_languages.prepare(transcript.text))
+    head, tail = _split_text(search_languages.prepare(transcript.text))
     values = {
         "transcript": transcript.pk,
         "tenant": job.tenant_id,
@@ -63,32 +64,32 @@ def index_transcript(transcript: Transcript, job: Job) -> None:
 
 
 def tenant_fact(tenant_id: UUID) -> str:
-    """Return the word that says whose a transcript is."""
+    """Return the filter token of a tenant."""
     return f"=t:{tenant_id.hex}"
 
 
 def batch_fact(batch_id: UUID) -> str:
-    """Return the word that says which batch it was of."""
+    """Return the filter token of a batch."""
     return f"=b:{batch_id.hex}"
 
 
 def mode_fact(mode: str) -> str:
-    """Return the word that says which door it came through."""
+    """Return the filter token of a mode."""
     return f"=m:{mode}"
 
 
 def language_facts(language: str) -> list[str]:
-    """Return the words that say its language: with its region, and without."""
+    """Return the filter tokens of a language, with and without its region."""
     return [f"=l:{language}", f"=l:{search_languages.base_of(language)}"]
 
 
 def day_fact(moment: datetime) -> str:
-    """Return the word that says on which day, UTC, it was stored."""
+    """Return the filter token of a day (UTC)."""
     return f"=d:{moment.astimezone(UTC):%Y%m%d}"
 
 
 def metadata_fact(key: str, value: str) -> str:
-    """Return the word that stands for a pair; long ones are as short as any."""
+    """Return the filter token of a metadata pair, of fixed length."""
     pair = f"{len(key)}:{key}={value}".encode()
     return f"=k:{hashlib.sha256(pair).hexdigest()[:24]}"
 
@@ -103,7 +104,7 @@ def _facts(job: Job) -> Iterator[str]:
 
 
 def _texts(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the values as PostgreSQL writes them, as lists of jobs compare them."""
+    """Yield the values as PostgreSQL prints them, as the filter of job lists does."""
     for key, value in metadata.items():
         match value:
             case bool():
@@ -114,16 +115,16 @@ def _texts(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield key, str(value)
 
 
-def _parts(text: str) -> tuple[str, str]:
-    """Return what is indexed with the places of its words, and what without."""
-    if len(text.encode()) <= _WITH_PLACES:
+def _split_text(text: str) -> tuple[str, str]:
+    """Return the text to index with positions, and the words to index without."""
+    if len(text.encode()) <= _WITH_POSITIONS:
         return text, ""
-    head = _cut(text, _WITH_PLACES)
+    head = _cut(text, _WITH_POSITIONS)
     rest = dict.fromkeys(text[len(head) :].split())
-    return head, _cut(" ".join(rest), _WITHOUT_PLACES)
+    return head, _cut(" ".join(rest), _WITHOUT_POSITIONS)
 
 
 def _cut(text: str, size: int) -> str:
-    """Return the beginning of the text of at most so many bytes, whole words."""
+    """Return the beginning of the text in whole words, at most ``size`` bytes."""
     cut = text.encode()[:size].decode(errors="ignore")
     return cut if len(cut) == len(text) else cut.rpartition(" ")[0] or cut

@@ -1,6 +1,4 @@
-"""Which rules of PostgreSQL's full text search a language has, and text made ready for
-them: pure.
-"""
+"""The PostgreSQL text search configuration of a language. Pure."""
 
 import re
 import unicodedata
@@ -9,9 +7,9 @@ from typing import Any
 from transcripts.word_times import UNSPACED
 
 SIMPLE = "simple"
-# Deepgram's own default where neither is asked for nor detected.
+# Deepgram's default if none is requested or detected.
 DEFAULT_LANGUAGE = "en"
-# ISO 639-1 to what PostgreSQL 15 has; all others are taken word by word.
+# ISO 639-1 to the configurations of PostgreSQL 15; others use "simple".
 CONFIGS = {
     "ar": "arabic",
     "ca": "catalan",
@@ -43,16 +41,16 @@ CONFIGS = {
     "yi": "yiddish",
 }
 LANGUAGE = re.compile(r"[a-z]{2,8}(?:-[a-z0-9]{1,8}){0,3}")
-# Stemmers that also take something away in front: no first letter tells their words.
-CUT_IN_FRONT = frozenset({"arabic", "indonesian", "irish", "tamil"})
+# Stemmers that also remove prefixes, so that the first letter may change.
+PREFIX_STEMMERS = frozenset({"arabic", "indonesian", "irish", "tamil"})
 _UNSPACED_CHARACTER = re.compile(f"([{UNSPACED}])")
 
 
 def language_of(*, detected: str, options: dict[str, Any]) -> str:
-    """Return the language of a transcript, in small letters: ``en``, ``pt-br``."""
-    asked = options.get("language")
-    said = (detected or (asked if isinstance(asked, str) else "")).lower()
-    return said or DEFAULT_LANGUAGE
+    """Return the language of a transcript in lower case, such as ``pt-br``."""
+    requested = options.get("language")
+    language = detected or (requested if isinstance(requested, str) else "")
+    return language.lower() or DEFAULT_LANGUAGE
 
 
 def config_of(language: str) -> str:
@@ -61,14 +59,14 @@ def config_of(language: str) -> str:
 
 
 def base_of(language: str) -> str:
-    """Return the language without region or script."""
+    """Return the language without region and script."""
     return language.partition("-")[0]
 
 
 def prepare(text: str) -> str:
-    """Return the text as it is indexed and asked for: one form, small letters.
+    """Return the normalized text for the index and for queries.
 
-    In scripts without spaces each character is a word; a word is a phrase of them.
+    In scripts without spaces each character becomes a word, so that a word is a phrase.
     """
     if text.isascii():
         return text.lower()

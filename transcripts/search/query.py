@@ -71,7 +71,7 @@ class SearchQuery:
         limit = pagination.parse_limit(params)
         return cls(filters=filters, scope=scope, position=position, limit=limit)
 
-    def cursor_after(self, last: Hit) -> str:
+    def build_cursor(self, last: Hit) -> str:
         """Return the cursor of the page after this hit."""
         since = (self.position.as_of - _EPOCH) // timedelta(microseconds=1)
         content = _POSITION.pack(since, last.rank, last.transcript_id.bytes)

@@ -1,11 +1,15 @@
-"""Find a tenant's transcripts by what was said in them, best first.
+"""Search a tenant's transcripts, best first.
 
-Three steps, each bounded. The index gives the transcripts that have the words and the
-facts, first of the last days and, where those are not enough, of all; of these the
-newest ``RANKED`` are held against the query to the letter (phrases, each by the rules
-of its language) and ranked; a page of them is read. So a word that half the transcripts
-have costs as much as a rare one, and old ones of it are only found once a date narrows
-the search: ``is_capped`` says so.
+Three bounded steps:
+
+1. The index returns the transcripts with the words and filter tokens: first those of
+   recent days, then all if these are too few.
+2. The newest ``RANKED`` of them are compared with the exact query (phrases, by the
+   rules of each language) and ranked.
+3. One page is read.
+
+So a word of half the transcripts costs as much as a rare one. Its older hits are found
+only if a date narrows the search; ``is_capped`` reports that.
 """
 
 import time
@@ -26,21 +30,21 @@ from transcripts.search.rules import ConfigQuery
 from transcripts.search.words import Groups, NotSearchable
 
 RANKED = 500
-# A search of a million transcripts takes a tenth of a second.
+# Searching a million transcripts takes about 0.1 s.
 STATEMENT_SECONDS = 5.0
-# So many of the newest transcripts are looked through before all are: enough for words
-# that are in an eighth of them. More days than this have few transcripts each.
+# The newest transcripts that are searched before all: enough for words that occur in an
+# eighth of them. If they span more days than this, all are searched at once.
 _RECENT = 4000
 _MOST_DAYS = 62
 
-# Only the index knows a condition's rows without reading their vectors; the planner
-# takes those for free, and would rather read them all than fetch half of them.
-_BY_INDEX = """
+# Forces the GIN index: the planner ignores the cost of reading the vectors and would
+# prefer a sequential scan for frequent words.
+_FORCE_INDEX = """
 SELECT set_config('enable_seqscan', 'off', true),
   set_config('enable_indexscan', 'off', true), set_config('jit', 'off', true),
-  set_config('statement_timeout', %(most)s, true)
+  set_config('statement_timeout', %(timeout)s, true)
 """
-# Which configurations a tenant's transcripts went through, a look-up each.
+# The configurations of a tenant's transcripts, one index lookup each.
 _CONFIGS = """
 WITH RECURSIVE known AS (
   (SELECT config FROM transcripts_searchentry WHERE tenant_id = %(tenant)s
@@ -85,7 +89,7 @@ ORDER BY transcript_id DESC LIMIT %(limit)s + 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchFilters:
-    """Which transcripts are wanted; what is empty does not restrict."""
+    """The filters of a search; an empty one matches all."""
 
     words: Groups = field(default_factory=list)
     batch_id: UUID | None = None
@@ -98,7 +102,7 @@ class SearchFilters:
 
     @property
     def facts(self) -> list[str]:
-        """What must be among an entry's words, as well as its tenant."""
+        """The required filter tokens besides the tenant's."""
         found = [indexing.metadata_fact(*pair) for pair in self.metadata.items()]
         if self.batch_id:
             found.append(indexing.batch_fact(self.batch_id))
@@ -111,7 +115,7 @@ class SearchFilters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchPosition:
-    """Where a page begins: after this hit, among what was there at that time."""
+    """The start of a page: after this hit, among transcripts up to ``as_of``."""
 
     as_of: datetime
     rank: float = 0.0
@@ -120,7 +124,7 @@ class SearchPosition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A transcript that has the words; without any its rank is 0."""
+    """A matching transcript; its rank is 0 in a search without words."""
 
     transcript_id: UUID
     rank: float = 0.0
@@ -128,7 +132,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchPage:
-    """A page of hits; ``is_capped`` where there may be older ones nobody looked at."""
+    """A page of hits; ``is_capped`` if older transcripts were not searched."""
 
     hits: list[Hit]
     has_more: bool
@@ -137,37 +141,37 @@ class SearchPage:
 
 
 def find_page(
-    *, tenant: Tenant, wanted: SearchFilters, position: SearchPosition, limit: int
+    *, tenant: Tenant, filters: SearchFilters, position: SearchPosition, limit: int
 ) -> SearchPage:
     """Return a page of the tenant's transcripts: best first, or newest without words.
 
-    Raises NotSearchable where no word is left to look for, or it would take too long.
+    Raises NotSearchable for a query of stop words only, or one that takes too long.
     """
-    find = _find_best if wanted.words else _find_newest
+    find = _find_best if filters.words else _find_newest
     try:
         with statement_limits.slow_statement_slot(tenant.pk):
-            return find(tenant=tenant, wanted=wanted, position=position, limit=limit)
+            return find(tenant=tenant, filters=filters, position=position, limit=limit)
     except OperationalError as error:
         if not statement_limits.is_timeout(error):
             raise
-        message = "This search takes too long: add a date, or search for fewer words."
+        message = "The search takes too long. Add a date filter or use fewer words."
         raise NotSearchable(message, code="query_too_expensive") from error
 
 
 def _find_best(
-    *, tenant: Tenant, wanted: SearchFilters, position: SearchPosition, limit: int
+    *, tenant: Tenant, filters: SearchFilters, position: SearchPosition, limit: int
 ) -> SearchPage:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_CONFIGS, {"tenant": tenant.pk})
         configs = [row[0] for row in cursor.fetchall()]
-        queries = search_rules.write_queries(
-            cursor, words=wanted.words, configs=configs
+        queries = search_rules.build_queries(
+            cursor, words=filters.words, configs=configs
         )
-        days = _recent_days(tenant, wanted, position)
+        days = _find_recent_days(tenant, filters, position)
         if not queries:
             return SearchPage(hits=[], has_more=False)
-        ranges, values = _ranges(wanted)
-        query, exact = _by_config(queries)
+        ranges, values = _build_ranges(filters)
+        query, exact = _build_case(queries)
         values |= exact | {
             "tenant": tenant.pk,
             "as_of": position.as_of,
@@ -176,13 +180,13 @@ def _find_best(
             "after": position.after,
             "limit": limit,
         }
-        most = statement_limits.as_setting(STATEMENT_SECONDS)
-        cursor.execute(_BY_INDEX, {"most": most})
+        timeout = statement_limits.as_setting(STATEMENT_SECONDS)
+        cursor.execute(_FORCE_INDEX, {"timeout": timeout})
         sql = _RANK.format(ranges=ranges, query=query)
         number, rows = 0, []
-        for some in (days, []) if days else ([],):
-            loose = _condition(tenant, wanted, queries, some)
-            cursor.execute(sql, values | {"loose": loose, "whole": not some})
+        for selected in (days, []) if days else ([],):
+            loose = _build_condition(tenant, filters, queries, selected)
+            cursor.execute(sql, values | {"loose": loose, "whole": not selected})
             found = cursor.fetchall()
             number, rows = found[0][0], [row[1:] for row in found if row[1]]
             if number > RANKED:
@@ -196,13 +200,13 @@ def _find_best(
 
 
 def _find_newest(
-    *, tenant: Tenant, wanted: SearchFilters, position: SearchPosition, limit: int
+    *, tenant: Tenant, filters: SearchFilters, position: SearchPosition, limit: int
 ) -> SearchPage:
-    ranges, values = _ranges(wanted)
+    ranges, values = _build_ranges(filters)
     values |= {"tenant": tenant.pk, "after": position.after, "limit": limit}
-    if wanted.facts:
+    if filters.facts:
         ranges += " AND search @@ %(facts)s::tsquery"
-        values["facts"] = _condition(tenant, wanted, [])
+        values["facts"] = _build_condition(tenant, filters, [])
     if position.after:
         ranges += " AND transcript_id < %(after)s"
     with connection.cursor() as cursor:
@@ -217,23 +221,23 @@ def _find_boundary(
     tenant: UUID,
     *,
     recent: int,
-    minute: int,  # noqa: ARG001  so old it may be: it saves work, and decides nothing
+    minute: int,  # noqa: ARG001  expires the cache entry
 ) -> datetime | None:
-    """Return when the tenant's ``recent``-th newest transcript came, or None."""
+    """Return the time of the tenant's ``recent``-th newest transcript, or None."""
     with connection.cursor() as cursor:
         cursor.execute(_BOUNDARY, {"tenant": tenant, "recent": recent})
         found: tuple[datetime] | None = cursor.fetchone()
     return found[0] if found else None
 
 
-def _recent_days(
-    tenant: Tenant, wanted: SearchFilters, position: SearchPosition
+def _find_recent_days(
+    tenant: Tenant, filters: SearchFilters, position: SearchPosition
 ) -> list[str]:
-    """Return the days of the tenant's newest transcripts, or none: look at all.
+    """Return the days of the tenant's newest transcripts; empty to search all.
 
-    All is little where there are few, or where they are spread over many days.
+    All are searched if there are few, or if they are spread over many days.
     """
-    if wanted.created_before:
+    if filters.created_before:
         return []
     minute = int(time.monotonic() // 60)
     first = _find_boundary(tenant.pk, recent=_RECENT, minute=minute)
@@ -245,22 +249,22 @@ def _recent_days(
     return [indexing.day_fact(first + timedelta(days=day)) for day in range(days)]
 
 
-def _condition(
+def _build_condition(
     tenant: Tenant,
-    wanted: SearchFilters,
+    filters: SearchFilters,
     queries: Sequence[ConfigQuery],
     days: Sequence[str] = (),
 ) -> str:
-    """Return what the index is asked: whose, which facts, which words."""
-    facts = [f"'{fact}'" for fact in (indexing.tenant_fact(tenant.pk), *wanted.facts)]
+    """Return the index condition: tenant, filter tokens, words."""
+    facts = [f"'{fact}'" for fact in (indexing.tenant_fact(tenant.pk), *filters.facts)]
     loose = list(dict.fromkeys(f"({query.loose})" for query in queries))
     dates = [f"'{day}'" for day in days]
-    either = [f"({' | '.join(some)})" for some in (dates, loose) if some]
+    either = [f"({' | '.join(each)})" for each in (dates, loose) if each]
     return " & ".join(facts + either)
 
 
-def _by_config(queries: Sequence[ConfigQuery]) -> tuple[str, dict[str, str]]:
-    """Return an expression for the query that an entry is held against."""
+def _build_case(queries: Sequence[ConfigQuery]) -> tuple[str, dict[str, str]]:
+    """Return the SQL expression of the query for an entry's configuration."""
     values: dict[str, str] = {}
     cases = []
     for number, query in enumerate(queries):
@@ -269,15 +273,15 @@ def _by_config(queries: Sequence[ConfigQuery]) -> tuple[str, dict[str, str]]:
     return f"(CASE config {' '.join(cases)} END)", values
 
 
-def _ranges(wanted: SearchFilters) -> tuple[str, dict[str, Any]]:
+def _build_ranges(filters: SearchFilters) -> tuple[str, dict[str, Any]]:
     bounds = {
-        "created_at >= %(created_after)s": wanted.created_after,
-        "created_at < %(created_before)s": wanted.created_before,
-        "confidence >= %(min_confidence)s": wanted.min_confidence,
+        "created_at >= %(created_after)s": filters.created_after,
+        "created_at < %(created_before)s": filters.created_before,
+        "confidence >= %(min_confidence)s": filters.min_confidence,
     }
     sql = "".join(f" AND {rule}" for rule, bound in bounds.items() if bound is not None)
     return sql, {
-        "created_after": wanted.created_after,
-        "created_before": wanted.created_before,
-        "min_confidence": wanted.min_confidence,
+        "created_after": filters.created_after,
+        "created_before": filters.created_before,
+        "min_confidence": filters.min_confidence,
     }

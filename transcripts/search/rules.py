@@ -1,7 +1,6 @@
-"""Have PostgreSQL write a query by the rules of each language that it may meet.
+"""Translate a query to a PostgreSQL tsquery for each configuration.
 
-Its own writing goes back to it: what a stop word is and how a word is cut is decided
-here, once, and shown in the plan.
+PostgreSQL removes stop words and stems here, once, and receives its own output back.
 """
 
 import re
@@ -20,22 +19,22 @@ FROM (SELECT name, name::regconfig AS rules FROM unnest(%(configs)s::text[]) AS 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lexeme:
-    """What is looked for of a word: all of it, or how it begins."""
+    """A stemmed word of the query, or a prefix."""
 
     text: str
     is_prefix: bool
 
     def matches(self, other: str) -> bool:
-        """Tell whether a lexeme of a text is what is looked for."""
+        """Return whether a lexeme of a text matches."""
         return other.startswith(self.text) if self.is_prefix else other == self.text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigQuery:
-    """The words by the rules of one configuration, in PostgreSQL's own writing.
+    """The query for one configuration, as tsquery text.
 
-    ``loose`` holds wherever ``exact`` does, and is all that an index can answer:
-    phrases are only the words of them.
+    ``loose`` matches whenever ``exact`` does and can use the index: it replaces phrases
+    by their words.
     """
 
     config: str
@@ -44,12 +43,12 @@ class ConfigQuery:
     lexemes: tuple[Lexeme, ...]
 
 
-def write_queries(
+def build_queries(
     cursor: Any, *, words: Groups, configs: Sequence[str]
 ) -> list[ConfigQuery]:
-    """Return the query by each configuration that leaves something to look for.
+    """Return the query for each configuration in which it is not empty.
 
-    Raises NotSearchable where none does: there are only words that every text has.
+    Raises NotSearchable if it is empty in all: it has only stop words.
     """
     if not configs:
         return []
@@ -57,35 +56,35 @@ def write_queries(
     exact, loose, sought = [], [], []
     for group in words:
         terms = [(term, f"term_{len(values) + at}") for at, term in enumerate(group)]
-        values |= {name: _written(term) for term, name in terms}
+        values |= {name: _format_term(term) for term, name in terms}
         exact.append(_all(_exact(term, name) for term, name in terms))
         loose.append(_all(_loose(term, name) for term, name in terms))
         positive = [(term, name) for term, name in terms if not term.is_excluded]
-        sought.append(_all(_apart(term, name) for term, name in positive))
+        sought.append(_all(_any_order(term, name) for term, name in positive))
     columns = {"exact": exact, "loose": loose, "sought": sought}
     cursor.execute(
         _SELECT.format(**{name: ", ".join(sql) for name, sql in columns.items()}),
         values,
     )
-    queries = [found for row in cursor.fetchall() if (found := _read(*row))]
+    queries = [found for row in cursor.fetchall() if (found := _parse_row(*row))]
     if not queries:
-        message = "These words are in nearly every transcript: add one that is not."
+        message = "The query has only very frequent words. Add a more specific one."
         raise NotSearchable(message, pointer="?q")
     return queries
 
 
-def _read(
+def _parse_row(
     config: str, exact: list[str], loose: list[str], sought: list[str]
 ) -> ConfigQuery | None:
-    """Return the query, without the alternatives that look for nothing."""
-    kept = [number for number, text in enumerate(sought) if text]
-    if not kept:
+    """Return the query without its empty alternatives; None if all are empty."""
+    used = [number for number, text in enumerate(sought) if text]
+    if not used:
         return None
-    lexemes = {pair for number in kept for pair in _LEXEME.findall(sought[number])}
+    lexemes = {pair for number in used for pair in _LEXEME.findall(sought[number])}
     return ConfigQuery(
         config=config,
-        exact=" | ".join(f"({exact[number]})" for number in kept),
-        loose=" | ".join(f"({loose[number]})" for number in kept),
+        exact=" | ".join(f"({exact[number]})" for number in used),
+        loose=" | ".join(f"({loose[number]})" for number in used),
         lexemes=tuple(
             Lexeme(text=text.replace("''", "'"), is_prefix=bool(star))
             for text, star in sorted(lexemes)
@@ -93,12 +92,12 @@ def _read(
     )
 
 
-def _written(term: Term) -> str:
+def _format_term(term: Term) -> str:
     return f"'{term.text}':*" if term.kind is TermKind.PREFIX else term.text
 
 
 def _exact(term: Term, name: str) -> str:
-    """Return the SQL of a term as it is meant."""
+    """Return the SQL of a term."""
     if term.kind is TermKind.PREFIX:
         sql = f"(to_tsquery(rules, %({name})s) || to_tsquery('simple', %({name})s))"
     else:
@@ -107,18 +106,18 @@ def _exact(term: Term, name: str) -> str:
 
 
 def _loose(term: Term, name: str) -> str:
-    """Return the SQL of what the index can say of a term.
+    """Return the SQL of the part of a term that can use the index.
 
-    Of an excluded phrase it can say nothing: its words may well stand elsewhere.
+    Empty for an excluded phrase: its words may occur elsewhere in the text.
     """
     if not term.is_excluded:
-        return _apart(term, name)
+        return _any_order(term, name)
     sql = _exact(term, name)
     return f"CASE WHEN numnode({sql}) = 2 THEN {sql} ELSE ''::tsquery END"
 
 
-def _apart(term: Term, name: str) -> str:
-    """Return the SQL of a term's words, wherever they stand."""
+def _any_order(term: Term, name: str) -> str:
+    """Return the SQL of a term's words in any position."""
     if term.kind is TermKind.PREFIX:
         return _exact(term, name)
     return f"plainto_tsquery(rules, %({name})s)"

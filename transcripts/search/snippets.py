@@ -1,4 +1,4 @@
-"""Cut the places out of a text where it was hit, and say when they were said: pure."""
+"""Extract snippets around the matches in a text, with their times. Pure."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -7,18 +7,18 @@ from itertools import compress, count, groupby, islice
 
 from transcripts import word_times
 
-MOST = 3
+MAX_SNIPPETS = 3
 _BEFORE, _AFTER = 8, 16
-# Characters of a script without spaces that stand for a word.
+# The characters per word in scripts without spaces.
 _CHARACTERS = 3
-# Of one transcript; who says a word oftener is shown by the first of them.
-_MOST_HITS = 2000
+# Per transcript; further matches are ignored.
+_MAX_MATCHES = 2000
 _WORD_CHARACTER = re.compile(r"\w")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnippetPart:
-    """A piece of a snippet: what was looked for, or what stands around it."""
+    """A part of a snippet: a match, or the text around it."""
 
     text: str
     is_match: bool = False
@@ -27,7 +27,7 @@ class SnippetPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snippet:
-    """A place in a transcript, in pieces, and when its first match is heard."""
+    """An excerpt of a transcript in parts, and the time of its first match."""
 
     start_seconds: float | None
     parts: list[SnippetPart]
@@ -39,35 +39,35 @@ def cut_snippets(
     *,
     starts: bytes,
     matched: Mapping[str, str],
-    most: int | None = None,
+    limit: int | None = None,
 ) -> list[Snippet]:
-    """Return the best places, in the order of the text, which was split into tokens.
+    """Return the best snippets in text order.
 
-    ``matched`` has the tokens that are hits, each with the word it is a form of. Best
-    is where most of the words stand together, closest, then what comes first; only hits
-    among the first ``most`` tokens count.
+    ``matched`` maps matching tokens to the word of the query. Snippets with more
+    distinct words are better, then those with the words closer together, then earlier
+    ones. Only matches among the first ``limit`` tokens count.
     """
-    # Of long texts all but these steps are taken without the interpreter.
-    are_hits = map(matched.__contains__, islice(tokens, most))
+    # C-level iteration: texts may be long.
+    are_hits = map(matched.__contains__, islice(tokens, limit))
     places = compress(count(), are_hits)
     hits = {index: matched[tokens[index]] for index in places}
     scale = 1 if space else _CHARACTERS
     snippets = []
     for place in sorted(_choose(hits, _AFTER * scale)):
         first, end = max(0, place - _BEFORE * scale), place + _AFTER * scale
-        shown = range(first, min(len(tokens), end))
+        window = range(first, min(len(tokens), end))
         snippets.append(
             Snippet(
                 start_seconds=word_times.start_of(starts, place),
-                parts=list(_parts(tokens, space, shown, hits, starts)),
+                parts=list(_build_parts(tokens, space, window, hits, starts)),
             )
         )
     return snippets
 
 
 def _choose(hits: Mapping[int, str], reach: int) -> list[int]:
-    """Return where the best windows begin; no two of them overlap."""
-    places = list(islice(hits, _MOST_HITS))
+    """Return the positions of the best windows, which do not overlap."""
+    places = list(islice(hits, _MAX_MATCHES))
     scored = []
     for number, place in enumerate(places):
         near: dict[str, int] = {}
@@ -79,24 +79,24 @@ def _choose(hits: Mapping[int, str], reach: int) -> list[int]:
     for _, _, place in sorted(scored, key=lambda it: (it[0], it[1] - it[2], it[2])):
         if all(abs(place - other) >= reach for other in chosen):
             chosen.append(place)
-        if len(chosen) == MOST:
+        if len(chosen) == MAX_SNIPPETS:
             break
     return chosen
 
 
-def _parts(
+def _build_parts(
     tokens: Sequence[str],
     space: str,
-    shown: range,
+    window: range,
     hits: Collection[int],
     starts: bytes,
 ) -> Iterator[SnippetPart]:
-    """Yield the pieces; punctuation around a match belongs to what surrounds it."""
+    """Yield the parts; punctuation around a match is not part of it."""
     around = ""
-    for is_hit, run in groupby(shown, key=lambda index: index in hits):
+    for is_hit, run in groupby(window, key=lambda index: index in hits):
         indexes = list(run)
         text = space.join(tokens[index] for index in indexes)
-        text += space if indexes[-1] != shown[-1] else ""
+        text += space if indexes[-1] != window[-1] else ""
         if not is_hit:
             around += text
             continue
@@ -111,10 +111,9 @@ def _parts(
 
 
 def _split_punctuation(text: str) -> tuple[str, str, str]:
-    """Return what stands before the first word character, up to the last, and after.
+    """Return the text before the first word character, up to the last, and after it.
 
-    Two searches, one from each end: a pattern for all three parts would try each end
-    again for each start.
+    Searches from both ends: one pattern for all three parts would take quadratic time.
     """
     if not (first := _WORD_CHARACTER.search(text)):
         return text, "", ""

@@ -1,8 +1,8 @@
-"""Read what somebody types into a search box: pure.
+"""Parse a search query. Pure.
 
-``refund delay`` both words, ``"not happy"`` a phrase, ``-delay`` not this,
-``refund OR delay`` either, ``refun*`` what begins so. As ``websearch_to_tsquery`` has
-it, and prefixes besides.
+``refund delay`` needs both words, ``"not happy"`` is a phrase, ``-delay`` excludes,
+``refund OR delay`` needs either, ``refun*`` is a prefix. The syntax of
+``websearch_to_tsquery`` plus prefixes.
 """
 
 import re
@@ -16,10 +16,10 @@ from transcripts.search import languages as search_languages
 
 MAX_LENGTH = 500
 MAX_TERMS = 32
-# Words as PostgreSQL counts them: each character of a script without spaces is one.
+# As PostgreSQL counts words: each character of a script without spaces is one.
 MAX_PHRASE_WORDS = 64
 MAX_WORDS = 128
-# Each prefix reads all words of the index that begin so.
+# Each prefix reads all index words that begin with it.
 MAX_PREFIXES = 8
 MIN_PREFIX, MAX_PREFIX = 3, 64
 _WORD = re.compile(r"\w+")
@@ -27,7 +27,7 @@ _TOKEN = re.compile(r'(?P<no>-?)"(?P<phrase>[^"]*)"?|(?P<word>[^\s"]+)')
 
 
 class NotSearchable(InvalidRequest):
-    """Nothing in the query can be looked for."""
+    """The query has nothing to search for."""
 
     code = "query_not_searchable"
 
@@ -41,7 +41,7 @@ class TermKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """A word or phrase to be found, or not to be there."""
+    """A word or phrase that must occur, or must not."""
 
     text: str
     kind: TermKind = TermKind.PHRASE
@@ -52,9 +52,9 @@ Groups = list[list[Term]]
 
 
 def parse_words(text: str) -> Groups:
-    """Return alternatives, each a list of terms that must all hold.
+    """Return alternatives, each a list of terms that must all match.
 
-    Raises NotSearchable for what is too much, too little, or exclusions alone.
+    Raises NotSearchable for a query that is too long, empty, or only excludes.
     """
     if len(text) > MAX_LENGTH:
         _refuse(f"A query has at most {MAX_LENGTH} characters.")
@@ -62,18 +62,18 @@ def parse_words(text: str) -> Groups:
     for found in _TOKEN.finditer(text):
         if (found["word"] or "").lower() == "or":
             groups.append([])
-        elif term := _read(found):
+        elif term := _parse_term(found):
             groups[-1].append(term)
     groups = [group for group in groups if group]
-    _check_amount([term for group in groups for term in group])
+    _check_size([term for group in groups for term in group])
     if not groups:
-        _refuse("There is no word to look for.")
+        _refuse("The query has no words.")
     if any(all(term.is_excluded for term in group) for group in groups):
-        _refuse("Say what to look for besides what to leave out.")
+        _refuse("The query only excludes words. Add a word to search for.")
     return groups
 
 
-def _check_amount(terms: Sequence[Term]) -> None:
+def _check_size(terms: Sequence[Term]) -> None:
     words = [len(_WORD.findall(term.text)) for term in terms]
     prefixes = [term for term in terms if term.kind is TermKind.PREFIX]
     if len(terms) > MAX_TERMS:
@@ -81,31 +81,31 @@ def _check_amount(terms: Sequence[Term]) -> None:
     if any(number > MAX_PHRASE_WORDS for number in words):
         _refuse(f"A phrase has at most {MAX_PHRASE_WORDS} words.")
     if sum(words) > MAX_WORDS:
-        _refuse(f"A query has at most {MAX_WORDS} words, those of phrases included.")
+        _refuse(f"A query has at most {MAX_WORDS} words, including those of phrases.")
     if len(prefixes) > MAX_PREFIXES:
-        _refuse(f"A query has at most {MAX_PREFIXES} words that end in *.")
+        _refuse(f"A query has at most {MAX_PREFIXES} prefixes.")
     if any(len(term.text) > MAX_PREFIX for term in prefixes):
-        _refuse(f"What stands before * has at most {MAX_PREFIX} characters.")
+        _refuse(f"A prefix has at most {MAX_PREFIX} characters.")
 
 
-def _read(found: re.Match[str]) -> Term | None:
+def _parse_term(found: re.Match[str]) -> Term | None:
     if found["phrase"] is not None:
         text = found["phrase"]
-        return _term(text, TermKind.PHRASE, is_excluded=bool(found["no"]))
+        return _build_term(text, TermKind.PHRASE, is_excluded=bool(found["no"]))
     word = found["word"]
     text = word.lstrip("-")
     stem = text.rstrip("*")
     is_prefix = stem != text and stem.isalnum() and len(stem) >= MIN_PREFIX
     kind = TermKind.PREFIX if is_prefix else TermKind.PHRASE
-    return _term(stem, kind, is_excluded=word.startswith("-"))
+    return _build_term(stem, kind, is_excluded=word.startswith("-"))
 
 
-def _term(text: str, kind: TermKind, *, is_excluded: bool) -> Term | None:
+def _build_term(text: str, kind: TermKind, *, is_excluded: bool) -> Term | None:
     if not any(character.isalnum() for character in text):
         return None
     prepared = search_languages.prepare(text).strip()
     if kind is TermKind.PREFIX and len(prepared) < MIN_PREFIX:
-        kind = TermKind.PHRASE  # characters that are one when they are normalized
+        kind = TermKind.PHRASE  # normalization may shorten the text
     return Term(text=prepared, kind=kind, is_excluded=is_excluded)
 
 

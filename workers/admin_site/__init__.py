@@ -1,4 +1,5 @@
 """The admin site: dashboard, roles, and the page of one job.
 
-Lists and job pages are beside their models; figures are ``workers.monitoring``'s.
+The other admin pages are in the packages of their models; statistics are in
+``workers.monitoring``.
 """

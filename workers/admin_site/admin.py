@@ -1,4 +1,4 @@
-"""Admin pages that need more than one package: a job, with all that hangs on it."""
+"""The admin page of a job, which needs models of several packages."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 
 from jobs.admin import steering as admin_steering
-from jobs.admin.actions import confirmed
+from jobs.admin.actions import build_action
 from jobs.admin.base import actor_of
 from jobs.admin.pages import JobAdmin
 from jobs.api.jobs.serializers import without_query
@@ -19,35 +19,35 @@ from jobs.models import Job
 from workers.admin_site.job_page import chart, timeline, views
 from workers.webhooks.admin_steering import REPLAY_JOB
 
-# What is only refused of a job that has ended, and of one that has not.
-_OF_OPEN = frozenset({"cancel", "reprioritize"})
-_OF_ENDED = frozenset({"retry", "erase"})
+# Actions that need an open job, and actions that need an ended job.
+_NEEDS_OPEN = frozenset({"cancel", "reprioritize"})
+_NEEDS_ENDED = frozenset({"retry", "erase"})
 
 
 @admin.register(Job)
 class JobPageAdmin(JobAdmin):
-    """Jobs, and the page of one."""
+    """The list of jobs and the page of one job."""
 
-    actions = (*admin_steering.OF_JOBS, confirmed(REPLAY_JOB))
+    actions = (*admin_steering.OF_JOBS, build_action(REPLAY_JOB))
     change_form_template = "admin/jobs/job/page.html"
 
     def get_urls(self) -> list[URLPattern]:
-        """Add what a job's page plays and shows."""
+        """Add the URLs of a job's audio and transcript."""
         return [
             path(
                 "<uuid:job_id>/audio/",
-                self._let_in(views.JobPageAudio.as_view()),
+                self._require_view_permission(views.JobPageAudio.as_view()),
                 name="jobs_job_audio",
             ),
             path(
                 "<uuid:job_id>/transcript/",
-                self._let_in(views.JobTranscript.as_view()),
+                self._require_view_permission(views.JobTranscript.as_view()),
                 name="jobs_job_transcript",
             ),
             *super().get_urls(),
         ]
 
-    def _let_in(self, view: Callable[..., HttpResponseBase]) -> Any:
+    def _require_view_permission(self, view: Callable[..., HttpResponseBase]) -> Any:
         def guarded(request: HttpRequest, **ids: Any) -> HttpResponseBase:
             if not self.has_view_permission(request):
                 raise PermissionDenied
@@ -59,31 +59,31 @@ class JobPageAdmin(JobAdmin):
         self,
         request: HttpRequest,
         context: dict[str, Any],
-        add: bool = False,  # noqa: FBT001, FBT002  Django's own
+        add: bool = False,  # noqa: FBT001, FBT002  Django's signature
         change: bool = False,  # noqa: FBT001, FBT002
         form_url: str = "",
         obj: Any = None,
     ) -> HttpResponse:
-        """Gather what happened to the job."""
-        gathered = timeline.gather(obj)
-        of_no_use = _OF_OPEN if obj.is_final else _OF_ENDED
+        """Add the job's timeline and actions to the context."""
+        job_timeline = timeline.gather(obj)
+        unavailable = _NEEDS_OPEN if obj.is_final else _NEEDS_ENDED
         buttons = [
-            found[1:]
-            for found in self.get_actions(request).values()
-            if found and found[1] not in of_no_use
+            action[1:]
+            for action in self.get_actions(request).values()
+            if action and action[1] not in unavailable
         ]
         context |= {
             "title": f"Job {obj.pk}",
             "subtitle": None,
             "job": obj,
-            "facts": gathered,
-            "charts": chart.build_charts(gathered, now=timezone.now()),
+            "timeline": job_timeline,
+            "charts": chart.build_charts(job_timeline, now=timezone.now()),
             "source": without_query(obj.audio_url),
             "callback": without_query(obj.callback_url),
             "sent": {
-                "Options": _pretty(obj.options),
-                "Metadata": _pretty(obj.metadata),
-                "Route": _pretty(obj.route),
+                "Options": _format_json(obj.options),
+                "Metadata": _format_json(obj.metadata),
+                "Route": _format_json(obj.route),
             },
             "buttons": buttons,
             "has_audio": bool(obj.upload) and not obj.erased_at,
@@ -94,5 +94,5 @@ class JobPageAdmin(JobAdmin):
         )
 
 
-def _pretty(value: Any) -> str:
+def _format_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) if value else ""

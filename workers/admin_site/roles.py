@@ -1,9 +1,9 @@
-"""Who of the operators may what: three groups, brought up to date by every migrate.
+"""The roles of operators: three groups, updated by every migrate.
 
-Viewers look. Operators also steer: whatever ends, repeats or redirects work, and keys
-that leaked. Administrators also change limits and customers, issue keys, and erase.
-Users themselves are a superuser's, or the command's: who may change users could make
-themselves anything.
+Viewers can only read. Operators can also cancel, retry and redirect work, and revoke
+keys. Administrators can also change limits and tenants, issue keys and erase. Only
+superusers and the command `create_operator` manage users, since that permission implies
+all others.
 """
 
 from enum import StrEnum
@@ -15,25 +15,25 @@ from django.db import transaction
 from django.db.models import Q
 
 APPS = ("jobs", "transcripts", "webhooks")
-STEERED = (
+STEERABLE = (
     *("job", "batch", "tenant", "region", "apikey"),
     *("webhookendpoint", "webhookdelivery"),
 )
-ERASED = ("job",)
-# What an administrator adds or changes by a form.
-CHANGED = ("tenant", "region", "apikey", "webhookendpoint")
+ERASABLE = ("job",)
+# Models that administrators add and change in forms.
+CHANGEABLE = ("tenant", "region", "apikey", "webhookendpoint")
 
 
 class OperatorRole(StrEnum):
-    """The groups, weakest first; each may what those before it may."""
+    """The groups, weakest first; each includes the permissions of the previous."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
     ADMINISTRATOR = "administrator"
 
 
-def name_role_of(user: Any) -> str:
-    """Return the strongest role a user has; "" for none."""
+def get_role_name(user: Any) -> str:
+    """Return the strongest role of a user, "" for none."""
     if user.is_superuser:
         return "superuser"
     names = set(user.groups.values_list("name", flat=True))
@@ -42,23 +42,23 @@ def name_role_of(user: Any) -> str:
 
 @transaction.atomic
 def make_roles() -> None:
-    """Make the groups and give them exactly their permissions, however often."""
-    _make_own_permissions()
+    """Create the groups and set their permissions; idempotent."""
+    _create_permissions()
     for role in OperatorRole:
         group, _ = Group.objects.get_or_create(name=role)
         group.permissions.set(_permissions_of(role))
 
 
-def after_migrate(**how: Any) -> None:
-    """Make the roles after a migrate; not after each flush of a test's database."""
-    if "plan" in how:
+def after_migrate(**kwargs: Any) -> None:
+    """Create the roles after a migrate, but not after a flush of a test database."""
+    if "plan" in kwargs:
         make_roles()
 
 
-def _make_own_permissions() -> None:
-    """Make what Django has no name for: to steer, and to erase."""
-    wanted = [("steer", name) for name in STEERED] + [
-        ("erase", name) for name in ERASED
+def _create_permissions() -> None:
+    """Create the permissions that Django lacks: steer and erase."""
+    permissions = [("steer", name) for name in STEERABLE] + [
+        ("erase", name) for name in ERASABLE
     ]
     kinds = {
         kind.model: kind for kind in ContentType.objects.filter(app_label__in=APPS)
@@ -70,17 +70,19 @@ def _make_own_permissions() -> None:
                 codename=f"{verb}_{name}",
                 name=f"Can {verb} {name}",
             )
-            for verb, name in wanted
+            for verb, name in permissions
         ],
         ignore_conflicts=True,
     )
 
 
 def _permissions_of(role: OperatorRole) -> list[Permission]:
-    may = Q(codename__startswith="view_")
+    query = Q(codename__startswith="view_")
     if role != OperatorRole.VIEWER:
-        may |= Q(codename__startswith="steer_")
+        query |= Q(codename__startswith="steer_")
     if role == OperatorRole.ADMINISTRATOR:
-        changed = [f"{verb}_{name}" for verb in ("add", "change") for name in CHANGED]
-        may |= Q(codename__startswith="erase_") | Q(codename__in=changed)
-    return list(Permission.objects.filter(may, content_type__app_label__in=APPS))
+        codenames = [
+            f"{verb}_{name}" for verb in ("add", "change") for name in CHANGEABLE
+        ]
+        query |= Q(codename__startswith="erase_") | Q(codename__in=codenames)
+    return list(Permission.objects.filter(query, content_type__app_label__in=APPS))

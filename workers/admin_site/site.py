@@ -1,4 +1,4 @@
-"""The site of the admin pages: its first page is the dashboard."""
+"""The admin site, with the dashboard as its index page."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,23 +13,23 @@ from django.views.decorators.http import require_safe
 from workers.admin_site import roles
 from workers.admin_site import statistics as admin_site_statistics
 
-# Id, title and what it shows.
+# Id, title and subtitle.
 PANELS = [
-    ("jobs", "Jobs per minute", "ended, by outcome, last hour"),
-    ("latency", "Time to result", "submit to end, completed jobs"),
+    ("jobs", "Jobs per minute", "ended jobs by outcome, last hour"),
+    ("latency", "Time to result", "submission to end, completed jobs"),
     ("backlog", "Queue", "hours of audio by tenant and priority"),
     ("regions", "Regions", "permits in use against limits"),
     ("workers", "Workers", "slots in use"),
     ("webhooks", "Slowest webhook targets", "last hour"),
-    ("tenants", "Top tenants", "today, by audio"),
+    ("tenants", "Top tenants", "today, by audio duration"),
     ("cost", "Cost by hour", "today in UTC, by the price list"),
 ]
-# Django's route to an object on the customer's site.
+# The name of Django's URL to an object on the public site.
 _SITE = "view_on_site"
 
 
 class OperatorsSite(AdminSite):
-    """Django's own but for its name, its first page, and saying who may what."""
+    """Django's admin site with the dashboard, operator links and the user's role."""
 
     site_header = "Transcription platform"
     site_title = "Operators"
@@ -38,47 +38,49 @@ class OperatorsSite(AdminSite):
     site_url = None
 
     def get_urls(self) -> list[Any]:
-        """Add what the dashboard fetches."""
+        """Add the URLs of the dashboard's statistics."""
         own = [
             path(
                 "figures/now/",
-                self._figures(admin_site_statistics.read_now),
+                self._statistics_view(admin_site_statistics.read_now),
                 name="figures_now",
             ),
             path(
                 "figures/today/",
-                self._figures(admin_site_statistics.read_today),
+                self._statistics_view(admin_site_statistics.read_today),
                 name="figures_today",
             ),
         ]
-        # No model here has a page of its own; and the pattern of that route,
-        # `r/<path>/<path>/`, takes quadratic time on a long path.
-        django = [it for it in super().get_urls() if getattr(it, "name", "") != _SITE]
-        return [*own, *django]
+        # No model has a public page, and the pattern of that URL, `r/<path>/<path>/`,
+        # takes quadratic time on a long path.
+        inherited = [
+            url for url in super().get_urls() if getattr(url, "name", "") != _SITE
+        ]
+        return [*own, *inherited]
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        """Show the dashboard, empty: its script fetches the figures."""
+        """Show the dashboard; its script fetches the statistics."""
         return super().index(request, {**(extra_context or {}), "panels": PANELS})
 
-    def _figures(self, read: Callable[[], dict[str, Any]]) -> Any:
-        """Return a view for those who may see jobs."""
+    def _statistics_view(self, read: Callable[[], dict[str, Any]]) -> Any:
+        """Return a JSON view for users with `jobs.view_job`."""
 
         @require_safe
         def view(request: HttpRequest) -> HttpResponse:
             if not request.user.has_perm("jobs.view_job"):
                 raise PermissionDenied
-            answer = JsonResponse(read())
-            answer.headers["Cache-Control"] = "no-store"
-            return answer
+            response = JsonResponse(read())
+            response.headers["Cache-Control"] = "no-store"
+            return response
 
         return self.admin_view(view)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        """Say in which role the user is here, on every page."""
+        """Add the user's role and the links to the context of every page."""
         user = request.user
-        role = "" if user.is_anonymous else roles.name_role_of(user)
+        role = "" if user.is_anonymous else roles.get_role_name(user)
         links = [
             {"name": "Console", "url": "/console/"},
             {"name": "API", "url": "/docs"},

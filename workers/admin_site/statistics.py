@@ -1,4 +1,4 @@
-"""The dashboard's figures as JSON-ready values, kept for a moment for all who look."""
+"""The dashboard's statistics as JSON values, cached for some seconds."""
 
 from datetime import datetime
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 from django.utils import timezone
 
 from jobs.models import Priority
-from workers.admin_site.attention import find_troubles
+from workers.admin_site.attention import find_alerts
 from workers.monitoring import activity, backlog, deliveries, regions, workers
 from workers.monitoring.activity import MinuteActivity
-from workers.monitoring.cached_reads import kept
+from workers.monitoring.cached_reads import cached
 from workers.ratelimit.permits import get_permit_reader
 
 TENANTS_SHOWN = 8
@@ -17,31 +17,31 @@ WORKERS_SHOWN = 12
 ENDPOINTS_SHOWN = 6
 
 
-@kept(2)
+@cached(2)
 def read_now() -> dict[str, Any]:
-    """Return how it is: everything that an operator on call looks at first."""
+    """Return the current statistics."""
     now = timezone.now()
-    looked_at = regions.read_regions(permits=get_permit_reader())
-    figures = {
+    region_statistics = regions.read_regions(permits=get_permit_reader())
+    statistics = {
         "at": now,
         "minutes": _minutes(now),
         "backlog": _backlog(now),
-        "regions": [_region(each, now) for each in looked_at],
-        "is_redis_away": any(each.prerecorded is None for each in looked_at),
+        "regions": [_region(item, now) for item in region_statistics],
+        "is_redis_away": any(item.prerecorded is None for item in region_statistics),
         "workers": _workers(now),
         "webhooks": _webhooks(now),
     }
-    return {**figures, "troubles": find_troubles(figures)}
+    return {**statistics, "troubles": find_alerts(statistics)}
 
 
-@kept(20, is_whole=lambda today: today["is_whole"])
+@cached(20, is_complete=lambda today: today["is_whole"])
 def read_today() -> dict[str, Any]:
-    """Return what today came to: it is summed up hour by hour, and changes slowly."""
+    """Return the statistics of today, aggregated by hour."""
     now = timezone.now()
     today = activity.read_today(now=now, top=TENANTS_SHOWN)
     return {
         "at": now,
-        "is_whole": today.is_whole,
+        "is_whole": today.is_complete,
         "cost": today.total.cost,
         "calls": today.total.calls,
         "audio_seconds": today.total.audio_seconds,
@@ -60,49 +60,49 @@ def read_today() -> dict[str, Any]:
 
 
 def _minutes(now: datetime) -> list[dict[str, Any]]:
-    nothing = MinuteActivity(ended={})
+    empty = MinuteActivity(ended={})
     return [
         {
             "at": at,
-            "ended": dict((minute or nothing).ended),
-            "seconds": list((minute or nothing).seconds),
+            "ended": dict((minute or empty).ended),
+            "seconds": list((minute or empty).seconds),
         }
         for at, minute in activity.read_minutes(now=now).items()
     ]
 
 
 def _backlog(now: datetime) -> dict[str, Any]:
-    all_of_it = backlog.read_backlog()
+    queue = backlog.read_backlog()
     tenants: dict[Any, dict[str, Any]] = {}
-    for each in all_of_it.waiting:
-        entry = tenants.setdefault(each.tenant, {"jobs": 0, "seconds": {}})
-        entry["jobs"] += each.jobs
-        name = Priority(each.priority).label
-        entry["seconds"][name] = entry["seconds"].get(name, 0) + each.audio_seconds
-    most = sorted(tenants, key=lambda pk: -sum(tenants[pk]["seconds"].values()))
-    names = backlog.names_of(most[:TENANTS_SHOWN])
+    for group in queue.waiting:
+        entry = tenants.setdefault(group.tenant, {"jobs": 0, "seconds": {}})
+        entry["jobs"] += group.jobs
+        name = Priority(group.priority).label
+        entry["seconds"][name] = entry["seconds"].get(name, 0) + group.audio_seconds
+    largest = sorted(tenants, key=lambda pk: -sum(tenants[pk]["seconds"].values()))
+    names = backlog.read_names(largest[:TENANTS_SHOWN])
     return {
-        "jobs": all_of_it.jobs,
-        "audio_seconds": all_of_it.audio_seconds,
-        "oldest_seconds": all_of_it.age(now=now).total_seconds(),
-        "is_estimate": all_of_it.is_estimate,
-        "later": all_of_it.later,
+        "jobs": queue.jobs,
+        "audio_seconds": queue.audio_seconds,
+        "oldest_seconds": queue.age(now=now).total_seconds(),
+        "is_estimate": queue.is_estimate,
+        "later": queue.later,
         "tenant_count": len(tenants),
         "tenants": [
             {"tenant": str(pk), "name": names.get(pk, ""), **tenants[pk]}
-            for pk in most[:TENANTS_SHOWN]
+            for pk in largest[:TENANTS_SHOWN]
         ],
     }
 
 
-def _region(each: regions.RegionStatistics, now: datetime) -> dict[str, Any]:
-    row, calls, streams = each.region, each.prerecorded, each.streams
+def _region(item: regions.RegionStatistics, now: datetime) -> dict[str, Any]:
+    row, calls, streams = item.region, item.prerecorded, item.streams
     return {
         "name": row.name,
-        "state": each.state(now=now),
+        "state": item.state(now=now),
         "is_pinned": row.is_pinned,
         "reason": row.paused_reason,
-        "breaker": each.breaker,
+        "breaker": item.breaker,
         "cooldown_seconds": calls.cooldown_ms / 1000 if calls else None,
         "limits": [
             _limit("Calls", calls.held if calls else None, row.max_concurrent),
@@ -120,22 +120,24 @@ def _limit(name: str, used: int | None, limit: int) -> dict[str, Any]:
 
 def _workers(now: datetime) -> dict[str, Any]:
     rows = workers.read_workers(now=now)
-    alive = [each for each in rows if not each.is_stale]
+    alive = [worker for worker in rows if not worker.is_stale]
     return {
         "alive": len(alive),
         "stale": len(rows) - len(alive),
-        "slots": sum(each.slots for each in alive),
-        "busy": sum(each.busy for each in alive),
+        "slots": sum(worker.slots for worker in alive),
+        "busy": sum(worker.busy for worker in alive),
         "shown": [
             {
-                "name": each.name,
-                "queues": each.queues,
-                "slots": each.slots,
-                "busy": each.busy,
-                "is_stale": each.is_stale,
-                "seen_at": each.seen_at,
+                "name": worker.name,
+                "queues": worker.queues,
+                "slots": worker.slots,
+                "busy": worker.busy,
+                "is_stale": worker.is_stale,
+                "seen_at": worker.seen_at,
             }
-            for each in sorted(rows, key=lambda each: not each.is_stale)[:WORKERS_SHOWN]
+            for worker in sorted(rows, key=lambda worker: not worker.is_stale)[
+                :WORKERS_SHOWN
+            ]
         ],
     }
 
@@ -148,13 +150,13 @@ def _webhooks(now: datetime) -> dict[str, Any]:
         "targets": len(hour.targets),
         "slowest": [
             {
-                "endpoint": str(each.endpoint) if each.endpoint else None,
-                "host": each.host,
-                "attempts": each.attempts,
-                "succeeded": each.succeeded,
-                "p50_ms": each.p50_ms,
-                "p95_ms": each.p95_ms,
+                "endpoint": str(target.endpoint) if target.endpoint else None,
+                "host": target.host,
+                "attempts": target.attempts,
+                "succeeded": target.succeeded,
+                "p50_ms": target.p50_ms,
+                "p95_ms": target.p95_ms,
             }
-            for each in hour.slowest(ENDPOINTS_SHOWN)
+            for target in hour.slowest(ENDPOINTS_SHOWN)
         ],
     }

@@ -1,1 +1,1 @@
-"""/console/: a web page for people, built on the public API."""
+"""/console/: the web console, built on the public API."""

@@ -1,10 +1,10 @@
-"""The app whose template and files make up ``/console/``."""
+"""The app of ``/console/``: template and static files."""
 
 from django.apps import AppConfig
 
 
 class ConsoleConfig(AppConfig):
-    """A page for people; it has no tables, and all it does goes through the API."""
+    """The console. It has no models and uses the public API only."""
 
     name = "workers.console"
     label = "console"

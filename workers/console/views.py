@@ -1,13 +1,13 @@
-"""``/console/``: one page for people, on top of the API and nothing else.
+"""``/console/``: one static page that uses the public API.
 
-The page is the same for everybody and holds nothing; the key is its reader's, kept in
-the browser's tab, and never sent here but in the API's own header.
+The page contains no data. The browser tab stores the API key and sends it only in the
+Authorization header of API requests.
 """
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-# Scripts, styles, the API, sockets and sounds made here; nothing from elsewhere.
+# Allows this origin only, and audio created by the page.
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -24,13 +24,13 @@ POLICY = "; ".join(
 
 
 def console(request: HttpRequest) -> HttpResponse:
-    """Show the page; what is on it its scripts ask the API for."""
+    """Return the page; its scripts fetch the data from the API."""
     headers = {
         "Content-Security-Policy": POLICY,
         "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
         "Cache-Control": "no-cache",
     }
-    answer = render(request, "console/console.html")
+    response = render(request, "console/console.html")
     for name, value in headers.items():
-        answer.headers[name] = value
-    return answer
+        response.headers[name] = value
+    return response

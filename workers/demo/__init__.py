@@ -1,4 +1,4 @@
-"""`make demo`: real speech through the whole platform, with a verdict.
+"""`make demo`: transcribes real speech with the whole platform and checks the results.
 
 The speech is synthetic (flite) and the recogniser offline (pocketsphinx, behind the
 Deepgram emulator): nothing leaves the machine and no account is needed.

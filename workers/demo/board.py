@@ -1,4 +1,4 @@
-"""Show the demo: live bars in a terminal, plain lines elsewhere, then a report."""
+"""Displays the demo: live bars at a terminal, or lines; then a report."""
 
 from types import TracebackType
 from typing import Self
@@ -15,7 +15,7 @@ from workers.demo.submission import DemoSubmission
 
 
 class Board:
-    """Draws the same submissions again and again as they move."""
+    """Displays the progress of the submissions."""
 
     def __init__(self, console: Console, sent: list[DemoSubmission]) -> None:
         self._console = console
@@ -44,54 +44,67 @@ class Board:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._live.stop()  # the last picture stays
+        self._live.stop()  # keeps the last frame
 
     def draw(self) -> None:
-        """Show how far everything is."""
+        """Show the progress."""
         done = {
-            "submitted": sum(bool(each.job_id) for each in self._sent),
-            "transcribed": sum(each.status == "completed" for each in self._sent),
-            "webhooks": sum(each.has_webhook for each in self._sent),
+            "submitted": sum(bool(submission.job_id) for submission in self._sent),
+            "transcribed": sum(
+                submission.status == "completed" for submission in self._sent
+            ),
+            "webhooks": sum(submission.has_webhook for submission in self._sent),
         }
         for name, count in done.items():
             self._bars.update(self._counts[name], completed=count)
         if self._console.is_terminal:
             self._live.update(Group(self._table(), self._bars), refresh=True)
             return
-        for each in self._sent:
-            if each.job_id and self._shown.get(each.name) != each.status:
-                self._shown[each.name] = each.status
-                self._say(f"  {each.name:<16} {each.priority:<7} {each.status}")
+        for submission in self._sent:
+            if (
+                submission.job_id
+                and self._shown.get(submission.name) != submission.status
+            ):
+                self._shown[submission.name] = submission.status
+                name, priority = submission.name, submission.priority
+                self._print(f"  {name:<16} {priority:<7} {submission.status}")
 
     def show_webhook(self, received: Received, name: str) -> None:
-        """Tell that a webhook came and what its signature was worth."""
-        worth = "signature checked" if received.is_genuine else "SIGNATURE INVALID"
-        self._say(f"  webhook {received.type} for {name}: {worth}")
+        """Show a received webhook and whether its signature is valid."""
+        validity = "signature valid" if received.is_genuine else "SIGNATURE INVALID"
+        self._print(f"  webhook {received.type} for {name}: {validity}")
 
-    def report(self, *, refusal: str, broken_promises: list[str]) -> None:
-        """Print each transcript with its errors, and what did not hold."""
-        self._say("")
-        for each in self._sent:
-            rate = each.word_error_rate
+    def report(self, *, refusal: str, failed_checks: list[str]) -> None:
+        """Print the transcripts with their error rates, and the failed checks."""
+        self._print("")
+        for submission in self._sent:
+            rate = submission.word_error_rate
             errors = "no transcript" if rate is None else f"{rate:.1%} word errors"
-            self._say(f"{each.name} ({', '.join(each.recording.voices)}): {errors}")
-            for line in each.heard:
-                self._say(f"  {line}")
-            if each.is_refused_twice:
-                self._say(f"  (met two 503s: {each.attempts} attempts)")
+            voices = ", ".join(submission.recording.voices)
+            self._print(f"{submission.name} ({voices}): {errors}")
+            for line in submission.transcripts:
+                self._print(f"  {line}")
+            if submission.is_refused_twice:
+                self._print(f"  (after two 503s: {submission.attempts} attempts)")
         pooled = submissions.pooled_word_error_rate(self._sent)
-        self._say(f"\nword error rate over all files: {pooled:.1%}")
-        self._say(f"the file that is no audio was answered: {refusal or 'ACCEPTED'}")
-        for sentence in broken_promises:
-            self._console.print(f"[red]NOT HELD: {escape(sentence)}[/]")
+        self._print(f"\nword error rate over all files: {pooled:.1%}")
+        self._print(f"response to the invalid file: {refusal or 'ACCEPTED'}")
+        for sentence in failed_checks:
+            self._console.print(f"[red]FAILED: {escape(sentence)}[/]")
 
     def _table(self) -> Table:
         table = Table("file", "priority", "status", "attempts", "webhook", box=None)
-        for each in self._sent:
-            webhook = "signed" if each.is_genuine else ""
-            attempts = str(each.attempts or "")
-            table.add_row(each.name, each.priority, each.status, attempts, webhook)
+        for submission in self._sent:
+            webhook = "signed" if submission.is_genuine else ""
+            attempts = str(submission.attempts or "")
+            table.add_row(
+                submission.name,
+                submission.priority,
+                submission.status,
+                attempts,
+                webhook,
+            )
         return table
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         self._console.print(escape(line), highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The REST calls of the demo, as any customer would make them."""
+"""The REST calls of the demo."""
 
 import json
 from types import TracebackType
@@ -10,12 +10,12 @@ from workers.demo import corpus
 from workers.demo.submission import DemoSubmission
 
 
-class UnexpectedAnswer(Exception):
-    """The platform refused what the demo had a right to."""
+class UnexpectedResponse(Exception):
+    """The platform rejected a valid request."""
 
 
 class Client:
-    """A customer with an API key."""
+    """A client of the REST API."""
 
     def __init__(self, base_url: str, api_key: str, receiver: str) -> None:
         self._receiver = receiver
@@ -38,51 +38,51 @@ class Client:
         self._http.close()
 
     def submit(self, submission: DemoSubmission) -> None:
-        """Submit a recording, note its job; raise UnexpectedAnswer if refused."""
+        """Submit a recording and store its job id; raises UnexpectedResponse."""
         fields = {
             "options": submission.options(),
             "metadata": {"file": submission.name},
         }
-        plain = {
+        fields_as_text = {
             "priority": submission.priority,
             "callback_url": f"{self._receiver}/webhooks",
         }
         if submission.by_url:
             url = f"{self._receiver}/{submission.name}"
-            body = {**fields, **plain, "audio_url": url}
-            answer = self._http.post("/v1/jobs", json=body)
+            body = {**fields, **fields_as_text, "audio_url": url}
+            response = self._http.post("/v1/jobs", json=body)
         else:
             texts = {name: json.dumps(value) for name, value in fields.items()}
             with submission.recording.path.open("rb") as audio:
-                answer = self._http.post(
+                response = self._http.post(
                     "/v1/jobs",
-                    data={**texts, **plain},
+                    data={**texts, **fields_as_text},
                     files={"file": (submission.name, audio)},
                 )
-        submission.job_id = _accepted(answer)["id"]
+        submission.job_id = _read_json(response)["id"]
         self.refresh(submission)
 
     def refresh(self, submission: DemoSubmission) -> None:
         """Read the job's status and attempts."""
-        job = _accepted(self._http.get(f"/v1/jobs/{submission.job_id}"))
+        job = _read_json(self._http.get(f"/v1/jobs/{submission.job_id}"))
         submission.status = job["status"]
         submission.attempts = job["attempt"]
 
     def submit_broken(self) -> tuple[int, str]:
-        """Submit what is no audio; return the status and the error code."""
+        """Submit an invalid file; return the status and the error code."""
         with corpus.BROKEN.open("rb") as audio:
-            answer = self._http.post(
+            response = self._http.post(
                 "/v1/jobs", files={"file": (corpus.BROKEN.name, audio)}
             )
-        return answer.status_code, str(answer.json().get("code", ""))
+        return response.status_code, str(response.json().get("code", ""))
 
 
-def _accepted(answer: httpx.Response) -> dict[str, Any]:
-    if not answer.is_success:
-        request = answer.request
-        raise UnexpectedAnswer(
-            f"{request.method} {request.url} was answered {answer.status_code}:\n"
-            f"{answer.text[:2000]}"
+def _read_json(response: httpx.Response) -> dict[str, Any]:
+    if not response.is_success:
+        request = response.request
+        raise UnexpectedResponse(
+            f"{request.method} {request.url} returned {response.status_code}:\n"
+            f"{response.text[:2000]}"
         )
-    found: dict[str, Any] = answer.json()
-    return found
+    content: dict[str, Any] = response.json()
+    return content

@@ -1,4 +1,4 @@
-"""The bundled speech: which files there are, what is said in them, and word errors."""
+"""The bundled speech: recordings, reference texts, and word error rates."""
 
 import json
 import re
@@ -13,7 +13,7 @@ BROKEN = FOLDER / "broken.wav"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """One file with what is said in each of its channels, and by which voice."""
+    """One file with the text and the voice of each channel."""
 
     path: Path
     voices: tuple[str, ...]
@@ -21,12 +21,12 @@ class Recording:
 
     @property
     def is_stereo(self) -> bool:
-        """Whether each speaker has a channel of their own."""
+        """Whether each speaker has a separate channel."""
         return len(self.texts) > 1
 
 
 def recordings() -> list[Recording]:
-    """Return every recording that can be transcribed; `BROKEN` is not among them."""
+    """Return all valid recordings, without `BROKEN`."""
     truth = json.loads((FOLDER / "truth.json").read_text())
     return [
         Recording(
@@ -38,14 +38,15 @@ def recordings() -> list[Recording]:
     ]
 
 
-def normalised(text: str) -> str:
-    """Return lower-case words without punctuation, which no error rate should count."""
+def normalize(text: str) -> str:
+    """Return the words in lower case without punctuation."""
     return " ".join(re.findall(r"[a-z']+", text.lower()))
 
 
-def word_error_rate(truths: list[str], heard: list[str]) -> float:
-    """Return the errors of all texts over the words of all truths (pooled)."""
+def word_error_rate(references: list[str], transcripts: list[str]) -> float:
+    """Return the word errors of all texts divided by all reference words (pooled)."""
     measured = jiwer.process_words(
-        [normalised(text) for text in truths], [normalised(text) for text in heard]
+        [normalize(text) for text in references],
+        [normalize(text) for text in transcripts],
     )
     return float(measured.wer)

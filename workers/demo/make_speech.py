@@ -1,11 +1,11 @@
-"""Remake and check the demo's speech; only needed when `truth.json` changes.
+"""Generates and checks the demo's speech; needed only when `truth.json` changes.
 
     apt-get install flite sox
-    python -m workers.demo.make_speech           # make the files again
+    python -m workers.demo.make_speech           # generate the files
     python -m workers.demo.make_speech --check   # recognise them, print the error rate
 
-The check uses the stock model of pocketsphinx with no grammar of ours: the sentences
-were chosen for being clearly spoken, not the model for knowing them.
+The check uses the unmodified pocketsphinx model; the sentences were chosen for clear
+pronunciation.
 """
 
 import subprocess
@@ -23,12 +23,12 @@ from workers.demo import corpus
 from workers.demo.corpus import Recording
 
 RATE = 16_000
-# What Debian's sox cannot write.
+# Formats that Debian's sox cannot write.
 CODECS = {".m4a": ("aac", "fltp"), ".mp3": ("libmp3lame", "s16p")}
 
 
 def make(recording: Recording) -> None:
-    """Speak the texts, one voice a channel and one after the other, and encode them."""
+    """Synthesize the texts, one channel per voice, and encode them."""
     with tempfile.TemporaryDirectory() as folder:
         lines = [
             _speak(text, voice, Path(folder, f"{index}.wav"))
@@ -39,9 +39,9 @@ def make(recording: Recording) -> None:
         mixed = Path(folder, "mixed.wav")
         if recording.is_stereo:
             first, second = lines
-            late = Path(folder, "late.wav")
-            _sox(second, late, "pad", f"{_seconds(first):.3f}")
-            _sox("-M", first, late, mixed)
+            delayed = Path(folder, "delayed.wav")
+            _sox(second, delayed, "pad", f"{_seconds(first):.3f}")
+            _sox("-M", first, delayed, mixed)
         else:
             mixed = lines[0]
         write = _encode if recording.path.suffix in CODECS else _sox
@@ -49,7 +49,7 @@ def make(recording: Recording) -> None:
 
 
 def make_broken() -> None:
-    """Write a file with the face of a WAV and nothing in it that could be played."""
+    """Write a file with a WAV header and no audio."""
     words = b"This is a sentence and no sound. " * 60
     no_format = _chunk(b"fmt ", bytes(16))  # no codec, no channels, no rate
     corpus.BROKEN.write_bytes(
@@ -58,7 +58,7 @@ def make_broken() -> None:
 
 
 def check() -> None:
-    """Recognise every file and print its word error rate and the pooled one."""
+    """Recognise every file and print the word error rates."""
     decoder = Decoder(samprate=RATE, loglevel="FATAL")
     truths: list[str] = []
     heard: list[str] = []
@@ -66,11 +66,11 @@ def check() -> None:
     for recording in corpus.recordings():
         found = [_recognise(decoder, sound) for sound in _channels(recording.path)]
         rate = corpus.word_error_rate([*recording.texts], found)
-        _say(f"{recording.path.name:<16} {rate:6.1%}  {' / '.join(found)}")
+        _print(f"{recording.path.name:<16} {rate:6.1%}  {' / '.join(found)}")
         truths += recording.texts
         heard += found
     pooled = corpus.word_error_rate(truths, heard)
-    _say(f"pooled {pooled:.1%}, {time.process_time() - started:.1f} s of CPU")
+    _print(f"pooled {pooled:.1%}, {time.process_time() - started:.1f} s of CPU")
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
@@ -88,8 +88,8 @@ def _speak(text: str, voice: str, target: Path) -> Path:
     return target
 
 
-def _sox(*words: str | Path) -> None:
-    subprocess.run(("sox", *words), check=True)  # noqa: S603, S607
+def _sox(*arguments: str | Path) -> None:
+    subprocess.run(("sox", *arguments), check=True)  # noqa: S603, S607
 
 
 def _encode(source: Path, target: Path) -> None:
@@ -112,15 +112,15 @@ def _seconds(path: Path) -> float:
 
 
 def _channels(path: Path) -> list[bytes]:
-    """Decode a file into 16 kHz 16-bit samples, one byte string a channel."""
+    """Decode a file into 16 kHz 16-bit samples, one byte string per channel."""
     with av.open(path) as sound:
         names = sound.streams.audio[0].layout.channels
         resampler = av.AudioResampler(format="s16p", rate=RATE)
         parts: list[list[bytes]] = [[] for _ in names]
         for frame in [*sound.decode(audio=0), None]:
-            for piece in resampler.resample(frame):
-                for index, plane in enumerate(piece.planes):
-                    parts[index].append(bytes(plane)[: piece.samples * 2])
+            for resampled in resampler.resample(frame):
+                for index, plane in enumerate(resampled.planes):
+                    parts[index].append(bytes(plane)[: resampled.samples * 2])
     return [b"".join(part) for part in parts]
 
 
@@ -132,7 +132,7 @@ def _recognise(decoder: Decoder, samples: bytes) -> str:
     return " ".join(word for word in words if word and word[0] not in "<[+")
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 
@@ -140,6 +140,6 @@ if __name__ == "__main__":
     if "--check" in sys.argv:
         check()
     else:
-        for each in corpus.recordings():
-            make(each)
+        for recording in corpus.recordings():
+            make(recording)
         make_broken()

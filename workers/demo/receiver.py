@@ -1,7 +1,7 @@
-"""The customer's side of the demo: checks webhooks that come in, serves a recording.
+"""The receiver of the demo: verifies webhooks and serves a recording.
 
-Checks signatures by the Standard Webhooks text alone, with none of the platform's own
-code: what it accepts, any receiver accepts.
+Verifies signatures as specified by Standard Webhooks, without the platform's code, so
+that any conforming receiver accepts the same messages.
 """
 
 import base64
@@ -26,7 +26,7 @@ _NUMBER = re.compile(r"[0-9]{1,12}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """One webhook as it arrived."""
+    """One received webhook."""
 
     type: str
     job_id: str
@@ -36,13 +36,13 @@ class Received:
 
 @dataclass(slots=True)
 class Inbox:
-    """What arrived so far; the secret is known once the platform is up."""
+    """The received webhooks; `secret` is set once the platform runs."""
 
     secret: str = ""
     received: list[Received] = field(default_factory=list)
 
-    def take(self, headers: Mapping[str, str], body: bytes) -> bool:
-        """Keep a webhook and return whether its signature holds."""
+    def receive(self, headers: Mapping[str, str], body: bytes) -> bool:
+        """Store a webhook and return whether its signature is valid."""
         is_genuine = is_signed(headers, body, self.secret, now=time.time())
         message = json.loads(body)
         data = message["data"]
@@ -60,7 +60,7 @@ class Inbox:
 def is_signed(
     headers: Mapping[str, str], body: bytes, secret: str, *, now: float
 ) -> bool:
-    """Tell whether a message carries a valid, recent Standard Webhooks signature."""
+    """Return whether a message has a valid, recent Standard Webhooks signature."""
     stamp = headers.get("webhook-timestamp", "")
     is_number = _NUMBER.fullmatch(stamp)
     if not is_number or abs(now - int(stamp)) > TOLERANCE_SECONDS:
@@ -69,8 +69,8 @@ def is_signed(
     content = f"{headers.get('webhook-id', '')}.{stamp}.".encode() + body
     digest = hmac.new(key, content, hashlib.sha256).digest()
     expected = "v1," + base64.b64encode(digest).decode()
-    offered = headers.get("webhook-signature", "").split()
-    return any(hmac.compare_digest(expected, each) for each in offered)
+    signatures = headers.get("webhook-signature", "").split()
+    return any(hmac.compare_digest(expected, signature) for signature in signatures)
 
 
 @contextmanager
@@ -97,19 +97,21 @@ class _Handler(BaseHTTPRequestHandler):
     box: Inbox
 
     def do_POST(self) -> None:
-        """Take a webhook: 204 when it is genuine, 401 when not."""
+        """Receive a webhook: 204 if its signature is valid, or else 401."""
         length = self.headers.get("content-length", "")
         body = self.rfile.read(int(length) if _NUMBER.fullmatch(length) else 0)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        is_genuine = self.box.take(headers, body)
+        is_genuine = self.box.receive(headers, body)
         status = HTTPStatus.NO_CONTENT if is_genuine else HTTPStatus.UNAUTHORIZED
         self.send_response(status)
         self.end_headers()
 
     def do_GET(self) -> None:
         """Serve a recording by its file name."""
-        known = {each.path.name: each.path for each in corpus.recordings()}
-        path = known.get(self.path.lstrip("/"))
+        paths = {
+            recording.path.name: recording.path for recording in corpus.recordings()
+        }
+        path = paths.get(self.path.lstrip("/"))
         if path is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
@@ -121,4 +123,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Keep quiet: the demo shows what arrives."""
+        """Log nothing: the demo displays the webhooks."""

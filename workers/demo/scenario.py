@@ -1,4 +1,4 @@
-"""Play the demo against a running platform: submit, wait, judge."""
+"""Runs the demo against a running platform: submits and waits."""
 
 import time
 
@@ -9,7 +9,7 @@ from workers.demo.receiver import Inbox
 from workers.demo.submission import DemoSubmission
 from workers.embedded.supervisor import Supervisor
 
-LONGEST_SECONDS = 150.0
+TIMEOUT_SECONDS = 150.0
 POLL_SECONDS = 0.4
 
 
@@ -21,42 +21,47 @@ def play(
     board: Board,
     supervisor: Supervisor,
 ) -> str:
-    """Submit all, wait for the end of all; return how the broken file was refused.
+    """Submit all and wait for their ends; return the response to the invalid file.
 
-    The supervisor is kept ticking, so Ctrl-C and dying processes are seen here too.
+    Calls the supervisor's tick, so that Ctrl-C and process failures are handled.
     """
-    for each in sent:
-        client.submit(each)
+    for submission in sent:
+        client.submit(submission)
         board.draw()
         supervisor.tick()
     status, code = client.submit_broken()
     refusal = f"{status} {code}" if 400 <= status < 500 else ""  # noqa: PLR2004
-    end = time.monotonic() + LONGEST_SECONDS
-    taken = 0
-    while not all(each.is_final for each in sent) and time.monotonic() < end:
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    processed = 0
+    while (
+        not all(submission.is_final for submission in sent)
+        and time.monotonic() < deadline
+    ):
         supervisor.tick()
-        taken = _take_webhooks(sent, inbox=inbox, board=board, taken=taken)
-        for each in sent:
-            if each.status not in submissions.FINAL:
-                client.refresh(each)
+        processed = _process_webhooks(
+            sent, inbox=inbox, board=board, processed=processed
+        )
+        for submission in sent:
+            if submission.status not in submissions.FINAL:
+                client.refresh(submission)
         board.draw()
         time.sleep(POLL_SECONDS)
     board.draw()
     return refusal
 
 
-def _take_webhooks(
-    sent: list[DemoSubmission], *, inbox: Inbox, board: Board, taken: int
+def _process_webhooks(
+    sent: list[DemoSubmission], *, inbox: Inbox, board: Board, processed: int
 ) -> int:
-    """Note the webhooks that came since the last time; return how many there are."""
-    by_job = {each.job_id: each for each in sent}
-    for received in inbox.received[taken:]:
-        taken += 1
-        each = by_job.get(received.job_id)
-        board.show_webhook(received, each.name if each else "another job")
-        if each and received.type.startswith("job."):
-            each.has_webhook = True
-            each.is_genuine = received.is_genuine
+    """Process new webhooks; return the total number."""
+    by_job = {submission.job_id: submission for submission in sent}
+    for received in inbox.received[processed:]:
+        processed += 1
+        submission = by_job.get(received.job_id)
+        board.show_webhook(received, submission.name if submission else "another job")
+        if submission and received.type.startswith("job."):
+            submission.has_webhook = True
+            submission.is_genuine = received.is_genuine
             result = received.data.get("result") or {}
-            each.hear(result.get("text", ""))
-    return taken
+            submission.set_transcript(result.get("text", ""))
+    return processed

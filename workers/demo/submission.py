@@ -1,4 +1,4 @@
-"""What the demo submits, and what it holds the platform to. Pure."""
+"""The demo's submissions and the checks of their results."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,7 +7,7 @@ from workers.demo import corpus
 from workers.demo.corpus import Recording
 
 MAX_WORD_ERROR_RATE = 0.10
-TWO_REFUSALS = "emu:503x2"  # the emulator answers 503 twice, then transcribes
+TWO_REFUSALS = "emu:503x2"  # the emulator returns 503 twice, then transcribes
 ATTEMPTS_WITH_REFUSALS = 3
 FINAL = frozenset({"completed", "failed", "canceled", "expired"})
 _PRIORITIES = ("urgent", "high", "normal", "low")
@@ -17,7 +17,7 @@ _REFUSED_TWICE = "health.wav"
 
 @dataclass(slots=True, kw_only=True)
 class DemoSubmission:
-    """One recording on its way, and how far it has come."""
+    """One submitted recording and its progress."""
 
     recording: Recording
     priority: str
@@ -26,7 +26,7 @@ class DemoSubmission:
     job_id: str = ""
     status: str = "not sent"
     attempts: int = 0
-    heard: list[str] = field(default_factory=list)
+    transcripts: list[str] = field(default_factory=list)
     has_webhook: bool = False
     is_genuine: bool = False
 
@@ -37,34 +37,34 @@ class DemoSubmission:
 
     @property
     def is_final(self) -> bool:
-        """Whether the job has ended and its webhook has come."""
+        """Whether the job has ended and its webhook was received."""
         return self.status in FINAL and self.has_webhook
 
     @property
     def word_error_rate(self) -> float | None:
-        """The error rate of this file, None before there is a transcript."""
-        if not self.heard:
+        """The error rate of this file, None without a transcript."""
+        if not self.transcripts:
             return None
-        return corpus.word_error_rate([*self.recording.texts], self.heard)
+        return corpus.word_error_rate([*self.recording.texts], self.transcripts)
 
     def options(self) -> dict[str, Any]:
-        """Return the transcription options to ask for."""
-        chosen: dict[str, Any] = {}
+        """Return the transcription options."""
+        options: dict[str, Any] = {}
         if self.recording.is_stereo:
-            chosen["multichannel"] = True
+            options["multichannel"] = True
         if self.is_refused_twice:
-            chosen["tag"] = [TWO_REFUSALS]
-        return chosen
+            options["tag"] = [TWO_REFUSALS]
+        return options
 
-    def hear(self, text: str) -> None:
-        """Take the transcript, one line a channel."""
+    def set_transcript(self, text: str) -> None:
+        """Store the transcript, one line per channel."""
         lines = text.split("\n") if self.recording.is_stereo else [text]
         missing = len(self.recording.texts) - len(lines)
-        self.heard = [*lines, *[""] * missing]
+        self.transcripts = [*lines, *[""] * missing]
 
 
 def submissions() -> list[DemoSubmission]:
-    """Return one submission a recording, every priority among them."""
+    """Return one submission per recording, with all priorities."""
     return [
         DemoSubmission(
             recording=recording,
@@ -77,40 +77,46 @@ def submissions() -> list[DemoSubmission]:
 
 
 def pooled_word_error_rate(sent: list[DemoSubmission]) -> float:
-    """Return all errors over all words; what was never heard is all errors."""
-    truths = [text for each in sent for text in each.recording.texts]
-    heard = [
-        line for each in sent for line in each.heard or [""] * len(each.recording.texts)
+    """Return all errors divided by all words; missing transcripts count as errors."""
+    truths = [text for submission in sent for text in submission.recording.texts]
+    transcripts = [
+        line
+        for submission in sent
+        for line in submission.transcripts or [""] * len(submission.recording.texts)
     ]
-    return corpus.word_error_rate(truths, heard)
+    return corpus.word_error_rate(truths, transcripts)
 
 
-def find_broken_promises(
-    sent: list[DemoSubmission], *, broken_answer: str
+def find_failed_checks(
+    sent: list[DemoSubmission], *, broken_file_code: str
 ) -> list[str]:
-    """Return a sentence for each promise that did not hold; none means all held.
+    """Return a message for submission failed check; empty if all passed.
 
-    `broken_answer` is the error code with which the broken file was refused.
+    `broken_file_code` is the error code of the response to the invalid file.
     """
     found = [
-        f"{each.name} ended as {each.status}"
-        for each in sent
-        if each.status != "completed"
-    ]
-    found += [f"no webhook for {each.name}" for each in sent if not each.has_webhook]
-    found += [
-        f"the webhook for {each.name} has no valid signature"
-        for each in sent
-        if each.has_webhook and not each.is_genuine
+        f"{submission.name} ended as {submission.status}"
+        for submission in sent
+        if submission.status != "completed"
     ]
     found += [
-        f"{each.name} met two 503s and shows {each.attempts} attempts, not three"
-        for each in sent
-        if each.is_refused_twice and each.attempts != ATTEMPTS_WITH_REFUSALS
+        f"no webhook for {submission.name}"
+        for submission in sent
+        if not submission.has_webhook
+    ]
+    found += [
+        f"the webhook for {submission.name} has no valid signature"
+        for submission in sent
+        if submission.has_webhook and not submission.is_genuine
+    ]
+    found += [
+        f"{submission.name} got two 503s but has {submission.attempts} attempts"
+        for submission in sent
+        if submission.is_refused_twice and submission.attempts != ATTEMPTS_WITH_REFUSALS
     ]
     rate = pooled_word_error_rate(sent)
     if rate > MAX_WORD_ERROR_RATE:
         found.append(f"the pooled word error rate is {rate:.1%}")
-    if not broken_answer:
-        found.append("the broken file was not refused")
+    if not broken_file_code:
+        found.append("the invalid file was accepted")
     return found

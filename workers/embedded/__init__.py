@@ -1,5 +1,5 @@
 """Runs the whole platform on one machine: servers, processes, supervision.
 
-For `make up`, `make demo` and the tests. Production runs the same processes
-under its own supervisor and never imports this package.
+For `make up`, `make demo` and tests. Production runs the same processes under another
+supervisor and does not import this package.
 """

@@ -1,7 +1,7 @@
-"""Read docker-compose.yml and haproxy.cfg, to start the same as plain processes.
+"""Reads docker-compose.yml and haproxy.cfg, to run the services as plain processes.
 
-Only what such a process needs is read: command, environment, how many, how long it may
-take to stop. `make check-deploy` holds this reading against Docker Compose's own.
+Reads command, environment, replicas and stop grace period. `make check-deploy` compares
+the result with Docker Compose's.
 """
 
 import re
@@ -27,7 +27,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComposeService:
-    """A process of ours as the compose file has it; ``grace`` in seconds."""
+    """A service of the platform in the compose file; ``grace`` in seconds."""
 
     name: str
     command: tuple[str, ...]
@@ -39,9 +39,9 @@ class ComposeService:
 def read_services(
     values: Mapping[str, str], path: Path = COMPOSE
 ) -> list[ComposeService]:
-    """Return the services of our image, in their order, variables filled in.
+    """Return the services of the platform's image, with variables substituted.
 
-    Raises EmbeddedError for a variable that must be set and is not.
+    Raises EmbeddedError for a required variable that is not set.
     """
     return [
         _read(name, service, values)
@@ -51,25 +51,25 @@ def read_services(
 
 
 def read_command(name: str, path: Path = COMPOSE) -> list[str]:
-    """Return the command of a service that is not ours."""
+    """Return the command of a third-party service."""
     return [str(word) for word in _load(path)[name]["command"]]
 
 
 def fill_in(text: str, values: Mapping[str, str]) -> str:
-    """Return the text with its variables' values, as Compose would."""
+    """Substitute variables as Compose does."""
 
     def value(found: re.Match[str]) -> str:
         name, kind, default = found.groups()
         known = values.get(name, "")
         if not known and kind == "?":
-            raise EmbeddedError(f"{COMPOSE.name} wants {name} to be set.")
+            raise EmbeddedError(f"{COMPOSE.name} requires the variable {name}.")
         return known or default or ""
 
     return _VARIABLE.sub(value, text)
 
 
 def name_servers(config: str, servers: Mapping[str, Sequence[str]]) -> str:
-    """Return HAProxy's configuration with addresses where it would ask DNS for them."""
+    """Replace the DNS lookups in HAProxy's configuration by addresses."""
 
     def lines(found: re.Match[str]) -> str:
         indent, name = found.groups()

@@ -1,4 +1,4 @@
-"""Data folders of the servers: where they are, who owns and who still uses them."""
+"""Data folders of the servers: location, ownership, passwords and locks."""
 
 import atexit
 import os
@@ -17,9 +17,9 @@ PERSISTENT_ELSEWHERE = Path("/var/lib/transcribe-platform")
 
 
 def home(data_dir: Path, account: Account | None, *, durable: bool) -> Path:
-    """Return the data folder, or its stand-in where the servers' account can get.
+    """Return the data folder, or a substitute that the server account can reach.
 
-    `elsewhere` in the data folder points to the stand-in, so the next start finds it.
+    The symlink `elsewhere` in the data folder points to the substitute.
     """
     data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
     data_dir = data_dir.resolve()
@@ -27,12 +27,12 @@ def home(data_dir: Path, account: Account | None, *, durable: bool) -> Path:
         return data_dir
     pointer = data_dir / "elsewhere"
     if not pointer.exists():
-        pointer.unlink(missing_ok=True)  # its target was erased
-        pointer.symlink_to(_stand_in(durable=durable))
+        pointer.unlink(missing_ok=True)  # its target was deleted
+        pointer.symlink_to(_create_substitute(durable=durable))
     return pointer.resolve()
 
 
-def _stand_in(*, durable: bool) -> Path:
+def _create_substitute(*, durable: bool) -> Path:
     if not durable:
         home = binaries.scratch_folder("transcribe-data-")
         atexit.register(shutil.rmtree, home, ignore_errors=True)
@@ -44,14 +44,14 @@ def _stand_in(*, durable: bool) -> Path:
 
 
 def own(folder: Path, account: Account | None) -> None:
-    """Make a folder, if there is none, that only the servers' account can open."""
+    """Create the folder if needed, accessible by the server account only."""
     folder.mkdir(mode=0o700, exist_ok=True)
     if account:
         os.chown(folder, account.uid, account.gid)
 
 
 def password(home: Path) -> str:
-    """Return the server's password, made on the first start and kept."""
+    """Return the server's password, generated on the first start."""
     path = home / "password"
     if not path.exists():
         write_private(path, secrets.token_urlsafe(18), None)
@@ -59,7 +59,7 @@ def password(home: Path) -> str:
 
 
 def write_private(path: Path, text: str, owner: Account | None) -> None:
-    """Replace a file at once; only its owner can read it, at no moment anyone else."""
+    """Write a file atomically with mode 600."""
     partial = path.with_name(path.name + ".partial")
     partial.unlink(missing_ok=True)
     partial.touch(mode=0o600)
@@ -70,23 +70,24 @@ def write_private(path: Path, text: str, owner: Account | None) -> None:
 
 
 def wait_for_previous(pid_file: Path, folder: Path) -> None:
-    """Wait for a server of the last run that is still ending; clear a stale pid file.
+    """Wait until the server of the last run has ended; remove a stale pid file.
 
-    PostgreSQL would clear it as well, except when the number now belongs to another
-    process of the same account, as Valkey's may.
+    PostgreSQL removes it too, unless another process of the same account, such as
+    Valkey, has the pid now.
     """
     with suppress(FileNotFoundError, ValueError):
         pid = int(re.split(r"\s", pid_file.read_text(), maxsplit=1)[0])
         if not processes.wait_until(
-            lambda: not _works_in(pid, folder), seconds=PREVIOUS_OWNER_SECONDS
+            lambda: not _has_working_directory(pid, folder),
+            seconds=PREVIOUS_OWNER_SECONDS,
         ):
             raise EmbeddedError(f"{folder} is in use by process {pid}. Stop it first.")
         if Path(f"/proc/{pid}").exists():
             pid_file.unlink(missing_ok=True)
 
 
-def _works_in(pid: int, folder: Path) -> bool:
-    """Tell whether a process runs with `folder` as its working directory."""
+def _has_working_directory(pid: int, folder: Path) -> bool:
+    """Return whether `folder` is the working directory of the process."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/cwd").readlink() == folder.resolve()
     return False

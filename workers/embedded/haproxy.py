@@ -1,4 +1,4 @@
-"""HAProxy as the one door in front of several."""
+"""Runs HAProxy as the load balancer."""
 
 import os
 import shutil
@@ -20,8 +20,8 @@ SECONDS = 5.0
 
 
 def find() -> str:
-    """Return the program. Raises EmbeddedError."""
-    # Daemons of the machine are not on everybody's path.
+    """Return the path of the program; raises EmbeddedError."""
+    # Users' PATH often lacks /usr/sbin.
     found = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
     if not found:
         raise EmbeddedError(HOW_TO_GET)
@@ -31,15 +31,15 @@ def find() -> str:
 def program(
     config: Path, *, port: int, log: Path, environment: Mapping[str, str], stage: int
 ) -> Program:
-    """Return it as a program; the configuration reads the environment."""
+    """Return HAProxy as a program; its configuration reads the environment."""
     return Program(
         name="haproxy",
         command=ProcessCommand(
-            # A master and a worker: `reload` changes the worker under the same sockets.
+            # Master-worker mode: `reload` replaces the worker and keeps the sockets.
             argv=(find(), "-W", "-db", "-f", str(config)),
             log=log,
             env=environment,
-            stop_signal=Signals.SIGUSR1,  # what is under way ends first
+            stop_signal=Signals.SIGUSR1,  # finishes requests in progress
         ),
         ready=lambda _started: port_is_open(port),
         address=f"http://127.0.0.1:{port}",
@@ -49,18 +49,18 @@ def program(
 
 
 def reload(master: int, admin: Path) -> None:
-    """Have it read its configuration anew; what is under way ends at the old worker.
+    """Reload the configuration; the old worker finishes its requests.
 
     Raises EmbeddedError.
     """
-    before = _worker(admin)
+    old_worker = _worker(admin)
     os.kill(master, Signals.SIGUSR2)
-    if not wait_until(lambda: _worker(admin) not in {"", before}, seconds=SECONDS):
-        raise EmbeddedError("HAProxy did not take its configuration: see its log.")
+    if not wait_until(lambda: _worker(admin) not in {"", old_worker}, seconds=SECONDS):
+        raise EmbeddedError("HAProxy did not load its configuration: see its log.")
 
 
 def _worker(admin: Path) -> str:
-    """Return the process id of the worker that listens; none at this moment is ""."""
+    """Return the `Pid:` line of the current worker, "" if there is none."""
     try:
         lines = ask(admin, "show info").splitlines()
     except OSError:
@@ -69,7 +69,7 @@ def _worker(admin: Path) -> str:
 
 
 def ask(admin: Path, command: str) -> str:
-    """Return what a running HAProxy answers on its admin socket."""
+    """Return the response to a command on the admin socket."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(SECONDS)
         connection.connect(str(admin))

@@ -1,10 +1,10 @@
-"""A small process that outlives the supervisor only to kill what it left behind.
+"""A process that outlives the supervisor to kill its remaining process groups.
 
-The kernel ends a child when its parent dies, but not a grandchild: web workers and
-recognisers would live on. The keeper knows every process group; when the supervisor's
-end of the pipe closes, kill -9 included, it kills them all and ends.
+The kernel ends a child when its parent dies, but not grandchildren such as web workers
+and recognisers. When the supervisor's end of the pipe closes, kill -9 included, the
+keeper kills all groups and exits.
 
-Run as a plain file (`python -I -S keeper.py`), so only the standard library is here.
+Runs as a file (`python -I -S keeper.py`), so it imports the standard library only.
 """
 
 import os
@@ -16,7 +16,7 @@ from contextlib import suppress
 
 
 class Keeper:
-    """The supervisor's side of the pipe."""
+    """The supervisor's end of the pipe."""
 
     def __init__(self) -> None:
         self._groups: dict[int, float] = {}
@@ -28,31 +28,31 @@ class Keeper:
         return self._process.pid
 
     def add(self, group: int, *, grace: float) -> None:
-        """Have a group killed at our death, `grace` seconds after it."""
+        """Register a group, killed `grace` seconds after the supervisor dies."""
         self._groups[group] = grace
-        self._tell(f"+ {group} {grace}\n")
+        self._send(f"+ {group} {grace}\n")
 
     def remove(self, group: int) -> None:
-        """Forget a group that has ended: its number may be given to others."""
+        """Unregister a group that has ended: its id may be reused."""
         if self._groups.pop(group, None) is not None:
-            self._tell(f"- {group} 0\n")
+            self._send(f"- {group} 0\n")
 
     def ensure(self) -> None:
-        """Start a new keeper if somebody killed this one."""
+        """Start a new keeper if this one was killed."""
         if self._process.poll() is not None:
             self.close()
             self._process = self._start()
             for group, grace in self._groups.items():
-                self._tell(f"+ {group} {grace}\n")
+                self._send(f"+ {group} {grace}\n")
 
     def close(self) -> None:
-        """End the keeper; what it still knows is killed."""
+        """End the keeper, which kills the registered groups."""
         if self._process.stdin:
             self._process.stdin.close()
         self._process.wait()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(  # noqa: S603  (ourselves)
+        return subprocess.Popen(  # noqa: S603  (this file)
             (sys.executable, "-I", "-S", __file__),
             bufsize=0,
             stdin=subprocess.PIPE,
@@ -61,14 +61,14 @@ class Keeper:
             start_new_session=True,
         )
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         if self._process.stdin:
-            with suppress(BrokenPipeError):  # `ensure` sees to it
+            with suppress(BrokenPipeError):  # `ensure` starts a new keeper
                 self._process.stdin.write(line.encode())
 
 
 def keep() -> None:
-    """Follow the supervisor's words until its pipe closes, then kill what is left."""
+    """Read the groups until the pipe closes, then kill them."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     groups: dict[int, float] = {}
@@ -80,13 +80,13 @@ def keep() -> None:
             groups.pop(int(group), None)
     closed_at = time.monotonic()
     for group, grace in sorted(groups.items(), key=lambda pair: pair[1]):
-        while time.monotonic() < closed_at + grace and _lives(group):
+        while time.monotonic() < closed_at + grace and _is_alive(group):
             time.sleep(0.05)
         with suppress(ProcessLookupError):
             os.killpg(group, signal.SIGKILL)
 
 
-def _lives(group: int) -> bool:
+def _is_alive(group: int) -> bool:
     with suppress(ProcessLookupError):
         os.killpg(group, 0)
         return True

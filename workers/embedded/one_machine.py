@@ -1,8 +1,8 @@
-"""What docker-compose.yml describes, as plain processes: its commands, its environment.
+"""Runs the services of docker-compose.yml as plain processes on one machine.
 
-Only addresses differ, as all share one: each door has a port of its own, written into
-HAProxy's configuration where DNS would have told it. Files lie in SeaweedFS where its
-program is installed, else in a folder.
+Only addresses differ: each web process has its own port, written to HAProxy's
+configuration instead of DNS names. Files are stored in SeaweedFS if it is installed,
+or else in a folder.
 """
 
 import json
@@ -22,23 +22,23 @@ from workers.embedded.supervisor import Program, Started, Supervisor
 from workers.embedded.view import View
 
 START_SECONDS = 240.0
-# Nobody at this machine waits for a worker's half hour.
-LONGEST_GRACE_SECONDS = 30.0
-FRONT = plans.DOORS + 1
-DOORS = ("web", "live")
+# Upper limit of the stop grace periods, which are up to 30 min in the compose file.
+MAX_GRACE_SECONDS = 30.0
+FRONT = plans.WEB + 1
+WEB_SERVICES = ("web", "live")
 BIN = Path(sys.executable).parent
-# Compose wants them; here PostgreSQL and Valkey have passwords of their own.
+# Required by the compose file; here PostgreSQL and Valkey have generated passwords.
 _UNUSED = dict.fromkeys(("POSTGRES_PASSWORD", "REDIS_PASSWORD"), "unused")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineShape:
-    """How many of a service, where not as many as the compose file says; 0 is none."""
+    """Overrides the number of replicas per service; 0 omits a service."""
 
     scale: Mapping[str, int] = field(default_factory=dict)
 
     def count(self, service: ComposeService) -> int:
-        """Return how many run."""
+        """Return the number of processes of a service."""
         return self.scale.get(service.name, service.replicas)
 
 
@@ -54,8 +54,8 @@ class Machine:
     webhook_secret: str
 
     def write_ready_file(self) -> None:
-        """Say where everything is, for whoever waits for it."""
-        told = {
+        """Write URLs, keys and pids to the ready file."""
+        content = {
             "front": self.plan.web,
             "about": f"http://{HOST}:{self.about_port}",
             "api_key": self.api_key,
@@ -70,14 +70,14 @@ class Machine:
             },
         }
         if path := self.plan.options.ready_file:
-            folders.write_private(path, json.dumps(told, indent=2) + "\n", None)
+            folders.write_private(path, json.dumps(content, indent=2) + "\n", None)
 
 
 @contextmanager
 def running(options: Options, view: View, shape: MachineShape) -> Iterator[Machine]:
-    """Yield the platform once all of it answers; stop all of it afterwards.
+    """Yield the platform once all processes are ready; stop them afterwards.
 
-    Raises EmbeddedError when a process does not come up, StopAsked on Ctrl-C.
+    Raises EmbeddedError when a process does not start, StopRequested on Ctrl-C.
     """
     haproxy.find()
     with ExitStack() as stack:
@@ -99,44 +99,44 @@ def running(options: Options, view: View, shape: MachineShape) -> Iterator[Machi
             for number in range(1, shape.count(service) + 1):
                 supervisor.launch(starter.program(service, number))
         about_port = free_port()
-        supervisor.launch(_front(plan, starter.doors, about_port))
+        supervisor.launch(_front(plan, starter.web_addresses, about_port))
         region = by_name["worker"]
-        made = json.loads(supervisor.run_once(_bootstrap(plan, _region_of(region))))
-        plans.keep_api_key(options.data_dir, made["api_key"])
+        created = json.loads(supervisor.run_once(_bootstrap(plan, _region_of(region))))
+        plans.store_api_key(options.data_dir, created["api_key"])
         supervisor.wait_ready(seconds=START_SECONDS)
         machine = Machine(
             plan=plan,
             supervisor=supervisor,
             about_port=about_port,
             store=store,
-            api_key=made["api_key"],
-            webhook_secret=made["webhook_secret"],
+            api_key=created["api_key"],
+            webhook_secret=created["webhook_secret"],
         )
-        stack.enter_context(plans.steering(options, migrate.env or {}))
+        stack.enter_context(plans.manage_script(options, migrate.env or {}))
         machine.write_ready_file()
         yield machine
 
 
 @dataclass(slots=True)
 class _Starter:
-    """Makes programs of services; ``doors`` are the addresses of those made so far."""
+    """Builds programs of services; collects the addresses of web processes."""
 
     plan: RunPlan
     store: Mapping[str, str]
-    doors: dict[str, list[str]] = field(default_factory=dict)
+    web_addresses: dict[str, list[str]] = field(default_factory=dict)
 
     def program(self, service: ComposeService, number: int) -> Program:
-        """Return one of a service's processes."""
+        """Return one process of a service."""
         name = f"{service.name}-{number}" if service.replicas > 1 else service.name
         port = self._port_of(service)
-        self.doors.setdefault(service.name, []).append(f"{HOST}:{port}")
+        self.web_addresses.setdefault(service.name, []).append(f"{HOST}:{port}")
         return Program(
             name=name,
             command=self._command(service, name, port),
             ready=self._readiness(service, name, port),
             address=f"http://{HOST}:{port}" if port else "",
-            stage=plans.DOORS if service.name in DOORS else plans.ENGINE,
-            grace=min(service.grace, LONGEST_GRACE_SECONDS),
+            stage=plans.WEB if service.name in WEB_SERVICES else plans.ENGINE,
+            grace=min(service.grace, MAX_GRACE_SECONDS),
         )
 
     def _port_of(self, service: ComposeService) -> int:
@@ -144,46 +144,46 @@ class _Starter:
             return self.plan.emulator_port or 0
         if service.name == "flower":
             return self.plan.flower_port
-        return free_port() if service.name in DOORS else 0
+        return free_port() if service.name in WEB_SERVICES else 0
 
     def _command(self, service: ComposeService, name: str, port: int) -> ProcessCommand:
-        """Return the compose file's command at this machine's addresses."""
-        at_home = {
+        """Return the compose file's command with local addresses."""
+        replacements = {
             "/tmp/": f"{self.plan.options.data_dir}/",  # noqa: S108  in containers
             "@%h": f"@{name}.%h",
-            "0.0.0.0": HOST,  # noqa: S104  what is replaced
+            "0.0.0.0": HOST,  # noqa: S104  replaced
             "--port=5555": f"--port={port}",
             "--port=8100": f"--port={port}",
         }
-        words = []
+        argv = []
         for word in service.command:
-            for there, here in at_home.items():
-                word = word.replace(there, here)  # noqa: PLW2901
-            words.append(word)
+            for original, local in replacements.items():
+                word = word.replace(original, local)  # noqa: PLW2901
+            argv.append(word)
         return ProcessCommand(
-            argv=tuple(words),
+            argv=tuple(argv),
             log=self.plan.options.logs / f"{name}.log",
             env={
                 **self.plan.environment,
                 **service.environment,
-                **self._own(name),
+                **self._local_environment(name),
                 "GRANIAN_HOST": HOST,
                 "GRANIAN_PORT": str(port),
             },
             cwd=plans.ROOT,
         )
 
-    def _own(self, name: str) -> dict[str, str]:
-        """Return what is where it is on this machine, whatever the file says."""
-        kept = self.plan.environment
+    def _local_environment(self, name: str) -> dict[str, str]:
+        """Return the variables that override those of the compose file."""
+        environment = self.plan.environment
         names = ("DATABASE_URL", "REDIS_URL", "MEDIA_ROOT")
         return {
-            **{each: kept[each] for each in names},
+            **{variable: environment[variable] for variable in names},
             **self.store,
             "PGAPPNAME": name,
             "PATH": f"{BIN}:{os.environ.get('PATH', os.defpath)}",
             "TRUSTED_PROXIES": HOST,
-            # Each its own, as each container has.
+            # One per process, as one per container.
             "PROBE_DIR": f"{self.plan.options.data_dir}/probes/{name}",
             "METRICS_HOST": HOST,
             "METRICS_PORT": str(free_port()),
@@ -202,14 +202,14 @@ class _Starter:
         if port:
             return lambda _: probes.http_answers(address + path.get(service.name, ""))
         if "worker" in service.command:
-            return lambda started: probes.has_beaten(database, started.pid)
+            return lambda started: probes.has_heartbeat(database, started.pid)
         if service.name == "beat":
             return lambda started: started.has_logged("beat: Starting")
         return lambda _: probes.has_connected(database, name)
 
 
 def _launch_store(plan: RunPlan, supervisor: Supervisor) -> dict[str, str]:
-    """Start the S3 server if it is installed; return the settings of file storage."""
+    """Start the S3 server if installed; return the storage settings."""
     program = BIN / "weed"
     if not program.exists():
         backend = "django.core.files.storage.FileSystemStorage"
@@ -227,7 +227,7 @@ def _launch_store(plan: RunPlan, supervisor: Supervisor) -> dict[str, str]:
         Program(
             name="s3",
             command=ProcessCommand(
-                argv=(str(program), *store_words(folder, port)),
+                argv=(str(program), *store_arguments(folder, port)),
                 log=plan.options.logs / "s3.log",
                 env={
                     **processes.server_environment(),
@@ -246,24 +246,28 @@ def _launch_store(plan: RunPlan, supervisor: Supervisor) -> dict[str, str]:
     return {"S3_ENDPOINT_URL": url, "S3_ACCESS_KEY": key, "S3_SECRET_KEY": secret}
 
 
-def store_words(folder: Path, port: int) -> list[str]:
-    """Return the compose file's words for it, on free loopback ports."""
-    taken = {"s3.port": port, "s3.port.grpc": free_port()} | {
-        f"{part}.port{more}": free_port()
+def store_arguments(folder: Path, port: int) -> list[str]:
+    """Return the compose file's arguments of the S3 server, on free loopback ports."""
+    ports = {"s3.port": port, "s3.port.grpc": free_port()} | {
+        f"{part}.port{suffix}": free_port()
         for part in ("master", "volume", "filer")
-        for more in ("", ".grpc")
+        for suffix in ("", ".grpc")
     }
     words = compose.read_command("s3")
-    there = {"-dir=/data": f"-dir={folder}", "-ip=s3": f"-ip={HOST}"}
-    here = [there.get(word, word).replace("=0.0.0.0", f"={HOST}") for word in words]
-    return [*here, *(f"-{name}={number}" for name, number in taken.items())]
+    replacements = {"-dir=/data": f"-dir={folder}", "-ip=s3": f"-ip={HOST}"}
+    local = [
+        replacements.get(word, word).replace("=0.0.0.0", f"={HOST}") for word in words
+    ]
+    return [*local, *(f"-{name}={number}" for name, number in ports.items())]
 
 
-def _front(plan: RunPlan, doors: Mapping[str, list[str]], about_port: int) -> Program:
-    written = plan.options.data_dir / "haproxy.cfg"
-    written.write_text(compose.name_servers(compose.HAPROXY.read_text(), doors))
+def _front(
+    plan: RunPlan, web_addresses: Mapping[str, list[str]], about_port: int
+) -> Program:
+    config = plan.options.data_dir / "haproxy.cfg"
+    config.write_text(compose.name_servers(compose.HAPROXY.read_text(), web_addresses))
     return haproxy.program(
-        written,
+        config,
         port=plan.web_port,
         log=plan.options.logs / "haproxy.log",
         environment={

@@ -1,6 +1,6 @@
-"""Say which processes make up the platform, and with what environment.
+"""The processes of the platform and their environment.
 
-Decides and starts nothing. Production says the same in `deploy/`, one container each.
+Starts nothing. `deploy/` describes the same processes for production.
 """
 
 import base64
@@ -23,17 +23,17 @@ from workers.embedded.supervisor import Program
 ROOT = Path(__file__).parents[2]
 REGION = "local"
 HOST = "127.0.0.1"
-# The kinds of processes that show metrics, each on a port of its own.
+# The kinds of processes that export metrics, each on its own port.
 MEASURED = ("web", "live", "dispatcher", "worker", "webhooks", "beat")
-SERVERS, UPSTREAM, ENGINE, DOORS = range(4)  # stages: later ones stop earlier
+SERVERS, UPSTREAM, ENGINE, WEB = range(4)  # stages: later ones stop earlier
 SETTINGS = ROOT / "deploy" / "env.example"
-# One process's own; a command beside it would want the same port, or pass for it.
-_OWN = {"METRICS_PORT", "OTEL_SERVICE_NAME"}
+# Specific to one process: other commands must not use its port or name.
+_PER_PROCESS = {"METRICS_PORT", "OTEL_SERVICE_NAME"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the operator chose; `settings` go to every process's environment."""
+    """Options of a run; `settings` are added to the environment of every process."""
 
     data_dir: Path
     durable: bool = True
@@ -43,12 +43,12 @@ class Options:
 
     @property
     def logs(self) -> Path:
-        """Where each process's log goes."""
+        """The folder of the logs."""
         return self.data_dir / "log"
 
     @property
-    def steer(self) -> Path:
-        """`manage.py` with the settings of the run, while it lasts."""
+    def script(self) -> Path:
+        """The script that runs `manage.py` with the settings of this run."""
         return self.data_dir / "manage"
 
 
@@ -76,7 +76,7 @@ class RunPlan:
 
     @property
     def emulator(self) -> str:
-        """The base URL of the emulator; empty when a real key was given."""
+        """The base URL of the emulator; empty with a real Deepgram key."""
         return f"http://{HOST}:{self.emulator_port}" if self.emulator_port else ""
 
 
@@ -86,40 +86,42 @@ def make_plan(
     urls: Mapping[str, str],
     inherited: Mapping[str, str] = os.environ,
 ) -> RunPlan:
-    """Choose ports and write the environment; what the operator set there wins."""
-    kept = load_secrets(options.data_dir / "secrets.json")
+    """Choose ports and build the environment; inherited variables have priority."""
+    stored = load_secrets(options.data_dir / "secrets.json")
     web_port = free_or(options.port)
-    # Whoever leaves the port of the one to us may start many at once.
+    # Port 0 allows several runs at once.
     flower_port = free_or(5555 if options.port else 0)
     emulator_port = None if inherited.get("DEEPGRAM_API_KEY") else processes.free_port()
-    ours = {
-        "SECRET_KEY": kept["secret_key"],
-        "FIELD_ENCRYPTION_KEYS": kept["field_encryption_key"],
+    defaults = {
+        "SECRET_KEY": stored["secret_key"],
+        "FIELD_ENCRYPTION_KEYS": stored["field_encryption_key"],
         "MEDIA_ROOT": str(options.data_dir / "media"),
         "PROBE_DIR": str(options.data_dir / "probes"),
         "BASE_URL": f"http://{HOST}:{web_port}",
         "DJANGO_SETTINGS_MODULE": "transcribe_platform.settings",
         "TASK_EVENTS": "1",  # Flower shows what runs
         "FLOWER_URL": f"http://{HOST}:{flower_port}",
-        "FLOWER_READ_ONLY": "1",  # who steers there leaves no audit and is not obeyed
+        "FLOWER_READ_ONLY": "1",  # actions in Flower are not audited and have no effect
         "FLOWER_TASKS_COLUMNS": "name,uuid,state,result,received,runtime,worker",
-        "LOG_FORMAT": "console",  # whoever reads these logs sits at this machine
+        "LOG_FORMAT": "console",  # logs are read on this machine
     }
     fixed = {
         "PYTHONUNBUFFERED": "1",
-        "FLOWER_BASIC_AUTH": kept["flower_login"],  # not an argument: `ps` shows those
-        "BOOTSTRAP_API_KEY": kept.get("api_key", ""),
+        "FLOWER_BASIC_AUTH": stored["flower_login"],  # `ps` shows arguments
+        "BOOTSTRAP_API_KEY": stored.get("api_key", ""),
         **urls,
         **options.settings,
     }
     if emulator_port:
         fixed["DEEPGRAM_BASE_URL"] = f"http://{HOST}:{emulator_port}"
-        fixed["DEEPGRAM_API_KEY"] = kept["emulator_key"]
-    # A copy of env.example that is not filled in says nothing with what is empty.
-    given = {name: text for name, text in inherited.items() if text or name not in ours}
-    environment = {**ours, **given, **fixed}
+        fixed["DEEPGRAM_API_KEY"] = stored["emulator_key"]
+    # Empty values, as in an unedited copy of env.example, do not override.
+    overrides = {
+        name: text for name, text in inherited.items() if text or name not in defaults
+    }
+    environment = {**defaults, **overrides, **fixed}
     if environment.pop("PYTHONDONTWRITEBYTECODE", ""):
-        # Leave no traces beside the sources, but do not compile Django nine times.
+        # Write no bytecode beside the sources, but compile Django only once.
         environment.setdefault("PYTHONPYCACHEPREFIX", str(options.data_dir / "pycache"))
     return RunPlan(
         options=options,
@@ -127,19 +129,22 @@ def make_plan(
         web_port=web_port,
         flower_port=flower_port,
         emulator_port=emulator_port,
-        flower_login=kept["flower_login"],
+        flower_login=stored["flower_login"],
         metrics_ports={name: processes.free_port() for name in MEASURED},
     )
 
 
 def metrics_addresses(programs: Iterable[Program]) -> dict[str, str]:
-    """Return where programs show their metrics, by their names."""
-    ports = {it.name: (it.command.env or {}).get("METRICS_PORT") for it in programs}
+    """Return the metrics addresses of programs by name."""
+    ports = {
+        program.name: (program.command.env or {}).get("METRICS_PORT")
+        for program in programs
+    }
     return {name: f"{HOST}:{port}" for name, port in ports.items() if port}
 
 
 def write_targets(data_dir: Path, programs: Iterable[Program]) -> None:
-    """Write the file that Prometheus' file_sd_configs reads."""
+    """Write the target file for Prometheus' file_sd_configs."""
     targets = [
         {"targets": [address], "labels": {"process": kind_of(name)}}
         for name, address in metrics_addresses(programs).items()
@@ -149,62 +154,62 @@ def write_targets(data_dir: Path, programs: Iterable[Program]) -> None:
 
 
 @contextmanager
-def steering(options: Options, environment: Mapping[str, str]) -> Iterator[None]:
-    """Keep a program while this runs: `manage.py` with the settings of this run.
+def manage_script(options: Options, environment: Mapping[str, str]) -> Iterator[None]:
+    """Provide a script, for the time of the run, for `manage.py` with its settings.
 
-    Its own shell takes them, not the caller's: the next `make up` there would look
-    for this run's servers.
+    It sets them in its own shell; in the caller's shell the next `make up` would use
+    the servers of this run.
     """
-    known = re.findall(r"^([A-Z]\w+)=", SETTINGS.read_text(), re.MULTILINE)
+    names = re.findall(r"^([A-Z]\w+)=", SETTINGS.read_text(), re.MULTILINE)
     exports = [
         f"export {name}={shlex.quote(environment[name])}"
-        for each in known
-        for name in (each, f"{each}_FILE")
-        if environment.get(name) and name not in _OWN
+        for setting in names
+        for name in (setting, f"{setting}_FILE")
+        if environment.get(name) and name not in _PER_PROCESS
     ]
     command = shlex.join([sys.executable, str(ROOT / "manage.py")])
     if compiled := environment.get("PYTHONPYCACHEPREFIX"):
         exports.append(f"export PYTHONPYCACHEPREFIX={shlex.quote(compiled)}")
     lines = ["#!/bin/sh", *exports, f'exec {command} "$@"', ""]
-    path = options.steer
+    path = options.script
     folders.write_private(path, "\n".join(lines), None)
     path.chmod(0o700)
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # the servers that it names are gone
+        path.unlink(missing_ok=True)  # its servers have stopped
 
 
 def kind_of(name: str) -> str:
-    """Return what a process is: "worker" of "worker-eu-west-1"."""
+    """Return the kind of a process: "worker" of "worker-eu-west-1"."""
     return name.partition("-")[0]
 
 
 def load_secrets(path: Path) -> dict[str, str]:
-    """Return the secrets of a data folder; made once, so that restarts can decrypt."""
-    kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-    made = {
+    """Return the secrets of a data folder; generates them on the first call."""
+    stored: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    values = {
         "secret_key": secrets.token_urlsafe(48),
         "field_encryption_key": base64.urlsafe_b64encode(os.urandom(32)).decode(),
         "flower_login": f"operator:{secrets.token_urlsafe(12)}",
         "emulator_key": f"emulator-{secrets.token_hex(16)}",
-    } | kept
-    if made != kept:
-        folders.write_private(path, json.dumps(made, indent=2) + "\n", None)
-    return made
+    } | stored
+    if values != stored:
+        folders.write_private(path, json.dumps(values, indent=2) + "\n", None)
+    return values
 
 
-def keep_api_key(data_dir: Path, key: str) -> None:
-    """Keep the first API key, so that the next run shows the same one."""
+def store_api_key(data_dir: Path, key: str) -> None:
+    """Store the first API key, so that the next run uses the same one."""
     path = data_dir / "secrets.json"
-    kept = load_secrets(path)
-    if kept.get("api_key") != key:
-        kept["api_key"] = key
-        folders.write_private(path, json.dumps(kept, indent=2) + "\n", None)
+    stored = load_secrets(path)
+    if stored.get("api_key") != key:
+        stored["api_key"] = key
+        folders.write_private(path, json.dumps(stored, indent=2) + "\n", None)
 
 
 def server(service: ServerProgram, name: str) -> Program:
-    """Return PostgreSQL or Valkey as a program of the supervisor."""
+    """Return PostgreSQL or Valkey as a supervised program."""
     return Program(
         name=name,
         command=service.command,
@@ -218,7 +223,7 @@ def server(service: ServerProgram, name: str) -> Program:
 def emulator(
     plan: RunPlan, name: str = "emulator", *words: str, engine: str = "pocketsphinx"
 ) -> Program:
-    """Return the stand-in for Deepgram."""
+    """Return the Deepgram emulator."""
     port = ("--engine", engine, "--port", str(plan.emulator_port))
     return Program(
         name=name,
@@ -226,12 +231,12 @@ def emulator(
         ready=lambda _started: probes.http_answers(f"{plan.emulator}/v1/status"),
         address=plan.emulator,
         stage=UPSTREAM,
-        grace=3,  # it keeps nothing
+        grace=3,  # stores nothing
     )
 
 
 def engine(plan: RunPlan) -> list[Program]:
-    """Return the processes that move jobs."""
+    """Return dispatcher, workers, beat and Flower."""
     return [
         dispatcher(plan),
         worker(plan, "worker", queues=f"transcribe.{REGION}", threads=20),
@@ -262,7 +267,7 @@ def dispatcher(plan: RunPlan, name: str = "dispatcher", *words: str) -> Program:
 
 
 def beat(plan: RunPlan, name: str = "beat") -> Program:
-    """Return the one process that calls the others by the clock."""
+    """Return Celery beat."""
     schedule = str(plan.options.data_dir / "beat-schedule")
     return Program(
         name=name,
@@ -276,11 +281,11 @@ def beat(plan: RunPlan, name: str = "beat") -> Program:
 
 
 def web(plan: RunPlan) -> Program:
-    """Return the one web process: REST, pages and sockets on one port."""
-    return door(plan, "web", "asgi", port=plan.web_port)
+    """Return the web process: REST, pages and WebSockets on one port."""
+    return web_process(plan, "web", "asgi", port=plan.web_port)
 
 
-def door(
+def web_process(
     plan: RunPlan,
     name: str,
     interface: str,
@@ -288,7 +293,7 @@ def door(
     port: int,
     grace: float = 10.0,
 ) -> Program:
-    """Return a web process: REST by "wsgi", all of it by "asgi"."""
+    """Return a web process: REST only with "wsgi", also WebSockets with "asgi"."""
     url = f"http://{HOST}:{port}"
     return Program(
         name=name,
@@ -302,18 +307,18 @@ def door(
         ),
         ready=lambda _started: probes.http_answers(f"{url}/health/ready"),
         address=url,
-        stage=DOORS,
+        stage=WEB,
         grace=grace,
     )
 
 
 def manage(plan: RunPlan, *words: str) -> ProcessCommand:
-    """Return a short management command; its errors go to the log `manage`."""
+    """Return a management command; its errors go to the log `manage`."""
     return python(plan, "manage", "manage.py", *words)
 
 
 def python(plan: RunPlan, name: str, *words: str) -> ProcessCommand:
-    """Return a command of this interpreter, known to PostgreSQL by its name."""
+    """Return a Python command; `name` is its application name in PostgreSQL."""
     return ProcessCommand(
         argv=(sys.executable, *words),
         log=plan.options.logs / f"{name}.log",
@@ -329,17 +334,17 @@ def python(plan: RunPlan, name: str, *words: str) -> ProcessCommand:
 
 
 def worker(plan: RunPlan, name: str, *, queues: str, threads: int) -> Program:
-    """Return a worker of so many threads on these queues."""
+    """Return a Celery worker on these queues."""
     database = plan.environment["DATABASE_URL"]
     return Program(
         name=name,
         command=_celery(
             *(plan, name, "worker", "--loglevel=INFO", "-P", "threads"),
-            # One more than may be busy: see workers.queue.tasks.
+            # One more thread than slots: see workers.queue.tasks.
             *("-c", str(threads + 1), "-Q", queues, "-n", f"{name}@%h"),
             *("--without-gossip", "--without-mingle"),
         ),
-        ready=lambda started: probes.has_beaten(database, started.pid),
+        ready=lambda started: probes.has_heartbeat(database, started.pid),
         stage=ENGINE,
     )
 
@@ -350,6 +355,6 @@ def _celery(plan: RunPlan, name: str, *words: str) -> ProcessCommand:
 
 
 def free_or(port: int) -> int:
-    """Return the port, or a free one where it is taken or 0."""
+    """Return the port, or a free one if it is in use or 0."""
     is_taken = port == 0 or processes.port_is_open(port)
     return processes.free_port() if is_taken else port

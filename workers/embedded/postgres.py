@@ -1,4 +1,4 @@
-"""PostgreSQL: make a cluster once, and say how to start it."""
+"""PostgreSQL: creates the cluster once, and returns the command to start it."""
 
 import shutil
 import subprocess
@@ -35,10 +35,10 @@ def prepare(
     log: Path | None = None,
     programs: Path | None = None,
 ) -> ServerProgram:
-    """Make the cluster if there is none, and return what starts it.
+    """Create the cluster if needed and return the server program.
 
-    Waits for a server of an earlier run that still uses the folder; raises
-    EmbeddedError when it stays, or when another major version made the cluster.
+    Waits for the server of an earlier run to end. Raises EmbeddedError if it does not,
+    or if another major version created the cluster.
     """
     programs = programs or binaries.find_postgres()
     account = processes.server_account()
@@ -50,7 +50,7 @@ def prepare(
         _check_version(cluster, programs)
         folders.wait_for_previous(cluster / "postmaster.pid", cluster)
     else:
-        _make_cluster(cluster, programs, password, log, durable=durable)
+        _create_cluster(cluster, programs, password, log, durable=durable)
     port = port or processes.free_port()
     url = f"postgresql://postgres:{password}@127.0.0.1:{port}/{DATABASE}"
     return ServerProgram(
@@ -65,10 +65,10 @@ def prepare(
             log=log,
             env=processes.server_environment(),
             account=account,
-            stop_signal=Signals.SIGINT,  # "fast": roll back what is open, then end
+            stop_signal=Signals.SIGINT,  # fast shutdown: rolls back open transactions
             death_signal=Signals.SIGINT,
         ),
-        ready=lambda: _answers(url),
+        ready=lambda: _accepts_connections(url),
     )
 
 
@@ -80,7 +80,7 @@ def _options(port: int, *, durable: bool) -> list[str]:
         "max_connections": "200",
         "timezone": "UTC",
         "log_timezone": "UTC",
-        # An error must not put the rows and values of its statement into the log.
+        # Errors must not log the rows and values of their statements.
         "log_error_verbosity": "terse",
         "log_min_error_statement": "panic",
         **({} if durable else NOT_DURABLE),
@@ -88,24 +88,24 @@ def _options(port: int, *, durable: bool) -> list[str]:
     return [word for pair in settings.items() for word in ("-c", "=".join(pair))]
 
 
-def _answers(url: str) -> bool:
+def _accepts_connections(url: str) -> bool:
     with suppress(psycopg.OperationalError):
         psycopg.connect(url, connect_timeout=2).close()
         return True
     return False
 
 
-def _make_cluster(
+def _create_cluster(
     cluster: Path, programs: Path, password: str, log: Path, *, durable: bool
 ) -> None:
-    """Make a cluster under a passing name: a torn one is never taken for whole."""
+    """Create a cluster under a temporary name, so that a partial one is never used."""
     account = processes.server_account()
     partial = cluster.with_name("cluster.partial")
     shutil.rmtree(partial, ignore_errors=True)
     folders.own(partial, account)
     locale: tuple[str, ...] = ("--locale=C.UTF-8",)
     if binaries.postgres_major(programs) >= BUILTIN_LOCALES_SINCE:
-        # Its own, so the machine needs none and an upgrade of it changes no index.
+        # Built in: needs no system locale, whose upgrade could corrupt indexes.
         locale = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
     initdb = (
         *(str(programs / "initdb"), "-D", str(partial), "-U", "postgres"),
@@ -126,9 +126,9 @@ def _make_cluster(
 
 
 def _run(argv: tuple[str, ...], account: Account | None, log: Path, stdin: str) -> None:
-    """Run a short program as the servers' account; raise EmbeddedError if it fails."""
+    """Run a program as the server account; raises EmbeddedError if it fails."""
     with processes.open_log(log) as output:
-        done = subprocess.run(  # noqa: S603  (argv is ours, no shell)
+        completed = subprocess.run(  # noqa: S603  (fixed argv, no shell)
             argv,
             input=stdin.encode(),
             stdout=output,
@@ -137,11 +137,11 @@ def _run(argv: tuple[str, ...], account: Account | None, log: Path, stdin: str) 
             user=account.uid if account else None,
             group=account.gid if account else None,
             extra_groups=[] if account else None,
-            start_new_session=True,  # the terminal's Ctrl-C must not tear it
-            cwd="/",  # initdb looks at its own folder, which may be closed to it
+            start_new_session=True,  # Ctrl-C in the terminal must not interrupt it
+            cwd="/",  # the account may lack access to the current folder
             check=False,
         )
-    if done.returncode:
+    if completed.returncode:
         end = processes.log_tail(log)
         raise EmbeddedError(f"{argv[0]} failed. The end of {log}:\n{end}")
 
@@ -151,6 +151,6 @@ def _check_version(cluster: Path, programs: Path) -> None:
     found = binaries.postgres_major(programs)
     if written != found:
         raise EmbeddedError(
-            f"{cluster} was made by PostgreSQL {written}, but {found} is what is "
-            f"installed here. Move the folder away, or dump and load it."
+            f"{cluster} was created by PostgreSQL {written}, but PostgreSQL {found} "
+            f"is installed. Move the folder away, or dump and restore it."
         )

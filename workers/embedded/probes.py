@@ -1,4 +1,4 @@
-"""Ask a process whether it answers; False when it does not, never an exception."""
+"""Readiness checks of processes; they return False instead of raising."""
 
 import base64
 import json
@@ -11,13 +11,13 @@ from urllib.error import HTTPError
 import psycopg
 
 TIMEOUT_SECONDS = 2.0
-FLOWER_LOOKS, CELERY_WORKERS = 10, 2
-# Loopback is never behind the proxy that the environment may name.
+FLOWER_ATTEMPTS, CELERY_WORKERS = 10, 2
+# No proxy for loopback addresses.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def http_answers(url: str) -> bool:
-    """Tell whether an HTTP server answers; a refusal (4xx) is an answer."""
+    """Return whether an HTTP server responds with a status below 500."""
     try:
         _opener.open(url, timeout=TIMEOUT_SECONDS).close()
     except HTTPError as error:
@@ -28,21 +28,22 @@ def http_answers(url: str) -> bool:
     return True
 
 
-def have_flower_look(url: str, login: str) -> None:
-    """Have Flower ask the workers for their queues: it did before they were there."""
-    words = base64.b64encode(login.encode()).decode()
-    request = urllib.request.Request(  # noqa: S310  our own address
-        f"{url}/api/workers?refresh=1", headers={"authorization": f"Basic {words}"}
+def refresh_flower(url: str, login: str) -> None:
+    """Make Flower refresh its list of workers, which start after it."""
+    credentials = base64.b64encode(login.encode()).decode()
+    request = urllib.request.Request(  # noqa: S310  loopback
+        f"{url}/api/workers?refresh=1",
+        headers={"authorization": f"Basic {credentials}"},
     )
-    for _ in range(FLOWER_LOOKS):
-        with suppress(OSError), _opener.open(request, timeout=10) as answer:
-            if len(json.load(answer)) == CELERY_WORKERS:
+    for _ in range(FLOWER_ATTEMPTS):
+        with suppress(OSError), _opener.open(request, timeout=10) as response:
+            if len(json.load(response)) == CELERY_WORKERS:
                 return
         time.sleep(1)
 
 
 def has_connected(database_url: str, name: str) -> bool:
-    """Tell whether a process that calls itself `name` has a database connection."""
+    """Return whether the application `name` has a database connection."""
     return _has_row(
         database_url,
         "SELECT FROM pg_stat_activity WHERE application_name = %s",
@@ -50,8 +51,8 @@ def has_connected(database_url: str, name: str) -> bool:
     )
 
 
-def has_beaten(database_url: str, pid: int) -> bool:
-    """Tell whether a worker process of this host has announced itself."""
+def has_heartbeat(database_url: str, pid: int) -> bool:
+    """Return whether a worker process of this host has sent a heartbeat."""
     return _has_row(
         database_url,
         "SELECT FROM jobs_worker WHERE starts_with(name, %s)",

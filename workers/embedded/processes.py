@@ -1,7 +1,6 @@
-"""Start child processes that cannot outlive us.
+"""Starts child processes that cannot outlive this process.
 
-Everything here speaks about one process at a time; who is restarted, and in which
-order things stop, is the supervisor's business.
+Restarts and stop order are in `supervisor`.
 """
 
 import ctypes
@@ -24,17 +23,17 @@ PR_SET_PDEATHSIG = 1
 LOG_LIMIT_BYTES = 10_000_000
 PORTS = range(20_000, 32_768)
 
-# Looked up once, before any fork: the child of a threaded parent may not load anything.
+# Loaded before any fork: the child of a threaded parent must not load libraries.
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 class EmbeddedError(RuntimeError):
-    """A process of the embedded run could not be started."""
+    """A process of the embedded run failed to start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """The system account that servers run under when we are root."""
+    """The system account that runs the servers if the current user is root."""
 
     name: str
     uid: int
@@ -43,10 +42,10 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessCommand:
-    """How to start one process, and which signal ends it well.
+    """How to start one process, and the signals that stop it.
 
-    `stop_signal` is sent when we stop it; `death_signal` is sent by the kernel when
-    the thread that started it ends, so start long-lived processes from the main thread.
+    `stop` sends `stop_signal`. The kernel sends `death_signal` when the thread that
+    started the process ends: start long-lived processes from the main thread.
     """
 
     argv: tuple[str, ...]
@@ -60,7 +59,7 @@ class ProcessCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerProgram:
-    """A server that is prepared and can be started, any number of times."""
+    """A prepared server that can be started repeatedly."""
 
     name: str
     url: str
@@ -70,7 +69,7 @@ class ServerProgram:
 
 
 def server_account() -> Account | None:
-    """Return the account for servers that refuse to run as root, None if we are not."""
+    """Return the account for servers that refuse to run as root, None without root."""
     if os.geteuid() != 0:
         return None
     entry = pwd.getpwnam("nobody")
@@ -78,37 +77,37 @@ def server_account() -> Account | None:
 
 
 def server_environment() -> dict[str, str]:
-    """Return the environment for servers: none of our secrets, one time zone."""
+    """Return the environment for servers: no secrets, UTC."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
 
 def spawn(
     command: ProcessCommand, *, stdout: int | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a process in its own session, its output appended to its log.
+    """Start a process in a new session with its output appended to its log.
 
-    `stdout` may be subprocess.PIPE, to read what a short command prints.
+    `stdout` may be subprocess.PIPE, to read the output of a short command.
     """
     parent = os.getpid()
     death_signal = int(command.death_signal)
 
     def die_with_parent() -> None:
-        # Runs after the change of user: the kernel clears the setting on that change.
+        # Runs after the change of user, which clears the setting.
         if _prctl is not None:
             _prctl(PR_SET_PDEATHSIG, death_signal)
-        if os.getppid() != parent:  # it died before the line above took effect
+        if os.getppid() != parent:  # the parent died before the call above
             os._exit(1)
 
     account = command.account
     with open_log(command.log) as log:
-        return subprocess.Popen(  # noqa: S603  (argv is ours, no shell)
+        return subprocess.Popen(  # noqa: S603  (fixed argv, no shell)
             command.argv,
             env=command.env,
             cwd=command.cwd,
             stdin=subprocess.DEVNULL,
             stdout=log if stdout is None else stdout,
             stderr=log,
-            start_new_session=True,  # the terminal's Ctrl-C reaches only us
+            start_new_session=True,  # Ctrl-C reaches the supervisor only
             user=account.uid if account else None,
             group=account.gid if account else None,
             extra_groups=[] if account else None,
@@ -117,7 +116,7 @@ def spawn(
 
 
 def open_log(path: Path) -> IO[bytes]:
-    """Open a log for appending; one older generation is kept beyond 10 MB."""
+    """Open a log for appending; rotates it once at 10 MB."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
         path.replace(path.with_suffix(".log.1"))
@@ -132,11 +131,13 @@ def log_tail(path: Path, *, lines: int = 15) -> str:
     return ""
 
 
-def stop(process: subprocess.Popen[bytes], ask: Signals, *, grace: float) -> int:
-    """Ask a process to end, then kill it and what is left of its group."""
+def stop(
+    process: subprocess.Popen[bytes], stop_signal: Signals, *, grace: float
+) -> int:
+    """Send the stop signal, wait, then kill the remaining process group."""
     if process.poll() is None:
         with suppress(ProcessLookupError):
-            process.send_signal(ask)
+            process.send_signal(stop_signal)
         with suppress(subprocess.TimeoutExpired):
             process.wait(grace)
     kill_group(process.pid)
@@ -144,7 +145,7 @@ def stop(process: subprocess.Popen[bytes], ask: Signals, *, grace: float) -> int
 
 
 def kill_group(group: int) -> None:
-    """Kill every process of a group that `spawn` began; none left is fine."""
+    """Kill every process of a group; ignores groups that have ended."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
 
@@ -152,21 +153,21 @@ def kill_group(group: int) -> None:
 def wait_until(
     ready: Callable[[], bool], *, seconds: float, every: float = 0.02
 ) -> bool:
-    """Poll a condition; return whether it came true in time."""
-    end = time.monotonic() + seconds
+    """Poll a condition; return whether it became true in time."""
+    deadline = time.monotonic() + seconds
     while not ready():
-        if time.monotonic() > end:
+        if time.monotonic() > deadline:
             return False
         time.sleep(every)
     return True
 
 
 def free_port() -> int:
-    """Return a free loopback port, which no other caller gets while this process lives.
+    """Return a free loopback port, reserved while this process lives.
 
-    The UDP socket of the same number says so to other processes: none of ours uses UDP.
-    It is below those that Linux gives to clients (ip_local_port_range), whose
-    connections would take it while its server is restarted.
+    A UDP socket on the same port marks the reservation, since no process here uses UDP.
+    The port is below ip_local_port_range, so that outgoing connections do not take it
+    while its server restarts.
     """
     while True:
         port = secrets.choice(PORTS)
@@ -174,13 +175,13 @@ def free_port() -> int:
         with socket.socket() as probe, suppress(OSError):
             claim.bind(("127.0.0.1", port))
             probe.bind(("127.0.0.1", port))
-            claim.detach()  # it stays open until this process ends
+            claim.detach()  # stays open until this process ends
             return port
         claim.close()
 
 
 def port_is_open(port: int) -> bool:
-    """Tell whether something accepts connections on a loopback port."""
+    """Return whether a loopback port accepts connections."""
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False

@@ -1,7 +1,7 @@
-"""Several regions on one machine, as real ones stand: docs/regions.md.
+"""Runs several regions on one machine: docs/regions.md.
 
-Each has its own Redis, doors, dispatcher, workers and upstream. They share PostgreSQL,
-the media folder (for S3-compatible storage) and HAProxy in front.
+Each region has Redis, web processes, dispatcher, workers and emulator. They share
+PostgreSQL, the media folder (instead of S3) and HAProxy.
 """
 
 import json
@@ -18,10 +18,10 @@ from workers.embedded.processes import ProcessCommand
 from workers.embedded.supervisor import Program, Show, Supervisor
 
 CONFIG = plans.ROOT / "deploy" / "regions" / "haproxy.cfg"
-# The first is also where beat runs.
+# The first one also runs beat.
 REGIONS = ("us-east-1", "us-west-2", "eu-west-1")
-NOBODY = f"{HOST}:1"  # where nothing listens
-FRONT = plans.DOORS + 1
+UNUSED_ADDRESS = f"{HOST}:1"  # nothing listens here
+FRONT = plans.WEB + 1
 START_SECONDS = 180.0
 _INHERITED = (
     *("PATH", "HOME", "LANG"),
@@ -31,7 +31,7 @@ _INHERITED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionsShape:
-    """How much of it; ``is_lean``: one process serves both doors, one both queues."""
+    """Size of the run; ``is_lean``: one web process and one worker per region."""
 
     regions: tuple[str, ...] = REGIONS
     threads: int = 10
@@ -42,8 +42,8 @@ class RegionsShape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stand:
-    """Where everything is; a plan a region."""
+class RegionsLayout:
+    """Addresses of the run: one plan per region."""
 
     shape: RegionsShape
     options: Options
@@ -52,7 +52,7 @@ class Stand:
 
     @property
     def front(self) -> str:
-        """The base URL that customers know."""
+        """The base URL of HAProxy."""
         return f"http://{HOST}:{self.options.port}"
 
     @property
@@ -65,68 +65,72 @@ class Stand:
 class Regions:
     """The running regions."""
 
-    stand: Stand
+    layout: RegionsLayout
     supervisor: Supervisor
     api_key: str
     webhook_secret: str
 
     def write_ready_file(self) -> None:
-        """Say where everything is, for whoever waits for it."""
-        if path := self.stand.options.ready_file:
-            folders.write_private(path, json.dumps(self._told(), indent=2) + "\n", None)
+        """Write URLs and keys to the ready file."""
+        if path := self.layout.options.ready_file:
+            folders.write_private(
+                path, json.dumps(self._describe(), indent=2) + "\n", None
+            )
 
-    def _told(self) -> dict[str, object]:
-        stand = self.stand
-        of_regions = {
+    def _describe(self) -> dict[str, object]:
+        layout = self.layout
+        region_urls = {
             name: {
                 "web": plan.web,
                 "emulator": plan.emulator,
                 "redis_url": plan.environment["REDIS_URL"],
             }
-            for name, plan in stand.plans.items()
+            for name, plan in layout.plans.items()
         }
         return {
-            "front": stand.front,
+            "front": layout.front,
             "api_key": self.api_key,
             "webhook_secret": self.webhook_secret,
-            "database_url": plan_of(stand).environment["DATABASE_URL"],
-            "regions": of_regions,
+            "database_url": get_first_plan(layout).environment["DATABASE_URL"],
+            "regions": region_urls,
         }
 
 
 @contextmanager
 def running(options: Options, shape: RegionsShape, *, show: Show) -> Iterator[Regions]:
-    """Yield the regions once all of them answer; stop all of it afterwards.
+    """Yield the regions once all processes are ready; stop them afterwards.
 
-    Raises EmbeddedError when a process does not come up, StopAsked on Ctrl-C.
+    Raises EmbeddedError when a process does not start, StopRequested on Ctrl-C.
     """
     haproxy.find()
     with ExitStack() as stack:
         options.data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         stack.enter_context(run.locked(options))
         supervisor = stack.enter_context(Supervisor(show=show))
-        stand = make_stand(
+        layout = make_layout(
             options, shape, urls=_launch_servers(options, shape, supervisor)
         )
-        made = launch(stand, supervisor)
+        created = launch(layout, supervisor)
         supervisor.wait_ready(seconds=START_SECONDS)
-        plans.keep_api_key(options.data_dir, made["api_key"])
+        plans.store_api_key(options.data_dir, created["api_key"])
         regions = Regions(
-            stand=stand,
+            layout=layout,
             supervisor=supervisor,
-            api_key=made["api_key"],
-            webhook_secret=made["webhook_secret"],
+            api_key=created["api_key"],
+            webhook_secret=created["webhook_secret"],
         )
         plans.write_targets(options.data_dir, supervisor.programs)
-        stack.enter_context(plans.steering(options, plan_of(stand).environment))
+        stack.enter_context(
+            plans.manage_script(options, get_first_plan(layout).environment)
+        )
         regions.write_ready_file()
         yield regions
 
 
-def make_stand(
+def make_layout(
     options: Options, shape: RegionsShape, *, urls: Mapping[str, str]
-) -> Stand:
-    """Choose ports and environments; ``urls`` are DATABASE_URL and a Redis a region."""
+) -> RegionsLayout:
+    """Choose ports and environments; ``urls``: DATABASE_URL, a Redis per region."""
     options = replace(options, port=plans.free_or(options.port))
     redis_urls = {name: urls[name] for name in shape.regions}
     settings = {
@@ -134,14 +138,14 @@ def make_stand(
         "REGION_REDIS_URLS": ",".join(f"{n}={url}" for n, url in redis_urls.items()),
         "TRUSTED_PROXIES": HOST,
         "TASK_EVENTS": "0",
-        # HAProxy has noticed by then that a door is not ready: see its checks.
+        # Time for HAProxy's health checks to notice that a process is not ready.
         "DRAIN_SECONDS": "3",
-        # Of the database's 200, for five processes a region.
+        # Shares the database's 200 connections among five processes per region.
         "DB_POOL_SIZE": "12",
         **options.settings,
     }
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    made = {
+    region_plans = {
         name: plans.make_plan(
             replace(options, port=0, settings={**settings, "SERVER_REGION": name}),
             urls={"DATABASE_URL": urls["DATABASE_URL"], "REDIS_URL": redis_urls[name]},
@@ -151,70 +155,76 @@ def make_stand(
     }
     live = {
         name: plan.web_port if shape.is_lean else processes.free_port()
-        for name, plan in made.items()
+        for name, plan in region_plans.items()
     }
-    return Stand(shape=shape, options=options, plans=made, live_ports=live)
+    return RegionsLayout(
+        shape=shape, options=options, plans=region_plans, live_ports=live
+    )
 
 
-def plan_of(stand: Stand) -> RunPlan:
+def get_first_plan(layout: RegionsLayout) -> RunPlan:
     """Return the plan of the first region."""
-    return stand.plans[stand.shape.regions[0]]
+    return layout.plans[layout.shape.regions[0]]
 
 
-def launch(stand: Stand, supervisor: Supervisor) -> dict[str, str]:
-    """Start all but the servers; return what `bootstrap` made."""
-    home = plan_of(stand)
-    for name, plan in stand.plans.items():
+def launch(layout: RegionsLayout, supervisor: Supervisor) -> dict[str, str]:
+    """Start all processes except the servers; return the output of `bootstrap`."""
+    home = get_first_plan(layout)
+    for name, plan in layout.plans.items():
         supervisor.launch(
             plans.emulator(
-                plan, f"emulator-{name}", *stand.shape.emulator, engine="canned"
+                plan, f"emulator-{name}", *layout.shape.emulator, engine="canned"
             )
         )
     supervisor.run_once(plans.manage(home, "migrate", "--no-input", "-v", "0"))
-    for name in stand.shape.regions:
-        for program in programs(stand, name):
+    for name in layout.shape.regions:
+        for program in programs(layout, name):
             supervisor.launch(program)
-    if not stand.shape.is_lean:
+    if not layout.shape.is_lean:
         supervisor.launch(plans.beat(home))
-    supervisor.launch(front(stand))
-    made: dict[str, str] = json.loads(supervisor.run_once(_bootstrap(stand)))
-    return made
+    supervisor.launch(front(layout))
+    created: dict[str, str] = json.loads(supervisor.run_once(_bootstrap(layout)))
+    return created
 
 
-def programs(stand: Stand, region: str) -> Iterator[Program]:
-    """Yield the processes of ours in one region."""
-    plan, threads = stand.plans[region], stand.shape.threads
+def programs(layout: RegionsLayout, region: str) -> Iterator[Program]:
+    """Yield the platform's processes of one region."""
+    plan, threads = layout.plans[region], layout.shape.threads
     queues, hooks = f"transcribe.{region}", f"webhooks.{region},housekeeping"
     yield plans.dispatcher(plan, f"dispatcher-{region}", "--region", region)
-    if stand.shape.is_lean:
+    if layout.shape.is_lean:
         both = f"{queues},{hooks}"
         yield plans.worker(plan, f"worker-{region}", queues=both, threads=threads)
-        yield plans.door(plan, f"web-{region}", "asgi", port=plan.web_port)
+        yield plans.web_process(plan, f"web-{region}", "asgi", port=plan.web_port)
         return
     yield plans.worker(plan, f"worker-{region}", queues=queues, threads=threads)
     yield plans.worker(plan, f"webhooks-{region}", queues=hooks, threads=threads)
-    threads_of_web = ("--blocking-threads", "160")
-    yield plans.door(plan, f"web-{region}", "wsgi", *threads_of_web, port=plan.web_port)
-    yield plans.door(plan, f"live-{region}", "asgi", port=stand.live_ports[region])
+    web_threads = ("--blocking-threads", "160")
+    yield plans.web_process(
+        plan, f"web-{region}", "wsgi", *web_threads, port=plan.web_port
+    )
+    yield plans.web_process(
+        plan, f"live-{region}", "asgi", port=layout.live_ports[region]
+    )
 
 
-def front(stand: Stand) -> Program:
-    """Return HAProxy; regions that are not here have no address."""
+def front(layout: RegionsLayout) -> Program:
+    """Return HAProxy; regions that do not run have an unused address."""
     addresses = {
-        f"{kind}_{name.upper().replace('-', '_')}": NOBODY
+        f"{kind}_{name.upper().replace('-', '_')}": UNUSED_ADDRESS
         for kind in ("WEB", "LIVE")
         for name in REGIONS
     }
-    for name, plan in stand.plans.items():
+    for name, plan in layout.plans.items():
         variable = name.upper().replace("-", "_")
         addresses[f"WEB_{variable}"] = f"{HOST}:{plan.web_port}"
-        addresses[f"LIVE_{variable}"] = f"{HOST}:{stand.live_ports[name]}"
-    addresses["FRONT"] = f"{HOST}:{stand.options.port}"
-    addresses["ADMIN_SOCKET"] = str(stand.admin)
+        addresses[f"LIVE_{variable}"] = f"{HOST}:{layout.live_ports[name]}"
+    addresses["FRONT"] = f"{HOST}:{layout.options.port}"
+    addresses["ADMIN_SOCKET"] = str(layout.admin)
     return haproxy.program(
         CONFIG,
-        port=stand.options.port,
-        log=stand.options.logs / "haproxy.log",
+        port=layout.options.port,
+        log=layout.options.logs / "haproxy.log",
         environment={**processes.server_environment(), **addresses},
         stage=FRONT,
     )
@@ -223,7 +233,7 @@ def front(stand: Stand) -> Program:
 def _launch_servers(
     options: Options, shape: RegionsShape, supervisor: Supervisor
 ) -> dict[str, str]:
-    """Start PostgreSQL and a Valkey a region; return DATABASE_URL and theirs."""
+    """Start PostgreSQL and one Valkey per region; return their URLs."""
     database = postgres.prepare(
         options.data_dir / "postgres",
         durable=options.durable,
@@ -234,7 +244,7 @@ def _launch_servers(
     for name in shape.regions:
         service = valkey.prepare(
             options.data_dir / f"valkey-{name}",
-            durable=False,  # it holds nothing that may not be lost
+            durable=False,  # its data can be lost
             log=options.logs / f"valkey-{name}.log",
         )
         supervisor.launch(plans.server(service, f"valkey-{name}"))
@@ -243,11 +253,11 @@ def _launch_servers(
     return urls
 
 
-def _bootstrap(stand: Stand) -> ProcessCommand:
-    shape = stand.shape
-    named = (f"{name}={plan.emulator}" for name, plan in stand.plans.items())
+def _bootstrap(layout: RegionsLayout) -> ProcessCommand:
+    shape = layout.shape
+    named = (f"{name}={plan.emulator}" for name, plan in layout.plans.items())
     return plans.manage(
-        *(plan_of(stand), "bootstrap", "--json"),
+        *(get_first_plan(layout), "bootstrap", "--json"),
         *(word for pair in named for word in ("--region", pair)),
         *("--max-concurrent", str(shape.max_concurrent)),
         *("--max-per-minute", str(shape.max_per_minute)),

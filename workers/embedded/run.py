@@ -1,4 +1,4 @@
-"""Bring the whole platform up in order, and take it down again."""
+"""Starts the whole platform in order, and stops it."""
 
 import fcntl
 import json
@@ -36,7 +36,7 @@ class Platform:
         }
 
     def write_ready_file(self) -> None:
-        """Write the ready file, and again whenever a process came back anew."""
+        """Write the ready file, and again after a process restarted."""
         path = self.plan.options.ready_file
         pids = self.pids()
         if path is None or pids == self._written:
@@ -64,7 +64,7 @@ class Platform:
         self._written = pids
 
     def serve(self) -> None:
-        """Keep everything running until StopAsked."""
+        """Supervise until StopRequested."""
         while True:
             self.supervisor.wait_ready(seconds=float("inf"))
             self.write_ready_file()
@@ -74,10 +74,10 @@ class Platform:
 
 @contextmanager
 def running(options: Options, view: View) -> Iterator[Platform]:
-    """Yield the platform once all of it answers; stop all of it afterwards.
+    """Yield the platform once all processes are ready; stop them afterwards.
 
-    Raises EmbeddedError with the end of the right log when a process does not come
-    up, StopAsked on Ctrl-C. Servers named by DATABASE_URL or REDIS_URL are used.
+    Raises EmbeddedError with the end of the log when a process does not start,
+    StopRequested on Ctrl-C. Uses the servers of DATABASE_URL and REDIS_URL if set.
     """
     with ExitStack() as stack:
         stack.callback(view.close)
@@ -91,21 +91,21 @@ def running(options: Options, view: View) -> Iterator[Platform]:
         supervisor.run_once(plans.manage(plan, "migrate", "--no-input", "-v", "0"))
         for program in (*plans.engine(plan), plans.web(plan)):
             supervisor.launch(program)
-        # While those load: they need the tables, not yet a tenant.
+        # Runs while they load: they need the tables, but no tenant yet.
         printed = supervisor.run_once(plans.manage(plan, "bootstrap", "--json"))
-        made = json.loads(printed)
-        plans.keep_api_key(options.data_dir, made["api_key"])
+        created = json.loads(printed)
+        plans.store_api_key(options.data_dir, created["api_key"])
         supervisor.wait_ready(seconds=START_SECONDS)
-        look = (plan.flower, plan.flower_login)
-        Thread(target=probes.have_flower_look, args=look, daemon=True).start()
+        flower_args = (plan.flower, plan.flower_login)
+        Thread(target=probes.refresh_flower, args=flower_args, daemon=True).start()
         platform = Platform(
             plan=plan,
             supervisor=supervisor,
-            api_key=made["api_key"],
-            webhook_secret=made["webhook_secret"],
+            api_key=created["api_key"],
+            webhook_secret=created["webhook_secret"],
         )
         plans.write_targets(options.data_dir, supervisor.programs)
-        stack.enter_context(plans.steering(options, plan.environment))
+        stack.enter_context(plans.manage_script(options, plan.environment))
         platform.write_ready_file()
         yield platform
 
@@ -115,7 +115,7 @@ def launch_servers(
     supervisor: Supervisor,
     environment: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
-    """Start what the environment does not name, wait, and return both URLs."""
+    """Start the servers that the environment does not define; return both URLs."""
     preparers: dict[str, tuple[str, Callable[..., ServerProgram]]] = {
         "DATABASE_URL": ("postgres", postgres.prepare),
         "REDIS_URL": ("valkey", valkey.prepare),
@@ -137,13 +137,13 @@ def launch_servers(
 
 @contextmanager
 def locked(options: Options) -> Iterator[None]:
-    """Hold the data folder: two platforms on one would tear it apart."""
+    """Lock the data folder: two platforms on one folder would corrupt it."""
     with (options.data_dir / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise EmbeddedError(
-                f"Another platform runs on {options.data_dir}. "
+                f"Another platform uses {options.data_dir}. "
                 f"Stop it, or choose another folder with --data-dir."
             ) from None
         yield

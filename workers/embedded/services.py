@@ -1,7 +1,7 @@
-"""Start a real PostgreSQL and a real Valkey (or Redis) on free loopback ports.
+"""Starts PostgreSQL and Valkey (or Redis) on free loopback ports.
 
-Each keeps what it needs in its data folder, password included, so starting again on
-the same folder continues where the last run ended, also after kill -9.
+Each stores its data and password in its folder. A restart on the same folder continues
+with this data, also after kill -9.
 """
 
 import os
@@ -20,7 +20,7 @@ STOP_SECONDS = 20.0
 
 @dataclass(slots=True, kw_only=True)
 class Server:
-    """A service that answers."""
+    """A running server."""
 
     service: ServerProgram
     process: subprocess.Popen[bytes]
@@ -28,7 +28,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """The URL, password included, for DATABASE_URL or REDIS_URL."""
+        """The URL with its password, for DATABASE_URL or REDIS_URL."""
         return self.service.url
 
     @property
@@ -42,36 +42,36 @@ class Server:
         return self.process.pid
 
     def stop(self) -> None:
-        """End the server in order; stopping twice is harmless."""
+        """Stop the server gracefully; idempotent."""
         if not self._stopped:
-            ask = self.service.command.stop_signal
-            processes.stop(self.process, ask, grace=STOP_SECONDS)
+            stop_signal = self.service.command.stop_signal
+            processes.stop(self.process, stop_signal, grace=STOP_SECONDS)
             self._stopped = True
 
 
 def start_postgres(data_dir: Path, *, durable: bool, port: int | None = None) -> Server:
     """Start PostgreSQL with a database named `transcribe`.
 
-    Not durable means fast and unsafe on power loss: for tests and the demo. Call it
+    Without `durable` it is fast and unsafe on power loss: for tests and the demo. Call
     from the main thread: the server dies with the thread that started it.
     """
     return start(postgres.prepare(data_dir, durable=durable, port=port))
 
 
 def start_valkey(data_dir: Path, *, durable: bool, port: int | None = None) -> Server:
-    """Start Valkey or Redis with 64 databases; not durable means nothing on disk."""
+    """Start Valkey or Redis with 64 databases; without `durable`, nothing on disk."""
     return start(valkey.prepare(data_dir, durable=durable, port=port))
 
 
 def start(service: ServerProgram) -> Server:
-    """Start a prepared service, wait until it answers; raise EmbeddedError if not."""
+    """Start a prepared server and wait until it is ready; raises EmbeddedError."""
     process = processes.spawn(service.command)
 
-    def settled() -> bool:
+    def is_ready_or_ended() -> bool:
         return process.poll() is not None or service.ready()
 
-    answered = processes.wait_until(settled, seconds=START_SECONDS)
-    if answered and process.poll() is None:
+    in_time = processes.wait_until(is_ready_or_ended, seconds=START_SECONDS)
+    if in_time and process.poll() is None:
         return Server(service=service, process=process)
     processes.stop(process, service.command.stop_signal, grace=1)
     log = service.command.log
@@ -87,7 +87,7 @@ def servers(
     durable: bool,
     environment: Mapping[str, str] = os.environ,
 ) -> Iterator[dict[str, str]]:
-    """Yield DATABASE_URL and REDIS_URL; start what the environment does not name."""
+    """Yield DATABASE_URL and REDIS_URL; start the servers that are not defined."""
     starters: dict[str, tuple[str, Callable[..., Server]]] = {
         "DATABASE_URL": ("postgres", start_postgres),
         "REDIS_URL": ("valkey", start_valkey),

@@ -1,8 +1,7 @@
-"""Start child processes, restart the ones that die, stop them in order.
+"""Starts child processes, restarts those that die, and stops them in order.
 
-One thread only, the caller's: `tick` does what is due, and whoever waits for anything
-calls it. (The kernel's death signal follows the thread that started a child.) What the
-programs are is not known here.
+Runs in the caller's thread: `tick` does the due work; all waiting functions call it.
+The kernel's death signal depends on the thread that started a child.
 """
 
 import signal
@@ -23,17 +22,17 @@ from workers.embedded.processes import EmbeddedError, ProcessCommand
 
 TICK_SECONDS = 0.1
 FIRST_BACKOFF_SECONDS = 0.5
-LONGEST_BACKOFF_SECONDS = 10.0
-FORGIVEN_AFTER_SECONDS = 30.0
-DEATHS_BEFORE_FIRST_READY = 3
+MAX_BACKOFF_SECONDS = 10.0
+RESET_AFTER_SECONDS = 30.0
+MAX_FAILED_STARTS = 3
 
 
-class StopAsked(Exception):
+class StopRequested(Exception):
     """SIGINT or SIGTERM arrived."""
 
 
 class ChildState(StrEnum):
-    """Where a child process is in its life."""
+    """The states of a child process."""
 
     STARTING = "starting"
     READY = "ready"
@@ -43,14 +42,14 @@ class ChildState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """What a readiness check may want to know of one start."""
+    """One start of a process, for its readiness check."""
 
     pid: int
     log: Path
     log_offset: int
 
     def has_logged(self, text: str) -> bool:
-        """Tell whether a text was logged since this start."""
+        """Return whether the text was logged since this start."""
         with suppress(OSError), self.log.open("rb") as log:
             log.seek(self.log_offset)
             return text.encode() in log.read()
@@ -59,7 +58,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """One process to keep running; those of a higher stage are stopped earlier."""
+    """A supervised process; higher stages are stopped first."""
 
     name: str
     command: ProcessCommand
@@ -71,7 +70,7 @@ class Program:
 
 @dataclass(slots=True, kw_only=True)
 class Child:
-    """A program and its present process."""
+    """A program and its current process."""
 
     program: Program
     process: subprocess.Popen[bytes]
@@ -89,23 +88,23 @@ Show = Callable[[Sequence[Child]], None]
 
 @dataclass(slots=True)
 class Supervisor:
-    """Keep programs running; a context manager that leaves nothing behind."""
+    """Supervises programs; a context manager that stops all of them."""
 
     show: Show
     children: list[Child] = field(default_factory=list, init=False)
-    _asked: int = field(default=0, init=False)
+    _stop_requests: int = field(default=0, init=False)
     _keeper: Keeper = field(init=False)
     _old_handlers: dict[int, object] = field(default_factory=dict, init=False)
 
     @property
     def programs(self) -> list[Program]:
-        """What was launched."""
+        """The launched programs."""
         return [child.program for child in self.children]
 
     def __enter__(self) -> Self:
-        # Before the first child: Ctrl-C during a slow start must stop it all as well.
+        # Before the first child: Ctrl-C during the start must stop everything.
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._old_handlers[number] = signal.signal(number, self._ask)
+            self._old_handlers[number] = signal.signal(number, self._request_stop)
         self._keeper = Keeper()
         return self
 
@@ -135,19 +134,19 @@ class Supervisor:
         return child
 
     def wait_ready(self, *, seconds: float = 60.0) -> None:
-        """Wait until every child answers; raise EmbeddedError with the log's end."""
+        """Wait until all children are ready; raises EmbeddedError."""
         end = time.monotonic() + seconds
         while waiting := [
-            it for it in self.children if it.state is not ChildState.READY
+            child for child in self.children if child.state is not ChildState.READY
         ]:
             first = waiting[0]
             if time.monotonic() > end:
-                raise _failed(first, f"did not answer within {seconds:.0f} s")
+                raise _build_error(first, f"was not ready within {seconds:.0f} s")
             self.tick()
             time.sleep(TICK_SECONDS)
 
     def run_once(self, command: ProcessCommand) -> str:
-        """Run a short command to its end and return what it printed."""
+        """Run a command to its end and return its output."""
         process = processes.spawn(command, stdout=subprocess.PIPE)
         self._keeper.add(process.pid, grace=0)
         try:
@@ -165,15 +164,15 @@ class Supervisor:
         return printed.decode()
 
     def run(self, until: Callable[[], bool] = lambda: False) -> None:
-        """Tick until a condition holds; raise StopAsked on SIGINT or SIGTERM."""
+        """Tick until a condition holds; raise StopRequested on SIGINT or SIGTERM."""
         while not until():
             self.tick()
             time.sleep(TICK_SECONDS)
 
     def tick(self) -> None:
-        """Notice the dead, start again what is due, ask the starting if they answer."""
-        if self._asked:
-            raise StopAsked
+        """Handle ended children, restart due ones, check if starting ones are ready."""
+        if self._stop_requests:
+            raise StopRequested
         self._keeper.ensure()
         for child in self.children:
             self._advance(child, time.monotonic())
@@ -187,34 +186,36 @@ class Supervisor:
                 child.restarts += 1
                 child.state = ChildState.STARTING
         elif child.process.poll() is not None:
-            self._bury(child, now)
+            self._handle_exit(child, now)
         elif child.state is ChildState.STARTING and child.program.ready(child.started):
             child.state = ChildState.READY
             child.was_ready = True
 
-    def _bury(self, child: Child, now: float) -> None:
-        """Clear what a dead child left of its group, and set the time of the next."""
-        self._forget(child)
-        if now - child.started_at > FORGIVEN_AFTER_SECONDS:
+    def _handle_exit(self, child: Child, now: float) -> None:
+        """Kill the rest of the process group and schedule the restart."""
+        self._remove(child)
+        if now - child.started_at > RESET_AFTER_SECONDS:
             child.failures = 0
         child.failures += 1
-        if not child.was_ready and child.failures >= DEATHS_BEFORE_FIRST_READY:
-            raise _failed(child, f"ended with {child.process.returncode}, repeatedly")
+        if not child.was_ready and child.failures >= MAX_FAILED_STARTS:
+            raise _build_error(
+                child, f"ended with {child.process.returncode}, repeatedly"
+            )
         pause = FIRST_BACKOFF_SECONDS * 2 ** (child.failures - 1)
-        child.due_at = now + min(pause, LONGEST_BACKOFF_SECONDS)
+        child.due_at = now + min(pause, MAX_BACKOFF_SECONDS)
         child.state = ChildState.RESTARTING
 
     def _spawn(self, program: Program) -> tuple[subprocess.Popen[bytes], Started]:
         log = program.command.log
         offset = log.stat().st_size if log.exists() else 0
         process = processes.spawn(program.command)
-        # At our death, one that is told to end in order also gets the time for it.
+        # A graceful death signal needs the grace period before the keeper kills.
         is_killed = program.command.death_signal is signal.SIGKILL
         self._keeper.add(process.pid, grace=0 if is_killed else program.grace)
         return process, Started(pid=process.pid, log=log, log_offset=offset)
 
     def _stop_all(self) -> None:
-        """Stop by stage, the highest first; a second Ctrl-C ends the patience."""
+        """Stop by stage, highest first; a second Ctrl-C kills immediately."""
         by_stage = sorted(self.children, key=lambda child: -child.program.stage)
         for _, stage in groupby(by_stage, key=lambda child: child.program.stage):
             children = list(stage)
@@ -223,27 +224,25 @@ class Supervisor:
                     child.process.send_signal(child.program.command.stop_signal)
             end = time.monotonic() + max(child.program.grace for child in children)
             while any(child.process.poll() is None for child in children):
-                if time.monotonic() > end or self._asked > 1:
+                if time.monotonic() > end or self._stop_requests > 1:
                     break
                 time.sleep(TICK_SECONDS / 5)
             for child in children:
-                if (
-                    child.state is not ChildState.RESTARTING
-                ):  # that one is buried already
-                    self._forget(child)
+                if child.state is not ChildState.RESTARTING:  # has been handled already
+                    self._remove(child)
                 child.state = ChildState.STOPPED
             self.show(self.children)
 
-    def _forget(self, child: Child) -> None:
+    def _remove(self, child: Child) -> None:
         processes.kill_group(child.process.pid)
         child.process.wait()
         self._keeper.remove(child.process.pid)
 
-    def _ask(self, _number: int, _frame: FrameType | None) -> None:
-        self._asked += 1
+    def _request_stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stop_requests += 1
 
 
-def _failed(child: Child, how: str) -> EmbeddedError:
+def _build_error(child: Child, reason: str) -> EmbeddedError:
     log = child.program.command.log
     end = processes.log_tail(log)
-    return EmbeddedError(f"{child.program.name} {how}. The end of {log}:\n{end}")
+    return EmbeddedError(f"{child.program.name} {reason}. The end of {log}:\n{end}")

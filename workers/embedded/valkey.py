@@ -1,4 +1,4 @@
-"""Valkey or Redis: write the configuration and say how to start it."""
+"""Valkey or Redis: writes the configuration, and returns the command to start it."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -18,10 +18,9 @@ def prepare(
     log: Path | None = None,
     program: Path | None = None,
 ) -> ServerProgram:
-    """Write the configuration and return what starts the server.
+    """Write the configuration and return the server program.
 
-    Waits for a server of an earlier run that still uses the folder; raises
-    EmbeddedError when it stays.
+    Waits for the server of an earlier run to end; raises EmbeddedError if it does not.
     """
     program = program or binaries.find_redis()
     account = processes.server_account()
@@ -46,12 +45,12 @@ def prepare(
             account=account,
             death_signal=Signals.SIGTERM if durable else Signals.SIGKILL,
         ),
-        ready=lambda: _answers(url),
+        ready=lambda: _responds(url),
     )
 
 
 def _configuration(store: Path, port: int, password: str, *, durable: bool) -> str:
-    """Return the configuration; in a file, since every user sees a command line."""
+    """Return the configuration file; command line arguments are public."""
     lines = (
         "bind 127.0.0.1",
         f"port {port}",
@@ -59,14 +58,14 @@ def _configuration(store: Path, port: int, password: str, *, durable: bool) -> s
         f'dir "{store}"',
         f'pidfile "{store / "valkey.pid"}"',
         f"requirepass {password}",
-        "maxmemory-policy noeviction",  # a broker may refuse, never forget
+        "maxmemory-policy noeviction",  # a broker must not evict keys
         'save ""',
         f"appendonly {'yes' if durable else 'no'}",
     )
     return "\n".join(lines) + "\n"
 
 
-def _answers(url: str) -> bool:
+def _responds(url: str) -> bool:
     with suppress(redis.RedisError), redis.Redis.from_url(url) as client:
         return bool(client.ping())
     return False

@@ -1,4 +1,4 @@
-"""Show the supervisor's children: a live table in a terminal, plain lines elsewhere."""
+"""Displays the supervised processes: a live table at a terminal, or lines."""
 
 import time
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from rich.table import Table
 
 from workers.embedded.supervisor import Child, ChildState
 
-COLOURS = {
+COLORS = {
     ChildState.STARTING: "yellow",
     ChildState.READY: "green",
     ChildState.RESTARTING: "red",
@@ -18,17 +18,17 @@ COLOURS = {
 
 
 class View:
-    """One picture of the processes, redrawn only when something changed."""
+    """Displays the processes; redraws only on changes."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live: Live | None = None
         self._is_closed = False
         self._shown: dict[str, tuple[ChildState, int]] = {}
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
 
     def show(self, children: Sequence[Child]) -> None:
-        """Draw what changed since the last call."""
+        """Draw the changes since the last call."""
         now = {
             child.program.name: (child.state, child.process.pid) for child in children
         }
@@ -43,7 +43,7 @@ class View:
         self._shown = now
 
     def close(self) -> None:
-        """Leave the last picture standing; what changes later is told in lines."""
+        """Stop the live table; later changes are printed as lines."""
         self._is_closed = True
         if self._live:
             self._live.stop()
@@ -56,7 +56,7 @@ class View:
         self._live.update(build_table(children), refresh=True)
 
     def _line(self, child: Child) -> str:
-        seconds = time.monotonic() - self._began
+        seconds = time.monotonic() - self._started_at
         name = f"{child.program.name:<11}"
         restarts = f" restarts {child.restarts}" if child.restarts else ""
         return (
@@ -72,7 +72,7 @@ def build_table(children: Sequence[Child]) -> Table:
         table.add_row(
             child.program.name,
             str(child.process.pid),
-            f"[{COLOURS[child.state]}]{child.state}[/]",
+            f"[{COLORS[child.state]}]{child.state}[/]",
             str(child.restarts),
             child.program.address,
         )

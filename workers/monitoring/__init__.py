@@ -1,4 +1,4 @@
-"""Figures for the dashboard, /health and Prometheus.
+"""Statistics for the dashboard, /health and Prometheus.
 
-Each is one bounded look at rows or at the ledger in Redis; nothing here writes.
+Each reads rows or the permits in Redis with a bounded query. Read-only.
 """

@@ -1,7 +1,7 @@
-"""What waits: by tenant and priority, in jobs and in seconds of audio.
+"""The backlog by tenant and priority, in jobs and in seconds of audio.
 
-A backlog of up to ten thousand is counted; a larger one is estimated from a
-sample of the table's pages, as reading all of it would cost more than it says.
+Counts up to 10,000 jobs; estimates more from a sample of the table's pages, since
+counting them all is too expensive.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from django.db import connection, transaction
 from jobs.models import Tenant
 from jobs.scheduling.queue_position import USUAL_SECONDS
 
-COUNTED = 10_000
+MAX_COUNTED = 10_000
 
-_COUNTED = """
+_COUNT_SQL = """
 SELECT tenant_id, priority, count(*), count(duration_seconds),
   coalesce(sum(duration_seconds), 0), min(created_at)
 FROM (
@@ -24,13 +24,13 @@ FROM (
   WHERE status = 'queued' AND ready LIMIT %s
 ) AS waiting GROUP BY 1, 2
 """
-_SAMPLED = """
+_SAMPLE_SQL = """
 SELECT tenant_id, priority, count(*), count(duration_seconds),
   coalesce(sum(duration_seconds), 0), min(created_at)
 FROM jobs_job TABLESAMPLE SYSTEM (%s)
 WHERE status = 'queued' AND ready GROUP BY 1, 2
 """
-_LATER = """
+_LATER_SQL = """
 SELECT count(*) FROM (
   SELECT 1 FROM jobs_job WHERE status = 'queued' AND NOT ready LIMIT %s
 ) AS later
@@ -39,79 +39,79 @@ SELECT count(*) FROM (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingJobs:
-    """Jobs of one tenant and priority that could run now."""
+    """The jobs of one tenant and priority that are ready to run."""
 
     tenant: UUID
     priority: int
     jobs: int
-    # What is of unknown length is taken to be as long as what is known.
+    # Audio of unknown length counts with the average of the known.
     audio_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueBacklog:
-    """All that waits; ``is_estimate``: there is too much of it to be counted."""
+    """All waiting jobs; ``is_estimate``: sampled, because there are too many."""
 
     waiting: list[WaitingJobs]
     oldest_at: datetime | None
     is_estimate: bool
-    # Held, backing off or of a paused batch; at most ``COUNTED``.
+    # Held, backing off or in a paused batch; at most ``MAX_COUNT_SQL``.
     later: int
 
     @property
     def jobs(self) -> int:
-        """How many could run now."""
-        return sum(each.jobs for each in self.waiting)
+        """Return the number of jobs that are ready to run."""
+        return sum(group.jobs for group in self.waiting)
 
     @property
     def audio_seconds(self) -> float:
-        """How much audio that is."""
-        return sum(each.audio_seconds for each in self.waiting)
+        """Return the audio seconds of these jobs."""
+        return sum(group.audio_seconds for group in self.waiting)
 
     def age(self, *, now: datetime) -> timedelta:
-        """Return how long the oldest of them has waited."""
+        """Return the waiting time of the oldest job."""
         return now - self.oldest_at if self.oldest_at else timedelta()
 
 
 def read_backlog() -> QueueBacklog:
-    """Count or estimate what waits."""
-    # However stale the statistics are, the table itself is not read through.
+    """Count or estimate the waiting jobs."""
+    # Prevents a sequential scan when the planner's statistics are outdated.
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(_COUNTED, [COUNTED + 1])
+        cursor.execute(_COUNT_SQL, [MAX_COUNTED + 1])
         rows = cursor.fetchall()
-        cursor.execute(_LATER, [COUNTED])
+        cursor.execute(_LATER_SQL, [MAX_COUNTED])
         (later,) = cursor.fetchone() or (0,)
         scale = 1.0
-        if sum(row[2] for row in rows) > COUNTED:
+        if sum(row[2] for row in rows) > MAX_COUNTED:
             scale, rows = _sample(cursor)
     return QueueBacklog(
-        waiting=[_weigh(row, scale) for row in rows],
+        waiting=[_scale_row(row, scale) for row in rows],
         oldest_at=min((row[5] for row in rows), default=None),
         is_estimate=scale > 1,
         later=later,
     )
 
 
-def names_of(tenants: list[UUID]) -> dict[UUID, str]:
+def read_names(tenants: list[UUID]) -> dict[UUID, str]:
     """Return the names of tenants."""
     return dict(Tenant.objects.filter(pk__in=tenants).values_list("pk", "name"))
 
 
 def _sample(cursor: Any) -> tuple[float, list[Any]]:
     cursor.execute("SELECT reltuples FROM pg_class WHERE oid = 'jobs_job'::regclass")
-    (about,) = cursor.fetchone()
-    share = min(1.0, COUNTED / max(about, COUNTED))
-    cursor.execute(_SAMPLED, [100 * share])
+    (row_count,) = cursor.fetchone()
+    share = min(1.0, MAX_COUNTED / max(row_count, MAX_COUNTED))
+    cursor.execute(_SAMPLE_SQL, [100 * share])
     return 1 / share, cursor.fetchall()
 
 
-def _weigh(row: Any, scale: float) -> WaitingJobs:
+def _scale_row(row: Any, scale: float) -> WaitingJobs:
     tenant, priority, jobs, known, seconds, _ = row
-    usual = seconds / known if known else USUAL_SECONDS
+    average = seconds / known if known else USUAL_SECONDS
     return WaitingJobs(
         tenant=tenant,
         priority=priority,
         jobs=round(jobs * scale),
-        audio_seconds=(seconds + usual * (jobs - known)) * scale,
+        audio_seconds=(seconds + average * (jobs - known)) * scale,
     )

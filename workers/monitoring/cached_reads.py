@@ -1,4 +1,4 @@
-"""Answer from what was read a moment ago, however many look."""
+"""A decorator that caches the result of a read for some seconds."""
 
 import threading
 import time
@@ -7,26 +7,26 @@ from functools import wraps
 from typing import Any
 
 
-def kept(
-    seconds: float, *, is_whole: Callable[[Any], bool] = lambda _: True
+def cached(
+    seconds: float, *, is_complete: Callable[[Any], bool] = lambda _: True
 ) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
-    """Read anew only so often; ``forget`` of the result reads at the next call.
+    """Cache the result for some seconds; its ``forget()`` clears the cache.
 
-    What is not whole is not kept.
+    Incomplete results are not cached.
     """
 
-    def keeping(read: Callable[[], Any]) -> Callable[[], Any]:
+    def decorate(read: Callable[[], Any]) -> Callable[[], Any]:
         last: list[Any] = [0.0, None]
         lock = threading.Lock()
 
         @wraps(read)
-        def answer() -> Any:
+        def read_cached() -> Any:
             with lock:
-                if time.monotonic() >= last[0] or not is_whole(last[1]):
+                if time.monotonic() >= last[0] or not is_complete(last[1]):
                     last[:] = [time.monotonic() + seconds, read()]
                 return last[1]
 
-        answer.forget = lambda: last.__setitem__(0, 0.0)  # type: ignore[attr-defined]
-        return answer
+        read_cached.forget = lambda: last.__setitem__(0, 0.0)  # type: ignore[attr-defined]
+        return read_cached
 
-    return keeping
+    return decorate

@@ -1,6 +1,6 @@
-"""How each part of the platform is, in a word and a sentence: for ``/health``.
+"""State and detail of each component, for ``/health``.
 
-Names no tenant, no address and no job.
+Contains no names of tenants, no addresses and no jobs.
 """
 
 from collections.abc import Iterator
@@ -13,18 +13,18 @@ from django.utils import timezone
 from jobs.models import Beacon
 from workers.liveness.worker_checks import roles_of
 from workers.monitoring.backlog import read_backlog
-from workers.monitoring.cached_reads import kept
+from workers.monitoring.cached_reads import cached
 from workers.monitoring.regions import RegionStatistics, read_regions
 from workers.monitoring.workers import read_workers
 from workers.ratelimit.permits import get_permit_reader
 
-# After how long without a word each is taken for lost.
-SILENT = {"dispatcher": timedelta(seconds=10), "beat": timedelta(seconds=30)}
-OLD = timedelta(minutes=10)
+# A component is away after this long without a heartbeat.
+MAX_SILENCE = {"dispatcher": timedelta(seconds=10), "beat": timedelta(seconds=30)}
+MAX_AGE = timedelta(minutes=10)
 
 
 class ComponentState(StrEnum):
-    """How a part is."""
+    """The states of a component."""
 
     OK = "ok"
     DEGRADED = "degraded"
@@ -33,16 +33,16 @@ class ComponentState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
-    """A part, and for operators what is known of it."""
+    """A component; ``detail`` is shown to operators only."""
 
     name: str
     state: ComponentState
-    says: str
+    detail: str
 
 
-@kept(2)
+@cached(2)
 def read_components() -> list[Component]:
-    """Look at everything that is not this process; raises DatabaseError."""
+    """Return all components except this process; raises DatabaseError."""
     now = timezone.now()
     regions = read_regions(permits=get_permit_reader())
     return [
@@ -55,23 +55,24 @@ def read_components() -> list[Component]:
 
 
 def _redis(regions: list[RegionStatistics]) -> Component:
-    away = [each.region.name for each in regions if each.prerecorded is None]
+    away = [item.region.name for item in regions if item.prerecorded is None]
     if away:
-        says = f"does not answer for {', '.join(away)}: jobs are accepted and wait"
-        return Component(name="redis", state=ComponentState.AWAY, says=says)
-    return Component(name="redis", state=ComponentState.OK, says="answers")
+        detail = f"does not respond for {', '.join(away)}: jobs are accepted and wait"
+        return Component(name="redis", state=ComponentState.AWAY, detail=detail)
+    return Component(name="redis", state=ComponentState.OK, detail="responds")
 
 
 def _workers(now: datetime) -> Iterator[Component]:
-    alive = [each for each in read_workers(now=now) if not each.is_stale]
+    alive = [worker for worker in read_workers(now=now) if not worker.is_stale]
     for role, name in (("worker", "workers"), ("webhooks", "webhooks")):
-        ours = [each for each in alive if role in roles_of(each.queues)]
-        slots, busy = sum(it.slots for it in ours), sum(it.busy for it in ours)
-        says = f"{len(ours)} alive, {busy} of {slots} slots busy"
+        workers = [worker for worker in alive if role in roles_of(worker.queues)]
+        slots = sum(worker.slots for worker in workers)
+        busy = sum(worker.busy for worker in workers)
+        detail = f"{len(workers)} alive, {busy} of {slots} slots busy"
         yield Component(
             name=name,
-            state=ComponentState.OK if ours else ComponentState.AWAY,
-            says=says,
+            state=ComponentState.OK if workers else ComponentState.AWAY,
+            detail=detail,
         )
 
 
@@ -79,34 +80,36 @@ def _beacons(now: datetime) -> Iterator[Component]:
     seen: dict[str, datetime] = {}
     for role, at in Beacon.objects.values_list("role", "seen_at"):
         seen[role] = max(at, seen.get(role, at))
-    for role, silent in SILENT.items():
+    for role, max_silence in MAX_SILENCE.items():
         if role not in seen:
-            yield Component(name=role, state=ComponentState.AWAY, says="never heard of")
+            yield Component(
+                name=role, state=ComponentState.AWAY, detail="no heartbeat yet"
+            )
             continue
         age = max(timedelta(), now - seen[role])
-        state = ComponentState.AWAY if age > silent else ComponentState.OK
-        says = f"last round {age.total_seconds():.0f} s ago"
-        yield Component(name=role, state=state, says=says)
+        state = ComponentState.AWAY if age > max_silence else ComponentState.OK
+        detail = f"last heartbeat {age.total_seconds():.0f} s ago"
+        yield Component(name=role, state=state, detail=detail)
 
 
 def _regions(regions: list[RegionStatistics], now: datetime) -> Component:
-    states = {each.region.name: each.state(now=now) for each in regions}
-    well = [name for name, state in states.items() if state in {"well", "pinned"}]
-    state = ComponentState.DEGRADED if well else ComponentState.AWAY
-    if len(well) == len(states) and states:
+    states = {item.region.name: item.state(now=now) for item in regions}
+    healthy = [name for name, state in states.items() if state in {"well", "pinned"}]
+    state = ComponentState.DEGRADED if healthy else ComponentState.AWAY
+    if len(healthy) == len(states) and states:
         state = ComponentState.OK
-    says = (
-        ", ".join(f"{name}: {how}" for name, how in states.items()) or "there is none"
+    detail = (
+        ", ".join(f"{name}: {value}" for name, value in states.items()) or "no region"
     )
-    return Component(name="regions", state=state, says=says)
+    return Component(name="regions", state=state, detail=detail)
 
 
 def _queue(now: datetime) -> Component:
     backlog = read_backlog()
     age = backlog.age(now=now)
     about = "about " if backlog.is_estimate else ""
-    says = f"{about}{backlog.jobs:,} jobs could run"
+    detail = f"{about}{backlog.jobs:,} jobs ready to run"
     if backlog.jobs:
-        says += f", the oldest since {age.total_seconds():.0f} s"
-    state = ComponentState.DEGRADED if age > OLD else ComponentState.OK
-    return Component(name="queue", state=state, says=says)
+        detail += f", the oldest for {age.total_seconds():.0f} s"
+    state = ComponentState.DEGRADED if age > MAX_AGE else ComponentState.OK
+    return Component(name="queue", state=state, detail=detail)

@@ -1,6 +1,6 @@
-"""How telling customers goes: attempts of the last hour, by target; what is due.
+"""Webhook deliveries: attempts of the last hour by target, and due deliveries.
 
-The newest ten thousand at most, off the primary key, which grows with time.
+Reads at most the newest 10,000 attempts, by primary key, which grows with time.
 """
 
 from collections.abc import Iterable
@@ -12,11 +12,11 @@ from uuid import UUID
 
 from django.db import connection
 
-LOOKED_AT = 10_000
-COUNTED = 20_000
+MAX_ATTEMPTS_READ = 10_000
+MAX_COUNTED = 20_000
 WINDOW = timedelta(hours=1)
 
-_ATTEMPTS = """
+_ATTEMPTS_SQL = """
 SELECT d.endpoint_id, coalesce(nullif(e.url, ''), d.url_host), count(*),
   count(*) FILTER (WHERE a.status_code BETWEEN 200 AND 299),
   percentile_disc(0.5) WITHIN GROUP (ORDER BY a.duration_ms),
@@ -32,16 +32,16 @@ JOIN LATERAL (
 LEFT JOIN webhooks_webhookendpoint AS e ON e.id = d.endpoint_id
 GROUP BY 1, 2
 """
-_DUE = """
+_DUE_SQL = """
 SELECT
   (SELECT count(*) FROM (
     SELECT 1 FROM webhooks_webhookdelivery
-    WHERE next_attempt_at <= %(now)s AND NOT is_held LIMIT %(most)s) AS due),
+    WHERE next_attempt_at <= %(now)s AND NOT is_held LIMIT %(limit)s) AS due),
   (SELECT next_attempt_at FROM webhooks_webhookdelivery
    WHERE next_attempt_at IS NOT NULL AND NOT is_held
    ORDER BY next_attempt_at LIMIT 1),
   (SELECT count(*) FROM (
-    SELECT 1 FROM webhooks_webhookdelivery WHERE is_held LIMIT %(most)s) AS held),
+    SELECT 1 FROM webhooks_webhookdelivery WHERE is_held LIMIT %(limit)s) AS held),
   (SELECT count(*) FROM webhooks_webhookendpoint
    WHERE trial_wait_seconds > 0 AND is_enabled)
 """
@@ -49,7 +49,7 @@ SELECT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetActivity:
-    """Attempts at one endpoint, or at one host of callback URLs."""
+    """Attempts to one endpoint, or to one host of callback URLs."""
 
     endpoint: UUID | None
     host: str
@@ -61,28 +61,28 @@ class TargetActivity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryActivity:
-    """The hour's attempts by target."""
+    """Attempts of the last hour by target."""
 
     targets: list[TargetActivity]
 
     @property
     def attempts(self) -> int:
-        """How many were made."""
-        return sum(each.attempts for each in self.targets)
+        """Return the number of attempts."""
+        return sum(target.attempts for target in self.targets)
 
     @property
     def succeeded(self) -> int:
-        """How many of them were answered well."""
-        return sum(each.succeeded for each in self.targets)
+        """Return the number of attempts with a 2xx response."""
+        return sum(target.succeeded for target in self.targets)
 
-    def slowest(self, most: int) -> list[TargetActivity]:
-        """Return the targets that take longest, slowest first."""
-        return sorted(self.targets, key=lambda each: -each.p95_ms)[:most]
+    def slowest(self, limit: int) -> list[TargetActivity]:
+        """Return the targets with the highest p95, slowest first."""
+        return sorted(self.targets, key=lambda target: -target.p95_ms)[:limit]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingDeliveries:
-    """Deliveries that should be on their way; those in hand are due later."""
+    """Due and held deliveries. Those being sent are due later (their lease)."""
 
     number: int
     oldest_at: datetime | None
@@ -90,14 +90,14 @@ class WaitingDeliveries:
     circuits_open: int
 
     def late_by(self, *, now: datetime) -> timedelta:
-        """Return how late the oldest is."""
+        """Return the delay of the oldest due delivery."""
         return max(timedelta(), now - (self.oldest_at or now))
 
 
 def read_due(*, now: datetime) -> WaitingDeliveries:
-    """Count what is due or held, up to a bound."""
+    """Count due and held deliveries, at most ``MAX_COUNTED`` each."""
     with connection.cursor() as cursor:
-        cursor.execute(_DUE, {"now": now, "most": COUNTED})
+        cursor.execute(_DUE_SQL, {"now": now, "limit": MAX_COUNTED})
         number, oldest_at, held, circuits_open = cursor.fetchone()
     return WaitingDeliveries(
         number=number, oldest_at=oldest_at, held=held, circuits_open=circuits_open
@@ -105,17 +105,17 @@ def read_due(*, now: datetime) -> WaitingDeliveries:
 
 
 def read_deliveries(*, now: datetime) -> DeliveryActivity:
-    """Sum up the attempts of the last hour."""
+    """Aggregate the attempts of the last hour."""
     with connection.cursor() as cursor:
-        cursor.execute(_ATTEMPTS, [LOOKED_AT, now - WINDOW])
-        return DeliveryActivity(targets=list(_read(cursor.fetchall())))
+        cursor.execute(_ATTEMPTS_SQL, [MAX_ATTEMPTS_READ, now - WINDOW])
+        return DeliveryActivity(targets=list(_build_targets(cursor.fetchall())))
 
 
-def _read(rows: Iterable[Any]) -> Iterable[TargetActivity]:
+def _build_targets(rows: Iterable[Any]) -> Iterable[TargetActivity]:
     for endpoint, address, attempts, succeeded, p50, p95 in rows:
         yield TargetActivity(
             endpoint=endpoint,
-            # The rest of a URL may be a secret.
+            # Other parts of the URL may be secret.
             host=urlsplit(address).hostname or address,
             attempts=attempts,
             succeeded=succeeded,

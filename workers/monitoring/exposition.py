@@ -1,8 +1,8 @@
-"""Show this process's metrics to Prometheus, on a port of its own.
+"""Serves this process's metrics to Prometheus, on a separate port.
 
-Every process has one, so that sums, restarts and process figures are right without
-files that processes share. ``METRICS_PORT`` may be a range, for servers that run
-several workers: each takes one that is free, and who finds none tries again.
+Each process has its own port, so that counters and process metrics are correct without
+shared files. ``METRICS_PORT`` may be a range for servers that run several workers: each
+takes a free port, and retries if there is none.
 """
 
 import logging
@@ -20,7 +20,7 @@ RETRY_SECONDS = 5.0
 
 
 def expose(*collectors: Collector) -> None:
-    """Register what this process shows besides its own, and serve it if that is on."""
+    """Register collectors, and serve the metrics if ``METRICS_PORT`` is set."""
     for collector in collectors:
         REGISTRY.register(collector)
     ports = settings.METRICS_PORTS
@@ -42,6 +42,6 @@ def _serve(ports: range) -> bool:
 
 
 def _serve_later(ports: range) -> None:
-    """Wait for one of another process that ends: one restarted may overlap it."""
+    """Retry until a port is free: a restarted process can overlap the old one."""
     while not _serve(ports):
         time.sleep(RETRY_SECONDS)

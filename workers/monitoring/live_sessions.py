@@ -1,4 +1,4 @@
-"""What the live door counts (``workers.api.live.counters``), as Prometheus reads it."""
+"""Exports the counters of ``workers.api.live.counters`` to Prometheus."""
 
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
@@ -16,36 +16,36 @@ from workers.api.live.counters import COUNTERS, LATENCY_BUCKETS
 
 
 class LiveSessionCollector(Collector):
-    """The live sessions of this process, whose door costs nothing for being watched."""
+    """Reads the live session counters of this process on each scrape."""
 
     def describe(self) -> Iterable[Metric]:
-        """Return nothing: the names are ours alone."""
+        """Return nothing: the names are unique."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield what is counted now."""
+        """Yield the current counters."""
         yield GaugeMetricFamily(
-            "transcription_live_sessions", "Sessions open now.", COUNTERS.sessions
+            "transcription_live_sessions", "Open sessions.", COUNTERS.sessions
         )
-        for name, told, value in (
-            ("sessions_opened", "Sessions that were let in.", COUNTERS.opened),
-            ("sessions_refused", "Handshakes that were refused.", COUNTERS.refused),
+        for name, help_text, value in (
+            ("sessions_opened", "Accepted sessions.", COUNTERS.opened),
+            ("sessions_refused", "Rejected handshakes.", COUNTERS.refused),
             (
                 "reconnects",
-                "Times that the upstream broke off and was there again.",
+                "Reconnects to the upstream after a disconnect.",
                 COUNTERS.reconnects,
             ),
             (
                 "lost_audio_seconds",
-                "Audio given up, as the upstream was away for longer than is kept.",
+                "Audio dropped because the upstream was away longer than the buffer.",
                 COUNTERS.lost_audio_seconds,
             ),
         ):
-            yield CounterMetricFamily(f"transcription_live_{name}", told, value)
+            yield CounterMetricFamily(f"transcription_live_{name}", help_text, value)
         bounds = [*map(floatToGoString, LATENCY_BUCKETS), "+Inf"]
         yield HistogramMetricFamily(
             "transcription_live_added_latency_seconds",
-            "How long a message of the upstream stayed here.",
+            "Time from receiving an upstream message to sending it.",
             buckets=list(zip(bounds, accumulate(COUNTERS.added_latency), strict=True)),
             sum_value=COUNTERS.added_latency_seconds,
         )

@@ -1,6 +1,7 @@
-"""How regions do: the operator's will, permits in use, breakers. Takes no trial.
+"""State of the regions: operator settings, permits in use, circuit breakers.
 
-What Redis would say is None while it is away; what the rows say is there anyway.
+Read-only: makes no trial call of a half-open breaker. Values from Redis are None while
+it is unavailable.
 """
 
 from dataclasses import dataclass
@@ -22,41 +23,44 @@ STATES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionStatistics:
-    """A region's row, and its two ledgers; ``None``: its Redis does not answer."""
+    """A region and its permit usage, None if its Redis does not respond."""
 
     region: Region
     prerecorded: PermitUsage | None
     streams: PermitUsage | None
-    # "closed", "open" or "trying"; "" unknown.
+    # "closed", "open" or "trying"; "" if unknown.
     breaker: str
 
     def state(self, *, now: datetime) -> str:
-        """Say in a word how it is; the operator's will comes first."""
-        row, ledger = self.region, self.prerecorded
+        """Return one of ``STATES``; operator settings have priority."""
+        row, usage = self.region, self.prerecorded
         is_paused = row.paused_until is not None and row.paused_until > now
-        signs = (
+        conditions = (
             not row.is_enabled,
             row.is_drained,
             is_paused,
-            ledger is None,
+            usage is None,
             self.breaker not in {"closed", ""},
-            ledger is not None and ledger.cooldown_ms > 0,
+            usage is not None and usage.cooldown_ms > 0,
             row.is_pinned,
             True,
         )
-        return next(compress(STATES, signs))
+        return next(compress(STATES, conditions))
 
 
 def read_regions(*, permits: RedisPermits) -> list[RegionStatistics]:
-    """Look at all regions, in the order of their names."""
-    away: set[str] = set()
-    return [_look(each, permits, away) for each in Region.objects.order_by("name")]
+    """Return all regions, ordered by name."""
+    unavailable: set[str] = set()
+    rows = Region.objects.order_by("name")
+    return [_read_region(region, permits, unavailable) for region in rows]
 
 
-def _look(region: Region, permits: RedisPermits, away: set[str]) -> RegionStatistics:
-    """Ask its Redis, unless it kept a region before this one waiting in vain."""
+def _read_region(
+    region: Region, permits: RedisPermits, unavailable: set[str]
+) -> RegionStatistics:
+    """Read a region's Redis, unless it timed out for another region before."""
     address = settings.REGION_REDIS_URLS.get(region.name, settings.REDIS_URL)
-    if address not in away:
+    if address not in unavailable:
         try:
             return RegionStatistics(
                 region=region,
@@ -67,5 +71,5 @@ def _look(region: Region, permits: RedisPermits, away: set[str]) -> RegionStatis
                 breaker=permits.breaker.read_state(region.name),
             )
         except redis.RedisError:
-            away.add(address)
+            unavailable.add(address)
     return RegionStatistics(region=region, prerecorded=None, streams=None, breaker="")

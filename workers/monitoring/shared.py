@@ -1,8 +1,8 @@
-"""What no process can count by itself: the queue, permits, regions, workers.
+"""Exports shared state to Prometheus: queue, permits, regions, workers.
 
-Rows and ledgers that all processes share, read when Prometheus asks, at most every few
-seconds and in a thread of its own, so that a database that hangs hangs no answer. The
-dispatchers show it, each the same: take the maximum over them, never the sum.
+Read on a scrape, at most every few seconds and in a separate thread, so that a hanging
+database does not block the response. All dispatchers export the same values: aggregate
+with max, not sum.
 """
 
 import logging
@@ -27,9 +27,9 @@ from workers.webhooks.delivery.dispatch import QUEUE as WEBHOOKS
 
 logger = logging.getLogger(__name__)
 
-FRESH_SECONDS = 2.0
-# Prometheus waits for ten; then it would take us for dead.
-PATIENCE_SECONDS = 3.0
+CACHE_SECONDS = 2.0
+# Less than Prometheus' scrape timeout of 10 s, after which it marks the target down.
+READ_TIMEOUT_SECONDS = 3.0
 MINUTE = "minute"
 BREAKER_STATES = ("closed", "open", "trying")
 
@@ -37,20 +37,20 @@ Family = GaugeMetricFamily
 
 
 class SharedState(Collector):
-    """Reads all of it at most once in a while, however many ask."""
+    """Reads the shared state, at most once per ``CACHE_SECONDS``."""
 
     def __init__(self) -> None:
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="shared-state")
         self._lock = threading.Lock()
         self._reading: Future[list[Family]] | None = None
-        self._began_at = 0.0
+        self._started_at = 0.0
 
     def describe(self) -> Iterable[Family]:
-        """Return nothing, so that registering reads nothing."""
+        """Return nothing, so that registration does not read the database."""
         return []
 
     def collect(self) -> Iterator[Family]:
-        """Yield the gauges; of those that cannot be read, that they cannot."""
+        """Yield the gauges; if reading fails, only ``transcription_database_up`` 0."""
         families = self._read()
         is_up = families is not None
         yield _gauge(
@@ -62,62 +62,70 @@ class SharedState(Collector):
 
     def _read(self) -> list[Family] | None:
         with self._lock:
-            is_old = time.monotonic() - self._began_at > FRESH_SECONDS
-            if self._reading is None or (is_old and self._reading.done()):
-                self._began_at = time.monotonic()
+            is_expired = time.monotonic() - self._started_at > CACHE_SECONDS
+            if self._reading is None or (is_expired and self._reading.done()):
+                self._started_at = time.monotonic()
                 self._reading = self._reader.submit(read_families)
             reading = self._reading
         try:
-            return reading.result(timeout=PATIENCE_SECONDS)
+            return reading.result(timeout=READ_TIMEOUT_SECONDS)
         except (TimeoutError, DatabaseError, InterfaceError):
             logger.warning("shared state cannot be read")
             return None
 
 
 def read_families() -> list[Family]:
-    """Read everything; raises what the database raises."""
-    began, now = time.monotonic(), timezone.now()
+    """Read all gauges; raises DatabaseError."""
+    started_at, now = time.monotonic(), timezone.now()
     try:
-        looked_at = regions.read_regions(permits=get_permit_reader())
+        region_statistics = regions.read_regions(permits=get_permit_reader())
         snapshot = read_capacity(now=now)
         families = [
             *_queue(now),
-            *_limits(looked_at),
-            *_regions(looked_at, now),
-            *_in_hand(snapshot, looked_at),
+            *_limits(region_statistics),
+            *_regions(region_statistics, now),
+            *_capacity(snapshot, region_statistics),
             *_webhooks(now),
         ]
     finally:
         if not connection.in_atomic_block:
             connection.close()
     name = "transcription_shared_state_read_seconds"
-    taken = time.monotonic() - began
-    return [*families, _gauge(name, "How long reading these took.", [((), taken)])]
+    seconds = time.monotonic() - started_at
+    return [
+        *families,
+        _gauge(name, "Duration of reading the shared state.", [((), seconds)]),
+    ]
 
 
 def _queue(now: datetime) -> Iterator[Family]:
     waiting = backlog.read_backlog()
-    for name, told, value in (
-        ("depth", "Jobs that could run now.", waiting.jobs),
-        ("audio_seconds", "How much audio that is.", waiting.audio_seconds),
+    for name, help_text, value in (
+        ("depth", "Jobs ready to run.", waiting.jobs),
+        (
+            "audio_seconds",
+            "Audio seconds of the jobs ready to run.",
+            waiting.audio_seconds,
+        ),
         (
             "oldest_seconds",
-            "How long ago the oldest of them was submitted.",
+            "Age of the oldest job ready to run.",
             waiting.age(now=now).total_seconds(),
         ),
         (
             "later",
-            "Jobs held, backing off or of a paused batch; 20000 at most.",
+            "Jobs held, backing off or in a paused batch, up to "
+            f"{backlog.MAX_COUNTED}.",
             waiting.later,
         ),
     ):
-        yield _gauge(f"transcription_queue_{name}", told, [((), value)])
+        yield _gauge(f"transcription_queue_{name}", help_text, [((), value)])
 
 
-def _limits(looked_at: list[RegionStatistics]) -> Iterator[Family]:
+def _limits(region_statistics: list[RegionStatistics]) -> Iterator[Family]:
     used, limits = [], []
-    for each in looked_at:
-        row, calls, streams = each.region, each.prerecorded, each.streams
+    for item in region_statistics:
+        row, calls, streams = item.region, item.prerecorded, item.streams
         for kind, limit in (
             (PermitKind.PRERECORDED, row.max_concurrent),
             (MINUTE, row.max_per_minute),
@@ -131,115 +139,123 @@ def _limits(looked_at: list[RegionStatistics]) -> Iterator[Family]:
                 ((row.name, PermitKind.STREAM), streams.held),
             ]
     kinds = ["region", "kind"]
-    yield _gauge("deepgram_permits_in_use", "Places taken, by limit.", used, kinds)
-    yield _gauge("deepgram_permits_limit", "Places that there are.", limits, kinds)
+    yield _gauge("deepgram_permits_in_use", "Permits in use, by limit.", used, kinds)
+    yield _gauge(
+        "deepgram_permits_limit", "Permits available, by limit.", limits, kinds
+    )
 
 
-def _regions(looked_at: list[RegionStatistics], now: datetime) -> Iterator[Family]:
+def _regions(
+    region_statistics: list[RegionStatistics], now: datetime
+) -> Iterator[Family]:
     yield _gauge(
         "deepgram_breaker_state",
-        "1 for the state that a region's circuit breaker is in.",
+        "1 for the current state of a region's circuit breaker.",
         (
-            ((each.region.name, state), each.breaker == state)
-            for each in looked_at
-            for state in (BREAKER_STATES if each.breaker else ())
+            ((item.region.name, state), item.breaker == state)
+            for item in region_statistics
+            for state in (BREAKER_STATES if item.breaker else ())
         ),
         ["region", "state"],
     )
     yield _gauge(
         "deepgram_cooldown_seconds",
-        "For how long a region is left alone since it said 429.",
+        "Remaining seconds of the cooldown after a 429.",
         (
-            ((each.region.name,), each.prerecorded.cooldown_ms / 1000)
-            for each in looked_at
-            if each.prerecorded
+            ((item.region.name,), item.prerecorded.cooldown_ms / 1000)
+            for item in region_statistics
+            if item.prerecorded
         ),
         ["region"],
     )
     yield _gauge(
         "transcription_region_state",
-        "1 for the word that says how a region is; an operator's will comes first.",
+        "1 for the current state of a region; operator settings have priority.",
         (
-            ((each.region.name, state), each.state(now=now) == state)
-            for each in looked_at
+            ((item.region.name, state), item.state(now=now) == state)
+            for item in region_statistics
             for state in regions.STATES
         ),
         ["region", "state"],
     )
     yield _gauge(
         "transcription_redis_up",
-        "Whether the Redis that keeps a region's ledgers answers in time.",
-        (((each.region.name,), each.prerecorded is not None) for each in looked_at),
+        "Whether the Redis of a region responds in time.",
+        (
+            ((item.region.name,), item.prerecorded is not None)
+            for item in region_statistics
+        ),
         ["region"],
     )
 
 
-def _in_hand(
-    snapshot: CapacitySnapshot, looked_at: list[RegionStatistics]
+def _capacity(
+    snapshot: CapacitySnapshot, region_statistics: list[RegionStatistics]
 ) -> Iterator[Family]:
     yield _gauge(
         "transcription_jobs_in_hand",
-        "Jobs that are claimed or run, by what they count against.",
+        "Jobs that are claimed or running, by region and kind of permit.",
         (
             (
-                (each.region.name, kind),
-                snapshot.count_in(each.region, live=kind == PermitKind.STREAM),
+                (item.region.name, kind),
+                snapshot.count_in(item.region, live=kind == PermitKind.STREAM),
             )
-            for each in looked_at
+            for item in region_statistics
             for kind in PermitKind
         ),
         ["region", "kind"],
     )
-    rows = [each.region for each in looked_at]
+    rows = [item.region for item in region_statistics]
     queues = [queue_of(row.name) for row in rows if row.is_enabled]
-    # Those that nobody takes from are told as such.
-    figures = {queue: [0, 0, 0] for queue in (*queues, WEBHOOKS)}
+    # Queues without workers have zeros.
+    totals = {queue: [0, 0, 0] for queue in (*queues, WEBHOOKS)}
     for worker in snapshot.workers:
         for queue in worker.queues:
-            figure = figures.setdefault(queue, [0, 0, 0])
+            total = totals.setdefault(queue, [0, 0, 0])
             for place, value in enumerate((1, worker.slots, worker.busy)):
-                figure[place] += value
-    for place, (name, told) in enumerate(
+                total[place] += value
+    for place, (name, help_text) in enumerate(
         (
-            ("workers", "Worker processes seen lately, by queue."),
-            ("worker_slots", "Jobs or deliveries that they can run at once."),
-            ("worker_slots_busy", "Of those, how many run."),
+            ("workers", "Worker processes alive, by queue."),
+            ("worker_slots", "Slots of these workers for jobs or deliveries."),
+            ("worker_slots_busy", "Slots in use."),
         )
     ):
         yield _gauge(
             f"transcription_{name}",
-            told,
-            (((queue,), figure[place]) for queue, figure in figures.items()),
+            help_text,
+            (((queue,), total[place]) for queue, total in totals.items()),
             ["queue"],
         )
 
 
 def _webhooks(now: datetime) -> Iterator[Family]:
     due = deliveries.read_due(now=now)
-    for name, told, value in (
-        ("queue_depth", "Deliveries that are due; 20000 at most.", due.number),
+    for name, help_text, value in (
+        ("queue_depth", f"Due deliveries, up to {deliveries.MAX_COUNTED}.", due.number),
         (
             "oldest_due_seconds",
-            "How late the one that is due longest is.",
+            "Delay of the oldest due delivery.",
             due.late_by(now=now).total_seconds(),
         ),
         (
             "held",
-            "Deliveries that wait at endpoints whose circuit is open; 20000 at most.",
+            "Deliveries held because the circuit of their endpoint is open, up to "
+            f"{deliveries.MAX_COUNTED}.",
             due.held,
         ),
-        ("circuits_open", "Endpoints whose circuit is open.", due.circuits_open),
+        ("circuits_open", "Endpoints with an open circuit.", due.circuits_open),
     ):
-        yield _gauge(f"transcription_webhook_{name}", told, [((), value)])
+        yield _gauge(f"transcription_webhook_{name}", help_text, [((), value)])
 
 
 def _gauge(
     name: str,
-    told: str,
+    help_text: str,
     values: Iterable[tuple[tuple[str, ...], Any]],
     labels: Iterable[str] = (),
 ) -> Family:
-    family = GaugeMetricFamily(name, told, labels=list(labels))
+    family = GaugeMetricFamily(name, help_text, labels=list(labels))
     for label_values, value in values:
-        family.add_metric([str(each) for each in label_values], float(value))
+        family.add_metric([str(label) for label in label_values], float(value))
     return family

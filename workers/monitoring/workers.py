@@ -1,4 +1,4 @@
-"""Which worker processes live, and what places they have."""
+"""Worker processes and their slots."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ from jobs.scheduling.capacity import WORKER_SEEN_SECONDS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerStatistics:
-    """A process by its own word; ``is_stale``: it has not said anything of late."""
+    """A worker process; ``is_stale``: without a recent heartbeat."""
 
     name: str
     queues: list[str]
@@ -19,8 +19,8 @@ class WorkerStatistics:
     is_stale: bool
 
 
-def read_workers(*, now: datetime, most: int = 200) -> list[WorkerStatistics]:
-    """Return the processes, by name; a door has no places for the queue's work."""
+def read_workers(*, now: datetime, limit: int = 200) -> list[WorkerStatistics]:
+    """Return the worker processes by name; web processes have no slots."""
     alive_since = now - timedelta(seconds=WORKER_SEEN_SECONDS)
     return [
         WorkerStatistics(
@@ -31,5 +31,5 @@ def read_workers(*, now: datetime, most: int = 200) -> list[WorkerStatistics]:
             seen_at=row.seen_at,
             is_stale=row.seen_at < alive_since,
         )
-        for row in Worker.objects.filter(slots__gt=0).order_by("name")[:most]
+        for row in Worker.objects.filter(slots__gt=0).order_by("name")[:limit]
     ]

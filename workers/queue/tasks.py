@@ -93,7 +93,7 @@ def sweep(**_future: Any) -> None:
     yesterday = now - timedelta(days=1)
     storage_sweep.sweep(older_than=yesterday)
     tickets.purge_tickets(before=yesterday)
-    live_sessions.forget_finals()
+    live_sessions.purge_finals()
     webhook_retention.purge_old_deliveries(now=now)
 
 
@@ -120,7 +120,7 @@ def close_live_sessions(**_future: Any) -> None:
 @shared_task(name="workers.index_transcripts")
 def index_transcripts(**_future: Any) -> None:
     """Index transcripts that were stored without an index."""
-    index_backlog.index_left_over(limit=INDEX_LIMIT)
+    index_backlog.index_unindexed(limit=INDEX_LIMIT)
 
 
 @shared_task(name="workers.mend_quotas")

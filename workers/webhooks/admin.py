@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from jobs.admin.base import ReadOnlyAdmin
-from jobs.admin.lists import CreatedFilter, named_by_id
+from jobs.admin.lists import CreatedFilter, search_by_id
 from jobs.api.jobs.serializers import without_query
 from workers.webhooks import admin_steering
 from workers.webhooks.models import (
@@ -50,7 +50,7 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
 
     def has_rotate_permission(self, request: HttpRequest) -> bool:
         """Return whether the user may see a new secret."""
-        return self._may(request, "change")
+        return self._has_permission(request, "change")
 
     @admin.display(description="URL")
     def address(self, endpoint: WebhookEndpoint) -> str:
@@ -129,7 +129,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     ) -> tuple[Any, bool]:
         """Match a complete ID through the indexes."""
         fields = ("pk", "job", "endpoint", "event")
-        return named_by_id(queryset, search_term, fields), False
+        return search_by_id(queryset, search_term, fields), False
 
 
 @admin.register(WebhookRecovery)

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from jobs.accounts.caller import Caller
-from jobs.admin.actions import Action, confirmed
+from jobs.admin.actions import Action, build_action
 from jobs.errors import Conflict, NotFound, PlatformError
 from jobs.models import Job
 from jobs.rest.idempotency import StoredResponse
@@ -135,8 +135,8 @@ DELIVERY_ACTIONS = [
     Action(
         name="redeliver",
         label="Send again",
-        says="Makes one more attempt at each delivery, with the same body and message"
-        " ID. Receivers that deduplicate by ID process it once.",
+        effect="Makes one more attempt at each delivery, with the same body and"
+        " message ID. Receivers that deduplicate by ID process it once.",
         do=redeliver,
     ),
 ]
@@ -144,28 +144,29 @@ ENDPOINT_ACTIONS = [
     Action(
         name="enable",
         label="Enable",
-        says="The endpoints receive events from now on. Use Replay for missed ones.",
+        effect="The endpoints receive events from now on. Use Replay for missed ones.",
         do=_enable,
     ),
     Action(
         name="disable",
         label="Disable",
-        says="The endpoints receive no more events. Pending deliveries are discarded.",
+        effect="The endpoints receive no more events. Pending deliveries are"
+        " discarded.",
         do=_disable,
     ),
     Action(
         name="replay",
         label="Replay undelivered messages",
-        says="Restarts the schedule of failed, discarded and pending messages, at most"
-        " 10,000 per endpoint.",
+        effect="Restarts the schedule of failed, discarded and pending messages, at"
+        " most 10,000 per endpoint.",
         do=_recover,
         form=SpanForm,
     ),
     Action(
         name="rotate_secret",
         label="Rotate the signing secret",
-        says="The next page shows the new secret once. Send it to the customer through"
-        " a secure channel before the old one expires.",
+        effect="The next page shows the new secret once. Send it to the customer"
+        " through a secure channel before the old one expires.",
         do=_rotate,
         permission="rotate",
         form=GraceForm,
@@ -175,9 +176,9 @@ ENDPOINT_ACTIONS = [
 REPLAY_JOB = Action(
     name="replay_webhooks",
     label="Replay webhooks",
-    says="Sends all messages about each job again, with the same bodies and IDs.",
+    effect="Sends all messages about each job again, with the same bodies and IDs.",
     do=replay_job,
 )
 
-OF_DELIVERIES = tuple(map(confirmed, DELIVERY_ACTIONS))
-OF_ENDPOINTS = tuple(map(confirmed, ENDPOINT_ACTIONS))
+OF_DELIVERIES = tuple(map(build_action, DELIVERY_ACTIONS))
+OF_ENDPOINTS = tuple(map(build_action, ENDPOINT_ACTIONS))

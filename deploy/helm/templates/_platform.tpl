@@ -1,4 +1,4 @@
-{{- /* Every helper takes a dict: root is the whole context, name the process. */ -}}
+{{- /* Each helper takes a dict: root is the chart context, name the process. */ -}}
 
 {{- define "platform.name" -}}
 {{- printf "%s-%s" .root.Release.Name .name | trunc 63 | trimSuffix "-" -}}
@@ -27,7 +27,7 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- .root.Values.existingSecret | default (include "platform.name" (dict "root" .root "name" "secrets")) -}}
 {{- end -}}
 
-{{- /* The words of docker-compose.yml; a test compares them. */ -}}
+{{- /* The commands of docker-compose.yml; a test compares them. */ -}}
 {{- define "platform.command" -}}
 {{- $celery := list "celery" "--app=transcribe_platform.celery" -}}
 {{- $worker := concat $celery (list "worker" "--loglevel=INFO" "--pool=threads") -}}
@@ -74,7 +74,7 @@ env:
   - {name: OTEL_SERVICE_NAME, value: transcription-{{ .kind }}}
   - {name: PROBE_DIR, value: /tmp/probes}
   {{- if has .kind (list "web" "live") }}
-  - {name: DRAIN_SECONDS, value: "5"}  # HAProxy and the Service notice meanwhile
+  - {name: DRAIN_SECONDS, value: "5"}  # HAProxy and the Service detect it in this time
   {{- end }}
 {{- end -}}
 

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of a job's audio."""
+"""OpenAPI description of the audio endpoint."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
-"""Answer with the audio that was uploaded for a job, or a part of it.
+"""The response with a job's uploaded audio, or a range of it (RFC 9110, 14).
 
-For whoever may hear it: the views know who that is.
+The views check access.
 """
 
 from collections.abc import Callable
@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from django.core.handlers.asgi import ASGIRequest
-from django.db import connection
 from django.http import (
     HttpRequest,
     HttpResponse,
@@ -23,47 +22,48 @@ from jobs.audio.byte_ranges import ByteRange
 from jobs.concurrency import thread_limits
 from jobs.errors import ServiceUnavailable
 from jobs.models import Job
-from jobs.rest import etags
+from jobs.rest import downloads, etags
 
-# As answers in JSON are kept: only by whoever asks each time whether it may.
-_KEEPING = "private, no-cache"
+# Clients may cache it but revalidate each time, as with JSON responses.
+_CACHE_CONTROL = "private, no-cache"
 
 
-def respond(request: HttpRequest, job: Job) -> HttpResponse | StreamingHttpResponse:
-    """Answer with the audio; raises what ``audio.open_audio`` and ``ByteRange.parse`` do."""
+def build_audio_response(
+    request: HttpRequest, job: Job
+) -> HttpResponse | StreamingHttpResponse:
+    """Return the audio; raises the errors of ``open_audio`` and ``ByteRange.parse``."""
     file = stored_audio.open_audio(job)
-    headers = {"ETag": _tag_of(job), "Cache-Control": _KEEPING}
+    headers = {"ETag": _build_tag(job), "Cache-Control": _CACHE_CONTROL}
     if etags.is_known(request, headers["ETag"]):
         file.close()
         return HttpResponseNotModified(headers=headers)
     try:
-        part = ByteRange.parse(_range_of(request, headers["ETag"]), size=file.size)
-        headers |= _describe(job, part)
+        part = ByteRange.parse(_get_range(request, headers["ETag"]), size=file.size)
+        headers |= _build_headers(job, part)
         if request.method == "HEAD":
             file.close()
-            return HttpResponse(headers=headers, status=_status_of(part))
-        pieces = _pieces(request, file, part, tenant_id=job.tenant_id)
+            return HttpResponse(headers=headers, status=_choose_status(part))
+        chunks = _read_chunks(request, file, part, tenant_id=job.tenant_id)
     except Exception:
         file.close()
         raise
-    # Django would give it back when the last byte is sent.
-    if not connection.in_atomic_block:
-        connection.close()
-    return StreamingHttpResponse(pieces, headers=headers, status=_status_of(part))
+    # Django would release the connection only after the last byte.
+    downloads.release_connection()
+    return StreamingHttpResponse(chunks, headers=headers, status=_choose_status(part))
 
 
-def _tag_of(job: Job) -> str:
+def _build_tag(job: Job) -> str:
     """Return a strong tag: an upload never changes."""
     return f'"{job.sha256 or job.pk.hex}"'
 
 
-def _range_of(request: HttpRequest, entity_tag: str) -> str:
-    """Return the range that is asked for of this very audio."""
+def _get_range(request: HttpRequest, entity_tag: str) -> str:
+    """Return the ``Range`` header, unless ``If-Range`` names another version."""
     condition = request.headers.get("If-Range", entity_tag)
     return request.headers.get("Range", "") if condition == entity_tag else ""
 
 
-def _describe(job: Job, part: ByteRange) -> dict[str, str]:
+def _build_headers(job: Job, part: ByteRange) -> dict[str, str]:
     headers = {
         "Accept-Ranges": "bytes",
         "Content-Type": stored_audio.media_type_of(job),
@@ -78,26 +78,22 @@ def _describe(job: Job, part: ByteRange) -> dict[str, str]:
     return headers
 
 
-def _status_of(part: ByteRange) -> int:
+def _choose_status(part: ByteRange) -> int:
     return status.HTTP_200_OK if part.is_whole else status.HTTP_206_PARTIAL_CONTENT
 
 
-def _pieces(
+def _read_chunks(
     request: HttpRequest, file: Any, part: ByteRange, *, tenant_id: UUID
 ) -> stored_audio.AudioChunks | stored_audio.AsyncAudioChunks:
-    """Return the body; over WSGI it holds a thread for as long as it is read."""
+    """Return the body; over WSGI it occupies a thread until the client has read it."""
     if isinstance(request, ASGIRequest):
-        return stored_audio.AsyncAudioChunks(file, part, then=_nothing)
-    return stored_audio.AudioChunks(file, part, then=_borrow_thread(tenant_id))
+        return stored_audio.AsyncAudioChunks(file, part, then=lambda: None)
+    return stored_audio.AudioChunks(file, part, then=_reserve_thread(tenant_id))
 
 
-def _borrow_thread(tenant_id: UUID) -> Callable[[], None]:
+def _reserve_thread(tenant_id: UUID) -> Callable[[], None]:
     gate = thread_limits.waiters()
     if not gate.acquire(tenant_id):
-        message = "Too many callers are being waited for; ask again shortly."
+        message = "Too many requests are waiting. Retry shortly."
         raise ServiceUnavailable(message)
     return lambda: gate.release(tenant_id)
-
-
-def _nothing() -> None:
-    """No thread was lent."""

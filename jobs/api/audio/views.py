@@ -1,4 +1,4 @@
-"""A job's audio, for whoever may read its transcript."""
+"""The audio endpoint of a job; needs the scope that reads its transcript."""
 
 from uuid import UUID
 
@@ -9,36 +9,36 @@ from rest_framework.request import Request
 
 from jobs import queries
 from jobs.api.audio import openapi as audio_schema
-from jobs.api.audio import responses as audio_answers
+from jobs.api.audio.responses import build_audio_response
 from jobs.audio import stored_audio
 from jobs.rest.views import ApiView, tenant_of
 
 
 class AudioRenderer(BaseRenderer):
-    """The form of the answer, so that ``Accept`` is held against it."""
+    """Declares a media type for content negotiation; it renders nothing."""
 
     media_type = "audio/*"
     format = "audio"
 
     def render(self, *_answer: object) -> bytes:
-        """Return nothing: the bytes do not come by here."""
+        """Return nothing: the view returns the response itself."""
         return b""
 
 
 class VideoRenderer(AudioRenderer):
-    """Audio with pictures is taken as well."""
+    """Uploads may be videos."""
 
     media_type = "video/*"
 
 
 class BytesRenderer(AudioRenderer):
-    """What the uploader did not name."""
+    """Uploads of an unknown media type."""
 
     media_type = stored_audio.UNKNOWN_TYPE
 
 
 class JobAudio(ApiView):
-    """The audio of one job, as it was uploaded."""
+    """The uploaded audio of one job."""
 
     required_scopes = {"GET": "jobs:read"}
     renderer_classes = (AudioRenderer, VideoRenderer, BytesRenderer)
@@ -52,5 +52,5 @@ class JobAudio(ApiView):
         Accepts one `Range`. Audio submitted by URL is not stored.
         """
         job = queries.get_job(tenant=tenant_of(request), job_id=job_id)
-        inner = request._request  # noqa: SLF001  DRF offers no other way
-        return audio_answers.respond(inner, job)
+        inner = request._request  # noqa: SLF001  DRF has no public accessor
+        return build_audio_response(inner, job)

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of the jobs API beyond what the code shows."""
+"""OpenAPI descriptions of the jobs endpoints."""
 
 from typing import Any
 
@@ -42,8 +42,8 @@ _FINISHED_HEADERS = [
         preferences.HEADER,
         OpenApiTypes.STR,
         OpenApiParameter.HEADER,
-        description="`wait=1` to `wait=60`: respond when the job has ended, at most after"
-        " these seconds. `respond-async`: respond immediately.",
+        description="`wait=1` to `wait=60`: respond when the job ends, or after these"
+        " seconds. `respond-async`: respond immediately.",
     ),
     OpenApiParameter(
         preferences.APPLIED,

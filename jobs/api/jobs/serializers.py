@@ -1,7 +1,6 @@
-"""Shapes of the jobs API: what comes in, and what a job looks like from outside.
+"""Serializers of the jobs endpoints.
 
-Input serializers only check shape and never save; output ones read rows and ask the
-database nothing.
+Input serializers validate and never save; output serializers make no queries.
 """
 
 import math
@@ -43,14 +42,14 @@ class OptionsField(serializers.Field[Any, Any, Any, Any]):
     """Deepgram options, by name and type."""
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        """Return them as they are stored."""
+        """Return the validated options; raises InvalidRequest."""
         return options.check_options(check_object(data, "options"))
 
 
 class RetentionInput(StrictSerializer):
-    """How many days after its end a job keeps what it holds; no more than its tenant.
+    """Days to retain a job's content after it ends, at most as many as its tenant.
 
-    Audio of 0 days goes as soon as the job has ended.
+    With ``audio_days`` 0 the audio is erased as soon as the job ends.
     """
 
     audio_days = WholeNumberField(
@@ -65,7 +64,7 @@ class RetentionInput(StrictSerializer):
 
 
 class JobInput(SharedFields, StrictSerializer):
-    """A request for a job: audio by URL or as a file, and what to do with it."""
+    """A request for a job: audio by URL or as a file, and options."""
 
     audio_url = serializers.CharField(
         required=False, trim_whitespace=False, max_length=2048
@@ -88,23 +87,23 @@ class JobInput(SharedFields, StrictSerializer):
     retention = RetentionInput(required=False)
 
     def validate_audio_url(self, url: str) -> str:
-        """Refuse a URL that Deepgram must not be sent to."""
+        """Reject a URL that the egress policy forbids for audio."""
         egress_policy.check_audio_url(url, pointer="/audio_url")
         return url
 
     def validate_callback_url(self, url: str) -> str:
-        """Refuse a URL that we must not be sent to."""
+        """Reject a URL that the egress policy forbids for webhooks."""
         egress_policy.check_webhook_url(url, pointer="/callback_url")
         return url
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Check what fields say together."""
+        """Reject conflicting fields."""
         if ("audio_url" in attrs) == ("file" in attrs):
             refuse_field(
-                "Give either audio_url or a file.", "audio_url", "field_required"
+                "Send either audio_url or a file.", "audio_url", "field_required"
             )
         if "expires_at" in attrs and "expires_in_seconds" in attrs:
-            message = "Give either expires_at or expires_in_seconds."
+            message = "Send either expires_at or expires_in_seconds, not both."
             refuse_field(message, "expires_at", "field_conflict")
         return attrs
 
@@ -117,16 +116,16 @@ class ErrorOutput(serializers.Serializer[Any]):
 
 
 class ThresholdsOutput(serializers.Serializer[Any]):
-    """The lengths of audio between the ways."""
+    """The audio durations, in seconds, that separate the modes."""
 
     sync_below_seconds = serializers.FloatField()
     async_above_seconds = serializers.FloatField()
 
 
 class RouteOutput(serializers.Serializer[Any]):
-    """Which way a request went, and why."""
+    """The mode of a request, and why it was chosen."""
 
-    mode = serializers.ChoiceField(choices=[str(way) for way in RouteMode])
+    mode = serializers.ChoiceField(choices=[str(mode) for mode in RouteMode])
     reason = serializers.ChoiceField(choices=[str(reason) for reason in RouteReason])
     duration_seconds = serializers.FloatField(allow_null=True)
     source = serializers.ChoiceField(  # type: ignore[assignment]  # a field's name
@@ -137,7 +136,7 @@ class RouteOutput(serializers.Serializer[Any]):
 
 
 class RetentionOutput(serializers.Serializer[Any]):
-    """The days that a job asked for itself, and what of it is gone already."""
+    """The retention that the job requested, and the content erased so far."""
 
     audio_days = serializers.IntegerField(allow_null=True)
     transcript_days = serializers.IntegerField(allow_null=True)
@@ -179,17 +178,17 @@ class JobOutput(SharedFields):
 
     @extend_schema_field(serializers.CharField(allow_null=True))
     def get_custom_id(self, job: Job) -> str | None:
-        """Return what its batch calls it."""
+        """Return the id that the customer gave the job in its batch."""
         return job.custom_id or None
 
     @extend_schema_field({"type": "string", "enum": PRIORITIES})
     def get_priority(self, job: Job) -> str:
-        """Return the priority's name."""
+        """Return the name of the priority."""
         return Priority(job.priority).name.lower()
 
     @extend_schema_field(JSON_OBJECT)
     def get_audio(self, job: Job) -> dict[str, Any]:
-        """Return where the audio is from; a query string is a secret and stays."""
+        """Return the source of the audio; its query string may be a secret."""
         if job.erased_at:
             return {}
         if job.mode == Mode.LIVE:
@@ -202,32 +201,32 @@ class JobOutput(SharedFields):
 
     @extend_schema_field(serializers.DateTimeField(allow_null=True))
     def get_next_attempt_at(self, job: Job) -> str | None:
-        """Return when a waiting job is tried again."""
+        """Return when a queued job is retried."""
         if job.status != JobStatus.QUEUED or job.ready or job.run_at is None:
             return None
         return serializers.DateTimeField().to_representation(job.run_at)
 
     @extend_schema_field(ErrorOutput(allow_null=True))
     def get_error(self, job: Job) -> dict[str, str] | None:
-        """Return why it failed."""
+        """Return why the job failed."""
         if not job.error_code:
             return None
         return {"code": job.error_code, "detail": job.error_detail}
 
     @extend_schema_field(RouteOutput(allow_null=True))
     def get_route(self, job: Job) -> dict[str, Any] | None:
-        """Return why it ran the way it did, and where, if it had a choice."""
+        """Return the routing decision, for jobs that had a choice of mode."""
         return {**job.route, "region": job.region_id} if job.route else None
 
     @extend_schema_field(RetentionOutput)
     def get_retention(self, job: Job) -> dict[str, Any]:
-        """Return how long it asked to be kept, and what of it is gone."""
+        """Return the requested retention and the erased content."""
         days = {c.setting: job.retention.get(c.setting) for c in Content}
         erased = [c.name.lower() for c in Content if job.has_erased(c)]
         return {**days, "erased": erased}
 
     def get_result_url(self, job: Job) -> str | None:
-        """Return where the transcript is, once there is one."""
+        """Return the URL of the transcript, if there is one."""
         if job.status != JobStatus.COMPLETED or job.erased_at:
             return None
         if job.has_erased(Content.TRANSCRIPT):
@@ -236,9 +235,9 @@ class JobOutput(SharedFields):
 
 
 class StandingOutput(serializers.Serializer[QueuePosition]):
-    """Where a waiting job stands in its tenant's queue; 1 is next.
+    """The position of a queued job in its tenant's queue; 1 is next.
 
-    ``eta_seconds`` is measured on recent work, and null where there is none.
+    ``eta_seconds`` is estimated from recent work, and null without any.
     """
 
     position = serializers.IntegerField()
@@ -248,14 +247,14 @@ class StandingOutput(serializers.Serializer[QueuePosition]):
 
 
 class JobDetailOutput(JobOutput):
-    """One job, and where it stands while it waits for its turn."""
+    """A job with its queue position."""
 
     queue = StandingOutput(allow_null=True)
 
 
-def show_detail(job: Job, standing: QueuePosition | None) -> dict[str, Any]:
-    """Return a job as ``JobDetailOutput`` says."""
-    queue = StandingOutput(standing).data if standing else None
+def build_detail(job: Job, position: QueuePosition | None) -> dict[str, Any]:
+    """Return the body that ``JobDetailOutput`` describes."""
+    queue = StandingOutput(position).data if position else None
     return {**JobOutput(job).data, "queue": queue}
 
 
@@ -266,7 +265,7 @@ class JobPage(PageOutput):
 
 
 class ErasureOutput(serializers.Serializer[Any]):
-    """The receipt of an erasure: how many of each kind are gone for good."""
+    """The receipt of an erasure: how many objects of each kind were erased."""
 
     job_id = serializers.UUIDField(source="job.pk")
     object = ObjectTypeField("erasure")
@@ -275,7 +274,7 @@ class ErasureOutput(serializers.Serializer[Any]):
 
 
 class AttemptOutput(serializers.ModelSerializer[Attempt]):
-    """One upstream call, as the ledger has it."""
+    """One upstream call of a job."""
 
     region = serializers.CharField(source="region_id")
 
@@ -298,7 +297,7 @@ class AttemptOutput(serializers.ModelSerializer[Attempt]):
 
 
 class AttemptPage(serializers.Serializer[Any]):
-    """Every upstream call of one job, oldest first."""
+    """All upstream calls of one job, oldest first."""
 
     data = AttemptOutput(many=True)  # type: ignore[assignment]
 
@@ -308,8 +307,8 @@ def without_query(url: str) -> str:
     return urlunsplit(urlsplit(url)._replace(query=""))
 
 
-def seconds_to_wait(job: Job, *, now: datetime) -> int | None:
-    """Return when to ask for the job again, or None once it is final."""
+def get_retry_after(job: Job, *, now: datetime) -> int | None:
+    """Return the seconds to wait before polling the job, or None once it is final."""
     if job.is_final:
         return None
     if job.run_at and job.status == JobStatus.QUEUED:
@@ -317,29 +316,29 @@ def seconds_to_wait(job: Job, *, now: datetime) -> int | None:
     return 2
 
 
-def build_draft(asked: dict[str, Any], *, now: datetime) -> JobDraft:
-    """Return the draft of checked fields; deadlines count from ``now``."""
+def build_draft(fields: dict[str, Any], *, now: datetime) -> JobDraft:
+    """Return the draft of valid fields; deadlines count from ``now``."""
     return JobDraft(
-        audio_url=asked.get("audio_url", ""),
-        options=asked.get("options", {}),
-        metadata=asked.get("metadata", {}),
-        callback_url=asked.get("callback_url", ""),
-        priority=Priority[asked.get("priority", "normal").upper()],
-        allowed_regions=asked.get("allowed_regions", []),
-        max_attempts=asked.get("max_attempts"),
-        expires_at=read_expiry(asked, now=now),
-        retention=dict(asked.get("retention", {})),
-        custom_id=asked.get("custom_id", ""),
+        audio_url=fields.get("audio_url", ""),
+        options=fields.get("options", {}),
+        metadata=fields.get("metadata", {}),
+        callback_url=fields.get("callback_url", ""),
+        priority=Priority[fields.get("priority", "normal").upper()],
+        allowed_regions=fields.get("allowed_regions", []),
+        max_attempts=fields.get("max_attempts"),
+        expires_at=parse_expiry(fields, now=now),
+        retention=dict(fields.get("retention", {})),
+        custom_id=fields.get("custom_id", ""),
     )
 
 
-def read_expiry(asked: dict[str, Any], *, now: datetime) -> datetime | None:
-    """Return the deadline that is asked for; InvalidRequest for one out of range."""
-    expires_at: datetime | None = asked.get("expires_at")
-    if seconds := asked.get("expires_in_seconds"):
+def parse_expiry(fields: dict[str, Any], *, now: datetime) -> datetime | None:
+    """Return the requested deadline; InvalidRequest for one out of range."""
+    expires_at: datetime | None = fields.get("expires_at")
+    if seconds := fields.get("expires_in_seconds"):
         expires_at = now + timedelta(seconds=seconds)
     latest = now + timedelta(seconds=MAX_EXPIRY_SECONDS)
     if expires_at and not now < expires_at <= latest:
-        message = "A deadline is in the future, within 30 days."
+        message = "The deadline must be in the future, within 30 days."
         refuse_field(message, "expires_at", "field_invalid")
     return expires_at

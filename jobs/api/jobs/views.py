@@ -1,4 +1,4 @@
-"""The jobs API: submit, look, list, cancel, retry. Each view calls one service."""
+"""The jobs endpoints: submit, list, get, cancel, retry, erase."""
 
 from dataclasses import replace
 from uuid import UUID
@@ -88,14 +88,14 @@ class JobDetail(ApiView):
         """
         now = timezone.now()
         job = queries.get_job(tenant=tenant_of(request), job_id=job_id)
-        wait = serializers.seconds_to_wait(job, now=now)
+        wait = serializers.get_retry_after(job, now=now)
         headers = {"Retry-After": str(wait)} if wait else {}
-        standing = queue_position.find_queue_position(job, now=now)
-        shown = serializers.show_detail(job, standing)
-        # The time it may take is measured anew each time, and is no news.
-        position = standing.position if standing else None
-        headers["ETag"] = etags.build_tag({**shown, "queue": position})
-        return Response(shown, headers=headers)
+        found = queue_position.find_queue_position(job, now=now)
+        body = serializers.build_detail(job, found)
+        # The estimates change with every request, so they do not change the tag.
+        position = found.position if found else None
+        headers["ETag"] = etags.build_tag({**body, "queue": position})
+        return Response(body, headers=headers)
 
     @extend_schema(**job_openapi.ERASE)
     def delete(self, request: Request, job_id: UUID) -> Response:
@@ -129,7 +129,7 @@ class JobAttempts(ApiView):
 
 
 class JobCancel(ApiView):
-    """The end of a job that is not wanted any more."""
+    """The cancellation of one job."""
 
     required_scopes = SCOPES
 
@@ -150,7 +150,7 @@ class JobCancel(ApiView):
 
 
 class JobRetry(ApiView):
-    """Another go for a job that has ended."""
+    """The retry of one job that has ended."""
 
     required_scopes = SCOPES
 

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of the API keys API beyond what the code shows."""
+"""OpenAPI descriptions of the API keys endpoints and of ``/v1/me``."""
 
 from typing import Any
 

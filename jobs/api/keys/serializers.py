@@ -1,4 +1,4 @@
-"""Shapes of the API keys API, and of what a caller is told about itself."""
+"""Serializers of API keys and of ``/v1/me``."""
 
 from datetime import datetime, timedelta
 from ipaddress import IPv6Network, ip_network
@@ -20,7 +20,7 @@ from jobs.rest.serializers import (
 )
 
 MAX_ADDRESSES = 100
-MAX_LIFE = timedelta(days=3660)
+MAX_LIFETIME = timedelta(days=3660)
 DEFAULT_OVERLAP_SECONDS = 86_400
 MAX_OVERLAP_SECONDS = 604_800
 _MAPPED = IPv6Network("::ffff:0:0/96")
@@ -31,19 +31,19 @@ class AddressField(serializers.CharField):
     """An IP address or a CIDR block."""
 
     def to_internal_value(self, data: Any) -> str:
-        """Return it in its one shortest form."""
+        """Return the shortest canonical form."""
         text = super().to_internal_value(data)
         try:
             network = _parse_network(text)
         except ValueError:
-            message = "This is neither an IP address nor a block such as 192.0.2.0/24."
+            message = "Must be an IP address or a CIDR block such as 192.0.2.0/24."
             raise serializers.ValidationError(message) from None
-        single = network.prefixlen == network.max_prefixlen
-        return str(network.network_address if single else network)
+        is_single = network.prefixlen == network.max_prefixlen
+        return str(network.network_address if is_single else network)
 
 
 class AllowedIpsField(BoundedListField):
-    """Where a key may come from; empty means anywhere."""
+    """The networks that may use a key; empty allows all."""
 
     child = AddressField(max_length=_MAX_ADDRESS_LENGTH)
 
@@ -51,29 +51,29 @@ class AllowedIpsField(BoundedListField):
         super().__init__(max_length=MAX_ADDRESSES, **more)
 
     def to_internal_value(self, data: Any) -> list[str]:
-        """Return them sorted, each once."""
+        """Return the networks sorted and without duplicates."""
         return sorted(set(super().to_internal_value(data)))
 
 
 class ExpiringInput(StrictSerializer):
-    """What expires: at a time, or after a while."""
+    """An expiry, as a time or as a number of seconds from now."""
 
     expires_at = serializers.DateTimeField(required=False)
     expires_in_seconds = WholeNumberField(
-        required=False, min_value=1, max_value=int(MAX_LIFE.total_seconds())
+        required=False, min_value=1, max_value=int(MAX_LIFETIME.total_seconds())
     )
 
     def expiry(self, *, now: datetime) -> datetime | None:
-        """Return when, counted from ``now``, or None if nothing was said."""
-        asked = self.validated_data
-        if "expires_at" in asked and "expires_in_seconds" in asked:
-            message = "Give either expires_at or expires_in_seconds."
+        """Return the expiry, or None without one; raises InvalidRequest."""
+        fields = self.validated_data
+        if "expires_at" in fields and "expires_in_seconds" in fields:
+            message = "Send either expires_at or expires_in_seconds, not both."
             refuse_field(message, "expires_at", "field_conflict")
-        at: datetime | None = asked.get("expires_at")
-        if seconds := asked.get("expires_in_seconds"):
+        at: datetime | None = fields.get("expires_at")
+        if seconds := fields.get("expires_in_seconds"):
             at = now + timedelta(seconds=seconds)
-        if at and not now < at <= now + MAX_LIFE:
-            message = "A key expires in the future, within ten years."
+        if at and not now < at <= now + MAX_LIFETIME:
+            message = "The expiry must be in the future, within ten years."
             refuse_field(message, "expires_at", "field_invalid")
         return at
 
@@ -90,40 +90,40 @@ class KeyInput(ExpiringInput):
     allowed_ips = AllowedIpsField(required=False)
 
     def draft(self, *, now: datetime) -> KeyDraft:
-        """Return the checked request; it expires counted from ``now``."""
-        asked = self.validated_data
+        """Return the draft; ``expires_in_seconds`` counts from ``now``."""
+        fields = self.validated_data
         return KeyDraft(
-            name=asked["name"],
-            scopes=tuple(scope for scope in ALL_SCOPES if scope in asked["scopes"]),
-            allowed_ips=tuple(asked.get("allowed_ips", ())),
+            name=fields["name"],
+            scopes=tuple(scope for scope in ALL_SCOPES if scope in fields["scopes"]),
+            allowed_ips=tuple(fields.get("allowed_ips", ())),
             expires_at=self.expiry(now=now),
         )
 
 
 class KeyChangeInput(ExpiringInput):
-    """What to change of a key; what is not named stays."""
+    """Changes to a key; omitted fields stay."""
 
     name = serializers.CharField(max_length=200, required=False)
     allowed_ips = AllowedIpsField(required=False)
 
     def changes(self, *, now: datetime) -> dict[str, Any]:
-        """Return the new values by field."""
+        """Return the new values by field name."""
         names = ("name", "allowed_ips")
-        asked = self.validated_data
-        changes = {name: asked[name] for name in names if name in asked}
+        fields = self.validated_data
+        changes = {name: fields[name] for name in names if name in fields}
         expires_at = self.expiry(now=now)
         return changes | ({"expires_at": expires_at} if expires_at else {})
 
 
 class RotationInput(ExpiringInput):
-    """How long both keys work, and when the new one expires."""
+    """How long both keys work, and the expiry of the new one."""
 
     overlap_seconds = WholeNumberField(
         default=DEFAULT_OVERLAP_SECONDS, min_value=0, max_value=MAX_OVERLAP_SECONDS
     )
 
     def rotation(self, *, now: datetime) -> KeyRotationRequest:
-        """Return the checked request."""
+        """Return the rotation; ``expires_in_seconds`` counts from ``now``."""
         overlap = timedelta(seconds=self.validated_data["overlap_seconds"])
         return KeyRotationRequest(overlap=overlap, expires_at=self.expiry(now=now))
 
@@ -142,7 +142,7 @@ class KeyOutput(serializers.ModelSerializer[ApiKey]):
 
 
 class ApiKeyOutput(KeyOutput):
-    """An API key as those see it who look after keys."""
+    """An API key as its administrators see it."""
 
     object = ObjectTypeField("api_key")
     replaced_by = serializers.CharField(source="replaced_by.public_id", allow_null=True)
@@ -160,12 +160,12 @@ class ApiKeyOutput(KeyOutput):
 
 
 class IssuedKeyOutput(ApiKeyOutput):
-    """A new key: the one answer that holds its text."""
+    """A new API key: the only response that contains the key itself."""
 
     key = serializers.CharField(
         allow_null=True,
-        help_text="The key, shown only once: null if the response repeats an earlier one to the "
-        "same Idempotency-Key.",
+        help_text="The key, shown once: null if the response repeats an earlier one"
+        " to the same Idempotency-Key.",
     )
 
     class Meta:
@@ -188,16 +188,16 @@ class TenantOutput(serializers.Serializer[Any]):
 
 
 class MeOutput(serializers.Serializer[Any]):
-    """Whom a key belongs to and what it may do."""
+    """The calling API key and its tenant."""
 
     tenant = TenantOutput()
     api_key = KeyOutput()
 
 
 def _parse_network(text: str) -> IPNetwork:
-    """Read an address or block; ValueError for what no client ever comes from.
+    """Parse an address or block; ValueError for one that cannot match a client.
 
-    Clients are known by addresses without a zone, and IPv4 ones as such.
+    Client addresses have no zone, and IPv4 ones are never IPv4-mapped.
     """
     network = ip_network(text)
     if "%" in text or (isinstance(network, IPv6Network) and network.subnet_of(_MAPPED)):

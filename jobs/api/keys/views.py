@@ -1,7 +1,8 @@
-"""The API keys API. Each view calls one service; no answer is kept with a key in it."""
+"""The API keys endpoints. No stored response contains a key."""
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -10,13 +11,21 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.accounts import audit, keys
+from jobs.accounts.caller import Caller
 from jobs.api.keys import openapi as key_schema
 from jobs.api.keys import serializers
 from jobs.models import ApiKey
-from jobs.rest import idempotency, pagination
-from jobs.rest.idempotency import StoredResponse
+from jobs.rest import pagination
+from jobs.rest.idempotency import IdempotentRequest, StoredResponse, digest_of
 from jobs.rest.pagination import PageQuery, respond_page
-from jobs.rest.views import ApiView, caller_of, check_no_body, key_of, tenant_of
+from jobs.rest.views import (
+    ApiView,
+    caller_of,
+    check_no_body,
+    key_of,
+    respond,
+    tenant_of,
+)
 
 _ADMIN = "keys:admin"
 SCOPES = {"GET": _ADMIN, "POST": _ADMIN, "PATCH": _ADMIN, "DELETE": _ADMIN}
@@ -36,20 +45,18 @@ class KeyList(ApiView):
         expiry must be within those of the calling key.
         """
         now = timezone.now()
-        asked = serializers.KeyInput(data=request.data)
-        asked.is_valid(raise_exception=True)
-        draft, holder = asked.draft(now=now), key_of(request)
-
-        def issue() -> tuple[ApiKey, str]:
-            return keys.issue_key(
-                tenant=tenant_of(request),
-                draft=draft,
-                actor=audit.actor_of(holder),
-                now=now,
-                holder=holder,
-            )
-
-        return _issue_once(request, issue, route="issue key", now=now)
+        form = serializers.KeyInput(data=request.data)
+        form.is_valid(raise_exception=True)
+        draft, caller = form.draft(now=now), caller_of(request)
+        issue = partial(
+            keys.issue_key,
+            tenant=caller.tenant,
+            draft=draft,
+            actor=caller.actor,
+            now=now,
+            holder=caller.api_key,
+        )
+        return _issue_once(caller, issue, request=request, route="issue key", now=now)
 
     @extend_schema(**key_schema.LIST)
     def get(self, request: Request) -> Response:
@@ -78,11 +85,11 @@ class KeyDetail(ApiView):
         Changes `name` or `allowed_ips`, or moves the expiry to an earlier time.
         """
         now, holder = timezone.now(), key_of(request)
-        asked = serializers.KeyChangeInput(data=request.data)
-        asked.is_valid(raise_exception=True)
+        form = serializers.KeyChangeInput(data=request.data)
+        form.is_valid(raise_exception=True)
         changed = keys.change_key(
             key=keys.get_key(tenant=tenant_of(request), public_id=key_id),
-            changes=asked.changes(now=now),
+            changes=form.changes(now=now),
             actor=audit.actor_of(holder),
             now=now,
             holder=holder,
@@ -106,7 +113,7 @@ class KeyDetail(ApiView):
 
 
 class KeyRotation(ApiView):
-    """A key's handing over."""
+    """The rotation of one API key."""
 
     required_scopes = SCOPES
 
@@ -116,22 +123,21 @@ class KeyRotation(ApiView):
 
         Creates a key with the same permissions. Both keys work until the overlap ends.
         """
-        now, holder = timezone.now(), key_of(request)
-        asked = serializers.RotationInput(data=request.data)
-        asked.is_valid(raise_exception=True)
-        rotation = asked.rotation(now=now)
-        key = keys.get_key(tenant=tenant_of(request), public_id=key_id)
-
-        def rotate() -> tuple[ApiKey, str]:
-            return keys.rotate_key(
-                key=key,
-                rotation=rotation,
-                actor=audit.actor_of(holder),
-                now=now,
-                holder=holder,
-            )
-
-        return _issue_once(request, rotate, route=f"rotate {key.pk}", now=now)
+        now = timezone.now()
+        form = serializers.RotationInput(data=request.data)
+        form.is_valid(raise_exception=True)
+        rotation, caller = form.rotation(now=now), caller_of(request)
+        key = keys.get_key(tenant=caller.tenant, public_id=key_id)
+        rotate = partial(
+            keys.rotate_key,
+            key=key,
+            rotation=rotation,
+            actor=caller.actor,
+            now=now,
+            holder=caller.api_key,
+        )
+        route = f"rotate {key.pk}"
+        return _issue_once(caller, rotate, request=request, route=route, now=now)
 
 
 class Me(ApiView):
@@ -145,34 +151,32 @@ class Me(ApiView):
 
 
 def _issue_once(
-    request: Request,
+    caller: Caller,
     issue: Callable[[], tuple[ApiKey, str]],
     *,
+    request: Request,
     route: str,
     now: datetime,
 ) -> Response:
-    """Answer with a new key; a repeated answer is the same without the key's text."""
-    caller, text = caller_of(request), None
-
-    def make() -> StoredResponse:
-        nonlocal text
-        key, text = issue()
-        return StoredResponse(
-            status_code=status.HTTP_201_CREATED,
-            body=dict(serializers.ApiKeyOutput(key).data),
-            location=f"/v1/api-keys/{key.public_id}",
-        )
-
-    answer, replayed = idempotency.answer_once(
+    """Return the new key; a replay has the same response without the key itself."""
+    idempotent = IdempotentRequest(
         tenant=caller.tenant,
         route=route,
         key=caller.key,
-        digest=idempotency.digest_of(request.data),
+        digest=digest_of(request.data),
         now=now,
-        make=make,
     )
-    headers = {"Location": answer.location, "Cache-Control": "no-store"}
-    if replayed:
-        headers["Idempotency-Replayed"] = "true"
-    body = {**answer.body, "key": text}
-    return Response(body, status=answer.status_code, headers=headers)
+    text = None
+    with idempotent.lock() as stored:
+        if stored is None:
+            key, text = issue()
+            issued = StoredResponse(
+                status_code=status.HTTP_201_CREATED,
+                body=dict(serializers.ApiKeyOutput(key).data),
+                location=f"/v1/api-keys/{key.public_id}",
+            )
+            idempotent.store(issued)
+    is_replay = stored is not None
+    response = respond(stored or issued, replayed=is_replay, retry_after=0, key=text)
+    response.headers["Cache-Control"] = "no-store"
+    return response

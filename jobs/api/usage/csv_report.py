@@ -5,14 +5,14 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-# What a spreadsheet would take for a formula, or for the end of a cell.
+# Spreadsheets interpret these as a formula or as the end of a cell.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def format_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return a header line and a line a row; what is not known is empty.
+    """Return a header line and one line per row; None becomes an empty cell.
 
-    Text that looks like a formula gets an apostrophe before it
+    Text that looks like a formula is prefixed with an apostrophe
     (https://owasp.org/www-community/attacks/CSV_Injection).
     """
     file = io.StringIO()

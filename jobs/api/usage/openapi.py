@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of the usage API beyond what the code shows."""
+"""OpenAPI descriptions of the usage endpoints."""
 
 from typing import Any
 

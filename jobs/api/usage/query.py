@@ -1,6 +1,6 @@
-"""Read the query string of a usage report, strictly.
+"""Parse the query string of a usage report; each invalid value raises InvalidRequest.
 
-Whether a parameter is known at all, and given once, the view base has checked.
+The base view has already rejected unknown and repeated parameters.
 """
 
 import re
@@ -16,16 +16,16 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def parse_usage_query(params: Mapping[str, str], *, today: date) -> UsageQuery:
-    """Return what is asked for; raises InvalidRequest naming what it cannot read.
+    """Parse the parameters; the default is the current month by day.
 
-    Without any parameter: this month until today, day by day.
+    Raises InvalidRequest.
     """
     until = _parse_date(params, "to", default=today)
     since = _parse_date(params, "from", default=until.replace(day=1))
     if since > until:
-        refuse_parameter("from", "This is no later than 'to'.")
+        refuse_parameter("from", "Must not be later than 'to'.")
     if (until - since).days >= MAX_DAYS:
-        refuse_parameter("from", f"At most {MAX_DAYS} days can be asked for.")
+        refuse_parameter("from", f"The range is at most {MAX_DAYS} days.")
     group_by = _parse_groups(params.get("group_by", "day"))
     return UsageQuery(since=since, until=until, group_by=group_by)
 
@@ -35,18 +35,20 @@ def _parse_date(params: Mapping[str, str], name: str, *, default: date) -> date:
     if text is None:
         return default
     try:
-        # fromisoformat alone takes other forms too.
-        read = date.fromisoformat(text) if _DATE.fullmatch(text) else None
+        # fromisoformat alone accepts other formats too.
+        day = date.fromisoformat(text) if _DATE.fullmatch(text) else None
     except ValueError:
-        read = None
-    if read is None:
-        refuse_parameter(name, "This is a UTC date such as 2026-01-31.")
-    return read
+        day = None
+    if day is None:
+        refuse_parameter(name, "Must be a UTC date such as 2026-01-31.")
+    return day
 
 
 def _parse_groups(text: str) -> tuple[str, ...]:
     names = tuple(text.split(","))
     if set(names) - set(GROUPS) or len(set(names)) < len(names):
-        message = f"These are some of {', '.join(GROUPS)}, by commas, each once."
+        message = (
+            f"Must be a comma-separated list of {', '.join(GROUPS)}, without repeats."
+        )
         refuse_parameter("group_by", message)
     return names

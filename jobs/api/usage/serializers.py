@@ -1,4 +1,4 @@
-"""Shapes of the usage API."""
+"""Serializers of the usage endpoints."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from jobs.rest.serializers import ObjectTypeField
 
 
 class UsageTotals(serializers.Serializer[Any]):
-    """Sums over calls; what nobody knows the end of is among ``calls``, and apart."""
+    """Sums over calls; ``calls`` includes ``unknown_calls``, whose outcome was lost."""
 
     jobs = serializers.IntegerField()
     calls = serializers.IntegerField()
@@ -22,7 +22,7 @@ class UsageTotals(serializers.Serializer[Any]):
 
 
 class UsageRow(UsageTotals):
-    """The sums of one group; only what was grouped by is there to name it."""
+    """The sums of one group; has only the fields that the report is grouped by."""
 
     day = serializers.DateField(required=False)
     model = serializers.CharField(required=False)
@@ -31,7 +31,7 @@ class UsageRow(UsageTotals):
     batch = serializers.UUIDField(required=False, allow_null=True)
 
     def to_representation(self, row: Any) -> dict[str, Any]:
-        """Leave out what the report is not grouped by; DRF would say null."""
+        """Omit the fields that the report is not grouped by; DRF would return null."""
         shown = super().to_representation(row)
         return {name: value for name, value in shown.items() if name in row}
 
@@ -45,7 +45,7 @@ class UsageOutput(serializers.Serializer[Usage]):
     totals = UsageTotals()
 
     def get_fields(self) -> dict[str, Any]:
-        """Add the two days, whose names Python does not take for attributes."""
+        """Add ``from`` and ``to``: ``from`` is a Python keyword."""
         return {
             "from": serializers.DateField(source="since"),
             "to": serializers.DateField(source="until"),
@@ -54,7 +54,7 @@ class UsageOutput(serializers.Serializer[Usage]):
 
 
 class QuotaOutput(serializers.Serializer[Any]):
-    """One quota of the tenant; without a limit, nothing of it is counted."""
+    """One quota of the tenant; without a limit, usage is not counted."""
 
     name = serializers.CharField()
     limit = serializers.IntegerField(allow_null=True)
@@ -65,6 +65,6 @@ class QuotaOutput(serializers.Serializer[Any]):
 
 
 class QuotaPage(serializers.Serializer[Any]):
-    """All quotas there are."""
+    """All quotas of the tenant."""
 
     data = QuotaOutput(many=True)  # type: ignore[assignment]  # a field of that name

@@ -1,4 +1,4 @@
-"""The usage API: what was used, and what quotas leave. Each view calls one service."""
+"""The usage endpoints: usage report and quotas."""
 
 from datetime import UTC
 from typing import Any
@@ -22,18 +22,18 @@ SCOPES = {"GET": "usage:read"}
 
 
 class CsvRenderer(BaseRenderer):
-    """Rows for a spreadsheet."""
+    """Renders a usage report as CSV."""
 
     media_type = usage_schema.CSV
     format = "csv"
 
     def render(self, data: Any, *_context: Any, **_more: Any) -> bytes:
-        """Encode the text."""
+        """Return the encoded text."""
         return str(data).encode()
 
 
 class UsageReport(ApiView):
-    """What a tenant has used."""
+    """The usage report of a tenant."""
 
     required_scopes = SCOPES
     query_parameters = {"GET": PARAMETERS}
@@ -58,7 +58,7 @@ class UsageReport(ApiView):
 
 
 class Quotas(ApiView):
-    """What a tenant may still do."""
+    """The quotas of a tenant."""
 
     required_scopes = SCOPES
 

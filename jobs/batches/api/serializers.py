@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from jobs.accounts.caller import Caller
-from jobs.api.jobs.serializers import MAX_EXPIRY_SECONDS, JobInput, read_expiry
+from jobs.api.jobs.serializers import MAX_EXPIRY_SECONDS, JobInput, parse_expiry
 from jobs.batches import item_file, records
 from jobs.batches import statistics as batch_statistics
 from jobs.batches.item_file import BatchSubmission
@@ -91,7 +91,7 @@ class BatchSettingsInput(StrictSerializer):
             tenant=caller.tenant,
             api_key=caller.api_key,
             defaults=self.validated_data.get("defaults", {}),
-            expires_at=read_expiry(self.validated_data, now=now),
+            expires_at=parse_expiry(self.validated_data, now=now),
             now=now,
         )
 

@@ -76,7 +76,7 @@ def test_the_backlog_is_audio_by_tenant_and_priority(monkeypatch):
     assert first["seconds"] == {"Urgent": 60, "Normal": 240}
     assert second["seconds"] == {"Low": 30}
 
-    monkeypatch.setattr(backlog, "COUNTED", 2)
+    monkeypatch.setattr(backlog, "MAX_COUNTED", 2)
     estimate = backlog.read_backlog()
     assert estimate.is_estimate is False  # so small a table is read whole
     assert estimate.jobs == 4
@@ -131,7 +131,7 @@ def test_without_redis_the_rest_is_there(monkeypatch, settings):
     assert [each["state"] for each in now["regions"]] == ["drained", "unknown"]
     assert now["backlog"]["jobs"] == 1
     assert [each["text"] for each in now["troubles"]] == [
-        "Redis does not answer: nothing new is begun; what runs goes on.",
+        "Redis does not respond: no job starts; running jobs continue.",
         "No worker is alive.",
         "Region eu is drained by an operator.",
     ]

@@ -83,7 +83,7 @@ def test_a_page_is_read_and_nothing_counted(ada, monkeypatch):
         for each in ran
         if "COUNT(" in each["sql"] and "jobs_job" in each["sql"]
     ]
-    says = [each.context["cl"].paginator.says for each in answers]
+    says = [each.context["cl"].paginator.summary for each in answers]
     assert says == ["1 to 2 of about 5.", "3 to 4 of about 5.", "5 to 5, the last."]
     for beyond in ("4", "101", "x", "9" * 30):
         assert ada.get(LIST, {"p": beyond}, follow=True).status_code == 200

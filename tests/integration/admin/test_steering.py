@@ -69,7 +69,7 @@ def test_it_is_asked_first_what_will_happen_and_to_how_many(boss):
     page = press(boss, "job", "cancel", *jobs, back="/admin/jobs/job/?status=queued")
 
     text = page.content.decode()
-    assert "a call under way is let go" in text
+    assert "Running calls are abandoned" in text
     assert 'value="Cancel: 3 jobs"' in text
     assert 'href="/admin/jobs/job/?status=queued"' in text
     chosen = re.findall(r'name="_selected_action" value="([^"]+)"', text)
@@ -96,14 +96,14 @@ def test_every_kind_is_told_with_its_reason(boss):
 
     assert told[0] == "Cancel: 2 done."
     reason = "The job is completed: it cannot be canceled."
-    assert told[1].startswith(f"Cancel: 4 refused. {reason} (")
+    assert told[1].startswith(f"Cancel: 4 rejected. {reason} (")
     assert told[1].endswith(", …)")
     assert len(told) == 2
     assert audited() == [("job.canceled", "admin:administrator")]
 
 
 def test_a_million_rows_are_neither_loaded_nor_changed(boss, monkeypatch):
-    monkeypatch.setattr(admin_actions, "MOST_ROWS", 2)
+    monkeypatch.setattr(admin_actions, "MAX_ROWS", 2)
     jobs = [make_job() for _ in range(4)]
 
     with CaptureQueriesContext(
@@ -111,7 +111,7 @@ def test_a_million_rows_are_neither_loaded_nor_changed(boss, monkeypatch):
     ) as asked:
         page = press(boss, "job", "cancel", jobs[0], select_across=1, confirmed=1)
 
-    assert "Narrow the list by its filters" in page.content.decode()
+    assert "Filter the list" in page.content.decode()
     read = [q["sql"] for q in asked if 'FROM "jobs_job"' in q["sql"]]
     assert any("LIMIT 3" in sql for sql in read)
     assert set(Job.objects.values_list("status", flat=True)) == {"queued"}
@@ -145,7 +145,7 @@ def test_jobs_are_erased_when_they_have_ended(boss):
 
     done.refresh_from_db()
     assert (done.metadata, done.erased_at is None) == ({}, False)
-    assert told[0] == "Erase, for good: 1 done."
+    assert told[0] == "Erase permanently: 1 done."
     assert "cancel it or wait until it ends" in told[1]
     assert audited() == [("job.erased", "admin:administrator")]
 
@@ -158,7 +158,7 @@ def test_what_was_told_of_a_job_is_told_again(boss):
     delivery.refresh_from_db()
     assert (delivery.trigger, delivery.next_attempt_at is None) == ("manual", False)
     assert told[0] == "Replay webhooks: 1 done."
-    assert "Nobody was told of this job." in told[1]
+    assert "The job has no webhook deliveries." in told[1]
     assert audited() == [("webhook_delivery.redelivered", "admin:administrator")]
 
 
@@ -185,7 +185,7 @@ def test_batches_are_steered(boss, action, given, changed, audit):
         assert getattr(batch, name) == value
     assert (batch.cancel_requested_at is not None) == (action == "cancel")
     assert batch.work_at is not None
-    assert "1 refused. The batch is completed." in told[1]
+    assert "1 rejected. The batch is completed." in told[1]
     assert audited() == [(audit, "admin:administrator")]
 
 
@@ -230,7 +230,7 @@ def test_endpoints_are_switched_off_and_on(boss):
     off.refresh_from_db()
     pending.refresh_from_db()
     assert (on.is_enabled, off.is_enabled, pending.status) == (False, True, "discarded")
-    assert "It is off already." in told_off[1]
+    assert "The endpoint is already disabled." in told_off[1]
     assert told_on == ["Enable: 1 done."]
     assert audited() == [("webhook_endpoint.updated", "admin:administrator")] * 2
 

@@ -227,8 +227,8 @@ def test_a_document_that_is_gone_or_broken_costs_its_own_file_only(api, caplog):
 def test_pages_follow_each_other_without_a_gap(api, monkeypatch):
     monkeypatch.setattr(rows, "PAGE_ROWS", 2)
     monkeypatch.setattr(rows, "PAGE_TEXTS", 2)
-    monkeypatch.setattr(lines, "PIECE_BYTES", 1)
-    monkeypatch.setattr(archive, "PIECE_BYTES", 1)
+    monkeypatch.setattr(lines, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(archive, "CHUNK_BYTES", 1)
     batch = make_batch(api.tenant, *"abcd")
     others = make_batch(api.tenant, *"xyz")
     for job in jobs_of(batch):
@@ -274,7 +274,7 @@ def test_what_cannot_be_had_is_refused_before_a_byte_is_sent(api, batch, name):
 
 @pytest.mark.django_db(transaction=True)
 def test_who_hangs_up_ends_it_and_makes_room(api, batch, settings, monkeypatch):
-    monkeypatch.setattr(archive, "PIECE_BYTES", 1)
+    monkeypatch.setattr(archive, "CHUNK_BYTES", 1)
     settings.MAX_DOWNLOADS = 1
     thread_limits.downloads.cache_clear()
     path = f"/v1/batches/{batch.pk}/transcripts.zip"
@@ -300,7 +300,7 @@ def test_who_hangs_up_ends_it_and_makes_room(api, batch, settings, monkeypatch):
 
 @pytest.mark.django_db(transaction=True)
 def test_it_is_the_same_over_asgi_and_ends_with_its_client(api, monkeypatch):
-    monkeypatch.setattr(archive, "PIECE_BYTES", 1)
+    monkeypatch.setattr(archive, "CHUNK_BYTES", 1)
     batch = make_batch(api.tenant, "one", "two")
     for job in jobs_of(batch):
         end(job)

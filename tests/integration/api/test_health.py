@@ -36,7 +36,7 @@ WELL = {
 def fresh():
     def forget():
         health.check_migrated.cache_clear()
-        health._redis.cache_clear()
+        health._get_redis.cache_clear()
         read_components.forget()
         graceful_shutdown._draining.clear()
 
@@ -165,8 +165,8 @@ def test_operators_read_what_is_known(platform):
 
     assert details["workers"] == "1 alive, 3 of 20 slots busy"
     assert details["regions"] == "eu: well"
-    assert details["queue"] == "0 jobs could run"
-    assert details["dispatcher"].startswith("last round ")
+    assert details["queue"] == "0 jobs ready to run"
+    assert details["dispatcher"].startswith("last heartbeat ")
     assert "details" not in look(eve).json()
 
 

@@ -104,7 +104,7 @@ def test_a_database_away_outside_the_api_is_said_the_same_way(db, monkeypatch):
     def away(_request):
         raise OperationalError("secret host")
 
-    monkeypatch.setattr(health, "_redis_answers", lambda: away(None))
+    monkeypatch.setattr(health, "_is_redis_available", lambda: away(None))
 
     problem = assert_problem(client().get("/health/ready"), 503, "service_unavailable")
 

@@ -308,7 +308,7 @@ def test_of_a_frequent_word_the_newest_are_ranked(
     week_ago = timezone.now() - timedelta(days=7)
     Transcript.objects.filter(pk=old).update(created_at=week_ago, is_indexed=False)
     SearchEntry.objects.all().delete()
-    index_backlog.index_left_over(limit=1)
+    index_backlog.index_unindexed(limit=1)
     jobs = [say(tenant, "storm " * (9 - n) + "calm " * n) for n in range(5)]
 
     answer = search(client, key, q="storm").json()
@@ -335,10 +335,10 @@ def test_what_was_stored_without_is_indexed_in_slices(client, tenant, key, monke
     Transcript.objects.filter(pk=jobs[0]).update(raw="gone")
     monkeypatch.setattr(index_backlog, "_SLICE", 2)
 
-    assert index_backlog.index_left_over(limit=3) == 3
+    assert index_backlog.index_unindexed(limit=3) == 3
     assert found(client, key, "storm") == jobs[2::-1]
-    assert index_backlog.index_left_over(limit=100) == 2
-    assert index_backlog.index_left_over(limit=100) == 0
+    assert index_backlog.index_unindexed(limit=100) == 2
+    assert index_backlog.index_unindexed(limit=100) == 0
     hits = search(client, key, q="storm").json()["data"]
     places = {hit["job_id"]: hit["snippets"][0]["start_seconds"] for hit in hits}
     assert places == {jobs[0]: None, **dict.fromkeys(jobs[1:], 1.0)}

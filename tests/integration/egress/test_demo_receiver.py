@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from workers.embedded import run
-from workers.embedded.supervisor import StopAsked
+from workers.embedded.supervisor import StopRequested
 from workers.webhooks.delivery import transport
 from workers.webhooks.messages import signing
 
@@ -33,7 +33,7 @@ def test_the_demo_lists_its_own_receiver_and_nothing_else(settings, monkeypatch)
                 answer = transport.post(url, headers=headers, body=BODY)
                 answers[host == told, host == "127.0.0.1"] = answer
         assert set(options.settings) == {"EGRESS_ALLOW", "BACKOFF_BASE_SECONDS"}
-        raise StopAsked
+        raise StopRequested
         yield
 
     monkeypatch.setattr(run, "running", running)

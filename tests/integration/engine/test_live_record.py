@@ -26,7 +26,8 @@ from tests.support.factories import make_region
 from tests.support.platform_run import wait_until
 from transcripts.live import closing as live_ends
 from transcripts.live import sessions as live_sessions
-from transcripts.live.sessions import CallFailure, EndOfSession, FinalResult
+from transcripts.live.closing import EndOfSession
+from transcripts.live.sessions import CallFailure, FinalResult
 from transcripts.models import LiveFinal, Transcript
 from transcripts.storage import read_document
 from workers.liveness.heartbeat import Heartbeat

@@ -7,7 +7,7 @@ from tests.support.event_client import EventClient
 
 
 @pytest.fixture(scope="session")
-def door(
+def web_process(
     tmp_path_factory: pytest.TempPathFactory, django_db_setup: None
 ) -> Iterator[AsgiProcess]:
     started = AsgiProcess(

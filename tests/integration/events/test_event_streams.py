@@ -25,6 +25,7 @@ INSERT INTO jobs_event
 VALUES (gen_random_uuid(), %s, %s, 'job.processing', '{}', '', now(), now())
 """
 NOBODY = "0197b2f0-0000-7000-8000-000000000000"
+pytestmark = pytest.mark.xdist_group("events")  # one ASGI process for all of them
 
 
 def types(blocks):

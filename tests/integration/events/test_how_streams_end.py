@@ -21,6 +21,7 @@ from workers.api.events.slots import StreamSlots
 from workers.api.events.stream import EventStreamBody, StreamStart
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+pytestmark = pytest.mark.xdist_group("events")
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_a_slow_client_is_told_and_goes_on_where_it_was(tenant, key, monkeypatch
     ]
     told = event_stream.read_page(
         tenants={tenant.pk}, after=opening.after, limit=9
-    ).told
+    ).events
     last = [row for row in rest[0].split(b"\n") if row.startswith(b"id: ")][-1]
     assert last == f"id: {told[3].position}".encode()
 

@@ -81,7 +81,7 @@ def test_an_upstream_that_lets_us_in_and_goes_is_not_run_at(me):
                 await talk.say("keepalive")
                 await asyncio.sleep(0.1)
             me.emulator.configure(rules=[])
-            await asyncio.to_thread(me.emulator.forget)
+            await asyncio.to_thread(me.emulator.reset)
             await talk.send(make_speech(1.0))
             await talk.hear("warning", code="upstream_reconnected")
             await talk.finish()

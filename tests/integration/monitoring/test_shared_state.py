@@ -114,7 +114,7 @@ def test_a_database_that_is_away_is_told_and_read_again_later(monkeypatch):
         raise OperationalError
 
     state = shared.SharedState()
-    monkeypatch.setattr(shared, "FRESH_SECONDS", 0)
+    monkeypatch.setattr(shared, "CACHE_SECONDS", 0)
     monkeypatch.setattr(shared, "read_families", fail)
     away = told(state)
     monkeypatch.setattr(shared, "read_families", list)
@@ -134,8 +134,8 @@ def test_one_that_hangs_hangs_nobody_and_is_asked_once(monkeypatch):
         return []
 
     state = shared.SharedState()
-    monkeypatch.setattr(shared, "PATIENCE_SECONDS", 0.01)
-    monkeypatch.setattr(shared, "FRESH_SECONDS", 0)
+    monkeypatch.setattr(shared, "READ_TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr(shared, "CACHE_SECONDS", 0)
     monkeypatch.setattr(shared, "read_families", hang)
     try:
         (first,) = told(state)["transcription_database_up"]

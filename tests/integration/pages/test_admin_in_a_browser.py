@@ -124,7 +124,7 @@ def test_a_viewer_sees_the_platform_change_and_can_press_nothing(site, viewers_c
         heard = watch(page, site)
         page.goto(f"{site}/admin/")
         sees(page, "#user-tools", "viewer")
-        sees(page, "#panel-backlog", "Nothing waits.")
+        sees(page, "#panel-backlog", "The queue is empty.")
         sees(page, "#panel-cost", "$")
         assert page.evaluate("document.documentElement.scrollWidth") == 390
 
@@ -139,7 +139,7 @@ def test_a_viewer_sees_the_platform_change_and_can_press_nothing(site, viewers_c
 
         context.route("**/admin/figures/**", lambda route: route.abort())
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-        sees(page, "#freshness", "The server does not answer.")
+        sees(page, "#freshness", "The server does not respond.")
         assert "old" in page.get_attribute("#dashboard", "class")
 
         page.goto(f"{site}/admin/jobs/job/")

@@ -78,7 +78,7 @@ def test_an_operator_looks_into_a_job_hears_it_and_has_it_told_again(
     assert (seen["bars"], seen["hidden"], seen["lit"]) == (9, "", "office")
     assert (seen[1280], seen[390]) == (1280, 390)
     assert [seen[f"axe {it}"] for it in (1280, 390, "confirm")] == [[], [], []]
-    assert "sent once more" in seen["says"]
+    assert "again, with the same bodies" in seen["says"]
     assert (seen["told"], seen["after"]) == ("Replay webhooks: 1 done.", address)
     assert seen["said"] == []
     assert WebhookDelivery.objects.get().trigger == "manual"

@@ -1,4 +1,4 @@
-"""`manage.py index_transcripts`: make older transcripts searchable at once."""
+"""`manage.py index_transcripts`: index transcripts of versions before search."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -9,15 +9,15 @@ from transcripts.search import backlog as index_backlog
 
 
 class Command(BaseCommand):
-    """Index what was stored without; beat does the same, a few thousand a minute."""
+    """Index all unindexed transcripts at once; a periodic task does so gradually."""
 
     help = __doc__
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare how many."""
+        """Declare ``--limit``."""
         parser.add_argument("--limit", type=int, default=10**9)
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Do it; once more after a kill goes on where that was."""
-        indexed = index_backlog.index_left_over(limit=options["limit"])
+        """Index; an interrupted run can be repeated."""
+        indexed = index_backlog.index_unindexed(limit=options["limit"])
         self.stdout.write(f"{indexed} transcripts indexed")

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of search beyond what the code shows."""
+"""OpenAPI description of the search endpoint."""
 
 from typing import Any
 

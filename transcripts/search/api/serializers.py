@@ -1,4 +1,4 @@
-"""The shape of search from outside."""
+"""Serializers of the search endpoint."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from transcripts.search.hits import ShownHit
 
 
 class PartOutput(serializers.Serializer[Any]):
-    """A piece of a snippet: what was looked for, or what stands around it."""
+    """A part of a snippet: a match, or the text around it."""
 
     text = serializers.CharField()
     is_match = serializers.BooleanField()
@@ -20,14 +20,14 @@ class PartOutput(serializers.Serializer[Any]):
 
 
 class SnippetOutput(serializers.Serializer[Any]):
-    """A place in a transcript where it was hit, and when that is heard."""
+    """An excerpt around matches, and the time of the first match."""
 
     start_seconds = serializers.FloatField(allow_null=True)
     parts = PartOutput(many=True)
 
 
 class HitOutput(serializers.Serializer[ShownHit]):
-    """A transcript that was found; ``rank`` is null where no words were asked for."""
+    """A matching transcript; ``rank`` is null without search words."""
 
     job_id = serializers.UUIDField(source="transcript.pk")
     object = ObjectTypeField("transcript_hit")
@@ -47,7 +47,7 @@ class HitOutput(serializers.Serializer[ShownHit]):
 
     @extend_schema_field(SnippetOutput(many=True))
     def get_snippets(self, hit: ShownHit) -> list[dict[str, Any]]:
-        """Return its places; a page has hundreds of parts, too many for fields."""
+        """Return the snippets; serializer fields are too slow for hundreds of parts."""
         return [
             {
                 "start_seconds": each.start_seconds,
@@ -65,17 +65,17 @@ class HitOutput(serializers.Serializer[ShownHit]):
 
     @extend_schema_field(serializers.CharField(allow_null=True))
     def get_custom_id(self, hit: ShownHit) -> str | None:
-        """Return what its batch calls it."""
+        """Return the id that the customer gave the job in its batch."""
         return hit.transcript.job.custom_id or None
 
     @extend_schema_field({"type": "string", "format": "uri"})
     def get_transcript_url(self, hit: ShownHit) -> str:
-        """Return where the transcript is."""
+        """Return the URL of the transcript."""
         return f"{settings.BASE_URL}/v1/transcripts/{hit.transcript.pk}"
 
 
 class HitPage(PageOutput):
-    """One page of hits, best first; ``is_capped`` if older ones were not looked at."""
+    """One page of hits, best first; ``is_capped`` if older ones were not searched."""
 
     data = HitOutput(many=True)  # type: ignore[assignment]  # a field of that name
     is_capped = serializers.BooleanField()

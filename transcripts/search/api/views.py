@@ -1,4 +1,4 @@
-"""Search: a tenant's transcripts by what was said in them."""
+"""The search endpoint."""
 
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -35,11 +35,11 @@ class TranscriptList(ApiView):
         )
         page = search_ranking.find_page(
             tenant=tenant,
-            wanted=query.filters,
+            filters=query.filters,
             position=query.position,
             limit=query.limit,
         )
-        shown = hits.show_hits(page, words=bool(query.filters.words))
+        shown = hits.load_hits(page, words=bool(query.filters.words))
         rows = show_rows(shown, HitOutput)
-        cursor = query.cursor_after(page.hits[-1]) if page.has_more else None
+        cursor = query.build_cursor(page.hits[-1]) if page.has_more else None
         return respond_rows(request, rows, cursor, is_capped=page.is_capped)

@@ -1,4 +1,4 @@
 """Admin page of one job: timeline, audio and transcript.
 
-What is looked at of a customer's is written down: see ``looks``.
+Access to customer content is recorded: see ``access_audit``.
 """

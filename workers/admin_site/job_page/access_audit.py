@@ -1,4 +1,4 @@
-"""Who of the operators looked at a customer's content: one audit row for each look."""
+"""Records operators' access to customer content as audit events."""
 
 from datetime import datetime, timedelta
 
@@ -7,14 +7,14 @@ from jobs.models import Event, Job
 
 AUDIO = "job.audio_heard"
 TRANSCRIPT = "job.transcript_read"
-# A player asks for many parts of one file.
-ONE_LOOK = timedelta(minutes=10)
+# A player requests many parts of a file: one event per period.
+ACCESS_PERIOD = timedelta(minutes=10)
 
 
-def record_look(*, job: Job, kind: str, actor: str, now: datetime) -> None:
-    """Write down that somebody looks, before anything is shown."""
-    known = Event.objects.filter(
-        job=job, type=kind, actor=actor, created_at__gt=now - ONE_LOOK
+def record_access(*, job: Job, kind: str, actor: str, now: datetime) -> None:
+    """Record an access before the content is returned."""
+    recent = Event.objects.filter(
+        job=job, type=kind, actor=actor, created_at__gt=now - ACCESS_PERIOD
     )
-    if not known.exists():
+    if not recent.exists():
         audit.record(type=kind, actor=actor, at=now, tenant=job.tenant, job=job)

@@ -1,4 +1,4 @@
-"""Lay what happened along a line of time: lanes of bars, in thousandths. Pure."""
+"""Builds the timeline charts: rows of bars, in thousandths of the width."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from workers.admin_site.job_page.timeline import (
 )
 
 WIDTH = 1000
-# What takes no time is to be seen all the same.
-_LEAST = 4
+# Minimum width, so that short events are visible.
+_MIN_WIDTH = 4
 _MINUTE = 60
-_HOURS_SAID = 48
-# The class of the statuses that mean it was taken.
-_GOOD = 2
+_MAX_HOURS = 48
+# First digit of success statuses.
+_SUCCESS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChartBar:
-    """A stretch of a lane; ``kind`` is its colour, ``title`` says what it is."""
+    """A bar of a row; ``kind`` determines its color."""
 
     x: int
     width: int
@@ -33,7 +33,7 @@ class ChartBar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChartRow:
-    """A line of bars, and what they are of."""
+    """A labeled row of bars."""
 
     label: str
     bars: list[ChartBar]
@@ -41,21 +41,21 @@ class ChartRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """Lanes under one axis."""
+    """Rows with a common time axis."""
 
     begin: datetime
     end: datetime
-    lanes: list[ChartRow]
+    rows: list[ChartRow]
 
     @property
     def length(self) -> str:
-        """How much time it shows."""
-        return format_time((self.end - self.begin).total_seconds())
+        """Return the duration of the axis, formatted."""
+        return format_duration((self.end - self.begin).total_seconds())
 
     @property
     def half(self) -> str:
-        """What stands in the middle of the axis."""
-        return format_time((self.end - self.begin).total_seconds() / 2)
+        """Return the label of the middle of the axis."""
+        return format_duration((self.end - self.begin).total_seconds() / 2)
 
 
 class _Axis:
@@ -63,34 +63,34 @@ class _Axis:
         self.begin = begin
         self.end = max(end, begin + timedelta(milliseconds=1))
 
-    def bar(self, start: datetime, end: datetime, kind: str, what: str) -> ChartBar:
-        """Return the bar of a stretch, cut to the axis."""
-        x = self._place(start)
-        width = max(_LEAST, self._place(end) - x)
-        took = format_time((end - start).total_seconds())
-        title = f"{what}, {took}"
+    def bar(self, start: datetime, end: datetime, kind: str, label: str) -> ChartBar:
+        """Return the bar of a period, clipped to the axis."""
+        x = self._scale(start)
+        width = max(_MIN_WIDTH, self._scale(end) - x)
+        duration = format_duration((end - start).total_seconds())
+        title = f"{label}, {duration}"
         return ChartBar(x=min(x, WIDTH - width), width=width, kind=kind, title=title)
 
-    def _place(self, at: datetime) -> int:
+    def _scale(self, at: datetime) -> int:
         share = (at - self.begin) / (self.end - self.begin)
         return round(WIDTH * min(1.0, max(0.0, share)))
 
 
-def build_charts(facts: JobTimeline, *, now: datetime) -> list[Chart]:
-    """Return the job's own life, and how it was told of, which may take days."""
-    job = facts.job
+def build_charts(job_timeline: JobTimeline, *, now: datetime) -> list[Chart]:
+    """Return the chart of the job, and of its webhooks, which can take days."""
+    job = job_timeline.job
     charts = []
     axis = _Axis(job.created_at, job.finished_at or now)
-    life = [ChartRow(label="Job", bars=_moves(facts.moves, axis))]
-    life += [_call_lane(call, axis, n) for n, call in enumerate(facts.calls, 1)]
-    charts.append(Chart(begin=axis.begin, end=axis.end, lanes=life))
-    if facts.deliveries:
-        charts.append(_tell(facts.deliveries, now=now))
+    rows = [ChartRow(label="Job", bars=_status_bars(job_timeline.moves, axis))]
+    rows += [_call_row(call, axis, n) for n, call in enumerate(job_timeline.calls, 1)]
+    charts.append(Chart(begin=axis.begin, end=axis.end, rows=rows))
+    if job_timeline.deliveries:
+        charts.append(_delivery_chart(job_timeline.deliveries, now=now))
     return charts
 
 
-def _moves(moves: Sequence[tuple[datetime, str]], axis: _Axis) -> list[ChartBar]:
-    """Return a bar for each status that it was in; audit events are none."""
+def _status_bars(moves: Sequence[tuple[datetime, str]], axis: _Axis) -> list[ChartBar]:
+    """Return a bar for each status of the job; audit events have none."""
     known = [(at, name) for at, name in moves if name in set(JobStatus)]
     bars: list[ChartBar] = []
     for (at, name), (until, _) in zip(known, [*known[1:], (axis.end, "")], strict=True):
@@ -100,11 +100,11 @@ def _moves(moves: Sequence[tuple[datetime, str]], axis: _Axis) -> list[ChartBar]
     return bars
 
 
-def _call_lane(call: TimelineCall, axis: _Axis, number: int) -> ChartRow:
+def _call_row(call: TimelineCall, axis: _Axis, number: int) -> ChartRow:
     attempt = call.attempt
     end = attempt.finished_at or axis.end
-    what = f"{attempt.region_id}, {attempt.outcome} {attempt.error_code}".strip()
-    bar = axis.bar(attempt.started_at, end, _kind(attempt.outcome), what)
+    label = f"{attempt.region_id}, {attempt.outcome} {attempt.error_code}".strip()
+    bar = axis.bar(attempt.started_at, end, _kind(attempt.outcome), label)
     return ChartRow(label=f"Call {number}, {attempt.region_id}", bars=[bar])
 
 
@@ -113,37 +113,40 @@ def _kind(outcome: str) -> str:
     return {str(k): v for k, v in kinds.items()}.get(outcome, "failed")
 
 
-def _tell(deliveries: Iterable[TimelineDelivery], *, now: datetime) -> Chart:
-    told = list(deliveries)
-    begin = min(each.delivery.created_at for each in told)
-    end = max(each.delivery.finished_at or now for each in told)
-    for each in told:
-        for one in each.tries:
-            end = max(end, one.started_at + timedelta(milliseconds=one.duration_ms))
+def _delivery_chart(items: Iterable[TimelineDelivery], *, now: datetime) -> Chart:
+    deliveries = list(items)
+    begin = min(item.delivery.created_at for item in deliveries)
+    end = max(item.delivery.finished_at or now for item in deliveries)
+    for item in deliveries:
+        for attempt in item.attempts:
+            duration = timedelta(milliseconds=attempt.duration_ms)
+            end = max(end, attempt.started_at + duration)
     axis = _Axis(begin, end)
-    lanes = [
-        ChartRow(label=each.delivery.event.type, bars=_tries(each, axis))
-        for each in told
+    rows = [
+        ChartRow(label=item.delivery.event.type, bars=_attempt_bars(item, axis))
+        for item in deliveries
     ]
-    return Chart(begin=begin, end=axis.end, lanes=lanes)
+    return Chart(begin=begin, end=axis.end, rows=rows)
 
 
-def _tries(told: TimelineDelivery, axis: _Axis) -> list[ChartBar]:
-    delivery = told.delivery
+def _attempt_bars(item: TimelineDelivery, axis: _Axis) -> list[ChartBar]:
+    delivery = item.delivery
     until = delivery.finished_at or axis.end
-    bars = [axis.bar(delivery.created_at, until, "queued", f"on its way to {told.to}")]
-    for one in told.tries:
-        end = one.started_at + timedelta(milliseconds=one.duration_ms)
-        is_good = (one.status_code or 0) // 100 == _GOOD
-        kind = "completed" if is_good else "failed"
+    bars = [axis.bar(delivery.created_at, until, "queued", f"pending to {item.url}")]
+    for attempt in item.attempts:
+        end = attempt.started_at + timedelta(milliseconds=attempt.duration_ms)
+        is_success = (attempt.status_code or 0) // 100 == _SUCCESS
+        kind = "completed" if is_success else "failed"
         bars.append(
-            axis.bar(one.started_at, end, kind, f"{one.status_code or one.error}")
+            axis.bar(
+                attempt.started_at, end, kind, f"{attempt.status_code or attempt.error}"
+            )
         )
     return bars
 
 
-def format_time(seconds: float) -> str:
-    """Return a length of time as people say it: 850 ms, 4.2 s, 3 min 5 s, 2 h 3 min."""
+def format_duration(seconds: float) -> str:
+    """Return a duration as text: 850 ms, 4.2 s, 3 min 5 s, 2 h 3 min, 2 d 3 h."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < _MINUTE:
@@ -152,6 +155,6 @@ def format_time(seconds: float) -> str:
     if minutes < _MINUTE:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)
-    if hours < _HOURS_SAID:
+    if hours < _MAX_HOURS:
         return f"{hours} h {minutes} min"
     return f"{hours // 24} d {hours % 24} h"

@@ -1,4 +1,4 @@
-"""Gather what happened to a job, for its page: a few bounded queries by index."""
+"""Reads the timeline of a job for its page, with few bounded queries."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,23 +10,31 @@ from jobs.api.jobs.serializers import without_query
 from jobs.models import Attempt, Event, Job
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery
 
-MOST = 100
-_TOLD = ("reason", "cause", "region", "priority", "run_at", "retry_of", "delivery_id")
+MAX_ROWS = 100
+_SHOWN_KEYS = (
+    "reason",
+    "cause",
+    "region",
+    "priority",
+    "run_at",
+    "retry_of",
+    "delivery_id",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineEvent:
-    """One event, as a line."""
+    """One event of the job."""
 
     at: datetime
     type: str
     actor: str
-    about: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineCall:
-    """One upstream call, with what leads to it elsewhere."""
+    """One call to Deepgram, with its Celery task."""
 
     attempt: Attempt
     task_id: str
@@ -36,85 +44,100 @@ class TimelineCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineDelivery:
-    """One delivery and its tries."""
+    """One delivery and its attempts."""
 
     delivery: WebhookDelivery
-    to: str
-    tries: list[DeliveryAttempt] = field(default_factory=list)
+    url: str
+    attempts: list[DeliveryAttempt] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobTimeline:
-    """All of it, oldest first; of each kind the first hundred."""
+    """The timeline, oldest first; at most ``MAX_ROWS`` of each kind."""
 
     job: Job
     events: list[TimelineEvent]
     moves: list[tuple[datetime, str]]
     calls: list[TimelineCall]
     deliveries: list[TimelineDelivery]
-    is_cut: bool
+    is_truncated: bool
 
 
 def gather(job: Job) -> JobTimeline:
-    """Read the rows."""
-    events = list(Event.objects.filter(job=job).order_by("pk")[: MOST + 1])
+    """Return the timeline of a job."""
+    events = list(Event.objects.filter(job=job).order_by("pk")[: MAX_ROWS + 1])
     attempts = list(
-        Attempt.objects.filter(job=job).select_related("region").order_by("pk")[:MOST]
+        Attempt.objects.filter(job=job)
+        .select_related("region")
+        .order_by("pk")[:MAX_ROWS]
     )
-    deliveries = _deliveries(job)
+    deliveries = _read_deliveries(job)
     return JobTimeline(
         job=job,
-        events=[_happened(event) for event in events[:MOST]],
+        events=[_build_event(event) for event in events[:MAX_ROWS]],
         moves=[
             (event.created_at, event.type.removeprefix("job."))
-            for event in events[:MOST]
+            for event in events[:MAX_ROWS]
             if event.data.get("reason") != "reprioritized"
         ],
-        calls=[_call(job, attempt) for attempt in attempts],
+        calls=[_build_call(job, attempt) for attempt in attempts],
         deliveries=deliveries,
-        is_cut=max(len(events) - 1, len(attempts), len(deliveries)) >= MOST,
+        is_truncated=max(len(events) - 1, len(attempts), len(deliveries)) >= MAX_ROWS,
     )
 
 
-def _happened(event: Event) -> TimelineEvent:
-    about = [f"{key}: {event.data[key]}" for key in _TOLD if event.data.get(key)]
+def _build_event(event: Event) -> TimelineEvent:
+    details = [
+        f"{key}: {event.data[key]}" for key in _SHOWN_KEYS if event.data.get(key)
+    ]
     error = event.data.get("error")
     if isinstance(error, dict):
-        about.append(": ".join(filter(None, (error.get("code"), error.get("detail")))))
+        details.append(
+            ": ".join(filter(None, (error.get("code"), error.get("detail"))))
+        )
     return TimelineEvent(
-        at=event.created_at, type=event.type, actor=event.actor, about=" · ".join(about)
+        at=event.created_at,
+        type=event.type,
+        actor=event.actor,
+        detail=" · ".join(details),
     )
 
 
-def _call(job: Job, attempt: Attempt) -> TimelineCall:
-    # What jobs.scheduling.dispatch names the task that a claim is sent as.
+def _build_call(job: Job, attempt: Attempt) -> TimelineCall:
+    # The task id that jobs.scheduling.dispatch assigns.
     task_id = f"{job.pk}.{attempt.lease_token}"
     flower = settings.FLOWER_URL
-    took = attempt.finished_at and attempt.finished_at - attempt.started_at
+    duration = attempt.finished_at and attempt.finished_at - attempt.started_at
     return TimelineCall(
         attempt=attempt,
         task_id=task_id,
         task_url=f"{flower}/task/{task_id}" if flower else "",
-        seconds=took.total_seconds() if took else None,
+        seconds=duration.total_seconds() if duration else None,
     )
 
 
-def _deliveries(job: Job) -> list[TimelineDelivery]:
+def _read_deliveries(job: Job) -> list[TimelineDelivery]:
     rows = WebhookDelivery.objects.filter(job=job).defer("body")
     rows = rows.select_related("endpoint", "event").order_by("pk")
-    found = list(rows[:MOST])
-    tries: dict[Any, list[DeliveryAttempt]] = {}
-    log = DeliveryAttempt.objects.filter(delivery__in=[each.pk for each in found])
+    selected = list(rows[:MAX_ROWS])
+    attempts: dict[Any, list[DeliveryAttempt]] = {}
+    log = DeliveryAttempt.objects.filter(
+        delivery__in=[delivery.pk for delivery in selected]
+    )
     log = log.defer("response_excerpt").order_by("delivery", "claim_token")
-    for each in log[: MOST * 10]:
-        tries.setdefault(each.delivery_id, []).append(each)
+    for attempt in log[: MAX_ROWS * 10]:
+        attempts.setdefault(attempt.delivery_id, []).append(attempt)
     return [
-        TimelineDelivery(delivery=each, to=_address(each), tries=tries.get(each.pk, []))
-        for each in found
+        TimelineDelivery(
+            delivery=delivery,
+            url=_shown_url(delivery),
+            attempts=attempts.get(delivery.pk, []),
+        )
+        for delivery in selected
     ]
 
 
-def _address(delivery: WebhookDelivery) -> str:
-    """Return where it goes, without the query string, which may be a secret."""
+def _shown_url(delivery: WebhookDelivery) -> str:
+    """Return the target URL without its query string, which may be secret."""
     url = delivery.endpoint.url if delivery.endpoint else delivery.url
     return without_query(url) if url else "(deleted)"

@@ -1,4 +1,7 @@
-"""A job's audio and transcript for operators; ``workers.admin_site.admin`` lets only them in."""
+"""A job's audio and transcript for operators.
+
+``workers.admin_site.admin`` checks the permissions.
+"""
 
 from uuid import UUID
 
@@ -7,7 +10,7 @@ from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from jobs.api.audio import responses as audio_answers
+from jobs.api.audio import responses as audio_responses
 from jobs.api.audio.views import AudioRenderer, BytesRenderer, VideoRenderer
 from jobs.audio import stored_audio
 from jobs.errors import NotFound
@@ -19,10 +22,7 @@ from workers.admin_site.job_page import access_audit
 
 
 class ContentView(APIView):
-    """Something that a customer said; errors are problems, as everywhere.
-
-    Who looks, it is told: Django's user does not come as far as here.
-    """
+    """Customer content; errors are problem+json. The caller passes ``actor``."""
 
     authentication_classes = ()
     permission_classes = ()
@@ -31,24 +31,24 @@ class ContentView(APIView):
 
 
 class JobPageAudio(ContentView):
-    """The audio, for a player: it asks for parts."""
+    """The audio, for a player, with range requests."""
 
     renderer_classes = (AudioRenderer, VideoRenderer, BytesRenderer)
 
     def get(self, request: Request, job_id: UUID, actor: str) -> HttpResponseBase:
-        """Return the audio, or a part of it."""
+        """Return the audio, or the requested range."""
         job = _get_job(job_id)
-        stored_audio.open_audio(job).close()  # raises before anything is written down
+        stored_audio.open_audio(job).close()  # raises before the access is recorded
         _record(job, access_audit.AUDIO, actor)
-        inner = request._request  # noqa: SLF001  DRF offers no other way
-        return audio_answers.respond(inner, job)
+        http_request = request._request  # noqa: SLF001  DRF offers no other way
+        return audio_responses.build_audio_response(http_request, job)
 
 
 class JobTranscript(ContentView):
-    """The transcript, with its words and when they are spoken."""
+    """The transcript with word timings."""
 
     def get(self, _request: Request, job_id: UUID, actor: str) -> HttpResponse:
-        """Return it as the API does."""
+        """Return the transcript as the API does."""
         transcript = queries.get_transcript_of(_get_job(job_id))
         body = services.build_format(transcript, FORMATS["json"])
         _record(transcript.job, access_audit.TRANSCRIPT, actor)
@@ -63,4 +63,4 @@ def _get_job(job_id: UUID) -> Job:
 
 
 def _record(job: Job, kind: str, actor: str) -> None:
-    access_audit.record_look(job=job, kind=kind, actor=actor, now=timezone.now())
+    access_audit.record_access(job=job, kind=kind, actor=actor, now=timezone.now())

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from jobs.accounts import authentication
 from jobs.api import event_stream
-from jobs.api.event_stream import EventPosition, Page
+from jobs.api.event_stream import EventPage, EventPosition
 from workers.api.events import sse
 from workers.api.events.listener import CHUNK, EventListener, StreamEnd
 
@@ -106,15 +106,15 @@ class ListenerHub:
                 limit=PAGE_ROWS,
             )
             await self._distribute(page)
-            self.position, self._is_behind = page.upto, page.is_full
+            self.position, self._is_behind = page.position, page.is_full
         for listener in listeners:
             listener.cover(since)
 
-    async def _distribute(self, page: Page) -> None:
+    async def _distribute(self, page: EventPage) -> None:
         by_tenant: dict[UUID, list[EventListener]] = defaultdict(list)
-        for listener in self._listeners if page.told else ():
+        for listener in self._listeners if page.events else ():
             by_tenant[listener.filters.tenant_id].append(listener)
-        for number, event in enumerate(page.told, start=1):
+        for number, event in enumerate(page.events, start=1):
             if number % CHUNK == 0:  # yield to other tasks
                 await asyncio.sleep(0)
             matching = [

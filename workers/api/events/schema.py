@@ -33,7 +33,7 @@ PARAMETERS = [
         "Last-Event-ID",
         OpenApiTypes.STR,
         OpenApiParameter.HEADER,
-        description="The `id` of the last event received; the stream continues there.",
+        description="The `id` of the last event received, where to continue.",
     ),
     openapi.query_parameter(
         LAST_EVENT_ID,

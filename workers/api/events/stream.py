@@ -130,9 +130,9 @@ async def _read_missed(
             after=listener.position,
             limit=PAGE_ROWS,
         )
-        listener.position = page.upto
-        is_behind = page.is_full or page.upto < listener.covered_since
-        found = [event for event in page.told if listener.filters.has(event)]
+        listener.position = page.position
+        is_behind = page.is_full or page.position < listener.covered_since
+        found = [event for event in page.events if listener.filters.has(event)]
         if is_behind and not page.is_full:
             await asyncio.sleep(POLL_SECONDS)  # older transactions are still open
         for begin in range(0, len(found), CHUNK):

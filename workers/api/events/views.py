@@ -183,7 +183,7 @@ def _parse_position(request: Request) -> EventPosition | None:
     except ValueError:
         position = None
     # A future position is from another database, such as before a restore.
-    if position is None or not event_stream.has_been(position):
+    if position is None or not event_stream.was_issued(position):
         raise InvalidRequest(
             "This is not the ID of an event. Reconnect without it.",
             code="last_event_id_invalid",

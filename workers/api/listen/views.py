@@ -206,7 +206,7 @@ def _queue_job(
 def _build_response(job: Job) -> HttpResponse:
     """Return a finished job's document byte for byte, or its error."""
     if job.status != JobStatus.COMPLETED:
-        error = deepgram_response.refusal_of(job)
+        error = deepgram_response.build_error(job)
         return deepgram_errors.build_error(
             error.status, error.code, error.message, request_id=str(job.pk)
         )

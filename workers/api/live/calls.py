@@ -38,7 +38,7 @@ class UpstreamCalls:
 
     async def open(self) -> LiveCall:
         """Connect for the current attempt; raises UpstreamError."""
-        region, tags = self.attempt.region, services.tags_of(self.job)
+        region, tags = self.attempt.region, services.build_tags(self.job)
         try:
             with tracing.span(
                 "upstream connect",

@@ -20,7 +20,8 @@ from jobs.errors import InvalidRequest, ServiceUnavailable
 from jobs.models import Job
 from jobs.telemetry import tracing
 from transcripts.live import sessions as live_sessions
-from transcripts.live.sessions import EndOfSession, FinalResult
+from transcripts.live.closing import EndOfSession
+from transcripts.live.sessions import FinalResult
 from workers.api.live import close_reasons
 from workers.api.live.calls import UpstreamCalls
 from workers.api.live.chunks import Chunk, TooMuchAudio, build_chunker

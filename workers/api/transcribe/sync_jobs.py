@@ -18,7 +18,7 @@ from jobs.models import Job, Mode, Tenant
 from jobs.routing.hybrid_router import Route
 from jobs.state import JobStatus
 from transcripts import queries as transcripts
-from transcripts.formats.ours import present_transcript
+from transcripts.formats.platform_json import present_transcript
 from transcripts.storage import read_document
 from workers.api.transcribe import runner
 

@@ -10,14 +10,14 @@ from rich.console import Console
 
 from workers.demo import scenario
 from workers.demo.board import Board
-from workers.demo.client import Client, UnexpectedAnswer
+from workers.demo.client import Client, UnexpectedResponse
 from workers.demo.receiver import Inbox, listening
-from workers.demo.submission import find_broken_promises, submissions
+from workers.demo.submission import find_failed_checks, submissions
 from workers.embedded import run
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.plan import Options
 from workers.embedded.processes import EmbeddedError
-from workers.embedded.supervisor import StopAsked
+from workers.embedded.supervisor import StopRequested
 from workers.embedded.view import View
 
 
@@ -37,10 +37,10 @@ class Command(BaseCommand):
         folder = scratch_folder("transcribe-demo-")
         try:
             broken = _play(folder, console)
-        except StopAsked:
+        except StopRequested:
             shutil.rmtree(folder, ignore_errors=True)
             raise CommandError("stopped", returncode=130) from None
-        except (EmbeddedError, UnexpectedAnswer) as error:
+        except (EmbeddedError, UnexpectedResponse) as error:
             raise CommandError(f"{error}\nLogs: {folder}/log") from error
         console.print(f"\n{time.monotonic() - began:.0f} s in all", highlight=False)
         if broken:
@@ -76,6 +76,6 @@ def _play(folder: Path, console: Console) -> list[str]:
                     board=board,
                     supervisor=platform.supervisor,
                 )
-            broken = find_broken_promises(sent, broken_answer=refusal)
-            board.report(refusal=refusal, broken_promises=broken)
+            broken = find_failed_checks(sent, broken_file_code=refusal)
+            board.report(refusal=refusal, failed_checks=broken)
             return broken

@@ -10,7 +10,7 @@ from rich.console import Console
 from workers.embedded import run
 from workers.embedded.plan import Options
 from workers.embedded.processes import EmbeddedError
-from workers.embedded.supervisor import StopAsked
+from workers.embedded.supervisor import StopRequested
 from workers.embedded.view import View
 
 
@@ -44,7 +44,7 @@ class Command(BaseCommand):
             with run.running(chosen, View(console)) as platform:
                 console.print(_greeting(platform), highlight=False, soft_wrap=True)
                 platform.serve()
-        except StopAsked:
+        except StopRequested:
             console.print("stopped")
         except EmbeddedError as error:
             raise CommandError(str(error)) from error
@@ -59,6 +59,6 @@ def _greeting(platform: run.Platform) -> str:
   Flower    {plan.flower}   ({plan.flower_login})
   Upstream  {engine}
   Webhooks  signed with {platform.webhook_secret}
-  Steer     {plan.options.steer} create_operator NAME --role operator   (then /admin/)
+  Manage    {plan.options.script} create_operator NAME --role operator   (then /admin/)
   Logs      {plan.options.logs}
 """

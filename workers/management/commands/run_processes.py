@@ -10,7 +10,7 @@ from rich.console import Console
 from workers.embedded import one_machine
 from workers.embedded.plan import Options
 from workers.embedded.processes import EmbeddedError
-from workers.embedded.supervisor import StopAsked
+from workers.embedded.supervisor import StopRequested
 from workers.embedded.view import View
 
 
@@ -50,7 +50,7 @@ class Command(BaseCommand):
             with one_machine.running(chosen, View(console), shape) as machine:
                 console.print(_greeting(machine), highlight=False, soft_wrap=True)
                 machine.supervisor.run()
-        except StopAsked:
+        except StopRequested:
             console.print("stopped")
         except EmbeddedError as error:
             raise CommandError(str(error)) from error
@@ -70,6 +70,6 @@ def _greeting(machine: one_machine.Machine) -> str:
   Flower    {plan.flower}   ({plan.flower_login})
   Upstream  {plan.emulator or "Deepgram"}
   Webhooks  signed with {machine.webhook_secret}
-  Steer     {plan.options.steer} create_operator NAME --role operator   (then /admin/)
+  Manage    {plan.options.script} create_operator NAME --role operator   (then /admin/)
   Logs      {plan.options.logs}   (haproxy.log: which process served what)
 """

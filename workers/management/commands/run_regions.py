@@ -11,7 +11,7 @@ from rich.console import Console
 from workers.embedded import regions
 from workers.embedded.plan import Options
 from workers.embedded.processes import EmbeddedError
-from workers.embedded.supervisor import StopAsked
+from workers.embedded.supervisor import StopRequested
 from workers.embedded.view import View
 
 
@@ -49,23 +49,23 @@ class Command(BaseCommand):
             ):
                 console.print(_greeting(running), highlight=False, soft_wrap=True)
                 running.supervisor.run()
-        except StopAsked:
+        except StopRequested:
             console.print("stopped")
         except EmbeddedError as error:
             raise CommandError(str(error)) from error
 
 
 def _greeting(running: regions.Regions) -> str:
-    stand = running.stand
+    layout = running.layout
     doors = "\n".join(
         f"  {name:<10}{plan.web}   upstream {plan.emulator}"
-        for name, plan in stand.plans.items()
+        for name, plan in layout.plans.items()
     )
     return f"""
-  Front     {stand.front}/v1/   (Authorization: Bearer {running.api_key})
+  Front     {layout.front}/v1/   (Authorization: Bearer {running.api_key})
 {doors}
   Webhooks  signed with {running.webhook_secret}
-  HAProxy   echo 'show stat' | socat stdio {stand.admin}
-  Steer     {stand.options.steer} create_operator NAME --role operator   (then /admin/)
-  Logs      {stand.options.logs}
+  HAProxy   echo 'show stat' | socat stdio {layout.admin}
+  Manage    {layout.options.script} create_operator NAME --role operator  (then /admin/)
+  Logs      {layout.options.logs}
 """

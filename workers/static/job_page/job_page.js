@@ -1,10 +1,10 @@
-/** A job's page: on demand, what was said, its words lit while they are heard. */
+/** Admin page of a job: loads transcript and audio on demand, highlights spoken words. */
 
 import { h } from "../console/dom.js";
-import { clock } from "../console/say.js";
+import { clock } from "../console/format.js";
 import { segmentsOf, spokenAt } from "../console/segments.js";
 
-const UNSURE = 0.6;
+const LOW_CONFIDENCE = 0.6;
 const place = document.getElementById("content-of-job");
 const here = document.getElementById("said-here");
 const show = document.getElementById("show-content");
@@ -17,20 +17,20 @@ show.addEventListener("click", async () => {
   show.hidden = true;
 });
 
-function player(address) {
-  const sound = h("audio", { controls: true, preload: "metadata", src: address, "aria-label": "The audio" });
+function player(url) {
+  const sound = h("audio", { controls: true, preload: "metadata", src: url, "aria-label": "Audio" });
   sound.addEventListener("error", () => {
-    sound.replaceWith(h("p", { class: "help" }, "The audio cannot be played here: it is gone, or of a kind this browser does not know."));
+    sound.replaceWith(h("p", { class: "help" }, "The audio cannot be played: it was deleted, or this browser does not support its format."));
   });
   return sound;
 }
 
-async function transcript(address, sound) {
-  const answer = await fetch(address, { headers: { Accept: "application/json" } });
-  const told = await answer.json().catch(() => ({}));
-  if (!answer.ok) return h("p", { class: "help" }, told.detail ?? `The server answered ${answer.status}.`);
-  const read = segmentsOf(told);
-  if (read.words.length === 0) return h("p", { class: "help" }, "No speech was recognised in this audio.");
+async function transcript(url, sound) {
+  const response = await fetch(url, { headers: { Accept: "application/json" } });
+  const body = await response.json().catch(() => ({}));
+  if (!response.ok) return h("p", { class: "help" }, body.detail ?? `The server responded ${response.status}.`);
+  const read = segmentsOf(body);
+  if (read.words.length === 0) return h("p", { class: "help" }, "No speech was recognized in this audio.");
   const words = h("div", { class: sound ? "words heard" : "words" }, read.segments.map((segment) => paragraph(segment, read, sound)));
   if (sound) follow(sound, read.words);
   return words;
@@ -38,7 +38,7 @@ async function transcript(address, sound) {
 
 function paragraph(segment, read, sound) {
   const words = segment.words.flatMap((word) => {
-    const unsure = word.confidence !== undefined && word.confidence < UNSURE;
+    const unsure = word.confidence !== undefined && word.confidence < LOW_CONFIDENCE;
     word.element = h("span", { class: unsure ? "word unsure" : "word", on: sound ? { click: () => playFrom(sound, word.start) } : {} }, word.text);
     return [word.element, " "];
   });

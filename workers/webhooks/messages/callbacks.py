@@ -15,6 +15,6 @@ from transcripts.storage import read_document
 def build_callback(job: Job, transcript: Transcript | None) -> bytes:
     """Return the body for a finished job."""
     if transcript is None:
-        refusal = deepgram_response.refusal_of(job)
-        return json.dumps(refusal.envelope(str(job.pk))).encode()
-    return deepgram_response.rename_request(read_document(transcript), str(job.pk))
+        error = deepgram_response.build_error(job)
+        return json.dumps(error.envelope(str(job.pk))).encode()
+    return deepgram_response.replace_request_id(read_document(transcript), str(job.pk))

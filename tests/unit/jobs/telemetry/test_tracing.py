@@ -78,11 +78,11 @@ def test_a_line_says_its_service_its_context_and_its_trace():
 
 
 def test_people_are_shown_a_line_without_secrets_and_in_colour_only_where_it_shows():
-    formatter = ConsoleFormatter(service="web", colour=False)
+    formatter = ConsoleFormatter(service="web", color=False)
     said = record(url="https://a.example/?secret", levelname="INFO")
     with tracing.within(None):  # whatever ran here before
         line = formatter.format(said)
-    coloured = ConsoleFormatter(service="web", colour=True).format(record())
+    coloured = ConsoleFormatter(service="web", color=True).format(record())
 
     assert line[12:] == " INFO    it ends url=https://a.example/?… [web jobs]"
     assert "\x1b[33m" in coloured

@@ -4,7 +4,7 @@ import pytest
 
 from jobs.models import Job
 from transcripts.api.serializers import TranscriptOutput
-from transcripts.formats.ours import present_transcript
+from transcripts.formats.platform_json import present_transcript
 from transcripts.models import Transcript
 
 JOB = UUID("0b7c2a9e-1f5d-7b7a-9c55-2f1f9e1f4a11")

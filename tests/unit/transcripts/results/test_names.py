@@ -2,7 +2,7 @@ from uuid import UUID
 
 import pytest
 
-from transcripts.results.names import FileNames, make_safe, wish_of
+from transcripts.results.names import FileNames, choose_stem, make_safe
 
 JOB = UUID("0b7c2a9e-1f5d-7b7a-9c55-2f1f9e1f4a11")
 
@@ -62,4 +62,4 @@ def test_equal_names_are_told_apart_also_by_case_and_on_purpose():
 def test_a_file_is_called_after_its_id_or_its_audio(facts, wish):
     names = ("custom_id", "filename", "audio_url")
 
-    assert wish_of(**dict(zip(names, facts, strict=True))) == wish
+    assert choose_stem(**dict(zip(names, facts, strict=True))) == wish

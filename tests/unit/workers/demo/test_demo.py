@@ -11,7 +11,7 @@ from standardwebhooks import Webhook
 
 from workers.demo import corpus, submission
 from workers.demo.receiver import Inbox, is_signed, listening
-from workers.demo.submission import DemoSubmission, find_broken_promises, submissions
+from workers.demo.submission import DemoSubmission, find_failed_checks, submissions
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -61,12 +61,12 @@ def played() -> list[DemoSubmission]:
         each.status = "completed"
         each.attempts = 3 if each.is_refused_twice else 1
         each.has_webhook = each.is_genuine = True
-        each.hear("\n".join(each.recording.texts))
+        each.set_transcript("\n".join(each.recording.texts))
     return sent
 
 
 def test_a_perfect_run_breaks_no_promise() -> None:
-    assert find_broken_promises(played(), broken_answer="422 audio_unreadable") == []
+    assert find_failed_checks(played(), broken_file_code="422 audio_unreadable") == []
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_perfect_run_breaks_no_promise() -> None:
         ),
         (
             {"attempts": 1},
-            "health.wav met two 503s and shows 1 attempts, not three",
+            "health.wav got two 503s but has 1 attempts",
         ),
     ],
 )
@@ -90,27 +90,27 @@ def test_each_broken_promise_is_named(change: dict[str, object], sentence: str) 
     for name, value in change.items():
         setattr(refused, name, value)
 
-    assert find_broken_promises(sent, broken_answer="422 x") == [sentence]
+    assert find_failed_checks(sent, broken_file_code="422 x") == [sentence]
 
 
 def test_words_never_heard_count_as_errors_and_so_does_a_broken_file_taken() -> None:
     sent = played()
     for each in sent[:2]:
-        each.heard = []
+        each.transcripts = []
 
     rate = submission.pooled_word_error_rate(sent)
-    assert find_broken_promises(sent, broken_answer="") == [
+    assert find_failed_checks(sent, broken_file_code="") == [
         f"the pooled word error rate is {rate:.1%}",
-        "the broken file was not refused",
+        "the invalid file was accepted",
     ]
 
 
 def test_a_channel_without_words_leaves_the_other_in_its_place() -> None:
     (stereo,) = [each for each in submissions() if each.recording.is_stereo]
 
-    stereo.hear("only one")
+    stereo.set_transcript("only one")
 
-    assert stereo.heard == ["only one", ""]
+    assert stereo.transcripts == ["only one", ""]
 
 
 def signed(body: str, *, message_id: str = "msg_1") -> dict[str, str]:

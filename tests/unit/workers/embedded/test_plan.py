@@ -112,12 +112,12 @@ def test_while_it_runs_a_program_steers_it_from_another_terminal(
 ) -> None:
     odd = {**URLS, "DEEPGRAM_API_KEY": "it's $ours", "PATH": "/usr/bin"}
     plan = make_plan(Options(data_dir=tmp_path), urls=URLS, inherited=odd)
-    path = plan.options.steer
+    path = plan.options.script
     show = (
         "from django.conf import settings as s; print(s.DEEPGRAM_API_KEY, s.MEDIA_ROOT)"
     )
 
-    with plans.steering(plan.options, plan.environment):
+    with plans.manage_script(plan.options, plan.environment):
         mode = path.stat().st_mode & 0o777
         printed = subprocess.check_output(
             [path, "shell", "-v", "0", "--no-imports", "-c", show], text=True
@@ -133,7 +133,7 @@ def test_a_second_platform_on_the_same_folder_is_refused(tmp_path: Path) -> None
 
     with (
         run.locked(options),
-        pytest.raises(EmbeddedError, match="Another platform runs on"),
+        pytest.raises(EmbeddedError, match="Another platform uses"),
         run.locked(options),
     ):
         pass

@@ -10,7 +10,7 @@ import pytest
 from workers.embedded import haproxy, regions
 from workers.embedded.plan import Options
 from workers.embedded.processes import EmbeddedError
-from workers.embedded.regions import REGIONS, RegionsShape, make_stand
+from workers.embedded.regions import REGIONS, RegionsShape, make_layout
 
 URLS = {
     "DATABASE_URL": "postgresql://here/db",
@@ -18,9 +18,9 @@ URLS = {
 }
 
 
-def _make(folder: Path, **shape: object) -> regions.Stand:
+def _make(folder: Path, **shape: object) -> regions.RegionsLayout:
     options = Options(data_dir=folder, port=0)
-    return make_stand(options, RegionsShape(**shape), urls=URLS)  # type: ignore[arg-type]
+    return make_layout(options, RegionsShape(**shape), urls=URLS)  # type: ignore[arg-type]
 
 
 def test_each_region_has_its_own_redis_and_upstream_and_shares_the_rest(tmp_path):

@@ -20,7 +20,7 @@ from workers.embedded.supervisor import (
     Child,
     ChildState,
     Program,
-    StopAsked,
+    StopRequested,
     Supervisor,
 )
 from workers.embedded.view import View, build_table
@@ -144,7 +144,7 @@ def test_a_signal_ends_the_wait_even_before_the_first_child(tmp_path: Path) -> N
     before = signal.getsignal(signal.SIGTERM)
     program = family(tmp_path)
 
-    with pytest.raises(StopAsked):
+    with pytest.raises(StopRequested):
         start(program, asked=True)
 
     assert signal.getsignal(signal.SIGTERM) is before
@@ -172,7 +172,7 @@ def test_a_program_that_never_answers_ends_the_start(tmp_path: Path) -> None:
         ready=lambda started: False,
     )
 
-    with pytest.raises(EmbeddedError, match="mute did not answer"):
+    with pytest.raises(EmbeddedError, match="mute was not ready"):
         start(program, seconds=0.2)
 
 

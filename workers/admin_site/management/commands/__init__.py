@@ -1,1 +1,1 @@
-"""One command per module."""
+"""Management commands."""

@@ -1,4 +1,4 @@
-"""`manage.py create_operator NAME --role ROLE`: who may come into the admin pages."""
+"""`manage.py create_operator NAME --role ROLE`: creates users of the admin site."""
 
 import secrets
 from argparse import ArgumentParser
@@ -17,26 +17,26 @@ PASSWORD_BYTES = 18
 
 
 class Command(BaseCommand):
-    """The password is printed to stdout, once, and nothing else is."""
+    """Create or change an operator; writes only the password to stdout."""
 
     help = (
-        "Make a user of the admin pages with a role, or give one another role; prints"
-        " the password of a new one (or with --reset-password)."
+        "Create a user of the admin site with a role, or change the role of a user;"
+        " prints the password of a new user (or with --reset-password)."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare name and role."""
+        """Add the arguments."""
         parser.add_argument("name")
         parser.add_argument("--role", required=True, choices=[*OperatorRole])
         parser.add_argument("--reset-password", action="store_true")
 
     @transaction.atomic
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Make or change the user; raises CommandError for a superuser."""
+        """Create or change the user; raises CommandError for a superuser."""
         roles.make_roles()
         user, is_new = User.objects.get_or_create(username=options["name"])
         if user.is_superuser:
-            raise CommandError(f"{user} is a superuser, who may do everything anyway.")
+            raise CommandError(f"{user} is a superuser and has all permissions.")
         user.is_staff = True
         user.groups.set(Group.objects.filter(name=options["role"]))
         password = ""
@@ -55,6 +55,6 @@ class Command(BaseCommand):
             self.stdout.write(password)
         else:
             self.stderr.write(
-                f"{user} is {options['role']} now and keeps the password;"
-                " --reset-password makes another."
+                f"{user} now has the role {options['role']}; the password is unchanged."
+                " Use --reset-password to set a new one."
             )

@@ -1,14 +1,14 @@
-// Three charts in SVG, drawn anew with each look: stacked columns, lines, columns.
+// SVG charts, redrawn on each update: stacked columns and lines.
 import { s } from "./dom.js";
 
 const HEIGHT = 190;
 const EDGE = { top: 10, right: 8, bottom: 22, left: 46 };
 
-// The round number at or above a value that makes good lines.
+// Returns the next round number for an axis.
 export function ceiling(value) {
   if (value <= 0) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 2.5, 5, 10].map((step) => step * power).find((each) => each >= value);
+  return [1, 2, 2.5, 5, 10].map((step) => step * power).find((candidate) => candidate >= value);
 }
 
 function frame(host, label) {
@@ -63,8 +63,8 @@ export function columns(host, data, { label, text }) {
   host.replaceChildren(area.svg);
 }
 
-// ``points``: {label, title, values} with one value a kind, or null: seconds, on a scale
-// of powers, as a minute and a tenth of a second are both of interest.
+// ``points``: {label, title, values} with one value per kind, or null: seconds, on a
+// logarithmic scale, which shows both minutes and tenths of a second.
 export function lines(host, points, { label, kinds, text }) {
   const area = frame(host, label);
   const known = points.flatMap((point) => point.values).filter((value) => value > 0);

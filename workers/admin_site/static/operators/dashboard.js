@@ -1,4 +1,4 @@
-// Fetch the figures again and again, show them, and say how old they are.
+// Fetches the statistics periodically and shows them and their age.
 import { h } from "./dom.js";
 import * as panels from "./panels.js";
 import { seconds } from "./format.js";
@@ -16,14 +16,14 @@ const lists = {
   workers: urls.workers, webhooks: urls.deliveries, tenants: urls.tenants, cost: urls.attempts,
 };
 const seen = { now: null, today: null };
-const trouble = { now: "", today: "" };
+const errors = { now: "", today: "" };
 let receivedAt = 0;
 
 async function get(part) {
-  const answer = await fetch(urls[part], { headers: { Accept: "application/json" }, cache: "no-store", signal: AbortSignal.timeout(15000) });
-  if (answer.redirected || answer.status === 403) throw new Error("You are not logged in any more: load the page again.");
-  if (!answer.ok) throw new Error(`The server answers ${answer.status}.`);
-  return answer.json();
+  const response = await fetch(urls[part], { headers: { Accept: "application/json" }, cache: "no-store", signal: AbortSignal.timeout(15000) });
+  if (response.redirected || response.status === 403) throw new Error("Your session has expired. Reload the page.");
+  if (!response.ok) throw new Error(`The server responded ${response.status}.`);
+  return response.json();
 }
 
 function show() {
@@ -31,63 +31,63 @@ function show() {
   if (now) {
     for (const name of ["jobs", "latency", "backlog", "regions", "workers", "webhooks"]) panels[name](now, urls);
     panels.tiles(now, today, urls);
-    showTroubles(now.troubles);
+    showAlerts(now.troubles);
   }
   if (today) for (const name of ["tenants", "cost"]) panels[name](today, urls);
 }
 
-function showTroubles(found) {
+function showAlerts(found) {
   const place = document.querySelector("#troubles");
   const key = JSON.stringify(found);
   if (place.dataset.key === key) return;
   place.dataset.key = key;
   place.replaceChildren(...(found.length
     ? found.map(({ level, text, panel }) => h("li", { class: level }, h("a", { href: `#panel-${panel}` }, text)))
-    : [h("li", { class: "good" }, "All is well: nothing needs attention.")]));
+    : [h("li", { class: "good" }, "No alerts.")]));
 }
 
 function showAge() {
   const age = (Date.now() - receivedAt) / 1000;
-  const isHeld = hold.getAttribute("aria-pressed") === "true";
-  const isOld = receivedAt && age > OLD_SECONDS && !isHeld;
-  const wrong = trouble.now || trouble.today;
-  root.classList.toggle("old", Boolean(isOld || trouble.now));
+  const isPaused = hold.getAttribute("aria-pressed") === "true";
+  const isOld = receivedAt && age > OLD_SECONDS && !isPaused;
+  const error = errors.now || errors.today;
+  root.classList.toggle("old", Boolean(isOld || errors.now));
   let text = "Loading…";
   if (receivedAt) {
     const when = age < OLD_SECONDS ? "Up to date" : `${seconds(age)} old`;
-    text = isHeld ? `Paused: ${seconds(age)} old` : wrong ? `${when}. ${wrong}` : when;
-  } else if (wrong) text = wrong;
+    text = isPaused ? `Paused: ${seconds(age)} old` : error ? `${when}. ${error}` : when;
+  } else if (error) text = error;
   if (freshness.textContent !== text) freshness.textContent = text;
 }
 
-async function look(part) {
+async function update(part) {
   try {
     seen[part] = await get(part);
-    trouble[part] = "";
+    errors[part] = "";
     if (part === "now") receivedAt = Date.now();
     show();
   } catch (error) {
-    trouble[part] = error.name === "TypeError" || error.name === "TimeoutError" ? "The server does not answer." : error.message;
+    errors[part] = error.name === "TypeError" || error.name === "TimeoutError" ? "The server does not respond." : error.message;
   }
   showAge();
 }
 
 async function repeat(part, every) {
   for (;;) {
-    if (hold.getAttribute("aria-pressed") !== "true" && !document.hidden) await look(part);
-    const isWhole = seen[part]?.is_whole ?? true;
-    await new Promise((done) => setTimeout(done, isWhole ? every : PARTIAL_EVERY));
+    if (hold.getAttribute("aria-pressed") !== "true" && !document.hidden) await update(part);
+    const isComplete = seen[part]?.is_whole ?? true;
+    await new Promise((done) => setTimeout(done, isComplete ? every : PARTIAL_EVERY));
   }
 }
 
 hold.addEventListener("click", () => {
-  const isHeld = hold.getAttribute("aria-pressed") !== "true";
-  hold.setAttribute("aria-pressed", isHeld);
-  hold.textContent = isHeld ? "Go on" : "Pause";
+  const isPaused = hold.getAttribute("aria-pressed") !== "true";
+  hold.setAttribute("aria-pressed", isPaused);
+  hold.textContent = isPaused ? "Resume" : "Pause";
   showAge();
-  if (!isHeld) look("now");
+  if (!isPaused) update("now");
 });
-document.addEventListener("visibilitychange", () => { if (!document.hidden) look("now"); });
+document.addEventListener("visibilitychange", () => { if (!document.hidden) update("now"); });
 for (const link of document.querySelectorAll("a.more")) {
   if (lists[link.dataset.of]) link.href = lists[link.dataset.of];
   else link.hidden = true;

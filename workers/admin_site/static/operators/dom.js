@@ -1,4 +1,4 @@
-// Make elements of HTML and SVG; text is only ever text.
+// Creates HTML and SVG elements. Text is never parsed as markup.
 const SVG = "http://www.w3.org/2000/svg";
 
 function fill(element, attributes, children) {
@@ -16,13 +16,13 @@ export const h = (tag, attributes, ...children) =>
 export const s = (tag, attributes, ...children) =>
   fill(document.createElementNS(SVG, tag), attributes, children);
 
-// A share of a row's width, drawn as a bar; widths are set where the policy allows it.
+// A bar with parts of the given shares; the CSP allows widths set by script.
 export function bar(parts, { label } = {}) {
   const track = h("div", { class: "track", role: label ? "img" : null, "aria-label": label });
   for (const { share, kind, title } of parts) {
-    const piece = h("span", { class: `fill ${kind}`, title });
-    piece.style.width = `${Math.min(100, Math.max(0, share * 100))}%`;
-    track.append(piece);
+    const segment = h("span", { class: `fill ${kind}`, title });
+    segment.style.width = `${Math.min(100, Math.max(0, share * 100))}%`;
+    track.append(segment);
   }
   return track;
 }

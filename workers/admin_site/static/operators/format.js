@@ -1,4 +1,4 @@
-// Numbers as people read them.
+// Formats numbers.
 export const count = (n) =>
   n >= 1e6 ? `${(n / 1e6).toFixed(1)}M` : n >= 1e5 ? `${Math.round(n / 1e3)}k` : Math.round(n).toLocaleString("en-GB");
 
@@ -11,7 +11,7 @@ export function seconds(value) {
   return `${Math.round(value / 86400)} d`;
 }
 
-// Of audio, which is told from time that passes by its unit.
+// Formats a duration of audio.
 export const audio = (value) =>
   value < 60 ? `${Math.round(value)} s` : value < 3600 ? `${(value / 60).toFixed(1)} min` : `${count(value / 3600)} h`;
 

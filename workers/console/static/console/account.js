@@ -1,15 +1,15 @@
-/** Ask before the key of a link replaces the key in use: a link may come from anybody. */
+/** Asks for confirmation before the key of a link replaces the current key. */
 
 import { findAccount } from "./api.js";
-import { button, h, note } from "./dom.js";
+import { button, h, notify } from "./dom.js";
 
-const nameOf = (account) => account?.tenant?.name ?? "an account that did not answer";
+const nameOf = (account) => account?.tenant?.name ?? "unknown account";
 
-/** Return whether to switch to the account of the offered key. */
-export async function askToSwitch(current, offered) {
-  const other = await findAccount(offered);
+/** Returns whether to switch to the account of the new key. */
+export async function confirmSwitch(current, newKey) {
+  const other = await findAccount(newKey);
   if (!other) {
-    note("The key of this link is not valid. You are still signed in as before.");
+    notify("The key of this link is not valid. You are still signed in with your previous key.");
     return false;
   }
   document.querySelector("dialog.switch")?.close();
@@ -24,7 +24,7 @@ export async function askToSwitch(current, offered) {
       "dialog",
       { class: "switch", "aria-labelledby": "switch-title", "aria-describedby": "switch-why" },
       h("h2", { id: "switch-title" }, "Switch to another account?"),
-      h("p", { id: "switch-why" }, "The link you opened signs you in with another key. What you record or upload afterwards goes to the account of that key."),
+      h("p", { id: "switch-why" }, "The link you opened signs you in with another key. Further recordings and uploads belong to the account of that key."),
       h("dl", {}, row("Signed in", current), row("Link", other)),
       h("div", { class: "row" }, keep, change),
     );

@@ -1,23 +1,23 @@
-/** Speak with the API: the key, problems, uploads. The key never leaves this tab. */
+/** API requests: key, problems, uploads. The key is stored in this tab only. */
 
 const KEY = "console.key";
 
 let key = sessionStorage.getItem(KEY) ?? "";
-let onRefused = () => {};
+let onUnauthorized = () => {};
 
-/** An answer that was not to be had, with the code and sentence of the platform. */
+/** An error response, with the code and message of the platform. */
 export class Problem extends Error {
   constructor(status, body = {}, retryAfter = null) {
-    super(body.detail ?? `The answer was ${status}.`);
+    super(body.detail ?? `The server responded ${status}.`);
     this.status = status;
     this.code = body.code ?? (status ? `http_${status}` : "");
-    this.title = body.title ?? "That did not work";
+    this.title = body.title ?? "The request failed";
     this.requestId = body.request_id ?? "";
     this.errors = body.errors ?? [];
     this.retryAfter = retryAfter;
   }
 
-  /** Whether /problems has a page about it. */
+  /** Whether /problems documents this code. */
   get isKnown() {
     return this.status !== 0 && !/^(http|closed)_/.test(this.code);
   }
@@ -31,93 +31,93 @@ export function setKey(text) {
   else sessionStorage.removeItem(KEY);
 }
 
-export const isInUse = (text) => key === text;
+export const isCurrentKey = (text) => key === text;
 
-/** Return the key of the address (`#key=…`), and take it out, so that it stays in no history. */
-export function takeKeyFromAddress() {
-  const found = new URLSearchParams(location.hash.replace(/^#/, "")).get("key");
-  if (!found) return "";
+/** Returns the key in the URL (`#key=…`) and removes it from URL and history. */
+export function takeKeyFromUrl() {
+  const linkedKey = new URLSearchParams(location.hash.replace(/^#/, "")).get("key");
+  if (!linkedKey) return "";
   history.replaceState(null, "", location.pathname + location.search);
-  return found.trim();
+  return linkedKey.trim();
 }
 
-/** Return the account that another key opens, null where it opens none. The key in use stays. */
+/** Returns the account of another key, or null if the key is not valid. */
 export async function findAccount(text) {
   try {
-    const answer = await fetch("/v1/me", { headers: { Authorization: `Bearer ${text}` } });
-    return answer.ok ? await answer.json() : null;
+    const response = await fetch("/v1/me", { headers: { Authorization: `Bearer ${text}` } });
+    return response.ok ? await response.json() : null;
   } catch {
     return null;
   }
 }
 
-/** Say what to do when the key is good no more. */
-export function whenRefused(listener) {
-  onRefused = listener;
+/** Sets the listener for 401 responses. */
+export function onKeyRejected(listener) {
+  onUnauthorized = listener;
 }
 
 export const authorization = () => ({ Authorization: `Bearer ${key}` });
 
-/** Fetch, and turn every refusal into a Problem. */
-export async function ask(path, { method = "GET", body, headers = {}, signal } = {}) {
-  const sent = body === undefined ? {} : { "Content-Type": "application/json" };
-  let answer;
+/** Fetches; throws a Problem for error responses. */
+export async function request(path, { method = "GET", body, headers = {}, signal } = {}) {
+  const contentType = body === undefined ? {} : { "Content-Type": "application/json" };
+  let response;
   try {
-    answer = await fetch(path, {
+    response = await fetch(path, {
       method,
       signal,
-      headers: { ...authorization(), ...sent, ...headers },
+      headers: { ...authorization(), ...contentType, ...headers },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw offline();
   }
-  if (!answer.ok) throw await problemOf(answer);
-  return answer;
+  if (!response.ok) throw await readProblem(response);
+  return response;
 }
 
-export const get = async (path, more) => (await ask(path, more)).json();
-export const post = async (path, body, more) => (await ask(path, { method: "POST", body, ...more })).json();
+export const get = async (path, more) => (await request(path, more)).json();
+export const post = async (path, body, more) => (await request(path, { method: "POST", body, ...more })).json();
 
-async function problemOf(answer) {
-  const body = await answer.json().catch(() => ({}));
-  return refused(new Problem(answer.status, body, Number(answer.headers.get("Retry-After")) || null));
+async function readProblem(response) {
+  const body = await response.json().catch(() => ({}));
+  return reportProblem(new Problem(response.status, body, Number(response.headers.get("Retry-After")) || null));
 }
 
-function refused(problem) {
-  if (problem.status === 401) onRefused(problem);
+function reportProblem(problem) {
+  if (problem.status === 401) onUnauthorized(problem);
   return problem;
 }
 
 function offline() {
   return new Problem(0, {
     title: "The platform cannot be reached",
-    detail: "Nothing answers at this address. Is it running, and are you online?",
+    detail: "The server did not respond. Check that it is running and that you are online.",
   });
 }
 
-/** POST a form with its file, telling how much of it is sent (0 to 1). */
+/** Posts a form with a file; reports the sent share (0 to 1). */
 export function upload(path, fields, { onProgress, signal } = {}) {
   const form = new FormData();
   for (const [name, value] of Object.entries(fields)) form.append(name, value);
   return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    request.open("POST", path);
-    request.setRequestHeader("Authorization", `Bearer ${key}`);
-    request.responseType = "json";
-    request.upload.addEventListener("progress", (event) => {
+    const xhr = new XMLHttpRequest();
+    xhr.open("POST", path);
+    xhr.setRequestHeader("Authorization", `Bearer ${key}`);
+    xhr.responseType = "json";
+    xhr.upload.addEventListener("progress", (event) => {
       if (event.lengthComputable) onProgress?.(event.loaded / event.total);
     });
-    request.upload.addEventListener("load", () => onProgress?.(1));
-    request.addEventListener("load", () => {
-      const { status, response } = request;
+    xhr.upload.addEventListener("load", () => onProgress?.(1));
+    xhr.addEventListener("load", () => {
+      const { status, response } = xhr;
       if (status < 400) resolve({ status, body: response });
-      else reject(refused(new Problem(status, response ?? {}, Number(request.getResponseHeader("Retry-After")) || null)));
+      else reject(reportProblem(new Problem(status, response ?? {}, Number(xhr.getResponseHeader("Retry-After")) || null)));
     });
-    request.addEventListener("error", () => reject(offline()));
-    request.addEventListener("abort", () => reject(new DOMException("Stopped", "AbortError")));
-    signal?.addEventListener("abort", () => request.abort());
-    request.send(form);
+    xhr.addEventListener("error", () => reject(offline()));
+    xhr.addEventListener("abort", () => reject(new DOMException("Stopped", "AbortError")));
+    signal?.addEventListener("abort", () => xhr.abort());
+    xhr.send(form);
   });
 }

@@ -1,7 +1,7 @@
-/** The shell: who is here, where they are, and which view shows it. */
+/** The application shell: sign-in, navigation and routing. */
 
-import { askToSwitch } from "./account.js";
-import { get, hasKey, isInUse, setKey, takeKeyFromAddress, whenRefused } from "./api.js";
+import { confirmSwitch } from "./account.js";
+import { get, hasKey, isCurrentKey, setKey, takeKeyFromUrl, onKeyRejected } from "./api.js";
 import { append, button, fill, h, icon } from "./dom.js";
 import { showProblem } from "./problem.js";
 import { batchesView } from "./views/batches.js";
@@ -16,28 +16,28 @@ const PLACES = [
   { path: "jobs", label: "Jobs", glyph: "list", view: jobsView },
   { path: "batches", label: "Batches", glyph: "stack", view: batchesView },
 ];
-const THEMES = [["", "auto", "As the system has it"], ["light", "sun", "Light"], ["dark", "moon", "Dark"]];
+const THEMES = [["", "auto", "System"], ["light", "sun", "Light"], ["dark", "moon", "Dark"]];
 const app = document.getElementById("app");
-let leaving = new AbortController();
-// The account of the key in use, as /v1/me shows it.
+let viewAbort = new AbortController();
+// The account of the current key: the response of /v1/me.
 let account = null;
 
-/** Show what the address names. */
+/** Shows the view of the URL fragment. */
 function route({ focus = true } = {}) {
   if (location.hash && !location.hash.startsWith("#/")) return;
   const [path, query = ""] = location.hash.slice(2).split("?");
   const [name = "", id] = path.split("/");
-  const place = PLACES.find((each) => each.path === name) ?? PLACES[0];
+  const place = PLACES.find((candidate) => candidate.path === name) ?? PLACES[0];
   const view = place.path === "jobs" && id ? jobView : place.view;
-  leaving.abort();
-  leaving = new AbortController();
+  viewAbort.abort();
+  viewAbort = new AbortController();
   const main = document.getElementById("main");
   document.title = `${place.label} · Console`;
   for (const link of document.querySelectorAll(".places a")) {
     if (link.dataset.path === place.path) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  fill(main, view({ id, query: new URLSearchParams(query), signal: leaving.signal, go }));
+  fill(main, view({ id, query: new URLSearchParams(query), signal: viewAbort.signal, go }));
   if (!focus) return;
   scrollTo({ top: 0 });
   (main.querySelector("h1") ?? main).focus({ preventScroll: true });
@@ -48,8 +48,8 @@ function go(hash) {
   else location.hash = hash;
 }
 
-function showGate(problem = null) {
-  leaving.abort();
+function showSignIn(problem = null) {
+  viewAbort.abort();
   const input = h("input", {
     type: "password",
     id: "key",
@@ -75,7 +75,7 @@ function showGate(problem = null) {
     },
     h("label", { for: "key" }, "API key"),
     input,
-    h("p", { class: "hint", id: "key-hint" }, "Kept in this tab until you close it, and sent to nobody but this server."),
+    h("p", { class: "hint", id: "key-hint" }, "Stored in this tab until you close it, and sent to this server only."),
     submit,
   );
   fill(
@@ -84,10 +84,10 @@ function showGate(problem = null) {
       "main",
       { class: "gate", id: "main", tabindex: "-1" },
       h("div", { class: "brand big" }, icon("wave"), h("h1", {}, "Transcription")),
-      h("p", { class: "lead" }, "Speak, upload, and read what was said."),
+      h("p", { class: "lead" }, "Transcribe live audio and files."),
       problem && showProblem(problem),
       form,
-      h("p", { class: "faint" }, h("code", {}, "make up"), " prints a link that opens this page with its key. ", h("a", { href: "/docs" }, "The API")),
+      h("p", { class: "faint" }, h("code", {}, "make up"), " prints a link that signs you in. ", h("a", { href: "/docs" }, "API documentation")),
     ),
   );
   app.className = "app at-gate";
@@ -99,7 +99,7 @@ async function enter() {
   try {
     me = await get("/v1/me");
   } catch (problem) {
-    if (problem.status !== 401) showGate(problem);
+    if (problem.status !== 401) showSignIn(problem);
     return;
   }
   account = me;
@@ -107,10 +107,10 @@ async function enter() {
   route({ focus: false });
 }
 
-/** Use the key of a link. In the place of another key only if the user confirms it. */
-async function offer(offered) {
-  if (hasKey() && !isInUse(offered) && !(await askToSwitch(account, offered))) return;
-  setKey(offered);
+/** Uses the key of a link; asks for confirmation if it replaces another key. */
+async function useLinkedKey(newKey) {
+  if (hasKey() && !isCurrentKey(newKey) && !(await confirmSwitch(account, newKey))) return;
+  setKey(newKey);
   enter();
 }
 
@@ -129,19 +129,19 @@ function showShell(me) {
       h(
         "div",
         { class: "who" },
-        h("p", { class: "tenant-label faint" }, "Signed in for"),
+        h("p", { class: "tenant-label faint" }, "Signed in as"),
         h("p", { class: "tenant" }, me.tenant?.name ?? me.api_key?.name ?? ""),
-        h("div", { class: "who-row" }, themeButton(), iconButton("out", "Sign out: forget the key", leave), h("a", { class: "docs-link", href: "/docs" }, "API")),
+        h("div", { class: "who-row" }, themeButton(), iconButton("out", "Sign out", signOut), h("a", { class: "docs-link", href: "/docs" }, "API")),
       ),
     ),
     h("main", { id: "main", class: "main", tabindex: "-1" }),
   );
 }
 
-function leave() {
+function signOut() {
   setKey("");
   history.replaceState(null, "", location.pathname);
-  showGate();
+  showSignIn();
 }
 
 function iconButton(glyph, label, onClick) {
@@ -150,7 +150,7 @@ function iconButton(glyph, label, onClick) {
 
 function themeButton() {
   const root = document.documentElement;
-  const made = iconButton("auto", "", () => {
+  const element = iconButton("auto", "", () => {
     const now = THEMES.findIndex(([theme]) => theme === (root.dataset.theme ?? ""));
     const [next] = THEMES[(now + 1) % THEMES.length];
     if (next) root.dataset.theme = next;
@@ -158,39 +158,39 @@ function themeButton() {
     try {
       localStorage.setItem("console.theme", next);
     } catch {
-      // Storage is shut off: the choice lasts as long as the page.
+      // Storage is disabled: the choice lasts until the page closes.
     }
     show();
   });
   const show = () => {
     const [, glyph, label] = THEMES.find(([theme]) => theme === (root.dataset.theme ?? ""));
-    made.title = `Colours: ${label}`;
-    made.setAttribute("aria-label", `Colours: ${label}. Change`);
-    fill(made, icon(glyph));
+    element.title = `Colors: ${label}`;
+    element.setAttribute("aria-label", `Colors: ${label}. Change`);
+    fill(element, icon(glyph));
   };
   show();
-  return made;
+  return element;
 }
 
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   document.getElementById("main").focus();
 });
-whenRefused((problem) => {
+onKeyRejected((problem) => {
   setKey("");
-  showGate(problem);
+  showSignIn(problem);
 });
 addEventListener("hashchange", (event) => {
-  const offered = takeKeyFromAddress();
-  if (offered) {
-    // The address of what is still shown.
+  const newKey = takeKeyFromUrl();
+  if (newKey) {
+    // Restore the URL of the current view.
     history.replaceState(null, "", new URL(event.oldURL).hash || location.pathname);
-    offer(offered);
+    useLinkedKey(newKey);
   } else if (hasKey() && document.querySelector(".main")) route();
   else if (hasKey()) enter();
 });
 append(app, [h("p", { class: "sr", role: "status" }, "Loading…")]);
-const linked = takeKeyFromAddress();
+const linkedKey = takeKeyFromUrl();
 if (hasKey()) await enter();
-if (linked) offer(linked);
-else if (!hasKey() && !document.getElementById("key")) showGate();
+if (linkedKey) useLinkedKey(linkedKey);
+else if (!hasKey() && !document.getElementById("key")) showSignIn();

@@ -1,29 +1,29 @@
-/** Build elements. Text is only ever set as text, so nothing said can become markup. */
+/** Builds elements. Text is never parsed as markup. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Make an element: `on` holds listeners, `class` and attributes are set as they are. */
+/** Creates an element. `on` has listeners, `data` the dataset; others are attributes. */
 export function h(tag, props, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(props ?? {})) set(made, name, value);
-  append(made, children);
-  return made;
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(props ?? {})) set(element, name, value);
+  append(element, children);
+  return element;
 }
 
-function set(made, name, value) {
+function set(element, name, value) {
   if (value === undefined || value === null || value === false) return;
   if (name === "on") {
-    for (const [event, listener] of Object.entries(value)) made.addEventListener(event, listener);
+    for (const [event, listener] of Object.entries(value)) element.addEventListener(event, listener);
   } else if (name === "data") {
-    Object.assign(made.dataset, value);
-  } else if (name in made && typeof value !== "string") {
-    made[name] = value;
+    Object.assign(element.dataset, value);
+  } else if (name in element && typeof value !== "string") {
+    element[name] = value;
   } else {
-    made.setAttribute(name, value === true ? "" : value);
+    element.setAttribute(name, value === true ? "" : value);
   }
 }
 
-/** Append what is there; null and false are nothing. */
+/** Appends children; skips null, undefined and false. */
 export function append(parent, children) {
   for (const child of children.flat(Infinity)) {
     if (child !== null && child !== undefined && child !== false) parent.append(child);
@@ -31,7 +31,7 @@ export function append(parent, children) {
   return parent;
 }
 
-/** Put other children in the place of those that are there. */
+/** Replaces the children. */
 export function fill(parent, ...children) {
   parent.replaceChildren();
   return append(parent, children);
@@ -48,25 +48,25 @@ export function icon(name) {
   return svg;
 }
 
-/** A button; `kind` is primary, quiet or danger. */
+/** Creates a button; `kind` is primary, quiet or danger. */
 export function button(label, { kind = "quiet", glyph, ...props } = {}) {
   return h("button", { type: "button", class: `button ${kind}`, ...props }, glyph && icon(glyph), h("span", {}, label));
 }
 
-/** Say something that passes. */
-export function note(text) {
-  const said = h("p", { class: "note" }, text);
-  document.getElementById("notes").append(said);
-  setTimeout(() => said.remove(), 5000);
+/** Shows a message for five seconds. */
+export function notify(text) {
+  const message = h("p", { class: "note" }, text);
+  document.getElementById("notes").append(message);
+  setTimeout(() => message.remove(), 5000);
 }
 
-/** Places for what is on its way. */
+/** Placeholder while content loads. */
 export function skeleton(lines = 3) {
   const rows = Array.from({ length: lines }, () => h("div", { class: "bone" }));
   return h("div", { class: "skeleton", "aria-hidden": "true" }, rows);
 }
 
-/** What to say where there is nothing. */
+/** Message for an empty list. */
 export function empty(glyph, title, text, ...actions) {
   return h(
     "div",

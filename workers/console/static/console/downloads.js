@@ -1,16 +1,16 @@
-/** The forms in which a transcript can be taken away: those this platform has. */
+/** Download menu of a transcript, with the formats of this platform. */
 
-import { ask, get, Problem } from "./api.js";
-import { button, fill, h, note } from "./dom.js";
+import { request, get, Problem } from "./api.js";
+import { button, fill, h, notify } from "./dom.js";
 
 const FORMATS = [
-  { name: "text", label: "Text", ending: "txt" },
-  { name: "srt", label: "Subtitles (SRT)", ending: "srt" },
-  { name: "vtt", label: "Subtitles (WebVTT)", ending: "vtt" },
-  { name: "json", label: "JSON, word by word", ending: "json" },
-  { name: "raw", label: "Deepgram’s document", ending: "deepgram.json" },
+  { name: "text", label: "Text", extension: "txt" },
+  { name: "srt", label: "Subtitles (SRT)", extension: "srt" },
+  { name: "vtt", label: "Subtitles (WebVTT)", extension: "vtt" },
+  { name: "json", label: "JSON, with words", extension: "json" },
+  { name: "raw", label: "Deepgram response", extension: "deepgram.json" },
 ];
-let known = null;
+let formats = null;
 
 export class Downloads {
   constructor({ jobId, text }) {
@@ -41,43 +41,43 @@ export class Downloads {
 
   async show() {
     if (this.list.childElementCount > 0) return;
-    const there = await formatsThere();
-    const buttons = FORMATS.filter((format) => there.includes(format.name)).map((format) =>
+    const available = await availableFormats();
+    const buttons = FORMATS.filter((format) => available.includes(format.name)).map((format) =>
       button(format.label, { kind: "plain", on: { click: () => this.save(format) } }),
     );
     fill(this.list, buttons);
   }
 
-  address(format) {
+  url(format) {
     return `/v1/transcripts/${this.jobId}?format=${format}`;
   }
 
   async save(format) {
     this.close();
     try {
-      // The names that voices were given are only known here.
+      // Only this page knows the names that the user gave to voices.
       const blob =
         format.name === "text"
           ? new Blob([this.text(), "\n"], { type: "text/plain" })
-          : await (await ask(this.address(format.name), { headers: { Accept: "*/*" } })).blob();
-      hand(blob, `transcript-${this.jobId.slice(-8)}.${format.ending}`);
+          : await (await request(this.url(format.name), { headers: { Accept: "*/*" } })).blob();
+      download(blob, `transcript-${this.jobId.slice(-8)}.${format.extension}`);
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
-      note(`${problem.title}: ${problem.message}`);
+      notify(`${problem.title}: ${problem.message}`);
     }
   }
 }
 
-/** Ask the platform's own description, once, which forms it makes. */
-function formatsThere() {
-  known ??= get("/v1/openapi.json").then((document) => {
+/** Reads the formats from the OpenAPI document, once. */
+function availableFormats() {
+  formats ??= get("/v1/openapi.json").then((document) => {
     const { parameters } = document.paths["/v1/transcripts/{job_id}"].get;
     return parameters.find((parameter) => parameter.name === "format").schema.enum;
   });
-  return known.catch(() => ["text", "json"]);
+  return formats.catch(() => ["text", "json"]);
 }
 
-function hand(blob, name) {
+function download(blob, name) {
   const url = URL.createObjectURL(blob);
   h("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10000);

@@ -1,16 +1,16 @@
-/** One live session: a ticket, a socket, and what is said through it. */
+/** One live session: ticket, WebSocket and messages. */
 
 import { post, Problem } from "./api.js";
 import { RATE } from "./sources.js";
 
 const KEEPALIVE_MS = 4000;
-/** Audio that waits in the browser: half a minute. More is let go. */
-const MOST_WAITING = 30 * RATE * 2;
+/** Maximum unsent audio, 30 s; more is dropped. */
+const MAX_BUFFERED_BYTES = 30 * RATE * 2;
 
-/** Tells its `onMessage` every message of the platform, and `onGone` how it ended. */
+/** Passes every message to `onMessage` and the end of the session to `onEnd`. */
 export class LiveSession {
-  constructor({ onMessage, onGone }) {
-    Object.assign(this, { onMessage, onGone, jobId: null, isClosing: false, lostFrames: 0 });
+  constructor({ onMessage, onEnd }) {
+    Object.assign(this, { onMessage, onEnd, jobId: null, isClosing: false, lostFrames: 0 });
   }
 
   async open({ options, signal }) {
@@ -25,15 +25,15 @@ export class LiveSession {
     const origin = location.origin.replace(/^http/, "ws");
     this.socket = new WebSocket(`${origin}/v1/live?${query}`);
     this.socket.binaryType = "arraybuffer";
-    this.socket.addEventListener("message", ({ data }) => this.hear(JSON.parse(data)));
-    this.socket.addEventListener("close", (event) => this.gone(event));
+    this.socket.addEventListener("message", ({ data }) => this.receive(JSON.parse(data)));
+    this.socket.addEventListener("close", (event) => this.handleClose(event));
     this.timer = setInterval(() => this.keepAlive(), KEEPALIVE_MS);
     return new Promise((resolve, reject) => {
       this.opened = { resolve, reject };
     });
   }
 
-  hear(message) {
+  receive(message) {
     if (message.type === "ready") {
       this.jobId = message.job_id;
       this.opened.resolve(message);
@@ -43,10 +43,10 @@ export class LiveSession {
     this.onMessage(message);
   }
 
-  /** Send a frame; false when the network is so slow that it had to be dropped. */
+  /** Sends a frame; returns false if it was dropped because the network is too slow. */
   send(frame) {
     if (this.socket.readyState !== WebSocket.OPEN || this.isClosing) return true;
-    if (this.socket.bufferedAmount > MOST_WAITING) {
+    if (this.socket.bufferedAmount > MAX_BUFFERED_BYTES) {
       this.lostFrames += 1;
       return false;
     }
@@ -57,32 +57,32 @@ export class LiveSession {
 
   keepAlive() {
     const isOpen = this.socket.readyState === WebSocket.OPEN && this.jobId;
-    if (isOpen && !this.isClosing && Date.now() - (this.sentAt ?? 0) > KEEPALIVE_MS) this.tell("keepalive");
+    if (isOpen && !this.isClosing && Date.now() - (this.sentAt ?? 0) > KEEPALIVE_MS) this.sendControl("keepalive");
   }
 
-  /** Ask for what is still to come, and for the end. */
+  /** Requests the remaining results and the end of the session. */
   close() {
     this.isClosing = true;
-    if (this.socket?.readyState === WebSocket.OPEN) this.tell("close");
+    if (this.socket?.readyState === WebSocket.OPEN) this.sendControl("close");
     else this.socket?.close();
   }
 
-  tell(type) {
+  sendControl(type) {
     this.socket.send(JSON.stringify({ type }));
   }
 
-  gone(event) {
+  handleClose(event) {
     clearInterval(this.timer);
-    const problem = this.end ? null : this.problemOf(event);
-    this.opened.reject(problem ?? new Problem(0, { detail: "It was closed." }));
-    this.onGone({ end: this.end, problem });
+    const problem = this.end ? null : this.buildProblem(event);
+    this.opened.reject(problem ?? new Problem(0, { detail: "The session was closed." }));
+    this.onEnd({ end: this.end, problem });
   }
 
-  problemOf(event) {
+  buildProblem(event) {
     if (this.error) return new Problem(event.code, { title: "The session ended", ...this.error });
     const detail = this.jobId
-      ? "The connection to the platform broke. What was said so far is kept."
-      : "The platform did not open the session. Is its live process reachable from here?";
-    return new Problem(event.code, { code: `closed_${event.code}`, title: "The session broke off", detail });
+      ? "The connection was lost. The transcript so far is saved."
+      : "The platform did not open the session. Check that its live process is reachable.";
+    return new Problem(event.code, { code: `closed_${event.code}`, title: "The session was interrupted", detail });
   }
 }

@@ -1,13 +1,13 @@
-/** Words as they come: final ones stay, interim ones are replaced. */
+/** The live transcript: final words stay, interim ones are replaced. */
 
 import { fill, h, icon } from "./dom.js";
 import { codeLink } from "./problem.js";
-import { clock } from "./say.js";
+import { clock } from "./format.js";
 
 export class LiveText {
   constructor() {
-    this.finals = h("div", { class: "live-finals", role: "log", "aria-label": "What was said", "aria-live": "polite" });
-    // Read out only when it is final: an interim word changes under the reader.
+    this.finals = h("div", { class: "live-finals", role: "log", "aria-label": "Transcript", "aria-live": "polite" });
+    // Screen readers read final words only: interim ones change.
     this.interim = h("p", { class: "live-interim", "aria-hidden": "true" });
     this.element = h("section", { class: "live-text card", "aria-label": "Words", tabindex: "0", hidden: true }, this.finals, this.interim);
     this.clear();
@@ -21,7 +21,7 @@ export class LiveText {
     this.element.hidden = true;
   }
 
-  take(message) {
+  add(message) {
     this.element.hidden = false;
     if (message.is_final) {
       this.addWords(message);
@@ -36,12 +36,12 @@ export class LiveText {
   addWords(message) {
     const words = message.words?.length ? message.words : message.text ? [{ word: message.text, start: message.start }] : [];
     for (const word of words) {
-      if (!this.paragraph || (word.speaker ?? null) !== this.voice) this.begin(word);
+      if (!this.paragraph || (word.speaker ?? null) !== this.voice) this.startSegment(word);
       this.paragraph.append(h("span", { class: "word new" }, word.punctuated_word ?? word.word), " ");
     }
   }
 
-  begin(word) {
+  startSegment(word) {
     this.voice = word.speaker ?? null;
     this.paragraph = h("p", { class: "said" });
     const isNamed = this.voice !== null;

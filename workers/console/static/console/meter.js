@@ -1,9 +1,9 @@
-/** The level of what comes in, as bars that walk to the left. */
+/** Input level meter: bars that move to the left. */
 
 import { h } from "./dom.js";
 
 const BARS = 48;
-const TOLD_MS = 500;
+const ANNOUNCE_MS = 500;
 
 export class Meter {
   constructor() {
@@ -14,10 +14,10 @@ export class Meter {
       { class: "meter", role: "meter", "aria-label": "Input level", "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": "0" },
       this.bars,
     );
-    this.toldAt = 0;
+    this.announcedAt = 0;
   }
 
-  /** Forget what was heard before. */
+  /** Resets the meter. */
   clear() {
     this.levels.fill(0);
     this.bars.forEach((bar) => bar.style.setProperty("--level", "0"));
@@ -25,13 +25,13 @@ export class Meter {
   }
 
   push(peak) {
-    // As loudness is heard, not as it is measured.
+    // Approximates perceived loudness.
     const level = Math.min(1, Math.sqrt(peak) * 1.1);
     this.levels.push(level);
     this.levels.shift();
-    this.bars.forEach((bar, place) => bar.style.setProperty("--level", this.levels[place].toFixed(3)));
-    if (Date.now() - this.toldAt < TOLD_MS) return;
-    this.toldAt = Date.now();
+    this.bars.forEach((bar, index) => bar.style.setProperty("--level", this.levels[index].toFixed(3)));
+    if (Date.now() - this.announcedAt < ANNOUNCE_MS) return;
+    this.announcedAt = Date.now();
     this.element.setAttribute("aria-valuenow", String(Math.round(level * 100)));
   }
 }

@@ -1,13 +1,13 @@
-/** Parts that several views have. */
+/** Components shared by several views. */
 
 import { fill, h, icon } from "./dom.js";
-import { ago, duration, isFinal, MODES, moment, nameOf, reasonOf, STATUSES, WAYS } from "./say.js";
+import { ago, duration, isFinal, MODES, moment, nameOf, reasonOf, STATUSES, WAYS } from "./format.js";
 
 export function statusChip(status) {
   return h("span", { class: `chip status-${status}` }, h("span", { class: "dot" }), STATUSES[status] ?? status);
 }
 
-/** Which way the router chose, and why. */
+/** The router's decision and its reason. */
 export function routeStrip(route) {
   if (!route) return null;
   return h(
@@ -23,7 +23,7 @@ export function routeStrip(route) {
   );
 }
 
-/** A row of the list of jobs. */
+/** A row of the job list. */
 export function jobRow(job) {
   const facts = [
     MODES[job.mode] ?? job.mode,
@@ -46,7 +46,7 @@ export function jobRow(job) {
   );
 }
 
-/** A choice of one among a few, as one row of buttons. */
+/** A single choice as a row of buttons. */
 export function segmented(label, choices, chosen, onChoose) {
   const group = h("div", { class: "segmented", role: "group", "aria-label": label });
   const show = (now) =>
@@ -74,8 +74,8 @@ export function segmented(label, choices, chosen, onChoose) {
   return group;
 }
 
-/** A box with a label before it. */
-export function tick(label, props = {}) {
+/** A checkbox with a label. */
+export function checkbox(label, props = {}) {
   return h("label", { class: "tick" }, h("input", { type: "checkbox", ...props }), h("span", {}, label));
 }
 

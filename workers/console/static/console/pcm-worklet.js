@@ -1,4 +1,4 @@
-/** In the audio thread: whatever the microphone's rate, to 16 kHz of 16-bit samples. */
+/** Audio thread: resamples the microphone's audio to 16 kHz, 16 bit. */
 
 const RATE = 16000;
 const FRAME = RATE / 10;
@@ -9,7 +9,7 @@ class Pcm extends AudioWorkletProcessor {
   constructor() {
     super();
     this.step = sampleRate / RATE;
-    // Nothing above half the lower rate may pass, or it comes back as noise.
+    // Low-pass filter below half the lower rate, against aliasing.
     const cutoff = Math.min(1, RATE / sampleRate) * 0.94;
     this.half = Math.ceil(CROSSINGS / cutoff);
     this.kernels = Array.from({ length: PHASES }, (_, phase) => kernel(phase / PHASES, this.half, cutoff));
@@ -60,7 +60,7 @@ class Pcm extends AudioWorkletProcessor {
   }
 }
 
-/** A windowed sinc, moved by a part of a sample; its weights add up to one. */
+/** A windowed sinc, shifted by a fraction of a sample; the weights sum to one. */
 function kernel(shift, half, cutoff) {
   const weights = Float32Array.from({ length: 2 * half }, (_, tap) => {
     const x = tap - half + 1 - shift;

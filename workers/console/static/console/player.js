@@ -1,7 +1,7 @@
-/** An audio player that says where it is; without a sound it is not shown. */
+/** An audio player that reports its position; hidden without audio. */
 
 import { button, fill, h, icon } from "./dom.js";
-import { clock } from "./say.js";
+import { clock } from "./format.js";
 
 const STEP_SECONDS = 5;
 const SPEEDS = [1, 1.25, 1.5, 2, 0.75];
@@ -18,7 +18,7 @@ export class Player {
       max: "1",
       step: "0.05",
       value: "0",
-      "aria-label": "Place in the audio",
+      "aria-label": "Position",
       on: { input: () => this.seek(Number(this.slider.value)) },
     });
     this.at = h("span", { class: "time" }, "0:00");
@@ -35,7 +35,7 @@ export class Player {
       this.sound,
     );
     for (const name of ["play", "pause", "ended"]) this.sound.addEventListener(name, () => this.show());
-    this.sound.addEventListener("seeked", () => this.tell());
+    this.sound.addEventListener("seeked", () => this.showPosition());
     this.sound.addEventListener("loadedmetadata", () => this.show());
     this.show();
   }
@@ -44,7 +44,7 @@ export class Player {
     return this.sound.src !== "";
   }
 
-  /** Take a sound that this page made; it is let go with the player. */
+  /** Loads a blob; `release` frees it. */
   load(blob) {
     this.release();
     this.url = URL.createObjectURL(blob);
@@ -59,7 +59,7 @@ export class Player {
   }
 
   play() {
-    // Refused by a browser that wants a click first: the button still works.
+    // Browsers may require a click first; the button still works.
     this.sound.play().catch(() => {});
     this.watch();
   }
@@ -72,7 +72,7 @@ export class Player {
 
   seek(seconds) {
     this.sound.currentTime = seconds;
-    this.tell();
+    this.showPosition();
   }
 
   step(direction) {
@@ -90,13 +90,13 @@ export class Player {
   watch() {
     cancelAnimationFrame(this.frame);
     const look = () => {
-      this.tell();
+      this.showPosition();
       if (!this.sound.paused) this.frame = requestAnimationFrame(look);
     };
     look();
   }
 
-  tell() {
+  showPosition() {
     const seconds = this.sound.currentTime;
     this.at.textContent = clock(seconds);
     this.slider.value = String(seconds);

@@ -1,4 +1,4 @@
-/** Show what went wrong: the sentence, the code, and where it is explained. */
+/** Shows a problem: message, code and a link to its documentation. */
 
 import { button, h, icon } from "./dom.js";
 
@@ -11,7 +11,7 @@ export function showProblem(problem, { retry } = {}) {
     h(
       "div",
       {},
-      h("p", { class: "problem-title" }, problem.title ?? "Something on this page broke"),
+      h("p", { class: "problem-title" }, problem.title ?? "An error occurred on this page"),
       h("p", {}, problem.message),
       faults.length > 0 &&
         h(
@@ -26,15 +26,15 @@ export function showProblem(problem, { retry } = {}) {
         { class: "problem-foot" },
         problem.code && codeLink(problem.code, problem.isKnown),
         problem.requestId && h("span", { class: "faint" }, `Request ${problem.requestId}`),
-        problem.retryAfter && h("span", {}, `Try again in ${problem.retryAfter} s.`),
+        problem.retryAfter && h("span", {}, `Retry after ${problem.retryAfter} s.`),
       ),
       retry && button("Try again", { on: { click: retry } }),
     ),
   );
 }
 
-/** A code, linked to its page. */
+/** A code with a link to its documentation. */
 export function codeLink(code, isKnown = true) {
-  const shown = h("code", {}, code);
-  return isKnown ? h("a", { href: `/problems/${code}`, target: "_blank", rel: "noopener" }, shown) : shown;
+  const element = h("code", {}, code);
+  return isKnown ? h("a", { href: `/problems/${code}`, target: "_blank", rel: "noopener" }, element) : element;
 }

@@ -1,13 +1,13 @@
-/** Turn a transcript into stretches of one voice. Pure. */
+/** Splits a transcript into segments of one voice. */
 
-/** A longer silence begins a new stretch. */
+/** A longer pause starts a new segment. */
 const PAUSE_SECONDS = 1.2;
-const LONGEST_WORDS = 60;
+const MAX_WORDS = 60;
 const SENTENCE = /[.!?…]["'”’)]?$/;
 
 /**
- * Return `{segments, words, voices}`. A voice is a speaker, or a channel where there are
- * several; `words` are all of them in the order of the segments, each with its index.
+ * Returns `{segments, words, voices}`. A voice is a speaker, or a channel if there are
+ * several. `words` are all words in segment order, each with its index.
  */
 export function segmentsOf(transcript) {
   const channels = transcript.channels ?? [];
@@ -21,29 +21,29 @@ export function segmentsOf(transcript) {
 }
 
 function split(words, channel) {
-  const found = [];
+  const segments = [];
   let current = null;
-  for (const given of words) {
+  for (const source of words) {
     const word = {
-      text: given.punctuated_word ?? given.word,
-      start: given.start,
-      end: given.end,
-      confidence: given.confidence,
+      text: source.punctuated_word ?? source.word,
+      start: source.start,
+      end: source.end,
+      confidence: source.confidence,
     };
-    const voice = voiceOf(channel, given.speaker);
+    const voice = voiceOf(channel, source.speaker);
     if (!current || current.voice !== voice || endsBefore(current, word)) {
       current = { voice, start: word.start, end: word.end, words: [] };
-      found.push(current);
+      segments.push(current);
     }
     current.words.push(word);
     current.end = word.end;
   }
-  return found;
+  return segments;
 }
 
 function endsBefore(segment, word) {
   if (word.start - segment.end > PAUSE_SECONDS) return true;
-  return segment.words.length >= LONGEST_WORDS && SENTENCE.test(segment.words.at(-1).text);
+  return segment.words.length >= MAX_WORDS && SENTENCE.test(segment.words.at(-1).text);
 }
 
 function voiceOf(channel, speaker) {
@@ -53,7 +53,7 @@ function voiceOf(channel, speaker) {
   return parts.join(", ");
 }
 
-/** Return the words that are spoken at a time; voices may speak at once. */
+/** Returns the words spoken at a time; voices may overlap. */
 export function spokenAt(sorted, seconds) {
   let [low, high] = [0, sorted.length];
   while (low < high) {
@@ -64,12 +64,12 @@ export function spokenAt(sorted, seconds) {
   return sorted.slice(Math.max(0, low - 8), low).filter((word) => seconds < word.end);
 }
 
-/** Plain text, a stretch a paragraph, with the names that the voices were given. */
+/** Returns plain text, one paragraph per segment, with the names of the voices. */
 export function textOf({ segments, voices }, nameOf) {
   return segments
     .map((segment) => {
-      const said = segment.words.map((word) => word.text).join(" ");
-      return voices.length > 1 ? `${nameOf(segment.voice)}: ${said}` : said;
+      const text = segment.words.map((word) => word.text).join(" ");
+      return voices.length > 1 ? `${nameOf(segment.voice)}: ${text}` : text;
     })
     .join("\n\n");
 }

@@ -1,21 +1,21 @@
-/** Sounds that this tab has already: what was just recorded or picked. */
+/** Audio cache of this tab: recent recordings and selected files. */
 
-const MOST = 5;
+const MAX_CACHED = 5;
 const sounds = new Map();
 
-export function keepSound(jobId, blob) {
+export function cacheAudio(jobId, blob) {
   sounds.delete(jobId);
   sounds.set(jobId, blob);
-  if (sounds.size > MOST) sounds.delete(sounds.keys().next().value);
+  if (sounds.size > MAX_CACHED) sounds.delete(sounds.keys().next().value);
 }
 
-export const soundOf = (jobId) => sounds.get(jobId);
+export const cachedAudio = (jobId) => sounds.get(jobId);
 
-/** Linear PCM, one channel of 16 bits, as a WAV file. */
+/** Returns 16-bit mono PCM as a WAV file. */
 export function wavOf(chunks, rate) {
   const size = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
   const head = new DataView(new ArrayBuffer(44));
-  const text = (at, letters) => [...letters].forEach((letter, place) => head.setUint8(at + place, letter.charCodeAt(0)));
+  const text = (at, letters) => [...letters].forEach((letter, index) => head.setUint8(at + index, letter.charCodeAt(0)));
   text(0, "RIFF");
   head.setUint32(4, 36 + size, true);
   text(8, "WAVEfmt ");

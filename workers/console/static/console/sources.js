@@ -1,12 +1,12 @@
-/** Where live audio is from: the microphone, or a file played at its own pace. */
+/** Sources of live audio: the microphone, or a file played in real time. */
 
 export const RATE = 16000;
 const FRAME = RATE / 10;
 const FRAME_MS = 100;
 
-/** Each source calls `onFrame(ArrayBuffer, peak)` and, where it ends by itself, `onEnd`. */
+/** Sources call `onFrame(ArrayBuffer, peak)` and, at the end of the audio, `onEnd`. */
 export class Microphone {
-  static get isThere() {
+  static get isAvailable() {
     return Boolean(navigator.mediaDevices?.getUserMedia);
   }
 
@@ -34,7 +34,7 @@ export class FileSource {
     this.file = file;
   }
 
-  /** Decode all of it, so that a file which is no audio is known before anything opens. */
+  /** Decodes the whole file, so that invalid files fail before the session opens. */
   async prepare() {
     const context = new OfflineAudioContext(1, 1, RATE);
     const sound = await context.decodeAudioData(await this.file.arrayBuffer());
@@ -47,11 +47,11 @@ export class FileSource {
   }
 
   async start({ onFrame, onEnd }) {
-    const began = performance.now();
+    const startedAt = performance.now();
     let at = 0;
     this.timer = setInterval(() => {
-      // By the clock, so that a slow timer loses no time.
-      const due = Math.min(this.samples.length, (Math.floor((performance.now() - began) / FRAME_MS) + 1) * FRAME);
+      // Follows the clock, so that a slow timer loses no audio.
+      const due = Math.min(this.samples.length, (Math.floor((performance.now() - startedAt) / FRAME_MS) + 1) * FRAME);
       for (; at < due; at += FRAME) {
         const frame = this.samples.slice(at, at + FRAME);
         onFrame(frame.buffer, frame.reduce((peak, sample) => Math.max(peak, Math.abs(sample)), 0) / 32767);

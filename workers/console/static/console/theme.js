@@ -1,10 +1,10 @@
-/* Before the first paint: light, dark, or as the system has it. */
+/* Applies the stored theme before the first paint. */
 (() => {
   let chosen = null;
   try {
     chosen = localStorage.getItem("console.theme");
   } catch {
-    // Storage is shut off: as the system has it.
+    // Storage is disabled: use the system theme.
   }
   if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
 })();

@@ -1,10 +1,10 @@
-/** What happened to a job: its events and the calls made for it, in the order of time. */
+/** The timeline of a job: its events and upstream calls in chronological order. */
 
 import { h } from "./dom.js";
 import { codeLink } from "./problem.js";
-import { STATUSES, timeOfDay } from "./say.js";
+import { STATUSES, timeOfDay } from "./format.js";
 
-const OUTCOMES = { open: "under way", ok: "answered", error: "failed", unknown: "end unknown" };
+const OUTCOMES = { open: "in progress", ok: "succeeded", error: "failed", unknown: "outcome unknown" };
 
 export function timelineOf(job, attempts, events) {
   const entries = [...(events.length ? events.map(ofEvent) : ofJob(job)), ...attempts.flatMap(ofAttempt)];
@@ -17,7 +17,7 @@ export function timelineOf(job, attempts, events) {
         "li",
         { class: `entry ${entry.kind}` },
         h("time", { class: "faint", datetime: entry.at }, timeOfDay(entry.at)),
-        h("div", {}, h("p", {}, entry.title), entry.more && h("p", { class: "faint" }, entry.more)),
+        h("div", {}, h("p", {}, entry.title), entry.detail && h("p", { class: "faint" }, entry.detail)),
       ),
     ),
   );
@@ -25,36 +25,36 @@ export function timelineOf(job, attempts, events) {
 
 function ofEvent(event) {
   const { data = {}, status, timestamp } = event;
-  const told = [
+  const details = [
     data.cause && codeLink(data.cause),
     data.error && codeLink(typeof data.error === "object" ? data.error.code : data.error),
-    data.reason === "retry" && data.run_at && ` next try at ${timeOfDay(data.run_at)}`,
+    data.reason === "retry" && data.run_at && ` next attempt at ${timeOfDay(data.run_at)}`,
   ];
-  const title = data.reason === "retry" ? "Queued for another try" : (STATUSES[status] ?? status);
-  return { at: timestamp, kind: `status-${status}`, title, more: told.some(Boolean) ? told : null };
+  const title = data.reason === "retry" ? "Queued for retry" : (STATUSES[status] ?? status);
+  return { at: timestamp, kind: `status-${status}`, title, detail: details.some(Boolean) ? details : null };
 }
 
-/** Without events (a server that has no streams) the row itself tells the most of it. */
+/** Without event streams, the job's timestamps are the timeline. */
 function ofJob(job) {
   const moments = [["queued", job.created_at], ["processing", job.started_at], [job.status, job.finished_at]];
   return moments.filter(([, at]) => at).map(([status, at]) => ({ at, kind: `status-${status}`, title: STATUSES[status] }));
 }
 
-function ofAttempt(attempt, place) {
-  const took = attempt.finished_at && (Date.parse(attempt.finished_at) - Date.parse(attempt.started_at)) / 1000;
-  const more = [
+function ofAttempt(attempt, index) {
+  const seconds = attempt.finished_at && (Date.parse(attempt.finished_at) - Date.parse(attempt.started_at)) / 1000;
+  const parts = [
     attempt.region,
     OUTCOMES[attempt.outcome] ?? attempt.outcome,
-    took !== null && took !== "" && `after ${took.toFixed(1)} s`,
+    seconds !== null && seconds !== "" && `after ${seconds.toFixed(1)} s`,
     Number(attempt.cost_estimate) > 0 && `about $${Number(attempt.cost_estimate).toFixed(4)}`,
   ];
-  const words = more.filter(Boolean).join(" · ");
+  const summary = parts.filter(Boolean).join(" · ");
   return [
     {
       at: attempt.started_at,
       kind: "call",
-      title: `Call ${place + 1} upstream`,
-      more: attempt.error_code ? [words, " · ", codeLink(attempt.error_code)] : words,
+      title: `Upstream call ${index + 1}`,
+      detail: attempt.error_code ? [summary, " · ", codeLink(attempt.error_code)] : summary,
     },
   ];
 }

@@ -1,31 +1,31 @@
-/** The transcript viewer: words that can be heard, voices with names, things to take away. */
+/** The transcript viewer: playable words, named voices and downloads. */
 
 import { Downloads } from "./downloads.js";
-import { button, fill, h, note } from "./dom.js";
+import { button, fill, h, notify } from "./dom.js";
 import { Player } from "./player.js";
-import { clock } from "./say.js";
+import { clock } from "./format.js";
 import { segmentsOf, spokenAt, textOf } from "./segments.js";
 
-const UNSURE = 0.6;
-const COLOURS = 6;
+const LOW_CONFIDENCE = 0.6;
+const COLORS = 6;
 
 export class TranscriptViewer {
   constructor({ transcript, jobId }) {
     this.jobId = jobId;
     this.read = segmentsOf(transcript);
     this.sorted = [...this.read.words].sort((one, other) => one.start - other.start);
-    this.names = this.keptNames();
-    this.player = new Player({ onTime: (seconds) => this.light(seconds) });
+    this.names = this.loadNames();
+    this.player = new Player({ onTime: (seconds) => this.highlight(seconds) });
     this.lit = [];
     this.current = -1;
-    this.soundPlace = h("div", { class: "sound" });
+    this.audioSlot = h("div", { class: "sound" });
     this.element = h(
       "section",
       { class: "transcript card", "aria-label": "Transcript" },
       this.head(transcript),
       this.legend(),
       this.body(),
-      h("div", { class: "dock" }, this.soundPlace, this.player.element),
+      h("div", { class: "dock" }, this.audioSlot, this.player.element),
     );
   }
 
@@ -35,7 +35,7 @@ export class TranscriptViewer {
       `${this.read.words.length} words`,
       clock(transcript.duration_seconds),
       transcript.model,
-      sure !== null && sure !== undefined && `${Math.round(sure * 100)}\u00a0%\u00a0sure`,
+      sure !== null && sure !== undefined && `${Math.round(sure * 100)}\u00a0%\u00a0confidence`,
     ];
     return h(
       "header",
@@ -55,7 +55,7 @@ export class TranscriptViewer {
     const entries = this.read.voices.map((voice) =>
       h(
         "label",
-        { class: `voice ${this.colourOf(voice)}` },
+        { class: `voice ${this.colorOf(voice)}` },
         h("span", { class: "sr" }, `Name of ${voice}`),
         h("input", {
           type: "text",
@@ -67,18 +67,18 @@ export class TranscriptViewer {
         }),
       ),
     );
-    return h("div", { class: "legend", role: "group", "aria-label": "Voices: change a name to have it in the text" }, entries);
+    return h("div", { class: "legend", role: "group", "aria-label": "Voices: edit a name to change it in the text" }, entries);
   }
 
   body() {
     if (this.read.words.length === 0) {
-      return h("p", { class: "nothing-said" }, "No speech was recognised in this audio.");
+      return h("p", { class: "nothing-said" }, "No speech was recognized in this audio.");
     }
     const hint = h(
       "p",
       { class: "hint", id: `hint-${this.jobId}` },
-      "Click a word to hear it. ",
-      h("span", { class: "keys" }, "With the keyboard: arrows move, Enter plays from the word, Space plays and pauses."),
+      "Click a word to play it. ",
+      h("span", { class: "keys" }, "Keyboard: arrow keys move, Enter plays from the word, Space plays and pauses."),
     );
     this.words = h(
       "div",
@@ -86,11 +86,11 @@ export class TranscriptViewer {
         class: "words",
         tabindex: "0",
         role: "group",
-        "aria-label": "What was said",
+        "aria-label": "Words",
         "aria-describedby": hint.id,
         on: {
-          click: (event) => this.clicked(event),
-          keydown: (event) => this.pressed(event),
+          click: (event) => this.handleClick(event),
+          keydown: (event) => this.handleKey(event),
         },
       },
       this.read.segments.map((segment) => this.paragraph(segment)),
@@ -102,13 +102,13 @@ export class TranscriptViewer {
     const isNamed = this.read.voices.length > 1;
     const start = clock(segment.start);
     const words = segment.words.flatMap((word) => {
-      const unsure = word.confidence !== undefined && word.confidence < UNSURE;
+      const unsure = word.confidence !== undefined && word.confidence < LOW_CONFIDENCE;
       word.element = h("span", { class: unsure ? "word unsure" : "word", data: { index: word.index } }, word.text);
       return [word.element, " "];
     });
     return h(
       "div",
-      { class: `segment ${isNamed ? this.colourOf(segment.voice) : ""}` },
+      { class: `segment ${isNamed ? this.colorOf(segment.voice) : ""}` },
       h(
         "p",
         { class: "segment-head" },
@@ -123,28 +123,28 @@ export class TranscriptViewer {
     );
   }
 
-  /** Let the words be heard. */
+  /** Enables playback. */
   loadSound(blob) {
-    fill(this.soundPlace);
+    fill(this.audioSlot);
     this.element.classList.add("has-sound");
     this.player.load(blob);
   }
 
-  /** Say why they cannot be, or offer to fetch it. */
-  saySound(...what) {
-    fill(this.soundPlace, ...what);
+  /** Shows why there is no audio, or a button to load it. */
+  showAudioMessage(...content) {
+    fill(this.audioSlot, ...content);
   }
 
-  clicked(event) {
+  handleClick(event) {
     const found = event.target.closest("[data-index]");
     if (!found) return;
     this.moveTo(Number(found.dataset.index));
     this.player.playFrom(this.read.words[this.current].start);
   }
 
-  pressed(event) {
+  handleKey(event) {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
-    if (event.target !== this.words) return; // a button in it has keys of its own
+    if (event.target !== this.words) return; // buttons handle their own keys
     const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: "up", ArrowDown: "down" };
     if (event.key in moves) this.moveBy(moves[event.key]);
     else if (event.key === " ") this.player.toggle();
@@ -173,8 +173,8 @@ export class TranscriptViewer {
     if (this.player.isLoaded && this.player.sound.paused) this.player.seek(word.start);
   }
 
-  /** Light what is spoken now; a word stays lit until the next one. */
-  light(seconds) {
+  /** Highlights the words spoken at a time. */
+  highlight(seconds) {
     const spoken = spokenAt(this.sorted, seconds);
     if (spoken.length === this.lit.length && spoken.every((word, place) => word === this.lit[place])) return;
     for (const word of this.lit) word.element.classList.remove("lit");
@@ -183,20 +183,20 @@ export class TranscriptViewer {
     if (spoken.length && !this.player.sound.paused) spoken.at(-1).element.scrollIntoView({ block: "nearest" });
   }
 
-  colourOf(voice) {
-    return `voice-${Math.max(0, this.read.voices.indexOf(voice)) % COLOURS}`;
+  colorOf(voice) {
+    return `voice-${Math.max(0, this.read.voices.indexOf(voice)) % COLORS}`;
   }
 
   nameOf(voice) {
     return this.names[voice] ?? voice;
   }
 
-  keptNames() {
+  loadNames() {
     return JSON.parse(sessionStorage.getItem(`console.names.${this.jobId}`) ?? "{}");
   }
 
-  rename(voice, given) {
-    this.names[voice] = given.trim() || voice;
+  rename(voice, name) {
+    this.names[voice] = name.trim() || voice;
     sessionStorage.setItem(`console.names.${this.jobId}`, JSON.stringify(this.names));
     for (const shown of this.element.querySelectorAll(".voice-name")) {
       if (shown.dataset.voice === voice) shown.textContent = this.nameOf(voice);
@@ -210,9 +210,9 @@ export class TranscriptViewer {
   async copy() {
     try {
       await navigator.clipboard.writeText(this.text());
-      note("Copied.");
+      notify("Copied.");
     } catch {
-      note("The browser does not let this page copy. Download the text instead.");
+      notify("The browser does not allow copying. Download the text instead.");
     }
   }
 

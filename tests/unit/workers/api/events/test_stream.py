@@ -21,7 +21,7 @@ class Turns:
 
 
 def make_page(told):
-    return SimpleNamespace(told=told, upto=1, is_full=False)
+    return SimpleNamespace(events=told, position=1, is_full=False)
 
 
 def test_others_have_their_turn_while_a_page_is_handed_out(monkeypatch):

@@ -1,20 +1,20 @@
-/** Batches and how far they are. */
+/** The list of batches and their progress. */
 
 import { get } from "../api.js";
 import { button, empty, fill, h, skeleton } from "../dom.js";
 import { follow } from "../events.js";
 import { pageHead } from "../parts.js";
 import { showProblem } from "../problem.js";
-import { ago, moment } from "../say.js";
+import { ago, moment } from "../format.js";
 
 const POLL_MS = 5000;
-/** What is told beside how many have ended; the usual goes without saying. */
-const STATUSES = { preparing: "Being written", paused: "Paused", canceling: "Being canceled" };
+/** Labels of the statuses that are shown; the usual ones have none. */
+const STATUSES = { preparing: "Preparing", paused: "Paused", canceling: "Canceling" };
 const ENDS = ["completed", "failed", "canceled", "expired"];
 
 export function batchesView({ signal }) {
   const list = h("ol", { class: "batches", "aria-label": "Batches, newest first" });
-  const place = h("div", {}, skeleton(3));
+  const slot = h("div", {}, skeleton(3));
   let cursor = "";
   let isOpen = false;
   let isLong = false;
@@ -24,7 +24,7 @@ export function batchesView({ signal }) {
       const page = await get(`/v1/batches?limit=20${more ? `&cursor=${encodeURIComponent(cursor)}` : ""}`, { signal });
       show(page, more);
     } catch (problem) {
-      if (!signal.aborted) fill(place, showProblem(problem, { retry: () => load() }));
+      if (!signal.aborted) fill(slot, showProblem(problem, { retry: () => load() }));
     }
   }
 
@@ -38,22 +38,22 @@ export function batchesView({ signal }) {
     isOpen = page.data.some((batch) => batch.status !== "completed");
     cursor = page.next_cursor;
     if (list.childElementCount === 0) {
-      const text = "Send URLs together, a list or a manifest of thousands, in one POST /v1/batches; how far they are is shown here.";
-      fill(place, empty("stack", "No batches yet", text, h("a", { class: "button quiet", href: "/docs#submit_batch" }, "How to send one")));
+      const text = "Submit a list of URLs or a manifest with POST /v1/batches. Progress is shown here.";
+      fill(slot, empty("stack", "No batches yet", text, h("a", { class: "button quiet", href: "/docs#submit_batch" }, "How to submit a batch")));
       return;
     }
     const older = page.has_more && button("Older", { on: { click: () => load({ more: true }) } });
-    fill(place, list, older && h("div", { class: "pager" }, older));
+    fill(slot, list, older && h("div", { class: "pager" }, older));
   }
 
-  let soon = null;
+  let pendingLoad = null;
   let isPolling = false;
   follow("/v1/events?types=batch.progress,batch.completed", {
     signal,
     onEvent: () => {
       if (isLong) return;
-      soon ??= setTimeout(() => {
-        soon = null;
+      pendingLoad ??= setTimeout(() => {
+        pendingLoad = null;
         load();
       }, 300);
     },
@@ -61,13 +61,13 @@ export function batchesView({ signal }) {
       isPolling = state === "polling";
     },
   });
-  // Events come at every quarter only, which is long in a batch of thousands.
+  // Progress events are sent at every quarter only, too rarely for large batches.
   const timer = setInterval(() => {
     if (document.visibilityState === "visible" && !isLong && (isOpen || isPolling)) load();
   }, POLL_MS);
   signal.addEventListener("abort", () => clearInterval(timer));
   load();
-  return h("div", {}, pageHead("Batches", "Jobs that were sent together, and how far they are."), place);
+  return h("div", {}, pageHead("Batches", "Jobs submitted together and their progress."), slot);
 }
 
 function batchCard(batch) {
@@ -79,7 +79,7 @@ function batchCard(batch) {
     part.style.setProperty("--share", String(counts[name] / counts.total));
     return part;
   });
-  const told = ENDS.filter((name) => counts[name] > 0).map((name) => `${counts[name]} ${name}`);
+  const summary = ENDS.filter((name) => counts[name] > 0).map((name) => `${counts[name]} ${name}`);
   const name = batch.metadata?.name ?? `Batch …${batch.id.slice(-8)}`;
   return h(
     "li",
@@ -103,6 +103,6 @@ function batchCard(batch) {
       },
       parts,
     ),
-    h("p", { class: "batch-counts" }, h("strong", {}, `${done} of ${counts.total}`), told.length > 0 && h("span", { class: "faint" }, ` · ${told.join(", ")}`)),
+    h("p", { class: "batch-counts" }, h("strong", {}, `${done} of ${counts.total}`), summary.length > 0 && h("span", { class: "faint" }, ` · ${summary.join(", ")}`)),
   );
 }

@@ -1,19 +1,19 @@
-/** One job: how it goes, what it cost, what was said. */
+/** One job: status, details and transcript. */
 
-import { ask, get, post, Problem } from "../api.js";
-import { button, fill, h, icon, note, skeleton } from "../dom.js";
+import { request, get, post, Problem } from "../api.js";
+import { button, fill, h, icon, notify, skeleton } from "../dom.js";
 import { follow } from "../events.js";
 import { pageHead, routeStrip, statusChip } from "../parts.js";
 import { codeLink, showProblem } from "../problem.js";
-import { bytes, duration, isFinal, MODES, moment, nameOf } from "../say.js";
-import { soundOf } from "../sounds.js";
+import { bytes, duration, isFinal, MODES, moment, nameOf } from "../format.js";
+import { cachedAudio } from "../sounds.js";
 import { timelineOf } from "../timeline.js";
 import { TranscriptViewer } from "../transcript.js";
 
 const POLL_MS = 2000;
-/** Larger audio is fetched when it is asked for. */
-const FETCHED_AT_ONCE = 25e6;
-const FROM_THE_BEGINNING = "0-00000000-0000-0000-0000-000000000000";
+/** Larger audio is fetched on request only. */
+const MAX_AUTOMATIC_BYTES = 25e6;
+const FIRST_EVENT_ID = "0-00000000-0000-0000-0000-000000000000";
 
 export function jobView({ id, signal, go }) {
   const view = new JobView({ id, signal, go });
@@ -57,12 +57,12 @@ class JobView {
   watch() {
     follow(`/v1/jobs/${this.id}/events`, {
       signal: this.signal,
-      lastId: FROM_THE_BEGINNING,
+      lastId: FIRST_EVENT_ID,
       untilEnd: true,
       onEvent: (type, event) => {
         if (type.startsWith("job.")) this.events.push(event);
-        this.soon ??= setTimeout(() => {
-          this.soon = null;
+        this.pendingLoad ??= setTimeout(() => {
+          this.pendingLoad = null;
           if (!this.signal.aborted) this.load();
         }, 100);
       },
@@ -103,23 +103,23 @@ class JobView {
         !isFinal(job.status) && button("Cancel", { kind: "danger", on: { click: () => this.act("cancel") } }),
         canRetry && button("Run again", { on: { click: () => this.act("retry") } }),
       ),
-      this.said,
+      this.problem,
     );
     if (hadFocus) this.head.querySelector("h1").focus();
   }
 
-  async act(what) {
+  async act(action) {
     try {
-      const job = await post(`/v1/jobs/${this.id}/${what}`);
-      this.said = null;
-      if (what === "retry") {
-        note("Submitted again, as a new job.");
+      const job = await post(`/v1/jobs/${this.id}/${action}`);
+      this.problem = null;
+      if (action === "retry") {
+        notify("Submitted again as a new job.");
         this.go(`#/jobs/${job.id}`);
         return;
       }
-      note("Canceled.");
+      notify("Canceled.");
     } catch (problem) {
-      this.said = showProblem(problem);
+      this.problem = showProblem(problem);
     }
     this.load();
   }
@@ -127,7 +127,7 @@ class JobView {
   showMain(job) {
     if (this.viewer || this.isFetching) return;
     if (job.status === "completed" && !job.erased_at) this.showTranscript(job);
-    else fill(this.main, notThere(job));
+    else fill(this.main, missingTranscript(job));
   }
 
   async showTranscript(job) {
@@ -137,7 +137,7 @@ class JobView {
       const transcript = await get(`/v1/transcripts/${this.id}?format=json`, { signal: this.signal });
       this.viewer = new TranscriptViewer({ transcript, jobId: this.id });
       fill(this.main, warningsOf(transcript.warnings), this.viewer.element);
-      await this.giveSound(job);
+      await this.loadAudio(job);
     } catch (problem) {
       if (!this.signal.aborted) fill(this.main, showProblem(problem, { retry: () => this.showTranscript(job) }));
     } finally {
@@ -145,45 +145,45 @@ class JobView {
     }
   }
 
-  async giveSound(job) {
-    const kept = soundOf(this.id);
-    if (kept) this.viewer.loadSound(kept);
-    else if (job.mode === "live") this.viewer.saySound("What was said in a live session is not kept as audio.");
-    else if (job.audio.url) this.viewer.saySound("The audio is at your own URL (", codeLink("audio_not_stored"), "), so it cannot be played here.");
-    else if (job.audio.size_bytes > FETCHED_AT_ONCE) this.offerSound(job.audio.size_bytes);
-    else await this.fetchSound();
+  async loadAudio(job) {
+    const audio = cachedAudio(this.id);
+    if (audio) this.viewer.loadSound(audio);
+    else if (job.mode === "live") this.viewer.showAudioMessage("The audio of a live session is not stored.");
+    else if (job.audio.url) this.viewer.showAudioMessage("The audio is at your URL (", codeLink("audio_not_stored"), "), so it cannot be played here.");
+    else if (job.audio.size_bytes > MAX_AUTOMATIC_BYTES) this.offerAudio(job.audio.size_bytes);
+    else await this.fetchAudio();
   }
 
-  offerSound(size) {
-    this.viewer.saySound(button(`Load the audio (${bytes(size)})`, { on: { click: () => this.fetchSound() } }));
+  offerAudio(size) {
+    this.viewer.showAudioMessage(button(`Load the audio (${bytes(size)})`, { on: { click: () => this.fetchAudio() } }));
   }
 
-  async fetchSound() {
-    this.viewer.saySound("Fetching the audio…");
+  async fetchAudio() {
+    this.viewer.showAudioMessage("Loading the audio…");
     try {
-      const answer = await ask(`/v1/jobs/${this.id}/audio`, { headers: { Accept: "*/*" }, signal: this.signal });
-      this.viewer.loadSound(await answer.blob());
+      const response = await request(`/v1/jobs/${this.id}/audio`, { headers: { Accept: "*/*" }, signal: this.signal });
+      this.viewer.loadSound(await response.blob());
     } catch (problem) {
       if (this.signal.aborted) return;
       if (!(problem instanceof Problem)) throw problem;
-      this.viewer.saySound(`${problem.message} `, codeLink(problem.code, problem.isKnown));
+      this.viewer.showAudioMessage(`${problem.message} `, codeLink(problem.code, problem.isKnown));
     }
   }
 }
 
-function notThere(job) {
-  if (job.erased_at) return h("div", { class: "card quiet-card" }, h("h2", {}, "Erased"), h("p", {}, `All it held was erased on ${moment(job.erased_at)}.`));
+function missingTranscript(job) {
+  if (job.erased_at) return h("div", { class: "card quiet-card" }, h("h2", {}, "Erased"), h("p", {}, `The content was erased on ${moment(job.erased_at)}.`));
   if (job.status === "failed") {
-    return h("div", { class: "card quiet-card" }, h("h2", {}, "It failed"), h("p", {}, job.error.detail), h("p", {}, codeLink(job.error.code)));
+    return h("div", { class: "card quiet-card" }, h("h2", {}, "Failed"), h("p", {}, job.error.detail), h("p", {}, codeLink(job.error.code)));
   }
-  if (isFinal(job.status)) return h("div", { class: "card quiet-card" }, h("h2", {}, `It was ${job.status}`), h("p", {}, "So there is no transcript. Run it again to have one."));
-  const queue = job.queue && `Number ${job.queue.position} in your queue${job.queue.eta_seconds === null ? "" : `, about ${duration(job.queue.eta_seconds)} to go`}.`;
-  const text = job.status === "processing" ? "It is being transcribed." : (queue ?? "It waits for its turn.");
+  if (isFinal(job.status)) return h("div", { class: "card quiet-card" }, h("h2", {}, `Job ${job.status}`), h("p", {}, "There is no transcript. Run the job again to get one."));
+  const queue = job.queue && `Position ${job.queue.position} in your queue${job.queue.eta_seconds === null ? "" : `, about ${duration(job.queue.eta_seconds)} remaining`}.`;
+  const text = job.status === "processing" ? "The audio is being transcribed." : (queue ?? "The job is in the queue.");
   return h(
     "div",
     { class: "card quiet-card" },
     h("h2", {}, job.status === "processing" ? "Transcribing" : "Waiting"),
-    h("p", {}, text, " The transcript comes up here by itself."),
+    h("p", {}, text, " The transcript will appear here."),
     h("span", { class: "bar going wide", "aria-hidden": "true" }),
   );
 }
@@ -213,7 +213,7 @@ function facts(job) {
     { class: "card" },
     h("h2", {}, "Details"),
     h("dl", {}, rows.filter(([, value]) => value).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
-    job.retry_of && h("p", {}, h("a", { href: `#/jobs/${job.retry_of}` }, "The job it repeats")),
+    job.retry_of && h("p", {}, h("a", { href: `#/jobs/${job.retry_of}` }, "Original job")),
     h("p", { class: "id faint" }, h("code", {}, job.id)),
   );
 }

@@ -1,15 +1,15 @@
-/** Send a file or a URL and watch which way it goes. */
+/** Submits a file or a URL and shows the router's decision. */
 
 import { post, upload } from "../api.js";
 import { append, button, fill, h, icon } from "../dom.js";
-import { pageHead, routeStrip, segmented, tick } from "../parts.js";
+import { checkbox, pageHead, routeStrip, segmented } from "../parts.js";
 import { showProblem } from "../problem.js";
-import { bytes } from "../say.js";
-import { keepSound } from "../sounds.js";
+import { bytes } from "../format.js";
+import { cacheAudio } from "../sounds.js";
 
-/** Up to here a file is sent twice: once to learn which way it would go. */
-const EXPLAINED_BYTES = 8e6;
-const MODES = [["", "By its length"], ["sync", "At once"], ["async", "Queue"]];
+/** Files up to this size are sent twice: first to show the router's decision. */
+const MAX_EXPLAINED_BYTES = 8e6;
+const MODES = [["", "Automatic"], ["sync", "Immediately"], ["async", "Queue"]];
 
 export function uploadView({ signal, go }) {
   return new UploadView({ signal, go }).element;
@@ -29,33 +29,33 @@ class UploadView {
       class: "drop card",
       for: "file",
       on: {
-        dragover: (event) => this.over(event, true),
-        dragleave: (event) => this.over(event, false),
+        dragover: (event) => this.handleDrag(event, true),
+        dragleave: (event) => this.handleDrag(event, false),
         drop: (event) => {
-          this.over(event, false);
+          this.handleDrag(event, false);
           this.pick(event.dataTransfer.files[0]);
         },
       },
     });
     this.url = h("input", { type: "url", id: "url", placeholder: "https://example.com/call.wav", autocomplete: "off", spellcheck: "false" });
-    this.speakers = tick("Tell speakers apart");
-    this.said = h("div", { class: "said-place", "aria-live": "polite" });
+    this.speakers = checkbox("Identify speakers");
+    this.result = h("div", { class: "said-place", "aria-live": "polite" });
     this.send = button("Transcribe", { kind: "primary", glyph: "up", disabled: true, on: { click: () => this.submit() } });
     this.url.addEventListener("input", () => this.ready());
     this.element = h(
       "div",
       { class: "narrow" },
-      pageHead("Transcribe a file", "Short audio is answered at once, long audio is queued. You see which, and why."),
+      pageHead("Transcribe a file", "Short audio is transcribed immediately, long audio is queued. The page shows the decision and its reason."),
       h("div", { class: "drop-place" }, this.input, this.drop),
       h("div", { class: "field" }, h("label", { for: "url" }, "Or a URL that the platform can reach"), this.url),
-      h("div", { class: "options" }, segmented("Which way", MODES, "", (mode) => this.choose(mode)), this.speakers),
+      h("div", { class: "options" }, segmented("Mode", MODES, "", (mode) => this.choose(mode)), this.speakers),
       h("div", { class: "row" }, this.send),
-      this.said,
+      this.result,
     );
     this.showFile();
   }
 
-  over(event, isOver) {
+  handleDrag(event, isOver) {
     event.preventDefault();
     this.drop.classList.toggle("over", isOver);
   }
@@ -97,18 +97,18 @@ class UploadView {
     return { ...(this.mode && { mode: this.mode }), ...(options && { options }) };
   }
 
-  /** Ask the router which way this would go; nothing is run. */
+  /** Requests the router's decision without running a job. */
   async explain() {
-    fill(this.said);
+    fill(this.result);
     const { file, mode } = this;
-    if (!file || file.size > EXPLAINED_BYTES) return;
+    if (!file || file.size > MAX_EXPLAINED_BYTES) return;
     try {
       const { body } = await upload("/v1/transcribe?explain=true", this.form, { signal: this.signal });
       if (this.file === file && this.mode === mode && !this.isSending) {
-        fill(this.said, h("p", { class: "faint" }, "It would go this way:"), routeStrip(body.route));
+        fill(this.result, h("p", { class: "faint" }, "The router would choose:"), routeStrip(body.route));
       }
     } catch (problem) {
-      if (this.file === file && !this.isSending && !this.signal.aborted) fill(this.said, showProblem(problem));
+      if (this.file === file && !this.isSending && !this.signal.aborted) fill(this.result, showProblem(problem));
     }
   }
 
@@ -120,21 +120,21 @@ class UploadView {
   async submit() {
     this.isSending = true;
     this.send.disabled = true;
-    const bar = h("progress", { max: "1", value: "0", "aria-label": "Sent" });
-    const text = h("p", {}, this.file ? "Sending…" : "Asking…");
-    fill(this.said, h("div", { class: "card quiet-card" }, text, bar));
+    const bar = h("progress", { max: "1", value: "0", "aria-label": "Upload progress" });
+    const text = h("p", {}, this.file ? "Uploading…" : "Submitting…");
+    fill(this.result, h("div", { class: "card quiet-card" }, text, bar));
     try {
-      const answer = await this.transcribe((share) => {
+      const response = await this.transcribe((share) => {
         bar.value = share;
         if (share < 1) return;
-        text.textContent = "Transcribing… Audio that takes too long goes on in the queue.";
+        text.textContent = "Transcribing… If it takes too long, the job continues in the queue.";
         bar.removeAttribute("value");
       });
-      const job = answer.job ?? answer;
-      if (this.file) keepSound(job.id, this.file);
+      const job = response.job ?? response;
+      if (this.file) cacheAudio(job.id, this.file);
       this.go(`#/jobs/${job.id}`);
     } catch (problem) {
-      if (!this.signal.aborted) fill(this.said, showProblem(problem, { retry: () => this.submit() }));
+      if (!this.signal.aborted) fill(this.result, showProblem(problem, { retry: () => this.submit() }));
     } finally {
       this.isSending = false;
       this.send.disabled = false;

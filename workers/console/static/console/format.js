@@ -1,7 +1,7 @@
-/** Say times, sizes and statuses as people do. Pure. */
+/** Formats times, sizes and statuses. */
 
 const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
-const MOMENT = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium" });
+const DATE_TIME = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium" });
 const CLOCK = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 const UNITS = [
   ["day", 86400],
@@ -10,7 +10,7 @@ const UNITS = [
   ["second", 1],
 ];
 
-/** 75.3 → "1:15"; an hour and more has three parts. */
+/** 75.3 → "1:15"; with hours from one hour on. */
 export function clock(seconds) {
   const whole = Math.max(0, Math.floor(seconds || 0));
   const minutes = Math.floor(whole / 60) % 60;
@@ -43,7 +43,7 @@ export function ago(text, now = Date.now()) {
   return RELATIVE.format(Math.round(seconds / length), unit);
 }
 
-export const moment = (text) => (text ? MOMENT.format(new Date(text)) : "");
+export const moment = (text) => (text ? DATE_TIME.format(new Date(text)) : "");
 export const timeOfDay = (text) => CLOCK.format(new Date(text));
 
 export const STATUSES = {
@@ -56,7 +56,7 @@ export const STATUSES = {
 };
 export const isFinal = (status) => !["queued", "processing"].includes(status);
 
-/** What a person calls the job: its file, its URL, or that it was said. */
+/** The display name of a job: file name, URL or "Live session". */
 export function nameOf(job) {
   if (job.erased_at) return "Erased job";
   if (job.mode === "live") return "Live session";
@@ -73,20 +73,20 @@ function decoded(text) {
   }
 }
 
-/** The router's answer in a sentence. */
+/** The router's decision as a sentence. */
 export function reasonOf(route) {
   const { sync_below_seconds: below, async_above_seconds: above } = route.thresholds ?? {};
   const length = duration(route.duration_seconds);
   return (
     {
-      asked: "You asked for this way.",
-      short: `${length} of audio is under ${duration(below)}: answered at once.`,
-      medium: `${length} of audio, between ${duration(below)} and ${duration(above)}: waited for, and queued if it takes too long.`,
+      asked: "You selected this mode.",
+      short: `${length} of audio is under ${duration(below)}: transcribed immediately.`,
+      medium: `${length} of audio, between ${duration(below)} and ${duration(above)}: transcribed immediately, and queued if it takes too long.`,
       long: `${length} of audio is over ${duration(above)}: queued.`,
-      unknown_length: "Nobody knows how long it is: waited for, and queued if it takes too long.",
+      unknown_length: "The length is unknown: transcribed immediately, and queued if it takes too long.",
     }[route.reason] ?? route.reason
   );
 }
 
 export const MODES = { sync: "Sync", async: "Async", stream: "Live", live: "Live" };
-export const WAYS = { sync: "Sync: answered at once", async: "Async: queued", stream: "Live", live: "Live" };
+export const WAYS = { sync: "Sync: transcribed immediately", async: "Async: queued", stream: "Live", live: "Live" };

@@ -1,4 +1,4 @@
-"""The platform's own JSON: the row's facts, the words from the document."""
+"""The platform's JSON format: fields of the row, words of the document."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ _UTTERANCE = ("id", "channel", "speaker", "start", "end", "confidence", "transcr
 def present_transcript(
     transcript: Transcript, document: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the transcript as ``TranscriptOutput`` describes it, ready for JSON."""
+    """Return the JSON-serializable body that ``TranscriptOutput`` describes."""
     results = document.get("results")
     found = results if isinstance(results, dict) else {}
     return {
@@ -26,22 +26,24 @@ def present_transcript(
         "duration_seconds": transcript.duration_seconds,
         "model": transcript.model,
         "request_id": transcript.request_id,
-        "channels": [_channel(channel) for channel in found.get("channels") or []],
-        "utterances": _chosen(found.get("utterances"), _UTTERANCE),
+        "channels": [
+            _present_channel(channel) for channel in found.get("channels") or []
+        ],
+        "utterances": _select(found.get("utterances"), _UTTERANCE),
         "warnings": transcript.job.warnings,
     }
 
 
-def _channel(channel: object) -> dict[str, Any]:
+def _present_channel(channel: object) -> dict[str, Any]:
     best = best_alternative(channel)
     return {
         "transcript": best.get("transcript") or "",
         "confidence": best.get("confidence"),
-        "words": _chosen(best.get("words"), _WORD),
+        "words": _select(best.get("words"), _WORD),
     }
 
 
-def _chosen(entries: object, names: tuple[str, ...]) -> list[dict[str, Any]]:
+def _select(entries: object, names: tuple[str, ...]) -> list[dict[str, Any]]:
     return [
         {name: entry[name] for name in names if name in entry}
         for entry in (entries if isinstance(entries, list) else [])
@@ -50,8 +52,8 @@ def _chosen(entries: object, names: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 def _build(source: FormatSource) -> bytes:
-    shown = present_transcript(source.transcript, source.document)
-    return encode(json.dumps(shown, ensure_ascii=False, separators=(",", ":")))
+    body = present_transcript(source.transcript, source.document)
+    return encode(json.dumps(body, ensure_ascii=False, separators=(",", ":")))
 
 
 FORMAT = Format(
