@@ -74,31 +74,31 @@ class RedisPermits:
     def find_room(
         self, region: Region, *, direct: bool = False, permit: Permit | None = None
     ) -> dict[str, int]:
-        """Return free places in all (key "") and in each pool; {} when it is away.
+        """Return the free permits in total (key "") and per pool; {} without Redis.
 
-        No more than the region's circuit breaker lets through.
+        Limited by the region's circuit breaker.
         """
-        asked = [permit] if permit else []
+        permits = [permit] if permit else []
         try:
-            rooms = self._ask_seeded(region, "find_room", asked, direct=direct)
+            rooms = self._run_seeded(region, "find_room", permits, direct=direct)
             allowed = self.breaker.allow(region.name) if rooms[0] else 0
         except redis.RedisError:
-            logger.warning("permit ledger away", extra={"region": region.name})
+            logger.warning("permits unavailable", extra={"region": region.name})
             return {}
-        pools = dict(zip(_limits_of_pools(region, asked), rooms[1:], strict=False))
+        pools = dict(zip(_get_pool_limits(region, permits), rooms[1:], strict=False))
         return {"": min(rooms[0], allowed), **pools}
 
     def register_waiter(self, region: Region, permit: Permit) -> None:
-        """Say that somebody waits at a door for a place, for the next two seconds.
+        """Register a waiting synchronous caller; expires after two seconds.
 
-        Of a stream: that its tenant was refused one, for the next 15 seconds.
+        For a stream: register that its tenant was refused; expires after 15 seconds.
         """
         want_ms = WANT_MS
         if permit.kind == PermitKind.STREAM:
             permit = Permit(member=_refused_member(permit), kind=permit.kind)
             want_ms = REFUSED_MS
         with suppress(redis.RedisError):
-            self._ask(
+            self._run(
                 region.name,
                 "want",
                 kind=permit.kind,
@@ -111,7 +111,7 @@ class RedisPermits:
 
         Raises redis.RedisError.
         """
-        wanted = f"{_base_of(region, PermitKind.STREAM)}:wanted"
+        wanted = f"{_key_prefix(region, PermitKind.STREAM)}:wanted"
         now = int(time.time() * 1000)
         client = self._own.get(region, self._client)
         found = cast("list[bytes]", client.zrangebyscore(wanted, now, "+inf"))
@@ -120,18 +120,18 @@ class RedisPermits:
     def acquire(
         self, region: Region, permits: Sequence[Permit], *, direct: bool = False
     ) -> list[bool]:
-        """Grant in order while there is room; all False when the ledger is away."""
+        """Grant permits in order while some are free; all False without Redis."""
         try:
-            granted = self._ask_seeded(region, "acquire", permits, direct=direct)
+            granted = self._run_seeded(region, "acquire", permits, direct=direct)
         except redis.RedisError:
-            logger.warning("permit ledger away", extra={"region": region.name})
+            logger.warning("permits unavailable", extra={"region": region.name})
             return [False] * len(permits)
         return [grant == 1 for grant in granted]
 
     def begin(self, region: str, permit: Permit) -> None:
         """Record that the call starts now; without Redis the grant's time remains."""
         try:
-            self._ask(region, "begin", kind=permit.kind, permits=[permit])
+            self._run(region, "begin", kind=permit.kind, permits=[permit])
         except redis.RedisError:
             logger.warning("call start not recorded", extra={"region": region})
 
@@ -141,13 +141,13 @@ class RedisPermits:
         Raises redis.RedisError.
         """
         for kind, group in _group_by_kind(permits):
-            self._ask(region, "renew", kind=kind, permits=group)
+            self._run(region, "renew", kind=kind, permits=group)
 
     def release(self, region: str, permits: Iterable[Permit]) -> None:
         """Release permits; without Redis they expire."""
         try:
             for kind, group in _group_by_kind(permits):
-                self._ask(region, "release", kind=kind, permits=group)
+                self._run(region, "release", kind=kind, permits=group)
         except redis.RedisError:
             logger.warning("permit not released", extra={"region": region})
 
@@ -157,13 +157,13 @@ class RedisPermits:
         """Grant no permits for ``seconds``, after a 429 from Deepgram."""
         cooldown_ms = int(seconds * 1000)
         try:
-            self._ask(region, "cool_down", kind=kind, cooldown_ms=cooldown_ms)
+            self._run(region, "cool_down", kind=kind, cooldown_ms=cooldown_ms)
         except redis.RedisError:
             logger.warning("cooldown not shared", extra={"region": region})
 
     def read_usage(self, region: str, *, kind: PermitKind) -> PermitUsage:
         """Return the usage of a region's ledger. Raises redis.RedisError."""
-        base = _base_of(region, kind)
+        base = _key_prefix(region, kind)
         pipe = self._own.get(region, self._client).pipeline(transaction=False)
         now = int(time.time() * 1000)
         pipe.zcount(f"{base}:held", now, "+inf")
@@ -172,7 +172,7 @@ class RedisPermits:
         held, in_minute, cooldown = pipe.execute()
         return PermitUsage(held=held, in_minute=in_minute, cooldown_ms=max(0, cooldown))
 
-    def _ask_seeded(
+    def _run_seeded(
         self,
         region: Region,
         verb: str,
@@ -182,23 +182,23 @@ class RedisPermits:
     ) -> list[int]:
         """Run the script with the region's limits; fill an empty ledger first."""
         kind = permits[0].kind if permits else PermitKind.PRERECORDED
-        limits = _limits_of_pools(region, permits)
+        limits = _get_pool_limits(region, permits)
         names = list(limits)
-        asked = {
+        arguments = {
             "kind": kind,
             "permits": list(permits),
-            **_limits_of(region, kind, direct=direct),
+            **_get_limits(region, kind, direct=direct),
             "pools": list(limits.values()),
         }
         if kind == PermitKind.STREAM:  # a grant clears the tenant's rejection
-            asked["refused"] = _refused_member(permits[0])
-        answer = self._ask(region.name, verb, names, **asked)
-        if answer == _UNSEEDED:
+            arguments["refused"] = _refused_member(permits[0])
+        result = self._run(region.name, verb, names, **arguments)
+        if result == _UNSEEDED:
             self._seed(region, kind)
-            answer = self._ask(region.name, verb, names, **asked)
-        return list(answer)
+            result = self._run(region.name, verb, names, **arguments)
+        return list(result)
 
-    def _ask(
+    def _run(
         self,
         region: str,
         verb: str,
@@ -208,12 +208,12 @@ class RedisPermits:
         permits: Sequence[Permit] = (),
         **fields: Any,
     ) -> Any:
-        base = _base_of(region, kind)
+        base = _key_prefix(region, kind)
         if names is None:
             names = _POOLS if kind == PermitKind.PRERECORDED else _tenants_of(permits)
         parts = ["held", "window", "epoch", "cooldown", "counts", "wanted", *names]
         indexes = {pool: index for index, pool in enumerate(names, start=1)}
-        asked = {
+        arguments = {
             "lease_ms": int(settings.LEASE_SECONDS * 1000),
             "permits": [
                 [permit.member, *(indexes[it] for it in permit.pools if it in indexes)]
@@ -223,7 +223,7 @@ class RedisPermits:
         }
         return self._script(
             keys=[f"{base}:{part}" for part in parts],
-            args=[verb, json.dumps(asked)],
+            args=[verb, json.dumps(arguments)],
             client=self._own.get(region, self._client),
         )
 
@@ -250,14 +250,14 @@ class RedisPermits:
                 "recent": len(ages),
             },
         )
-        self._ask(region.name, "seed", kind=kind, permits=held, ages=ages)
+        self._run(region.name, "seed", kind=kind, permits=held, ages=ages)
 
 
-def _base_of(region: str, kind: PermitKind) -> str:
+def _key_prefix(region: str, kind: PermitKind) -> str:
     return f"permits:{{{region}:{kind}}}"
 
 
-def _limits_of(region: Region, kind: PermitKind, *, direct: bool) -> dict[str, Any]:
+def _get_limits(region: Region, kind: PermitKind, *, direct: bool) -> dict[str, Any]:
     if kind == PermitKind.STREAM:
         return {
             "yields": 0,  # no queue waits for these permits
@@ -273,7 +273,7 @@ def _limits_of(region: Region, kind: PermitKind, *, direct: bool) -> dict[str, A
     }
 
 
-def _limits_of_pools(region: Region, permits: Sequence[Permit]) -> dict[str, int]:
+def _get_pool_limits(region: Region, permits: Sequence[Permit]) -> dict[str, int]:
     """Return the pools and their limits: a region's feature pools, or tenant shares."""
     if not permits or permits[0].kind == PermitKind.PRERECORDED:
         return dict(region.pools)

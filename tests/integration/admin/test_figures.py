@@ -85,7 +85,7 @@ def test_the_backlog_is_audio_by_tenant_and_priority(monkeypatch):
 def test_permits_and_breakers_are_looked_at_and_left_alone():
     make_region("eu", max_concurrent=2, max_per_minute=10, is_pinned=True)
     permits = get_permits()
-    permits._ask("eu", "seed", kind=PermitKind.PRERECORDED, permits=[], ages=[0])
+    permits._run("eu", "seed", kind=PermitKind.PRERECORDED, permits=[], ages=[0])
     held = [
         Permit(member=f"{n}:1", pools=(), kind=PermitKind.PRERECORDED) for n in range(2)
     ]

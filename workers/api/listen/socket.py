@@ -13,7 +13,7 @@ from jobs.rest.views import tenant_of
 from jobs.routing.hybrid_router import RequestFacts, RouteMode, Thresholds, choose_route
 from jobs.services import JobDraft
 from workers.api.listen.deepgram_wire_format import DeepgramWireFormat
-from workers.api.listen.query import ListenQuery, parse_query
+from workers.api.listen.parsing import ListenQuery, parse_query
 from workers.api.live import handshake
 
 # ``Sec-WebSocket-Protocol: token, <key>`` or bearer: browsers set no other header.

@@ -40,8 +40,7 @@ from transcripts import queries
 from transcripts.formats import deepgram_response
 from transcripts.storage import read_raw
 from workers.api.listen import deepgram_errors, socket
-from workers.api.listen.body import FILE, RawAudioParser
-from workers.api.listen.query import ListenQuery, parse_query
+from workers.api.listen.parsing import FILE, ListenQuery, RawAudioParser, parse_query
 from workers.api.live import handshake
 from workers.api.transcribe import sync_jobs
 
@@ -176,12 +175,12 @@ def _read_url(data: dict[str, Any]) -> str:
     return url
 
 
-def _route(submission: Submission, way: RouteMode) -> Route:
+def _route(submission: Submission, mode: RouteMode) -> Route:
     """Return the route with the mode that the client requested."""
     seconds = submission.draft.duration_seconds
     source = DurationSource.NONE if seconds is None else DurationSource.UPLOAD
     return choose_route(
-        RequestFacts(mode=way, duration_seconds=seconds, source=source),
+        RequestFacts(mode=mode, duration_seconds=seconds, source=source),
         Thresholds(
             sync_below=settings.SYNC_BELOW_SECONDS,
             async_above=settings.ASYNC_ABOVE_SECONDS,

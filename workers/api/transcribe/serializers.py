@@ -34,7 +34,7 @@ class TranscribeInput(JobInput):
     """
 
     mode = serializers.ChoiceField(
-        choices=[str(way) for way in RouteMode], required=False
+        choices=[str(mode) for mode in RouteMode], required=False
     )
     wait = WholeNumberField(
         required=False, min_value=1, max_value=MAX_WAIT_SECONDS, help_text="Seconds."
@@ -58,7 +58,7 @@ class TranscribeInput(JobInput):
         return attrs
 
     @property
-    def asked(self) -> RouteMode | None:
+    def explicit_mode(self) -> RouteMode | None:
         """The requested mode, if any."""
         mode = self.validated_data.get("mode")
         return RouteMode(mode) if mode else None
@@ -82,7 +82,9 @@ class TranscribeInput(JobInput):
             seconds, source = stated, DurationSource.REQUEST
         else:
             seconds, source = None, DurationSource.NONE
-        return RequestFacts(mode=self.asked, duration_seconds=seconds, source=source)
+        return RequestFacts(
+            mode=self.explicit_mode, duration_seconds=seconds, source=source
+        )
 
 
 class TranscribedOutput(serializers.Serializer[Any]):
