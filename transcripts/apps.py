@@ -1,9 +1,9 @@
-"""The app of what came out."""
+"""Django app of transcripts."""
 
 from django.apps import AppConfig
 
 
 class TranscriptsConfig(AppConfig):
-    """Transcripts and the use case that makes them."""
+    """Transcripts, live sessions and search."""
 
     name = "transcripts"

@@ -74,7 +74,7 @@ class AuditEventList(ApiView):
         Newest first. Submitted jobs are not included: see `GET /v1/jobs`.
         """
         tenant, params = tenant_of(request), request.query_params
-        page = PageQuery.parse(params, owner=tenant.pk, of="audit-events")
+        page = PageQuery.parse(params, owner=tenant.pk, list_name="audit-events")
         events = audit.find_events(tenant=tenant, filters=_parse_filter(params))
         return respond_page(request, events, page, AuditEventOutput)
 

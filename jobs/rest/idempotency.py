@@ -8,7 +8,7 @@ sent again with the same key.
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -120,15 +120,6 @@ class IdempotentRequest:
             created_at=self.now,
         )
 
-    def answer(self, make: Callable[[], StoredResponse]) -> tuple[StoredResponse, bool]:
-        """Return the response, and whether it is a replay; ``make`` runs once."""
-        with self.lock() as stored:
-            if stored:
-                return stored, True
-            response = make()
-            self.store(response)
-            return response, False
-
     def _rows(self) -> QuerySet[IdempotencyKey]:
         return IdempotencyKey.objects.filter(
             tenant=self.tenant, route=self.route, key=self.key
@@ -136,21 +127,6 @@ class IdempotentRequest:
 
     def _expires_before(self) -> datetime:
         return self.now - timedelta(hours=settings.IDEMPOTENCY_HOURS)
-
-
-def answer_once(
-    *,
-    tenant: Tenant,
-    route: str,
-    key: str,
-    digest: bytes,
-    now: datetime,
-    make: Callable[[], StoredResponse],
-) -> tuple[StoredResponse, bool]:
-    """Shorthand for ``IdempotentRequest(...).answer(make)``."""
-    return IdempotentRequest(
-        tenant=tenant, route=route, key=key, digest=digest, now=now
-    ).answer(make)
 
 
 def _replay(stored: IdempotencyKey, digest: bytes) -> StoredResponse:

@@ -56,7 +56,7 @@ def query_parameter(
 
 
 PAGE_PARAMETERS = [
-    query_parameter("cursor"),
+    query_parameter("cursor", description="`next_cursor` of the previous page."),
     query_parameter(
         "limit",
         {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},

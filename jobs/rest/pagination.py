@@ -39,7 +39,7 @@ class ListScope:
     """The list that a cursor belongs to: its tenant and its kind of row."""
 
     owner: UUID
-    of: str
+    list_name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +51,12 @@ class PageQuery:
     limit: int
 
     @classmethod
-    def parse(cls, params: Mapping[str, str], *, owner: UUID, of: str) -> Self:
+    def parse(cls, params: Mapping[str, str], *, owner: UUID, list_name: str) -> Self:
         """Parse ``cursor`` and ``limit``; raises InvalidRequest."""
-        scope, cursor = ListScope(owner=owner, of=of), params.get("cursor")
+        scope, cursor = (
+            ListScope(owner=owner, list_name=list_name),
+            params.get("cursor"),
+        )
         return cls(
             scope=scope,
             after=None if cursor is None else parse_cursor(cursor, scope=scope),
@@ -142,6 +145,6 @@ def _link(request: Request, cursor: str) -> dict[str, str]:
 
 
 def _signature(content: bytes, scope: ListScope) -> bytes:
-    value = content + scope.owner.bytes + scope.of.encode()
+    value = content + scope.owner.bytes + scope.list_name.encode()
     digest = salted_hmac("jobs.cursor", value, algorithm="sha256").digest()
     return digest[:_SIGNATURE_LENGTH]

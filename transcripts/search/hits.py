@@ -132,9 +132,9 @@ def _find_snippets(
                 matched=forms,
                 limit=text.limit,
             )
-            wanted = {lexeme.text for lexeme in lexemes.get(text.config, ())}
+            query_words = {lexeme.text for lexeme in lexemes.get(text.config, ())}
             matches = {forms[token] for token in forms.keys() & text.distinct}
-            is_complete = len(cut) == snippets.MAX_SNIPPETS and matches == wanted
+            is_complete = len(cut) == snippets.MAX_SNIPPETS and matches == query_words
             if is_complete or text.limit is None:
                 found[text.transcript.pk] = cut
             else:
@@ -166,10 +166,10 @@ def _find_forms(
     """
     matched: dict[str, dict[str, str]] = defaultdict(dict)
     for config, distinct in tokens.items():
-        wanted = lexemes.get(config, ())
-        candidates = _find_candidates(config, distinct, wanted)[:_MAX_FORMS]
+        query_lexemes = lexemes.get(config, ())
+        candidates = _find_candidates(config, distinct, query_lexemes)[:_MAX_FORMS]
         for token, words in _stem(config, candidates):
-            for lexeme in wanted:
+            for lexeme in query_lexemes:
                 if any(map(lexeme.matches, words)):
                     matched[config][token] = lexeme.text
                     break

@@ -64,7 +64,7 @@ class SearchQuery:
             min_confidence=_confidence(params),
             metadata=parse_metadata(params),
         )
-        scope = ListScope(owner=owner, of=f"transcripts {_digest(params)}")
+        scope = ListScope(owner=owner, list_name=f"transcripts {_digest(params)}")
         position = SearchPosition(as_of=now)
         if (cursor := params.get("cursor")) is not None:
             position = _parse_position(cursor, scope)

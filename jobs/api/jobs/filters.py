@@ -50,7 +50,7 @@ class JobListQuery:
                 created_before=parse_moment(params, "created_before"),
                 metadata=parse_metadata(params),
             ),
-            page=PageQuery.parse(params, owner=owner, of="jobs"),
+            page=PageQuery.parse(params, owner=owner, list_name="jobs"),
         )
 
 

@@ -62,7 +62,9 @@ class KeyList(ApiView):
     def get(self, request: Request) -> Response:
         """List API keys. Newest first, including revoked and expired keys."""
         tenant = tenant_of(request)
-        page = PageQuery.parse(request.query_params, owner=tenant.pk, of="api-keys")
+        page = PageQuery.parse(
+            request.query_params, owner=tenant.pk, list_name="api-keys"
+        )
         found = keys.find_keys(tenant=tenant)
         return respond_page(request, found, page, serializers.ApiKeyOutput)
 

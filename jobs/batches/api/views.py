@@ -100,7 +100,9 @@ class BatchList(ApiView):
     def get(self, request: Request) -> Response:
         """List batches. Newest first."""
         tenant = tenant_of(request)
-        page = PageQuery.parse(request.query_params, owner=tenant.pk, of="batches")
+        page = PageQuery.parse(
+            request.query_params, owner=tenant.pk, list_name="batches"
+        )
         rows = records.find_batches(tenant=tenant)
         return respond_page(request, rows, page, BatchOutput)
 

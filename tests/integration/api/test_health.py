@@ -168,6 +168,7 @@ def test_operators_read_what_is_known(platform):
     assert details["queue"] == "0 jobs ready to run"
     assert details["dispatcher"].startswith("last heartbeat ")
     assert "details" not in look(eve).json()
+    assert "3 of 20 slots busy" in look(ada, accept="text/html").content.decode()
 
 
 def age_of(job, at):

@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from jobs.api.jobs.serializers import without_query
-from jobs.rest.serializers import StrictSerializer
+from jobs.rest.serializers import ObjectTypeField, PageOutput, StrictSerializer
 from workers.egress.network import DestinationNotAllowed
 from workers.webhooks.delivery import replay
 from workers.webhooks.delivery.replay import ReplayRange
@@ -28,7 +28,7 @@ class DeliveryOutput(serializers.Serializer[WebhookDelivery]):
     """
 
     id = serializers.UUIDField()
-    object = serializers.SerializerMethodField()
+    object = ObjectTypeField("webhook_delivery")
     message_id = serializers.SerializerMethodField()
     type = serializers.CharField(source="event.type")
     endpoint_id = serializers.UUIDField(allow_null=True)
@@ -41,10 +41,6 @@ class DeliveryOutput(serializers.Serializer[WebhookDelivery]):
     is_redelivering = serializers.SerializerMethodField()
     created_at = serializers.DateTimeField()
     finished_at = serializers.DateTimeField(allow_null=True)
-
-    def get_object(self, _delivery: WebhookDelivery) -> str:
-        """Return the object type."""
-        return "webhook_delivery"
 
     def get_message_id(self, delivery: WebhookDelivery) -> str:
         """Return the ``webhook-id`` header of every attempt."""
@@ -68,12 +64,10 @@ class DeliveryOutput(serializers.Serializer[WebhookDelivery]):
         return delivery.trigger == Trigger.MANUAL
 
 
-class DeliveryPage(serializers.Serializer[Any]):
+class DeliveryPage(PageOutput):
     """One page of a tenant's deliveries, newest first."""
 
     data = DeliveryOutput(many=True)  # type: ignore[assignment]  # a field of that name
-    has_more = serializers.BooleanField()
-    next_cursor = serializers.CharField(allow_null=True)
 
 
 class DeliveryAttemptOutput(serializers.Serializer[DeliveryAttempt]):
@@ -131,7 +125,7 @@ class RecoveryOutput(serializers.Serializer[WebhookRecovery]):
     """
 
     id = serializers.UUIDField()
-    object = serializers.SerializerMethodField()
+    object = ObjectTypeField("webhook_recovery")
     endpoint_id = serializers.UUIDField()
     since = serializers.DateTimeField()
     until = serializers.DateTimeField()
@@ -139,10 +133,6 @@ class RecoveryOutput(serializers.Serializer[WebhookRecovery]):
     has_more = serializers.BooleanField()
     counts = serializers.SerializerMethodField()
     created_at = serializers.DateTimeField()
-
-    def get_object(self, _recovery: WebhookRecovery) -> str:
-        """Return the object type."""
-        return "webhook_recovery"
 
     @extend_schema_field(RecoveredOutput)
     def get_counts(self, recovery: WebhookRecovery) -> dict[str, int]:

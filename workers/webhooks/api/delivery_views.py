@@ -71,7 +71,7 @@ class DeliveryList(ApiView):
         examples=examples(answers={200: page_of(DELIVERY)}),
     )
     def get(self, request: Request) -> Response:
-        """List deliveries, newest first. They are stored for 30 days."""
+        """List webhook deliveries. Newest first. Deliveries are stored for 30 days."""
         tenant = tenant_of(request)
         query = DeliveryQuery.parse(request.query_params, owner=tenant.pk)
         rows = delivery_queries.find_deliveries(
@@ -91,7 +91,7 @@ class DeliveryDetail(ApiView):
         examples=examples(answers={200: DELIVERY}),
     )
     def get(self, request: Request, delivery_id: UUID) -> Response:
-        """Retrieve a delivery."""
+        """Get a webhook delivery."""
         delivery = delivery_queries.get_delivery(
             tenant=tenant_of(request), delivery_id=delivery_id
         )
@@ -109,7 +109,10 @@ class DeliveryAttempts(ApiView):
         examples=examples(answers={200: {"data": [FAILED_ATTEMPT, ATTEMPT]}}),
     )
     def get(self, request: Request, delivery_id: UUID) -> Response:
-        """List a delivery's attempts, oldest first, with the responses."""
+        """List the attempts of a webhook delivery.
+
+        Oldest first, with the responses of the receiver.
+        """
         delivery = delivery_queries.get_delivery(
             tenant=tenant_of(request), delivery_id=delivery_id
         )
@@ -133,10 +136,11 @@ class DeliveryRedeliver(ApiView):
         examples=examples(answers={202: {**DELIVERY, "is_redelivering": True}}),
     )
     def post(self, request: Request, delivery_id: UUID) -> Response:
-        """Send a message again, delivered or not.
+        """Redeliver a webhook message.
 
-        Makes one attempt with the same ID and body, and a new signature. If it fails,
-        the retry schedule continues unchanged.
+        Sends the same id and bytes with a new signature, even if already delivered.
+
+        Makes one attempt soon. If it fails, the retry schedule does not change.
         """
         check_no_body(request)
         delivery = replay.redeliver(
@@ -163,7 +167,10 @@ class AttemptResponseBody(ApiView):
         responses={204: None, **problems(404)},
     )
     def delete(self, request: Request, delivery_id: UUID, number: int) -> Response:
-        """Erase the stored response of an attempt. The attempt stays in the log."""
+        """Erase the stored response of a delivery attempt.
+
+        The attempt itself remains in the log.
+        """
         check_no_body(request)
         replay.expunge_response(
             tenant=tenant_of(request),
@@ -188,9 +195,11 @@ class EndpointRecover(ApiView):
         examples=examples(sent=RECOVER, answers={202: RECOVERY}),
     )
     def post(self, request: Request, endpoint_id: UUID) -> Response:
-        """Send an endpoint's undelivered messages again, each on a new schedule.
+        """Resend failed messages to a webhook endpoint.
 
-        Covers up to 14 days and 10,000 deliveries without a success.
+        Each delivery without a success starts a retry schedule of its own.
+
+        Reaches back up to 14 days, for at most 10,000 deliveries.
         """
         now = timezone.now()
         body = RecoverInput(data=request.data)
@@ -221,7 +230,7 @@ class EndpointRecovery(ApiView):
         examples=examples(answers={200: RECOVERY}),
     )
     def get(self, request: Request, endpoint_id: UUID, recovery_id: UUID) -> Response:
-        """Retrieve a recovery with its deliveries counted by status."""
+        """Get a webhook recovery. Counts its deliveries by status."""
         recovery = replay.get_recovery(
             tenant=tenant_of(request), endpoint_id=endpoint_id, recovery_id=recovery_id
         )

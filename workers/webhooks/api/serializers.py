@@ -14,6 +14,8 @@ from jobs.egress import policy as egress_policy
 from jobs.errors import InvalidRequest
 from jobs.rest.serializers import (
     BoundedListField,
+    ObjectTypeField,
+    PageOutput,
     StrictSerializer,
     TrueFalseField,
     WholeNumberField,
@@ -176,7 +178,7 @@ class EndpointOutput(serializers.Serializer[WebhookEndpoint]):
     """An endpoint; contains the names of its headers but not their values."""
 
     id = serializers.UUIDField()
-    object = serializers.SerializerMethodField()
+    object = ObjectTypeField("webhook_endpoint")
     url = serializers.CharField()
     description = serializers.CharField()
     event_types = serializers.ListField(child=serializers.CharField())
@@ -189,10 +191,6 @@ class EndpointOutput(serializers.Serializer[WebhookEndpoint]):
     failures = serializers.IntegerField()
     failing_since = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
-
-    def get_object(self, _endpoint: WebhookEndpoint) -> str:
-        """Return the object type."""
-        return "webhook_endpoint"
 
     @extend_schema_field(serializers.ListField(child=serializers.CharField()))
     def get_header_names(self, endpoint: WebhookEndpoint) -> list[str]:
@@ -213,12 +211,10 @@ class EndpointCreatedOutput(EndpointOutput):
     )
 
 
-class EndpointPage(serializers.Serializer[Any]):
+class EndpointPage(PageOutput):
     """One page of a tenant's endpoints, newest first."""
 
     data = EndpointOutput(many=True)  # type: ignore[assignment]  # a field of that name
-    has_more = serializers.BooleanField()
-    next_cursor = serializers.CharField(allow_null=True)
 
 
 class RotatedOutput(serializers.Serializer[Any]):

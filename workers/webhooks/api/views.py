@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from jobs.rest import pagination
 from jobs.rest.idempotency import StoredResponse
 from jobs.rest.pagination import PageQuery, respond_page
-from jobs.rest.views import ApiView, caller_of, check_no_body, tenant_of
+from jobs.rest.views import ApiView, caller_of, check_no_body, respond, tenant_of
 from workers.webhooks.api import openapi as api_openapi
 from workers.webhooks.api import serializers
 from workers.webhooks.endpoints import services as endpoint_services
@@ -39,7 +39,10 @@ class EndpointList(ApiView):
 
     @extend_schema(**api_openapi.CREATE)
     def post(self, request: Request) -> Response:
-        """Create an endpoint. The response contains its secret, once."""
+        """Create a webhook endpoint.
+
+        The response contains the signing secret, which is not shown again.
+        """
         body = serializers.EndpointInput(data=request.data)
         body.is_valid(raise_exception=True)
         fields = dict(body.validated_data)
@@ -55,7 +58,7 @@ class EndpointList(ApiView):
         """List webhook endpoints. Newest first."""
         tenant = tenant_of(request)
         page = PageQuery.parse(
-            request.query_params, owner=tenant.pk, of="webhook-endpoints"
+            request.query_params, owner=tenant.pk, list_name="webhook-endpoints"
         )
         rows = endpoint_services.find_endpoints(tenant)
         return respond_page(request, rows, page, serializers.EndpointOutput)
@@ -68,7 +71,7 @@ class EndpointDetail(ApiView):
 
     @extend_schema(**api_openapi.DETAIL)
     def get(self, request: Request, endpoint_id: UUID) -> Response:
-        """Retrieve an endpoint."""
+        """Get a webhook endpoint."""
         endpoint = endpoint_services.get_endpoint(
             tenant=tenant_of(request), endpoint_id=endpoint_id
         )
@@ -76,7 +79,7 @@ class EndpointDetail(ApiView):
 
     @extend_schema(**api_openapi.UPDATE)
     def patch(self, request: Request, endpoint_id: UUID) -> Response:
-        """Update an endpoint. Pending messages are sent to its new URL."""
+        """Update a webhook endpoint. Pending messages are sent to the new URL."""
         body = serializers.EndpointChanges(data=request.data)
         body.is_valid(raise_exception=True)
         endpoint = endpoint_services.update_endpoint(
@@ -89,7 +92,7 @@ class EndpointDetail(ApiView):
 
     @extend_schema(**api_openapi.DELETE)
     def delete(self, request: Request, endpoint_id: UUID) -> Response:
-        """Delete an endpoint. Its pending messages are discarded."""
+        """Delete a webhook endpoint. Pending messages are discarded."""
         check_no_body(request)
         endpoint_services.delete_endpoint(
             caller=caller_of(request), endpoint_id=endpoint_id, now=timezone.now()
@@ -104,7 +107,10 @@ class EndpointSecret(ApiView):
 
     @extend_schema(**api_openapi.ROTATE)
     def post(self, request: Request, endpoint_id: UUID) -> Response:
-        """Replace the secret. The old one also signs during the grace period."""
+        """Rotate the signing secret of a webhook endpoint.
+
+        The previous secret also signs until its grace period ends.
+        """
         body = serializers.SecretRotationInput(data=request.data)
         body.is_valid(raise_exception=True)
         result = endpoint_services.rotate_endpoint_secret(
@@ -122,7 +128,10 @@ class EndpointPing(ApiView):
 
     @extend_schema(**api_openapi.PING)
     def post(self, request: Request, endpoint_id: UUID) -> Response:
-        """Send the endpoint a `webhook.ping`, whatever events it subscribes to."""
+        """Send a test message to a webhook endpoint.
+
+        Sends `webhook.ping`, whatever event types the endpoint has.
+        """
         check_no_body(request)
         result = endpoint_services.ping_endpoint(
             once=_build_request(request, _build_pinged), endpoint_id=endpoint_id
@@ -137,7 +146,10 @@ class TenantSecret(ApiView):
 
     @extend_schema(**api_openapi.TENANT_SECRET)
     def get(self, request: Request) -> Response:
-        """List the validity of the current and older secrets, without the secrets."""
+        """Get the validity of the callback signing secrets.
+
+        Shows from when and until when each secret signs, not the secrets.
+        """
         live = secrets.find_live_secrets(tenant_of(request), now=timezone.now())
         body = {"object": "webhook_secret", "live": live}
         return Response(serializers.TenantSecretOutput(body).data)
@@ -150,7 +162,10 @@ class TenantSecretRotation(ApiView):
 
     @extend_schema(**api_openapi.ROTATE_TENANT)
     def post(self, request: Request) -> Response:
-        """Replace the secret. The old one also signs during the grace period."""
+        """Rotate the callback signing secret.
+
+        The previous secret also signs until its grace period ends.
+        """
         body = serializers.SecretRotationInput(data=request.data)
         body.is_valid(raise_exception=True)
         result = endpoint_services.rotate_tenant_secret(
@@ -172,11 +187,9 @@ def _build_request(
 
 def _respond(result: SecretResponse, **unstored: Any) -> Response:
     """Return the stored response plus the fields that must not be stored."""
-    headers = {"Idempotency-Replayed": "true"} if result.is_replayed else {}
-    if result.response.location:
-        headers["Location"] = result.response.location
-    body = {**result.response.body, **unstored}
-    return Response(body, status=result.response.status_code, headers=headers)
+    return respond(
+        result.response, replayed=result.is_replayed, retry_after=0, **unstored
+    )
 
 
 def _build_created(endpoint: WebhookEndpoint) -> StoredResponse:

@@ -57,7 +57,7 @@ class DeliveryQuery:
         }
         return cls(
             conditions={n: value for n, value in filters.items() if value is not None},
-            page=PageQuery.parse(params, owner=owner, of="webhook-deliveries"),
+            page=PageQuery.parse(params, owner=owner, list_name="webhook-deliveries"),
         )
 
 

@@ -13,8 +13,7 @@ from typing import Any
 from django.utils.crypto import salted_hmac
 
 from jobs.accounts.caller import Caller
-from jobs.rest import idempotency
-from jobs.rest.idempotency import StoredResponse
+from jobs.rest.idempotency import IdempotentRequest, StoredResponse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,22 +32,20 @@ class SecretRequest:
         self, route: str, create: Callable[[], tuple[Any, str]]
     ) -> "SecretResponse":
         """Call ``create``, which returns an object and its secret, at most once."""
-        secret = ""
-
-        def respond() -> StoredResponse:
-            nonlocal secret
-            created, secret = create()
-            return self.build_response(created)
-
-        response, is_replayed = idempotency.answer_once(
+        request = IdempotentRequest(
             tenant=self.caller.tenant,
             route=route,
             key=self.caller.key,
             digest=self._digest(),
             now=self.now,
-            make=respond,
         )
-        return SecretResponse(response=response, is_replayed=is_replayed, secret=secret)
+        with request.lock() as stored:
+            if stored:
+                return SecretResponse(response=stored, is_replayed=True)
+            created, secret = create()
+            response = self.build_response(created)
+            request.store(response)
+        return SecretResponse(response=response, is_replayed=False, secret=secret)
 
     def _digest(self) -> bytes:
         """Return a keyed digest: a plain hash of a short value could be guessed."""

@@ -11,7 +11,7 @@ from jobs.queries import JobFilter
 from jobs.rest.pagination import ListScope, PageQuery, build_cursor, parse_cursor
 
 OWNER = UUID("0b7c2a9e-1f5d-7b7a-9c55-2f1f9e1f4a11")
-SCOPE = ListScope(owner=OWNER, of="jobs")
+SCOPE = ListScope(owner=OWNER, list_name="jobs")
 # Fixed, as test processes must agree on the names of the cases made from it.
 LAST = UUID("01a205f4-683b-7324-bedc-9bb5d522d835")
 
@@ -99,8 +99,10 @@ def tampered():
         base64.urlsafe_b64encode(LAST.bytes).decode(),
         base64.urlsafe_b64encode(bytes([raw[0] ^ 1]) + raw[1:]).decode(),
         base64.urlsafe_b64encode(raw[:-1] + bytes([raw[-1] ^ 1])).decode(),
-        build_cursor(LAST, scope=ListScope(owner=UUID(int=OWNER.int + 1), of="jobs")),
-        build_cursor(LAST, scope=ListScope(owner=OWNER, of="deliveries")),
+        build_cursor(
+            LAST, scope=ListScope(owner=UUID(int=OWNER.int + 1), list_name="jobs")
+        ),
+        build_cursor(LAST, scope=ListScope(owner=OWNER, list_name="deliveries")),
         "é" * 32,
     ]
 
