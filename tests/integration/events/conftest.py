@@ -25,8 +25,8 @@ def web_process(
 
 
 @pytest.fixture
-def me(transactional_db: None, door: AsgiProcess) -> Iterator[EventClient]:
-    follower = EventClient(door)
+def me(transactional_db: None, web_process: AsgiProcess) -> Iterator[EventClient]:
+    follower = EventClient(web_process)
     yield follower
     for stream in follower.opened:
         stream.close()

@@ -47,7 +47,7 @@ class Door:
 
 
 @pytest.fixture
-def web_process(transactional_db, monkeypatch) -> Iterator[Door]:
+def door(transactional_db, monkeypatch) -> Iterator[Door]:
     broker = redis.Redis.from_url(settings.REDIS_URL)
     broker.flushdb()
     permits = RedisPermits(broker)

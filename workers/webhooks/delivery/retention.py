@@ -108,6 +108,7 @@ def _purge_batch(before_id: UUID) -> int:
         locked = rows.select_for_update(skip_locked=True).values_list("pk", flat=True)
         ids = list(locked[:BATCH_SIZE])
         # Django's own cascade would load every row first.
+        # https://github.com/django/django/blob/stable/5.2.x/django/db/models/query.py
         attempts = DeliveryAttempt.objects.filter(delivery__in=ids)
         attempts._raw_delete(attempts.db)  # noqa: SLF001
         deliveries = WebhookDelivery.objects.filter(pk__in=ids)
