@@ -17,7 +17,7 @@ def test_flower_is_linked_with_what_it_does_not_know(ada, settings):
     page = ada.get("/admin/").content.decode()
 
     assert page.count('href="http://flower.example"') == 2
-    assert "The backlog is in the database" in page
+    assert "the backlog, which is in the database" in page
 
 
 def test_without_flower_nothing_is_said_of_it(ada, settings):
