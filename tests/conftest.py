@@ -4,12 +4,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from jobs.telemetry import log_context, tracing
 from transcribe_platform.middleware.static_files import StaticFilesMiddleware
 from workers.liveness.heartbeat import Heartbeat
 
 LOUD = "NOT tested"
+# A busy machine takes longer than 200 ms for an example: that is no fault of the code.
+hypothesis_settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)

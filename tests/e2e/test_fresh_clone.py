@@ -51,7 +51,7 @@ def clone():
         yield folder
 
 
-def ask(command, **how):
+def run_version(command, **how):
     return subprocess.run(
         [command, "--version"],
         env={"PATH": "/usr/bin:/bin"},
@@ -68,11 +68,11 @@ def test_the_command_runs_from_a_fresh_clone(clone):
     link = clone.parent / "link"
     link.symlink_to(command)
 
-    assert ask(command).stdout.startswith("transcribe, version")
-    assert ask(link).stdout == ask(command).stdout
+    assert run_version(command).stdout.startswith("transcribe, version")
+    assert run_version(link).stdout == run_version(command).stdout
 
     moved = clone.rename(clone.parent / "moved")
-    assert ask(moved / ".venv" / "bin" / "transcribe").returncode == 0
+    assert run_version(moved / ".venv" / "bin" / "transcribe").returncode == 0
 
 
 def test_an_ordinary_user_runs_it(clone):
@@ -84,6 +84,6 @@ def test_an_ordinary_user_runs_it(clone):
     except (PermissionError, subprocess.CalledProcessError):
         pytest.skip("the interpreter is in a folder that is closed to others")
 
-    ran = ask(clone / ".venv" / "bin" / "transcribe", user=NOBODY)
+    ran = run_version(clone / ".venv" / "bin" / "transcribe", user=NOBODY)
 
     assert ran.returncode == 0, ran.stderr

@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 
-def ask(ready: dict[str, Any], path: str) -> dict[str, Any]:
+def get_json(ready: dict[str, Any], path: str) -> dict[str, Any]:
     """Ask the API as its first customer."""
     headers = {"authorization": f"Bearer {ready['api_key']}"}
     request = urllib.request.Request(ready["web"] + path, headers=headers)
@@ -62,7 +62,7 @@ def wait_at_the_door(ready: dict[str, Any]) -> str:
     running: list[str] = []
 
     def is_running() -> bool:
-        page = ask(ready, "/v1/jobs?status=processing")["data"]
+        page = get_json(ready, "/v1/jobs?status=processing")["data"]
         running.extend(job["id"] for job in page if job["mode"] == "sync")
         return bool(running)
 
@@ -89,8 +89,10 @@ def submit(ready: dict[str, Any], tag: str, hooks: Receiver) -> str:
 def outcomes_of(job: str, ready: dict[str, Any]) -> list[str]:
     """Wait until the job is done; return how each of its calls ended."""
     path = f"/v1/jobs/{job}"
-    assert wait_until(lambda: ask(ready, path)["status"] == "completed", seconds=60)
-    return [call["outcome"] for call in ask(ready, f"{path}/attempts")["data"]]
+    assert wait_until(
+        lambda: get_json(ready, path)["status"] == "completed", seconds=60
+    )
+    return [call["outcome"] for call in get_json(ready, f"{path}/attempts")["data"]]
 
 
 @pytest.mark.timeout(240)
@@ -125,7 +127,7 @@ def test_killed_processes_come_back_and_nothing_survives_a_killed_supervisor(
     left_behind += [submit(first, tag, hooks) for tag in ("emu:delay3", "")]
     assert outcomes_of(left_behind[1], first) == ["ok"]
     path = f"/v1/webhook-deliveries?job_id={left_behind[1]}&status=delivered"
-    assert wait_until(lambda: bool(ask(first, path)["data"]), seconds=30)
+    assert wait_until(lambda: bool(get_json(first, path)["data"]), seconds=30)
     first_run.process.kill()
     first_run.process.wait()
 
@@ -145,7 +147,7 @@ def test_it_goes_on_from_a_backup_in_another_cluster_and_ends_in_order(
     # Its call was under way, or had not begun; it is made again, and only that one.
     assert outcomes_of(interrupted, ready)[-1] == "ok"
     assert outcomes_of(done, ready) == ["ok"]
-    assert ask(ready, f"/v1/transcripts/{done}")["text"]
+    assert get_json(ready, f"/v1/transcripts/{done}")["text"]
     assert wait_until(lambda: is_told(hooks, new, interrupted), seconds=30)
     assert [each for each in hooks.received if done.encode() in each.body] == told
     assert stream_names(ready, new)

@@ -18,7 +18,7 @@ from transcribe_platform.logs import JsonFormatter
 PATHS = ["/v1/me", "/v1/jobs", "/v1/jobs/0197b2f0-0000-7000-8000-000000000000"]
 
 
-def ask(header, path="/v1/me"):
+def get_with(header, path="/v1/me"):
     return Client().get(path, headers={"Authorization": header} if header else {})
 
 
@@ -29,7 +29,7 @@ def other_secret(text):
 
 @pytest.mark.parametrize("path", [*PATHS, PATHS[2] + "/attempts"])
 def test_without_a_key_there_is_a_challenge(db, path):
-    answer = ask("", path)
+    answer = get_with("", path)
 
     assert_problem(answer, 401, "key_missing")
     assert answer.headers["WWW-Authenticate"] == "Bearer"
@@ -52,7 +52,7 @@ def test_without_a_key_there_is_a_challenge(db, path):
 )
 def test_what_is_no_key_is_malformed(api, header, django_assert_num_queries):
     with django_assert_num_queries(0):
-        answer = ask(header.format(api.text, api.text))
+        answer = get_with(header.format(api.text, api.text))
 
     assert_problem(answer, 401, "key_malformed")
     assert answer.headers["WWW-Authenticate"] == "Bearer"
@@ -60,7 +60,7 @@ def test_what_is_no_key_is_malformed(api, header, django_assert_num_queries):
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_the_scheme_is_read_in_any_case(api, scheme):
-    assert ask(f"{scheme} {api.text}").status_code == 200
+    assert get_with(f"{scheme} {api.text}").status_code == 200
 
 
 @pytest.mark.parametrize("name", ["api_key", "key", "token", "access_token"])
@@ -69,7 +69,7 @@ def test_a_key_in_the_query_string_is_refused_and_not_told(api, caplog, name):
     path = f"/v1/me?{name}={api.text}"
     secret = api.text[17:]
 
-    alone, beside = ask("", path), ask(f"Bearer {api.text}", path)
+    alone, beside = get_with("", path), get_with(f"Bearer {api.text}", path)
 
     assert_problem(alone, 401, "key_missing")
     assert_problem(beside, 400, "parameter_unknown")
@@ -84,7 +84,7 @@ def test_a_key_in_the_query_string_is_refused_and_not_told(api, caplog, name):
 def test_a_key_with_another_secret_is_invalid(api):
     assert parse_public_id(other_secret(api.text)) == api.key.public_id
 
-    assert_problem(ask(f"Bearer {other_secret(api.text)}"), 401, "key_invalid")
+    assert_problem(get_with(f"Bearer {other_secret(api.text)}"), 401, "key_invalid")
 
 
 def test_unknown_revoked_and_disabled_read_the_same(db):
@@ -95,7 +95,7 @@ def test_unknown_revoked_and_disabled_read_the_same(db):
     _, text_of_disabled = make_key(make_tenant(is_active=False))
 
     details = {
-        assert_problem(ask(f"Bearer {text}"), 401, "key_invalid")["detail"]
+        assert_problem(get_with(f"Bearer {text}"), 401, "key_invalid")["detail"]
         for text in (text_of_unknown, text_of_revoked, text_of_disabled)
     }
 
@@ -105,14 +105,14 @@ def test_unknown_revoked_and_disabled_read_the_same(db):
 def test_that_it_expired_is_told_to_its_holder_only(db):
     _, text = make_key(expires_at=timezone.now() - timedelta(seconds=1))
 
-    assert_problem(ask(f"Bearer {text}"), 401, "key_expired")
-    assert_problem(ask(f"Bearer {other_secret(text)}"), 401, "key_invalid")
+    assert_problem(get_with(f"Bearer {text}"), 401, "key_expired")
+    assert_problem(get_with(f"Bearer {other_secret(text)}"), 401, "key_invalid")
 
 
 def test_a_key_works_until_it_expires(db):
     _, text = make_key(expires_at=timezone.now() + timedelta(minutes=1))
 
-    assert ask(f"Bearer {text}").status_code == 200
+    assert get_with(f"Bearer {text}").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_key_comes_from_the_addresses_it_may_come_from(db, allowed, peer, is_l
 def test_the_address_is_told_to_nobody_but_the_holder(db):
     _, text = make_key(allowed_ips=["198.51.100.7"])
 
-    assert_problem(ask(f"Bearer {other_secret(text)}"), 401, "key_invalid")
+    assert_problem(get_with(f"Bearer {other_secret(text)}"), 401, "key_invalid")
 
 
 def test_a_header_counts_from_a_trusted_proxy_only(db, settings):
@@ -167,9 +167,9 @@ def test_a_key_that_is_not_there_is_compared_as_well(api, monkeypatch):
 
     original = hmac.compare_digest
     monkeypatch.setattr("jobs.accounts.authentication.hmac.compare_digest", compare)
-    ask(f"Bearer {other_secret(api.text)}")
+    get_with(f"Bearer {other_secret(api.text)}")
     ApiKey.objects.all().delete()
-    ask(f"Bearer {api.text}")
+    get_with(f"Bearer {api.text}")
 
     assert compared == [(32, 32), (32, 32)]
 
@@ -225,7 +225,7 @@ def test_the_command_prints_the_key_and_nothing_else(db):
     assert (key.tenant.name, key.name, key.expires_at) == ("acme", "ci", None)
     assert printed == printed.strip() + "\n"
     assert parse_public_id(printed.strip()) == key.public_id
-    assert ask(f"Bearer {printed.strip()}").json()["tenant"]["name"] == "acme"
+    assert get_with(f"Bearer {printed.strip()}").json()["tenant"]["name"] == "acme"
 
 
 def test_the_command_finds_a_tenant_that_is_there(db):

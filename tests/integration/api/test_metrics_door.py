@@ -12,7 +12,7 @@ from jobs.telemetry import metrics
 from tests.support.factories import make_attempt, make_job
 
 
-def ask(**headers):
+def get_metrics(**headers):
     return Client().get("/metrics", headers=headers)
 
 
@@ -21,7 +21,7 @@ def value(counter, *labels):
 
 
 def test_this_machine_sees_metrics_and_others_see_nothing():
-    told = ask()
+    told = get_metrics()
     names = {each.name for each in text_string_to_metric_families(told.text)}
 
     assert told.status_code == 200
@@ -32,15 +32,15 @@ def test_this_machine_sees_metrics_and_others_see_nothing():
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via"])
 def test_a_proxy_on_this_machine_is_not_this_machine(header):
-    assert ask(**{header: "127.0.0.1"}).status_code == 404
+    assert get_metrics(**{header: "127.0.0.1"}).status_code == 404
 
 
 def test_with_a_token_the_token_counts_and_nothing_else(settings):
     settings.METRICS_TOKEN = "s3cret-token"
 
-    assert ask().status_code == 403
-    assert ask(authorization="Bearer s3cret").status_code == 403
-    assert ask(authorization="Bearer s3cret-token").status_code == 200
+    assert get_metrics().status_code == 403
+    assert get_metrics(authorization="Bearer s3cret").status_code == 403
+    assert get_metrics(authorization="Bearer s3cret-token").status_code == 200
     far = Client(REMOTE_ADDR="10.0.0.9")
     wanted = {"authorization": "Bearer s3cret-token"}
     assert far.get("/metrics", headers=wanted).status_code == 200

@@ -49,7 +49,7 @@ class Body(io.BytesIO):
         return super().read(size)
 
 
-def upload(api, body, headers=KEY):
+def send_form(api, body, headers=KEY):
     environ = {
         "wsgi.input": body,
         "CONTENT_LENGTH": str(len(FORM)),
@@ -67,7 +67,7 @@ def uploading(api, content=FORM):
 
     def send():
         try:
-            return upload(api, body)
+            return send_form(api, body)
         finally:
             connections.close_all()
 
@@ -86,10 +86,10 @@ def test_a_repeat_of_an_upload_under_way_is_turned_away_unread(api, media):
     unread = io.BytesIO(FORM)
 
     with uploading(api) as first:
-        repeat = upload(api, unread)
+        repeat = send_form(api, unread)
         as_json = api.post("/v1/jobs", JSON, KEY)
         answer = first.finish()
-    after = upload(api, io.BytesIO(FORM))
+    after = send_form(api, io.BytesIO(FORM))
 
     for refused in (repeat, as_json):
         assert_problem(refused, 409, "request_in_flight")
@@ -105,9 +105,9 @@ def test_a_repeat_of_an_upload_under_way_is_turned_away_unread(api, media):
 def test_other_keys_and_tenants_pass_meanwhile(api):
     with uploading(api) as first:
         others = [
-            upload(api, io.BytesIO(FORM), {"Idempotency-Key": "other"}),
-            upload(api, io.BytesIO(FORM), {}),
-            upload(Api(), io.BytesIO(FORM)),
+            send_form(api, io.BytesIO(FORM), {"Idempotency-Key": "other"}),
+            send_form(api, io.BytesIO(FORM), {}),
+            send_form(Api(), io.BytesIO(FORM)),
             api.post("/v1/jobs", JSON),
         ]
         first.finish()
@@ -121,7 +121,7 @@ def test_an_upload_that_fails_frees_its_key(api, media):
         assert_problem(first.finish(), 400, "body_truncated")
     assert_nothing_written(media)
 
-    answer = upload(api, io.BytesIO(FORM))
+    answer = send_form(api, io.BytesIO(FORM))
 
     assert answer.status_code == 202
     assert "Idempotency-Replayed" not in answer.headers
@@ -151,7 +151,7 @@ def test_a_key_is_free_once_its_process_was_killed(api, settings, repeat):
     def post():
         if repeat == "json":
             return api.post("/v1/jobs", JSON, KEY)
-        return upload(api, io.BytesIO(FORM))
+        return send_form(api, io.BytesIO(FORM))
 
     assert process.stdout.readline() == b"held\n"
     assert_problem(post(), 409, "request_in_flight")
@@ -170,7 +170,7 @@ def test_of_fifty_parallel_uploads_one_is_taken_at_a_time(api, media):
     def send(_number):
         start.wait(timeout=30)
         try:
-            return upload(api, io.BytesIO(FORM))
+            return send_form(api, io.BytesIO(FORM))
         finally:
             connections.close_all()
 

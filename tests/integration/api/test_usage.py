@@ -32,7 +32,7 @@ def call(job: Job, at: datetime = NOON, outcome: str = "ok", **facts):
     return make_attempt(job, at=at, outcome=outcome, **facts)
 
 
-def ask(api, query: str = ""):
+def get_usage(api, query: str = ""):
     with time_machine.travel(NOON, tick=False):
         answer = api.get(f"/v1/usage{query}")
     assert answer.status_code == 200, answer.content
@@ -51,7 +51,7 @@ def test_a_month_is_summed_up_day_by_day(api):
     call(second, outcome="open")
     call(second, NOON - timedelta(days=25, seconds=1))  # 31 October
 
-    report = ask(api)
+    report = get_usage(api)
 
     assert (report["from"], report["to"]) == ("2026-11-01", "2026-11-25")
     assert (report["object"], report["group_by"]) == ("usage", ["day"])
@@ -63,7 +63,7 @@ def test_a_month_is_summed_up_day_by_day(api):
 
 
 def test_nothing_used_is_an_empty_report(api):
-    report = ask(api)
+    report = get_usage(api)
 
     assert (report["data"], sums(report["totals"])) == ([], (0, 0, 0, 0, 0.0, None))
 
@@ -78,7 +78,7 @@ def test_both_ends_are_counted_in_by_utc_days(api):
     ):
         call(job, datetime.fromisoformat(f"{at}+00:00"))
 
-    report = ask(api, "?from=2026-11-10&to=2026-11-11")
+    report = get_usage(api, "?from=2026-11-10&to=2026-11-11")
 
     assert [(row["day"], row["calls"]) for row in report["data"]] == [
         ("2026-11-10", 1),
@@ -93,7 +93,7 @@ def test_usage_is_grouped_by_whatever_is_asked_in_that_order(api):
     call(nova, region=eu)
     call(make_job(api.tenant), NOON - timedelta(days=2), region=eu)
 
-    report = ask(api, "?group_by=region,model,day")
+    report = get_usage(api, "?group_by=region,model,day")
 
     keys = ("region", "model", "day")
     assert [tuple(row[key] for key in keys) for row in report["data"]] == [
@@ -113,7 +113,7 @@ def test_usage_is_told_apart_by_key_and_batch(api):
         Job.objects.filter(pk=job.pk).update(api_key=key, batch=of)
         call(job)
 
-    report = ask(api, "?group_by=key,batch")
+    report = get_usage(api, "?group_by=key,batch")
 
     assert [(row["key"], row["batch"], row["calls"]) for row in report["data"]] == [
         (other.public_id, str(batch.pk), 1),
@@ -126,7 +126,7 @@ def test_an_erased_job_is_still_counted(api):
     call(job)
     erasure.erase_job(job=job, actor="x", now=NOON)
 
-    report = ask(api, "?group_by=model")
+    report = get_usage(api, "?group_by=model")
 
     assert [(row["model"], sums(row)) for row in report["data"]] == [
         ("nova-3", (1, 1, 0, 0, 60.0, "0.004300"))
@@ -136,14 +136,14 @@ def test_an_erased_job_is_still_counted(api):
 def test_another_tenants_calls_are_not_counted(api):
     call(make_job(make_tenant()))
 
-    assert ask(api)["totals"]["calls"] == 0
+    assert get_usage(api)["totals"]["calls"] == 0
 
 
 def test_nonsense_in_the_ledger_is_no_error(api):
     call(make_job(api.tenant), audio_seconds=float("nan"))
     call(make_job(api.tenant), audio_seconds=float("inf"))
 
-    assert ask(api)["totals"]["audio_seconds"] == 200_000_000.0
+    assert get_usage(api)["totals"]["audio_seconds"] == 200_000_000.0
 
 
 @pytest.mark.parametrize("way", ["parameter", "header"])
@@ -208,7 +208,7 @@ def test_what_cannot_be_read_is_refused(api, query, code, parameter):
     ["from=2025-11-25&to=2026-11-25", "from=0001-01-01&to=0001-01-01", "to=9999-12-31"],
 )
 def test_days_at_the_edges_are_taken(api, query):
-    ask(api, f"?{query}&group_by={','.join(GROUPS)}")
+    get_usage(api, f"?{query}&group_by={','.join(GROUPS)}")
 
 
 def test_more_rows_than_anybody_reads_are_refused(api, monkeypatch):

@@ -9,7 +9,7 @@ from jobs.accounts.client_address import client_address
 PROXIES = ["10.0.0.0/8", "2001:db8:ffff::/48"]
 
 
-def ask(peer, forwarded=None):
+def find_client(peer, forwarded=None):
     more = {} if forwarded is None else {"HTTP_X_FORWARDED_FOR": forwarded}
     return client_address(RequestFactory().get("/", REMOTE_ADDR=peer, **more))
 
@@ -56,14 +56,14 @@ def test_the_client_is_the_last_hop_that_is_no_proxy_of_ours(
 ):
     settings.TRUSTED_PROXIES = PROXIES
 
-    assert ask(peer, forwarded) == found(client)
+    assert find_client(peer, forwarded) == found(client)
 
 
 @pytest.mark.parametrize("peer", ["10.0.0.1", "127.0.0.1", "192.0.2.1"])
 def test_without_trusted_proxies_the_header_is_not_read(settings, peer):
     settings.TRUSTED_PROXIES = []
 
-    assert ask(peer, "198.51.100.7") == ip_address(peer)
+    assert find_client(peer, "198.51.100.7") == ip_address(peer)
 
 
 def test_over_asgi_it_is_the_same(settings):
