@@ -162,7 +162,7 @@ def insert_jobs(jobs: Sequence[Job], *, api_key: ApiKey | None, now: datetime) -
         quotas.reserve(jobs=jobs, now=now)
         Job.objects.bulk_create(jobs)
         submitted = {"reason": "submitted"}
-        _write_events(jobs, at=now, data=submitted, actor=audit.actor_of(api_key))
+        _write_events(jobs, at=now, data=submitted, actor=audit.get_actor(api_key))
         for job in jobs:
             if not job.batch_id:  # a batch counts its jobs itself
                 transaction.on_commit(metrics.SUBMITTED.labels(job.mode).inc)

@@ -74,6 +74,6 @@ def find_changes(row: Model, fields: Mapping[str, Any]) -> dict[str, tuple[Any, 
     }
 
 
-def actor_of(api_key: ApiKey | None) -> str:
+def get_actor(api_key: ApiKey | None) -> str:
     """Return the actor name of a key; "" without a key."""
     return f"key:{api_key.public_id}" if api_key else ""

@@ -21,4 +21,4 @@ class Caller:
     @property
     def actor(self) -> str:
         """The actor name recorded in the audit log."""
-        return self.operator or audit.actor_of(self.api_key)
+        return self.operator or audit.get_actor(self.api_key)

@@ -18,7 +18,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.text import capfirst
 
-from jobs.admin.base import actor_of
+from jobs.admin.base import get_operator_name
 from jobs.errors import PlatformError
 
 # One transaction per row within the request. For more rows, act on the batch, tenant or
@@ -118,7 +118,7 @@ def _run(
     selected: list[Any],
     fields: dict[str, Any],
 ) -> HttpResponse:
-    report, actor, now = ActionReport(), actor_of(request), timezone.now()
+    report, actor, now = ActionReport(), get_operator_name(request), timezone.now()
     for row in selected:
         try:
             report.done.append(action.do(row, actor=actor, now=now, **fields))

@@ -10,7 +10,7 @@ from jobs.admin.lists import UncountedPaginator, get_page_number
 from jobs.errors import PlatformError
 
 
-def actor_of(request: HttpRequest) -> str:
+def get_operator_name(request: HttpRequest) -> str:
     """Return the actor name of the operator."""
     return f"admin:{request.user.get_username()}"
 

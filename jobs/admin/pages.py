@@ -15,10 +15,10 @@ from django.utils.html import format_html
 
 from jobs.accounts import keys, tenants
 from jobs.admin import steering as admin_steering
-from jobs.admin.base import ReadOnlyAdmin, ServiceAdmin, actor_of
+from jobs.admin.base import ReadOnlyAdmin, ServiceAdmin, get_operator_name
 from jobs.admin.forms import KeyChangeForm, KeyForm, RegionForm, TenantForm
 from jobs.admin.lists import CreatedFilter, LiveFilter, search_jobs
-from jobs.api.jobs.serializers import without_query
+from jobs.api.jobs.serializers import strip_query
 from jobs.models import ApiKey, Batch, BatchState, Job, Region, Tenant
 from jobs.routing import regions
 from jobs.state import JobStatus
@@ -47,7 +47,7 @@ class TenantAdmin(ServiceAdmin):
         self, request: HttpRequest, tenant: Any, form: Any, change: Any
     ) -> None:
         """Save the changes and audit them."""
-        now, actor = timezone.now(), actor_of(request)
+        now, actor = timezone.now(), get_operator_name(request)
         if change:
             changes = {name: form.cleaned_data[name] for name in form.changed_data}
             tenants.change_tenant(tenant=tenant, changes=changes, actor=actor, now=now)
@@ -113,7 +113,11 @@ class ApiKeyAdmin(ServiceAdmin):
         self, request: HttpRequest, key: Any, form: Any, change: Any
     ) -> None:
         """Issue or change the key."""
-        now, actor, fields = timezone.now(), actor_of(request), form.cleaned_data
+        now, actor, fields = (
+            timezone.now(),
+            get_operator_name(request),
+            form.cleaned_data,
+        )
         if change:
             changes = {name: fields[name] for name in form.changed_data}
             keys.change_key(key=key, changes=changes, actor=actor, now=now)
@@ -175,7 +179,10 @@ class RegionAdmin(ServiceAdmin):
         names = form.changed_data if change else form.cleaned_data
         changes = {name: form.cleaned_data[name] for name in names if name != "name"}
         regions.set_region(
-            name=region.pk, changes=changes, actor=actor_of(request), now=timezone.now()
+            name=region.pk,
+            changes=changes,
+            actor=get_operator_name(request),
+            now=timezone.now(),
         )
 
 
@@ -239,7 +246,7 @@ class JobAdmin(ReadOnlyAdmin):
     @admin.display(description="Audio")
     def audio(self, job: Job) -> str:
         """Return the source without its query string, which may be a secret."""
-        return without_query(job.audio_url) if job.audio_url else job.upload
+        return strip_query(job.audio_url) if job.audio_url else job.upload
 
     @admin.display(description="More")
     def links(self, job: Job) -> str:

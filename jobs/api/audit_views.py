@@ -15,7 +15,7 @@ from jobs.rest import filters, openapi, pagination
 from jobs.rest.openapi import examples, page_of
 from jobs.rest.pagination import PageQuery, respond_page
 from jobs.rest.serializers import ObjectTypeField, PageOutput
-from jobs.rest.views import ApiView, refuse_parameter, tenant_of
+from jobs.rest.views import ApiView, get_tenant, refuse_parameter
 
 PARAMETERS = (*pagination.PARAMETERS, "type", "created_after", "created_before")
 _TYPE = re.compile(r"[a-z_]{1,20}\.[a-z_]{1,19}")
@@ -73,7 +73,7 @@ class AuditEventList(ApiView):
 
         Newest first. Submitted jobs are not included: see `GET /v1/jobs`.
         """
-        tenant, params = tenant_of(request), request.query_params
+        tenant, params = get_tenant(request), request.query_params
         page = PageQuery.parse(params, owner=tenant.pk, list_name="audit-events")
         events = audit.find_events(tenant=tenant, filters=_parse_filter(params))
         return respond_page(request, events, page, AuditEventOutput)

@@ -76,7 +76,7 @@ def record_submit(batch: Batch) -> None:
     )
     audit.record(
         type="batch.submitted",
-        actor=audit.actor_of(batch.api_key),
+        actor=audit.get_actor(batch.api_key),
         at=batch.created_at,
         tenant=batch.tenant,
         batch_id=str(batch.pk),

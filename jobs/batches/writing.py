@@ -118,7 +118,7 @@ def drop(batch: Batch) -> None:
 
 def write_submitted_events(batch: Batch, jobs: Iterable[UUID]) -> None:
     """Save the first event of each job."""
-    actor = audit.actor_of(batch.api_key)
+    actor = audit.get_actor(batch.api_key)
     Event.objects.bulk_create(
         Event(
             tenant_id=batch.tenant_id,

@@ -57,7 +57,7 @@ def parse_key(header: str | None) -> str:
     return key
 
 
-def digest_of(request: Any) -> bytes:
+def compute_digest(request: Any) -> bytes:
     """Return the digest that detects a different request under the same key."""
     canonical = json.dumps(request, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).digest()

@@ -85,10 +85,12 @@ def respond_page(
     """Return one page, with its next cursor in the body and in a ``Link`` header."""
     found, has_more = get_page(rows, page)
     cursor = build_cursor(found[-1].pk, scope=page.scope) if has_more else None
-    return respond_rows(request, show_rows(found, serializer), cursor)
+    return respond_rows(request, serialize_rows(found, serializer), cursor)
 
 
-def show_rows(rows: Sequence[Any], serializer: type[BaseSerializer[Any]]) -> list[Any]:
+def serialize_rows(
+    rows: Sequence[Any], serializer: type[BaseSerializer[Any]]
+) -> list[Any]:
     """Serialize rows with one serializer, so that its fields are built once."""
     shown: list[Any] = serializer(rows, many=True).data
     return shown

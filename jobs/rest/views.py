@@ -65,7 +65,7 @@ class ApiView(APIView):
         """Check the credentials, then the query string, then the body."""
         self.perform_authentication(request)
         if request.auth is not None:
-            request_slots.acquire(tenant_of(request).pk)
+            request_slots.acquire(get_tenant(request).pk)
         super().initial(request, *args, **kwargs)
         if method_of(request) not in self.allowed_methods:
             self.http_method_not_allowed(request)
@@ -147,20 +147,20 @@ def refuse_parameter(name: str, message: str, problem: str = "invalid") -> NoRet
     raise InvalidRequest(message, code=code, pointer=f"?{name}")
 
 
-def tenant_of(request: Request) -> Tenant:
+def get_tenant(request: Request) -> Tenant:
     """Return the tenant of the request's API key."""
     return cast("TenantPrincipal", request.user).tenant
 
 
-def key_of(request: Request) -> ApiKey:
+def get_api_key(request: Request) -> ApiKey:
     """Return the API key of the request."""
     return cast("ApiKey", request.auth)
 
 
-def caller_of(request: Request) -> Caller:
+def get_caller(request: Request) -> Caller:
     """Return tenant, API key and Idempotency-Key; raises InvalidRequest."""
     key = parse_key(request.headers.get(HEADER))
-    return Caller(tenant=tenant_of(request), api_key=key_of(request), key=key)
+    return Caller(tenant=get_tenant(request), api_key=get_api_key(request), key=key)
 
 
 def respond(

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from jobs.accounts import audit
 from jobs.rest.negotiation import FormatNegotiation
-from jobs.rest.views import ApiView, key_of, tenant_of
+from jobs.rest.views import ApiView, get_api_key, get_tenant
 from transcripts import links, queries, services
 from transcripts.api import openapi as api_openapi
 from transcripts.api.serializers import LinkInput, LinkOutput
@@ -62,7 +62,7 @@ class TranscriptDetail(ApiView):
         With the `expires` and `signature` of a link, no key is needed.
         """
         if not _is_link(request):
-            tenant = tenant_of(request)
+            tenant = get_tenant(request)
             transcript = queries.get_transcript(tenant=tenant, job_id=job_id)
             return _present(request, transcript)
         job = links.open_link(
@@ -90,10 +90,12 @@ class TranscriptLinks(ApiView):
         form = LinkInput(data=request.data)
         form.is_valid(raise_exception=True)
         url, expires_at = services.make_link(
-            transcript=queries.get_transcript(tenant=tenant_of(request), job_id=job_id),
+            transcript=queries.get_transcript(
+                tenant=get_tenant(request), job_id=job_id
+            ),
             format_name=form.validated_data["format"],
             expires_in_seconds=form.validated_data["expires_in_seconds"],
-            actor=audit.actor_of(key_of(request)),
+            actor=audit.get_actor(get_api_key(request)),
             now=timezone.now(),
         )
         link = LinkOutput({"url": url, "expires_at": expires_at})

@@ -12,7 +12,7 @@ from jobs.batches import records
 from jobs.errors import Conflict
 from jobs.models import Batch, BatchState
 from jobs.rest import downloads
-from jobs.rest.views import ApiView, refuse_parameter, tenant_of
+from jobs.rest.views import ApiView, get_tenant, refuse_parameter
 from transcripts.formats import FORMATS, Format
 from transcripts.results import archive, lines
 from transcripts.results import openapi as results_openapi
@@ -122,7 +122,7 @@ class BatchArchive(ResultsView):
 
 
 def _get_batch(request: Request, batch_id: UUID) -> Batch:
-    batch = records.get_batch(tenant=tenant_of(request), batch_id=batch_id)
+    batch = records.get_batch(tenant=get_tenant(request), batch_id=batch_id)
     if batch.state == BatchState.PREPARING:
         message = "The batch is still being created and has no results yet."
         raise Conflict(message, code="batch_state_conflict")

@@ -12,9 +12,9 @@ from django.utils import timezone
 
 from jobs.admin import steering as admin_steering
 from jobs.admin.actions import build_action
-from jobs.admin.base import actor_of
+from jobs.admin.base import get_operator_name
 from jobs.admin.pages import JobAdmin
-from jobs.api.jobs.serializers import without_query
+from jobs.api.jobs.serializers import strip_query
 from jobs.models import Job
 from workers.admin_site.job_page import chart, timeline, views
 from workers.webhooks.admin_steering import REPLAY_JOB
@@ -51,7 +51,7 @@ class JobPageAdmin(JobAdmin):
         def guarded(request: HttpRequest, **ids: Any) -> HttpResponseBase:
             if not self.has_view_permission(request):
                 raise PermissionDenied
-            return view(request, actor=actor_of(request), **ids)
+            return view(request, actor=get_operator_name(request), **ids)
 
         return self.admin_site.admin_view(guarded)
 
@@ -78,8 +78,8 @@ class JobPageAdmin(JobAdmin):
             "job": obj,
             "timeline": job_timeline,
             "charts": chart.build_charts(job_timeline, now=timezone.now()),
-            "source": without_query(obj.audio_url),
-            "callback": without_query(obj.callback_url),
+            "source": strip_query(obj.audio_url),
+            "callback": strip_query(obj.callback_url),
             "sent": {
                 "Options": _format_json(obj.options),
                 "Metadata": _format_json(obj.metadata),

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 
 from jobs.admin.base import ReadOnlyAdmin
 from jobs.admin.lists import CreatedFilter, search_by_id
-from jobs.api.jobs.serializers import without_query
+from jobs.api.jobs.serializers import strip_query
 from workers.webhooks import admin_steering
 from workers.webhooks.models import (
     DeliveryAttempt,
@@ -55,7 +55,7 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
     @admin.display(description="URL")
     def address(self, endpoint: WebhookEndpoint) -> str:
         """Return the URL without its query string, which may contain a secret."""
-        return without_query(endpoint.url)
+        return strip_query(endpoint.url)
 
     @admin.display(description="headers")
     def header_names(self, endpoint: WebhookEndpoint) -> str:

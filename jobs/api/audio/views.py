@@ -11,7 +11,7 @@ from jobs import queries
 from jobs.api.audio import openapi as audio_schema
 from jobs.api.audio.responses import build_audio_response
 from jobs.audio import stored_audio
-from jobs.rest.views import ApiView, tenant_of
+from jobs.rest.views import ApiView, get_tenant
 
 
 class AudioRenderer(BaseRenderer):
@@ -51,6 +51,6 @@ class JobAudio(ApiView):
 
         Accepts one `Range`. Audio submitted by URL is not stored.
         """
-        job = queries.get_job(tenant=tenant_of(request), job_id=job_id)
+        job = queries.get_job(tenant=get_tenant(request), job_id=job_id)
         inner = request._request  # noqa: SLF001  DRF has no public accessor
         return build_audio_response(inner, job)

@@ -194,7 +194,7 @@ class JobOutput(SharedFields):
         if job.mode == Mode.LIVE:
             return {"stream": True}
         if job.audio_url:
-            return {"url": without_query(job.audio_url)}
+            return {"url": strip_query(job.audio_url)}
         if not (job.upload or job.filename):
             return {}
         return {"filename": job.filename, "size_bytes": job.size_bytes}
@@ -302,7 +302,7 @@ class AttemptPage(serializers.Serializer[Any]):
     data = AttemptOutput(many=True)  # type: ignore[assignment]
 
 
-def without_query(url: str) -> str:
+def strip_query(url: str) -> str:
     """Return the URL without its query string, which may be a signature."""
     return urlunsplit(urlsplit(url)._replace(query=""))
 

@@ -20,7 +20,7 @@ from jobs.audio import probe, uploads
 from jobs.audio.uploads import IncomingFile
 from jobs.concurrency import thread_limits
 from jobs.models import Job, Tenant
-from jobs.rest.idempotency import IdempotentRequest, StoredResponse, digest_of
+from jobs.rest.idempotency import IdempotentRequest, StoredResponse, compute_digest
 from jobs.scheduling import dispatch
 from jobs.services import JobDraft
 
@@ -105,7 +105,7 @@ def accept_probed(
         tenant=caller.tenant,
         route=submission.operation,
         key=caller.key,
-        digest=digest_of([submission.body, draft.filename, draft.sha256]),
+        digest=compute_digest([submission.body, draft.filename, draft.sha256]),
         now=now,
     )
     file, upload = submission.file, ""

@@ -22,12 +22,12 @@ from jobs.rest.parsers import StrictJSONParser, StrictMultiPartParser
 from jobs.rest.preferences import Preferences
 from jobs.rest.views import (
     ApiView,
-    caller_of,
     check_no_body,
+    get_api_key,
+    get_caller,
+    get_tenant,
     is_upload,
-    key_of,
     respond,
-    tenant_of,
 )
 from jobs.retention import erasure
 from jobs.scheduling import long_poll, queue_position
@@ -50,7 +50,7 @@ class JobList(ApiView):
         """
         now = timezone.now()
         # Headers first: a malformed one must not cost a job.
-        caller, preferred = caller_of(request), _parse_preferences(request)
+        caller, preferred = get_caller(request), _parse_preferences(request)
         with upload_lock.reject_concurrent_repeats(
             tenant=caller.tenant,
             route="submit",
@@ -69,7 +69,7 @@ class JobList(ApiView):
     @extend_schema(**job_openapi.LIST)
     def get(self, request: Request) -> Response:
         """List jobs. Newest first."""
-        tenant = tenant_of(request)
+        tenant = get_tenant(request)
         query = JobListQuery.parse(request.query_params, owner=tenant.pk)
         jobs = queries.find_jobs(tenant=tenant, filters=query.filters)
         return respond_page(request, jobs, query.page, serializers.JobOutput)
@@ -87,7 +87,7 @@ class JobDetail(ApiView):
         `Retry-After` gives the seconds to wait before the next request.
         """
         now = timezone.now()
-        job = queries.get_job(tenant=tenant_of(request), job_id=job_id)
+        job = queries.get_job(tenant=get_tenant(request), job_id=job_id)
         wait = serializers.get_retry_after(job, now=now)
         headers = {"Retry-After": str(wait)} if wait else {}
         found = queue_position.find_queue_position(job, now=now)
@@ -108,8 +108,8 @@ class JobDetail(ApiView):
         """
         check_no_body(request)
         receipt = erasure.erase_job(
-            job=queries.get_job(tenant=tenant_of(request), job_id=job_id),
-            actor=audit.actor_of(key_of(request)),
+            job=queries.get_job(tenant=get_tenant(request), job_id=job_id),
+            actor=audit.get_actor(get_api_key(request)),
             now=timezone.now(),
         )
         return Response(serializers.ErasureOutput(receipt).data)
@@ -123,7 +123,7 @@ class JobAttempts(ApiView):
     @extend_schema(**job_openapi.ATTEMPTS)
     def get(self, request: Request, job_id: UUID) -> Response:
         """List the attempts of a job. Oldest first."""
-        job = queries.get_job(tenant=tenant_of(request), job_id=job_id)
+        job = queries.get_job(tenant=get_tenant(request), job_id=job_id)
         page = {"data": queries.list_attempts(job)}
         return Response(serializers.AttemptPage(page).data)
 
@@ -142,9 +142,9 @@ class JobCancel(ApiView):
         A live session ends within two seconds and leaves no transcript.
         """
         check_no_body(request)
-        job = queries.get_job(tenant=tenant_of(request), job_id=job_id)
+        job = queries.get_job(tenant=get_tenant(request), job_id=job_id)
         canceled = services.cancel_job(
-            job=job, now=timezone.now(), actor=audit.actor_of(key_of(request))
+            job=job, now=timezone.now(), actor=audit.get_actor(get_api_key(request))
         )
         return Response(serializers.JobOutput(canceled).data)
 
@@ -163,7 +163,7 @@ class JobRetry(ApiView):
         Live sessions cannot be retried, because their audio is not stored.
         """
         check_no_body(request)
-        caller = caller_of(request)
+        caller = get_caller(request)
         job = queries.get_job(tenant=caller.tenant, job_id=job_id)
         accepted = submission.retry_job(caller=caller, job=job, now=timezone.now())
         return respond(accepted.response, replayed=accepted.is_replay)
@@ -178,7 +178,7 @@ def _respond_as_preferred(
 ) -> Response:
     """Return the ended job if the caller waits for it and it ends in time, else 202."""
     seconds, job_id = preferred.wait_seconds, UUID(accepted.response.body["id"])
-    tenant, replayed = tenant_of(request), accepted.is_replay
+    tenant, replayed = get_tenant(request), accepted.is_replay
     if seconds and long_poll.wait_for_end(job_id, tenant_id=tenant.pk, seconds=seconds):
         job = queries.get_job(tenant=tenant, job_id=job_id)
         ended = replace(build_accepted(job), status_code=status.HTTP_201_CREATED)

@@ -16,15 +16,15 @@ from jobs.api.keys import openapi as key_schema
 from jobs.api.keys import serializers
 from jobs.models import ApiKey
 from jobs.rest import pagination
-from jobs.rest.idempotency import IdempotentRequest, StoredResponse, digest_of
+from jobs.rest.idempotency import IdempotentRequest, StoredResponse, compute_digest
 from jobs.rest.pagination import PageQuery, respond_page
 from jobs.rest.views import (
     ApiView,
-    caller_of,
     check_no_body,
-    key_of,
+    get_api_key,
+    get_caller,
+    get_tenant,
     respond,
-    tenant_of,
 )
 
 _ADMIN = "keys:admin"
@@ -47,7 +47,7 @@ class KeyList(ApiView):
         now = timezone.now()
         form = serializers.KeyInput(data=request.data)
         form.is_valid(raise_exception=True)
-        draft, caller = form.draft(now=now), caller_of(request)
+        draft, caller = form.draft(now=now), get_caller(request)
         issue = partial(
             keys.issue_key,
             tenant=caller.tenant,
@@ -61,7 +61,7 @@ class KeyList(ApiView):
     @extend_schema(**key_schema.LIST)
     def get(self, request: Request) -> Response:
         """List API keys. Newest first, including revoked and expired keys."""
-        tenant = tenant_of(request)
+        tenant = get_tenant(request)
         page = PageQuery.parse(
             request.query_params, owner=tenant.pk, list_name="api-keys"
         )
@@ -77,7 +77,7 @@ class KeyDetail(ApiView):
     @extend_schema(**key_schema.DETAIL)
     def get(self, request: Request, key_id: str) -> Response:
         """Get an API key."""
-        key = keys.get_key(tenant=tenant_of(request), public_id=key_id)
+        key = keys.get_key(tenant=get_tenant(request), public_id=key_id)
         return Response(serializers.ApiKeyOutput(key).data)
 
     @extend_schema(**key_schema.CHANGE)
@@ -86,13 +86,13 @@ class KeyDetail(ApiView):
 
         Changes `name` or `allowed_ips`, or moves the expiry to an earlier time.
         """
-        now, holder = timezone.now(), key_of(request)
+        now, holder = timezone.now(), get_api_key(request)
         form = serializers.KeyChangeInput(data=request.data)
         form.is_valid(raise_exception=True)
         changed = keys.change_key(
-            key=keys.get_key(tenant=tenant_of(request), public_id=key_id),
+            key=keys.get_key(tenant=get_tenant(request), public_id=key_id),
             changes=form.changes(now=now),
-            actor=audit.actor_of(holder),
+            actor=audit.get_actor(holder),
             now=now,
             holder=holder,
         )
@@ -107,8 +107,8 @@ class KeyDetail(ApiView):
         """
         check_no_body(request)
         keys.revoke_key(
-            key=keys.get_key(tenant=tenant_of(request), public_id=key_id),
-            actor=audit.actor_of(key_of(request)),
+            key=keys.get_key(tenant=get_tenant(request), public_id=key_id),
+            actor=audit.get_actor(get_api_key(request)),
             now=timezone.now(),
         )
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -128,7 +128,7 @@ class KeyRotation(ApiView):
         now = timezone.now()
         form = serializers.RotationInput(data=request.data)
         form.is_valid(raise_exception=True)
-        rotation, caller = form.rotation(now=now), caller_of(request)
+        rotation, caller = form.rotation(now=now), get_caller(request)
         key = keys.get_key(tenant=caller.tenant, public_id=key_id)
         rotate = partial(
             keys.rotate_key,
@@ -148,7 +148,7 @@ class Me(ApiView):
     @extend_schema(**key_schema.ME)
     def get(self, request: Request) -> Response:
         """Get the calling API key and its tenant."""
-        me = {"tenant": tenant_of(request), "api_key": key_of(request)}
+        me = {"tenant": get_tenant(request), "api_key": get_api_key(request)}
         return Response(serializers.MeOutput(me).data)
 
 
@@ -165,7 +165,7 @@ def _issue_once(
         tenant=caller.tenant,
         route=route,
         key=caller.key,
-        digest=digest_of(request.data),
+        digest=compute_digest(request.data),
         now=now,
     )
     text = None

@@ -16,7 +16,7 @@ from jobs.api.usage.serializers import QuotaPage, UsageOutput
 from jobs.quotas import counters as quota_counts
 from jobs.quotas import usage
 from jobs.rest.negotiation import FormatNegotiation
-from jobs.rest.views import ApiView, tenant_of
+from jobs.rest.views import ApiView, get_tenant
 
 SCOPES = {"GET": "usage:read"}
 
@@ -48,7 +48,7 @@ class UsageReport(ApiView):
         """
         today = timezone.now().astimezone(UTC).date()
         query = parse_usage_query(request.query_params, today=today)
-        found = usage.find_usage(tenant=tenant_of(request), query=query)
+        found = usage.find_usage(tenant=get_tenant(request), query=query)
         if request.accepted_renderer.format == CsvRenderer.format:
             columns = [*query.group_by, *usage.MEASURES]
             name = f"usage-{query.since}-{query.until}.csv"
@@ -65,5 +65,5 @@ class Quotas(ApiView):
     @extend_schema(**usage_schema.QUOTAS)
     def get(self, request: Request) -> Response:
         """List quotas. Shows what is used, reserved and left of each quota."""
-        found = quota_counts.read_quotas(tenant=tenant_of(request), now=timezone.now())
+        found = quota_counts.read_quotas(tenant=get_tenant(request), now=timezone.now())
         return Response(QuotaPage({"data": found}).data)

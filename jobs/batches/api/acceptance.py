@@ -17,7 +17,7 @@ from jobs.batches.item_file import BatchSubmission, CheckResult
 from jobs.batches.retry import RetryRequest
 from jobs.errors import InvalidRequest
 from jobs.models import Batch
-from jobs.rest.idempotency import IdempotentRequest, StoredResponse, digest_of
+from jobs.rest.idempotency import IdempotentRequest, StoredResponse, compute_digest
 from jobs.scheduling import dispatch
 
 # The scope of Idempotency-Keys, the same for lists and manifests.
@@ -69,7 +69,7 @@ def accept_retry(
         tenant=caller.tenant,
         route=f"retry batch {retry_request.batch.pk}",
         key=caller.key,
-        digest=digest_of(sorted(retry_request.statuses)),
+        digest=compute_digest(sorted(retry_request.statuses)),
         now=now,
     )
     if stored := request.find():

@@ -24,11 +24,11 @@ from jobs.rest.openapi import examples
 from jobs.rest.serializers import BoundedListField, StrictSerializer
 from jobs.rest.views import (
     ApiView,
-    caller_of,
     check_no_body,
-    key_of,
+    get_api_key,
+    get_caller,
+    get_tenant,
     respond,
-    tenant_of,
 )
 from jobs.scheduling import dispatch
 
@@ -121,12 +121,12 @@ class BatchPriority(ApiView):
     def post(self, request: Request, batch_id: UUID) -> Response:
         """Change the priority of a batch. Applies to all waiting jobs."""
         serializer = BatchPriorityInput(data=request.data)
-        batch = records.get_batch(tenant=tenant_of(request), batch_id=batch_id)
+        batch = records.get_batch(tenant=get_tenant(request), batch_id=batch_id)
         serializer.is_valid(raise_exception=True)
         updated = batch_actions.reprioritize(
             batch=batch,
             priority=Priority[serializer.validated_data["priority"].upper()],
-            actor=audit.actor_of(key_of(request)),
+            actor=audit.get_actor(get_api_key(request)),
             now=timezone.now(),
         )
         dispatch.wake()
@@ -153,7 +153,7 @@ class BatchRetry(ApiView):
 
         Creates a new batch that names this one in `retry_of`.
         """
-        caller = caller_of(request)
+        caller = get_caller(request)
         serializer = BatchRetryInput(data=request.data)
         batch = records.get_batch(tenant=caller.tenant, batch_id=batch_id)
         serializer.is_valid(raise_exception=True)
@@ -169,8 +169,8 @@ class BatchRetry(ApiView):
 def _apply(request: Request, batch_id: UUID, action: Callable[..., Batch]) -> Response:
     check_no_body(request)
     batch = action(
-        batch=records.get_batch(tenant=tenant_of(request), batch_id=batch_id),
-        actor=audit.actor_of(key_of(request)),
+        batch=records.get_batch(tenant=get_tenant(request), batch_id=batch_id),
+        actor=audit.get_actor(get_api_key(request)),
         now=timezone.now(),
     )
     dispatch.wake()

@@ -24,7 +24,7 @@ from jobs.batches.manifests.upload import MANIFEST_PARSERS, ManifestFormParser
 from jobs.rest import openapi
 from jobs.rest.openapi import examples
 from jobs.rest.parsers import StrictJSONParser
-from jobs.rest.views import ApiView, caller_of
+from jobs.rest.views import ApiView, get_caller
 
 _SLICE = 500
 _FIELDS = ("line", "pointer", "code", "detail")
@@ -64,7 +64,7 @@ class BatchCheck(ApiView):
         Creates nothing. Streams one JSON object per line for each error, then one with
         the counts.
         """
-        caller, now = caller_of(request), timezone.now()
+        caller, now = get_caller(request), timezone.now()
         with requests.read_submission(request, caller=caller, now=now) as submission:
             report = _check_batch(submission)
         if not connection.in_atomic_block:

@@ -62,7 +62,9 @@ class ManifestInput(BatchSettingsInput):
             batch=self.batch(rules),
             rules=rules,
             skips_invalid_items=self.skips_invalid_items,
-            digest=idempotency.digest_of([fields, digest_of(file, sha256=file.sha256)]),
+            digest=idempotency.compute_digest(
+                [fields, digest_of(file, sha256=file.sha256)]
+            ),
             check=partial(item_file.check_manifest, file, rules),
         )
 

@@ -131,7 +131,7 @@ class BatchInput(BatchSettingsInput):
             batch=self.batch(rules),
             rules=rules,
             skips_invalid_items=self.skips_invalid_items,
-            digest=idempotency.digest_of(self.initial_data),
+            digest=idempotency.compute_digest(self.initial_data),
             check=partial(item_file.check_list, self.validated_data["items"], rules),
         )
 

@@ -27,7 +27,7 @@ from jobs.rest import etags, openapi, pagination
 from jobs.rest.openapi import examples, page_of
 from jobs.rest.pagination import PageQuery, respond_page
 from jobs.rest.parsers import StrictJSONParser
-from jobs.rest.views import ApiView, caller_of, respond, tenant_of
+from jobs.rest.views import ApiView, get_caller, get_tenant, respond
 
 SCOPES = {"GET": "jobs:read", "POST": "jobs:write"}
 
@@ -76,7 +76,7 @@ class BatchList(ApiView):
         items.
         """
         now = timezone.now()
-        caller = caller_of(request)
+        caller = get_caller(request)
         with (
             upload_lock.reject_concurrent_repeats(
                 tenant=caller.tenant,
@@ -99,7 +99,7 @@ class BatchList(ApiView):
     )
     def get(self, request: Request) -> Response:
         """List batches. Newest first."""
-        tenant = tenant_of(request)
+        tenant = get_tenant(request)
         page = PageQuery.parse(
             request.query_params, owner=tenant.pk, list_name="batches"
         )
@@ -119,7 +119,7 @@ class BatchDetail(ApiView):
     )
     def get(self, request: Request, batch_id: UUID) -> Response:
         """Get a batch. Includes the counts of its jobs by status."""
-        batch = records.get_batch(tenant=tenant_of(request), batch_id=batch_id)
+        batch = records.get_batch(tenant=get_tenant(request), batch_id=batch_id)
         body = BatchOutput(batch, context={"now": timezone.now()}).data
         headers = {} if batch.finished_at else {"Retry-After": "5"}
         # The estimate changes with every request, so it is not part of the ETag.

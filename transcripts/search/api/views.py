@@ -5,8 +5,8 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs.rest.pagination import respond_rows, show_rows
-from jobs.rest.views import ApiView, tenant_of
+from jobs.rest.pagination import respond_rows, serialize_rows
+from jobs.rest.views import ApiView, get_tenant
 from transcripts.search import hits
 from transcripts.search import ranking as search_ranking
 from transcripts.search.api import openapi as search_schema
@@ -29,7 +29,7 @@ class TranscriptList(ApiView):
         `q` accepts words (all must match), `"phrases"`, `-exclusions`, `OR` and
         `prefix*`. Words are compared by the rules of each transcript's language.
         """
-        tenant = tenant_of(request)
+        tenant = get_tenant(request)
         query = SearchQuery.parse(
             request.query_params, owner=tenant.pk, now=timezone.now()
         )
@@ -40,6 +40,6 @@ class TranscriptList(ApiView):
             limit=query.limit,
         )
         shown = hits.load_hits(page, words=bool(query.filters.words))
-        rows = show_rows(shown, HitOutput)
+        rows = serialize_rows(shown, HitOutput)
         cursor = query.build_cursor(page.hits[-1]) if page.has_more else None
         return respond_rows(request, rows, cursor, is_capped=page.is_capped)

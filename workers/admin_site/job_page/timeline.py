@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 
-from jobs.api.jobs.serializers import without_query
+from jobs.api.jobs.serializers import strip_query
 from jobs.models import Attempt, Event, Job
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery
 
@@ -140,4 +140,4 @@ def _read_deliveries(job: Job) -> list[TimelineDelivery]:
 def _shown_url(delivery: WebhookDelivery) -> str:
     """Return the target URL without its query string, which may be secret."""
     url = delivery.endpoint.url if delivery.endpoint else delivery.url
-    return without_query(url) if url else "(deleted)"
+    return strip_query(url) if url else "(deleted)"

@@ -31,7 +31,7 @@ from jobs.batches.api.serializers import BatchOutput
 from jobs.errors import InvalidRequest, NotServedHere
 from jobs.models import Batch, Job
 from jobs.rest.filters import parse_id
-from jobs.rest.views import ApiView, key_of, refuse_parameter, tenant_of
+from jobs.rest.views import ApiView, get_api_key, get_tenant, refuse_parameter
 from workers.api.events import schema, sse
 from workers.api.events.hub import SCOPE
 from workers.api.events.schema import LAST_EVENT_ID
@@ -73,7 +73,7 @@ class Events(StreamView):
         """
         now = event_stream.read_horizon()
         filters = EventFilters(
-            tenant_id=tenant_of(request).pk,
+            tenant_id=get_tenant(request).pk,
             types=_parse_types(request.query_params),
             batch_id=parse_id(request.query_params, "batch_id"),
         )
@@ -92,7 +92,7 @@ class JobEvents(StreamView):
         Sends a snapshot of the job, then each change until the last.
         """
         now = event_stream.read_horizon()  # before the job, so that no event is missed
-        tenant = tenant_of(request)
+        tenant = get_tenant(request)
         job = queries.get_job(tenant=tenant, job_id=job_id)
         filters = EventFilters(tenant_id=tenant.pk, job_id=job.pk, ends_with=JOB_ENDED)
         return _respond_one(request, filters, job, JobOutput(job).data, now)
@@ -110,7 +110,7 @@ class BatchEvents(StreamView):
         Sends a snapshot, then each change of the batch and its jobs until the last.
         """
         now = event_stream.read_horizon()
-        tenant = tenant_of(request)
+        tenant = get_tenant(request)
         batch = records.get_batch(tenant=tenant, batch_id=batch_id)
         filters = EventFilters(
             tenant_id=tenant.pk,
@@ -159,7 +159,7 @@ def _respond(
     start = StreamStart(
         filters=filters,
         after=after,
-        key_id=key_of(request).pk,
+        key_id=get_api_key(request).pk,
         address=client_address(inner),
         snapshot=snapshot,
         is_over=is_over,

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 
 from jobs import options, services
 from jobs.models import CallbackStyle
-from jobs.rest.views import tenant_of
+from jobs.rest.views import get_tenant
 from jobs.routing.hybrid_router import RequestFacts, RouteMode, Thresholds, choose_route
 from jobs.services import JobDraft
 from workers.api.listen.deepgram_wire_format import DeepgramWireFormat
@@ -56,7 +56,7 @@ def _get_subprotocols(request: Any) -> list[str]:
 def _build_draft(request: Request, query: ListenQuery) -> JobDraft:
     # Unlike `/v1/live`, Deepgram sends interim results only on request.
     chosen = {"interim_results": False, **query.options}
-    effective = services.build_options(tenant_of(request), chosen)
+    effective = services.build_options(get_tenant(request), chosen)
     options.check_live_combination(options.choose_live(effective))
     return JobDraft(
         options=chosen,

@@ -24,7 +24,7 @@ from jobs.egress import policy as egress_policy
 from jobs.errors import InvalidRequest, JobStateError, NotFound
 from jobs.models import CallbackStyle, Job, Tenant
 from jobs.rest.parsers import StrictJSONParser
-from jobs.rest.views import ApiView, caller_of, tenant_of
+from jobs.rest.views import ApiView, get_caller, get_tenant
 from jobs.routing.hybrid_router import (
     DurationSource,
     RequestFacts,
@@ -90,7 +90,7 @@ class Listen(DeepgramView):
 
     def post(self, request: Request) -> HttpResponse:
         """Return Deepgram's document, or only the request ID with a callback."""
-        now, caller = timezone.now(), caller_of(request)
+        now, caller = timezone.now(), get_caller(request)
         query = parse_query(request.query_params)
         submission = _read_body(request, query)
         with job_submission.closing_file(submission):
@@ -125,7 +125,7 @@ class Projects(DeepgramView):
     @extend_schema(exclude=True)
     def get(self, request: Request) -> HttpResponse:
         """List the project."""
-        return JsonResponse({"projects": [_project(tenant_of(request))]})
+        return JsonResponse({"projects": [_project(get_tenant(request))]})
 
 
 class Project(DeepgramView):
@@ -136,7 +136,7 @@ class Project(DeepgramView):
     @extend_schema(exclude=True)
     def get(self, request: Request, project_id: UUID) -> HttpResponse:
         """Retrieve the project."""
-        tenant = tenant_of(request)
+        tenant = get_tenant(request)
         if tenant.pk != project_id:
             raise NotFound("Project not found.")
         return JsonResponse(_project(tenant))

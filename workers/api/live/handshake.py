@@ -18,7 +18,7 @@ from jobs.accounts.client_address import client_address
 from jobs.egress.addresses import IPAddress
 from jobs.errors import Forbidden, NotServedHere, UpgradeRequired
 from jobs.models import ApiKey, Attempt, Job
-from jobs.rest.views import key_of, tenant_of
+from jobs.rest.views import get_api_key, get_tenant
 from jobs.services import JobDraft
 from transcripts.live import sessions as live_sessions
 from workers.api.live.registry import get_heartbeat, get_registry
@@ -80,12 +80,12 @@ def open_session(
     ServiceUnavailable.
     """
     handshake, registry, heartbeat = _find(request), get_registry(), get_heartbeat()
-    tenant = tenant_of(request)
+    tenant = get_tenant(request)
     registry.acquire_place(tenant)
     try:
         job, attempt = live_sessions.open_session(
             tenant=tenant,
-            api_key=key_of(request),
+            api_key=get_api_key(request),
             draft=draft,
             worker=heartbeat.name,
             permits=get_permits(),
@@ -98,7 +98,7 @@ def open_session(
     handshake.opened = OpenedSession(
         job=job,
         attempt=attempt,
-        api_key=key_of(request),
+        api_key=get_api_key(request),
         address=client_address(request._request),  # noqa: SLF001  DRF offers no other way
         wire_format=wire_format,
         subprotocol=subprotocol,

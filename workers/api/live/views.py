@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from jobs import options, services
 from jobs.accounts.authentication import TICKET
 from jobs.api.jobs.serializers import build_draft
-from jobs.rest.views import ApiView, refuse_parameter, tenant_of
+from jobs.rest.views import ApiView, get_tenant, refuse_parameter
 from jobs.routing.hybrid_router import RequestFacts, RouteMode, Thresholds, choose_route
 from jobs.services import JobDraft
 from workers.api.live import handshake
@@ -69,7 +69,7 @@ def read_draft(request: Request, *, now: datetime) -> JobDraft:
         for name, values in params.items()
     }
     chosen = {**draft.options, **parsed}
-    effective = services.build_options(tenant_of(request), chosen)
+    effective = services.build_options(get_tenant(request), chosen)
     options.check_live_combination(options.choose_live(effective))
     return replace(draft, options=chosen, route=draft.route or _route())
 

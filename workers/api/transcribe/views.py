@@ -22,7 +22,7 @@ from jobs.concurrency import thread_limits
 from jobs.models import Tenant
 from jobs.rest import openapi
 from jobs.rest.parsers import StrictJSONParser, StrictMultiPartParser
-from jobs.rest.views import ApiView, caller_of, refuse_parameter, respond
+from jobs.rest.views import ApiView, get_caller, refuse_parameter, respond
 from jobs.routing import hybrid_router
 from jobs.routing.hybrid_router import RequestFacts, Route, RouteMode, Thresholds
 from workers.api.transcribe import sync_jobs, url_probe
@@ -87,7 +87,7 @@ class Transcribe(ApiView):
         If the transcript is not ready in time, the response is 202 and the same job
         continues.
         """
-        now, caller = timezone.now(), caller_of(request)
+        now, caller = timezone.now(), get_caller(request)
         explain = _wants_explanation(request)
         body = TranscribeInput(data=request.data)
         body.is_valid(raise_exception=True)

@@ -6,7 +6,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from jobs.api.jobs.serializers import without_query
+from jobs.api.jobs.serializers import strip_query
 from jobs.rest.serializers import ObjectTypeField, PageOutput, StrictSerializer
 from workers.egress.network import DestinationNotAllowed
 from workers.webhooks.delivery import replay
@@ -48,7 +48,7 @@ class DeliveryOutput(serializers.Serializer[WebhookDelivery]):
 
     def get_url(self, delivery: WebhookDelivery) -> str | None:
         """Return a callback's URL without its query string; null for an endpoint."""
-        return without_query(delivery.url) if delivery.url else None
+        return strip_query(delivery.url) if delivery.url else None
 
     @extend_schema_field(serializers.DateTimeField(allow_null=True))
     def get_next_attempt_at(self, delivery: WebhookDelivery) -> Any:

@@ -18,7 +18,7 @@ from jobs.rest.openapi import (
     query_parameter,
 )
 from jobs.rest.pagination import respond_page
-from jobs.rest.views import ApiView, check_no_body, key_of, tenant_of
+from jobs.rest.views import ApiView, check_no_body, get_api_key, get_tenant
 from workers.webhooks.api.delivery_examples import (
     ATTEMPT,
     DELIVERY,
@@ -72,7 +72,7 @@ class DeliveryList(ApiView):
     )
     def get(self, request: Request) -> Response:
         """List webhook deliveries. Newest first. Deliveries are stored for 30 days."""
-        tenant = tenant_of(request)
+        tenant = get_tenant(request)
         query = DeliveryQuery.parse(request.query_params, owner=tenant.pk)
         rows = delivery_queries.find_deliveries(
             tenant=tenant, conditions=query.conditions
@@ -93,7 +93,7 @@ class DeliveryDetail(ApiView):
     def get(self, request: Request, delivery_id: UUID) -> Response:
         """Get a webhook delivery."""
         delivery = delivery_queries.get_delivery(
-            tenant=tenant_of(request), delivery_id=delivery_id
+            tenant=get_tenant(request), delivery_id=delivery_id
         )
         return Response(DeliveryOutput(delivery).data)
 
@@ -114,7 +114,7 @@ class DeliveryAttempts(ApiView):
         Oldest first, with the responses of the receiver.
         """
         delivery = delivery_queries.get_delivery(
-            tenant=tenant_of(request), delivery_id=delivery_id
+            tenant=get_tenant(request), delivery_id=delivery_id
         )
         attempts = delivery_queries.list_attempts(delivery)
         return Response(DeliveryAttemptPage({"data": attempts}).data)
@@ -144,8 +144,8 @@ class DeliveryRedeliver(ApiView):
         """
         check_no_body(request)
         delivery = replay.redeliver(
-            tenant=tenant_of(request),
-            actor=audit.actor_of(key_of(request)),
+            tenant=get_tenant(request),
+            actor=audit.get_actor(get_api_key(request)),
             delivery_id=delivery_id,
             now=timezone.now(),
         )
@@ -173,8 +173,8 @@ class AttemptResponseBody(ApiView):
         """
         check_no_body(request)
         replay.expunge_response(
-            tenant=tenant_of(request),
-            actor=audit.actor_of(key_of(request)),
+            tenant=get_tenant(request),
+            actor=audit.get_actor(get_api_key(request)),
             delivery_id=delivery_id,
             number=number,
             now=timezone.now(),
@@ -205,8 +205,8 @@ class EndpointRecover(ApiView):
         body = RecoverInput(data=request.data)
         body.is_valid(raise_exception=True)
         recovery = replay.recover(
-            tenant=tenant_of(request),
-            actor=audit.actor_of(key_of(request)),
+            tenant=get_tenant(request),
+            actor=audit.get_actor(get_api_key(request)),
             endpoint_id=endpoint_id,
             span=body.span(now=now),
             now=now,
@@ -232,6 +232,6 @@ class EndpointRecovery(ApiView):
     def get(self, request: Request, endpoint_id: UUID, recovery_id: UUID) -> Response:
         """Get a webhook recovery. Counts its deliveries by status."""
         recovery = replay.get_recovery(
-            tenant=tenant_of(request), endpoint_id=endpoint_id, recovery_id=recovery_id
+            tenant=get_tenant(request), endpoint_id=endpoint_id, recovery_id=recovery_id
         )
         return Response(RecoveryOutput(recovery).data)

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from jobs.rest import pagination
 from jobs.rest.idempotency import StoredResponse
 from jobs.rest.pagination import PageQuery, respond_page
-from jobs.rest.views import ApiView, caller_of, check_no_body, respond, tenant_of
+from jobs.rest.views import ApiView, check_no_body, get_caller, get_tenant, respond
 from workers.webhooks.api import openapi as api_openapi
 from workers.webhooks.api import serializers
 from workers.webhooks.endpoints import services as endpoint_services
@@ -56,7 +56,7 @@ class EndpointList(ApiView):
     @extend_schema(**api_openapi.LIST)
     def get(self, request: Request) -> Response:
         """List webhook endpoints. Newest first."""
-        tenant = tenant_of(request)
+        tenant = get_tenant(request)
         page = PageQuery.parse(
             request.query_params, owner=tenant.pk, list_name="webhook-endpoints"
         )
@@ -73,7 +73,7 @@ class EndpointDetail(ApiView):
     def get(self, request: Request, endpoint_id: UUID) -> Response:
         """Get a webhook endpoint."""
         endpoint = endpoint_services.get_endpoint(
-            tenant=tenant_of(request), endpoint_id=endpoint_id
+            tenant=get_tenant(request), endpoint_id=endpoint_id
         )
         return Response(serializers.EndpointOutput(endpoint).data)
 
@@ -83,7 +83,7 @@ class EndpointDetail(ApiView):
         body = serializers.EndpointChanges(data=request.data)
         body.is_valid(raise_exception=True)
         endpoint = endpoint_services.update_endpoint(
-            caller=caller_of(request),
+            caller=get_caller(request),
             endpoint_id=endpoint_id,
             fields=body.validated_data,
             now=timezone.now(),
@@ -95,7 +95,7 @@ class EndpointDetail(ApiView):
         """Delete a webhook endpoint. Pending messages are discarded."""
         check_no_body(request)
         endpoint_services.delete_endpoint(
-            caller=caller_of(request), endpoint_id=endpoint_id, now=timezone.now()
+            caller=get_caller(request), endpoint_id=endpoint_id, now=timezone.now()
         )
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -150,7 +150,7 @@ class TenantSecret(ApiView):
 
         Shows from when and until when each secret signs, not the secrets.
         """
-        live = secrets.find_live_secrets(tenant_of(request), now=timezone.now())
+        live = secrets.find_live_secrets(get_tenant(request), now=timezone.now())
         body = {"object": "webhook_secret", "live": live}
         return Response(serializers.TenantSecretOutput(body).data)
 
@@ -178,7 +178,7 @@ def _build_request(
     request: Request, build_response: Callable[[Any], StoredResponse]
 ) -> SecretRequest:
     return SecretRequest(
-        caller=caller_of(request),
+        caller=get_caller(request),
         now=timezone.now(),
         body=request.data,
         build_response=build_response,

@@ -1,7 +1,7 @@
 import pytest
 
 from jobs.errors import InvalidRequest
-from jobs.rest.idempotency import digest_of, parse_key
+from jobs.rest.idempotency import compute_digest, parse_key
 
 
 @pytest.mark.parametrize(
@@ -32,5 +32,5 @@ def test_a_key_is_visible_ascii_of_limited_length(header):
 
 
 def test_requests_are_compared_by_what_they_say_not_by_its_order():
-    assert digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
-    assert digest_of({"a": 1}) != digest_of({"a": "1"})
+    assert compute_digest({"a": 1, "b": 2}) == compute_digest({"b": 2, "a": 1})
+    assert compute_digest({"a": 1}) != compute_digest({"a": "1"})
