@@ -3,12 +3,14 @@
 At the web process B asks ``GET /v1/me`` and submits jobs, at the live process it asks
 ``GET /v1/me`` and opens sessions; each first alone, then during each attack of
 ``tests.bench.attacks``. A may send as much as the platform allows by default. At last
-no file, socket, thread or permit of the attacks may be left.
+no file, socket, thread or permit of the attacks may be left. BENCH_ATTACK limits the
+run to the attacks whose name contains it.
 """
 
 import http.client
 import json
 import math
+import os
 import subprocess
 import sys
 import time
@@ -83,7 +85,10 @@ def _measure(stage: Stage, doors: Doors) -> list[Row]:
     watched = _watch(stage, doors)
     before = watched.look()
     rows = []
+    chosen = os.environ.get("BENCH_ATTACK", "")
     for name, (door, _) in ATTACKS.items():
+        if chosen not in name:
+            continue
         with _attack(name, doors, job_id):
             time.sleep(BEGIN_SECONDS)
             times = ask(doors, door, SECONDS)
