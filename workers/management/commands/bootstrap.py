@@ -17,25 +17,25 @@ from workers.webhooks.messages import secrets
 
 
 class Command(BaseCommand):
-    """Make what a first run needs; run again with its key, it changes nothing."""
+    """Create what a first run needs. Idempotent if BOOTSTRAP_API_KEY is set."""
 
     help = __doc__
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the options; the limits are of the Deepgram project."""
+        """Declare the options; the limits are those of the Deepgram project."""
         parser.add_argument("--tenant", default="default")
         parser.add_argument(
             "--region",
             action="append",
             metavar="NAME[=URL]",
-            help="one, or several with their addresses (local)",
+            help="repeatable; default: local",
         )
         parser.add_argument("--max-concurrent", type=int, default=50)
         parser.add_argument("--max-per-minute", type=int, default=980)
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Make them and print the key and the secret, once."""
+        """Create them; print the key and the secret once."""
         now = timezone.now()
         tenant = tenants.get_or_create_tenant(
             name=options["tenant"], actor=audit.COMMAND, now=now
@@ -66,7 +66,7 @@ class Command(BaseCommand):
 
     @staticmethod
     def _find_key(tenant: Tenant) -> str:
-        """Return the key of an earlier run if it still opens the door, or a new one."""
+        """Return BOOTSTRAP_API_KEY if it is still valid, otherwise a new key."""
         kept = os.environ.get("BOOTSTRAP_API_KEY", "")
         try:
             key = authentication.verify_key(kept, now=timezone.now(), address=None)

@@ -1,4 +1,4 @@
-"""`manage.py reconcile_attempts`: ask Deepgram how unknown calls ended."""
+"""`manage.py reconcile_attempts`: query Deepgram for the results of unknown calls."""
 
 from argparse import ArgumentParser
 from datetime import timedelta
@@ -14,26 +14,26 @@ from workers.deepgram import reconcile
 
 
 class Command(BaseCommand):
-    """Close unknown attempts by Deepgram's own log of requests."""
+    """Close unknown attempts with the results in Deepgram's request log."""
 
     help = __doc__
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare how far back to look."""
+        """Declare the option."""
         parser.add_argument("--days", type=int, default=7)
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Reconcile every region; one that cannot be asked fails the command."""
+        """Reconcile every region; fail if one is unreachable."""
         now = timezone.now()
         since = now - timedelta(days=options["days"])
-        unasked = []
+        unreachable = []
         for region in Region.objects.order_by("name"):
             try:
                 closed = reconcile.reconcile_region(region, now=now, since=since)
             except (ApiError, httpx.HTTPError) as error:
-                unasked.append(f"{region.name} ({type(error).__name__})")
+                unreachable.append(f"{region.name} ({type(error).__name__})")
                 continue
             self.stdout.write(f"{region.name}: {closed} unknown attempts closed")
-        if unasked:
-            message = f"Could not be asked: {', '.join(unasked)}"
+        if unreachable:
+            message = f"Unreachable: {', '.join(unreachable)}"
             raise CommandError(message)

@@ -1,4 +1,4 @@
-"""`manage.py run_demo`: real speech through the real platform, judged at the end."""
+"""`manage.py run_demo`: real speech through the whole platform, with a verdict."""
 
 import shutil
 import time
@@ -22,16 +22,16 @@ from workers.embedded.view import View
 
 
 class Command(BaseCommand):
-    """Bring the platform up in a fresh folder, play the scenario, take it down.
+    """Start the platform in a new folder, run the scenario, stop it.
 
-    Ends with 0 only if every promise held. Reads no settings, as `run_platform`.
+    Exits with 0 only if all checks pass. Reads no settings, like `run_platform`.
     """
 
     help = __doc__
     requires_system_checks = []
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        """Play; on a failure the folder with the logs is kept."""
+        """Run the scenario; keep the folder with the logs if it fails."""
         began = time.monotonic()
         console = Console()
         folder = scratch_folder("transcribe-demo-")
@@ -44,9 +44,9 @@ class Command(BaseCommand):
             raise CommandError(f"{error}\nLogs: {folder}/log") from error
         console.print(f"\n{time.monotonic() - began:.0f} s in all", highlight=False)
         if broken:
-            raise CommandError(f"Not everything held. Logs: {folder}/log")
+            raise CommandError(f"Some checks failed. Logs: {folder}/log")
         shutil.rmtree(folder, ignore_errors=True)
-        console.print("Everything held.")
+        console.print("All checks passed.")
 
 
 def _play(folder: Path, console: Console) -> list[str]:
@@ -57,7 +57,7 @@ def _play(folder: Path, console: Console) -> list[str]:
             durable=False,
             settings={
                 "EGRESS_ALLOW": receiver.removeprefix("http://"),
-                "BACKOFF_BASE_SECONDS": "0.5",  # two 503s should not cost the audience
+                "BACKOFF_BASE_SECONDS": "0.5",  # keeps the two 503s short
             },
         )
         view = View(console)

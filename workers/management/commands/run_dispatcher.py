@@ -1,4 +1,4 @@
-"""`manage.py run_dispatcher`: claim what can run and send it, ten times a second."""
+"""`manage.py run_dispatcher`: claim runnable jobs and send them, every 100 ms."""
 
 import signal
 import threading
@@ -24,7 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("--region", help="serve only this region")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Loop until told to stop."""
+        """Run ticks until SIGTERM or SIGINT."""
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())

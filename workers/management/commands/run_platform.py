@@ -15,19 +15,19 @@ from workers.embedded.view import View
 
 
 class Command(BaseCommand):
-    """Start PostgreSQL, Valkey and every process of ours, and keep them running.
+    """Start PostgreSQL, Valkey and all processes of the platform; restart them on exit.
 
-    Reads no settings: it makes the environment they are read from.
+    Reads no settings: it creates the environment that defines them.
     """
 
     help = __doc__
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the options; everything else is environment, as in production."""
+        """Declare the options; all else comes from the environment."""
         parser.add_argument("--data-dir", type=Path, default=Path("var"))
-        parser.add_argument("--port", type=int, default=8000, help="free one if taken")
-        parser.add_argument("--ready-file", type=Path, help="JSON, once all answers")
+        parser.add_argument("--port", type=int, default=8000, help="else a free port")
+        parser.add_argument("--ready-file", type=Path, help="JSON, once ready")
         parser.add_argument("--lease-seconds", type=float, help="LEASE_SECONDS")
 
     def handle(self, *_args: Any, **options: Any) -> None:

@@ -15,9 +15,9 @@ from workers.embedded.view import View
 
 
 class Command(BaseCommand):
-    """Start the compose file's commands as plain processes, HAProxy in front.
+    """Start the commands of docker-compose.yml as processes behind HAProxy.
 
-    Reads no settings: it makes the environment they are read from.
+    Reads no settings: it creates the environment that defines them.
     """
 
     help = __doc__
@@ -26,15 +26,15 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
         parser.add_argument("--data-dir", type=Path, default=Path("var/processes"))
-        parser.add_argument("--port", type=int, default=8000, help="free one if taken")
-        parser.add_argument("--ready-file", type=Path, help="JSON, once all answers")
+        parser.add_argument("--port", type=int, default=8000, help="else a free port")
+        parser.add_argument("--ready-file", type=Path, help="JSON, once ready")
         parser.add_argument(
             "--scale",
             type=_scale,
             action="append",
             default=[],
             metavar="SERVICE=NUMBER",
-            help="how many of a service, as `docker compose up --scale`; 0 for none",
+            help="processes of a service, like `docker compose up --scale`",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:

@@ -16,10 +16,10 @@ from workers.embedded.view import View
 
 
 class Command(BaseCommand):
-    """Start PostgreSQL, three regions and HAProxy, and keep them running.
+    """Start PostgreSQL, three regions and HAProxy; restart processes on exit.
 
-    Reads no settings: it makes the environment they are read from. The upstreams are
-    emulators, whatever key the environment has.
+    Reads no settings: it creates the environment that defines them. The upstreams are
+    always emulators.
     """
 
     help = __doc__
@@ -28,8 +28,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
         parser.add_argument("--data-dir", type=Path, default=Path("var/regions"))
-        parser.add_argument("--port", type=int, default=8100, help="free one if taken")
-        parser.add_argument("--ready-file", type=Path, help="JSON, once all answers")
+        parser.add_argument("--port", type=int, default=8100, help="else a free port")
+        parser.add_argument("--ready-file", type=Path, help="JSON, once ready")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Run until SIGINT or SIGTERM."""
@@ -57,13 +57,13 @@ class Command(BaseCommand):
 
 def _greeting(running: regions.Regions) -> str:
     layout = running.layout
-    doors = "\n".join(
+    web_processes = "\n".join(
         f"  {name:<10}{plan.web}   upstream {plan.emulator}"
         for name, plan in layout.plans.items()
     )
     return f"""
   Front     {layout.front}/v1/   (Authorization: Bearer {running.api_key})
-{doors}
+{web_processes}
   Webhooks  signed with {running.webhook_secret}
   HAProxy   echo 'show stat' | socat stdio {layout.admin}
   Manage    {layout.options.script} create_operator NAME --role operator  (then /admin/)

@@ -15,13 +15,13 @@ SECRET_VARIABLE = "WEBHOOK_SECRET"  # noqa: S105  the name, not a secret
 
 
 class Command(BaseCommand):
-    """Print ok, or say why not and exit with 1; asks neither database nor network."""
+    """Print ok, or the reason and exit with 1. Uses neither database nor network."""
 
     help = __doc__
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the three headers, and where secret and body come from."""
+        """Declare the three headers, the secret and the body."""
         parser.add_argument("body", nargs="?", help="a file; standard input if none")
         parser.add_argument("--id", required=True, help="webhook-id")
         parser.add_argument("--timestamp", required=True, help="webhook-timestamp")
