@@ -46,7 +46,7 @@ def loads_strictly(body: bytes, *, pointer: str = "") -> Any:
 
 
 def _is_deep(body: bytes) -> bool:
-    """Return whether a value may exceed ``MAX_DEPTH``, before a full check."""
+    """Return whether the body may exceed ``MAX_DEPTH``: a cheap first check."""
     try:
         check_depth(body, MAX_DEPTH)
     except JSONLimitExceeded:

@@ -17,7 +17,7 @@ def check_scopes(scopes: Iterable[str], holder: ApiKey) -> None:
     """Raise Forbidden for a scope that the holder lacks."""
     lacking = sorted(set(scopes) - set(holder.scopes))
     if lacking:
-        message = f"This key lacks the scope {lacking[0]} itself."
+        message = f"The calling key lacks the scope {lacking[0]}."
         raise Forbidden(message, code="scope_missing")
 
 

@@ -95,7 +95,7 @@ def is_supported() -> bool:
 
 
 def confine() -> None:
-    """Permanently restrict this process to its open files.
+    """Permanently restrict this process to files that are already open.
 
     Raises OSError if the kernel rejects the filter.
     """

@@ -85,7 +85,7 @@ def _count_jobs(request: RetryRequest) -> int:
         raise Conflict(message, code="batch_state_conflict")
     number = _find_jobs(request).count()
     if not number:
-        message = "The batch has no job with such a status, or all are erased."
+        message = "No job of the batch has such a status, or all are erased."
         raise Conflict(message, code="batch_state_conflict")
     return number
 

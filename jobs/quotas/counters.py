@@ -168,7 +168,7 @@ def _build_state(
 
 
 def compare(tenant: Tenant, *, periods: Iterable[QuotaPeriod]) -> list[CounterDrift]:
-    """Read the counters and the rows' sums in one statement."""
+    """Read the stored counters and the sums of the rows in one statement."""
     spans: Any = list(periods)
     with connection.cursor() as cursor:
         cursor.execute(

@@ -116,7 +116,7 @@ def _erase_slices(jobs: QuerySet[Job], *, limit: int, now: datetime) -> int:
 def _find_due_jobs(tenant: Tenant, now: datetime) -> Iterable[QuerySet[Job]]:
     """Yield the tenant's jobs with expired content, kind by kind.
 
-    One index range per combination of kinds that is already erased.
+    Reads one index range per combination of kinds that are already erased.
     """
     for content in Content:
         days = getattr(tenant, content.setting)

@@ -161,7 +161,7 @@ def headers_of(context: TraceContext | None) -> dict[str, str]:
 
 
 def enter(traceparent: str) -> None:
-    """Use this trace from now on, or a new one if it is invalid."""
+    """Make this the current trace; start a new one if it is invalid."""
     _current.set(parse(traceparent) or build_context())
 
 

@@ -1,5 +1,6 @@
 """Links and paths in README.md and docs/ lead to something that exists."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -46,14 +47,16 @@ def test_every_path_that_a_developer_reads_exists(name):
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
-def test_the_architecture_page_lists_every_folder():
+def test_the_architecture_page_lists_every_folder_with_its_docstring():
     page = (ROOT / "docs" / "architecture.md").read_text()
-    listed = re.findall(r"^\| `([\w/]+)` \| \S", page, re.M)
-    folders = [
-        str(path.parent.relative_to(ROOT))
+    listed = dict(re.findall(r"^\| `([\w/]+)` \| (\S.*) \|$", page, re.M))
+    folders = {
+        str(path.parent.relative_to(ROOT)): ast.get_docstring(
+            ast.parse(path.read_text())
+        ).splitlines()[0]
         for package in PACKAGES
         for path in (ROOT / package).rglob("__init__.py")
         if not {"migrations", "management"} & set(path.parts)
-    ]
+    }
 
-    assert sorted(each for each in listed if "." not in each) == sorted(folders)
+    assert {name: listed[name] for name in listed if "." not in name} == folders

@@ -1,4 +1,4 @@
-"""Index transcripts of versions before search, or inserted manually."""
+"""Index transcripts that were stored before search existed or inserted by hand."""
 
 import logging
 

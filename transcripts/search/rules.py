@@ -25,7 +25,7 @@ class Lexeme:
     is_prefix: bool
 
     def matches(self, other: str) -> bool:
-        """Return whether a lexeme of a text matches."""
+        """Return whether a lexeme of the transcript matches this one."""
         return other.startswith(self.text) if self.is_prefix else other == self.text
 
 

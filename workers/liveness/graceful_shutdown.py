@@ -1,6 +1,6 @@
 """Graceful shutdown: report not ready for DRAIN_SECONDS and keep serving.
 
-Load balancers poll readiness every few seconds and send requests until they see it.
+Load balancers poll readiness every few seconds and send requests until it fails.
 """
 
 import signal

@@ -1,6 +1,6 @@
 """`manage.py probe ROLE`: exit 0 if all processes of a role are live, 1 if not.
 
-Imports no Django: orchestrators run it every few seconds, and Django loads in one.
+Imports no Django, whose load takes a second: orchestrators run it every few seconds.
 """
 
 import argparse

@@ -100,7 +100,7 @@ class LiveSessionCloser:
 
 
 class WakeUps:
-    """Wake-ups on a Redis channel; without Redis only the interval counts."""
+    """Waits for wake-ups on a Redis channel; without Redis, for the interval."""
 
     def __init__(self) -> None:
         client = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1)

@@ -155,8 +155,8 @@ def warm_up() -> None:
 
 
 @signals.worker_shutting_down.connect
-def stop_announcing(**_kwargs: Any) -> None:
-    """Stop claims for this process; running jobs continue."""
+def withdraw_worker(**_kwargs: Any) -> None:
+    """Stop new claims for this worker; its running jobs continue."""
     worker_checks.leave()
     for heartbeat in _heartbeats:
         heartbeat.leave()

@@ -129,7 +129,7 @@ class RedisPermits:
         return [grant == 1 for grant in granted]
 
     def begin(self, region: str, permit: Permit) -> None:
-        """Record that the call starts now; without Redis the grant's time remains."""
+        """Record that the call starts now; without Redis, the grant's time stays."""
         try:
             self._run(region, "begin", kind=permit.kind, permits=[permit])
         except redis.RedisError:

@@ -92,7 +92,7 @@ class WebhookEndpoint(models.Model):
 class WebhookSecret(models.Model):
     """An encrypted signing secret of an endpoint, or the tenant's default without one.
 
-    The current secret has no ``expires_at``. Rotated secrets also sign until theirs.
+    The current secret has no ``expires_at``. Rotated ones also sign until theirs.
     """
 
     tenant = models.ForeignKey(Tenant, models.CASCADE)

@@ -76,7 +76,7 @@ LIST: dict[str, Any] = {
         query_parameter("priority", enum=PRIORITIES),
         query_parameter("created_after", OpenApiTypes.DATETIME),
         query_parameter("created_before", OpenApiTypes.DATETIME),
-        query_parameter("metadata.{key}", description="Jobs with this metadata value."),
+        query_parameter("metadata.{key}", description="Only jobs with this value."),
     ],
     "examples": examples(answers={200: page_of(JOB, next_cursor=CURSOR)}),
 }

@@ -47,7 +47,7 @@ class OptionsField(serializers.Field[Any, Any, Any, Any]):
 
 
 class RetentionInput(StrictSerializer):
-    """Days to retain a job's content after it ends, at most as many as its tenant.
+    """Days to retain a job's content after it ends, at most the tenant's.
 
     With ``audio_days`` 0 the audio is erased as soon as the job ends.
     """
@@ -237,7 +237,7 @@ class JobOutput(SharedFields):
 class StandingOutput(serializers.Serializer[QueuePosition]):
     """The position of a queued job in its tenant's queue; 1 is next.
 
-    ``eta_seconds`` is estimated from recent work, and null without any.
+    ``eta_seconds`` is estimated from recent work; null if there is none.
     """
 
     position = serializers.IntegerField()

@@ -66,7 +66,7 @@ def accept_job(
     """Accept a job and close its file.
 
     Raises UnsupportedAudio, IdempotencyConflict, or InvalidRequest for conflicting
-    options; no row and no stored file remain then.
+    options; after an error, no row and no stored file remain.
     """
     with closing_file(submission):
         submission = probe_upload(tenant=caller.tenant, submission=submission)
@@ -98,7 +98,7 @@ def accept_probed(
 ) -> SubmissionResult:
     """Store the file, write the job and its response; the caller closes the file.
 
-    Raises IdempotencyConflict; no row and no stored file remain then.
+    Raises IdempotencyConflict; after an error, no row and no stored file remain.
     """
     draft = submission.draft
     request = IdempotentRequest(

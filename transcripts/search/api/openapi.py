@@ -65,7 +65,7 @@ SEARCH: dict[str, Any] = {
         ),
         query_parameter(
             "metadata.{key}",
-            description="Transcripts of jobs with this metadata value.",
+            description="Only transcripts of jobs with this metadata value.",
         ),
     ],
     "examples": examples(answers={200: {**page_of(_HIT), "is_capped": False}}),

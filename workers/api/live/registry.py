@@ -153,7 +153,7 @@ class SessionRegistry:
                 session.close_silent(seconds)
 
     async def shut_down(self) -> None:
-        """Close all sessions, also new ones; return when all places are released."""
+        """Close all sessions, including new ones; return when all places are free."""
         with self._lock:
             self._is_shut_down = True
             sessions = list(self._sessions.values())

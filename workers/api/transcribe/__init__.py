@@ -1,1 +1,1 @@
-"""POST /v1/transcribe: the synchronous API and the hybrid router."""
+"""POST /v1/transcribe: transcribes at once, queues, or opens a live session."""
