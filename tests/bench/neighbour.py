@@ -36,7 +36,7 @@ from tests.fuzz.leftovers import Watched
 from tests.support.factories import make_wav
 from workers.embedded import probes
 
-SECONDS, USUAL_SECONDS = 5.0, 10.0
+SECONDS, USUAL_SECONDS = 8.0, 12.0
 # Until an attack is in full swing; and how long its effects may outlast it.
 BEGIN_SECONDS, CALM_SECONDS = 1.0, 15.0
 PACE_SECONDS = 0.015
