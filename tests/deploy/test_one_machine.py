@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -199,10 +200,14 @@ def test_nobody_outside_sees_metrics(machine, path):
 
 
 def test_the_front_door_has_metrics_of_its_own(machine):
-    text = httpx.get(f"{machine.told['about']}/metrics", trust_env=False).text
+    def counts(line: str) -> bool:
+        url = f"{machine.told['about']}/metrics"
+        return line in httpx.get(url, trust_env=False).text
 
-    assert 'haproxy_backend_active_servers{proxy="web"} 2' in text
-    assert 'haproxy_backend_active_servers{proxy="live"} 2' in text
+    # A server is active after its first health check.
+    for backend in ("web", "live"):
+        line = f'haproxy_backend_active_servers{{proxy="{backend}"}} 2'
+        assert wait_until(partial(counts, line), seconds=10)
 
 
 @pytest.mark.parametrize(

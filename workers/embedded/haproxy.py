@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from signal import Signals
 
+from workers.embedded import probes
 from workers.embedded.processes import (
     EmbeddedError,
     ProcessCommand,
-    port_is_open,
     wait_until,
 )
 from workers.embedded.supervisor import Program
@@ -31,7 +31,11 @@ def find() -> str:
 def program(
     config: Path, *, port: int, log: Path, environment: Mapping[str, str], stage: int
 ) -> Program:
-    """Return HAProxy as a program; its configuration reads the environment."""
+    """Return HAProxy as a program; its configuration reads the environment.
+
+    It is ready once its health checks have found a web and a live process.
+    """
+    front = f"http://127.0.0.1:{port}"
     return Program(
         name="haproxy",
         command=ProcessCommand(
@@ -41,8 +45,11 @@ def program(
             env=environment,
             stop_signal=Signals.SIGUSR1,  # finishes requests in progress
         ),
-        ready=lambda _started: port_is_open(port),
-        address=f"http://127.0.0.1:{port}",
+        ready=lambda _started: (
+            probes.http_answers(f"{front}/health/live")
+            and probes.http_answers(f"{front}/v1/events")
+        ),
+        address=front,
         stage=stage,
         grace=5,
     )
