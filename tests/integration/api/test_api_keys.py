@@ -159,7 +159,7 @@ def test_no_key_gives_what_it_does_not_have(db):
         send_as(text, "PATCH", path, {"allowed_ips": []}),
     ):
         problem = assert_problem(answer, 403, "scope_missing")
-        assert "itself" in problem["detail"]
+        assert "The calling key lacks the scope" in problem["detail"]
 
     assert (ApiKey.objects.count(), Event.objects.count()) == (2, 0)
     stronger.refresh_from_db()
