@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
-from transcribe_platform import health, metrics
+from transcribe_platform import health, metrics_view
 from transcribe_platform.api_errors.problems import read_only
 from transcribe_platform.openapi import pages
 from transcribe_platform.openapi.document import openapi
@@ -29,7 +29,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("health/live", health.live),
     path("health/ready", health.ready),
     path("admin/", admin.site.urls),
-    path("metrics", metrics.metrics),
+    path("metrics", metrics_view.metrics),
 ]
 
 handler400 = "transcribe_platform.api_errors.problems.bad_request"

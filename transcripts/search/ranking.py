@@ -26,8 +26,8 @@ from jobs.concurrency import statement_limits
 from jobs.models import Tenant
 from transcripts.search import indexing
 from transcripts.search import rules as search_rules
+from transcripts.search.query_language import Groups, NotSearchable
 from transcripts.search.rules import ConfigQuery
-from transcripts.search.words import Groups, NotSearchable
 
 RANKED = 500
 # Searching a million transcripts takes about 0.1 s.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from transcripts.search.words import Groups, NotSearchable, Term, TermKind
+from transcripts.search.query_language import Groups, NotSearchable, Term, TermKind
 
 _LEXEME = re.compile(r"'((?:[^']|'')+)'(:\*)?")
 _SELECT = """

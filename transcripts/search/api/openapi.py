@@ -14,7 +14,7 @@ from jobs.rest.openapi import (
     query_parameter,
 )
 from transcripts.search.api.serializers import HitPage
-from transcripts.search.words import MAX_LENGTH
+from transcripts.search.query_language import MAX_LENGTH
 
 _HIT: dict[str, Any] = {
     "job_id": JOB_ID,

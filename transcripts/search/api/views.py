@@ -11,7 +11,7 @@ from transcripts.search import hits
 from transcripts.search import ranking as search_ranking
 from transcripts.search.api import openapi as search_schema
 from transcripts.search.api.serializers import HitOutput
-from transcripts.search.query import PARAMETERS, SearchQuery
+from transcripts.search.parameters import PARAMETERS, SearchQuery
 
 
 class TranscriptList(ApiView):

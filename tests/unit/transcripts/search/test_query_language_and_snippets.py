@@ -8,7 +8,7 @@ import pytest
 from transcripts import word_times
 from transcripts.search import languages as search_languages
 from transcripts.search import snippets
-from transcripts.search.words import NotSearchable, Term, TermKind, parse_words
+from transcripts.search.query_language import NotSearchable, Term, TermKind, parse_words
 
 
 def word(text: str, start: object, **more: object) -> dict[str, object]:

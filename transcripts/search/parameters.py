@@ -17,7 +17,7 @@ from jobs.rest.filters import parse_choice, parse_id, parse_moment
 from jobs.rest.pagination import ListScope
 from jobs.rest.views import refuse_parameter
 from jobs.strict_json import is_storable
-from transcripts.search import words as search_words
+from transcripts.search import query_language
 from transcripts.search.languages import LANGUAGE
 from transcripts.search.ranking import Hit, SearchFilters, SearchPosition
 
@@ -86,13 +86,13 @@ def _parse_position(cursor: str, scope: ListScope) -> SearchPosition:
     )
 
 
-def _words(params: Mapping[str, str]) -> search_words.Groups:
+def _words(params: Mapping[str, str]) -> query_language.Groups:
     text = params.get("q")
     if text is None:
         return []
     if not is_storable(text):
         refuse_parameter("q", "Text must not contain NUL or lone surrogates.")
-    return search_words.parse_words(text)
+    return query_language.parse_words(text)
 
 
 def _language(params: Mapping[str, str]) -> str:
