@@ -28,27 +28,27 @@ MODELS = frozenset(
     for name in (family, *(f"{family}-{each}" for each in variants.split()))
 )
 # Primary subtags of all models, Whisper's included.
-LANGUAGES = frozenset(
-    "multi af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr"
-    " gl gu ha haw he hi hr ht hu hy id is it ja jw ka kk km kn ko la lb ln lo lt lv mg"
-    " mi mk ml mn mr ms mt my ne nl nn no oc pa pl ps pt ro ru sa sd si sk sl sn so sq"
-    " sr su sv sw ta taq te tg th tk tl tr tt uk ur uz vi yi yo zh".split()
-)
-REDACTIONS = frozenset(
-    "pci pii phi numbers aggressive_numbers true false"
-    " account_number age bank_account blood_type condition corporate_action"
-    " credit_card credit_card_expiration cvv date date_interval day dob dose"
-    " driver_license drug duration effect email_address event filename financial_metric"
-    " gender_sexuality gender healthcare_number injury ip_address language location"
-    " location_address location_address_street location_city location_coordinate"
-    " location_country location_state location_zip marital_status medical_code"
-    " medical_process money month name name_family name_given name_medical_professional"
-    " numerical_pii occupation organization organization_id"
-    " organization_medical_facility origin passport_number password phone_number"
-    " physical_attribute political_affiliation product project religion"
-    " routing_number sexuality ssn statistics time trend url username vehicle_id"
-    " zodiac_sign".split()
-)
+_LANGUAGE_CODES = """
+multi af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr
+gl gu ha haw he hi hr ht hu hy id is it ja jw ka kk km kn ko la lb ln lo lt lv mg mi
+mk ml mn mr ms mt my ne nl nn no oc pa pl ps pt ro ru sa sd si sk sl sn so sq sr su
+sv sw ta taq te tg th tk tl tr tt uk ur uz vi yi yo zh
+"""
+LANGUAGES = frozenset(_LANGUAGE_CODES.split())
+_REDACTION_NAMES = """
+pci pii phi numbers aggressive_numbers true false account_number age bank_account
+blood_type condition corporate_action credit_card credit_card_expiration cvv date
+date_interval day dob dose driver_license drug duration effect email_address event
+filename financial_metric gender_sexuality gender healthcare_number injury
+ip_address language location location_address location_address_street location_city
+location_coordinate location_country location_state location_zip marital_status
+medical_code medical_process money month name name_family name_given
+name_medical_professional numerical_pii occupation organization organization_id
+organization_medical_facility origin passport_number password phone_number
+physical_attribute political_affiliation product project religion routing_number
+sexuality ssn statistics time trend url username vehicle_id zodiac_sign
+"""
+REDACTIONS = frozenset(_REDACTION_NAMES.split())
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _LISTS = {"language_hint": LANGUAGES, "detect_language": LANGUAGES}
 

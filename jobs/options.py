@@ -22,7 +22,9 @@ MAX_TAG = 128
 SAMPLE_RATES = range(1000, 384_000 + 1)
 CHANNELS = range(1, 64 + 1)
 # Words that programs write for a boolean or for no value: never a name.
-_NO_NAMES = frozenset("true false yes no on off none null nan nil".split())
+_NO_NAMES = frozenset(
+    ["true", "false", "yes", "no", "on", "off", "none", "null", "nan", "nil"]
+)
 
 # Returns the value to store, or raises _InvalidValue.
 Check = Callable[[Any], Any]

@@ -9,7 +9,8 @@ _MAX_TYPO_LENGTH = 64
 _SYNONYMS = {
     "audio_url": "url uri link href audio audio_uri audio_file_url file_url media_url "
     "media source source_url recording_url",
-    "callback_url": "webhook webhook_url webhook_uri callback notify_url notification_url",
+    "callback_url": "webhook webhook_url webhook_uri callback notify_url"
+    " notification_url",
     "custom_id": "external_id reference client_id request_id name key",
     "metadata": "meta labels attributes custom_data user_data extra_data",
     "expires_at": "deadline expires expiry expiration",

@@ -43,13 +43,15 @@ def _build_fields(serializer: type[SharedFields]) -> BindingDict:
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """A serializer that rejects unknown fields; a field that is null is not given.
+    """A serializer that rejects unknown fields.
 
     ``names_elsewhere`` are those of a field's own fields, which callers often send one
     level too high.
     """
 
     names_elsewhere: Collection[str] = ()
+    # Programs that export tables write null for a value that is not given.
+    omits_null = False
 
     def to_internal_value(self, data: Any) -> Any:
         """Reject unknown fields, then parse the known ones."""
@@ -61,12 +63,9 @@ class StrictSerializer(serializers.Serializer[Any]):
                     code="field_unknown",
                     pointer=pointer_to(name),
                 )
-        given = {
-            name: value
-            for name, value in data.items()
-            if value is not None or self.fields[name].allow_null
-        }
-        return super().to_internal_value(given)
+        if self.omits_null:
+            data = {name: value for name, value in data.items() if value is not None}
+        return super().to_internal_value(data)
 
 
 @extend_schema_field(OpenApiTypes.STR)

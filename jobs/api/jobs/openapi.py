@@ -24,6 +24,7 @@ from jobs.api.jobs.serializers import (
     JobOutput,
     JobPage,
 )
+from jobs.models import Mode
 from jobs.rest import preferences
 from jobs.rest.openapi import (
     ACCEPTED_HEADERS,
@@ -73,6 +74,10 @@ LIST: dict[str, Any] = {
         *PAGE_PARAMETERS,
         query_parameter("status", enum=list(JobStatus)),
         query_parameter("batch_id", OpenApiTypes.UUID),
+        query_parameter("custom_id", description="Your id of the job in its batch."),
+        query_parameter("mode", enum=list(Mode)),
+        query_parameter("region", description="The region that ran it last."),
+        query_parameter("error_code", description="Why it failed."),
         query_parameter("priority", enum=PRIORITIES),
         query_parameter("created_after", OpenApiTypes.DATETIME),
         query_parameter("created_before", OpenApiTypes.DATETIME),

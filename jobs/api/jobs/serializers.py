@@ -53,6 +53,8 @@ class RetentionInput(StrictSerializer):
     With ``audio_days`` 0 the audio is erased as soon as the job ends.
     """
 
+    omits_null = True
+
     audio_days = WholeNumberField(
         required=False, min_value=MIN_DAYS[Content.AUDIO], max_value=MAX_DAYS
     )
@@ -68,6 +70,7 @@ class JobInput(SharedFields, StrictSerializer):
     """A request for a job: audio by URL or as a file, and options."""
 
     names_elsewhere = tuple(f"options.{name}" for name in options.OPTIONS)
+    omits_null = True
 
     audio_url = serializers.CharField(
         required=False, trim_whitespace=False, max_length=MAX_URL_LENGTH

@@ -40,6 +40,8 @@ class BatchSettingsInput(StrictSerializer):
     Items override ``defaults``; options and metadata are merged by name.
     """
 
+    omits_null = True
+
     defaults = serializers.DictField(required=False)
     metadata = MetadataField(required=False)
     callback_url = serializers.CharField(
