@@ -21,10 +21,10 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 
 from tests.support import ROOT
+from tests.support.servers import servers
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.probes import http_answers
 from workers.embedded.processes import free_port, wait_until
-from workers.embedded.services import servers
 
 REDIS_NUMBER = 60
 # A line that says that something went wrong on our side.
