@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from _pytest.nodeid import NodeId
 
-from tests.support.servers import servers
+from tests.servers import servers
 from workers.embedded.binaries import scratch_folder
 
 DATABASES_PER_XDIST_WORKER = 3

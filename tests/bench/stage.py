@@ -21,8 +21,8 @@ from typing import Any
 import psutil
 import psycopg
 
+from tests.servers import start_postgres, start_valkey
 from tests.support import ROOT
-from tests.support.servers import start_postgres, start_valkey
 from workers.embedded import processes
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.processes import ProcessCommand

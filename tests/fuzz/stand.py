@@ -20,8 +20,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
+from tests.servers import servers
 from tests.support import ROOT
-from tests.support.servers import servers
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.probes import http_answers
 from workers.embedded.processes import free_port, wait_until

@@ -17,8 +17,9 @@ from celery import Celery
 from kombu.utils import functional
 
 from jobs.scheduling import dispatch
-from tests.support import ROOT, servers
-from tests.support.servers import Server
+from tests import servers
+from tests.servers import Server
+from tests.support import ROOT
 from transcribe_platform.celery import app
 from workers.embedded import processes
 from workers.embedded.binaries import scratch_folder

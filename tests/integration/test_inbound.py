@@ -15,7 +15,7 @@ from limits.storage import RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 
 from jobs.telemetry.optional_redis import PAUSE_SECONDS, OptionalRedis, RedisUnavailable
-from tests.support.servers import start_valkey
+from tests.servers import start_valkey
 from workers.embedded.binaries import scratch_folder
 from workers.ratelimit.inbound import InboundLimiter, ThrottlePolicy
 

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support import ROOT, servers
+from tests import servers
+from tests.support import ROOT
 from workers.embedded import binaries
 
 

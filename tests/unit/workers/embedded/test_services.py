@@ -12,13 +12,14 @@ import psycopg
 import pytest
 import redis
 
-from tests.support import ROOT, servers
+from tests import servers
+from tests.support import ROOT
 from workers.embedded import binaries, folders, postgres, valkey
 from workers.embedded.processes import EmbeddedError, port_is_open, wait_until
 
 PARENT = """
 import json, pathlib, sys, time
-from tests.support import servers
+from tests import servers
 folder = pathlib.Path(sys.argv[1])
 started = [
     servers.start_postgres(folder / "postgres", durable=False),
