@@ -49,7 +49,9 @@ _POSITION = [
         LAST_EVENT_ID, description=f"Same as `{HEADER}`, which takes precedence."
     ),
 ]
-_STREAM: dict[Any, Any] = {(200, sse.MEDIA_TYPE): OpenApiResponse(OpenApiTypes.STR, "Event stream.")}
+_STREAM: dict[Any, Any] = {
+    (200, sse.MEDIA_TYPE): OpenApiResponse(OpenApiTypes.STR, "Event stream.")
+}
 _STREAM_OR_END = {
     **_STREAM,
     204: OpenApiResponse(
