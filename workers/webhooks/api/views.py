@@ -5,16 +5,21 @@ from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.rest import pagination
 from jobs.rest.idempotency import StoredResponse
+from jobs.rest.openapi import (
+    IDEMPOTENCY_PARAMETER,
+    PAGE_PARAMETERS,
+    document,
+    header,
+    page,
+)
 from jobs.rest.pagination import PageQuery, respond_page
 from jobs.rest.views import ApiView, check_no_body, get_caller, get_tenant, respond
-from workers.webhooks.api import openapi as api_openapi
 from workers.webhooks.api import serializers
 from workers.webhooks.endpoints import services as endpoint_services
 from workers.webhooks.endpoints.answer_once import SecretRequest, SecretResponse
@@ -23,6 +28,14 @@ from workers.webhooks.messages.payloads import message_id
 from workers.webhooks.messages.secrets import RotatedSecret
 from workers.webhooks.models import WebhookDelivery, WebhookEndpoint
 
+_ONCE = [
+    IDEMPOTENCY_PARAMETER,
+    header(
+        "Idempotency-Replayed",
+        "`true` if this response is replayed. It contains no secret then.",
+        *(200, 201, 202),
+    ),
+]
 SCOPES = {
     "GET": "webhooks:read",
     "POST": "webhooks:write",
@@ -37,7 +50,13 @@ class EndpointList(ApiView):
     required_scopes = SCOPES
     query_parameters = {"GET": pagination.PARAMETERS}
 
-    @extend_schema(**api_openapi.CREATE)
+    @document(
+        "create_webhook_endpoint",
+        request=serializers.EndpointInput,
+        responses={201: serializers.EndpointCreatedOutput},
+        problems=(409, 411, 413, 415, 422),
+        parameters=[*_ONCE, header("Location", "The URL of the new endpoint.", 201)],
+    )
     def post(self, request: Request) -> Response:
         """Create a webhook endpoint.
 
@@ -53,7 +72,16 @@ class EndpointList(ApiView):
         )
         return _respond(result, secret=result.secret or None)
 
-    @extend_schema(**api_openapi.LIST)
+    @document(
+        "list_webhook_endpoints",
+        responses={
+            200: page(
+                serializers.EndpointOutput,
+                "One page of a tenant's endpoints, newest first.",
+            )
+        },
+        parameters=PAGE_PARAMETERS,
+    )
     def get(self, request: Request) -> Response:
         """List webhook endpoints. Newest first."""
         tenant = get_tenant(request)
@@ -69,7 +97,11 @@ class EndpointDetail(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(**api_openapi.DETAIL)
+    @document(
+        "get_webhook_endpoint",
+        responses={200: serializers.EndpointOutput},
+        problems=(404,),
+    )
     def get(self, request: Request, endpoint_id: UUID) -> Response:
         """Get a webhook endpoint."""
         endpoint = endpoint_services.get_endpoint(
@@ -77,7 +109,12 @@ class EndpointDetail(ApiView):
         )
         return Response(serializers.EndpointOutput(endpoint).data)
 
-    @extend_schema(**api_openapi.UPDATE)
+    @document(
+        "update_webhook_endpoint",
+        request=serializers.EndpointChanges,
+        responses={200: serializers.EndpointOutput},
+        problems=(404, 411, 413, 415),
+    )
     def patch(self, request: Request, endpoint_id: UUID) -> Response:
         """Update a webhook endpoint. Pending messages are sent to the new URL."""
         body = serializers.EndpointChanges(data=request.data)
@@ -90,7 +127,7 @@ class EndpointDetail(ApiView):
         )
         return Response(serializers.EndpointOutput(endpoint).data)
 
-    @extend_schema(**api_openapi.DELETE)
+    @document("delete_webhook_endpoint", responses={204: None}, problems=(404,))
     def delete(self, request: Request, endpoint_id: UUID) -> Response:
         """Delete a webhook endpoint. Pending messages are discarded."""
         check_no_body(request)
@@ -105,7 +142,13 @@ class EndpointSecret(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(**api_openapi.ROTATE)
+    @document(
+        "rotate_webhook_endpoint_secret",
+        request=serializers.SecretRotationInput,
+        responses={200: serializers.RotatedOutput},
+        problems=(404, 409, 411, 413, 415, 422),
+        parameters=_ONCE,
+    )
     def post(self, request: Request, endpoint_id: UUID) -> Response:
         """Rotate the signing secret of a webhook endpoint.
 
@@ -126,7 +169,12 @@ class EndpointPing(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(**api_openapi.PING)
+    @document(
+        "ping_webhook_endpoint",
+        responses={202: serializers.PingOutput},
+        problems=(404, 409, 422),
+        parameters=_ONCE,
+    )
     def post(self, request: Request, endpoint_id: UUID) -> Response:
         """Send a test message to a webhook endpoint.
 
@@ -144,7 +192,7 @@ class TenantSecret(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(**api_openapi.TENANT_SECRET)
+    @document("get_webhook_secret", responses={200: serializers.TenantSecretOutput})
     def get(self, request: Request) -> Response:
         """Get the validity of the callback signing secrets.
 
@@ -160,7 +208,13 @@ class TenantSecretRotation(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(**api_openapi.ROTATE_TENANT)
+    @document(
+        "rotate_webhook_secret",
+        request=serializers.SecretRotationInput,
+        responses={200: serializers.RotatedOutput},
+        problems=(409, 411, 413, 415, 422),
+        parameters=_ONCE,
+    )
     def post(self, request: Request) -> Response:
         """Rotate the callback signing secret.
 
