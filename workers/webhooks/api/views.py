@@ -4,22 +4,35 @@ from dataclasses import asdict
 from uuid import UUID
 
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.rest import pagination
+from jobs.rest.openapi import (
+    IDEMPOTENCY_PARAMETER,
+    PAGE_PARAMETERS,
+    document,
+    header,
+    page,
+)
 from jobs.rest.pagination import PageQuery, respond_page
 from jobs.rest.views import ApiView, check_no_body, get_caller, get_tenant
 from workers.webhooks import endpoints
-from workers.webhooks.api import openapi as api_openapi
 from workers.webhooks.api import serializers
 from workers.webhooks.api.secret_request import SecretRequest
 from workers.webhooks.messages import secrets
 from workers.webhooks.messages.payloads import message_id
 from workers.webhooks.messages.secrets import RotatedSecret
 
+_ONCE = [
+    IDEMPOTENCY_PARAMETER,
+    header(
+        "Idempotency-Replayed",
+        "`true` if this response is replayed. It contains no secret then.",
+        *(200, 201, 202),
+    ),
+]
 SCOPES = {
     "GET": "webhooks:read",
     "POST": "webhooks:write",
@@ -34,7 +47,13 @@ class EndpointList(ApiView):
     required_scopes = SCOPES
     query_parameters = {"GET": pagination.PARAMETERS}
 
-    @extend_schema(**api_openapi.CREATE)
+    @document(
+        "create_webhook_endpoint",
+        request=serializers.EndpointInput,
+        responses={201: serializers.EndpointCreatedOutput},
+        problems=(409, 411, 413, 415, 422),
+        parameters=[*_ONCE, header("Location", "The URL of the new endpoint.", 201)],
+    )
     def post(self, request: Request) -> Response:
         """Create a webhook endpoint.
 
@@ -60,7 +79,16 @@ class EndpointList(ApiView):
                 )
         return once.respond(secret=secret)
 
-    @extend_schema(**api_openapi.LIST)
+    @document(
+        "list_webhook_endpoints",
+        responses={
+            200: page(
+                serializers.EndpointOutput,
+                "One page of a tenant's endpoints, newest first.",
+            )
+        },
+        parameters=PAGE_PARAMETERS,
+    )
     def get(self, request: Request) -> Response:
         """List webhook endpoints. Newest first."""
         tenant = get_tenant(request)
@@ -76,7 +104,11 @@ class EndpointDetail(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(**api_openapi.DETAIL)
+    @document(
+        "get_webhook_endpoint",
+        responses={200: serializers.EndpointOutput},
+        problems=(404,),
+    )
     def get(self, request: Request, endpoint_id: UUID) -> Response:
         """Get a webhook endpoint."""
         endpoint = endpoints.get_endpoint(
@@ -84,7 +116,12 @@ class EndpointDetail(ApiView):
         )
         return Response(serializers.EndpointOutput(endpoint).data)
 
-    @extend_schema(**api_openapi.UPDATE)
+    @document(
+        "update_webhook_endpoint",
+        request=serializers.EndpointChanges,
+        responses={200: serializers.EndpointOutput},
+        problems=(404, 411, 413, 415),
+    )
     def patch(self, request: Request, endpoint_id: UUID) -> Response:
         """Update a webhook endpoint. Pending messages are sent to the new URL."""
         body = serializers.EndpointChanges(data=request.data)
@@ -97,7 +134,7 @@ class EndpointDetail(ApiView):
         )
         return Response(serializers.EndpointOutput(endpoint).data)
 
-    @extend_schema(**api_openapi.DELETE)
+    @document("delete_webhook_endpoint", responses={204: None}, problems=(404,))
     def delete(self, request: Request, endpoint_id: UUID) -> Response:
         """Delete a webhook endpoint. Pending messages are discarded."""
         check_no_body(request)
@@ -112,7 +149,13 @@ class EndpointSecret(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(**api_openapi.ROTATE)
+    @document(
+        "rotate_webhook_endpoint_secret",
+        request=serializers.SecretRotationInput,
+        responses={200: serializers.RotatedOutput},
+        problems=(404, 409, 411, 413, 415, 422),
+        parameters=_ONCE,
+    )
     def post(self, request: Request, endpoint_id: UUID) -> Response:
         """Rotate the signing secret of a webhook endpoint.
 
@@ -139,7 +182,12 @@ class EndpointPing(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(**api_openapi.PING)
+    @document(
+        "ping_webhook_endpoint",
+        responses={202: serializers.PingOutput},
+        problems=(404, 409, 422),
+        parameters=_ONCE,
+    )
     def post(self, request: Request, endpoint_id: UUID) -> Response:
         """Send a test message to a webhook endpoint.
 
@@ -168,7 +216,7 @@ class TenantSecret(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(**api_openapi.TENANT_SECRET)
+    @document("get_webhook_secret", responses={200: serializers.TenantSecretOutput})
     def get(self, request: Request) -> Response:
         """Get the validity of the callback signing secrets.
 
@@ -184,7 +232,13 @@ class TenantSecretRotation(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(**api_openapi.ROTATE_TENANT)
+    @document(
+        "rotate_webhook_secret",
+        request=serializers.SecretRotationInput,
+        responses={200: serializers.RotatedOutput},
+        problems=(409, 411, 413, 415, 422),
+        parameters=_ONCE,
+    )
     def post(self, request: Request) -> Response:
         """Rotate the callback signing secret.
 
