@@ -24,7 +24,6 @@ from jobs.rest.serializers import (
     BoundedListField,
     MetadataField,
     ObjectTypeField,
-    PageOutput,
     StrictSerializer,
     WholeNumberField,
 )
@@ -200,9 +199,3 @@ class BatchOutput(serializers.Serializer[Batch]):
     def get_jobs_url(self, batch: Batch) -> str:
         """Return the URL that lists its jobs."""
         return f"{settings.BASE_URL}/v1/jobs?batch_id={batch.pk}"
-
-
-class BatchPage(PageOutput):
-    """One page of a tenant's batches, newest first."""
-
-    data = BatchOutput(many=True)  # type: ignore[assignment]  # a field of that name
