@@ -48,7 +48,7 @@ up: venv-demo  ## run the platform on this machine (Ctrl-C stops it)
 	$(MANAGE) run_platform
 
 regions: venv-demo  ## run three regions with HAProxy on this machine (docs/regions.md)
-	$(MANAGE) run_regions
+	$(BIN)/python -m deploy.local.regions
 
 demo: venv-demo  ## transcribe real speech with all parts of the platform (under two minutes)
 	$(MANAGE) run_demo

@@ -13,7 +13,7 @@ from workers.liveness import probe
 
 # These make the environment that settings are read from (database and all), so they
 # run without Django being set up.
-EMBEDDED = {"run_platform", "run_processes", "run_regions", "run_demo"}
+EMBEDDED = {"run_platform", "run_demo"}
 # Each with the settings of a run that lasts: see workers.embedded.plan.
 STEERS = ("var/manage", "var/processes/manage", "var/regions/manage")
 

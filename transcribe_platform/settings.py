@@ -92,7 +92,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "transcribe_platform.middleware.static_files.ContentPolicyMiddleware",
     "transcribe_platform.middleware.static_files.StaticFilesMiddleware",
-    "transcribe_platform.middleware.throttling.LoginThrottleMiddleware",
+    "transcribe_platform.middleware.throttling.AddressThrottleMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "transcribe_platform.middleware.form_bodies.FormBodyMiddleware",

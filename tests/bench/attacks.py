@@ -133,6 +133,15 @@ def keep_alive(target: Target) -> None:
     _in_threads([keep] * 40)
 
 
+def ping(target: Target) -> None:
+    """Open one session and send pings as fast as the process takes them."""
+    pings = b"\x89\x80\0\0\0\0" * 1000  # masked, empty (RFC 6455, 5.5.2)
+    while True:
+        with suppress(OSError, WebSocketException, TimeoutError), _open(target) as it:
+            while True:
+                it.socket.sendall(pings)
+
+
 def _open(target: Target) -> "connect":
     return connect(
         f"ws://127.0.0.1:{target.live}/v1/live",
@@ -251,6 +260,7 @@ ATTACKS: dict[str, tuple[str, Callable[[Target], None]]] = {
         )
     },
     "sessions of KeepAlives alone": ("live", keep_alive),
+    "session: pings": ("live", ping),
 }
 
 

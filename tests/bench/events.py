@@ -93,6 +93,7 @@ def judge(written: dict[str, float], got: dict[str, list[float]]) -> list[Row]:
 def _door(stage: Stage, url: str, port: int) -> Iterator[Process]:
     words = ["-m", "granian", "--interface", "asgi", "--host", "127.0.0.1"]
     words += ["--port", str(port), "--log-level", "warning"]
+    words += ["--runtime-mode", "mt", "--runtime-threads", "4"]
     with stage.running(
         "events",
         *words,

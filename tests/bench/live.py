@@ -189,6 +189,7 @@ async def _spread(streams: Iterator[Coroutine[Any, Any, Any]] | Any) -> list[Any
 def _door(stage: Stage, url: str, port: int) -> Iterator[Process]:
     words = ["-m", "granian", "--interface", "asgi", "--host", "127.0.0.1"]
     words += ["--port", str(port), "--log-level", "warning"]
+    words += ["--runtime-mode", "mt", "--runtime-threads", "4"]
     with stage.running(
         "live",
         *words,

@@ -11,8 +11,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from deploy.local import compose
 from tests.support import ROOT
-from workers.embedded import compose
 
 CHART = ROOT / "deploy" / "helm"
 NEWEST = "1.37"

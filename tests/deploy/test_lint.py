@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local import compose
 from tests.support import ROOT
-from workers.embedded import compose
 
 BIN = Path(sys.executable).parent
 EXAMPLE = (ROOT / ".env.example").read_text()

@@ -16,10 +16,10 @@ import pytest
 import yaml
 from websockets.sync.client import connect
 
+from deploy.local import compose
 from tests.support import ROOT
 from tests.support.sse import Stream
 from transcribe_platform.s3 import S3Storage
-from workers.embedded import compose
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.processes import log_tail, wait_until
 
@@ -87,7 +87,14 @@ def machine() -> Iterator[Machine]:
     with output.open("wb") as out:
         process = subprocess.Popen(
             [
-                *(sys.executable, "manage.py", "run_processes", "--port", "0", *scale),
+                *(
+                    sys.executable,
+                    "-m",
+                    "deploy.local.one_machine",
+                    "--port",
+                    "0",
+                    *scale,
+                ),
                 *("--data-dir", folder / "data", "--ready-file", ready),
             ],
             cwd=ROOT,

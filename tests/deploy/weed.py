@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from workers.embedded.one_machine import store_arguments
+from deploy.local.one_machine import store_arguments
 from workers.embedded.probes import http_answers
 from workers.embedded.processes import (
     ProcessCommand,

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import redis
 
+from deploy.local import haproxy, regions
+from deploy.local.regions import RegionsLayout, RegionsShape
 from tests.chaos.platform import Platform, Setup
 from tests.chaos.receiver import listening
 from tests.chaos.upstream import Upstream, Upstreams
-from workers.embedded import haproxy, regions
 from workers.embedded.plan import Options
-from workers.embedded.regions import RegionsLayout, RegionsShape
 
 HELD = "permits:{{{}:prerecorded}}:held"
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local import haproxy
 from tests.chaos import cycle
 from tests.chaos.platform import Setup, find_members
 from tests.drill import judge, strikes
 from tests.drill.load import Load
 from tests.drill.stand import Drill, running, shape_of
-from workers.embedded import haproxy
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.processes import EmbeddedError
 

@@ -26,6 +26,7 @@ class AsgiProcess:
             self.process = subprocess.Popen(
                 (
                     *(sys.executable, "-m", "granian", "--interface", "asgi"),
+                    *("--runtime-mode", "mt", "--runtime-threads", "4"),
                     *("--host", "127.0.0.1", "--port", str(self.port)),
                     "transcribe_platform.asgi:application",
                 ),

@@ -32,9 +32,17 @@ from workers.ratelimit.inbound import (
 )
 
 _RESULT_ATTRIBUTE = "_throttle_result"
-_LOGIN_PATH = "/admin/login/"
 # Enough for typing errors and far too few to guess a password.
 LOGINS_PER_MINUTE = 10
+DOCUMENTS_PER_MINUTE = 120
+# Method and path → what is counted, and how many an address may do in a minute.
+_ADDRESS_LIMITS = {
+    ("POST", "/admin/login/"): ("login", LOGINS_PER_MINUTE),
+    **dict.fromkeys(
+        (("GET", "/v1/openapi.json"), ("GET", "/docs"), ("GET", "/problems")),
+        ("document", DOCUMENTS_PER_MINUTE),
+    ),
+}
 _VALID_KEY_SECONDS = 24 * 3600
 
 
@@ -113,24 +121,30 @@ class RateLimitHeadersMiddleware:
         return response
 
 
-class LoginThrottleMiddleware:
-    """Limit the attempts to log in to the admin by address."""
+class AddressThrottleMiddleware:
+    """Limit what an address may do without a key: log in to the admin, load documents.
+
+    The OpenAPI document is large, so a client that requests it repeatedly and does not
+    read the responses would keep the process busy with writing.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Reject a login above the limit before its body is read."""
-        if request.method != "POST" or request.path != _LOGIN_PATH:
+        """Reject a request above the limit before its body is read."""
+        policy, per_minute = _ADDRESS_LIMITS.get(
+            (request.method or "", request.path), ("", 0)
+        )
+        if not policy:
             return self.get_response(request)
-        who = _network_of(request)
         throttle = ThrottlePolicy(
-            policy="login", subject=who, per_minute=LOGINS_PER_MINUTE
+            policy=policy, subject=_network_of(request), per_minute=per_minute
         )
         result = get_inbound_limiter().acquire([throttle])
         if result.granted:
             return self.get_response(request)
-        detail = "There were too many logins from this address within a minute."
+        detail = f"There were too many {policy}s from this address within a minute."
         response = problem_response(
             request, status=429, code="rate_limited", detail=detail
         )

@@ -1,5 +1,6 @@
 """Serve the OpenAPI document of the API without a key."""
 
+import gzip
 import json
 from functools import cache
 from threading import Lock
@@ -28,9 +29,17 @@ _lock = Lock()
 
 
 @read_only
-def openapi(_request: HttpRequest) -> HttpResponse:
-    """Return the document as JSON."""
-    return HttpResponse(_encode(), content_type="application/vnd.oai.openapi+json")
+def openapi(request: HttpRequest) -> HttpResponse:
+    """Return the document as JSON, compressed for clients that accept gzip."""
+    is_packed = "gzip" in request.headers.get("Accept-Encoding", "")
+    response = HttpResponse(
+        _compress() if is_packed else _encode(),
+        content_type="application/vnd.oai.openapi+json",
+    )
+    response.headers["Vary"] = "Accept-Encoding"
+    if is_packed:
+        response.headers["Content-Encoding"] = "gzip"
+    return response
 
 
 def get_document() -> dict[str, Any]:
@@ -53,3 +62,8 @@ def _generate() -> dict[str, Any]:
 @cache
 def _encode() -> bytes:
     return json.dumps(get_document(), ensure_ascii=False).encode()
+
+
+@cache
+def _compress() -> bytes:
+    return gzip.compress(_encode(), mtime=0)

@@ -285,6 +285,14 @@ def web(plan: RunPlan) -> Program:
     return web_process(plan, "web", "asgi", port=plan.web_port)
 
 
+# Pings and slow readers of sockets are served by threads of Rust, so that one client
+# cannot occupy the only one.
+_RUNTIMES: dict[str, tuple[str, ...]] = {
+    "wsgi": (),
+    "asgi": ("--runtime-mode", "mt", "--runtime-threads", "4"),
+}
+
+
 def web_process(
     plan: RunPlan,
     name: str,
@@ -300,7 +308,8 @@ def web_process(
         command=python(
             plan,
             name,
-            *("-m", "granian", "--interface", interface, *words),
+            *("-m", "granian", "--interface", interface, *_RUNTIMES[interface]),
+            *words,
             *("--host", HOST, "--port", str(port), "--log-level", "warning"),
             "--respawn-failed-workers",
             f"transcribe_platform.{interface}:application",

@@ -37,7 +37,7 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- if eq .kind "web" -}}
 {{- concat $granian (list "wsgi" "--blocking-threads" "160") $stay (list "transcribe_platform.wsgi:application") | toJson -}}
 {{- else if eq .kind "live" -}}
-{{- concat $granian (list "asgi") $stay (list "transcribe_platform.asgi:application") | toJson -}}
+{{- concat $granian (list "asgi" "--runtime-mode" "mt" "--runtime-threads" "4") $stay (list "transcribe_platform.asgi:application") | toJson -}}
 {{- else if eq .kind "worker" -}}
 {{- $size := printf "--concurrency=%d" (add 1 (int .root.Values.processes.worker.calls)) -}}
 {{- concat $worker (list $size (printf "--queues=transcribe.%s" .region) "--hostname=worker@%h") $alone | toJson -}}

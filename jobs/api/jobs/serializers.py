@@ -21,7 +21,6 @@ from jobs.rest.serializers import (
     BoundedListField,
     MetadataField,
     ObjectTypeField,
-    PageOutput,
     SharedFields,
     StrictSerializer,
     WholeNumberField,
@@ -262,12 +261,6 @@ def build_detail(job: Job, position: QueuePosition | None) -> dict[str, Any]:
     """Return the body that ``JobDetailOutput`` describes."""
     queue = StandingOutput(position).data if position else None
     return {**JobOutput(job).data, "queue": queue}
-
-
-class JobPage(PageOutput):
-    """One page of a tenant's jobs, newest first."""
-
-    data = JobOutput(many=True)  # type: ignore[assignment]  # a field of that name
 
 
 class ErasureOutput(serializers.Serializer[Any]):

@@ -25,7 +25,6 @@ from jobs.rest.serializers import (
     BoundedListField,
     MetadataField,
     ObjectTypeField,
-    PageOutput,
     StrictSerializer,
     WholeNumberField,
 )
@@ -203,9 +202,3 @@ class BatchOutput(serializers.Serializer[Batch]):
     def get_jobs_url(self, batch: Batch) -> str:
         """Return the URL that lists its jobs."""
         return f"{settings.BASE_URL}/v1/jobs?batch_id={batch.pk}"
-
-
-class BatchPage(PageOutput):
-    """One page of a tenant's batches, newest first."""
-
-    data = BatchOutput(many=True)  # type: ignore[assignment]  # a field of that name

@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import pytest
@@ -7,6 +8,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012 as DRAFT
 
 from tests.support.factories import make_job, make_transcript
+from transcribe_platform.middleware.throttling import DOCUMENTS_PER_MINUTE
 
 RAW = {
     "metadata": {"duration": 2.5},
@@ -115,3 +117,27 @@ def test_answers_are_as_described(api, schema, method, path, state, status):
     Draft202012Validator(reference, registry=registry).validate(
         json.loads(answer.content)
     )
+
+
+def test_it_is_compressed_for_clients_that_accept_gzip(schema):
+    answer = Client().get("/v1/openapi.json", headers={"Accept-Encoding": "br, gzip"})
+
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert answer.headers["Vary"] == "Accept-Encoding"
+    assert len(answer.content) < 100_000
+    assert json.loads(gzip.decompress(answer.content)) == schema
+
+
+def test_an_address_loads_documents_a_limited_number_of_times_a_minute():
+    here, elsewhere = "198.51.100.90", "198.51.100.91"
+
+    def load(address):
+        return Client(REMOTE_ADDR=address).get("/v1/openapi.json")
+
+    answers = [load(here) for _ in range(DOCUMENTS_PER_MINUTE + 1)]
+
+    assert {each.status_code for each in answers[:-1]} == {200}
+    assert answers[-1].status_code == 429
+    assert json.loads(answers[-1].content)["code"] == "rate_limited"
+    assert 0 < int(answers[-1].headers["Retry-After"]) <= 60
+    assert load(elsewhere).status_code == 200

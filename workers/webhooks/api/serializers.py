@@ -16,7 +16,6 @@ from jobs.errors import InvalidRequest
 from jobs.rest.serializers import (
     BoundedListField,
     ObjectTypeField,
-    PageOutput,
     StrictSerializer,
     TrueFalseField,
     WholeNumberField,
@@ -210,12 +209,6 @@ class EndpointCreatedOutput(EndpointOutput):
         allow_null=True,
         help_text="Returned only once; null in a replayed response.",
     )
-
-
-class EndpointPage(PageOutput):
-    """One page of a tenant's endpoints, newest first."""
-
-    data = EndpointOutput(many=True)  # type: ignore[assignment]  # a field of that name
 
 
 class RotatedOutput(serializers.Serializer[Any]):

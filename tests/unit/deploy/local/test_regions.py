@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from workers.embedded import haproxy, regions
+from deploy.local import haproxy, regions
+from deploy.local.regions import REGIONS, RegionsShape, make_layout
 from workers.embedded.plan import Options
 from workers.embedded.processes import EmbeddedError
-from workers.embedded.regions import REGIONS, RegionsShape, make_layout
 
 URLS = {
     "DATABASE_URL": "postgresql://here/db",

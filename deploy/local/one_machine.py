@@ -2,20 +2,22 @@
 
 Only addresses differ: each web process has its own port, written to HAProxy's
 configuration instead of DNS names. Files are stored in SeaweedFS if it is installed,
-or else in a folder.
+or else in a folder. deploy/run_processes is the command.
 """
 
 import json
 import os
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from workers.embedded import compose, folders, haproxy, probes, processes, run
+from deploy.local import command, compose, haproxy
+from deploy.local.compose import ComposeService
+from workers.embedded import folders, probes, processes, run
 from workers.embedded import plan as plans
-from workers.embedded.compose import ComposeService
 from workers.embedded.plan import HOST, Options, RunPlan
 from workers.embedded.processes import ProcessCommand, free_port
 from workers.embedded.supervisor import Program, Started, Supervisor
@@ -53,6 +55,18 @@ class Machine:
     api_key: str
     webhook_secret: str
 
+    def describe(self) -> str:
+        """Return its addresses, keys and folders for the terminal."""
+        plan = self.plan
+        return f"""
+  Front     {plan.web}/v1/   (Authorization: Bearer {self.api_key})
+  Flower    {plan.flower}   ({plan.flower_login})
+  Upstream  {plan.emulator or "Deepgram"}
+  Webhooks  signed with {self.webhook_secret}
+  Manage    {plan.options.script} create_operator NAME --role operator   (then /admin/)
+  Logs      {plan.options.logs}   (haproxy.log: which process served what)
+"""
+
     def write_ready_file(self) -> None:
         """Write URLs, keys and pids to the ready file."""
         content = {
@@ -81,7 +95,6 @@ def running(options: Options, view: View, shape: MachineShape) -> Iterator[Machi
     """
     haproxy.find()
     with ExitStack() as stack:
-        stack.callback(view.close)
         options.data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         stack.enter_context(run.locked(options))
         supervisor = stack.enter_context(Supervisor(show=view.show))
@@ -288,3 +301,30 @@ def _region_of(worker: ComposeService) -> str:
 
 def _bootstrap(plan: RunPlan, region: str) -> ProcessCommand:
     return plans.manage(plan, "bootstrap", "--json", "--region", region)
+
+
+def _scale(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    if not (name and number.isdecimal()):
+        raise ArgumentTypeError(f"{text!r} is not like worker=3")
+    return name, int(number)
+
+
+def main() -> None:
+    """Run the services until SIGINT or SIGTERM."""
+    parser = command.build_parser(__doc__, folder="var/processes", port=8000)
+    parser.add_argument(
+        "--scale",
+        type=_scale,
+        action="append",
+        default=[],
+        metavar="SERVICE=NUMBER",
+        help="processes of a service, like `docker compose up --scale`",
+    )
+    arguments = parser.parse_args()
+    shape = MachineShape(scale=dict(arguments.scale))
+    command.supervise(arguments, lambda options, view: running(options, view, shape))
+
+
+if __name__ == "__main__":
+    main()

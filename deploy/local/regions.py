@@ -1,7 +1,8 @@
 """Runs several regions on one machine: docs/regions.md.
 
 Each region has Redis, web processes, dispatcher, workers and emulator. They share
-PostgreSQL, the media folder (instead of S3) and HAProxy.
+PostgreSQL, the media folder (instead of S3) and HAProxy. The upstreams are always
+emulators.
 """
 
 import json
@@ -11,7 +12,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from workers.embedded import folders, haproxy, postgres, processes, run, valkey
+from deploy.local import command, haproxy
+from workers.embedded import folders, postgres, processes, run, valkey
 from workers.embedded import plan as plans
 from workers.embedded.plan import HOST, Options, RunPlan
 from workers.embedded.processes import ProcessCommand
@@ -70,14 +72,30 @@ class Regions:
     api_key: str
     webhook_secret: str
 
+    def describe(self) -> str:
+        """Return its addresses, keys and folders for the terminal."""
+        layout = self.layout
+        web_processes = "\n".join(
+            f"  {name:<10}{plan.web}   upstream {plan.emulator}"
+            for name, plan in layout.plans.items()
+        )
+        return f"""
+  Front     {layout.front}/v1/   (Authorization: Bearer {self.api_key})
+{web_processes}
+  Webhooks  signed with {self.webhook_secret}
+  HAProxy   echo 'show stat' | socat stdio {layout.admin}
+  Manage    {layout.options.script} create_operator NAME --role operator  (then /admin/)
+  Logs      {layout.options.logs}
+"""
+
     def write_ready_file(self) -> None:
         """Write URLs and keys to the ready file."""
         if path := self.layout.options.ready_file:
             folders.write_private(
-                path, json.dumps(self._describe(), indent=2) + "\n", None
+                path, json.dumps(self._addresses(), indent=2) + "\n", None
             )
 
-    def _describe(self) -> dict[str, object]:
+    def _addresses(self) -> dict[str, object]:
         layout = self.layout
         region_urls = {
             name: {
@@ -262,3 +280,16 @@ def _bootstrap(layout: RegionsLayout) -> ProcessCommand:
         *("--max-concurrent", str(shape.max_concurrent)),
         *("--max-per-minute", str(shape.max_per_minute)),
     )
+
+
+def main() -> None:
+    """Run the regions until SIGINT or SIGTERM."""
+    parser = command.build_parser(__doc__, folder="var/regions", port=8100)
+    command.supervise(
+        parser.parse_args(),
+        lambda options, view: running(options, RegionsShape(), show=view.show),
+    )
+
+
+if __name__ == "__main__":
+    main()

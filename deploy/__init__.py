@@ -1,0 +1,1 @@
+"""How to run the platform: container, chart, load balancers, local runs."""

@@ -1,0 +1,1 @@
+"""Runs docker-compose.yml, or three regions, as plain processes on this machine."""
