@@ -4,30 +4,20 @@ import re
 from collections.abc import Mapping
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.accounts import audit
 from jobs.models import Event
-from jobs.rest import filters, openapi, pagination
-from jobs.rest.openapi import examples, page_of
+from jobs.rest import filters, pagination
+from jobs.rest.openapi import PAGE_PARAMETERS, document, page, query_parameter
 from jobs.rest.pagination import PageQuery, respond_page
-from jobs.rest.serializers import ObjectTypeField, PageOutput
+from jobs.rest.serializers import ObjectTypeField
 from jobs.rest.views import ApiView, get_tenant, refuse_parameter
 
 PARAMETERS = (*pagination.PARAMETERS, "type", "created_after", "created_before")
 _TYPE = re.compile(r"[a-z_]{1,20}\.[a-z_]{1,19}")
-_EXAMPLE = {
-    "object": "audit_event",
-    "id": "019c13a0-9a70-7c3e-8f8e-3f4f5a6b7c8d",
-    "type": "api_key.revoked",
-    "actor": "key:5tXk0aQz",
-    "job_id": None,
-    "data": {"key": "Ab3dEf9h"},
-    "created_at": "2026-01-31T12:00:00Z",
-}
 
 
 class AuditEventOutput(serializers.ModelSerializer[Event]):
@@ -43,30 +33,23 @@ class AuditEventOutput(serializers.ModelSerializer[Event]):
         read_only_fields = fields
 
 
-class AuditEventPage(PageOutput):
-    """One page of audit events, newest first."""
-
-    data = AuditEventOutput(many=True)  # type: ignore[assignment]
-
-
 class AuditEventList(ApiView):
     """The audit events of a tenant."""
 
     required_scopes = {"GET": "keys:admin"}
     query_parameters = {"GET": PARAMETERS}
 
-    @extend_schema(
-        operation_id="list_audit_events",
-        responses={(200, "application/json"): AuditEventPage, **openapi.problems()},
+    @document(
+        "list_audit_events",
+        responses={
+            200: page(AuditEventOutput, "One page of audit events, newest first.")
+        },
         parameters=[
-            *openapi.PAGE_PARAMETERS,
-            openapi.query_parameter(
-                "type", description="For example `api_key.revoked`."
-            ),
-            openapi.query_parameter("created_after", OpenApiTypes.DATETIME),
-            openapi.query_parameter("created_before", OpenApiTypes.DATETIME),
+            *PAGE_PARAMETERS,
+            query_parameter("type", description="For example `api_key.revoked`."),
+            query_parameter("created_after", OpenApiTypes.DATETIME),
+            query_parameter("created_before", OpenApiTypes.DATETIME),
         ],
-        examples=examples(answers={200: page_of(_EXAMPLE)}),
     )
     def get(self, request: Request) -> Response:
         """List audit events.

@@ -1,6 +1,7 @@
 """Content negotiation for endpoints with several formats."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
@@ -28,3 +29,19 @@ class FormatNegotiation(HeaderNegotiation):
         if name not in by_format:
             refuse_parameter("format", f"Must be one of {', '.join(by_format)}.")
         return by_format[name], by_format[name].media_type
+
+
+class BytesRenderer(BaseRenderer):
+    """Returns bytes unchanged; nothing if the view streams the response itself."""
+
+    def render(self, data: Any, *_context: Any, **_more: Any) -> bytes:
+        """Return the bytes; a response to OPTIONS has none."""
+        return bytes(data or b"")
+
+
+def build_renderer(
+    media_type: str, name: str, charset: str | None = BaseRenderer.charset
+) -> type[BytesRenderer]:
+    """Return the renderer of a media type whose bytes the view builds."""
+    names = {"media_type": media_type, "format": name, "charset": charset}
+    return type(name, (BytesRenderer,), names)

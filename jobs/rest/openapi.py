@@ -1,18 +1,30 @@
-"""Building blocks of the OpenAPI document that all endpoints share."""
+"""Describe endpoints in the OpenAPI document."""
 
-from collections.abc import Mapping
-from typing import Any
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    OpenApiResponse,
+    extend_schema,
+)
 from rest_framework import serializers
 
 from jobs.rest.idempotency import HEADER
 from jobs.rest.pagination import DEFAULT_LIMIT, MAX_LIMIT
+from jobs.rest.serializers import PageOutput
 
 JSON_TYPE = "application/json"
-FORM_TYPE = "multipart/form-data"
 PROBLEM_TYPE = "application/problem+json"
+EXAMPLES = "examples.json"
+_COMMON_PROBLEMS = {400, 401, 403, 406, 429, 503}
+_View = TypeVar("_View", bound=Callable[..., Any])
 
 
 class ProblemEntry(serializers.Serializer[Any]):
@@ -41,11 +53,87 @@ class Problem(serializers.Serializer[Any]):
     error_count = serializers.IntegerField(required=False)
 
 
-def problems(*statuses: int) -> dict[tuple[int, str], Any]:
-    """Return the error responses of a route: these statuses and the common ones."""
-    response = OpenApiResponse(Problem, "The error.")
-    all_statuses = sorted({400, 401, 403, 406, 429, 503, *statuses})
-    return {(status, PROBLEM_TYPE): response for status in all_statuses}
+def document(
+    operation_id: str,
+    *,
+    responses: Mapping[Any, Any],
+    problems: Sequence[int] = (),
+    request: Any = None,
+    **more: Any,
+) -> Callable[[_View], _View]:
+    """Describe the operation of a view's method; its docstring is the API's text.
+
+    A key of ``responses`` is a status, for JSON, or a status and a media type.
+    ``problems`` are the statuses of its errors besides the common ones. Its examples
+    are in ``examples.json`` beside the view.
+    """
+    by_type = {
+        key if isinstance(key, tuple) or body is None else (key, JSON_TYPE): body
+        for key, body in responses.items()
+    }
+    problem = OpenApiResponse(Problem, "The error.")
+    for status in sorted(_COMMON_PROBLEMS.union(problems)):
+        by_type[status, PROBLEM_TYPE] = problem
+
+    def describe(view: _View) -> _View:
+        examples = _read_examples(Path(inspect.getfile(view)).with_name(EXAMPLES))
+        return extend_schema(
+            operation_id,
+            request=request,
+            responses=by_type,
+            examples=list(map(_build_example, examples.get(operation_id, ()))),
+            **more,
+        )(view)
+
+    return describe
+
+
+@cache
+def _read_examples(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return the examples by operation.
+
+    A list holds the examples of an operation. An object is a value to which others
+    refer: ``{"$like": "job", "status": "canceled"}`` is the job with another status.
+    """
+    values = json.loads(path.read_text())
+    return {
+        name: _resolve(value, values)
+        for name, value in values.items()
+        if isinstance(value, list)
+    }
+
+
+def _resolve(value: Any, values: Mapping[str, Any]) -> Any:
+    if isinstance(value, list):
+        return [_resolve(each, values) for each in value]
+    if not isinstance(value, dict):
+        return value
+    fields = {name: _resolve(each, values) for name, each in value.items()}
+    if base := fields.pop("$like", None):
+        return {**_resolve(values[base], values), **fields}
+    return fields
+
+
+def _build_example(fields: Mapping[str, Any]) -> OpenApiExample:
+    """Return an example: ``request`` or ``response``, and optional fields."""
+    is_request = "request" in fields
+    return OpenApiExample(
+        fields.get("name", "Request" if is_request else "Response"),
+        fields["request" if is_request else "response"],
+        request_only=is_request,
+        response_only=not is_request,
+        media_type=fields.get("type", JSON_TYPE),
+        status_codes=None if is_request else [str(fields["status"])],
+    )
+
+
+def page(row: type[serializers.BaseSerializer[Any]], text: str) -> Any:
+    """Return the serializer of one page of a list; ``text`` describes it.
+
+    The page of a ``JobOutput`` is a ``JobPage``.
+    """
+    name = row.__name__.removesuffix("Output") + "Page"
+    return type(name, (PageOutput,), {"__doc__": text, "data": row(many=True)})
 
 
 def query_parameter(
@@ -53,6 +141,17 @@ def query_parameter(
 ) -> OpenApiParameter:
     """Return a query parameter."""
     return OpenApiParameter(name, type_, OpenApiParameter.QUERY, **more)
+
+
+def header(name: str, description: str, *statuses: int) -> OpenApiParameter:
+    """Return a header of the request, or of the responses with these statuses."""
+    return OpenApiParameter(
+        name,
+        OpenApiTypes.STR,
+        OpenApiParameter.HEADER,
+        description=description,
+        response=list(statuses) or False,
+    )
 
 
 PAGE_PARAMETERS = [
@@ -63,67 +162,11 @@ PAGE_PARAMETERS = [
         default=DEFAULT_LIMIT,
     ),
 ]
-IDEMPOTENCY_PARAMETER = OpenApiParameter(
-    HEADER,
-    OpenApiTypes.STR,
-    OpenApiParameter.HEADER,
-    description="1 to 255 visible ASCII characters. Repeats return the first response.",
+IDEMPOTENCY_PARAMETER = header(
+    HEADER, "1 to 255 visible ASCII characters. Repeats return the first response."
 )
 ACCEPTED_HEADERS = [
-    OpenApiParameter(
-        name,
-        OpenApiTypes.STR,
-        OpenApiParameter.HEADER,
-        response=[202],
-        description=description,
-    )
-    for name, description in (
-        ("Location", "The URL of the new resource."),
-        ("Retry-After", "Seconds to wait before reading it."),
-        ("Idempotency-Replayed", "`true` if this repeats an earlier response."),
-    )
+    header("Location", "The URL of the new resource.", 202),
+    header("Retry-After", "Seconds to wait before reading it.", 202),
+    header("Idempotency-Replayed", "`true` if this repeats an earlier response.", 202),
 ]
-CURSOR = "AZgKUnweejydVQtvby-OEcsvQ5YTvHV0"
-
-
-def examples(
-    *,
-    sent: Mapping[str, Any] | None = None,
-    form: Mapping[str, Any] | None = None,
-    raw: Mapping[str, str] | None = None,
-    answers: Mapping[int | tuple[int, str], Any],
-) -> list[OpenApiExample]:
-    """Return an operation's ``examples``: request bodies, and one response per status.
-
-    ``raw`` maps media types to request bodies. A key of ``answers`` is a status, or a
-    status and a media type; the default is JSON.
-    """
-    found = [
-        OpenApiExample(name, value, request_only=True, media_type=media_type)
-        for name, value, media_type in (
-            ("Request", sent, JSON_TYPE),
-            ("Form", form, FORM_TYPE),
-            *(("Body", text, raw_type) for raw_type, text in (raw or {}).items()),
-        )
-        if value is not None
-    ]
-    for key, value in answers.items():
-        status, media_type = key if isinstance(key, tuple) else (key, JSON_TYPE)
-        found.append(
-            OpenApiExample(
-                "Response",
-                value,
-                response_only=True,
-                status_codes=[str(status)],
-                media_type=media_type,
-            )
-        )
-    return found
-
-
-def page_of(
-    row: Mapping[str, Any], *, next_cursor: str | None = None
-) -> dict[str, Any]:
-    """Return a list response with this one row."""
-    has_more = next_cursor is not None
-    return {"data": [row], "has_more": has_more, "next_cursor": next_cursor}

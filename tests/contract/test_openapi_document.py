@@ -70,7 +70,7 @@ def test_an_operation_has_an_example_of_all_it_takes_and_answers(name):
 
     lacking = [place for place, content in found if not content.get("examples")]
     assert lacking == [], (
-        "give the view `examples=examples(...)` (jobs/rest/openapi.py)"
+        "add it to examples.json beside the view (jobs/rest/openapi.py)"
     )
     for _place, content in found:
         for example in content["examples"].values():

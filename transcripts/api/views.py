@@ -5,36 +5,20 @@ from uuid import UUID
 
 from django.http import HttpRequest
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
 from rest_framework import status
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.accounts import audit
-from jobs.rest.negotiation import FormatNegotiation
+from jobs.rest.negotiation import FormatNegotiation, build_renderer
+from jobs.rest.openapi import document, query_parameter
 from jobs.rest.views import ApiView, get_api_key, get_tenant
 from transcripts import links, queries, services
-from transcripts.api import openapi as api_openapi
-from transcripts.api.serializers import LinkInput, LinkOutput
-from transcripts.formats import FORMATS, Format
+from transcripts.api.serializers import LinkInput, LinkOutput, TranscriptOutput
+from transcripts.formats import FORMATS
 from transcripts.models import Transcript
-
-
-class FormatRenderer(BaseRenderer):
-    """Returns the bytes of a format unchanged."""
-
-    render_style = "binary"
-
-    def render(self, data: Any, *_context: Any, **_more: Any) -> bytes:
-        """Return the bytes; a response to OPTIONS has none."""
-        return bytes(data or b"")
-
-
-def _build_renderer(each: Format) -> type[FormatRenderer]:
-    names = {"media_type": each.media_type, "format": each.name}
-    return type(each.name, (FormatRenderer,), {**names, "charset": each.charset})
 
 
 class TranscriptDetail(ApiView):
@@ -43,7 +27,10 @@ class TranscriptDetail(ApiView):
     required_scopes = {"GET": "jobs:read"}
     query_parameters = {"GET": links.PARAMETERS}
     content_negotiation_class = FormatNegotiation
-    renderer_classes = tuple(map(_build_renderer, FORMATS.values()))
+    renderer_classes = tuple(
+        build_renderer(each.media_type, each.name, each.charset)
+        for each in FORMATS.values()
+    )
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         """Links need no API key; a key sent with a link is ignored."""
@@ -53,7 +40,21 @@ class TranscriptDetail(ApiView):
         """The signature authorizes a link."""
         return [] if _is_link(self.request) else list(super().get_permissions())
 
-    @extend_schema(**api_openapi.TRANSCRIPT)
+    @document(
+        "get_transcript",
+        auth=[{"ApiKey": []}, {}],  # a link needs no key
+        parameters=[
+            query_parameter("format", enum=list(FORMATS)),
+            query_parameter("expires", description="Expiry of a link."),
+            query_parameter("signature", description="Signature of a link."),
+        ],
+        responses={
+            **{(200, each.media_type): OpenApiTypes.STR for each in FORMATS.values()},
+            200: TranscriptOutput,
+            (200, FORMATS["raw"].media_type): OpenApiTypes.OBJECT,
+        },
+        problems=(404, 409, 410),
+    )
     def get(self, request: Request, job_id: UUID) -> Response:
         """Get a transcript.
 
@@ -81,7 +82,12 @@ class TranscriptLinks(ApiView):
 
     required_scopes = {"POST": "jobs:read"}
 
-    @extend_schema(**api_openapi.MAKE_LINK)
+    @document(
+        "create_transcript_link",
+        request=LinkInput,
+        responses={201: LinkOutput},
+        problems=(404, 409, 410, 413, 415),
+    )
     def post(self, request: Request, job_id: UUID) -> Response:
         """Create a link to a transcript.
 

@@ -4,58 +4,47 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpResponse, StreamingHttpResponse
-from drf_spectacular.utils import extend_schema
-from rest_framework.renderers import BaseRenderer
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse
 from rest_framework.request import Request
+from rest_framework.serializers import Serializer
 
 from jobs.batches import records
 from jobs.errors import Conflict
 from jobs.models import Batch, BatchState
 from jobs.rest import downloads
+from jobs.rest.negotiation import build_renderer
+from jobs.rest.openapi import document, query_parameter
 from jobs.rest.views import ApiView, get_tenant, refuse_parameter
 from transcripts.formats import FORMATS, Format
 from transcripts.results import archive, lines
-from transcripts.results import openapi as results_openapi
+from transcripts.results.lines import ErrorLine, ResultLine
+
+# Two media types of JSON lines are in use.
+LINES = ("application/x-ndjson", "application/jsonl")
+ZIP = "application/zip"
 
 
-class LinesRenderer(BaseRenderer):
-    """Declares the media type of JSON lines; the view renders them itself."""
-
-    media_type = results_openapi.LINES
-    format = "jsonl"
-
-    def render(self, *_answer: Any) -> bytes:
-        """Return nothing: the view streams the response."""
-        return b""
-
-
-class OtherLinesRenderer(LinesRenderer):
-    """The newer media type of JSON lines."""
-
-    media_type = results_openapi.OTHER_LINES
-
-
-class ArchiveRenderer(LinesRenderer):
-    """Declares the media type of the archive."""
-
-    media_type = results_openapi.ZIP
-    format = "zip"
+def _describe_lines(row: type[Serializer[Any]]) -> dict[tuple[int, str], Any]:
+    response = OpenApiResponse(row, "One JSON object per line.")
+    return {(200, media_type): response for media_type in LINES}
 
 
 class ResultsView(ApiView):
     """Base of the results views."""
 
     required_scopes = {"GET": "jobs:read"}
-    renderer_classes: tuple[type[BaseRenderer], ...] = (
-        LinesRenderer,
-        OtherLinesRenderer,
-    )
+    renderer_classes = tuple(build_renderer(each, "jsonl") for each in LINES)
 
 
 class BatchResults(ResultsView):
     """The completed jobs of a batch."""
 
-    @extend_schema(**results_openapi.RESULTS)
+    @document(
+        "list_batch_results",
+        responses=_describe_lines(ResultLine),
+        problems=(404, 409),
+    )
     def get(
         self, request: Request, batch_id: UUID
     ) -> HttpResponse | StreamingHttpResponse:
@@ -76,7 +65,11 @@ class BatchResults(ResultsView):
 class BatchErrors(ResultsView):
     """The rejected lines and failed jobs of a batch."""
 
-    @extend_schema(**results_openapi.ERRORS)
+    @document(
+        "list_batch_errors",
+        responses=_describe_lines(ErrorLine),
+        problems=(404, 409),
+    )
     def get(
         self, request: Request, batch_id: UUID
     ) -> HttpResponse | StreamingHttpResponse:
@@ -98,9 +91,21 @@ class BatchArchive(ResultsView):
     """All transcripts of a batch in one zip file."""
 
     query_parameters = {"GET": ("format",)}
-    renderer_classes = (ArchiveRenderer,)
+    renderer_classes = (build_renderer(ZIP, "zip"),)
 
-    @extend_schema(**results_openapi.ARCHIVE)
+    @document(
+        "download_batch_transcripts",
+        responses={(200, ZIP): OpenApiTypes.BINARY},
+        problems=(404, 409),
+        parameters=[
+            query_parameter(
+                "format",
+                enum=list(FORMATS),
+                default="json",
+                description="Format of each file.",
+            )
+        ],
+    )
     def get(
         self, request: Request, batch_id: UUID
     ) -> HttpResponse | StreamingHttpResponse:
@@ -117,7 +122,7 @@ class BatchArchive(ResultsView):
             lambda: archive.write_archive(batch, chosen),
             tenant_id=batch.tenant_id,
             filename=f"{batch.pk}-{chosen.name}.zip",
-            content_type=results_openapi.ZIP,
+            content_type=ZIP,
         )
 
 

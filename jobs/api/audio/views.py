@@ -3,47 +3,46 @@
 from uuid import UUID
 
 from django.http import HttpResponse, StreamingHttpResponse
-from drf_spectacular.utils import extend_schema
-from rest_framework.renderers import BaseRenderer
+from drf_spectacular.types import OpenApiTypes
 from rest_framework.request import Request
 
 from jobs import queries
-from jobs.api.audio import openapi as audio_schema
 from jobs.api.audio.responses import build_audio_response
 from jobs.audio import stored_audio
+from jobs.rest.negotiation import build_renderer
+from jobs.rest.openapi import document, header
 from jobs.rest.views import ApiView, get_tenant
 
-
-class AudioRenderer(BaseRenderer):
-    """Declares a media type for content negotiation; it renders nothing."""
-
-    media_type = "audio/*"
-    format = "audio"
-
-    def render(self, *_answer: object) -> bytes:
-        """Return nothing: the view returns the response itself."""
-        return b""
-
-
-class VideoRenderer(AudioRenderer):
-    """Uploads may be videos."""
-
-    media_type = "video/*"
-
-
-class BytesRenderer(AudioRenderer):
-    """Uploads of an unknown media type."""
-
-    media_type = stored_audio.UNKNOWN_TYPE
+_AUDIO = "audio/*"
+# Uploads may be videos, or of an unknown media type.
+RENDERERS = tuple(
+    build_renderer(each, "audio")
+    for each in (_AUDIO, "video/*", stored_audio.UNKNOWN_TYPE)
+)
 
 
 class JobAudio(ApiView):
     """The uploaded audio of one job."""
 
     required_scopes = {"GET": "jobs:read"}
-    renderer_classes = (AudioRenderer, VideoRenderer, BytesRenderer)
+    renderer_classes = RENDERERS
 
-    @extend_schema(**audio_schema.AUDIO)
+    @document(
+        "get_job_audio",
+        responses={
+            (200, _AUDIO): OpenApiTypes.BINARY,
+            (206, _AUDIO): OpenApiTypes.BINARY,
+        },
+        problems=(404, 410, 416),
+        parameters=[
+            header("Range", "One range of bytes: `bytes=0-65535` or `bytes=65536-`."),
+            header(
+                "If-Range",
+                "Returns the range only if the `ETag` matches, else the whole file.",
+            ),
+            header("Content-Range", "The returned range.", 206, 416),
+        ],
+    )
     def get(
         self, request: Request, job_id: UUID
     ) -> HttpResponse | StreamingHttpResponse:

@@ -14,13 +14,13 @@ from rest_framework import serializers
 
 from jobs import options
 from jobs.egress import policy as egress_policy
+from jobs.egress.addresses import MAX_URL_LENGTH
 from jobs.models import Attempt, Content, Job, Mode, Priority
 from jobs.rest.serializers import (
     JSON_OBJECT,
     BoundedListField,
     MetadataField,
     ObjectTypeField,
-    PageOutput,
     SharedFields,
     StrictSerializer,
     WholeNumberField,
@@ -52,6 +52,8 @@ class RetentionInput(StrictSerializer):
     With ``audio_days`` 0 the audio is erased as soon as the job ends.
     """
 
+    omits_null = True
+
     audio_days = WholeNumberField(
         required=False, min_value=MIN_DAYS[Content.AUDIO], max_value=MAX_DAYS
     )
@@ -66,14 +68,17 @@ class RetentionInput(StrictSerializer):
 class JobInput(SharedFields, StrictSerializer):
     """A request for a job: audio by URL or as a file, and options."""
 
+    names_elsewhere = tuple(f"options.{name}" for name in options.OPTIONS)
+    omits_null = True
+
     audio_url = serializers.CharField(
-        required=False, trim_whitespace=False, max_length=2048
+        required=False, trim_whitespace=False, max_length=MAX_URL_LENGTH
     )
     file = serializers.FileField(required=False, allow_empty_file=True)
     options = OptionsField(required=False)
     priority = serializers.ChoiceField(choices=PRIORITIES, required=False)
     callback_url = serializers.CharField(
-        required=False, trim_whitespace=False, max_length=2048
+        required=False, trim_whitespace=False, max_length=MAX_URL_LENGTH
     )
     metadata = MetadataField(required=False)
     allowed_regions = BoundedListField(
@@ -256,12 +261,6 @@ def build_detail(job: Job, position: QueuePosition | None) -> dict[str, Any]:
     """Return the body that ``JobDetailOutput`` describes."""
     queue = StandingOutput(position).data if position else None
     return {**JobOutput(job).data, "queue": queue}
-
-
-class JobPage(PageOutput):
-    """One page of a tenant's jobs, newest first."""
-
-    data = JobOutput(many=True)  # type: ignore[assignment]  # a field of that name
 
 
 class ErasureOutput(serializers.Serializer[Any]):

@@ -4,19 +4,28 @@ from dataclasses import replace
 from uuid import UUID
 
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs import queries, services
 from jobs.accounts import audit
-from jobs.api.jobs import openapi as job_openapi
 from jobs.api.jobs import serializers, submission
 from jobs.api.jobs.filters import PARAMETERS, JobListQuery
 from jobs.api.jobs.submission import Submission, SubmissionResult, build_accepted
 from jobs.concurrency import upload_lock
+from jobs.models import Mode
 from jobs.rest import etags, preferences
+from jobs.rest.openapi import (
+    ACCEPTED_HEADERS,
+    IDEMPOTENCY_PARAMETER,
+    PAGE_PARAMETERS,
+    document,
+    header,
+    page,
+    query_parameter,
+)
 from jobs.rest.pagination import respond_page
 from jobs.rest.parsers import StrictJSONParser, StrictMultiPartParser
 from jobs.rest.preferences import Preferences
@@ -31,6 +40,7 @@ from jobs.rest.views import (
 )
 from jobs.retention import erasure
 from jobs.scheduling import long_poll, queue_position
+from jobs.state import JobStatus
 
 SCOPES = {"GET": "jobs:read", "POST": "jobs:write", "DELETE": "jobs:write"}
 
@@ -42,7 +52,22 @@ class JobList(ApiView):
     query_parameters = {"GET": PARAMETERS}
     parser_classes = (StrictJSONParser, StrictMultiPartParser)
 
-    @extend_schema(**job_openapi.SUBMIT)
+    @document(
+        "submit_job",
+        request=serializers.JobInput,
+        responses={201: serializers.JobOutput, 202: serializers.JobOutput},
+        problems=(409, 410, 411, 413, 415, 422),
+        parameters=[
+            IDEMPOTENCY_PARAMETER,
+            *ACCEPTED_HEADERS,
+            header(
+                preferences.HEADER,
+                "`wait=1` to `wait=60`: respond when the job ends, or after these"
+                " seconds. `respond-async`: respond immediately.",
+            ),
+            header(preferences.APPLIED, "The preference that was applied.", 201, 202),
+        ],
+    )
     def post(self, request: Request) -> Response:
         """Submit a job.
 
@@ -66,7 +91,29 @@ class JobList(ApiView):
             )
         return _respond_as_preferred(request, accepted, preferred)
 
-    @extend_schema(**job_openapi.LIST)
+    @document(
+        "list_jobs",
+        responses={
+            200: page(
+                serializers.JobOutput, "One page of a tenant's jobs, newest first."
+            )
+        },
+        parameters=[
+            *PAGE_PARAMETERS,
+            query_parameter("status", enum=list(JobStatus)),
+            query_parameter("batch_id", OpenApiTypes.UUID),
+            query_parameter(
+                "custom_id", description="Your id of the job in its batch."
+            ),
+            query_parameter("mode", enum=list(Mode)),
+            query_parameter("region", description="The region that ran it last."),
+            query_parameter("error_code", description="Why it failed."),
+            query_parameter("priority", enum=serializers.PRIORITIES),
+            query_parameter("created_after", OpenApiTypes.DATETIME),
+            query_parameter("created_before", OpenApiTypes.DATETIME),
+            query_parameter("metadata.{key}", description="Only jobs with this value."),
+        ],
+    )
     def get(self, request: Request) -> Response:
         """List jobs. Newest first."""
         tenant = get_tenant(request)
@@ -80,7 +127,7 @@ class JobDetail(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(**job_openapi.DETAIL)
+    @document("get_job", responses={200: serializers.JobDetailOutput}, problems=(404,))
     def get(self, request: Request, job_id: UUID) -> Response:
         """Get a job.
 
@@ -97,7 +144,9 @@ class JobDetail(ApiView):
         headers["ETag"] = etags.build_tag({**body, "queue": position})
         return Response(body, headers=headers)
 
-    @extend_schema(**job_openapi.ERASE)
+    @document(
+        "erase_job", responses={200: serializers.ErasureOutput}, problems=(404, 409)
+    )
     def delete(self, request: Request, job_id: UUID) -> Response:
         """Erase the content of a job.
 
@@ -120,7 +169,9 @@ class JobAttempts(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(**job_openapi.ATTEMPTS)
+    @document(
+        "list_attempts", responses={200: serializers.AttemptPage}, problems=(404,)
+    )
     def get(self, request: Request, job_id: UUID) -> Response:
         """List the attempts of a job. Oldest first."""
         job = queries.get_job(tenant=get_tenant(request), job_id=job_id)
@@ -133,7 +184,7 @@ class JobCancel(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(**job_openapi.CANCEL)
+    @document("cancel_job", responses={200: serializers.JobOutput}, problems=(404, 409))
     def post(self, request: Request, job_id: UUID) -> Response:
         """Cancel a job.
 
@@ -154,7 +205,12 @@ class JobRetry(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(**job_openapi.RETRY)
+    @document(
+        "retry_job",
+        responses={202: serializers.JobOutput},
+        problems=(404, 409, 410, 422),
+        parameters=[IDEMPOTENCY_PARAMETER, *ACCEPTED_HEADERS],
+    )
     def post(self, request: Request, job_id: UUID) -> Response:
         """Retry a job.
 

@@ -13,7 +13,6 @@ from jobs.models import ApiKey
 from jobs.rest.serializers import (
     BoundedListField,
     ObjectTypeField,
-    PageOutput,
     StrictSerializer,
     WholeNumberField,
     refuse_field,
@@ -172,12 +171,6 @@ class IssuedKeyOutput(ApiKeyOutput):
         model = ApiKey
         fields = [*ApiKeyOutput.Meta.fields, "key"]
         read_only_fields = fields
-
-
-class ApiKeyPage(PageOutput):
-    """One page of a tenant's keys, newest first."""
-
-    data = ApiKeyOutput(many=True)  # type: ignore[assignment]  # a field of that name
 
 
 class TenantOutput(serializers.Serializer[Any]):

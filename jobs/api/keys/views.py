@@ -5,18 +5,24 @@ from datetime import datetime
 from functools import partial
 
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.accounts import audit, keys
 from jobs.accounts.caller import Caller
-from jobs.api.keys import openapi as key_schema
 from jobs.api.keys import serializers
 from jobs.models import ApiKey
 from jobs.rest import pagination
 from jobs.rest.idempotency import IdempotentRequest, StoredResponse, compute_digest
+from jobs.rest.openapi import (
+    IDEMPOTENCY_PARAMETER,
+    PAGE_PARAMETERS,
+    document,
+    header,
+    page,
+)
 from jobs.rest.pagination import PageQuery, respond_page
 from jobs.rest.views import (
     ApiView,
@@ -28,6 +34,17 @@ from jobs.rest.views import (
 )
 
 _ADMIN = "keys:admin"
+_KEY_ID = OpenApiParameter(
+    "key_id",
+    {"type": "string", "pattern": "^[0-9A-Za-z]{8}$"},
+    OpenApiParameter.PATH,
+    description="The public id of the key: the eight characters after `tp_live_`.",
+)
+_HEADERS = [
+    IDEMPOTENCY_PARAMETER,
+    header("Location", "The URL of the key.", 201),
+    header("Idempotency-Replayed", "`true` if this repeats an earlier response.", 201),
+]
 SCOPES = {"GET": _ADMIN, "POST": _ADMIN, "PATCH": _ADMIN, "DELETE": _ADMIN}
 
 
@@ -37,7 +54,13 @@ class KeyList(ApiView):
     required_scopes = SCOPES
     query_parameters = {"GET": pagination.PARAMETERS}
 
-    @extend_schema(**key_schema.CREATE)
+    @document(
+        "create_api_key",
+        request=serializers.KeyInput,
+        responses={201: serializers.IssuedKeyOutput},
+        problems=(409, 411, 413, 415, 422),
+        parameters=_HEADERS,
+    )
     def post(self, request: Request) -> Response:
         """Create an API key.
 
@@ -58,7 +81,15 @@ class KeyList(ApiView):
         )
         return _issue_once(caller, issue, request=request, route="issue key", now=now)
 
-    @extend_schema(**key_schema.LIST)
+    @document(
+        "list_api_keys",
+        responses={
+            200: page(
+                serializers.ApiKeyOutput, "One page of a tenant's keys, newest first."
+            )
+        },
+        parameters=PAGE_PARAMETERS,
+    )
     def get(self, request: Request) -> Response:
         """List API keys. Newest first, including revoked and expired keys."""
         tenant = get_tenant(request)
@@ -74,13 +105,24 @@ class KeyDetail(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(**key_schema.DETAIL)
+    @document(
+        "get_api_key",
+        responses={200: serializers.ApiKeyOutput},
+        problems=(404,),
+        parameters=[_KEY_ID],
+    )
     def get(self, request: Request, key_id: str) -> Response:
         """Get an API key."""
         key = keys.get_key(tenant=get_tenant(request), public_id=key_id)
         return Response(serializers.ApiKeyOutput(key).data)
 
-    @extend_schema(**key_schema.CHANGE)
+    @document(
+        "change_api_key",
+        request=serializers.KeyChangeInput,
+        responses={200: serializers.ApiKeyOutput},
+        problems=(404, 409, 411, 413, 415),
+        parameters=[_KEY_ID],
+    )
     def patch(self, request: Request, key_id: str) -> Response:
         """Update an API key.
 
@@ -98,7 +140,9 @@ class KeyDetail(ApiView):
         )
         return Response(serializers.ApiKeyOutput(changed).data)
 
-    @extend_schema(**key_schema.REVOKE)
+    @document(
+        "revoke_api_key", responses={204: None}, problems=(404,), parameters=[_KEY_ID]
+    )
     def delete(self, request: Request, key_id: str) -> Response:
         """Revoke an API key.
 
@@ -119,7 +163,13 @@ class KeyRotation(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(**key_schema.ROTATE)
+    @document(
+        "rotate_api_key",
+        request=serializers.RotationInput,
+        responses={201: serializers.IssuedKeyOutput},
+        problems=(404, 409, 411, 413, 415, 422),
+        parameters=[_KEY_ID, *_HEADERS],
+    )
     def post(self, request: Request, key_id: str) -> Response:
         """Rotate an API key.
 
@@ -145,7 +195,7 @@ class KeyRotation(ApiView):
 class Me(ApiView):
     """The calling API key and its tenant."""
 
-    @extend_schema(**key_schema.ME)
+    @document("get_me", responses={200: serializers.MeOutput})
     def get(self, request: Request) -> Response:
         """Get the calling API key and its tenant."""
         me = {"tenant": get_tenant(request), "api_key": get_api_key(request)}

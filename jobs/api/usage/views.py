@@ -1,35 +1,26 @@
 """The usage endpoints: usage report and quotas."""
 
 from datetime import UTC
-from typing import Any
 
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
-from rest_framework.renderers import BaseRenderer, JSONRenderer
+from drf_spectacular.types import OpenApiTypes
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs.api.usage import openapi as usage_schema
 from jobs.api.usage.csv_report import format_csv
 from jobs.api.usage.query import PARAMETERS, parse_usage_query
 from jobs.api.usage.serializers import QuotaPage, UsageOutput
 from jobs.quotas import counters as quota_counts
 from jobs.quotas import usage
-from jobs.rest.negotiation import FormatNegotiation
+from jobs.rest.negotiation import FormatNegotiation, build_renderer
+from jobs.rest.openapi import document, query_parameter
 from jobs.rest.views import ApiView, get_tenant
 
 SCOPES = {"GET": "usage:read"}
 
 
-class CsvRenderer(BaseRenderer):
-    """Renders a usage report as CSV."""
-
-    media_type = usage_schema.CSV
-    format = "csv"
-
-    def render(self, data: Any, *_context: Any, **_more: Any) -> bytes:
-        """Return the encoded text."""
-        return str(data).encode()
+CSV = "text/csv"
 
 
 class UsageReport(ApiView):
@@ -38,9 +29,22 @@ class UsageReport(ApiView):
     required_scopes = SCOPES
     query_parameters = {"GET": PARAMETERS}
     content_negotiation_class = FormatNegotiation
-    renderer_classes = (JSONRenderer, CsvRenderer)
+    renderer_classes = (JSONRenderer, build_renderer(CSV, "csv"))
 
-    @extend_schema(**usage_schema.REPORT)
+    @document(
+        "get_usage",
+        responses={200: UsageOutput, (200, CSV): OpenApiTypes.STR},
+        parameters=[
+            query_parameter("from", OpenApiTypes.DATE, description="First day (UTC)."),
+            query_parameter("to", OpenApiTypes.DATE, description="Last day (UTC)."),
+            query_parameter(
+                "group_by",
+                description=f"Comma-separated: {', '.join(usage.GROUPS)}.",
+                default="day",
+            ),
+            query_parameter("format", enum=["json", "csv"]),
+        ],
+    )
     def get(self, request: Request) -> Response:
         """Get usage.
 
@@ -49,11 +53,12 @@ class UsageReport(ApiView):
         today = timezone.now().astimezone(UTC).date()
         query = parse_usage_query(request.query_params, today=today)
         found = usage.find_usage(tenant=get_tenant(request), query=query)
-        if request.accepted_renderer.format == CsvRenderer.format:
+        if request.accepted_renderer.format == "csv":
             columns = [*query.group_by, *usage.MEASURES]
             name = f"usage-{query.since}-{query.until}.csv"
             disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
-            return Response(format_csv(columns, found.rows), headers=disposition)
+            report = format_csv(columns, found.rows).encode()
+            return Response(report, headers=disposition)
         return Response(UsageOutput(found).data)
 
 
@@ -62,7 +67,7 @@ class Quotas(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(**usage_schema.QUOTAS)
+    @document("list_quotas", responses={200: QuotaPage})
     def get(self, request: Request) -> Response:
         """List quotas. Shows what is used, reserved and left of each quota."""
         found = quota_counts.read_quotas(tenant=get_tenant(request), now=timezone.now())

@@ -1,17 +1,14 @@
 """Views of actions on a batch: pause, resume, cancel, change priority, retry."""
 
 from collections.abc import Callable
-from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.accounts import audit
-from jobs.api.examples import BATCH, BATCH_RETRY, CANCELING, PAUSED
 from jobs.api.jobs.serializers import PRIORITIES
 from jobs.batches import actions as batch_actions
 from jobs.batches import records, retry
@@ -19,8 +16,7 @@ from jobs.batches.api import acceptance
 from jobs.batches.api.serializers import BatchOutput
 from jobs.batches.api.views import SCOPES
 from jobs.models import Batch, Priority
-from jobs.rest import openapi
-from jobs.rest.openapi import examples
+from jobs.rest.openapi import ACCEPTED_HEADERS, IDEMPOTENCY_PARAMETER, document
 from jobs.rest.serializers import BoundedListField, StrictSerializer
 from jobs.rest.views import (
     ApiView,
@@ -31,11 +27,6 @@ from jobs.rest.views import (
     respond,
 )
 from jobs.scheduling import dispatch
-
-_ANSWERS: Any = {
-    (200, "application/json"): BatchOutput,
-    **openapi.problems(404, 409),
-}
 
 
 class BatchPriorityInput(StrictSerializer):
@@ -60,12 +51,7 @@ class BatchPause(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(
-        operation_id="pause_batch",
-        request=None,
-        responses=_ANSWERS,
-        examples=examples(answers={200: PAUSED}),
-    )
+    @document("pause_batch", responses={200: BatchOutput}, problems=(404, 409))
     def post(self, request: Request, batch_id: UUID) -> Response:
         """Pause a batch. Starts no more jobs. Running jobs continue."""
         return _apply(request, batch_id, batch_actions.pause)
@@ -76,12 +62,7 @@ class BatchResume(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(
-        operation_id="resume_batch",
-        request=None,
-        responses=_ANSWERS,
-        examples=examples(answers={200: BATCH}),
-    )
+    @document("resume_batch", responses={200: BatchOutput}, problems=(404, 409))
     def post(self, request: Request, batch_id: UUID) -> Response:
         """Resume a paused batch."""
         return _apply(request, batch_id, batch_actions.resume)
@@ -92,12 +73,7 @@ class BatchCancel(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(
-        operation_id="cancel_batch",
-        request=None,
-        responses=_ANSWERS,
-        examples=examples(answers={200: CANCELING}),
-    )
+    @document("cancel_batch", responses={200: BatchOutput}, problems=(404, 409))
     def post(self, request: Request, batch_id: UUID) -> Response:
         """Cancel a batch.
 
@@ -112,11 +88,11 @@ class BatchPriority(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(
-        operation_id="reprioritize_batch",
+    @document(
+        "reprioritize_batch",
         request=BatchPriorityInput,
-        responses=_ANSWERS,
-        examples=examples(sent={"priority": "low"}, answers={200: BATCH}),
+        responses={200: BatchOutput},
+        problems=(404, 409),
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
         """Change the priority of a batch. Applies to all waiting jobs."""
@@ -138,15 +114,12 @@ class BatchRetry(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(
-        operation_id="retry_batch",
+    @document(
+        "retry_batch",
         request=BatchRetryInput,
-        responses={
-            (202, "application/json"): BatchOutput,
-            **openapi.problems(404, 409, 410, 422),
-        },
-        parameters=[openapi.IDEMPOTENCY_PARAMETER, *openapi.ACCEPTED_HEADERS],
-        examples=examples(sent={"statuses": ["failed"]}, answers={202: BATCH_RETRY}),
+        responses={202: BatchOutput},
+        problems=(404, 409, 410, 422),
+        parameters=[IDEMPOTENCY_PARAMETER, *ACCEPTED_HEADERS],
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
         """Retry the failed jobs of a batch.

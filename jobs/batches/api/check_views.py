@@ -10,19 +10,14 @@ from django.db import connection
 from django.http import StreamingHttpResponse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
-from jobs.api.examples import BATCH_SUBMISSION, CHECKED, MANIFEST_FORM, MANIFESTS
 from jobs.batches.api import requests
-from jobs.batches.api.requests import ManifestInput
-from jobs.batches.api.serializers import BatchInput
 from jobs.batches.api.views import SCOPES
 from jobs.batches.item_file import BatchSubmission, CheckResult
 from jobs.batches.manifests import upload as manifest_upload
 from jobs.batches.manifests.upload import MANIFEST_PARSERS, ManifestFormParser
-from jobs.rest import openapi
-from jobs.rest.openapi import examples
+from jobs.rest.openapi import document
 from jobs.rest.parsers import StrictJSONParser
 from jobs.rest.views import ApiView, get_caller
 
@@ -39,24 +34,12 @@ class BatchCheck(ApiView):
     raw_types = manifest_upload.KINDS
     raw_max_bytes = settings.MANIFEST_MAX_BYTES
 
-    @extend_schema(
-        operation_id="check_batch",
-        request={
-            "application/json": BatchInput,
-            "multipart/form-data": ManifestInput,
-            **dict.fromkeys(manifest_upload.KINDS, OpenApiTypes.BINARY),
-        },
-        responses={
-            (200, "application/x-ndjson"): OpenApiTypes.STR,
-            **openapi.problems(413, 415),
-        },
+    @document(
+        "check_batch",
+        request=requests.BODIES,
+        responses={(200, "application/x-ndjson"): OpenApiTypes.STR},
+        problems=(413, 415),
         parameters=requests.QUERY,
-        examples=examples(
-            sent=BATCH_SUBMISSION,
-            form=MANIFEST_FORM,
-            raw=MANIFESTS,
-            answers={(200, "application/x-ndjson"): CHECKED},
-        ),
     )
     def post(self, request: Request) -> StreamingHttpResponse:
         """Validate a batch.

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, cast
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.request import Request
 
@@ -27,6 +26,7 @@ from jobs.concurrency import thread_limits
 from jobs.errors import FieldError, InvalidRequest, ValidationErrors
 from jobs.rest import idempotency
 from jobs.rest.field_errors import to_field_errors
+from jobs.rest.openapi import query_parameter
 from jobs.rest.views import check_no_parameters
 from jobs.strict_json import loads_strictly, pointer_to
 
@@ -36,10 +36,8 @@ PARAMETERS = (
 )
 
 QUERY = [
-    OpenApiParameter(
+    query_parameter(
         name,
-        OpenApiTypes.STR,
-        OpenApiParameter.QUERY,
         description="For a manifest body: same as the form field"
         + (", in JSON." if name in ManifestFormParser.json_fields else "."),
     )
@@ -67,6 +65,14 @@ class ManifestInput(BatchSettingsInput):
             ),
             check=partial(item_file.check_manifest, file, rules),
         )
+
+
+# The media types of a request's body, for the OpenAPI document.
+BODIES = {
+    "application/json": BatchInput,
+    "multipart/form-data": ManifestInput,
+    **dict.fromkeys(KINDS, OpenApiTypes.BINARY),
+}
 
 
 @contextmanager

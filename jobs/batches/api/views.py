@@ -4,27 +4,23 @@ from uuid import UUID
 
 from django.conf import settings
 from django.utils import timezone
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs.api.examples import (
-    BATCH,
-    BATCH_SUBMISSION,
-    MANIFEST_FORM,
-    MANIFESTS,
-    MOVING_BATCH,
-)
 from jobs.batches import records
 from jobs.batches.api import acceptance, requests
-from jobs.batches.api.requests import ManifestInput
-from jobs.batches.api.serializers import BatchInput, BatchOutput, BatchPage
+from jobs.batches.api.serializers import BatchOutput
 from jobs.batches.manifests import upload as manifest_upload
 from jobs.batches.manifests.upload import MANIFEST_PARSERS, ManifestFormParser
 from jobs.concurrency import upload_lock
-from jobs.rest import etags, openapi, pagination
-from jobs.rest.openapi import examples, page_of
+from jobs.rest import etags, pagination
+from jobs.rest.openapi import (
+    ACCEPTED_HEADERS,
+    IDEMPOTENCY_PARAMETER,
+    PAGE_PARAMETERS,
+    document,
+    page,
+)
 from jobs.rest.pagination import PageQuery, respond_page
 from jobs.rest.parsers import StrictJSONParser
 from jobs.rest.views import ApiView, get_caller, get_tenant, respond
@@ -44,28 +40,12 @@ class BatchList(ApiView):
     raw_types = manifest_upload.KINDS
     raw_max_bytes = settings.MANIFEST_MAX_BYTES
 
-    @extend_schema(
-        operation_id="submit_batch",
-        request={
-            "application/json": BatchInput,
-            "multipart/form-data": ManifestInput,
-            **dict.fromkeys(manifest_upload.KINDS, OpenApiTypes.BINARY),
-        },
-        responses={
-            (202, "application/json"): BatchOutput,
-            **openapi.problems(410, 413, 415, 422),
-        },
-        parameters=[
-            openapi.IDEMPOTENCY_PARAMETER,
-            *openapi.ACCEPTED_HEADERS,
-            *requests.QUERY,
-        ],
-        examples=examples(
-            sent=BATCH_SUBMISSION,
-            form=MANIFEST_FORM,
-            raw=MANIFESTS,
-            answers={202: BATCH},
-        ),
+    @document(
+        "submit_batch",
+        request=requests.BODIES,
+        responses={202: BatchOutput},
+        problems=(410, 413, 415, 422),
+        parameters=[IDEMPOTENCY_PARAMETER, *ACCEPTED_HEADERS, *requests.QUERY],
     )
     def post(self, request: Request) -> Response:
         """Submit a batch.
@@ -91,11 +71,12 @@ class BatchList(ApiView):
             )
         return respond(response, replayed=is_replay)
 
-    @extend_schema(
-        operation_id="list_batches",
-        responses={(200, "application/json"): BatchPage, **openapi.problems()},
-        parameters=openapi.PAGE_PARAMETERS,
-        examples=examples(answers={200: page_of(BATCH)}),
+    @document(
+        "list_batches",
+        responses={
+            200: page(BatchOutput, "One page of a tenant's batches, newest first.")
+        },
+        parameters=PAGE_PARAMETERS,
     )
     def get(self, request: Request) -> Response:
         """List batches. Newest first."""
@@ -112,11 +93,7 @@ class BatchDetail(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(
-        operation_id="get_batch",
-        responses={(200, "application/json"): BatchOutput, **openapi.problems(404)},
-        examples=examples(answers={200: MOVING_BATCH}),
-    )
+    @document("get_batch", responses={200: BatchOutput}, problems=(404,))
     def get(self, request: Request, batch_id: UUID) -> Response:
         """Get a batch. Includes the counts of its jobs by status."""
         batch = records.get_batch(tenant=get_tenant(request), batch_id=batch_id)

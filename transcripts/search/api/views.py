@@ -1,17 +1,19 @@
 """The search endpoint."""
 
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from jobs.models import Mode
+from jobs.rest.openapi import PAGE_PARAMETERS, document, query_parameter
 from jobs.rest.pagination import respond_rows, serialize_rows
 from jobs.rest.views import ApiView, get_tenant
 from transcripts.search import hits
 from transcripts.search import ranking as search_ranking
-from transcripts.search.api import openapi as search_schema
-from transcripts.search.api.serializers import HitOutput
+from transcripts.search.api.serializers import HitOutput, HitPage
 from transcripts.search.parameters import PARAMETERS, SearchQuery
+from transcripts.search.query_language import MAX_LENGTH
 
 
 class TranscriptList(ApiView):
@@ -20,7 +22,33 @@ class TranscriptList(ApiView):
     required_scopes = {"GET": "jobs:read"}
     query_parameters = {"GET": PARAMETERS}
 
-    @extend_schema(**search_schema.SEARCH)
+    @document(
+        "search_transcripts",
+        responses={200: HitPage},
+        parameters=[
+            query_parameter(
+                "q",
+                {"type": "string", "maxLength": MAX_LENGTH},
+                description='Search query: words, `"phrases"`, `-exclusions`, `OR`,'
+                " `prefix*`.",
+            ),
+            *PAGE_PARAMETERS,
+            query_parameter("batch_id", OpenApiTypes.UUID),
+            query_parameter("mode", enum=list(Mode)),
+            query_parameter(
+                "language", description="`en` matches all English, `en-GB` only itself."
+            ),
+            query_parameter("created_after", OpenApiTypes.DATETIME),
+            query_parameter("created_before", OpenApiTypes.DATETIME),
+            query_parameter(
+                "min_confidence", {"type": "number", "minimum": 0, "maximum": 1}
+            ),
+            query_parameter(
+                "metadata.{key}",
+                description="Only transcripts of jobs with this metadata value.",
+            ),
+        ],
+    )
     def get(self, request: Request) -> Response:
         """Search transcripts.
 

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from jobs.api.audio import responses as audio_responses
-from jobs.api.audio.views import AudioRenderer, BytesRenderer, VideoRenderer
+from jobs.api.audio.views import RENDERERS
 from jobs.audio import stored_audio
 from jobs.errors import NotFound
 from jobs.models import Job
@@ -33,7 +33,7 @@ class ContentView(APIView):
 class JobPageAudio(ContentView):
     """The audio, for a player, with range requests."""
 
-    renderer_classes = (AudioRenderer, VideoRenderer, BytesRenderer)
+    renderer_classes = RENDERERS
 
     def get(self, request: Request, job_id: UUID, actor: str) -> HttpResponseBase:
         """Return the audio, or the requested range."""

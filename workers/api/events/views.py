@@ -10,9 +10,9 @@ from uuid import UUID
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connection
 from django.http import HttpResponse, StreamingHttpResponse
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse
 from rest_framework import status
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 from jobs import queries
@@ -31,25 +31,34 @@ from jobs.batches.api.serializers import BatchOutput
 from jobs.errors import InvalidRequest, NotServedHere
 from jobs.models import Batch, Job
 from jobs.rest.filters import parse_id
+from jobs.rest.negotiation import build_renderer
+from jobs.rest.openapi import document, header, query_parameter
 from jobs.rest.views import ApiView, get_api_key, get_tenant, refuse_parameter
-from workers.api.events import schema, sse
+from workers.api.events import sse
 from workers.api.events.hub import SCOPE
-from workers.api.events.schema import LAST_EVENT_ID
 from workers.api.events.slots import get_slots
 from workers.api.events.stream import EventStreamBody, StreamStart
 
 HEADER = "Last-Event-ID"
 
 
-class EventStreamRenderer(BaseRenderer):
-    """The media type for content negotiation."""
-
-    media_type = sse.MEDIA_TYPE
-    format = "event-stream"
-
-    def render(self, *_answer: Any) -> bytes:
-        """Return an empty body: streams do not use the renderer."""
-        return b""
+LAST_EVENT_ID = "last_event_id"
+_POSITION = [
+    header(HEADER, "The `id` of the last event received, where to continue."),
+    query_parameter(
+        LAST_EVENT_ID, description=f"Same as `{HEADER}`, which takes precedence."
+    ),
+]
+_STREAM: dict[Any, Any] = {
+    (200, sse.MEDIA_TYPE): OpenApiResponse(OpenApiTypes.STR, "Event stream.")
+}
+_STREAM_OR_END = {
+    **_STREAM,
+    204: OpenApiResponse(
+        description="The job or batch has ended and no events are left."
+        " Do not reconnect."
+    ),
+}
 
 
 class StreamView(ApiView):
@@ -57,7 +66,7 @@ class StreamView(ApiView):
 
     required_scopes = {"GET": SCOPE}
     query_parameters = {"GET": (LAST_EVENT_ID,)}
-    renderer_classes = (EventStreamRenderer,)
+    renderer_classes = (build_renderer(sse.MEDIA_TYPE, "event-stream"),)
 
 
 class Events(StreamView):
@@ -65,7 +74,18 @@ class Events(StreamView):
 
     query_parameters = {"GET": (LAST_EVENT_ID, "types", "batch_id")}
 
-    @extend_schema(**schema.EVENTS)
+    @document(
+        "stream_events",
+        responses=_STREAM,
+        problems=(421,),
+        parameters=[
+            *_POSITION,
+            query_parameter(
+                "types", description=f"Comma-separated: {', '.join(TYPES)}."
+            ),
+            query_parameter("batch_id", OpenApiTypes.UUID),
+        ],
+    )
     def get(self, request: Request) -> HttpResponse | StreamingHttpResponse:
         """Stream the events of all jobs and batches.
 
@@ -83,7 +103,12 @@ class Events(StreamView):
 class JobEvents(StreamView):
     """`/v1/jobs/{id}/events`."""
 
-    @extend_schema(**schema.JOB_EVENTS)
+    @document(
+        "stream_job_events",
+        responses=_STREAM_OR_END,
+        problems=(404, 421),
+        parameters=_POSITION,
+    )
     def get(
         self, request: Request, job_id: UUID
     ) -> HttpResponse | StreamingHttpResponse:
@@ -101,7 +126,12 @@ class JobEvents(StreamView):
 class BatchEvents(StreamView):
     """`/v1/batches/{id}/events`."""
 
-    @extend_schema(**schema.BATCH_EVENTS)
+    @document(
+        "stream_batch_events",
+        responses=_STREAM_OR_END,
+        problems=(404, 421),
+        parameters=_POSITION,
+    )
     def get(
         self, request: Request, batch_id: UUID
     ) -> HttpResponse | StreamingHttpResponse:

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
+from drf_spectacular.utils import PolymorphicProxySerializer
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,13 +20,17 @@ from jobs.api.jobs.serializers import JobOutput
 from jobs.api.jobs.submission import Submission, build_accepted
 from jobs.concurrency import thread_limits
 from jobs.models import Tenant
-from jobs.rest import openapi
+from jobs.rest.openapi import (
+    ACCEPTED_HEADERS,
+    IDEMPOTENCY_PARAMETER,
+    document,
+    query_parameter,
+)
 from jobs.rest.parsers import StrictJSONParser, StrictMultiPartParser
 from jobs.rest.views import ApiView, get_caller, refuse_parameter, respond
-from jobs.routing import hybrid_router
-from jobs.routing.hybrid_router import RequestFacts, Route, RouteMode, Thresholds
+from jobs.routing.hybrid_router import DurationSource, RequestFacts, Route, RouteMode
+from workers.api import routing
 from workers.api.transcribe import sync_jobs, url_probe
-from workers.api.transcribe.examples import EXAMPLES
 from workers.api.transcribe.serializers import (
     ExplainedOutput,
     TicketOutput,
@@ -52,32 +56,28 @@ class Transcribe(ApiView):
     query_parameters = {"POST": ("explain",)}
     parser_classes = (StrictJSONParser, TranscribeForm)
 
-    @extend_schema(
-        operation_id="transcribe",
-        request={
-            "application/json": TranscribeInput,
-            "multipart/form-data": TranscribeInput,
-        },
+    @document(
+        "transcribe",
+        request=TranscribeInput,
         responses={
-            (200, "application/json"): PolymorphicProxySerializer(
+            200: PolymorphicProxySerializer(
                 component_name="Transcribed",
                 serializers=[TranscribedOutput, ExplainedOutput],
                 resource_type_field_name=None,
             ),
-            (201, "application/json"): TicketOutput,
-            (202, "application/json"): JobOutput,
-            **openapi.problems(409, 411, 413, 415, 422, 502),
+            201: TicketOutput,
+            202: JobOutput,
         },
+        problems=(409, 411, 413, 415, 422, 502),
         parameters=[
-            openapi.query_parameter(
+            query_parameter(
                 "explain",
                 OpenApiTypes.BOOL,
                 description="Return only the chosen mode, without running anything.",
             ),
-            openapi.IDEMPOTENCY_PARAMETER,
-            *openapi.ACCEPTED_HEADERS,
+            IDEMPOTENCY_PARAMETER,
+            *ACCEPTED_HEADERS,
         ],
-        examples=EXAMPLES,
     )
     def post(self, request: Request) -> Response:
         """Transcribe audio.
@@ -128,17 +128,13 @@ def _choose_route(
     body: TranscribeInput, submission: Submission, tenant: Tenant
 ) -> Route:
     facts = body.facts_of(submission.draft)
-    thresholds = Thresholds(
-        sync_below=settings.SYNC_BELOW_SECONDS,
-        async_above=settings.ASYNC_ABOVE_SECONDS,
-    )
     url = submission.draft.audio_url
     if body.wants_probe and url and facts.duration_seconds is None:
         with thread_limits.reserve_probing_thread(tenant.pk):
             found = url_probe.find_duration(url, tenant_id=tenant.pk)
-        source = hybrid_router.DurationSource.URL if found is not None else facts.source
+        source = DurationSource.URL if found is not None else facts.source
         facts = RequestFacts(mode=facts.mode, duration_seconds=found, source=source)
-    return hybrid_router.choose_route(facts, thresholds)
+    return routing.choose_route(facts)
 
 
 def _queue(

@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from jobs.api.jobs.serializers import strip_query
-from jobs.rest.serializers import ObjectTypeField, PageOutput, StrictSerializer
+from jobs.rest.serializers import ObjectTypeField, StrictSerializer
 from workers.egress.network import DestinationNotAllowed
 from workers.webhooks.delivery import replay
 from workers.webhooks.delivery.replay import ReplayRange
@@ -62,12 +62,6 @@ class DeliveryOutput(serializers.Serializer[WebhookDelivery]):
     def get_is_redelivering(self, delivery: WebhookDelivery) -> bool:
         """Return whether a manual attempt is in progress."""
         return delivery.trigger == Trigger.MANUAL
-
-
-class DeliveryPage(PageOutput):
-    """One page of a tenant's deliveries, newest first."""
-
-    data = DeliveryOutput(many=True)  # type: ignore[assignment]  # a field of that name
 
 
 class DeliveryAttemptOutput(serializers.Serializer[DeliveryAttempt]):

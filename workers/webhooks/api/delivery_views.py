@@ -4,7 +4,6 @@ from uuid import UUID
 
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -12,24 +11,16 @@ from rest_framework.response import Response
 from jobs.accounts import audit
 from jobs.rest.openapi import (
     PAGE_PARAMETERS,
-    examples,
-    page_of,
-    problems,
+    document,
+    header,
+    page,
     query_parameter,
 )
 from jobs.rest.pagination import respond_page
 from jobs.rest.views import ApiView, check_no_body, get_api_key, get_tenant
-from workers.webhooks.api.delivery_examples import (
-    ATTEMPT,
-    DELIVERY,
-    FAILED_ATTEMPT,
-    RECOVER,
-    RECOVERY,
-)
 from workers.webhooks.api.delivery_serializers import (
     DeliveryAttemptPage,
     DeliveryOutput,
-    DeliveryPage,
     RecoverInput,
     RecoveryOutput,
 )
@@ -39,13 +30,7 @@ from workers.webhooks.delivery.queries import DeliveryQuery
 from workers.webhooks.models import WebhookDelivery
 
 SCOPES = {"GET": "webhooks:read", "POST": "webhooks:write", "DELETE": "webhooks:write"}
-_LOCATION = OpenApiParameter(
-    "Location",
-    OpenApiTypes.STR,
-    OpenApiParameter.HEADER,
-    response=[202],
-    description="The URL to poll for progress.",
-)
+_LOCATION = header("Location", "The URL to poll for progress.", 202)
 
 
 class DeliveryList(ApiView):
@@ -54,9 +39,13 @@ class DeliveryList(ApiView):
     required_scopes = SCOPES
     query_parameters = {"GET": delivery_queries.PARAMETERS}
 
-    @extend_schema(
-        operation_id="list_webhook_deliveries",
-        responses={(200, "application/json"): DeliveryPage, **problems()},
+    @document(
+        "list_webhook_deliveries",
+        responses={
+            200: page(
+                DeliveryOutput, "One page of a tenant's deliveries, newest first."
+            )
+        },
         parameters=[
             *PAGE_PARAMETERS,
             query_parameter("status", enum=WebhookDelivery.Status.values),
@@ -68,7 +57,6 @@ class DeliveryList(ApiView):
             query_parameter("created_after", OpenApiTypes.DATETIME),
             query_parameter("created_before", OpenApiTypes.DATETIME),
         ],
-        examples=examples(answers={200: page_of(DELIVERY)}),
     )
     def get(self, request: Request) -> Response:
         """List webhook deliveries. Newest first. Deliveries are stored for 30 days."""
@@ -85,11 +73,7 @@ class DeliveryDetail(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(
-        operation_id="get_webhook_delivery",
-        responses={(200, "application/json"): DeliveryOutput, **problems(404)},
-        examples=examples(answers={200: DELIVERY}),
-    )
+    @document("get_webhook_delivery", responses={200: DeliveryOutput}, problems=(404,))
     def get(self, request: Request, delivery_id: UUID) -> Response:
         """Get a webhook delivery."""
         delivery = delivery_queries.get_delivery(
@@ -103,10 +87,8 @@ class DeliveryAttempts(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(
-        operation_id="list_webhook_attempts",
-        responses={(200, "application/json"): DeliveryAttemptPage, **problems(404)},
-        examples=examples(answers={200: {"data": [FAILED_ATTEMPT, ATTEMPT]}}),
+    @document(
+        "list_webhook_attempts", responses={200: DeliveryAttemptPage}, problems=(404,)
     )
     def get(self, request: Request, delivery_id: UUID) -> Response:
         """List the attempts of a webhook delivery.
@@ -125,15 +107,11 @@ class DeliveryRedeliver(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(
-        operation_id="redeliver_webhook",
-        request=None,
-        responses={
-            (202, "application/json"): DeliveryOutput,
-            **problems(404, 409, 410),
-        },
+    @document(
+        "redeliver_webhook",
+        responses={202: DeliveryOutput},
+        problems=(404, 409, 410),
         parameters=[_LOCATION],
-        examples=examples(answers={202: {**DELIVERY, "is_redelivering": True}}),
     )
     def post(self, request: Request, delivery_id: UUID) -> Response:
         """Redeliver a webhook message.
@@ -161,11 +139,7 @@ class AttemptResponseBody(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(
-        operation_id="expunge_webhook_response",
-        request=None,
-        responses={204: None, **problems(404)},
-    )
+    @document("expunge_webhook_response", responses={204: None}, problems=(404,))
     def delete(self, request: Request, delivery_id: UUID, number: int) -> Response:
         """Erase the stored response of a delivery attempt.
 
@@ -187,12 +161,12 @@ class EndpointRecover(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(
-        operation_id="recover_webhook_endpoint",
+    @document(
+        "recover_webhook_endpoint",
         request=RecoverInput,
-        responses={(202, "application/json"): RecoveryOutput, **problems(404, 409)},
+        responses={202: RecoveryOutput},
+        problems=(404, 409),
         parameters=[_LOCATION],
-        examples=examples(sent=RECOVER, answers={202: RECOVERY}),
     )
     def post(self, request: Request, endpoint_id: UUID) -> Response:
         """Resend failed messages to a webhook endpoint.
@@ -224,11 +198,7 @@ class EndpointRecovery(ApiView):
 
     required_scopes = SCOPES
 
-    @extend_schema(
-        operation_id="get_webhook_recovery",
-        responses={(200, "application/json"): RecoveryOutput, **problems(404)},
-        examples=examples(answers={200: RECOVERY}),
-    )
+    @document("get_webhook_recovery", responses={200: RecoveryOutput}, problems=(404,))
     def get(self, request: Request, endpoint_id: UUID, recovery_id: UUID) -> Response:
         """Get a webhook recovery. Counts its deliveries by status."""
         recovery = replay.get_recovery(
