@@ -16,8 +16,8 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from _pytest.nodeid import NodeId
 
+from tests.servers import servers
 from workers.embedded.binaries import scratch_folder
-from workers.embedded.services import servers
 
 DATABASES_PER_XDIST_WORKER = 3
 pytest.register_assert_rewrite("tests.support")

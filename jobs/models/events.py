@@ -33,6 +33,9 @@ class Event(models.Model):
     created_at = models.DateTimeField()
     # Null until its webhook messages are created.
     fanned_out_at = models.DateTimeField(null=True, blank=True)
+    # Its webhook deliveries were written in the same transaction; what remains for the
+    # fan-out is to count a batch's job.
+    has_deliveries = models.BooleanField(default=False, db_default=False)
     # The order of event streams: see jobs.api.event_stream.
     xid = TransactionIdField()
 

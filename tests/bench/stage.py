@@ -21,11 +21,11 @@ from typing import Any
 import psutil
 import psycopg
 
+from tests.servers import start_postgres, start_valkey
 from tests.support import ROOT
 from workers.embedded import processes
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.processes import ProcessCommand
-from workers.embedded.services import start_postgres, start_valkey
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 10.0

@@ -20,11 +20,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
+from tests.servers import servers
 from tests.support import ROOT
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.probes import http_answers
 from workers.embedded.processes import free_port, wait_until
-from workers.embedded.services import servers
 
 REDIS_NUMBER = 60
 # A line that says that something went wrong on our side.

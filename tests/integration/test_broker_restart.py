@@ -17,12 +17,13 @@ from celery import Celery
 from kombu.utils import functional
 
 from jobs.scheduling import dispatch
+from tests import servers
+from tests.servers import Server
 from tests.support import ROOT
 from transcribe_platform.celery import app
-from workers.embedded import processes, services
+from workers.embedded import processes
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.processes import ProcessCommand
-from workers.embedded.services import Server
 from workers.liveness import liveness_files
 
 SLOTS, BUSY = 20, 5
@@ -104,7 +105,7 @@ class Worker:
         return all((self.folder / name).exists() for name in names)
 
     def _start_redis(self, port: int | None = None) -> Server:
-        return services.start_valkey(self.folder / "redis", durable=False, port=port)
+        return servers.start_valkey(self.folder / "redis", durable=False, port=port)
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from limits.storage import RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 
 from jobs.telemetry.optional_redis import PAUSE_SECONDS, OptionalRedis, RedisUnavailable
+from tests.servers import start_valkey
 from workers.embedded.binaries import scratch_folder
-from workers.embedded.services import start_valkey
 from workers.ratelimit.inbound import InboundLimiter, ThrottlePolicy
 
 NOWHERE = "redis://127.0.0.1:1/0"

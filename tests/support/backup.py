@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import servers
 from tests.support import ROOT
-from workers.embedded import binaries, services
+from workers.embedded import binaries
 
 
 def move(old: Path, new: Path) -> None:
@@ -29,7 +30,7 @@ def _run(name: str, folder: Path, backup: Path) -> None:
     block = block.replace("after_restore", "after_restore --although-alive")
     kept = json.loads((folder / "secrets.json").read_text())
     programs = (Path(sys.executable).parent, binaries.find_postgres())
-    server = services.start_postgres(folder / "postgres", durable=True)
+    server = servers.start_postgres(folder / "postgres", durable=True)
     try:
         subprocess.run(
             ["sh", "-eu", "-c", block],

@@ -6,9 +6,6 @@ unavailable, the next heartbeat retries.
 
 import copy
 import logging
-import os
-import secrets
-import socket
 import threading
 import time
 from collections import defaultdict
@@ -31,6 +28,7 @@ from jobs import services
 from jobs.models import Job, Worker
 from jobs.scheduling.claims import Permit, permit_of
 from workers.liveness.liveness_writer import get_liveness_writer
+from workers.liveness.process_rows import build_name
 from workers.liveness.startup import shorten_switch_interval
 from workers.ratelimit.permits import RedisPermits
 
@@ -49,14 +47,15 @@ class Heartbeat:
         slots: int,
         permits: RedisPermits,
         on_lost: Callable[[Job], None] | None = None,
+        name: str = "",
     ) -> None:
-        """``on_lost`` is called once for each job whose lease was lost.
+        """``name`` is that of the process, if it consumes its own queue.
 
-        The job was canceled, or its lease expired while the database was unavailable.
+        ``on_lost`` is called once for each job whose lease was lost: it was canceled,
+        or its lease expired while the database was unavailable.
         """
-        # A restarted container has the host name and pid of the previous one.
-        suffix = secrets.token_hex(3)
-        self.name = f"{socket.gethostname()}.{os.getpid()}.{suffix}"
+        self.name = name or build_name()
+        self._accepts_batches = bool(name)
         self._queues = queues
         self._slots = slots
         self._permits = permits
@@ -141,6 +140,7 @@ class Heartbeat:
                 "queues": self._queues,
                 "slots": self._slots,
                 "busy": len(jobs),
+                "accepts_batches": self._accepts_batches,
                 "seen_at": Now(),
             },
         )

@@ -16,9 +16,18 @@ logger = logging.getLogger(__name__)
 
 ANNOUNCE_SECONDS = 2.0
 STALE_AFTER = timedelta(hours=1)
-# A restarted container has the host name and pid of the previous one.
-_name = f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(3)}"
 _not_before = 0.0
+
+
+def build_name() -> str:
+    """Return a unique name that starts with the host and the process id.
+
+    A restarted container has the host name and process id of the previous one.
+    """
+    return f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(3)}"
+
+
+PROCESS_NAME = build_name()
 
 
 def announce(role: str) -> None:
@@ -29,7 +38,7 @@ def announce(role: str) -> None:
     _not_before = time.monotonic() + ANNOUNCE_SECONDS
     try:
         Beacon.objects.update_or_create(
-            name=_name, defaults={"role": role, "seen_at": Now()}
+            name=PROCESS_NAME, defaults={"role": role, "seen_at": Now()}
         )
         Beacon.objects.filter(role=role, seen_at__lt=Now() - STALE_AFTER).delete()
         # Killed workers and web processes leave their rows behind.
@@ -42,6 +51,6 @@ def announce(role: str) -> None:
 def withdraw() -> None:
     """Delete the row at a normal exit."""
     try:
-        Beacon.objects.filter(name=_name).delete()
+        Beacon.objects.filter(name=PROCESS_NAME).delete()
     except (DatabaseError, InterfaceError):
         connection.close()

@@ -31,6 +31,7 @@ from transcripts.search import backlog as index_backlog
 from workers.deepgram import client, probe
 from workers.liveness import worker_checks
 from workers.liveness.heartbeat import Heartbeat
+from workers.liveness.process_rows import PROCESS_NAME
 from workers.queue import storage_sweep
 from workers.ratelimit.permits import get_permits
 from workers.webhooks.delivery import retention as webhook_retention
@@ -140,6 +141,7 @@ def start_heartbeat(sender: Any, **_kwargs: Any) -> None:
         queues=queues,
         slots=slots,
         permits=get_permits(),
+        name=PROCESS_NAME,
     )
     _heartbeats[:] = [heartbeat]
     heartbeat.start()

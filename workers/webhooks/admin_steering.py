@@ -11,10 +11,8 @@ from jobs.accounts.caller import Caller
 from jobs.admin.actions import Action, build_action
 from jobs.errors import Conflict, NotFound, PlatformError
 from jobs.models import Job
-from jobs.rest.idempotency import StoredResponse
+from workers.webhooks import endpoints
 from workers.webhooks.delivery import replay
-from workers.webhooks.endpoints import services as endpoint_services
-from workers.webhooks.endpoints.answer_once import SecretRequest
 from workers.webhooks.messages.secrets import SecretRotationRequest
 from workers.webhooks.models import WebhookDelivery, WebhookEndpoint
 
@@ -76,7 +74,7 @@ def _set_enabled(
     if endpoint.is_enabled == is_enabled and not endpoint.deleted_at:
         state = "enabled" if is_enabled else "disabled"
         raise Conflict(f"The endpoint is already {state}.")
-    return endpoint_services.update_endpoint(
+    return endpoints.update_endpoint(
         caller=Caller(tenant=endpoint.tenant, api_key=None, operator=actor),
         endpoint_id=endpoint.pk,
         fields={"is_enabled": is_enabled},
@@ -107,15 +105,11 @@ def _recover(
 def _rotate(
     endpoint: WebhookEndpoint, *, actor: str, now: datetime, grace_hours: int
 ) -> tuple[WebhookEndpoint, str]:
-    rotated = endpoint_services.rotate_endpoint_secret(
-        once=SecretRequest(
-            caller=Caller(tenant=endpoint.tenant, api_key=None, operator=actor),
-            now=now,
-            body={},
-            build_response=lambda _rotated: StoredResponse(status_code=200, body={}),
-        ),
+    rotated = endpoints.rotate_endpoint_secret(
+        caller=Caller(tenant=endpoint.tenant, api_key=None, operator=actor),
         endpoint_id=endpoint.pk,
         rotation=SecretRotationRequest(grace=timedelta(hours=grace_hours)),
+        now=now,
     )
     return endpoint, rotated.secret
 

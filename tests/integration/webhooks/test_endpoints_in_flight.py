@@ -6,15 +6,13 @@ import pytest
 from django.db import transaction
 
 from jobs.accounts.caller import Caller
-from jobs.rest import idempotency
 from tests.support.factories import make_key
 from tests.support.parallel import in_parallel
 from tests.support.webhook_receiver import Reply
 from tests.support.webhooks import World
+from workers.webhooks import endpoints
 from workers.webhooks.delivery import dispatch, endpoint_health, fan_out
 from workers.webhooks.delivery.schedule import PostResult
-from workers.webhooks.endpoints import services as endpoint_services
-from workers.webhooks.endpoints.answer_once import SecretRequest
 from workers.webhooks.messages import secrets, signing
 from workers.webhooks.messages.secrets import SecretRotationRequest
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
@@ -28,13 +26,13 @@ def caller(world):
 
 
 def change(world, caller, delivery, **fields):
-    endpoint_services.update_endpoint(
+    endpoints.update_endpoint(
         caller=caller, endpoint_id=delivery.endpoint_id, fields=fields, now=world.now
     )
 
 
 def delete(world, caller, delivery):
-    endpoint_services.delete_endpoint(
+    endpoints.delete_endpoint(
         caller=caller, endpoint_id=delivery.endpoint_id, now=world.now
     )
 
@@ -265,13 +263,7 @@ def test_a_ping_arrives_signed_with_the_endpoints_secret(world, listen, caller):
         rotation=SecretRotationRequest(),
         now=world.now,
     )
-    once = SecretRequest(
-        caller=caller,
-        now=world.now,
-        body={},
-        build_response=lambda _: idempotency.StoredResponse(status_code=202, body={}),
-    )
-    endpoint_services.ping_endpoint(once=once, endpoint_id=endpoint.pk)
+    endpoints.ping_endpoint(caller=caller, endpoint_id=endpoint.pk, now=world.now)
 
     world.run()
 

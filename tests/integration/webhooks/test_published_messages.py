@@ -13,13 +13,11 @@ from jobs import services
 from jobs.accounts.caller import Caller
 from jobs.batches.records import BatchDraft, submit_batch
 from jobs.models import Job
-from jobs.rest import idempotency
 from jobs.services import JobDraft
 from jobs.state import FINAL, JobStatus
 from tests.support.factories import move_job
+from workers.webhooks import endpoints
 from workers.webhooks.delivery import fan_out
-from workers.webhooks.endpoints import services as endpoint_services
-from workers.webhooks.endpoints.answer_once import SecretRequest
 from workers.webhooks.messages import payloads
 from workers.webhooks.messages.payloads import EventType
 from workers.webhooks.messages.published import build_example
@@ -136,10 +134,8 @@ def make_batch(world):
 
 
 def ping(world, endpoint):
-    once = SecretRequest(
+    endpoints.ping_endpoint(
         caller=Caller(tenant=world.tenant, api_key=None),
+        endpoint_id=endpoint.pk,
         now=world.now,
-        body={},
-        build_response=lambda _: idempotency.StoredResponse(status_code=202, body={}),
     )
-    endpoint_services.ping_endpoint(once=once, endpoint_id=endpoint.pk)

@@ -1,7 +1,6 @@
 """The endpoints API: create, list, update, delete, ping, and rotate secrets."""
 
-from collections.abc import Callable
-from typing import Any
+from dataclasses import asdict
 from uuid import UUID
 
 from django.utils import timezone
@@ -10,7 +9,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.rest import pagination
-from jobs.rest.idempotency import StoredResponse
 from jobs.rest.openapi import (
     IDEMPOTENCY_PARAMETER,
     PAGE_PARAMETERS,
@@ -19,14 +17,13 @@ from jobs.rest.openapi import (
     page,
 )
 from jobs.rest.pagination import PageQuery, respond_page
-from jobs.rest.views import ApiView, check_no_body, get_caller, get_tenant, respond
+from jobs.rest.views import ApiView, check_no_body, get_caller, get_tenant
+from workers.webhooks import endpoints
 from workers.webhooks.api import serializers
-from workers.webhooks.endpoints import services as endpoint_services
-from workers.webhooks.endpoints.answer_once import SecretRequest, SecretResponse
+from workers.webhooks.api.secret_request import SecretRequest
 from workers.webhooks.messages import secrets
 from workers.webhooks.messages.payloads import message_id
 from workers.webhooks.messages.secrets import RotatedSecret
-from workers.webhooks.models import WebhookDelivery, WebhookEndpoint
 
 _ONCE = [
     IDEMPOTENCY_PARAMETER,
@@ -65,12 +62,22 @@ class EndpointList(ApiView):
         body = serializers.EndpointInput(data=request.data)
         body.is_valid(raise_exception=True)
         fields = dict(body.validated_data)
-        result = endpoint_services.create_endpoint(
-            once=_build_request(request, _build_created),
-            secret=fields.pop("secret", ""),
-            fields=fields,
-        )
-        return _respond(result, secret=result.secret or None)
+        once = SecretRequest(request, route="create webhook endpoint")
+        secret = None
+        with once.lock() as is_first:
+            if is_first:
+                endpoint, secret = endpoints.create_endpoint(
+                    caller=once.caller,
+                    secret=fields.pop("secret", ""),
+                    fields=fields,
+                    now=once.now,
+                )
+                once.store(
+                    status.HTTP_201_CREATED,
+                    dict(serializers.EndpointOutput(endpoint).data),
+                    location=f"/v1/webhook-endpoints/{endpoint.pk}",
+                )
+        return once.respond(secret=secret)
 
     @document(
         "list_webhook_endpoints",
@@ -88,7 +95,7 @@ class EndpointList(ApiView):
         page = PageQuery.parse(
             request.query_params, owner=tenant.pk, list_name="webhook-endpoints"
         )
-        rows = endpoint_services.find_endpoints(tenant)
+        rows = endpoints.find_endpoints(tenant)
         return respond_page(request, rows, page, serializers.EndpointOutput)
 
 
@@ -104,7 +111,7 @@ class EndpointDetail(ApiView):
     )
     def get(self, request: Request, endpoint_id: UUID) -> Response:
         """Get a webhook endpoint."""
-        endpoint = endpoint_services.get_endpoint(
+        endpoint = endpoints.get_endpoint(
             tenant=get_tenant(request), endpoint_id=endpoint_id
         )
         return Response(serializers.EndpointOutput(endpoint).data)
@@ -119,7 +126,7 @@ class EndpointDetail(ApiView):
         """Update a webhook endpoint. Pending messages are sent to the new URL."""
         body = serializers.EndpointChanges(data=request.data)
         body.is_valid(raise_exception=True)
-        endpoint = endpoint_services.update_endpoint(
+        endpoint = endpoints.update_endpoint(
             caller=get_caller(request),
             endpoint_id=endpoint_id,
             fields=body.validated_data,
@@ -131,7 +138,7 @@ class EndpointDetail(ApiView):
     def delete(self, request: Request, endpoint_id: UUID) -> Response:
         """Delete a webhook endpoint. Pending messages are discarded."""
         check_no_body(request)
-        endpoint_services.delete_endpoint(
+        endpoints.delete_endpoint(
             caller=get_caller(request), endpoint_id=endpoint_id, now=timezone.now()
         )
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -156,12 +163,18 @@ class EndpointSecret(ApiView):
         """
         body = serializers.SecretRotationInput(data=request.data)
         body.is_valid(raise_exception=True)
-        result = endpoint_services.rotate_endpoint_secret(
-            once=_build_request(request, _build_rotated),
-            endpoint_id=endpoint_id,
-            rotation=body.rotation(),
-        )
-        return _respond(result, secret=result.secret or None)
+        once = SecretRequest(request, route=f"rotate {endpoint_id}")
+        secret = None
+        with once.lock() as is_first:
+            if is_first:
+                rotated = endpoints.rotate_endpoint_secret(
+                    caller=once.caller,
+                    endpoint_id=endpoint_id,
+                    rotation=body.rotation(),
+                    now=once.now,
+                )
+                secret = _store_rotated(once, rotated)
+        return once.respond(secret=secret)
 
 
 class EndpointPing(ApiView):
@@ -181,10 +194,21 @@ class EndpointPing(ApiView):
         Sends `webhook.ping`, whatever event types the endpoint has.
         """
         check_no_body(request)
-        result = endpoint_services.ping_endpoint(
-            once=_build_request(request, _build_pinged), endpoint_id=endpoint_id
-        )
-        return _respond(result)
+        once = SecretRequest(request, route=f"ping {endpoint_id}")
+        with once.lock() as is_first:
+            if is_first:
+                delivery = endpoints.ping_endpoint(
+                    caller=once.caller, endpoint_id=endpoint_id, now=once.now
+                )
+                body = {
+                    "delivery_id": delivery.pk,
+                    "message_id": message_id(delivery.event_id),
+                    "endpoint_id": delivery.endpoint_id,
+                }
+                once.store(
+                    status.HTTP_202_ACCEPTED, dict(serializers.PingOutput(body).data)
+                )
+        return once.respond()
 
 
 class TenantSecret(ApiView):
@@ -222,58 +246,19 @@ class TenantSecretRotation(ApiView):
         """
         body = serializers.SecretRotationInput(data=request.data)
         body.is_valid(raise_exception=True)
-        result = endpoint_services.rotate_tenant_secret(
-            once=_build_request(request, _build_rotated), rotation=body.rotation()
-        )
-        return _respond(result, secret=result.secret or None)
+        once = SecretRequest(request, route="rotate webhook secret")
+        secret = None
+        with once.lock() as is_first:
+            if is_first:
+                rotated = endpoints.rotate_tenant_secret(
+                    caller=once.caller, rotation=body.rotation(), now=once.now
+                )
+                secret = _store_rotated(once, rotated)
+        return once.respond(secret=secret)
 
 
-def _build_request(
-    request: Request, build_response: Callable[[Any], StoredResponse]
-) -> SecretRequest:
-    return SecretRequest(
-        caller=get_caller(request),
-        now=timezone.now(),
-        body=request.data,
-        build_response=build_response,
-    )
-
-
-def _respond(result: SecretResponse, **unstored: Any) -> Response:
-    """Return the stored response plus the fields that must not be stored."""
-    return respond(
-        result.response, replayed=result.is_replayed, retry_after=0, **unstored
-    )
-
-
-def _build_created(endpoint: WebhookEndpoint) -> StoredResponse:
-    return StoredResponse(
-        status_code=status.HTTP_201_CREATED,
-        body=dict(serializers.EndpointOutput(endpoint).data),
-        location=f"/v1/webhook-endpoints/{endpoint.pk}",
-    )
-
-
-def _build_rotated(rotated: RotatedSecret) -> StoredResponse:
-    body = {
-        "object": "webhook_secret",
-        "endpoint_id": rotated.endpoint_id,
-        "secret": None,
-        "created_at": rotated.created_at,
-        "previous_expires_at": rotated.previous_expires_at,
-    }
-    return StoredResponse(
-        status_code=status.HTTP_200_OK, body=dict(serializers.RotatedOutput(body).data)
-    )
-
-
-def _build_pinged(delivery: WebhookDelivery) -> StoredResponse:
-    body = {
-        "delivery_id": delivery.pk,
-        "message_id": message_id(delivery.event_id),
-        "endpoint_id": delivery.endpoint_id,
-    }
-    return StoredResponse(
-        status_code=status.HTTP_202_ACCEPTED,
-        body=dict(serializers.PingOutput(body).data),
-    )
+def _store_rotated(once: SecretRequest, rotated: RotatedSecret) -> str:
+    """Store the response without the new secret; return the secret."""
+    body = {**asdict(rotated), "object": "webhook_secret", "secret": None}
+    once.store(status.HTTP_200_OK, dict(serializers.RotatedOutput(body).data))
+    return rotated.secret

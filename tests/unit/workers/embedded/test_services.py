@@ -12,17 +12,18 @@ import psycopg
 import pytest
 import redis
 
+from tests import servers
 from tests.support import ROOT
-from workers.embedded import binaries, folders, postgres, services, valkey
+from workers.embedded import binaries, folders, postgres, valkey
 from workers.embedded.processes import EmbeddedError, port_is_open, wait_until
 
 PARENT = """
 import json, pathlib, sys, time
-from workers.embedded import services
+from tests import servers
 folder = pathlib.Path(sys.argv[1])
 started = [
-    services.start_postgres(folder / "postgres", durable=False),
-    services.start_valkey(folder / "valkey", durable=True),
+    servers.start_postgres(folder / "postgres", durable=False),
+    servers.start_valkey(folder / "valkey", durable=True),
 ]
 print(json.dumps([[server.pid, server.port] for server in started]), flush=True)
 time.sleep(60)
@@ -37,14 +38,14 @@ def folder() -> Iterator[Path]:
 
 
 def test_postgres_keeps_its_data_and_password_over_kill_9(folder: Path) -> None:
-    first = services.start_postgres(folder, durable=True)
+    first = servers.start_postgres(folder, durable=True)
     with psycopg.connect(first.url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
     os.kill(first.pid, signal.SIGKILL)
     first.process.wait()
     assert (folder / "cluster" / "postmaster.pid").exists()
 
-    second = services.start_postgres(folder, durable=True, port=first.port)
+    second = servers.start_postgres(folder, durable=True, port=first.port)
 
     with psycopg.connect(first.url) as connection:
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
@@ -56,7 +57,7 @@ def test_postgres_keeps_its_data_and_password_over_kill_9(folder: Path) -> None:
 def test_valkey_keeps_its_data_only_where_durable(folder: Path) -> None:
     for durable, kept in ((True, b"1"), (False, None)):
         place = folder / str(durable)
-        server = services.start_valkey(place, durable=durable)
+        server = servers.start_valkey(place, durable=durable)
         with redis.Redis.from_url(server.url) as client:
             client.set("kept", 1)
             assert client.config_get("databases") == {"databases": "64"}
@@ -65,7 +66,7 @@ def test_valkey_keeps_its_data_only_where_durable(folder: Path) -> None:
             }
         server.stop()
 
-        again = services.start_valkey(place, durable=durable)
+        again = servers.start_valkey(place, durable=durable)
 
         with redis.Redis.from_url(again.url) as client:
             assert client.get("kept") == kept
@@ -73,7 +74,7 @@ def test_valkey_keeps_its_data_only_where_durable(folder: Path) -> None:
 
 
 def test_servers_want_a_password_and_do_not_run_as_root(folder: Path) -> None:
-    server = services.start_valkey(folder, durable=False)
+    server = servers.start_valkey(folder, durable=False)
 
     with pytest.raises(redis.AuthenticationError):
         redis.Redis(port=server.port).ping()
@@ -109,7 +110,7 @@ def test_the_machines_own_programs_serve_where_there_are_no_wheels(
     monkeypatch.setattr(binaries, "_package_folder", lambda name: None)
 
     assert binaries.find_postgres() == installed[0]
-    server = services.start(
+    server = servers.start(
         postgres.prepare(folder, durable=False, programs=installed[0])
     )
 
@@ -149,7 +150,7 @@ def test_below_a_private_folder_data_and_programs_move_where_nobody_can_get(
     monkeypatch.setattr(folders, "PERSISTENT_ELSEWHERE", folder / "lib")
 
     program = binaries.find_redis()
-    server = services.start(valkey.prepare(private / "data", durable=True))
+    server = servers.start(valkey.prepare(private / "data", durable=True))
     server.stop()
 
     assert program.is_relative_to(folder / "cache")
@@ -172,19 +173,19 @@ def test_a_folder_that_is_in_use_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folders, "PREVIOUS_OWNER_SECONDS", 0.2)
-    server = services.start_valkey(folder, durable=False)
+    server = servers.start_valkey(folder, durable=False)
 
     with pytest.raises(EmbeddedError, match=f"in use by process {server.pid}"):
-        services.start_valkey(folder, durable=False)
+        servers.start_valkey(folder, durable=False)
 
     server.stop()
 
 
 def test_a_server_that_cannot_start_shows_the_end_of_its_log(folder: Path) -> None:
-    server = services.start_valkey(folder / "first", durable=False)
+    server = servers.start_valkey(folder / "first", durable=False)
 
     with pytest.raises(EmbeddedError, match=r"did not start(.|\n)*bind"):
-        services.start_valkey(folder / "second", durable=False, port=server.port)
+        servers.start_valkey(folder / "second", durable=False, port=server.port)
 
     server.stop()
 
@@ -192,7 +193,7 @@ def test_a_server_that_cannot_start_shows_the_end_of_its_log(folder: Path) -> No
 def test_servers_named_by_the_environment_are_used_as_they_are(folder: Path) -> None:
     named = {"DATABASE_URL": "postgresql://there/db", "REDIS_URL": "redis://there/5"}
 
-    with services.servers(folder, durable=False, environment=named) as urls:
+    with servers.servers(folder, durable=False, environment=named) as urls:
         assert urls == named
 
     assert list(folder.iterdir()) == []

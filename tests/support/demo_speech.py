@@ -1,8 +1,8 @@
 """Generates and checks the demo's speech; needed only when `truth.json` changes.
 
     apt-get install flite sox
-    python -m workers.demo.make_speech           # generate the files
-    python -m workers.demo.make_speech --check   # recognise them, print the error rate
+    python -m tests.support.demo_speech           # generate the files
+    python -m tests.support.demo_speech --check   # recognise them, print the error rate
 
 The check uses the unmodified pocketsphinx model; the sentences were chosen for clear
 pronunciation.
@@ -13,10 +13,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import cast
 
 import av
-from av.audio import AudioStream
 from pocketsphinx import Decoder
 
 from workers.demo import corpus
@@ -79,8 +77,8 @@ def _chunk(name: bytes, content: bytes) -> bytes:
 
 def _speak(text: str, voice: str, target: Path) -> Path:
     raw = target.with_suffix(".raw.wav")
-    subprocess.run(  # noqa: S603
-        ("flite", "-voice", voice, "-t", text, "-o", raw),  # noqa: S607
+    subprocess.run(
+        ("flite", "-voice", voice, "-t", text, "-o", raw),
         check=True,
     )
     plain = ("-r", str(RATE), "-c", "1", "-b", "16")
@@ -89,14 +87,14 @@ def _speak(text: str, voice: str, target: Path) -> Path:
 
 
 def _sox(*arguments: str | Path) -> None:
-    subprocess.run(("sox", *arguments), check=True)  # noqa: S603, S607
+    subprocess.run(("sox", *arguments), check=True)
 
 
 def _encode(source: Path, target: Path) -> None:
     codec, sample_format = CODECS[target.suffix]
     with av.open(source) as sound, av.open(target, "w") as output:
         channels = sound.streams.audio[0].channels
-        stream = cast("AudioStream", output.add_stream(codec, rate=RATE))
+        stream = output.add_stream(codec, rate=RATE)
         stream.layout = "stereo" if channels > 1 else "mono"
         stream.format = sample_format
         stream.bit_rate = 64_000

@@ -20,7 +20,6 @@ from jobs.errors import Conflict, InvalidRequest, NotFound
 from jobs.models import Tenant
 from jobs.scheduling import dispatch
 from workers.webhooks.delivery.attempts import UNSCHEDULED
-from workers.webhooks.endpoints.answer_once import SecretRequest, SecretResponse
 from workers.webhooks.messages import custom_headers, secrets
 from workers.webhooks.messages.payloads import EventType
 from workers.webhooks.messages.secrets import RotatedSecret, SecretRotationRequest
@@ -40,29 +39,27 @@ def get_endpoint(*, tenant: Tenant, endpoint_id: UUID) -> WebhookEndpoint:
     return endpoint
 
 
+@transaction.atomic
 def create_endpoint(
-    *, once: SecretRequest, fields: Mapping[str, Any], secret: str
-) -> SecretResponse:
-    """Create an endpoint with its own secret; raises Conflict above the limit."""
-    tenant, now = once.caller.tenant, once.now
+    *, caller: Caller, fields: Mapping[str, Any], secret: str, now: datetime
+) -> tuple[WebhookEndpoint, str]:
+    """Create an endpoint; return it with its secret, generated if empty.
 
-    def create() -> tuple[WebhookEndpoint, str]:
-        # Locked until the end of the transaction, so that concurrent requests cannot
-        # exceed the limit.
-        Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
-        if find_endpoints(tenant).count() >= settings.WEBHOOK_ENDPOINTS_MAX:
-            message = (
-                f"A tenant has at most {settings.WEBHOOK_ENDPOINTS_MAX} endpoints."
-            )
-            raise Conflict(message, code="endpoint_limit_reached")
-        endpoint = WebhookEndpoint(tenant=tenant, created_at=now)
-        _apply(endpoint, fields)
-        endpoint.save(force_insert=True)
-        stored = secrets.add_secret(tenant, endpoint, secret=secret, now=now)
-        _record("webhook_endpoint.created", once.caller, endpoint, now=now)
-        return endpoint, stored
-
-    return once.run("create webhook endpoint", create)
+    Raises Conflict above the limit.
+    """
+    tenant = caller.tenant
+    # Locked until the end of the transaction, so that concurrent requests cannot
+    # exceed the limit.
+    Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
+    if find_endpoints(tenant).count() >= settings.WEBHOOK_ENDPOINTS_MAX:
+        message = f"A tenant has at most {settings.WEBHOOK_ENDPOINTS_MAX} endpoints."
+        raise Conflict(message, code="endpoint_limit_reached")
+    endpoint = WebhookEndpoint(tenant=tenant, created_at=now)
+    _apply(endpoint, fields)
+    endpoint.save(force_insert=True)
+    stored = secrets.add_secret(tenant, endpoint, secret=secret, now=now)
+    _record("webhook_endpoint.created", caller, endpoint, now=now)
+    return endpoint, stored
 
 
 def update_endpoint(
@@ -105,72 +102,62 @@ def delete_endpoint(*, caller: Caller, endpoint_id: UUID, now: datetime) -> None
         _record("webhook_endpoint.deleted", caller, endpoint, now=now)
 
 
+@transaction.atomic
 def rotate_endpoint_secret(
-    *, once: SecretRequest, endpoint_id: UUID, rotation: SecretRotationRequest
-) -> SecretResponse:
+    *, caller: Caller, endpoint_id: UUID, rotation: SecretRotationRequest, now: datetime
+) -> RotatedSecret:
     """Replace an endpoint's secret."""
-    tenant, now = once.caller.tenant, once.now
-
-    def create() -> tuple[RotatedSecret, str]:
-        endpoint = _lock_endpoint(tenant, endpoint_id)
-        rotated = secrets.rotate_secret(
-            tenant=tenant, endpoint=endpoint, rotation=rotation, now=now
-        )
-        _record("webhook_endpoint.secret_rotated", once.caller, endpoint, now=now)
-        return rotated, rotated.secret
-
-    return once.run(f"rotate {endpoint_id}", create)
+    endpoint = _lock_endpoint(caller.tenant, endpoint_id)
+    rotated = secrets.rotate_secret(
+        tenant=caller.tenant, endpoint=endpoint, rotation=rotation, now=now
+    )
+    _record("webhook_endpoint.secret_rotated", caller, endpoint, now=now)
+    return rotated
 
 
+@transaction.atomic
 def rotate_tenant_secret(
-    *, once: SecretRequest, rotation: SecretRotationRequest
-) -> SecretResponse:
+    *, caller: Caller, rotation: SecretRotationRequest, now: datetime
+) -> RotatedSecret:
     """Replace the tenant's default secret, which signs for callback URLs."""
-    tenant, now = once.caller.tenant, once.now
-
-    def create() -> tuple[RotatedSecret, str]:
-        rotated = secrets.rotate_secret(
-            tenant=tenant, endpoint=None, rotation=rotation, now=now
-        )
-        actor = once.caller.actor
-        audit.record(type="webhook_secret.rotated", actor=actor, at=now, tenant=tenant)
-        return rotated, rotated.secret
-
-    return once.run("rotate webhook secret", create)
+    rotated = secrets.rotate_secret(
+        tenant=caller.tenant, endpoint=None, rotation=rotation, now=now
+    )
+    audit.record(
+        type="webhook_secret.rotated", actor=caller.actor, at=now, tenant=caller.tenant
+    )
+    return rotated
 
 
-def ping_endpoint(*, once: SecretRequest, endpoint_id: UUID) -> SecretResponse:
+@transaction.atomic
+def ping_endpoint(
+    *, caller: Caller, endpoint_id: UUID, now: datetime
+) -> WebhookDelivery:
     """Send a test message to this endpoint, whatever events it subscribes to.
 
     Raises Conflict if the endpoint is disabled.
     """
-    tenant, now = once.caller.tenant, once.now
-
-    def create() -> tuple[WebhookDelivery, str]:
-        endpoint = _lock_endpoint(tenant, endpoint_id)
-        if not endpoint.is_enabled:
-            message = "The endpoint is disabled. Enable it first."
-            raise Conflict(message, code="endpoint_disabled")
-        event = audit.record(
-            type=EventType.PING,
-            actor=once.caller.actor,
-            at=now,
-            tenant=tenant,
-            id=str(endpoint.pk),
-            object="webhook_endpoint",
-        )
-        delivery = WebhookDelivery.objects.create(
-            tenant=tenant,
-            event=event,
-            endpoint=endpoint,
-            target=endpoint.pk.hex,
-            next_attempt_at=now,
-            created_at=now,
-        )
-        transaction.on_commit(dispatch.wake)
-        return delivery, ""
-
-    return once.run(f"ping {endpoint_id}", create)
+    endpoint = _lock_endpoint(caller.tenant, endpoint_id)
+    if not endpoint.is_enabled:
+        message = "The endpoint is disabled. Enable it first."
+        raise Conflict(message, code="endpoint_disabled")
+    event = audit.record(
+        type=EventType.PING,
+        actor=caller.actor,
+        at=now,
+        tenant=caller.tenant,
+        id=str(endpoint.pk),
+        object="webhook_endpoint",
+    )
+    transaction.on_commit(dispatch.wake)
+    return WebhookDelivery.objects.create(
+        tenant=caller.tenant,
+        event=event,
+        endpoint=endpoint,
+        target=endpoint.pk.hex,
+        next_attempt_at=now,
+        created_at=now,
+    )
 
 
 def discard_open(endpoint: WebhookEndpoint, *, now: datetime) -> None:

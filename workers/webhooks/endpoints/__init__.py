@@ -1,1 +1,0 @@
-"""Webhook endpoints of a tenant: create, update, delete, rotate secrets, ping."""
