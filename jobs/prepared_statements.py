@@ -7,7 +7,7 @@ those of another: there they are not prepared.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any, TypeVar
 
@@ -32,7 +32,7 @@ def fetch(sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
     if raw.prepare_threshold is None:
         with connection.wrap_database_errors:
             raw.prepare_threshold = _choose_threshold(raw)
-    make_cursor = (
+    make_cursor: Any = (
         connection.make_debug_cursor
         if connection.queries_logged
         else connection.make_cursor
@@ -125,7 +125,7 @@ def _encoders(model: type[models.Model]) -> list[tuple[str, Callable[[Any], Any]
     return [(field.attname, _choose_encoder(field)) for field in _inserted(model)]
 
 
-def _inserted(model: type[models.Model]) -> "Iterable[models.Field[Any, Any]]":
+def _inserted(model: type[models.Model]) -> "list[models.Field[Any, Any]]":
     """Return the fields without those that the database generates."""
     return [
         field

@@ -64,7 +64,7 @@ def reserving(jobs: Sequence[Job], *, now: datetime) -> Iterator[None]:
     if not quota_counters.is_limited(jobs[0].tenant):
         yield
         return
-    with transaction.atomic(savepoint=False):
+    with transaction.atomic():
         reserve(jobs=jobs, now=now)
         yield
 
