@@ -20,6 +20,7 @@ from django.db.models.functions import Now
 from django.db.models.sql import UpdateQuery
 from django.utils.module_loading import import_string
 
+from jobs import option_values
 from jobs.accounts import audit
 from jobs.errors import Erased, InvalidRequest, JobStateError
 from jobs.models import (
@@ -58,6 +59,7 @@ _NOT_COPIED_ON_RETRY = {
     "ready",
     "run_at",
     "retention",
+    "warnings",
 }
 _LIVE_NOT_RETRYABLE = (
     "A live job cannot be retried: the audio of live sessions is not stored."
@@ -95,6 +97,8 @@ class JobDraft:
     # Days to retain each content after the job ends: see jobs.retention.retention.
     retention: dict[str, int] = field(default_factory=dict)
     custom_id: str = ""
+    # About the audio, each with a code and a sentence.
+    warnings: list[dict[str, str]] = field(default_factory=list)
 
 
 def submit_job(
@@ -138,9 +142,14 @@ def build_job(
         **{
             name: getattr(draft, name)
             for name in JobDraft.__dataclass_fields__
-            if name not in {"max_attempts", "options", "allowed_regions", "retention"}
+            if name
+            not in {
+                *("max_attempts", "options", "allowed_regions", "retention"),
+                "warnings",
+            }
         },
         options=options,
+        warnings=[*draft.warnings, *option_values.find_warnings(options)],
         retention=retention.build_retention(tenant, draft.retention),
         lane=routing_key,
         traceparent=tracing.current_traceparent(),

@@ -248,7 +248,7 @@ def complete(
         _claim(job),
         to=JobStatus.COMPLETED,
         at=now,
-        warnings=warnings,
+        warnings=[*job.warnings, *warnings],
         duration_seconds=job.duration_seconds or summary.duration_seconds,
         ready=False,
         run_at=None,
