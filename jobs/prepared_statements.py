@@ -32,12 +32,7 @@ def fetch(sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
     if raw.prepare_threshold is None:
         with connection.wrap_database_errors:
             raw.prepare_threshold = _choose_threshold(raw)
-    make_cursor: Any = (
-        connection.make_debug_cursor
-        if connection.queries_logged
-        else connection.make_cursor
-    )
-    with make_cursor(psycopg.Cursor(raw)) as cursor:
+    with _open_cursor(raw) as cursor:
         cursor.execute(sql, parameters)
         return cursor.fetchall() if cursor.description else []
 
@@ -71,6 +66,17 @@ def load(model: type[AnyModel], values: Sequence[Any]) -> AnyModel:
         converted[index] = convert(converted[index])
     names = [field.attname for field in _fields(model)]
     return model.from_db(DEFAULT_DB_ALIAS, names, converted)
+
+
+def _open_cursor(raw: psycopg.Connection[Any]) -> Any:
+    """Return a cursor that raises Django's errors.
+
+    Django's log of queries, which tests read, needs one of its own.
+    """
+    if connection.queries_logged:
+        return connection.cursor()
+    cursor: Any = psycopg.Cursor(raw)
+    return connection.make_cursor(cursor)
 
 
 def _choose_threshold(raw: psycopg.Connection[Any]) -> int:
