@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from django.db import DEFAULT_DB_ALIAS, models, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.db.models.sql import UpdateQuery
+from django.utils.module_loading import import_string
 
 from jobs import option_values
 from jobs.accounts import audit
@@ -289,7 +290,7 @@ def advance(
     3. Hold requeued jobs of paused batches.
     4. For a cancellation or expiry, close the open attempts as *unknown*.
     5. For a final status, settle the quotas and plan the erasure of content.
-    6. Write one event per job.
+    6. Write one event per job, and for a final status its webhook deliveries.
     """
     changes["status"] = to
     if to in FINAL:
@@ -362,10 +363,14 @@ def _update_returning(jobs: QuerySet[Job], *, changes: dict[str, Any]) -> list[J
 
 
 def _write_events(
-    jobs: Iterable[Job], *, at: datetime, data: dict[str, Any], actor: str
+    jobs: Sequence[Job], *, at: datetime, data: dict[str, Any], actor: str
 ) -> None:
-    """Write one event per job; only events of final jobs have to be fanned out."""
-    Event.objects.bulk_create(
+    """Write one event per job, and what subscribers write about those of final jobs.
+
+    Subscribers are called before the INSERT, so that they can set the events' columns.
+    They may insert rows that refer to events: PostgreSQL checks foreign keys at COMMIT.
+    """
+    events = [
         Event(
             tenant_id=job.tenant_id,
             job_id=job.pk,
@@ -376,7 +381,20 @@ def _write_events(
             fanned_out_at=None if job.is_final else at,
         )
         for job in jobs
-    )
+    ]
+    final = {job.pk: job for job in jobs if job.is_final}
+    if final:
+        of_final = [event for event in events if event.job_id in final]
+        for write in _import_subscribers(tuple(settings.EVENT_SUBSCRIBERS)):
+            write(of_final, final, at)
+    Event.objects.bulk_create(events)
+
+
+@cache
+def _import_subscribers(
+    names: tuple[str, ...],
+) -> list[Callable[[Sequence[Event], Mapping[UUID, Job], datetime], None]]:
+    return [import_string(name) for name in names]
 
 
 def _event_data(job: Job) -> dict[str, Any]:

@@ -367,6 +367,10 @@ ERASERS = [
     "workers.webhooks.delivery.retention.erase_deliveries",
 ]
 
+# Functions called in the transaction that ends jobs, before it inserts their events:
+# (events, jobs by id, time).
+EVENT_SUBSCRIBERS = ["workers.webhooks.delivery.fan_out.write_deliveries"]
+
 # Functions that erase one kind of content: see jobs.retention.retention.
 CONTENT_ERASERS = {
     "AUDIO": ["jobs.retention.erasure.erase_audio"],

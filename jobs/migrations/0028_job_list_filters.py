@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
     atomic = False
 
     dependencies = [
-        ('jobs', '0026_api_key_name'),
+        ('jobs', '0027_batched_claims'),
     ]
 
     operations = [
