@@ -10,13 +10,12 @@ from rest_framework.response import Response
 
 from jobs.accounts import audit
 from jobs.models import Event
-from jobs.rest import filters, pagination
+from jobs.rest import filters
 from jobs.rest.openapi import PAGE_PARAMETERS, document, page, query_parameter
 from jobs.rest.pagination import PageQuery, respond_page
 from jobs.rest.serializers import ObjectTypeField
 from jobs.rest.views import ApiView, get_tenant, refuse_parameter
 
-PARAMETERS = (*pagination.PARAMETERS, "type", "created_after", "created_before")
 _TYPE = re.compile(r"[a-z_]{1,20}\.[a-z_]{1,19}")
 
 
@@ -37,7 +36,6 @@ class AuditEventList(ApiView):
     """The audit events of a tenant."""
 
     required_scopes = {"GET": "keys:admin"}
-    query_parameters = {"GET": PARAMETERS}
 
     @document(
         "list_audit_events",

@@ -58,6 +58,7 @@ def document(
     *,
     responses: Mapping[Any, Any],
     problems: Sequence[int] = (),
+    parameters: Sequence[OpenApiParameter] = (),
     request: Any = None,
     **more: Any,
 ) -> Callable[[_View], _View]:
@@ -65,7 +66,8 @@ def document(
 
     A key of ``responses`` is a status, for JSON, or a status and a media type.
     ``problems`` are the statuses of its errors besides the common ones. Its examples
-    are in ``examples.json`` beside the view.
+    are in ``examples.json`` beside the view. ``ApiView`` rejects query parameters that
+    are not in ``parameters``; ``{key}`` in a name stands for any text.
     """
     by_type = {
         key if isinstance(key, tuple) or body is None else (key, JSON_TYPE): body
@@ -77,9 +79,15 @@ def document(
 
     def describe(view: _View) -> _View:
         examples = _read_examples(Path(inspect.getfile(view)).with_name(EXAMPLES))
+        view.query_parameters = [  # type: ignore[attr-defined]
+            each.name.partition("{")[0]
+            for each in parameters
+            if each.location == OpenApiParameter.QUERY
+        ]
         return extend_schema(
             operation_id,
             request=request,
+            parameters=list(parameters),
             responses=by_type,
             examples=list(map(_build_example, examples.get(operation_id, ()))),
             **more,

@@ -46,8 +46,6 @@ class ApiView(APIView):
 
     content_negotiation_class = HeaderNegotiation
     required_scopes: Mapping[str, str] = {}
-    # By method; a name that ends in "." allows every parameter with this prefix.
-    query_parameters: Mapping[str, Sequence[str]] = {}
     # Bodies of any other type are audio uploads.
     takes_raw_audio = False
     # Bodies of these types are uploads of at most ``raw_max_bytes``.
@@ -104,8 +102,16 @@ class ApiView(APIView):
             answer.add_post_render_callback(partial(etags.tag, request))
         return answer
 
+    @classmethod
+    def get_query_parameters(cls, method: str) -> Sequence[str]:
+        """Return the documented names; one that ends in "." is a prefix."""
+        names: Sequence[str] = getattr(
+            getattr(cls, method.lower(), None), "query_parameters", ()
+        )
+        return names
+
     def _check_query(self, request: Request) -> None:
-        known = self.query_parameters.get(method_of(request), ())
+        known = self.get_query_parameters(method_of(request))
         prefixes = tuple(name for name in known if name.endswith("."))
         for name, values in request.query_params.lists():
             if name not in known and not (prefixes and name.startswith(prefixes)):

@@ -25,7 +25,6 @@ class TranscriptDetail(ApiView):
     """The transcript of one job, for its tenant's keys and for links."""
 
     required_scopes = {"GET": "jobs:read"}
-    query_parameters = {"GET": links.PARAMETERS}
     content_negotiation_class = FormatNegotiation
     renderer_classes = tuple(
         build_renderer(each.media_type, each.name, each.charset)

@@ -90,7 +90,6 @@ class BatchErrors(ResultsView):
 class BatchArchive(ResultsView):
     """All transcripts of a batch in one zip file."""
 
-    query_parameters = {"GET": ("format",)}
     renderer_classes = (build_renderer(ZIP, "zip"),)
 
     @document(

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from jobs import queries, services
 from jobs.accounts import audit
 from jobs.api.jobs import serializers, submission
-from jobs.api.jobs.filters import PARAMETERS, JobListQuery
+from jobs.api.jobs.filters import JobListQuery
 from jobs.api.jobs.submission import Submission, SubmissionResult, build_accepted
 from jobs.concurrency import upload_lock
 from jobs.models import Mode
@@ -49,7 +49,6 @@ class JobList(ApiView):
     """A tenant's jobs."""
 
     required_scopes = SCOPES
-    query_parameters = {"GET": PARAMETERS}
     parser_classes = (StrictJSONParser, StrictMultiPartParser)
 
     @document(

@@ -14,7 +14,6 @@ from jobs.accounts import audit, keys
 from jobs.accounts.caller import Caller
 from jobs.api.keys import serializers
 from jobs.models import ApiKey
-from jobs.rest import pagination
 from jobs.rest.idempotency import IdempotentRequest, StoredResponse, compute_digest
 from jobs.rest.openapi import (
     IDEMPOTENCY_PARAMETER,
@@ -52,7 +51,6 @@ class KeyList(ApiView):
     """A tenant's API keys."""
 
     required_scopes = SCOPES
-    query_parameters = {"GET": pagination.PARAMETERS}
 
     @document(
         "create_api_key",

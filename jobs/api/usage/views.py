@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.api.usage.csv_report import format_csv
-from jobs.api.usage.query import PARAMETERS, parse_usage_query
+from jobs.api.usage.query import parse_usage_query
 from jobs.api.usage.serializers import QuotaPage, UsageOutput
 from jobs.quotas import counters as quota_counts
 from jobs.quotas import usage
@@ -27,7 +27,6 @@ class UsageReport(ApiView):
     """The usage report of a tenant."""
 
     required_scopes = SCOPES
-    query_parameters = {"GET": PARAMETERS}
     content_negotiation_class = FormatNegotiation
     renderer_classes = (JSONRenderer, build_renderer(CSV, "csv"))
 

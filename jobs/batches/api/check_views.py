@@ -29,7 +29,6 @@ class BatchCheck(ApiView):
     """Checks a batch."""
 
     required_scopes = SCOPES
-    query_parameters = {"POST": requests.PARAMETERS}
     parser_classes = (StrictJSONParser, ManifestFormParser, *MANIFEST_PARSERS)
     raw_types = manifest_upload.KINDS
     raw_max_bytes = settings.MANIFEST_MAX_BYTES

@@ -13,7 +13,7 @@ from jobs.batches.api.serializers import BatchOutput
 from jobs.batches.manifests import upload as manifest_upload
 from jobs.batches.manifests.upload import MANIFEST_PARSERS, ManifestFormParser
 from jobs.concurrency import upload_lock
-from jobs.rest import etags, pagination
+from jobs.rest import etags
 from jobs.rest.openapi import (
     ACCEPTED_HEADERS,
     IDEMPOTENCY_PARAMETER,
@@ -32,10 +32,6 @@ class BatchList(ApiView):
     """Submits and lists batches."""
 
     required_scopes = SCOPES
-    query_parameters = {
-        "GET": pagination.PARAMETERS,
-        "POST": requests.PARAMETERS,
-    }
     parser_classes = (StrictJSONParser, ManifestFormParser, *MANIFEST_PARSERS)
     raw_types = manifest_upload.KINDS
     raw_max_bytes = settings.MANIFEST_MAX_BYTES

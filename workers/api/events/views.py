@@ -65,14 +65,11 @@ class StreamView(ApiView):
     """Base class of the event streams."""
 
     required_scopes = {"GET": SCOPE}
-    query_parameters = {"GET": (LAST_EVENT_ID,)}
     renderer_classes = (build_renderer(sse.MEDIA_TYPE, "event-stream"),)
 
 
 class Events(StreamView):
     """`/v1/events`."""
-
-    query_parameters = {"GET": (LAST_EVENT_ID, "types", "batch_id")}
 
     @document(
         "stream_events",

@@ -53,7 +53,6 @@ class Transcribe(ApiView):
     """`/v1/transcribe`."""
 
     required_scopes = {"POST": "jobs:write"}
-    query_parameters = {"POST": ("explain",)}
     parser_classes = (StrictJSONParser, TranscribeForm)
 
     @document(

@@ -37,7 +37,6 @@ class DeliveryList(ApiView):
     """`/v1/webhook-deliveries`."""
 
     required_scopes = SCOPES
-    query_parameters = {"GET": delivery_queries.PARAMETERS}
 
     @document(
         "list_webhook_deliveries",

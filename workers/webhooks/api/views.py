@@ -8,7 +8,6 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs.rest import pagination
 from jobs.rest.openapi import (
     IDEMPOTENCY_PARAMETER,
     PAGE_PARAMETERS,
@@ -45,7 +44,6 @@ class EndpointList(ApiView):
     """`/v1/webhook-endpoints`."""
 
     required_scopes = SCOPES
-    query_parameters = {"GET": pagination.PARAMETERS}
 
     @document(
         "create_webhook_endpoint",
