@@ -10,7 +10,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs import queries, services
-from jobs.accounts import audit
 from jobs.api.jobs import serializers, submission
 from jobs.api.jobs.filters import JobListQuery
 from jobs.api.jobs.submission import Submission, SubmissionResult, build_accepted
@@ -32,11 +31,12 @@ from jobs.rest.preferences import Preferences
 from jobs.rest.views import (
     ApiView,
     check_no_body,
-    get_api_key,
+    get_actor,
     get_caller,
     get_tenant,
     is_upload,
     respond,
+    validate,
 )
 from jobs.retention import erasure
 from jobs.scheduling import long_poll, queue_position
@@ -81,8 +81,7 @@ class JobList(ApiView):
             key=caller.key,
             is_upload=is_upload(request),
         ):
-            form = serializers.JobInput(data=request.data)
-            form.is_valid(raise_exception=True)
+            form = validate(request, serializers.JobInput)
             accepted = submission.accept_job(
                 caller=caller,
                 submission=Submission.build(form, operation="submit", now=now),
@@ -157,7 +156,7 @@ class JobDetail(ApiView):
         check_no_body(request)
         receipt = erasure.erase_job(
             job=queries.get_job(tenant=get_tenant(request), job_id=job_id),
-            actor=audit.get_actor(get_api_key(request)),
+            actor=get_actor(request),
             now=timezone.now(),
         )
         return Response(serializers.ErasureOutput(receipt).data)
@@ -194,7 +193,7 @@ class JobCancel(ApiView):
         check_no_body(request)
         job = queries.get_job(tenant=get_tenant(request), job_id=job_id)
         canceled = services.cancel_job(
-            job=job, now=timezone.now(), actor=audit.get_actor(get_api_key(request))
+            job=job, now=timezone.now(), actor=get_actor(request)
         )
         return Response(serializers.JobOutput(canceled).data)
 

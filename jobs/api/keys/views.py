@@ -22,14 +22,16 @@ from jobs.rest.openapi import (
     header,
     page,
 )
-from jobs.rest.pagination import PageQuery, respond_page
+from jobs.rest.pagination import respond_list
 from jobs.rest.views import (
     ApiView,
     check_no_body,
+    get_actor,
     get_api_key,
     get_caller,
     get_tenant,
     respond,
+    validate,
 )
 
 _ADMIN = "keys:admin"
@@ -66,8 +68,7 @@ class KeyList(ApiView):
         expiry must be within those of the calling key.
         """
         now = timezone.now()
-        form = serializers.KeyInput(data=request.data)
-        form.is_valid(raise_exception=True)
+        form = validate(request, serializers.KeyInput)
         draft, caller = form.draft(now=now), get_caller(request)
         issue = partial(
             keys.issue_key,
@@ -90,12 +91,10 @@ class KeyList(ApiView):
     )
     def get(self, request: Request) -> Response:
         """List API keys. Newest first, including revoked and expired keys."""
-        tenant = get_tenant(request)
-        page = PageQuery.parse(
-            request.query_params, owner=tenant.pk, list_name="api-keys"
+        found = keys.find_keys(tenant=get_tenant(request))
+        return respond_list(
+            request, found, serializers.ApiKeyOutput, list_name="api-keys"
         )
-        found = keys.find_keys(tenant=tenant)
-        return respond_page(request, found, page, serializers.ApiKeyOutput)
 
 
 class KeyDetail(ApiView):
@@ -127,8 +126,7 @@ class KeyDetail(ApiView):
         Changes `name` or `allowed_ips`, or moves the expiry to an earlier time.
         """
         now, holder = timezone.now(), get_api_key(request)
-        form = serializers.KeyChangeInput(data=request.data)
-        form.is_valid(raise_exception=True)
+        form = validate(request, serializers.KeyChangeInput)
         changed = keys.change_key(
             key=keys.get_key(tenant=get_tenant(request), public_id=key_id),
             changes=form.changes(now=now),
@@ -150,7 +148,7 @@ class KeyDetail(ApiView):
         check_no_body(request)
         keys.revoke_key(
             key=keys.get_key(tenant=get_tenant(request), public_id=key_id),
-            actor=audit.get_actor(get_api_key(request)),
+            actor=get_actor(request),
             now=timezone.now(),
         )
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -174,8 +172,7 @@ class KeyRotation(ApiView):
         Creates a key with the same permissions. Both keys work until the overlap ends.
         """
         now = timezone.now()
-        form = serializers.RotationInput(data=request.data)
-        form.is_valid(raise_exception=True)
+        form = validate(request, serializers.RotationInput)
         rotation, caller = form.rotation(now=now), get_caller(request)
         key = keys.get_key(tenant=caller.tenant, public_id=key_id)
         rotate = partial(

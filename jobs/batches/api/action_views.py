@@ -8,7 +8,6 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs.accounts import audit
 from jobs.api.jobs.serializers import PRIORITIES
 from jobs.batches import actions as batch_actions
 from jobs.batches import records, retry
@@ -21,7 +20,7 @@ from jobs.rest.serializers import BoundedListField, StrictSerializer
 from jobs.rest.views import (
     ApiView,
     check_no_body,
-    get_api_key,
+    get_actor,
     get_caller,
     get_tenant,
     respond,
@@ -102,7 +101,7 @@ class BatchPriority(ApiView):
         updated = batch_actions.reprioritize(
             batch=batch,
             priority=Priority[serializer.validated_data["priority"].upper()],
-            actor=audit.get_actor(get_api_key(request)),
+            actor=get_actor(request),
             now=timezone.now(),
         )
         dispatch.wake()
@@ -143,7 +142,7 @@ def _apply(request: Request, batch_id: UUID, action: Callable[..., Batch]) -> Re
     check_no_body(request)
     batch = action(
         batch=records.get_batch(tenant=get_tenant(request), batch_id=batch_id),
-        actor=audit.get_actor(get_api_key(request)),
+        actor=get_actor(request),
         now=timezone.now(),
     )
     dispatch.wake()

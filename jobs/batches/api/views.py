@@ -21,7 +21,7 @@ from jobs.rest.openapi import (
     document,
     page,
 )
-from jobs.rest.pagination import PageQuery, respond_page
+from jobs.rest.pagination import respond_list
 from jobs.rest.parsers import StrictJSONParser
 from jobs.rest.views import ApiView, get_caller, get_tenant, respond
 
@@ -76,12 +76,8 @@ class BatchList(ApiView):
     )
     def get(self, request: Request) -> Response:
         """List batches. Newest first."""
-        tenant = get_tenant(request)
-        page = PageQuery.parse(
-            request.query_params, owner=tenant.pk, list_name="batches"
-        )
-        rows = records.find_batches(tenant=tenant)
-        return respond_page(request, rows, page, BatchOutput)
+        rows = records.find_batches(tenant=get_tenant(request))
+        return respond_list(request, rows, BatchOutput, list_name="batches")
 
 
 class BatchDetail(ApiView):

@@ -8,7 +8,6 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs.accounts import audit
 from jobs.rest.openapi import (
     PAGE_PARAMETERS,
     document,
@@ -17,7 +16,13 @@ from jobs.rest.openapi import (
     query_parameter,
 )
 from jobs.rest.pagination import respond_page
-from jobs.rest.views import ApiView, check_no_body, get_api_key, get_tenant
+from jobs.rest.views import (
+    ApiView,
+    check_no_body,
+    get_actor,
+    get_tenant,
+    validate,
+)
 from workers.webhooks.api.delivery_serializers import (
     DeliveryAttemptPage,
     DeliveryOutput,
@@ -122,7 +127,7 @@ class DeliveryRedeliver(ApiView):
         check_no_body(request)
         delivery = replay.redeliver(
             tenant=get_tenant(request),
-            actor=audit.get_actor(get_api_key(request)),
+            actor=get_actor(request),
             delivery_id=delivery_id,
             now=timezone.now(),
         )
@@ -147,7 +152,7 @@ class AttemptResponseBody(ApiView):
         check_no_body(request)
         replay.expunge_response(
             tenant=get_tenant(request),
-            actor=audit.get_actor(get_api_key(request)),
+            actor=get_actor(request),
             delivery_id=delivery_id,
             number=number,
             now=timezone.now(),
@@ -175,11 +180,10 @@ class EndpointRecover(ApiView):
         Reaches back up to 14 days, for at most 10,000 deliveries.
         """
         now = timezone.now()
-        body = RecoverInput(data=request.data)
-        body.is_valid(raise_exception=True)
+        body = validate(request, RecoverInput)
         recovery = replay.recover(
             tenant=get_tenant(request),
-            actor=audit.get_actor(get_api_key(request)),
+            actor=get_actor(request),
             endpoint_id=endpoint_id,
             span=body.span(now=now),
             now=now,

@@ -15,8 +15,8 @@ from jobs.rest.openapi import (
     header,
     page,
 )
-from jobs.rest.pagination import PageQuery, respond_page
-from jobs.rest.views import ApiView, check_no_body, get_caller, get_tenant
+from jobs.rest.pagination import respond_list
+from jobs.rest.views import ApiView, check_no_body, get_caller, get_tenant, validate
 from workers.webhooks import endpoints
 from workers.webhooks.api import serializers
 from workers.webhooks.api.secret_request import SecretRequest
@@ -57,8 +57,7 @@ class EndpointList(ApiView):
 
         The response contains the signing secret, which is not shown again.
         """
-        body = serializers.EndpointInput(data=request.data)
-        body.is_valid(raise_exception=True)
+        body = validate(request, serializers.EndpointInput)
         fields = dict(body.validated_data)
         once = SecretRequest(request, route="create webhook endpoint")
         secret = None
@@ -89,12 +88,10 @@ class EndpointList(ApiView):
     )
     def get(self, request: Request) -> Response:
         """List webhook endpoints. Newest first."""
-        tenant = get_tenant(request)
-        page = PageQuery.parse(
-            request.query_params, owner=tenant.pk, list_name="webhook-endpoints"
+        rows = endpoints.find_endpoints(get_tenant(request))
+        return respond_list(
+            request, rows, serializers.EndpointOutput, list_name="webhook-endpoints"
         )
-        rows = endpoints.find_endpoints(tenant)
-        return respond_page(request, rows, page, serializers.EndpointOutput)
 
 
 class EndpointDetail(ApiView):
@@ -122,8 +119,7 @@ class EndpointDetail(ApiView):
     )
     def patch(self, request: Request, endpoint_id: UUID) -> Response:
         """Update a webhook endpoint. Pending messages are sent to the new URL."""
-        body = serializers.EndpointChanges(data=request.data)
-        body.is_valid(raise_exception=True)
+        body = validate(request, serializers.EndpointChanges)
         endpoint = endpoints.update_endpoint(
             caller=get_caller(request),
             endpoint_id=endpoint_id,
@@ -159,8 +155,7 @@ class EndpointSecret(ApiView):
 
         The previous secret also signs until its grace period ends.
         """
-        body = serializers.SecretRotationInput(data=request.data)
-        body.is_valid(raise_exception=True)
+        body = validate(request, serializers.SecretRotationInput)
         once = SecretRequest(request, route=f"rotate {endpoint_id}")
         secret = None
         with once.lock() as is_first:
@@ -242,8 +237,7 @@ class TenantSecretRotation(ApiView):
 
         The previous secret also signs until its grace period ends.
         """
-        body = serializers.SecretRotationInput(data=request.data)
-        body.is_valid(raise_exception=True)
+        body = validate(request, serializers.SecretRotationInput)
         once = SecretRequest(request, route="rotate webhook secret")
         secret = None
         with once.lock() as is_first:
