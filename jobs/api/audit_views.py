@@ -39,9 +39,7 @@ class AuditEventList(ApiView):
 
     @document(
         "list_audit_events",
-        responses={
-            200: page(AuditEventOutput, "One page of audit events, newest first.")
-        },
+        page(AuditEventOutput, "One page of audit events, newest first."),
         parameters=[
             *PAGE_PARAMETERS,
             query_parameter("type", description="For example `api_key.revoked`."),

@@ -40,18 +40,18 @@ class TranscriptDetail(ApiView):
 
     @document(
         "get_transcript",
+        {
+            **{(200, each.media_type): OpenApiTypes.STR for each in FORMATS.values()},
+            200: TranscriptOutput,
+            (200, FORMATS["raw"].media_type): OpenApiTypes.OBJECT,
+        },
         auth=[{"ApiKey": []}, {}],  # a link needs no key
         parameters=[
             query_parameter("format", enum=list(FORMATS)),
             query_parameter("expires", description="Expiry of a link."),
             query_parameter("signature", description="Signature of a link."),
         ],
-        responses={
-            **{(200, each.media_type): OpenApiTypes.STR for each in FORMATS.values()},
-            200: TranscriptOutput,
-            (200, FORMATS["raw"].media_type): OpenApiTypes.OBJECT,
-        },
-        problems=(404, 409, 410),
+        problems=(409, 410),
     )
     def get(self, request: Request, job_id: UUID) -> Response:
         """Get a transcript.
@@ -82,9 +82,9 @@ class TranscriptLinks(ApiView):
 
     @document(
         "create_transcript_link",
+        {201: LinkOutput},
         request=LinkInput,
-        responses={201: LinkOutput},
-        problems=(404, 409, 410, 413, 415),
+        problems=(409, 410),
     )
     def post(self, request: Request, job_id: UUID) -> Response:
         """Create a link to a transcript.

@@ -53,9 +53,9 @@ class JobList(ApiView):
 
     @document(
         "submit_job",
+        {201: serializers.JobOutput, 202: serializers.JobOutput},
         request=serializers.JobInput,
-        responses={201: serializers.JobOutput, 202: serializers.JobOutput},
-        problems=(409, 410, 411, 413, 415, 422),
+        problems=(410,),
         parameters=[
             IDEMPOTENCY_PARAMETER,
             *ACCEPTED_HEADERS,
@@ -91,11 +91,7 @@ class JobList(ApiView):
 
     @document(
         "list_jobs",
-        responses={
-            200: page(
-                serializers.JobOutput, "One page of a tenant's jobs, newest first."
-            )
-        },
+        page(serializers.JobOutput, "One page of a tenant's jobs, newest first."),
         parameters=[
             *PAGE_PARAMETERS,
             query_parameter("status", enum=list(JobStatus)),
@@ -125,7 +121,7 @@ class JobDetail(ApiView):
 
     required_scopes = SCOPES
 
-    @document("get_job", responses={200: serializers.JobDetailOutput}, problems=(404,))
+    @document("get_job", serializers.JobDetailOutput)
     def get(self, request: Request, job_id: UUID) -> Response:
         """Get a job.
 
@@ -142,9 +138,7 @@ class JobDetail(ApiView):
         headers["ETag"] = etags.build_tag({**body, "queue": position})
         return Response(body, headers=headers)
 
-    @document(
-        "erase_job", responses={200: serializers.ErasureOutput}, problems=(404, 409)
-    )
+    @document("erase_job", serializers.ErasureOutput, problems=(409,))
     def delete(self, request: Request, job_id: UUID) -> Response:
         """Erase the content of a job.
 
@@ -167,9 +161,7 @@ class JobAttempts(ApiView):
 
     required_scopes = SCOPES
 
-    @document(
-        "list_attempts", responses={200: serializers.AttemptPage}, problems=(404,)
-    )
+    @document("list_attempts", serializers.AttemptPage)
     def get(self, request: Request, job_id: UUID) -> Response:
         """List the attempts of a job. Oldest first."""
         job = queries.get_job(tenant=get_tenant(request), job_id=job_id)
@@ -182,7 +174,7 @@ class JobCancel(ApiView):
 
     required_scopes = SCOPES
 
-    @document("cancel_job", responses={200: serializers.JobOutput}, problems=(404, 409))
+    @document("cancel_job", serializers.JobOutput, problems=(409,))
     def post(self, request: Request, job_id: UUID) -> Response:
         """Cancel a job.
 
@@ -205,8 +197,8 @@ class JobRetry(ApiView):
 
     @document(
         "retry_job",
-        responses={202: serializers.JobOutput},
-        problems=(404, 409, 410, 422),
+        {202: serializers.JobOutput},
+        problems=(410,),
         parameters=[IDEMPOTENCY_PARAMETER, *ACCEPTED_HEADERS],
     )
     def post(self, request: Request, job_id: UUID) -> Response:

@@ -56,9 +56,8 @@ class KeyList(ApiView):
 
     @document(
         "create_api_key",
+        {201: serializers.IssuedKeyOutput},
         request=serializers.KeyInput,
-        responses={201: serializers.IssuedKeyOutput},
-        problems=(409, 411, 413, 415, 422),
         parameters=_HEADERS,
     )
     def post(self, request: Request) -> Response:
@@ -82,11 +81,7 @@ class KeyList(ApiView):
 
     @document(
         "list_api_keys",
-        responses={
-            200: page(
-                serializers.ApiKeyOutput, "One page of a tenant's keys, newest first."
-            )
-        },
+        page(serializers.ApiKeyOutput, "One page of a tenant's keys, newest first."),
         parameters=PAGE_PARAMETERS,
     )
     def get(self, request: Request) -> Response:
@@ -104,8 +99,7 @@ class KeyDetail(ApiView):
 
     @document(
         "get_api_key",
-        responses={200: serializers.ApiKeyOutput},
-        problems=(404,),
+        serializers.ApiKeyOutput,
         parameters=[_KEY_ID],
     )
     def get(self, request: Request, key_id: str) -> Response:
@@ -115,9 +109,9 @@ class KeyDetail(ApiView):
 
     @document(
         "change_api_key",
+        serializers.ApiKeyOutput,
         request=serializers.KeyChangeInput,
-        responses={200: serializers.ApiKeyOutput},
-        problems=(404, 409, 411, 413, 415),
+        problems=(409,),
         parameters=[_KEY_ID],
     )
     def patch(self, request: Request, key_id: str) -> Response:
@@ -136,9 +130,7 @@ class KeyDetail(ApiView):
         )
         return Response(serializers.ApiKeyOutput(changed).data)
 
-    @document(
-        "revoke_api_key", responses={204: None}, problems=(404,), parameters=[_KEY_ID]
-    )
+    @document("revoke_api_key", {204: None}, parameters=[_KEY_ID])
     def delete(self, request: Request, key_id: str) -> Response:
         """Revoke an API key.
 
@@ -161,9 +153,8 @@ class KeyRotation(ApiView):
 
     @document(
         "rotate_api_key",
+        {201: serializers.IssuedKeyOutput},
         request=serializers.RotationInput,
-        responses={201: serializers.IssuedKeyOutput},
-        problems=(404, 409, 411, 413, 415, 422),
         parameters=[_KEY_ID, *_HEADERS],
     )
     def post(self, request: Request, key_id: str) -> Response:
@@ -190,7 +181,7 @@ class KeyRotation(ApiView):
 class Me(ApiView):
     """The calling API key and its tenant."""
 
-    @document("get_me", responses={200: serializers.MeOutput})
+    @document("get_me", serializers.MeOutput)
     def get(self, request: Request) -> Response:
         """Get the calling API key and its tenant."""
         me = {"tenant": get_tenant(request), "api_key": get_api_key(request)}

@@ -50,7 +50,7 @@ class BatchPause(ApiView):
 
     required_scopes = SCOPES
 
-    @document("pause_batch", responses={200: BatchOutput}, problems=(404, 409))
+    @document("pause_batch", BatchOutput, problems=(409,))
     def post(self, request: Request, batch_id: UUID) -> Response:
         """Pause a batch. Starts no more jobs. Running jobs continue."""
         return _apply(request, batch_id, batch_actions.pause)
@@ -61,7 +61,7 @@ class BatchResume(ApiView):
 
     required_scopes = SCOPES
 
-    @document("resume_batch", responses={200: BatchOutput}, problems=(404, 409))
+    @document("resume_batch", BatchOutput, problems=(409,))
     def post(self, request: Request, batch_id: UUID) -> Response:
         """Resume a paused batch."""
         return _apply(request, batch_id, batch_actions.resume)
@@ -72,7 +72,7 @@ class BatchCancel(ApiView):
 
     required_scopes = SCOPES
 
-    @document("cancel_batch", responses={200: BatchOutput}, problems=(404, 409))
+    @document("cancel_batch", BatchOutput, problems=(409,))
     def post(self, request: Request, batch_id: UUID) -> Response:
         """Cancel a batch.
 
@@ -89,9 +89,9 @@ class BatchPriority(ApiView):
 
     @document(
         "reprioritize_batch",
+        BatchOutput,
         request=BatchPriorityInput,
-        responses={200: BatchOutput},
-        problems=(404, 409),
+        problems=(409,),
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
         """Change the priority of a batch. Applies to all waiting jobs."""
@@ -115,9 +115,9 @@ class BatchRetry(ApiView):
 
     @document(
         "retry_batch",
+        {202: BatchOutput},
         request=BatchRetryInput,
-        responses={202: BatchOutput},
-        problems=(404, 409, 410, 422),
+        problems=(410,),
         parameters=[IDEMPOTENCY_PARAMETER, *ACCEPTED_HEADERS],
     )
     def post(self, request: Request, batch_id: UUID) -> Response:

@@ -38,9 +38,9 @@ class BatchList(ApiView):
 
     @document(
         "submit_batch",
+        {202: BatchOutput},
         request=requests.BODIES,
-        responses={202: BatchOutput},
-        problems=(410, 413, 415, 422),
+        problems=(410,),
         parameters=[IDEMPOTENCY_PARAMETER, *ACCEPTED_HEADERS, *requests.QUERY],
     )
     def post(self, request: Request) -> Response:
@@ -69,9 +69,7 @@ class BatchList(ApiView):
 
     @document(
         "list_batches",
-        responses={
-            200: page(BatchOutput, "One page of a tenant's batches, newest first.")
-        },
+        page(BatchOutput, "One page of a tenant's batches, newest first."),
         parameters=PAGE_PARAMETERS,
     )
     def get(self, request: Request) -> Response:
@@ -85,7 +83,7 @@ class BatchDetail(ApiView):
 
     required_scopes = SCOPES
 
-    @document("get_batch", responses={200: BatchOutput}, problems=(404,))
+    @document("get_batch", BatchOutput)
     def get(self, request: Request, batch_id: UUID) -> Response:
         """Get a batch. Includes the counts of its jobs by status."""
         batch = records.get_batch(tenant=get_tenant(request), batch_id=batch_id)

@@ -57,8 +57,7 @@ class Transcribe(ApiView):
 
     @document(
         "transcribe",
-        request=TranscribeInput,
-        responses={
+        {
             200: PolymorphicProxySerializer(
                 component_name="Transcribed",
                 serializers=[TranscribedOutput, ExplainedOutput],
@@ -67,7 +66,8 @@ class Transcribe(ApiView):
             201: TicketOutput,
             202: JobOutput,
         },
-        problems=(409, 411, 413, 415, 422, 502),
+        request=TranscribeInput,
+        problems=(502,),
         parameters=[
             query_parameter(
                 "explain",

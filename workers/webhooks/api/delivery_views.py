@@ -45,11 +45,7 @@ class DeliveryList(ApiView):
 
     @document(
         "list_webhook_deliveries",
-        responses={
-            200: page(
-                DeliveryOutput, "One page of a tenant's deliveries, newest first."
-            )
-        },
+        page(DeliveryOutput, "One page of a tenant's deliveries, newest first."),
         parameters=[
             *PAGE_PARAMETERS,
             query_parameter("status", enum=WebhookDelivery.Status.values),
@@ -77,7 +73,7 @@ class DeliveryDetail(ApiView):
 
     required_scopes = SCOPES
 
-    @document("get_webhook_delivery", responses={200: DeliveryOutput}, problems=(404,))
+    @document("get_webhook_delivery", DeliveryOutput)
     def get(self, request: Request, delivery_id: UUID) -> Response:
         """Get a webhook delivery."""
         delivery = delivery_queries.get_delivery(
@@ -91,9 +87,7 @@ class DeliveryAttempts(ApiView):
 
     required_scopes = SCOPES
 
-    @document(
-        "list_webhook_attempts", responses={200: DeliveryAttemptPage}, problems=(404,)
-    )
+    @document("list_webhook_attempts", DeliveryAttemptPage)
     def get(self, request: Request, delivery_id: UUID) -> Response:
         """List the attempts of a webhook delivery.
 
@@ -113,8 +107,8 @@ class DeliveryRedeliver(ApiView):
 
     @document(
         "redeliver_webhook",
-        responses={202: DeliveryOutput},
-        problems=(404, 409, 410),
+        {202: DeliveryOutput},
+        problems=(409, 410),
         parameters=[_LOCATION],
     )
     def post(self, request: Request, delivery_id: UUID) -> Response:
@@ -143,7 +137,7 @@ class AttemptResponseBody(ApiView):
 
     required_scopes = SCOPES
 
-    @document("expunge_webhook_response", responses={204: None}, problems=(404,))
+    @document("expunge_webhook_response", {204: None})
     def delete(self, request: Request, delivery_id: UUID, number: int) -> Response:
         """Erase the stored response of a delivery attempt.
 
@@ -167,9 +161,9 @@ class EndpointRecover(ApiView):
 
     @document(
         "recover_webhook_endpoint",
+        {202: RecoveryOutput},
         request=RecoverInput,
-        responses={202: RecoveryOutput},
-        problems=(404, 409),
+        problems=(409,),
         parameters=[_LOCATION],
     )
     def post(self, request: Request, endpoint_id: UUID) -> Response:
@@ -201,7 +195,7 @@ class EndpointRecovery(ApiView):
 
     required_scopes = SCOPES
 
-    @document("get_webhook_recovery", responses={200: RecoveryOutput}, problems=(404,))
+    @document("get_webhook_recovery", RecoveryOutput)
     def get(self, request: Request, endpoint_id: UUID, recovery_id: UUID) -> Response:
         """Get a webhook recovery. Counts its deliveries by status."""
         recovery = replay.get_recovery(

@@ -47,9 +47,8 @@ class EndpointList(ApiView):
 
     @document(
         "create_webhook_endpoint",
+        {201: serializers.EndpointCreatedOutput},
         request=serializers.EndpointInput,
-        responses={201: serializers.EndpointCreatedOutput},
-        problems=(409, 411, 413, 415, 422),
         parameters=[*_ONCE, header("Location", "The URL of the new endpoint.", 201)],
     )
     def post(self, request: Request) -> Response:
@@ -78,12 +77,10 @@ class EndpointList(ApiView):
 
     @document(
         "list_webhook_endpoints",
-        responses={
-            200: page(
-                serializers.EndpointOutput,
-                "One page of a tenant's endpoints, newest first.",
-            )
-        },
+        page(
+            serializers.EndpointOutput,
+            "One page of a tenant's endpoints, newest first.",
+        ),
         parameters=PAGE_PARAMETERS,
     )
     def get(self, request: Request) -> Response:
@@ -101,8 +98,7 @@ class EndpointDetail(ApiView):
 
     @document(
         "get_webhook_endpoint",
-        responses={200: serializers.EndpointOutput},
-        problems=(404,),
+        serializers.EndpointOutput,
     )
     def get(self, request: Request, endpoint_id: UUID) -> Response:
         """Get a webhook endpoint."""
@@ -113,9 +109,8 @@ class EndpointDetail(ApiView):
 
     @document(
         "update_webhook_endpoint",
+        serializers.EndpointOutput,
         request=serializers.EndpointChanges,
-        responses={200: serializers.EndpointOutput},
-        problems=(404, 411, 413, 415),
     )
     def patch(self, request: Request, endpoint_id: UUID) -> Response:
         """Update a webhook endpoint. Pending messages are sent to the new URL."""
@@ -128,7 +123,7 @@ class EndpointDetail(ApiView):
         )
         return Response(serializers.EndpointOutput(endpoint).data)
 
-    @document("delete_webhook_endpoint", responses={204: None}, problems=(404,))
+    @document("delete_webhook_endpoint", {204: None})
     def delete(self, request: Request, endpoint_id: UUID) -> Response:
         """Delete a webhook endpoint. Pending messages are discarded."""
         check_no_body(request)
@@ -145,9 +140,8 @@ class EndpointSecret(ApiView):
 
     @document(
         "rotate_webhook_endpoint_secret",
+        serializers.RotatedOutput,
         request=serializers.SecretRotationInput,
-        responses={200: serializers.RotatedOutput},
-        problems=(404, 409, 411, 413, 415, 422),
         parameters=_ONCE,
     )
     def post(self, request: Request, endpoint_id: UUID) -> Response:
@@ -177,8 +171,7 @@ class EndpointPing(ApiView):
 
     @document(
         "ping_webhook_endpoint",
-        responses={202: serializers.PingOutput},
-        problems=(404, 409, 422),
+        {202: serializers.PingOutput},
         parameters=_ONCE,
     )
     def post(self, request: Request, endpoint_id: UUID) -> Response:
@@ -209,7 +202,7 @@ class TenantSecret(ApiView):
 
     required_scopes = SCOPES
 
-    @document("get_webhook_secret", responses={200: serializers.TenantSecretOutput})
+    @document("get_webhook_secret", serializers.TenantSecretOutput)
     def get(self, request: Request) -> Response:
         """Get the validity of the callback signing secrets.
 
@@ -227,9 +220,8 @@ class TenantSecretRotation(ApiView):
 
     @document(
         "rotate_webhook_secret",
+        serializers.RotatedOutput,
         request=serializers.SecretRotationInput,
-        responses={200: serializers.RotatedOutput},
-        problems=(409, 411, 413, 415, 422),
         parameters=_ONCE,
     )
     def post(self, request: Request) -> Response:
