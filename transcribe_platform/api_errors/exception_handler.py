@@ -63,9 +63,14 @@ def _handle_platform_error(
 
 
 def _choose_status(error: errors.PlatformError) -> int | None:
-    """Return the status of the error's code; any upstream error is a 502 here."""
+    """Return the status of the error's code.
+
+    Errors of a synchronous call have codes of a job's outcome, which have no status.
+    """
     if isinstance(error, errors.UpstreamError):
         return 502
+    if isinstance(error, errors.UnsupportedAudio):
+        return 422
     kind = PROBLEMS.get(error.code)
     return kind.status if kind else None
 
