@@ -6,7 +6,7 @@ Independent of jobs: transcripts and webhooks use it too.
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from django.utils.cache import patch_vary_headers
 from rest_framework import status
@@ -14,9 +14,11 @@ from rest_framework.exceptions import APIException
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
 from jobs import suggestions
+from jobs.accounts import audit
 from jobs.accounts.authentication import TenantPrincipal, method_of
 from jobs.accounts.caller import Caller
 from jobs.concurrency import request_slots
@@ -26,6 +28,7 @@ from jobs.rest import etags
 from jobs.rest.idempotency import HEADER, StoredResponse, parse_key
 from jobs.strict_json import pointer_to
 
+Input = TypeVar("Input", bound=BaseSerializer[Any])
 OK = status.HTTP_200_OK
 # The body of any other method is not read.
 BODY_METHODS = ("POST", "PUT", "PATCH", "DELETE")
@@ -163,6 +166,18 @@ def get_tenant(request: Request) -> Tenant:
 def get_api_key(request: Request) -> ApiKey:
     """Return the API key of the request."""
     return cast("ApiKey", request.auth)
+
+
+def get_actor(request: Request) -> str:
+    """Return the name of the request's API key for the audit log."""
+    return audit.get_actor(get_api_key(request))
+
+
+def validate(request: Request, serializer: type[Input]) -> Input:
+    """Return the serializer of the body; raises ValidationError or InvalidRequest."""
+    body = serializer(data=request.data)
+    body.is_valid(raise_exception=True)
+    return body
 
 
 def get_caller(request: Request) -> Caller:
