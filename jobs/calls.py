@@ -138,7 +138,7 @@ def close_attempts(calls: Sequence[CallFacts], *, now: datetime) -> set[UUID]:
 
     *Unknown* is overwritten: the worker that made the call knows its outcome.
     """
-    columns = [
+    columns: Any = [
         [each.attempt.pk for each in calls],
         [str(each.outcome) for each in calls],
         [each.request_id for each in calls],
@@ -172,7 +172,8 @@ def _count(call: CallFacts, *, now: datetime) -> None:
 class CallEnd:
     """What the end of a call makes of its job: completed, failed, or queued again.
 
-    None leaves a column as it is. ``cause`` is the error code of a retry.
+    ``warnings`` are added to the job's. None leaves a column as it is. ``cause`` is the
+    error code of a retry.
     """
 
     claim: JobClaim
@@ -203,7 +204,7 @@ WITH ending AS (
 UPDATE jobs_job job SET status = ending.status, ready = false, lease_until = NULL,
   run_at = ending.run_at,
   attempt = coalesce(ending.attempt, job.attempt),
-  warnings = coalesce(ending.warnings, job.warnings),
+  warnings = coalesce(job.warnings || ending.warnings, job.warnings),
   duration_seconds = coalesce(job.duration_seconds, ending.duration),
   error_code = ending.code, error_detail = ending.detail,
   finished_at = CASE WHEN ending.status = 'queued' THEN NULL ELSE %(at)s END,

@@ -1,17 +1,18 @@
 """Deepgram options of a job: names, types, and combinations that always fail. Pure.
 
 A table, because it changes often. Rules that only Deepgram knows (which model supports
-which language) are left to Deepgram.
+which language) are left to Deepgram; ``option_values`` warns of unknown values.
 https://developers.deepgram.com/reference/speech-to-text/listen-pre-recorded
 """
 
-import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
+from jobs import suggestions
 from jobs.errors import InvalidRequest
+from jobs.option_values import MODELS, REDACTIONS, is_custom_model
 from jobs.strict_json import pointer_to
 
 MAX_ITEMS = 100
@@ -20,8 +21,10 @@ MAX_TAG = 128
 # Of audio without a header; also the limits for a WAV stream's header.
 SAMPLE_RATES = range(1000, 384_000 + 1)
 CHANNELS = range(1, 64 + 1)
-# Longer names are not typos.
-_MAX_TYPO_LENGTH = 64
+# Words that programs write for a boolean or for no value: never a name.
+_NO_NAMES = frozenset(
+    ["true", "false", "yes", "no", "on", "off", "none", "null", "nan", "nil"]
+)
 
 # Returns the value to store, or raises _InvalidValue.
 Check = Callable[[Any], Any]
@@ -34,9 +37,14 @@ class _InvalidValue(ValueError):
 def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options to store; single values of list options become lists.
 
-    Raises InvalidRequest for the first unknown option or wrong type.
+    An option that is null is not given. Raises InvalidRequest for the first unknown
+    option or wrong type.
     """
-    return {name: _check_option(name, value) for name, value in options.items()}
+    return {
+        name: _check_option(name, value)
+        for name, value in options.items()
+        if value is not None or name not in OPTIONS
+    }
 
 
 def check_live_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,8 +77,7 @@ def check_combination(options: Mapping[str, Any]) -> None:
     """
     model = str(options.get("model", ""))
     is_nova_3 = model.startswith("nova-3")
-    is_custom = _UUID.fullmatch(model) is not None
-    if "keyterm" in options and not (is_nova_3 or is_custom):
+    if "keyterm" in options and not (is_nova_3 or is_custom_model(model)):
         _refuse_pair("keyterm", "needs a nova-3 model; older ones use 'keywords'")
     if "keywords" in options and (is_nova_3 or model.startswith("whisper")):
         _refuse_pair("keywords", "is not for nova-3 (which uses 'keyterm') or whisper")
@@ -98,12 +105,14 @@ def _parse_candidates(values: Sequence[str]) -> Iterator[Any]:
     """Yield the possible values of the text; the option's check decides."""
     if len(values) == 1:
         (text,) = values
-        if text in {"true", "false"}:
-            yield text == "true"
-        if re.fullmatch(r"[0-9]{1,9}", text):
-            yield int(text)
-        if re.fullmatch(r"[0-9]{0,9}\.[0-9]{1,9}", text):
-            yield float(text)
+        plain = text.strip()
+        # Excel writes TRUE, pandas True; a column with gaps turns 2 into 2.0.
+        if plain.lower() in {"true", "false"}:
+            yield plain.lower() == "true"
+        if re.fullmatch(r"[0-9]{1,9}(?:\.0{1,9})?", plain):
+            yield int(plain.partition(".")[0])
+        if re.fullmatch(r"[0-9]{0,9}\.[0-9]{1,9}", plain):
+            yield float(plain)
         yield text
     else:
         yield list(values)
@@ -118,9 +127,7 @@ def _check_option(
         raise InvalidRequest(REFUSED[name], code="option_refused", pointer=pointer)
     check = known.get(name)
     if check is None:
-        matches = difflib.get_close_matches(name[:_MAX_TYPO_LENGTH], known, n=1)
-        hint = f" Did you mean '{matches[0]}'?" if matches else ""
-        message = f"Unknown option.{hint}"
+        message = f"Unknown option.{suggestions.hint(name, known)}"
         raise InvalidRequest(message, code="option_unknown", pointer=pointer)
     try:
         return check(value)
@@ -206,10 +213,32 @@ def _boolean_or(other: Check) -> Check:
     return check
 
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_model = _matching(
-    rf"(?:nova-3|nova-2|nova|enhanced|base|whisper)(?:-[a-z0-9-]{{1,40}})?|{_UUID.pattern}",
-    "a Deepgram model such as nova-3 or nova-2-phonecall, or a custom model's id",
+def _model(value: Any) -> str:
+    if isinstance(value, str) and (_MODEL.fullmatch(value) or is_custom_model(value)):
+        return value
+    description = (
+        "a Deepgram model such as nova-3 or nova-2-phonecall, or a custom model's id"
+    )
+    raise _InvalidValue(_with_hint(description, value, MODELS))
+
+
+def _redaction(value: Any) -> str:
+    is_name = isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_]{1,64}", value)
+    if is_name and value.lower() not in _NO_NAMES and not value.isdigit():
+        return str(value)
+    raise _InvalidValue(
+        _with_hint("true, false, or redaction names such as pci", value, REDACTIONS)
+    )
+
+
+def _with_hint(description: str, value: Any, known: Iterable[str]) -> str:
+    text = value if isinstance(value, str) else ""
+    found = suggestions.closest(text, known)
+    return f"{description}; did you mean '{found}'" if found else description
+
+
+_MODEL = re.compile(
+    r"(?:nova-3|nova-2|nova|enhanced|base|whisper)(?:-[a-z0-9-]{1,40})?"
 )
 _language = _matching(
     r"multi|[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,2}",
@@ -256,9 +285,7 @@ OPTIONS: dict[str, Check] = {
     "keyterm": _list_of(_text),
     "keywords": _list_of(_text),
     "diarize_model": _one_of("latest", "v1", "v2"),
-    "redact": _boolean_or(
-        _list_of(_matching(r"[A-Za-z0-9_]{1,64}", "a redaction name"))
-    ),
+    "redact": _boolean_or(_list_of(_redaction)),
     "replace": _list_of(_pair),
     "search": _list_of(_text),
     "tag": _list_of(_tag),

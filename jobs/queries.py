@@ -23,6 +23,10 @@ class JobFilter:
 
     status: str = ""
     batch_id: UUID | None = None
+    custom_id: str = ""
+    mode: str = ""
+    region: str = ""
+    error_code: str = ""
     priority: int | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
@@ -81,11 +85,15 @@ def list_attempts(job: Job) -> list[Attempt]:
 
 
 def _build_conditions(filters: JobFilter) -> Q:
-    conditions = Q()
-    if filters.status:
-        conditions &= Q(status=filters.status)
-    if filters.batch_id:
-        conditions &= Q(batch_id=filters.batch_id)
+    equal = {
+        "status": filters.status,
+        "batch_id": filters.batch_id,
+        "custom_id": filters.custom_id,
+        "mode": filters.mode,
+        "region_id": filters.region,
+        "error_code": filters.error_code,
+    }
+    conditions = Q(**{name: value for name, value in equal.items() if value})
     if filters.priority is not None:
         conditions &= Q(priority=filters.priority)
     if filters.created_after:

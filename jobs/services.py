@@ -9,14 +9,17 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, transaction
 from django.db.models import QuerySet
 from django.db.models.sql import UpdateQuery
+from django.utils.module_loading import import_string
 
+from jobs import option_values
 from jobs.accounts import audit
 from jobs.errors import Erased, InvalidRequest, JobStateError
 from jobs.models import (
@@ -54,6 +57,7 @@ _NOT_COPIED_ON_RETRY = {
     "ready",
     "run_at",
     "retention",
+    "warnings",
 }
 _LIVE_NOT_RETRYABLE = (
     "A live job cannot be retried: the audio of live sessions is not stored."
@@ -91,6 +95,8 @@ class JobDraft:
     # Days to retain each content after the job ends: see jobs.retention.retention.
     retention: dict[str, int] = field(default_factory=dict)
     custom_id: str = ""
+    # About the audio, each with a code and a sentence.
+    warnings: list[dict[str, str]] = field(default_factory=list)
 
 
 def submit_job(
@@ -134,9 +140,14 @@ def build_job(
         **{
             name: getattr(draft, name)
             for name in JobDraft.__dataclass_fields__
-            if name not in {"max_attempts", "options", "allowed_regions", "retention"}
+            if name
+            not in {
+                *("max_attempts", "options", "allowed_regions", "retention"),
+                "warnings",
+            }
         },
         options=options,
+        warnings=[*draft.warnings, *option_values.find_warnings(options)],
         retention=retention.build_retention(tenant, draft.retention),
         lane=routing_key,
         traceparent=tracing.current_traceparent(),
@@ -277,7 +288,7 @@ def advance(
     3. Hold requeued jobs of paused batches.
     4. For a cancellation or expiry, close the open attempts as *unknown*.
     5. For a final status, settle the quotas and plan the erasure of content.
-    6. Write one event per job.
+    6. Write one event per job, and for a final status its webhook deliveries.
     """
     changes["status"] = to
     if to in FINAL:
@@ -356,10 +367,14 @@ def update_returning(jobs: QuerySet[Job], *, changes: dict[str, Any]) -> list[Jo
 
 
 def write_events(
-    jobs: Iterable[Job], *, at: datetime, data: dict[str, Any], actor: str
+    jobs: Sequence[Job], *, at: datetime, data: dict[str, Any], actor: str
 ) -> None:
-    """Write one event per job; only events of final jobs have to be fanned out."""
-    Event.objects.bulk_create(
+    """Write one event per job, and what subscribers write about those of final jobs.
+
+    Subscribers are called before the INSERT, so that they can set the events' columns.
+    They may insert rows that refer to events: PostgreSQL checks foreign keys at COMMIT.
+    """
+    events = [
         Event(
             tenant_id=job.tenant_id,
             job_id=job.pk,
@@ -370,7 +385,20 @@ def write_events(
             fanned_out_at=None if job.is_final else at,
         )
         for job in jobs
-    )
+    ]
+    final = {job.pk: job for job in jobs if job.is_final}
+    if final:
+        of_final = [event for event in events if event.job_id in final]
+        for write in _import_subscribers(tuple(settings.EVENT_SUBSCRIBERS)):
+            write(of_final, final, at)
+    Event.objects.bulk_create(events)
+
+
+@cache
+def _import_subscribers(
+    names: tuple[str, ...],
+) -> list[Callable[[Sequence[Event], Mapping[UUID, Job], datetime], None]]:
+    return [import_string(name) for name in names]
 
 
 def _event_data(job: Job) -> dict[str, Any]:

@@ -17,6 +17,8 @@ MAX_INTEGER = 2**53 - 1
 # More than a batch of 1,000 items with lists in every option.
 MAX_CONTAINERS = 25_000
 MAX_VALUES = 100_000
+# Unicode's category Cc: not the joiners, spaces and marks that other scripts need.
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f]")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 # Escapes that may be NUL or a lone surrogate: UTF-8 and raw JSON contain neither.
 _SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
@@ -63,6 +65,11 @@ def pointer_to(*path: str | int) -> str:
 def is_storable(text: str) -> bool:
     """Return whether PostgreSQL can store the text: no NUL, no lone surrogate."""
     return _UNSTORABLE.search(text) is None
+
+
+def has_control_character(text: str) -> bool:
+    """Return whether the text has a control character (Unicode category Cc)."""
+    return _CONTROL.search(text) is not None
 
 
 def _check_value(value: object, path: list[str | int], pointer: str) -> None:

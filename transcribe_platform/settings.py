@@ -21,7 +21,6 @@ from transcribe_platform.env import (
     env_str,
 )
 from transcribe_platform.logs import choose_format
-from transcribe_platform.openapi.introduction import INTRODUCTION
 from transcribe_platform.version import VERSION
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -214,9 +213,10 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "transcribe_platform.api_errors.exception_handler.handle",
     "UNAUTHENTICATED_USER": None,
 }
+_OPENAPI = BASE_DIR / "transcribe_platform" / "openapi"
 SPECTACULAR_SETTINGS = {
     "TITLE": "Transcription platform",
-    "DESCRIPTION": INTRODUCTION,
+    "DESCRIPTION": _OPENAPI.joinpath("introduction.md").read_text("utf-8"),
     "SERVERS": [{"url": BASE_URL}],
     "VERSION": VERSION,
     "OAS_VERSION": "3.1.1",
@@ -369,6 +369,10 @@ ERASERS = [
     "transcripts.erasure.erase_transcripts",
     "workers.webhooks.delivery.retention.erase_deliveries",
 ]
+
+# Functions called in the transaction that ends jobs, before it inserts their events:
+# (events, jobs by id, time).
+EVENT_SUBSCRIBERS = ["workers.webhooks.delivery.fan_out.write_deliveries"]
 
 # Functions that erase one kind of content: see jobs.retention.retention.
 CONTENT_ERASERS = {

@@ -13,10 +13,7 @@ admin.autodiscover()
 urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include("jobs.urls")),
     path("v1/", include("transcripts.urls")),
-    path("v1/", include("workers.api.events.urls")),
-    path("v1/", include("workers.api.transcribe.urls")),
-    path("v1/", include("workers.api.live.urls")),
-    path("v1/", include("workers.api.listen.urls")),
+    path("v1/", include("workers.api.urls")),
     path("v1/", include("workers.webhooks.urls")),
     path("v1/openapi.json", openapi),
     path("", pages.front),

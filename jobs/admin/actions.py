@@ -20,6 +20,7 @@ from django.utils.text import capfirst
 
 from jobs.admin.base import get_operator_name
 from jobs.errors import PlatformError
+from jobs.scheduling import dispatch
 
 # One transaction per row within the request. For more rows, act on the batch, tenant or
 # region.
@@ -129,6 +130,8 @@ def _run(
     if missing > 0 and request.POST.get("select_across", "0") == "0":
         text = f"{missing} no longer exist."
         page.message_user(request, text, messages.WARNING)
+    if report.done:
+        dispatch.wake()
     report.show(page, request, capfirst(action.label))
     if action.show and report.done:
         return action.show(page, request, report.done)

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from jobs.accounts import keys, tenants
-from jobs.admin import steering as admin_steering
+from jobs.admin import operator_actions
 from jobs.admin.base import ReadOnlyAdmin, ServiceAdmin, get_operator_name
 from jobs.admin.forms import KeyChangeForm, KeyForm, RegionForm, TenantForm
 from jobs.admin.lists import CreatedFilter, LiveFilter, search_jobs
@@ -41,7 +41,7 @@ class TenantAdmin(ServiceAdmin):
     search_fields = ("name",)
     ordering = ("name",)
     readonly_fields = ("id", "is_paused", "created_at")
-    actions = admin_steering.OF_TENANTS
+    actions = operator_actions.OF_TENANTS
 
     def save_model(
         self, request: HttpRequest, tenant: Any, form: Any, change: Any
@@ -73,7 +73,7 @@ class ApiKeyAdmin(ServiceAdmin):
     search_fields = ("public_id", "name", "tenant__name")
     ordering = ("-id",)
     autocomplete_fields = ("tenant",)
-    actions = admin_steering.OF_KEYS
+    actions = operator_actions.OF_KEYS
     _fixed_fields = (
         "public_id",
         "replaced_by",
@@ -140,7 +140,7 @@ class ApiKeyAdmin(ServiceAdmin):
         post_url_continue: str | None = None,  # noqa: ARG002
     ) -> HttpResponse:
         """Show the new key once."""
-        return admin_steering.show_keys(self, request, [(key, key.text)])
+        return operator_actions.show_keys(self, request, [(key, key.text)])
 
 
 @admin.register(Region)
@@ -166,7 +166,7 @@ class RegionAdmin(ServiceAdmin):
         *_state_fields,
     )
     ordering = ("name",)
-    actions = admin_steering.OF_REGIONS
+    actions = operator_actions.OF_REGIONS
 
     def get_readonly_fields(self, _request: Any, region: Any = None) -> tuple[str, ...]:
         """Fields that actions change, and the name of an existing region."""
@@ -215,7 +215,7 @@ class JobAdmin(ReadOnlyAdmin):
         *("finished_at", "erased_at", "links"),
     )
     readonly_fields = fields
-    actions = admin_steering.OF_JOBS
+    actions = operator_actions.OF_JOBS
 
     def get_search_results(
         self, _request: HttpRequest, queryset: Any, search_term: str
@@ -274,7 +274,7 @@ class BatchAdmin(ReadOnlyAdmin):
         *("wanted_priority", "retry_of", "api_key", "metadata", "links"),
     )
     readonly_fields = fields
-    actions = admin_steering.OF_BATCHES
+    actions = operator_actions.OF_BATCHES
 
     @admin.display(description="Created (UTC)")
     def made_at(self, batch: Batch) -> str:

@@ -6,7 +6,7 @@ from rest_framework import serializers
 
 from jobs.api.jobs.serializers import JobInput
 from jobs.errors import InvalidRequest
-from jobs.strict_json import is_storable
+from jobs.strict_json import has_control_character, is_storable
 
 MAX_CUSTOM_ID = 128
 
@@ -21,7 +21,7 @@ class BatchItemInput(JobInput):
 
     def validate_custom_id(self, custom_id: str) -> str:
         """Reject control characters and text that cannot be stored."""
-        if not is_storable(custom_id) or not custom_id.isprintable():
+        if not is_storable(custom_id) or has_control_character(custom_id):
             message = "A custom_id must not contain control characters."
             raise InvalidRequest(message, code="field_invalid", pointer="/custom_id")
         return custom_id

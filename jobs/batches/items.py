@@ -79,7 +79,7 @@ class ItemReader:
             own = {
                 name: self._input.read_field(name, merged[name])
                 for name in _PER_ITEM_FIELDS
-                if name in merged
+                if merged.get(name) is not None
             }
         except (InvalidRequest, ValidationError):
             return None  # the full validation reports all errors
@@ -126,13 +126,27 @@ class ItemReader:
 def merge_defaults(
     defaults: Mapping[str, Any], item: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Merge an item over the defaults; options and metadata are merged by name."""
-    merged = {**defaults, **item}
+    """Merge an item over the defaults; options and metadata are merged by name.
+
+    A value that is null is not given, so its default remains.
+    """
+    merged = _merge(defaults, item)
     for name in ("options", "metadata"):
         default, value = defaults.get(name), item.get(name)
         if isinstance(default, dict) and isinstance(value, dict):
-            merged[name] = {**default, **value}
+            merged[name] = _merge(default, value)
     return merged
+
+
+def _merge(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **defaults,
+        **{
+            name: value
+            for name, value in given.items()
+            if value is not None or name not in defaults
+        },
+    }
 
 
 def _build_item_error(error: InvalidRequest | ValidationError) -> FieldError:

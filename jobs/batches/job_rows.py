@@ -26,6 +26,7 @@ _VARYING = {
     "lane": "text",
     "max_attempts": "smallint",
     "expires_at": "timestamptz",
+    "warnings": "jsonb",
 }
 
 
@@ -43,6 +44,7 @@ class JobRow(NamedTuple):
     lane: str
     max_attempts: int
     expires_at: str | None
+    warnings: str
 
     @classmethod
     def of(cls, job: Job) -> Self:
@@ -59,6 +61,7 @@ class JobRow(NamedTuple):
             lane=job.lane,
             max_attempts=job.max_attempts,
             expires_at=job.expires_at.isoformat() if job.expires_at else None,
+            warnings=json.dumps(job.warnings),
         )
 
     def dumps(self) -> str:

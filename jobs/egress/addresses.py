@@ -22,7 +22,8 @@ from jobs.errors import InvalidRequest
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
-MAX_URL_LENGTH = 2048
+# Presigned URLs with a session token of a federated role have up to 4,000 characters.
+MAX_URL_LENGTH = 8192
 WEB_PORTS = frozenset({80, 443, 8080, 8443})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_PORT = 65535

@@ -271,6 +271,36 @@ class Job(models.Model):
             ),
             models.Index(F("id").desc(), name="job_live", condition=Q(mode=Mode.LIVE)),
             models.Index("custom_id", name="job_named", condition=~Q(custom_id="")),
+            # Filters of the customers' list, newest first. Most jobs are asynchronous
+            # and end without an error: their list needs no index of its own.
+            models.Index(
+                "tenant",
+                "custom_id",
+                F("id").desc(),
+                name="job_list_custom_id",
+                condition=~Q(custom_id=""),
+            ),
+            models.Index(
+                "tenant",
+                "mode",
+                F("id").desc(),
+                name="job_list_mode",
+                condition=~Q(mode=Mode.ASYNC),
+            ),
+            models.Index(
+                "tenant",
+                "region",
+                F("id").desc(),
+                name="job_list_region",
+                condition=Q(region__isnull=False),
+            ),
+            models.Index(
+                "tenant",
+                "error_code",
+                F("id").desc(),
+                name="job_list_error_code",
+                condition=~Q(error_code=""),
+            ),
             # Only jobs of tenants with quotas.
             models.Index(
                 "tenant",

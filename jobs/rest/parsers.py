@@ -4,18 +4,27 @@ They reject text that PostgreSQL cannot store and JSON that parsers disagree on,
 pointer to the place. Serializers validate the fields.
 """
 
+import html
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import IO, Any, NoReturn
 
 from django.conf import settings
 from django.http import QueryDict
+from django.http.multipartparser import MultiPartParser as DjangoMultiPartParser
+from django.http.multipartparser import MultiPartParserError
+from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser, DataAndFiles, MultiPartParser
 
 from jobs.audio.uploads import CappedUploadHandler
 from jobs.concurrency import parse_slots
 from jobs.errors import InvalidRequest, UploadTooLarge
-from jobs.strict_json import loads_strictly, pointer_to
+from jobs.strict_json import (
+    has_control_character,
+    is_storable,
+    loads_strictly,
+    pointer_to,
+)
 from jobs.whole_numbers import parse_whole_number
 
 
@@ -76,7 +85,7 @@ class StrictMultiPartParser(MultiPartParser):
         request.upload_handlers = [self.handler(request)]
         counted = _CountedStream(stream)
         try:
-            parsed = super().parse(counted, media_type, context)  # type: ignore[arg-type]
+            parsed = _parse_form(counted, media_type or "", context)
             if counted.bytes_read < get_content_length(context):
                 refuse_truncated_body()
             size = sum(len(text) for _, texts in parsed.data.lists() for text in texts)
@@ -103,6 +112,36 @@ class StrictMultiPartParser(MultiPartParser):
                 else values[0]
             )
         return parsed
+
+
+class _FormParser(DjangoMultiPartParser):
+    """Django's parser, which keeps the whole name of a file except control characters.
+
+    Django's removes all that Python does not print, as the spaces and joiners that
+    names in other scripts contain.
+    """
+
+    def sanitize_file_name(self, file_name: str) -> str | None:
+        """Return the last part of a path; None if nothing is left."""
+        name = html.unescape(file_name).rpartition("/")[2].rpartition("\\")[2]
+        name = "".join(
+            c for c in name if is_storable(c) and not has_control_character(c)
+        )
+        return None if name in {"", ".", ".."} else name
+
+
+def _parse_form(
+    stream: "_CountedStream", media_type: str, context: Mapping[str, Any]
+) -> "DataAndFiles[Any, Any]":
+    request = context["request"]
+    meta = {**request.META, "CONTENT_TYPE": media_type}
+    encoding = context.get("encoding", settings.DEFAULT_CHARSET)
+    try:
+        parser = _FormParser(meta, stream, request.upload_handlers, encoding)  # type: ignore[arg-type]
+        fields, files = parser.parse()
+    except MultiPartParserError as error:
+        raise ParseError(f"Multipart form parse error - {error}") from error
+    return DataAndFiles(fields, files)
 
 
 class FormFields(dict[str, Any]):

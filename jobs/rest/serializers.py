@@ -3,6 +3,7 @@
 Input is strict: unknown fields and loosely typed values raise InvalidRequest.
 """
 
+from collections.abc import Collection
 from functools import cache, cached_property
 from typing import Any, NoReturn
 
@@ -11,6 +12,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.utils.serializer_helpers import BindingDict
 
+from jobs import suggestions
 from jobs.errors import InvalidRequest
 from jobs.strict_json import is_storable, pointer_to
 
@@ -41,17 +43,28 @@ def _build_fields(serializer: type[SharedFields]) -> BindingDict:
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """A serializer that rejects unknown fields."""
+    """A serializer that rejects unknown fields.
+
+    ``names_elsewhere`` are those of a field's own fields, which callers often send one
+    level too high.
+    """
+
+    names_elsewhere: Collection[str] = ()
+    # Programs that export tables write null for a value that is not given.
+    omits_null = False
 
     def to_internal_value(self, data: Any) -> Any:
         """Reject unknown fields, then parse the known ones."""
         for name in data:
             if name not in self.fields:
+                known = [*self.fields, *self.names_elsewhere]
                 raise InvalidRequest(
-                    "Unknown field.",
+                    f"Unknown field.{suggestions.hint(name, known)}",
                     code="field_unknown",
                     pointer=pointer_to(name),
                 )
+        if self.omits_null:
+            data = {name: value for name, value in data.items() if value is not None}
         return super().to_internal_value(data)
 
 
@@ -92,8 +105,9 @@ class MetadataField(serializers.Field[Any, Any, Any, Any]):
     """Flat key-value data of the customer; the platform does not interpret it."""
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        """Return the metadata unchanged; raises InvalidRequest."""
-        metadata = check_object(data, "metadata")
+        """Return the metadata without keys that are null; raises InvalidRequest."""
+        found = check_object(data, "metadata")
+        metadata = {key: value for key, value in found.items() if value is not None}
         if len(metadata) > METADATA_KEYS:
             _refuse_metadata(f"Metadata has at most {METADATA_KEYS} keys.")
         for key, value in metadata.items():

@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from jobs import suggestions
 from jobs.accounts.authentication import TenantPrincipal, method_of
 from jobs.accounts.caller import Caller
 from jobs.concurrency import request_slots
@@ -108,7 +109,8 @@ class ApiView(APIView):
         prefixes = tuple(name for name in known if name.endswith("."))
         for name, values in request.query_params.lists():
             if name not in known and not (prefixes and name.startswith(prefixes)):
-                refuse_parameter(name, "Unknown parameter.", "unknown")
+                hint = suggestions.hint(name, known)
+                refuse_parameter(name, f"Unknown parameter.{hint}", "unknown")
             if len(values) > 1:
                 refuse_parameter(name, "This parameter is repeated.", "repeated")
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import compress, zip_longest
+from itertools import compress
 from typing import Protocol
 from uuid import UUID
 
@@ -281,8 +281,8 @@ def _assign(
     else:
         left = [each.job for each in candidates]
     chosen = choose_processes(len(left), free=free)
-    processes |= dict(zip_longest(left, chosen, fillvalue=""))
-    return processes
+    chosen += [""] * (len(left) - len(chosen))
+    return processes | dict(zip(left, chosen, strict=True))
 
 
 def _find_routing_keys() -> list[str]:

@@ -34,7 +34,7 @@ def choose_processes(number: int, *, free: Mapping[str, int]) -> list[str]:
     """
     heap = [(-slots, name) for name, slots in free.items() if slots > 0]
     heapq.heapify(heap)
-    chosen = []
+    chosen: list[str] = []
     while heap and len(chosen) < number:
         slots, name = heap[0]
         chosen.append(name)

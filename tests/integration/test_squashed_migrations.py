@@ -76,7 +76,8 @@ def test_squashed_migrations_and_the_replaced_ones_make_the_same_schema():
         empty_database(f"{name}_squashed") as squashed,
         empty_database(f"{name}_stepwise") as stepwise,
     ):
-        assert len(migrate(squashed, is_squashed=True)) == len(APPS)
+        names = migrate(squashed, is_squashed=True)
+        assert len([name for name in names if "_squashed_" in name]) == len(APPS)
         assert len(migrate(stepwise, is_squashed=False)) > 30
         assert dump_schema(squashed) == dump_schema(stepwise)
 

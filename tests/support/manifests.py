@@ -16,6 +16,8 @@ def jsonl(lines):
     return b"".join(json.dumps(each).encode() + b"\n" for each in lines)
 
 
-def send_manifest(api, body, query="", content_type=JSONL, **headers):
-    path = f"/v1/batches{query}"
+def send_manifest(
+    api, body, query="", content_type=JSONL, path="/v1/batches", **headers
+):
+    path = f"{path}{query}"
     return api.post(path, body=body, content_type=content_type, headers=headers)

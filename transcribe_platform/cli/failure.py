@@ -8,4 +8,4 @@ class Failure(click.ClickException):
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
-        self.status = code
+        self.exit_code = code  # type: ignore[misc]  # click reads the instance's

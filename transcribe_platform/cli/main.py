@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import click
 
-from transcribe_platform.cli.failure import Failure
 from transcribe_platform.version import VERSION
 
 PROGRAM = "transcribe"
@@ -86,9 +85,6 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         result: Any = group.main(args=args, prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
-    except Failure as error:
-        error.show()
-        return error.status
     except click.ClickException as error:
         error.show()
         return error.exit_code

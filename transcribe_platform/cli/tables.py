@@ -1,13 +1,15 @@
 """Output of rows: a table at a terminal, tab-separated columns in a pipe."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
+from transcribe_platform.cli.exit_codes import Exit
 from transcribe_platform.cli.session import Session, printable
+from transcribe_platform.client.errors import Conflict, Erased, NotFound
 
 Columns = Mapping[str, Callable[[Any], object]]
 _ELASTIC = frozenset({"audio", "url"})
@@ -34,6 +36,29 @@ def show_rows(session: Session, rows: Iterable[Any], columns: Columns) -> None:
         return
     for line in cells:
         click.echo("\t".join(line))
+
+
+def apply_to_each(
+    session: Session,
+    ids: Sequence[str],
+    action: Callable[[str], Any],
+    columns: Columns,
+    *,
+    id_name: str,
+) -> int:
+    """Apply the action to each id, continuing after errors; return the exit code."""
+    exit_code = Exit.OK
+    for each in ids:
+        try:
+            show_rows(session, [action(each)], columns)
+        except (Conflict, Erased, NotFound) as error:
+            is_missing = isinstance(error, NotFound)
+            exit_code = Exit.NOT_FOUND if is_missing else Exit.SOME_FAILED
+            if session.as_json:
+                problem = {"code": error.code, "detail": error.detail}
+                session.emit({"type": "error", id_name: each, "error": problem})
+            click.echo(f"{each}: {error}", err=True)
+    return exit_code
 
 
 def show_one(session: Session, row: Mapping[str, Any]) -> None:
@@ -64,18 +89,24 @@ def format_duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}"
 
 
-def parse_time(text: str, *, now: datetime) -> str:
-    """Return an ISO time for the API; accepts ages such as 15m, 2h, 3d."""
-    units = {"m": 60, "h": 3600, "d": 86400}
-    if re.fullmatch(r"[0-9]{1,6}[mhd]", text):
-        age = int(text[:-1]) * units[text[-1]]
-        return datetime.fromtimestamp(now.timestamp() - age, UTC).isoformat()
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        message = f"{text!r} is not a time such as 2026-01-31T12:00:00Z, 2h or 3d."
-        raise click.UsageError(message) from error
-    return time.astimezone(UTC).isoformat()
+class Time(click.ParamType):  # type: ignore[type-arg]  # not in click 8.1
+    """A time or an age such as 15m, 2h or 3d; an ISO time for the API."""
+
+    name = "time"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Return the ISO time; an invalid one is a usage error."""
+        units = {"m": 60, "h": 3600, "d": 86400}
+        if re.fullmatch(r"[0-9]{1,6}[mhd]", value):
+            age = timedelta(seconds=int(value[:-1]) * units[value[-1]])
+            return (datetime.now(UTC) - age).isoformat()
+        try:
+            return datetime.fromisoformat(value).astimezone(UTC).isoformat()
+        except ValueError:
+            message = f"{value!r} is not a time such as 2026-01-31T12:00:00Z, 2h or 3d."
+            self.fail(message, param, ctx)
 
 
 def _text(value: object) -> str:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
-from transcribe_platform.client import lists, uploads
+from transcribe_platform.client import uploads
 from transcribe_platform.client.calls import Call
 from transcribe_platform.client.errors import WaitedTooLong
+from transcribe_platform.client.resource import Resource
 from transcribe_platform.client.shapes import Batch, BatchError, BatchResult
-from transcribe_platform.client.transport import Transport
 from transcribe_platform.client.uploads import AudioFile, Progress
 
 _PATH = "/v1/batches"
@@ -46,11 +46,8 @@ class ManifestSettings:
         return {name: str(value) for name, value in params.items() if value is not None}
 
 
-class Batches:
+class Batches(Resource):
     """``client.batches``."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
 
     def submit(
         self,
@@ -70,10 +67,7 @@ class Batches:
         body: dict[str, Any] = {"items": [dict(item) for item in items]}
         body |= {name: value for name, value in settings.items() if value}
         key = uploads.build_key("batch", body, nonce)
-        call = Call(
-            method="POST", path=_PATH, headers={"Idempotency-Key": key}, json=body
-        )
-        return cast("Batch", self._transport.request_json(call))
+        return self._post(Batch, _PATH, body, key=key)
 
     def submit_manifest(
         self,
@@ -106,40 +100,30 @@ class Batches:
 
     def pause(self, batch_id: str) -> Batch:
         """Start no more jobs of the batch until it is resumed."""
-        return self._change(batch_id, "pause")
+        return self._post(Batch, f"{_PATH}/{batch_id}/pause")
 
     def resume(self, batch_id: str) -> Batch:
         """Resume a paused batch."""
-        return self._change(batch_id, "resume")
+        return self._post(Batch, f"{_PATH}/{batch_id}/resume")
 
     def cancel(self, batch_id: str) -> Batch:
         """Cancel the jobs that have not ended."""
-        return self._change(batch_id, "cancel")
+        return self._post(Batch, f"{_PATH}/{batch_id}/cancel")
 
     def prioritize(self, batch_id: str, priority: str) -> Batch:
         """Change the priority of the jobs that have not ended."""
-        return self._change(batch_id, "priority", {"priority": priority})
+        body = {"priority": priority}
+        return self._post(Batch, f"{_PATH}/{batch_id}/priority", body)
 
     def retry(self, batch_id: str, statuses: Sequence[str] = ("failed",)) -> Batch:
         """Return a new batch of the jobs with these statuses; idempotent."""
         body = {"statuses": list(statuses)}
         key = uploads.build_key("retry batch", batch_id, body)
-        call = Call(
-            method="POST",
-            path=f"{_PATH}/{batch_id}/retry",
-            json=body,
-            headers={"Idempotency-Key": key},
-        )
-        return cast("Batch", self._transport.request_json(call))
-
-    def _change(self, batch_id: str, verb: str, body: object = None) -> Batch:
-        call = Call(method="POST", path=f"{_PATH}/{batch_id}/{verb}", json=body)
-        return cast("Batch", self._transport.request_json(call))
+        return self._post(Batch, f"{_PATH}/{batch_id}/retry", body, key=key)
 
     def get(self, batch_id: str) -> Batch:
         """Return a batch."""
-        call = Call(method="GET", path=f"{_PATH}/{batch_id}")
-        return cast("Batch", self._transport.request_json(call))
+        return self._get(Batch, f"{_PATH}/{batch_id}")
 
     def results(self, batch_id: str) -> Iterator[BatchResult]:
         """Yield the results so far, in the order of the batch."""
@@ -174,7 +158,7 @@ class Batches:
 
     def iterate(self, *, limit: int = 0) -> Iterator[Batch]:
         """Yield batches, newest first; ``limit`` 0 yields all."""
-        return lists.iterate(self._transport, _PATH, {}, limit)
+        return self._iterate(_PATH, limit)
 
     def watch(
         self,

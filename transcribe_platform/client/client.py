@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from transcribe_platform.client import live
 from transcribe_platform.client.batches import Batches
@@ -58,8 +58,10 @@ class Client:
 
     def me(self) -> dict[str, Any]:
         """Return the tenant and the scopes of the key."""
-        response = self.transport.request_json(Call(method="GET", path="/v1/me"))
-        return cast("dict[str, Any]", response)
+        me: dict[str, Any] = self.transport.request_json(
+            Call(method="GET", path="/v1/me")
+        )
+        return me
 
     def listen(self, **options: Any) -> live.LiveSession:
         """Open a live session. Raw audio needs ``encoding`` and ``sample_rate``."""

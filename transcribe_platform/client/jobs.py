@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from transcribe_platform.client import lists, uploads
+from transcribe_platform.client import uploads
 from transcribe_platform.client.calls import Call
 from transcribe_platform.client.errors import WaitedTooLong
 from transcribe_platform.client.requests import JobRequest
+from transcribe_platform.client.resource import Resource
 from transcribe_platform.client.shapes import FINAL, Attempt, Job
-from transcribe_platform.client.transport import Transport, read_json
+from transcribe_platform.client.transport import read_json
 from transcribe_platform.client.uploads import AudioFile, Progress
 
 _PATH = "/v1/jobs"
@@ -28,11 +29,8 @@ class Submitted:
     is_replayed: bool
 
 
-class Jobs:
+class Jobs(Resource):
     """``client.jobs``."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
 
     def submit(
         self,
@@ -84,14 +82,17 @@ class Jobs:
 
     def get(self, job_id: str) -> Job:
         """Return a job."""
-        call = Call(method="GET", path=f"{_PATH}/{job_id}")
-        return cast("Job", self._transport.request_json(call))
+        return self._get(Job, f"{_PATH}/{job_id}")
 
     def iterate(  # noqa: PLR0913  the filters of the API
         self,
         *,
         status: str | None = None,
         batch_id: str | None = None,
+        custom_id: str | None = None,
+        mode: str | None = None,
+        region: str | None = None,
+        error_code: str | None = None,
         priority: str | None = None,
         created_after: str | None = None,
         created_before: str | None = None,
@@ -99,35 +100,34 @@ class Jobs:
         limit: int = 0,
     ) -> Iterator[Job]:
         """Yield jobs, newest first; ``limit`` 0 yields all."""
-        filters = {
-            "status": status,
-            "batch_id": batch_id,
-            "priority": priority,
-            "created_after": created_after,
-            "created_before": created_before,
-            **{f"metadata.{k}": value for k, value in (metadata or {}).items()},
-        }
-        return lists.iterate(self._transport, _PATH, filters, limit)
+        return self._iterate(
+            _PATH,
+            limit,
+            status=status,
+            batch_id=batch_id,
+            custom_id=custom_id,
+            mode=mode,
+            region=region,
+            error_code=error_code,
+            priority=priority,
+            created_after=created_after,
+            created_before=created_before,
+            metadata=metadata,
+        )
 
     def attempts(self, job_id: str) -> list[Attempt]:
         """Return the calls of a job to Deepgram, oldest first."""
-        call = Call(method="GET", path=f"{_PATH}/{job_id}/attempts")
-        return cast("list[Attempt]", self._transport.request_json(call)["data"])
+        path = f"{_PATH}/{job_id}/attempts"
+        return self._get(dict[str, list[Attempt]], path)["data"]
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a job; raises Conflict if it has ended."""
-        call = Call(method="POST", path=f"{_PATH}/{job_id}/cancel")
-        return cast("Job", self._transport.request_json(call))
+        return self._post(Job, f"{_PATH}/{job_id}/cancel")
 
     def retry(self, job_id: str) -> Job:
         """Submit an ended job again; idempotent."""
         key = uploads.build_key("retry", job_id)
-        call = Call(
-            method="POST",
-            path=f"{_PATH}/{job_id}/retry",
-            headers={"Idempotency-Key": key},
-        )
-        return cast("Job", self._transport.request_json(call))
+        return self._post(Job, f"{_PATH}/{job_id}/retry", key=key)
 
     def erase(self, job_id: str) -> dict[str, Any]:
         """Erase the content of an ended job and return the receipt."""

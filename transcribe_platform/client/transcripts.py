@@ -1,26 +1,20 @@
 """Transcripts: get, read in a format, search."""
 
 from collections.abc import Iterator
-from typing import cast
 
-from transcribe_platform.client import lists
 from transcribe_platform.client.calls import Call
+from transcribe_platform.client.resource import Resource
 from transcribe_platform.client.shapes import Hit, Transcript
-from transcribe_platform.client.transport import Transport
 
 _LONG_SECONDS = 120.0
 
 
-class Transcripts:
+class Transcripts(Resource):
     """``client.transcripts``."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
 
     def get(self, job_id: str) -> Transcript:
         """Return the transcript of a completed job."""
-        call = Call(method="GET", path=f"/v1/transcripts/{job_id}")
-        return cast("Transcript", self._transport.request_json(call))
+        return self._get(Transcript, f"/v1/transcripts/{job_id}")
 
     def read(self, job_id: str, format_name: str) -> bytes:
         """Return the transcript in a format: ``json``, ``text``, ``srt`` …"""
@@ -46,13 +40,14 @@ class Transcripts:
         limit: int = 20,
     ) -> Iterator[Hit]:
         """Yield transcripts that match the query, best match first."""
-        filters = {
-            "q": words,
-            "batch_id": batch_id,
-            "language": language,
-            "created_after": created_after,
-            "created_before": created_before,
-            "min_confidence": min_confidence,
-            **{f"metadata.{k}": value for k, value in (metadata or {}).items()},
-        }
-        return lists.iterate(self._transport, "/v1/transcripts", filters, limit)
+        return self._iterate(
+            "/v1/transcripts",
+            limit,
+            q=words,
+            batch_id=batch_id,
+            language=language,
+            created_after=created_after,
+            created_before=created_before,
+            min_confidence=min_confidence,
+            metadata=metadata,
+        )

@@ -1,18 +1,13 @@
 """Usage reports and quotas."""
 
 from collections.abc import Sequence
-from typing import cast
 
-from transcribe_platform.client.calls import Call
+from transcribe_platform.client.resource import Resource
 from transcribe_platform.client.shapes import Quota, Usage
-from transcribe_platform.client.transport import Transport
 
 
-class UsageReports:
+class UsageReports(Resource):
     """``client.usage``."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
 
     def report(
         self,
@@ -25,10 +20,8 @@ class UsageReports:
         params = {"group_by": ",".join(group_by)}
         params |= {"from": since} if since else {}
         params |= {"to": until} if until else {}
-        call = Call(method="GET", path="/v1/usage", params=params)
-        return cast("Usage", self._transport.request_json(call))
+        return self._get(Usage, "/v1/usage", params)
 
     def quotas(self) -> list[Quota]:
         """Return all quotas with their remaining amounts."""
-        call = Call(method="GET", path="/v1/usage/quotas")
-        return cast("list[Quota]", self._transport.request_json(call)["data"])
+        return self._get(dict[str, list[Quota]], "/v1/usage/quotas")["data"]

@@ -3,21 +3,17 @@
 from collections.abc import Iterator
 from typing import cast
 
-from transcribe_platform.client import lists
 from transcribe_platform.client.calls import Call
+from transcribe_platform.client.resource import Resource
 from transcribe_platform.client.shapes import Delivery, Endpoint, Recovery
-from transcribe_platform.client.transport import Transport
 
 
-class Webhooks:
+class Webhooks(Resource):
     """``client.webhooks``."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
 
     def endpoints(self, *, limit: int = 0) -> Iterator[Endpoint]:
         """Yield endpoints, newest first."""
-        return lists.iterate(self._transport, "/v1/webhook-endpoints", {}, limit)
+        return self._iterate("/v1/webhook-endpoints", limit)
 
     def deliveries(  # noqa: PLR0913  the filters of the API
         self,
@@ -31,16 +27,16 @@ class Webhooks:
         limit: int = 0,
     ) -> Iterator[Delivery]:
         """Yield deliveries, newest first; ``limit`` 0 yields all."""
-        filters = {
-            "status": status,
-            "type": type_,
-            "endpoint_id": endpoint_id,
-            "job_id": job_id,
-            "created_after": created_after,
-            "created_before": created_before,
-        }
-        path = "/v1/webhook-deliveries"
-        return lists.iterate(self._transport, path, filters, limit)
+        return self._iterate(
+            "/v1/webhook-deliveries",
+            limit,
+            status=status,
+            type=type_,
+            endpoint_id=endpoint_id,
+            job_id=job_id,
+            created_after=created_after,
+            created_before=created_before,
+        )
 
     def redeliver(self, delivery_id: str) -> Delivery:
         """Send a message again, regardless of its status."""
@@ -60,5 +56,4 @@ class Webhooks:
     def recovery(self, endpoint_id: str, recovery_id: str) -> Recovery:
         """Return the progress of a recovery."""
         path = f"/v1/webhook-endpoints/{endpoint_id}/recoveries/{recovery_id}"
-        call = Call(method="GET", path=path)
-        return cast("Recovery", self._transport.request_json(call))
+        return self._get(Recovery, path)

@@ -4,14 +4,13 @@ Also holds the template filters for the Markdown subset of the API texts.
 """
 
 import json
-import re
 import shlex
 from collections.abc import Iterator
 from typing import Any
 
 from django import template
-from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
+from markdown_it import MarkdownIt
 
 from transcribe_platform.api_errors.problems import CONTENT_TYPE
 
@@ -29,43 +28,22 @@ _CONSTRAINTS = {
     "maxProperties": "at most {} keys",
     "default": "default {}",
 }
-_INLINE = re.compile(
-    r"(?P<ticks>`{1,2}+)(?P<code>[^`\n]++)(?P=ticks)"
-    r"|\[(?P<text>[^]\[]++)\]\((?P<url>/[^)]*+)\)"
-)
+# Raw HTML is escaped, because the preset has no rule for it.
+_MARKDOWN = MarkdownIt("zero").enable(["backticks", "heading", "link", "list"])
 
 
 @register.filter("text")
 def format_text(text: str) -> SafeString:
     """Return paragraphs, lists, headings, `code` and links as escaped HTML."""
-    blocks = re.split(r"\n\s*\n", str(text).strip())
-    return mark_safe("".join(map(_format_block, blocks)))  # noqa: S308  escaped below
+    html: str = _MARKDOWN.render(str(text))
+    return mark_safe(html)  # noqa: S308  escaped by MarkdownIt
 
 
 @register.filter("line")
 def format_line(text: str) -> SafeString:
     """Return one line with `code` and [links](/path) as escaped HTML."""
-    parts: list[str] = []
-    end = 0
-    for match in _INLINE.finditer(text := str(text)):
-        parts += [escape(text[end : match.start()]), _format_inline(match)]
-        end = match.end()
-    return mark_safe("".join([*parts, escape(text[end:])]))  # noqa: S308  escaped
-
-
-def _format_inline(match: re.Match[str]) -> str:
-    if match["code"]:
-        return f"<code>{escape(match['code'])}</code>"
-    return f'<a href="{escape(match["url"])}">{escape(match["text"])}</a>'
-
-
-def _format_block(block: str) -> str:
-    if block.startswith("## "):
-        return f"<h2>{format_line(block[3:])}</h2>"
-    if block.startswith("- "):
-        items = re.split(r"^- ", block, flags=re.MULTILINE)[1:]
-        return f"<ul>{''.join(f'<li>{format_line(item)}</li>' for item in items)}</ul>"
-    return f"<p>{format_line(block)}</p>"
+    html: str = _MARKDOWN.renderInline(str(text))
+    return mark_safe(html)  # noqa: S308  escaped by MarkdownIt
 
 
 def read_groups(document: dict[str, Any]) -> list[dict[str, Any]]:

@@ -6,7 +6,9 @@ paths. Response headers and example problems are added here by status.
 
 import copy
 import re
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -17,70 +19,13 @@ from transcribe_platform.api_errors.problems import CONTENT_TYPE
 
 Operation = dict[str, Any]
 
-TAGS = {
-    "jobs": "Submit audio, then follow, cancel or retry its job.",
-    "transcribe": "Transcribe audio by one request: immediate, queued or streamed.",
-    "events": "Follow changes of status as server-sent events.",
-    "batches": "Submit and control many jobs together.",
-    "transcripts": "Get, search and share transcripts.",
-    "webhook-endpoints": "Register webhook receivers and rotate their secrets.",
-    "webhook-secret": "Rotate the secret that signs messages to callback URLs.",
-    "webhook-deliveries": "Inspect and repeat deliveries of webhook messages.",
-    "api-keys": "Create, rotate and revoke API keys.",
-    "audit-events": "See who changed what.",
-    "usage": "See usage, estimated cost and quotas.",
-    "me": "See the tenant and permissions of the calling key.",
-}
-# The example code of a status that several codes share.
-EXAMPLES = {
-    "400": "parameter_unknown",
-    "401": "key_missing",
-    "403": "scope_missing",
-    "404": "not_found",
-    "409": "job_state_conflict",
-    "413": "body_too_large",
-    "422": "idempotency_key_reused",
-    "502": "upstream_error",
-    "503": "service_unavailable",
-}
-OPERATION_EXAMPLES = {
-    ("get_transcript", "409"): "result_not_ready",
-    ("submit_job", "409"): "request_in_flight",
-}
-_DESCRIPTIONS = {
-    "200": "OK.",
-    "201": "Created.",
-    "202": "Accepted. Processing continues.",
-    "204": "Success without content.",
-    "206": "The requested range.",
-}
+_TABLES = tomllib.loads(Path(__file__).with_name("document.toml").read_text("utf-8"))
 # Generated while it is sent, so it has no ETag.
 _WITHOUT_ETAG = {"text/event-stream", "application/x-ndjson", "application/zip"}
 _WITH_BODY = {"post", "put", "patch"}
 _BODY_ERRORS = ("411", "413", "415")
 _TEXT = {"schema": {"type": "string"}}
-_SECONDS = {"schema": {"type": "integer", "minimum": 0}}
-COMMON_HEADERS: dict[str, Any] = {
-    "X-Request-Id": {
-        "description": "Your request id, or a generated one. Quote it to support.",
-        **_TEXT,
-    },
-    "RateLimit-Policy": {
-        "description": "The limit: requests (`q`) per window of seconds (`w`).",
-        **_TEXT,
-    },
-    "RateLimit": {
-        "description": "Remaining requests (`r`), reset after seconds (`t`).",
-        **_TEXT,
-    },
-}
 _ETAG = {"description": "Version of the response, for `If-None-Match`.", **_TEXT}
-_RETRY_AFTER = {"description": "Seconds to wait before a retry.", **_SECONDS}
-HEADERS: dict[str, dict[str, Any]] = {
-    "401": {"WWW-Authenticate": {"description": "`Bearer`.", **_TEXT}},
-    "429": {"Retry-After": _RETRY_AFTER},
-    "503": {"Retry-After": _RETRY_AFTER},
-}
 
 
 class OperationSchema(AutoSchema):
@@ -119,7 +64,7 @@ def complete_document(result: dict[str, Any], **_generator: Any) -> dict[str, An
             _complete_answer(operation, status, answer)
     result["tags"] = [
         {"name": name, "description": text}
-        for name, text in TAGS.items()
+        for name, text in _TABLES["tags"].items()
         if name in used
     ]
     return result
@@ -153,8 +98,8 @@ def _add_etag(operation: Operation) -> None:
 
 def _complete_answer(operation: Operation, status: str, answer: Any) -> None:
     headers = answer.setdefault("headers", {})
-    headers.update(COMMON_HEADERS)
-    headers.update(HEADERS.get(status, {}))
+    headers.update(_TABLES["headers"]["all"])
+    headers.update(_TABLES["headers"].get(status, {}))
     media_type = answer.get("content", {}).get(CONTENT_TYPE)
     if media_type is not None:
         code = _example_code(operation, status)
@@ -163,15 +108,16 @@ def _complete_answer(operation: Operation, status: str, answer: Any) -> None:
         )
         answer["description"] = PROBLEMS[code].title + "."
     elif answer["description"] in {"", "No response body"}:
-        answer["description"] = _DESCRIPTIONS.get(status, "OK.")
+        answer["description"] = _TABLES["descriptions"].get(status, "OK.")
 
 
 def _example_code(operation: Operation, status: str) -> str:
-    chosen = OPERATION_EXAMPLES.get((operation["operationId"], status))
+    by_operation = _TABLES["codes_of_operations"].get(operation["operationId"], {})
+    chosen: str | None = by_operation.get(status)
     if chosen is None and status == "400" and "requestBody" in operation:
         chosen = "field_unknown"
     first = [it.code for it in PROBLEMS.values() if str(it.status) == status]
-    return chosen or EXAMPLES.get(status) or (first or ["server_error"])[0]
+    return chosen or _TABLES["codes"].get(status) or (first or ["server_error"])[0]
 
 
 def _example(code: str, status: int) -> dict[str, Any]:

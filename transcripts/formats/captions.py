@@ -15,12 +15,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import regex
+
 from transcripts.formats.lines import (
-    CLAUSE_ENDS,
     MAX_COLUMNS,
     break_lines,
     count_columns,
     cut,
+    ends_clause,
     fit,
 )
 from transcripts.formats.words import Voice, Word, join, read_channels
@@ -30,8 +32,9 @@ MAX_MS = 7000
 PAUSE_MS = 800
 MS_PER_COLUMN = 1000 // 17
 LINGER_MS = 1500
-_SENTENCE_ENDS = (".", "?", "!", "\u2026", "\u3002", "\uff1f", "\uff01")
-_CLOSING = "\"')]\u2019\u201d\u00bb\u300d\u300f"
+# The full stops, question and exclamation marks of all scripts, with closing quotes.
+# Unicode Standard Annex 29, table 4: STerm, ATerm, Close.
+_SENTENCE_END = regex.compile(r"[\p{SB=ST}\p{SB=AT}\u2026]\p{SB=CL}*\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +107,7 @@ def _group(words: Iterable[Word], labels: dict[Voice, str]) -> Iterator[list[Wor
 def _find_clause_end(group: list[Word], word: Word, label: str) -> int:
     """Return where to split a full caption, if possible after a clause."""
     for index in range(len(group) - 1, len(group) // 2, -1):
-        is_end = group[index - 1].text.endswith(CLAUSE_ENDS)
+        is_end = ends_clause(group[index - 1].text)
         if is_end and fit([*group[index:], word], label):
             return index
     return len(group)
@@ -122,7 +125,7 @@ def _is_break(group: list[Word], word: Word) -> bool:
 
 
 def _ends_sentence(word: Word) -> bool:
-    return word.text.rstrip(_CLOSING).endswith(_SENTENCE_ENDS)
+    return _SENTENCE_END.search(word.text) is not None
 
 
 def _schedule(groups: list[list[Word]]) -> list[Caption]:

@@ -1,8 +1,10 @@
 """Arrange words in the lines of a caption. Pure."""
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+
+import regex
+import wcwidth
 
 from transcripts.formats.words import Word, join
 
@@ -10,20 +12,26 @@ from transcripts.formats.words import Word, join
 # if the text fits, else two, preferably broken after punctuation.
 MAX_COLUMNS = 42
 MAX_LINES = 2
-_WIDE = frozenset("WF")
-CLAUSE_ENDS = (",", ";", ":", ".", "?", "!", "\u3001", "\u3002", "\uff0c")
+# Commas, colons, semicolons and sentence ends of all scripts, with closing quotes.
+# Unicode Standard Annex 29, table 4: SContinue, STerm, ATerm, Close.
+_CLAUSE_END = regex.compile(
+    r"(?V1)[[\p{SB=SC}\p{SB=ST}\p{SB=AT};\u061b\uff1b\u2026]--\p{Pd}]\p{SB=CL}*\Z"
+)
 # A break after a clause is preferred over one that balances the lines this much better.
 _CLAUSE_BONUS_COLUMNS = 10
 
 
 def count_columns(text: str) -> int:
-    """Return the width of the text; full-width characters count as two columns.
+    """Return the width of the text, as a terminal shows it.
 
-    Unicode Standard Annex 11. At least the number of characters.
+    Full-width characters and emoji have two columns, combining characters none.
     """
-    if text.isascii():
-        return len(text)
-    return len(text) + sum(unicodedata.east_asian_width(each) in _WIDE for each in text)
+    return wcwidth.width(text, control_codes="ignore")
+
+
+def ends_clause(text: str) -> bool:
+    """Return whether the text ends after a comma or a sentence, in any script."""
+    return _CLAUSE_END.search(text) is not None
 
 
 def cut(word: Word, columns: int) -> Iterator[Word]:
@@ -47,16 +55,15 @@ def cut(word: Word, columns: int) -> Iterator[Word]:
 
 
 def _cut_text(text: str, columns: int) -> list[str]:
+    """Split between grapheme clusters: letters with marks, and emoji, stay whole."""
     parts, part, width = [], "", 0
-    for letter in text:
-        letter_width = count_columns(letter)
-        # A combining character stays with its letter if it fits at all.
-        room = columns if unicodedata.combining(letter) else columns - 2
-        if width + letter_width > room and part:
+    for cluster in wcwidth.iter_graphemes(text):
+        cluster_width = count_columns(cluster)
+        if part and width + cluster_width > columns:
             parts.append(part)
             part, width = "", 0
-        part += letter
-        width += letter_width
+        part += cluster
+        width += cluster_width
     return [*parts, part]
 
 
@@ -101,5 +108,5 @@ def _fit(lines: tuple[str, str]) -> bool:
 
 def _rate(lines: tuple[str, str]) -> int:
     upper, lower = map(count_columns, lines)
-    bonus = _CLAUSE_BONUS_COLUMNS if lines[0].endswith(CLAUSE_ENDS) else 0
+    bonus = _CLAUSE_BONUS_COLUMNS if ends_clause(lines[0]) else 0
     return abs(upper - lower) - bonus

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import URLPattern, path
 from django.utils import timezone
 
-from jobs.admin import steering as admin_steering
+from jobs.admin import operator_actions
 from jobs.admin.actions import build_action
 from jobs.admin.base import get_operator_name
 from jobs.admin.pages import JobAdmin
@@ -28,7 +28,7 @@ _NEEDS_ENDED = frozenset({"retry", "erase"})
 class JobPageAdmin(JobAdmin):
     """The list of jobs and the page of one job."""
 
-    actions = (*admin_steering.OF_JOBS, build_action(REPLAY_JOB))
+    actions = (*operator_actions.OF_JOBS, build_action(REPLAY_JOB))
     change_form_template = "admin/jobs/job/page.html"
 
     def get_urls(self) -> list[URLPattern]:

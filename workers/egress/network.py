@@ -30,6 +30,7 @@ from jobs.egress.addresses import EgressAllow, EgressProxy, IPAddress
 from jobs.errors import PlatformError
 from workers.egress import tunnel
 from workers.egress.pool import Pool
+from workers.egress.status_line import StatusLine
 
 CONNECT_SECONDS = 5.0
 DNS_SECONDS = 5.0
@@ -86,6 +87,21 @@ class Deadline:
 
 
 _current: ContextVar[Deadline | None] = ContextVar("network_deadline", default=None)
+_status: ContextVar[StatusLine | None] = ContextVar("network_status", default=None)
+
+
+@contextmanager
+def watch_status() -> Iterator[StatusLine]:
+    """Read the status line of this thread's calls inside the block.
+
+    It is known even if the rest of the response is not valid HTTP or never arrives.
+    """
+    line = StatusLine()
+    token = _status.set(line)
+    try:
+        yield line
+    finally:
+        _status.reset(token)
 
 
 @contextmanager
@@ -156,11 +172,16 @@ class _Stream(httpcore.NetworkStream):
         self._inner = inner
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, _time_left(timeout, httpcore.ReadTimeout))
+        data = self._inner.read(max_bytes, _time_left(timeout, httpcore.ReadTimeout))
+        if line := _status.get():
+            line.feed(data)
+        return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         # httpcore's loop applies the full timeout to each part of a large buffer.
         # https://github.com/encode/httpcore/blob/1.0.9/httpcore/_backends/sync.py#L130-L138
+        if line := _status.get():
+            line.reset()  # what was read before is no response to this request
         sock: socket.socket = self._inner.get_extra_info("socket")
         rest = memoryview(buffer)
         try:
@@ -256,6 +277,9 @@ class _Backend(httpcore.NetworkBackend):
             except BaseException:
                 stream.close()
                 raise
+            finally:
+                if line := _status.get():
+                    line.reset()  # that was the proxy's
         return stream
 
     def _find_addresses(self, host: str, port: int) -> list[str]:

@@ -21,6 +21,14 @@ _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 _DROPPED_HEADERS = frozenset({"content-length"})
 
 
+# Fields of an entry that the log shows unchanged, and those whose "" it shows as null.
+_PLAIN_FIELDS = (
+    *("seq", "request_id", "key", "project", "status", "outcome", "method", "path"),
+    *("query", "duration", "close_code", "callback_attempts", "callback_status"),
+)
+_OPTIONAL_FIELDS = ("fault", "url", "sha256", "callback")
+
+
 class Outcome(StrEnum):
     """How a call ended; OPEN while in progress."""
 
@@ -62,29 +70,16 @@ class Entry:
 
     def describe(self) -> dict[str, Any]:
         """Return the entry as JSON for the log."""
+        plain = {name: getattr(self, name) for name in _PLAIN_FIELDS}
+        optional = {name: getattr(self, name) or None for name in _OPTIONAL_FIELDS}
         return {
-            "seq": self.seq,
-            "request_id": self.request_id,
-            "key": self.key,
-            "project": self.project,
+            **plain,
+            **optional,
             "started_at": format_time(self.started_at),
             "finished_at": format_time(self.finished_at),
-            "status": self.status,
-            "outcome": self.outcome.value,
-            "fault": self.fault or None,
-            "method": self.method,
-            "path": self.path,
-            "query": self.query,
             "tags": list(self.tags),
             "headers": _split_headers(self.headers),
-            "url": self.url or None,
             "bytes": self.size_bytes,
-            "sha256": self.sha256 or None,
-            "duration": self.duration,
-            "close_code": self.close_code,
-            "callback": self.callback or None,
-            "callback_attempts": self.callback_attempts,
-            "callback_status": self.callback_status,
         }
 
 

@@ -146,7 +146,7 @@ def _check_project(caller: keys.Caller, project: str | None) -> None:
     try:
         project_id = str(uuid.UUID(project))
     except ValueError:
-        raise refusals.Refused(refusals.invalid_uuid(project)) from None
+        raise refusals.invalid_uuid(project) from None
     if project_id != caller.project_id:
         raise refusals.Refused(refusals.PROJECT_NOT_FOUND)
 
@@ -226,18 +226,14 @@ def _read_whole(text: str | None, default: int) -> int:
     try:
         return max(0, int(float(text)))
     except (ValueError, OverflowError):
-        raise refusals.Refused(
-            refusals.invalid_query("invalid digit found in string")
-        ) from None
+        raise refusals.invalid_query("invalid digit found in string") from None
 
 
 def _read_time(text: str, *, is_end: bool = False) -> float:
     try:
         parsed = datetime.datetime.fromisoformat(text)
     except ValueError:
-        raise refusals.Refused(
-            refusals.invalid_query("input contains invalid characters")
-        ) from None
+        raise refusals.invalid_query("input contains invalid characters") from None
     if is_end and "T" not in text:
         parsed += datetime.timedelta(days=1)
     if parsed.tzinfo is None:

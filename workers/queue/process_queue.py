@@ -35,6 +35,7 @@ def delete_queue(process: str) -> None:
     """Delete the queue of a process that ended; its messages are stale."""
     try:
         with current_app.connection_for_write() as broker:
-            broker.default_channel.queue_delete(queue_of_process(process))
+            channel: Any = broker.default_channel
+            channel.queue_delete(queue_of_process(process))
     except (OperationalError, RedisError, OSError):
         logger.warning("queue not deleted", extra={"worker": process})

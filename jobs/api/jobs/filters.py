@@ -9,7 +9,7 @@ from typing import Self
 from uuid import UUID
 
 from jobs.api.jobs.serializers import PRIORITIES
-from jobs.models import Priority
+from jobs.models import Mode, Priority
 from jobs.queries import JobFilter
 from jobs.rest import pagination
 from jobs.rest.filters import parse_choice, parse_id, parse_moment
@@ -20,10 +20,16 @@ from jobs.state import JobStatus
 from jobs.strict_json import is_storable
 
 METADATA_PREFIX = "metadata."
+MAX_CUSTOM_ID = 128
+MAX_NAME = 60  # of regions and error codes
 PARAMETERS = (
     *pagination.PARAMETERS,
     "status",
     "batch_id",
+    "custom_id",
+    "mode",
+    "region",
+    "error_code",
     "priority",
     "created_after",
     "created_before",
@@ -45,6 +51,10 @@ class JobListQuery:
             filters=JobFilter(
                 status=parse_choice(params, "status", list(JobStatus)) or "",
                 batch_id=parse_id(params, "batch_id"),
+                custom_id=_text(params, "custom_id", MAX_CUSTOM_ID),
+                mode=parse_choice(params, "mode", list(Mode)) or "",
+                region=_text(params, "region", MAX_NAME),
+                error_code=_text(params, "error_code", MAX_NAME),
                 priority=_priority(params),
                 created_after=parse_moment(params, "created_after"),
                 created_before=parse_moment(params, "created_before"),
@@ -52,6 +62,16 @@ class JobListQuery:
             ),
             page=PageQuery.parse(params, owner=owner, list_name="jobs"),
         )
+
+
+def _text(params: Mapping[str, str], name: str, max_length: int) -> str:
+    """Return the parameter; a text that no row can contain is invalid."""
+    value = params.get(name)
+    if value is None:
+        return ""
+    if not 0 < len(value) <= max_length or not is_storable(value):
+        refuse_parameter(name, f"Must be text of 1 to {max_length} characters.")
+    return value
 
 
 def _priority(params: Mapping[str, str]) -> int | None:

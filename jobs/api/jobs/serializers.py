@@ -14,6 +14,7 @@ from rest_framework import serializers
 
 from jobs import options
 from jobs.egress import policy as egress_policy
+from jobs.egress.addresses import MAX_URL_LENGTH
 from jobs.models import Attempt, Content, Job, Mode, Priority
 from jobs.rest.serializers import (
     JSON_OBJECT,
@@ -51,6 +52,8 @@ class RetentionInput(StrictSerializer):
     With ``audio_days`` 0 the audio is erased as soon as the job ends.
     """
 
+    omits_null = True
+
     audio_days = WholeNumberField(
         required=False, min_value=MIN_DAYS[Content.AUDIO], max_value=MAX_DAYS
     )
@@ -65,14 +68,17 @@ class RetentionInput(StrictSerializer):
 class JobInput(SharedFields, StrictSerializer):
     """A request for a job: audio by URL or as a file, and options."""
 
+    names_elsewhere = tuple(f"options.{name}" for name in options.OPTIONS)
+    omits_null = True
+
     audio_url = serializers.CharField(
-        required=False, trim_whitespace=False, max_length=2048
+        required=False, trim_whitespace=False, max_length=MAX_URL_LENGTH
     )
     file = serializers.FileField(required=False, allow_empty_file=True)
     options = OptionsField(required=False)
     priority = serializers.ChoiceField(choices=PRIORITIES, required=False)
     callback_url = serializers.CharField(
-        required=False, trim_whitespace=False, max_length=2048
+        required=False, trim_whitespace=False, max_length=MAX_URL_LENGTH
     )
     metadata = MetadataField(required=False)
     allowed_regions = BoundedListField(

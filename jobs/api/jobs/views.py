@@ -15,6 +15,7 @@ from jobs.api.jobs import serializers, submission
 from jobs.api.jobs.filters import PARAMETERS, JobListQuery
 from jobs.api.jobs.submission import Submission, SubmissionResult, build_accepted
 from jobs.concurrency import upload_lock
+from jobs.models import Mode
 from jobs.rest import etags, preferences
 from jobs.rest.openapi import (
     ACCEPTED_HEADERS,
@@ -101,6 +102,12 @@ class JobList(ApiView):
             *PAGE_PARAMETERS,
             query_parameter("status", enum=list(JobStatus)),
             query_parameter("batch_id", OpenApiTypes.UUID),
+            query_parameter(
+                "custom_id", description="Your id of the job in its batch."
+            ),
+            query_parameter("mode", enum=list(Mode)),
+            query_parameter("region", description="The region that ran it last."),
+            query_parameter("error_code", description="Why it failed."),
             query_parameter("priority", enum=serializers.PRIORITIES),
             query_parameter("created_after", OpenApiTypes.DATETIME),
             query_parameter("created_before", OpenApiTypes.DATETIME),

@@ -16,6 +16,7 @@ from jobs.batches.item_file import BatchSubmission
 from jobs.batches.item_input import BatchItemInput
 from jobs.batches.items import ItemRules
 from jobs.batches.records import BatchDraft
+from jobs.egress.addresses import MAX_URL_LENGTH
 from jobs.errors import InvalidRequest, ValidationErrors
 from jobs.models import Batch
 from jobs.rest import idempotency
@@ -38,10 +39,12 @@ class BatchSettingsInput(StrictSerializer):
     Items override ``defaults``; options and metadata are merged by name.
     """
 
+    omits_null = True
+
     defaults = serializers.DictField(required=False)
     metadata = MetadataField(required=False)
     callback_url = serializers.CharField(
-        required=False, trim_whitespace=False, max_length=2048
+        required=False, trim_whitespace=False, max_length=MAX_URL_LENGTH
     )
     expires_at = serializers.DateTimeField(required=False)
     expires_in_seconds = WholeNumberField(

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import IO, Any, NoReturn
 
-from jobs import options
+from jobs import options, suggestions
 from jobs.batches.manifests.lines import (
     MAX_LINES,
     ManifestLine,
@@ -39,7 +39,10 @@ COLUMNS = (
 )
 _INTEGER_COLUMNS = {"max_attempts", "expires_in_seconds"}
 _PREFIXES = ("options.", "metadata.")
-_INTEGER = re.compile(r"-?[0-9]{1,9}")
+# pandas turns the integers of a column with gaps into 2.0.
+_INTEGER = re.compile(r"(-?[0-9]{1,9})(?:\.0{1,9})?")
+# What pandas, R, SQL clients and spreadsheets write for a cell without a value.
+_NULLS = frozenset({"nan", "NaN", "NaT", "<NA>", "None", "null", "NULL", "#N/A", "NA"})
 
 
 class ManifestFormat(StrEnum):
@@ -182,33 +185,42 @@ def _read_table(
             error = too_long
         number += len(cells)
         _check_total(number)
+        is_empty = not error and not any(cell.strip() for cell in cells)
+        if is_empty:
+            continue
         if columns is None:
             columns = _check_header(cells, error)
-        elif cells or error:
+        else:
             yield _read_row(columns, cells, source.row, error)
 
 
 def _check_header(cells: Sequence[str], error: InvalidRequest | None) -> list[str]:
+    """Return the names of the columns; one without a name is empty."""
     if error:
         raise error
     if len(cells) > MAX_COLUMNS:
         message = f"A manifest has at most {MAX_COLUMNS} columns."
         raise InvalidRequest(message, code="manifest_header_invalid")
     names = [cell.strip() for cell in cells]
-    for name in names:
+    for name in filter(None, names):
         prefix = next((each for each in _PREFIXES if name.startswith(each)), "")
         is_known = name in COLUMNS or (prefix and name != prefix)
         is_duplicate = names.count(name) > 1 and prefix != "options."
         if not is_known or is_duplicate:
-            shown = f"The column '{name[:60] if is_storable(name) else '?'}'"
-            message = (
-                f"{shown} is duplicated."
-                if is_known
-                else f"{shown} is unknown. Separate cells by commas; columns are"
-                f" {', '.join(COLUMNS)}, options.… and metadata.…"
-            )
-            raise InvalidRequest(message, code="manifest_header_invalid")
+            _refuse_column(name, is_duplicate=bool(is_known))
     return names
+
+
+def _refuse_column(name: str, *, is_duplicate: bool) -> NoReturn:
+    shown = f"The column '{name[:60] if is_storable(name) else '?'}'"
+    message = f"{shown} is duplicated."
+    if not is_duplicate:
+        known = [*COLUMNS, *(f"options.{each}" for each in options.OPTIONS)]
+        message = (
+            f"{shown} is unknown.{suggestions.hint(name, known)} Separate cells by"
+            f" commas; columns are {', '.join(COLUMNS)}, options.… and metadata.…"
+        )
+    raise InvalidRequest(message, code="manifest_header_invalid")
 
 
 def _read_row(
@@ -235,16 +247,22 @@ def _check_row(
         _check_line(line)
     if error:
         raise error
-    if len(cells) != len(columns):
+    # Spreadsheets leave out empty cells at the end of a row, or add some.
+    is_unnamed = not all(
+        name or not cell.strip() for name, cell in zip_longest(columns, cells) if cell
+    )
+    if is_unnamed:
         message = f"The row has {len(cells)} cells, the header {len(columns)}."
+        if len(cells) <= len(columns):
+            message = "The row has a cell below a column without a name."
         raise InvalidRequest(message, code="csv_invalid")
 
 
 def _build_item(columns: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
     item: dict[str, Any] = {}
     option_values: dict[str, list[str]] = {}
-    for name, cell in zip(columns, cells, strict=True):
-        if not cell:
+    for name, cell in zip(columns, cells, strict=False):
+        if not name or not cell.strip() or _is_null(name, cell):
             continue
         if not is_storable(cell):
             message = "Text must not contain NUL."
@@ -261,6 +279,11 @@ def _build_item(columns: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
     return item
 
 
+def _is_null(name: str, cell: str) -> bool:
+    """Return whether the cell stands for no value; metadata is never interpreted."""
+    return cell.strip() in _NULLS and not name.startswith("metadata.")
+
+
 def _read_options(option_values: Mapping[str, list[str]]) -> dict[str, Any]:
     return {
         name: options.read_text(name, values) for name, values in option_values.items()
@@ -268,8 +291,8 @@ def _read_options(option_values: Mapping[str, list[str]]) -> dict[str, Any]:
 
 
 def _read_cell(name: str, cell: str) -> Any:
-    if name in _INTEGER_COLUMNS and _INTEGER.fullmatch(cell):
-        return int(cell)
+    if name in _INTEGER_COLUMNS and (whole := _INTEGER.fullmatch(cell.strip())):
+        return int(whole[1])
     if name == "allowed_regions":
         return [each.strip() for each in cell.split(SEPARATOR)]
     return cell

@@ -40,14 +40,15 @@ def test_a_job_is_claimed_sent_called_and_finished(engine):
     assert engine.permits_held() == 0
 
 
-def test_only_the_final_event_waits_to_be_told(engine):
+def test_only_the_final_event_has_deliveries_and_none_waits_for_the_fan_out(engine):
     job = engine.submit()
     engine.tick()
     engine.run(job, FakeBackend())
 
-    waiting = Event.objects.filter(fanned_out_at=None)
+    told = Event.objects.filter(has_deliveries=True)
 
-    assert [event.type for event in waiting] == ["job.completed"]
+    assert [event.type for event in told] == ["job.completed"]
+    assert not Event.objects.filter(fanned_out_at=None).exists()
 
 
 def test_urgent_jobs_are_claimed_first_then_older_ones(engine):

@@ -172,7 +172,7 @@ def test_an_ended_session_is_a_transcript_like_any_other(engine):
     assert str(attempt.cost_estimate) == "0.000770"
     assert LiveFinal.objects.count() == 0
     told = Event.objects.get(job=job, type="job.completed")
-    assert told.fanned_out_at is None
+    assert told.has_deliveries
 
 
 def test_what_comes_after_the_end_is_not_stored(engine):

@@ -95,8 +95,9 @@ def test_text_is_escaped():
     html = format_text("<b> & `<i>`\n\n- a `b`\n- <c>\n\n## <d>")
 
     assert html == (
-        "<p>&lt;b&gt; &amp; <code>&lt;i&gt;</code></p>"
-        "<ul><li>a <code>b</code>\n</li><li>&lt;c&gt;</li></ul><h2>&lt;d&gt;</h2>"
+        "<p>&lt;b&gt; &amp; <code>&lt;i&gt;</code></p>\n"
+        "<ul>\n<li>a <code>b</code></li>\n<li>&lt;c&gt;</li>\n</ul>\n"
+        "<h2>&lt;d&gt;</h2>\n"
     )
 
 

@@ -19,7 +19,7 @@ from zipfile import BadZipFile, ZipFile
 from rich.progress import Progress
 
 from transcribe_platform.cli.bulk import outputs
-from transcribe_platform.cli.bulk import progress as bars
+from transcribe_platform.cli.bulk.progress import show_progress
 from transcribe_platform.cli.session import Session
 from transcribe_platform.client.errors import Erased, NotFound, Unreachable
 from transcribe_platform.client.shapes import BatchResult
@@ -59,16 +59,10 @@ def fetch_results(
     failed, skipped = _write_errors(session, batch_id, out)
     with TemporaryFile("w+", encoding="utf-8") as lines:
         targets = _list_results(session, batch_id, lines)
-        progress = bars.build_progress()
-        if session.shows_progress:
-            bars.show(session, progress)
-        try:
+        with show_progress(session) as progress:
             downloader = _Downloader(session, batch_id, out, progress, parallel)
             for name in formats:
                 downloader.get_all(targets, name)
-        finally:
-            if session.shows_progress:
-                bars.hide(session, progress)
         files, empty = _write_results(lines, targets, out, formats)
     return Fetched(files=files, failed=failed + empty, skipped=skipped)
 

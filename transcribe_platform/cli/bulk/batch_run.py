@@ -1,14 +1,13 @@
 """Submits a manifest or URLs as one batch, and watches a batch until it ends."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from transcribe_platform.cli import tables
-from transcribe_platform.cli.bulk import progress as bars
 from transcribe_platform.cli.bulk.journal import URL_SECONDS, Journal
+from transcribe_platform.cli.bulk.progress import show_progress
 from transcribe_platform.cli.bulk.sources import Source
 from transcribe_platform.cli.exit_codes import Exit
 from transcribe_platform.cli.session import Session
@@ -53,9 +52,12 @@ def submit_manifest(
             return session.client.batches.get(batch_id), True
         except NotFound:
             pass
-    with _upload_bar(session, manifest) as advance:
+    with show_progress(session) as progress:
+        task = progress.add_task("upload", total=manifest.size_bytes, unit="bytes")
         batch = session.client.batches.submit_manifest(
-            manifest, settings, progress=advance
+            manifest,
+            settings,
+            progress=lambda number: progress.advance(task, number),
         )
     journal.record(key, batch["id"])
     return batch, False
@@ -79,12 +81,8 @@ def build_settings(
 
 def follow(session: Session, batch_id: str) -> Batch:
     """Show the progress of a batch until it ends, and return the batch."""
-    progress = bars.build_progress()
-    shows_progress = session.shows_progress
-    if shows_progress:
-        bars.show(session, progress)
-    task = progress.add_task("transcribe", total=None, unit="jobs")
-    try:
+    with show_progress(session) as progress:
+        task = progress.add_task("transcribe", total=None, unit="jobs")
         for batch in session.client.batches.watch(batch_id, sleep=session.pause):
             counts = batch["counts"]
             progress.update(
@@ -96,9 +94,6 @@ def follow(session: Session, batch_id: str) -> Batch:
                 description=batch["status"],
             )
             last = batch
-    finally:
-        if shows_progress:
-            bars.hide(session, progress)
     return last
 
 
@@ -132,13 +127,3 @@ COLUMNS: tables.Columns = {
     "left": lambda batch: tables.format_duration(batch.get("eta_seconds")),
     "cost": lambda batch: batch.get("cost_estimate"),
 }
-
-
-@contextmanager
-def _upload_bar(session: Session, manifest: AudioFile) -> Iterator[Any]:
-    if not session.shows_progress:
-        yield None
-        return
-    with bars.build_progress() as progress:
-        task = progress.add_task("upload", total=manifest.size_bytes, unit="bytes")
-        yield lambda number: progress.advance(task, number)

@@ -1,5 +1,8 @@
 """Progress bars at a terminal."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -18,33 +21,16 @@ from transcribe_platform.cli.tables import format_duration
 _MIB = 1024**2
 
 
-class NoBars:
-    """Shows nothing."""
-
-    def sent(self, number: int) -> None:
-        """Do nothing."""
-
-    def ended(self, *, is_success: bool) -> None:
-        """Do nothing."""
-
-    def start(self) -> None:
-        """Do nothing."""
-
-    def stop(self) -> None:
-        """Do nothing."""
-
-
 class Bars:
     """Two bars: bytes uploaded and jobs ended."""
 
-    def __init__(self, session: Session, *, total: int, total_bytes: int) -> None:
+    def __init__(self, progress: Progress, *, total: int, total_bytes: int) -> None:
         self._failed = 0
-        self._session = session
-        self._progress = build_progress()
-        self._upload = self._progress.add_task(
+        self._progress = progress
+        self._upload = progress.add_task(
             "upload", total=total_bytes, visible=total_bytes > 0, unit="bytes"
         )
-        self._jobs = self._progress.add_task("transcribe", total=total, unit="jobs")
+        self._jobs = progress.add_task("transcribe", total=total, unit="jobs")
 
     def sent(self, number: int) -> None:
         """Count uploaded bytes."""
@@ -54,14 +40,6 @@ class Bars:
         """Count an ended job."""
         self._failed += not is_success
         self._progress.update(self._jobs, advance=1, failed=self._failed)
-
-    def start(self) -> None:
-        """Show the bars."""
-        show(self._session, self._progress)
-
-    def stop(self) -> None:
-        """Stop updating the bars."""
-        hide(self._session, self._progress)
 
 
 class _Amount(ProgressColumn):
@@ -97,25 +75,14 @@ class _Remaining(TimeRemainingColumn):
         return label + Text(shown, style="progress.remaining")
 
 
-def show(session: Session, progress: Progress) -> None:
-    """Show bars; messages are printed above them."""
+@contextmanager
+def show_progress(session: Session) -> Iterator[Progress]:
+    """Yield bars with description, amount and remaining time.
 
-    def put(text: str) -> None:
-        progress.console.print(Text.from_ansi(text), soft_wrap=True)
-
-    session.print_above_bars = put
-    progress.start()
-
-
-def hide(session: Session, progress: Progress) -> None:
-    """Stop updating the bars."""
-    progress.stop()
-    session.print_above_bars = None
-
-
-def build_progress() -> Progress:
-    """Return bars with description, amount and remaining time."""
-    return Progress(
+    They are shown only if the session shows progress; then messages of the session are
+    printed above them.
+    """
+    progress = Progress(
         TextColumn("{task.description:10}"),
         BarColumn(bar_width=None),
         _Amount(),
@@ -127,3 +94,16 @@ def build_progress() -> Progress:
         redirect_stdout=False,  # Session prints above the bars
         redirect_stderr=False,
     )
+    if not session.shows_progress:
+        yield progress
+        return
+
+    def put(text: str) -> None:
+        progress.console.print(Text.from_ansi(text), soft_wrap=True)
+
+    session.print_above_bars = put
+    try:
+        with progress:
+            yield progress
+    finally:
+        session.print_above_bars = None

@@ -42,28 +42,19 @@ def watch_batch(session: Session, *, batch_id: str) -> int:
     return batch_run.report_end(session, batch_run.follow(session, batch_id))
 
 
-@command.command("cancel")
-@click.argument("batch_id")
-@common
-def cancel_batch(session: Session, *, batch_id: str) -> None:
-    """Cancel the jobs that have not ended."""
-    _show(session, session.client.batches.cancel(batch_id))
+def _add_change(verb: str, help_text: str) -> None:
+    """Add a command that calls the method of this name and shows the batch."""
+
+    @command.command(verb, help=help_text)
+    @click.argument("batch_id")
+    @common
+    def change(session: Session, *, batch_id: str) -> None:
+        _show(session, getattr(session.client.batches, verb)(batch_id))
 
 
-@command.command("pause")
-@click.argument("batch_id")
-@common
-def pause_batch(session: Session, *, batch_id: str) -> None:
-    """Start no more jobs until the batch is resumed."""
-    _show(session, session.client.batches.pause(batch_id))
-
-
-@command.command("resume")
-@click.argument("batch_id")
-@common
-def resume_batch(session: Session, *, batch_id: str) -> None:
-    """Resume a paused batch."""
-    _show(session, session.client.batches.resume(batch_id))
+_add_change("cancel", "Cancel the jobs that have not ended.")
+_add_change("pause", "Start no more jobs until the batch is resumed.")
+_add_change("resume", "Resume a paused batch.")
 
 
 @command.command("prioritize")

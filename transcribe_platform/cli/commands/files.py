@@ -2,7 +2,6 @@
 
 import os
 import secrets
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from transcribe_platform.cli.bulk import batch_command, sources
 from transcribe_platform.cli.bulk.journal import Journal
 from transcribe_platform.cli.bulk.outputs import EXTENSIONS
 from transcribe_platform.cli.bulk.pipeline import Pipeline, Plan
-from transcribe_platform.cli.bulk.progress import Bars, NoBars
+from transcribe_platform.cli.bulk.progress import Bars, show_progress
 from transcribe_platform.cli.bulk.report import Report, Result
 from transcribe_platform.cli.bulk.sources import Kind, Source
 from transcribe_platform.cli.exit_codes import Exit
@@ -28,7 +27,7 @@ _PARALLEL = 4
 class _Listener:
     """Passes outcomes to the report and the progress bars."""
 
-    def __init__(self, report: Report, bars: Bars | NoBars, *, waits: bool) -> None:
+    def __init__(self, report: Report, bars: Bars, *, waits: bool) -> None:
         self._report, self._bars, self._waits = report, bars, waits
 
     def submitted(self, source: Source, job: Job, *, is_resumed: bool) -> None:
@@ -99,26 +98,24 @@ def command(session: Session, *, inputs: tuple[str, ...], **named: Any) -> int:
     if batch_command.is_batch(found, label=named["batch"]):
         return batch_command.run(session, found, plan, journal, named)
     report = Report(session, total=len(found), is_waiting=plan.is_waiting)
-    bars = _build_bars(session, found)
-    pipeline = Pipeline(
-        session=session,
-        plan=plan,
-        journal=journal,
-        listener=_Listener(report, bars, waits=plan.is_waiting),
-        on_bytes_sent=bars.sent,
-    )
-    bars.start()
     try:
-        pipeline.run(found)
+        with show_progress(session) as progress:
+            files = [source for source in found if source.kind is Kind.FILE]
+            bytes_to_send = sum(source.size_bytes for source in files)
+            bars = Bars(progress, total=len(found), total_bytes=bytes_to_send)
+            Pipeline(
+                session=session,
+                plan=plan,
+                journal=journal,
+                listener=_Listener(report, bars, waits=plan.is_waiting),
+                on_bytes_sent=bars.sent,
+            ).run(found)
     except KeyboardInterrupt:
-        bars.stop()
         _report_stopped(session, report)
         raise
     except ClientError:
-        bars.stop()
         report.summarize()
         raise
-    bars.stop()
     report.summarize()
     return Exit.SOME_FAILED if report.tally.failed else Exit.OK
 
@@ -138,17 +135,6 @@ def _build_plan(named: dict[str, Any]) -> Plan:
         is_waiting=waits,
         retries_failed=named["retry_failed"],
         parallel=named["parallel"],
-    )
-
-
-def _build_bars(session: Session, found: Iterable[Source]) -> Bars | NoBars:
-    if not session.shows_progress:
-        return NoBars()
-    files = [source for source in found if source.kind is Kind.FILE]
-    return Bars(
-        session,
-        total=len(list(found)),
-        total_bytes=sum(source.size_bytes for source in files),
     )
 
 

@@ -1,15 +1,12 @@
 """`transcribe jobs`: list, show, cancel, retry."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from transcribe_platform.cli import tables
-from transcribe_platform.cli.exit_codes import Exit
 from transcribe_platform.cli.job_options import PRIORITIES, split_pairs
-from transcribe_platform.cli.session import Session, code_of, common
-from transcribe_platform.client.errors import Conflict, Erased, NotFound
+from transcribe_platform.cli.session import Session, common
 from transcribe_platform.client.shapes import Job
 
 STATUSES = ("queued", "processing", "completed", "failed", "canceled", "expired")
@@ -38,16 +35,19 @@ def command() -> None:
 @command.command("list")
 @click.option("--status", type=click.Choice(STATUSES))
 @click.option("--batch", "batch_id", metavar="ID")
+@click.option("--custom-id", metavar="TEXT", help="Your id of the job in its batch.")
+@click.option("--mode", type=click.Choice(("async", "sync", "live")))
+@click.option("--region", metavar="NAME")
+@click.option("--error-code", metavar="CODE")
 @click.option("--priority", type=click.Choice(PRIORITIES))
-@click.option("--since", metavar="TIME", help="A time, or an age: 15m, 2h, 3d.")
+@click.option("--since", type=tables.Time(), help="A time, or an age: 15m, 2h, 3d.")
 @click.option("--metadata", multiple=True, metavar="NAME=VALUE")
 @click.option("--limit", default=20, show_default=True, help="0 for all.")
 @common
 def list_jobs(session: Session, *, since: str | None, **named: Any) -> None:
     """List jobs, newest first."""
-    after = tables.parse_time(since, now=datetime.now(UTC)) if since else None
     named["metadata"] = dict(split_pairs(named["metadata"], "--metadata"))
-    rows = session.client.jobs.iterate(created_after=after, **named)
+    rows = session.client.jobs.iterate(created_after=since, **named)
     tables.show_rows(session, rows, _COLUMNS)
 
 
@@ -88,16 +88,4 @@ def retry_jobs(session: Session, *, job_ids: tuple[str, ...]) -> int:
 
 
 def _apply(session: Session, ids: tuple[str, ...], action: Any) -> int:
-    """Apply the action to each job, continuing after errors; return the exit code."""
-    exit_code = Exit.OK
-    for job_id in ids:
-        try:
-            tables.show_rows(session, [action(job_id)], _COLUMNS)
-        except (Conflict, Erased, NotFound) as error:
-            is_missing = isinstance(error, NotFound)
-            exit_code = Exit.NOT_FOUND if is_missing else Exit.SOME_FAILED
-            if session.as_json:
-                problem = {"code": code_of(error), "detail": error.detail}
-                session.emit({"type": "error", "job_id": job_id, "error": problem})
-            click.echo(f"{job_id}: {error}", err=True)
-    return exit_code
+    return tables.apply_to_each(session, ids, action, _COLUMNS, id_name="job_id")

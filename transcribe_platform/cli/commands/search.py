@@ -1,6 +1,5 @@
 """`transcribe search WORDS`: full-text search in transcripts."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -16,7 +15,7 @@ from transcribe_platform.client.shapes import Hit, Snippet
 @click.argument("words", nargs=-1, required=True)
 @click.option("--batch", "batch_id", metavar="ID")
 @click.option("--language", metavar="NAME")
-@click.option("--since", metavar="TIME", help="A time, or an age: 15m, 2h, 3d.")
+@click.option("--since", type=tables.Time(), help="A time, or an age: 15m, 2h, 3d.")
 @click.option("--min-confidence", metavar="0…1")
 @click.option("--metadata", multiple=True, metavar="NAME=VALUE")
 @click.option("--limit", default=20, show_default=True, help="0 for all.")
@@ -28,11 +27,10 @@ def command(
 
     Supports words, "phrases", -exclusions, OR, and prefix*.
     """
-    after = tables.parse_time(since, now=datetime.now(UTC)) if since else None
     named["metadata"] = dict(split_pairs(named["metadata"], "--metadata"))
     count = 0
     for hit in session.client.transcripts.search(
-        " ".join(words), created_after=after, **named
+        " ".join(words), created_after=since, **named
     ):
         count += 1
         if session.as_json:

@@ -1,6 +1,5 @@
 """`transcribe webhooks`: lists deliveries and sends them again."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -8,7 +7,6 @@ import click
 from transcribe_platform.cli import tables
 from transcribe_platform.cli.exit_codes import Exit
 from transcribe_platform.cli.session import Session, common
-from transcribe_platform.client.errors import ApiError, Conflict, Erased, NotFound
 
 _STATUSES = ("pending", "delivered", "failed", "discarded")
 _DELIVERY: tables.Columns = {
@@ -45,13 +43,12 @@ def list_endpoints(session: Session) -> None:
 @click.option("--type", "type_", metavar="EVENT", help="job.completed …")
 @click.option("--endpoint", "endpoint_id", metavar="ID")
 @click.option("--job", "job_id", metavar="ID")
-@click.option("--since", metavar="TIME", help="A time, or an age: 15m, 2h, 3d.")
+@click.option("--since", type=tables.Time(), help="A time, or an age: 15m, 2h, 3d.")
 @click.option("--limit", default=20, show_default=True, help="0 for all.")
 @common
 def list_deliveries(session: Session, *, since: str | None, **named: Any) -> None:
     """List deliveries, newest first."""
-    after = tables.parse_time(since, now=datetime.now(UTC)) if since else None
-    rows = session.client.webhooks.deliveries(created_after=after, **named)
+    rows = session.client.webhooks.deliveries(created_after=since, **named)
     tables.show_rows(session, rows, _DELIVERY)
 
 
@@ -64,7 +61,7 @@ def list_deliveries(session: Session, *, since: str | None, **named: Any) -> Non
     help="Send all that this endpoint missed.",
 )
 @click.option(
-    "--since", metavar="TIME", help="With --endpoint: start time or age (2h, 3d)."
+    "--since", type=tables.Time(), help="With --endpoint: start time or age (2h, 3d)."
 )
 @common
 def replay(
@@ -78,24 +75,10 @@ def replay(
     if bool(delivery_ids) == bool(endpoint_id) or bool(since) != bool(endpoint_id):
         raise click.UsageError("Specify delivery ids, or --endpoint ID --since TIME.")
     if endpoint_id:
-        after = tables.parse_time(str(since), now=datetime.now(UTC))
-        recovery = session.client.webhooks.recover(endpoint_id, since=after)
+        recovery = session.client.webhooks.recover(endpoint_id, since=str(since))
         tables.show_one(session, dict(recovery))
         return Exit.OK
-    exit_code = Exit.OK
-    for delivery_id in delivery_ids:
-        try:
-            delivery = session.client.webhooks.redeliver(delivery_id)
-            tables.show_rows(session, [delivery], _DELIVERY)
-        except (Conflict, Erased, NotFound) as error:
-            is_missing = isinstance(error, NotFound)
-            exit_code = Exit.NOT_FOUND if is_missing else Exit.SOME_FAILED
-            _report_error(session, delivery_id, error)
-    return exit_code
-
-
-def _report_error(session: Session, delivery_id: str, error: ApiError) -> None:
-    if session.as_json:
-        problem = {"code": error.code, "detail": error.detail}
-        session.emit({"type": "error", "delivery_id": delivery_id, "error": problem})
-    click.echo(f"{delivery_id}: {error}", err=True)
+    redeliver = session.client.webhooks.redeliver
+    return tables.apply_to_each(
+        session, delivery_ids, redeliver, _DELIVERY, id_name="delivery_id"
+    )

@@ -46,7 +46,7 @@ class StreamSlots:
             self._waiting.add(slot)
         return slot
 
-    def begin(self, slot: "StreamSlot") -> None:
+    def mark_started(self, slot: "StreamSlot") -> None:
         """Record that the slot's stream has started."""
         with self._lock:
             self._waiting.discard(slot)
@@ -80,9 +80,9 @@ class StreamSlot:
         self._is_held = threading.Lock()
         self._is_held.acquire()
 
-    def begin(self) -> bool:
+    def start(self) -> bool:
         """Record the start of the stream; return False if the slot has expired."""
-        self._slots.begin(self)
+        self._slots.mark_started(self)
         return self._is_held.locked()
 
     def release(self) -> None:

@@ -53,7 +53,7 @@ class EventStreamBody:
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         """Yield the stream."""
-        if not self._slot.begin():
+        if not self._slot.start():
             return
         try:
             async with aclosing(follow(self._start)) as parts:

@@ -162,7 +162,7 @@ def _schema_error(text: str, error: str) -> ServerMessage:
 
 
 def _build_reply(message: dict[str, Any]) -> ServerMessage:
-    return ServerMessage(kind=MessageKind.WARNING, fields={}, upstream=message)
+    return ServerMessage(MessageKind.WARNING, {}, upstream=message)
 
 
 def _error(fields: dict[str, Any]) -> dict[str, Any] | None:

@@ -3,15 +3,14 @@
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpResponse
 from rest_framework.request import Request
 
 from jobs import options, services
 from jobs.models import CallbackStyle
 from jobs.rest.views import get_tenant
-from jobs.routing.hybrid_router import RequestFacts, RouteMode, Thresholds, choose_route
 from jobs.services import JobDraft
+from workers.api import routing
 from workers.api.listen.deepgram_wire_format import DeepgramWireFormat
 from workers.api.listen.parsing import ListenQuery, parse_query
 from workers.api.live import handshake
@@ -20,7 +19,7 @@ from workers.api.live import handshake
 _SCHEMES = {"token": "Token", "bearer": "Bearer"}
 
 
-def adopt_key(request: Any) -> None:
+def read_key_from_subprotocol(request: Any) -> None:
     """Move a key from the subprotocols to the Authorization header."""
     scheme, key, *_ = [*_get_subprotocols(request), "", ""]
     scheme_name = _SCHEMES.get(scheme.lower())
@@ -64,13 +63,5 @@ def _build_draft(request: Request, query: ListenQuery) -> JobDraft:
         callback_style=(
             query.callback_style if query.has_callback else CallbackStyle.WEBHOOK
         ),
-        route=_describe_route(),
+        route=routing.describe_stream_route(),
     )
-
-
-def _describe_route() -> dict[str, Any]:
-    thresholds = Thresholds(
-        sync_below=settings.SYNC_BELOW_SECONDS,
-        async_above=settings.ASYNC_ABOVE_SECONDS,
-    )
-    return choose_route(RequestFacts(mode=RouteMode.STREAM), thresholds).describe()

@@ -30,8 +30,6 @@ from jobs.routing.hybrid_router import (
     RequestFacts,
     Route,
     RouteMode,
-    Thresholds,
-    choose_route,
 )
 from jobs.scheduling import long_poll
 from jobs.services import JobDraft
@@ -39,6 +37,7 @@ from jobs.state import JobStatus
 from transcripts import queries
 from transcripts.formats import deepgram_response
 from transcripts.storage import read_raw
+from workers.api import routing
 from workers.api.listen import deepgram_errors, socket
 from workers.api.listen.parsing import FILE, ListenQuery, RawAudioParser, parse_query
 from workers.api.live import handshake
@@ -72,7 +71,7 @@ class Listen(DeepgramView):
     def initialize_request(self, request: Any, *args: Any, **kwargs: Any) -> Request:
         """Accept a key in the subprotocols, for browsers' WebSockets."""
         if request.method == "GET":
-            socket.adopt_key(request)
+            socket.read_key_from_subprotocol(request)
         return super().initialize_request(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -179,13 +178,8 @@ def _route(submission: Submission, mode: RouteMode) -> Route:
     """Return the route with the mode that the client requested."""
     seconds = submission.draft.duration_seconds
     source = DurationSource.NONE if seconds is None else DurationSource.UPLOAD
-    return choose_route(
-        RequestFacts(mode=mode, duration_seconds=seconds, source=source),
-        Thresholds(
-            sync_below=settings.SYNC_BELOW_SECONDS,
-            async_above=settings.ASYNC_ABOVE_SECONDS,
-        ),
-    )
+    facts = RequestFacts(mode=mode, duration_seconds=seconds, source=source)
+    return routing.choose_route(facts)
 
 
 def _queue_job(

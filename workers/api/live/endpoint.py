@@ -226,9 +226,7 @@ async def _reject_page(socket: ClientSocket, response: HandshakeResponse) -> Non
         error = {"code": problem["code"], "detail": problem["detail"]}
     except (ValueError, KeyError):
         error = {"code": "server_error", "detail": ""}
-    text = PlatformWireFormat().encode(
-        ServerMessage(kind=MessageKind.ERROR, fields=error)
-    )
+    text = PlatformWireFormat().encode(ServerMessage(MessageKind.ERROR, error))
     try:
         await socket.accept(None)
         await socket.send(text or "")

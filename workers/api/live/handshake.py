@@ -81,7 +81,7 @@ def open_session(
     """
     handshake, registry, heartbeat = _find(request), get_registry(), get_heartbeat()
     tenant = get_tenant(request)
-    registry.acquire_place(tenant)
+    registry.acquire_slot(tenant)
     try:
         job, attempt = live_sessions.open_session(
             tenant=tenant,

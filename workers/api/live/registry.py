@@ -1,6 +1,6 @@
 """The live sessions of this process, with their limits.
 
-Request threads acquire places; the sessions run on the event loop.
+Request threads acquire slots; the sessions run on the event loop.
 """
 
 import asyncio
@@ -45,14 +45,14 @@ class RegisteredSession(Protocol):
     def shut_down(self) -> None:
         """Close the session because the process stops."""
 
-    def lose(self) -> None:
+    def close_lost(self) -> None:
         """Close the session because its job was canceled or its lease lost."""
 
     def revoke_key(self) -> None:
         """Close the session because its key is no longer valid."""
 
     @property
-    def place(self) -> tuple[str, UUID]:
+    def region_and_tenant(self) -> tuple[str, UUID]:
         """The region of the call, and the tenant's ID."""
 
     def silent_for(self, now: float) -> float:
@@ -63,41 +63,41 @@ class RegisteredSession(Protocol):
 
 
 class SessionRegistry:
-    """The sessions and the places they use."""
+    """The sessions and the slots they use."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._places: Counter[UUID] = Counter()
+        self._used: Counter[UUID] = Counter()
         self._sessions: dict[UUID, RegisteredSession] = {}
         # Tenants rejected because the process was full, with the expiry.
         self._refused: dict[UUID, float] = {}
         self._is_shut_down = False
 
-    def acquire_place(self, tenant: Tenant) -> None:
-        """Acquire a place; raises ServiceUnavailable if none is free.
+    def acquire_slot(self, tenant: Tenant) -> None:
+        """Acquire a slot; raises ServiceUnavailable if none is free.
 
-        A tenant may use half of the places, or its ``max_in_flight`` if that is more.
+        A tenant may use half of the slots, or its ``max_in_flight`` if that is more.
         """
         most = settings.LIVE_SESSIONS_MAX
         half = claims.compute_stream_share(most, max_in_flight=None)
         share = max(half, tenant.max_in_flight or 0)
         with self._lock:
-            is_full = self._is_shut_down or self._places.total() >= most
-            if is_full or self._places[tenant.pk] >= share:
+            is_full = self._is_shut_down or self._used.total() >= most
+            if is_full or self._used[tenant.pk] >= share:
                 if is_full:
                     self._refused[tenant.pk] = time.monotonic() + REFUSED_SECONDS
                 message = (
                     "This process has no free live session. Retry in a few seconds."
                 )
                 raise ServiceUnavailable(message, code="live_sessions_full")
-            self._places[tenant.pk] += 1
+            self._used[tenant.pk] += 1
 
     def leave(self, tenant_id: UUID, job_id: UUID | None = None) -> None:
-        """Release a place and unregister its session."""
+        """Release a slot and unregister its session."""
         with self._lock:
-            self._places[tenant_id] -= 1
-            if not self._places[tenant_id]:
-                del self._places[tenant_id]
+            self._used[tenant_id] -= 1
+            if not self._used[tenant_id]:
+                del self._used[tenant_id]
             if job_id:
                 self._sessions.pop(job_id, None)
 
@@ -109,12 +109,12 @@ class SessionRegistry:
         if is_late:
             session.shut_down()
 
-    def lose(self, job: Job) -> None:
+    def close_lost(self, job: Job) -> None:
         """Close the session of a job whose lease was lost."""
         with self._lock:
             session = self._sessions.get(job.pk)
         if session:
-            session.lose()
+            session.close_lost()
 
     def check_keys(self) -> None:
         """Close the sessions whose key is no longer valid."""
@@ -145,15 +145,15 @@ class SessionRegistry:
         silent = [it for it in sessions if it.silent_for(now) > seconds]
         waiting = {
             region: get_permits().find_refused(region) | refused
-            for region in {session.place[0] for session in silent}
+            for region in {session.region_and_tenant[0] for session in silent}
         }
         for session in silent:
-            region, tenant_id = session.place
+            region, tenant_id = session.region_and_tenant
             if waiting.get(region, refused) - {tenant_id}:
                 session.close_silent(seconds)
 
     async def shut_down(self) -> None:
-        """Close all sessions, including new ones; return when all places are free."""
+        """Close all sessions, including new ones; return when all slots are free."""
         with self._lock:
             self._is_shut_down = True
             sessions = list(self._sessions.values())
@@ -161,13 +161,13 @@ class SessionRegistry:
             session.shut_down()
         seconds = settings.LIVE_SHUTDOWN_SECONDS + STORE_SECONDS
         deadline = time.monotonic() + seconds
-        # Polled, because threads also release places.
+        # Polled, because threads also release slots.
         while len(self) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(POLL_SECONDS)
 
     def __len__(self) -> int:
-        """Return the number of places in use."""
-        return self._places.total()
+        """Return the number of slots in use."""
+        return self._used.total()
 
 
 @cache
@@ -205,7 +205,7 @@ def get_heartbeat() -> Heartbeat:
 @cache
 def _start_heartbeat() -> Heartbeat:
     heartbeat = LiveHeartbeat(
-        queues=[], slots=0, permits=get_permits(), on_lost=get_registry().lose
+        queues=[], slots=0, permits=get_permits(), on_lost=get_registry().close_lost
     )
     heartbeat.start()
     return heartbeat

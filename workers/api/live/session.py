@@ -1,6 +1,6 @@
 """One live session: tasks that read the client, send to it, and connect to Deepgram.
 
-The client's socket outlives Deepgram's (see ``upstream_connection``). However the
+The client's socket outlives Deepgram's (see ``upstream.connection``). However the
 session ends, its results are stored and its job becomes final.
 """
 
@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -22,22 +23,23 @@ from jobs.telemetry import tracing
 from transcripts.live import sessions as live_sessions
 from transcripts.live.closing import EndOfSession
 from transcripts.live.sessions import FinalResult
-from workers.api.live import close_reasons
-from workers.api.live.calls import UpstreamCalls
-from workers.api.live.chunks import Chunk, TooMuchAudio, build_chunker
+from workers.api.live.close_reasons import close_reason
 from workers.api.live.finals import get_writer
 from workers.api.live.handshake import OpenedSession
 from workers.api.live.registry import get_heartbeat
-from workers.api.live.replay_buffer import ReplayBuffer
 from workers.api.live.send_queue import SendQueue, SlowClient
 from workers.api.live.socket import ClientDisconnected, ClientSocket, TokenBucket
-from workers.api.live.threads import in_ending_thread, in_thread
-from workers.api.live.upstream_connection import UpstreamConnection
+from workers.api.live.threads import in_closing_thread, in_thread
+from workers.api.live.upstream.calls import UpstreamCalls
+from workers.api.live.upstream.chunks import Chunk, TooMuchAudio, build_chunker
+from workers.api.live.upstream.connection import UpstreamConnection
+from workers.api.live.upstream.replay_buffer import ReplayBuffer
 from workers.api.live.wire_format import (
     ClientCommand,
     CloseReason,
     MessageKind,
     ServerMessage,
+    build_warning,
 )
 
 logger = logging.getLogger(__name__)
@@ -57,7 +59,7 @@ SMALL_MESSAGES = (500.0, 4000.0)
 CLOSE_SECONDS = 2.0
 RELEASE_SECONDS = 0.5
 SILENT_DRAIN_SECONDS = 0.5
-# After a disconnect the place is released within a second.
+# After a disconnect the permit is released within a second.
 DISCONNECTED_DRAIN_SECONDS = 0.6
 
 
@@ -122,15 +124,15 @@ class LiveSession:
             job = await self._store()
             logger.info("live session ended", extra={"reason": reason.reason})
             # Before the close, which a client may delay; limited, as Redis may be slow.
-            await asyncio.wait([self._release_place()], timeout=RELEASE_SECONDS)
+            await asyncio.wait([self._release_permit()], timeout=RELEASE_SECONDS)
             await self._send_closing(sending, reason, job)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._release_place()
+            await self._release_permit()
 
-    def _release_place(self) -> "asyncio.Task[None]":
+    def _release_permit(self) -> "asyncio.Task[None]":
         """Stop the job's renewal and release its permit, once."""
         if self._release_task is None:
             removal = in_thread(get_heartbeat().remove, [self._upstream.calls.job])
@@ -145,7 +147,7 @@ class LiveSession:
         return self._opened.api_key.pk, self._opened.address
 
     @property
-    def place(self) -> "tuple[str, UUID]":
+    def region_and_tenant(self) -> tuple[str, UUID]:
         """The region of the call, and the tenant's ID."""
         job = self._upstream.calls.job
         return job.region_id or "", job.tenant_id
@@ -156,34 +158,34 @@ class LiveSession:
 
     def close_silent(self, seconds: float) -> None:
         """Close the session without audio because other callers wait."""
-        reason = close_reasons.no_audio(seconds, is_contended=True)
-        self._loop.call_soon_threadsafe(self.close, reason)
+        close = partial(self.close, "no_audio_while_others_wait", seconds=seconds)
+        self._loop.call_soon_threadsafe(close)
 
     def shut_down(self) -> None:
         """Close the session because the process stops."""
-        self._loop.call_soon_threadsafe(self.close, close_reasons.SHUTDOWN)
+        self._loop.call_soon_threadsafe(self.close, "shutdown")
 
-    def lose(self) -> None:
+    def close_lost(self) -> None:
         """Close the session because its job was canceled or its lease lost."""
-        self._loop.call_soon_threadsafe(self.close, close_reasons.CANCELED)
+        self._loop.call_soon_threadsafe(self.close, "canceled")
 
     def revoke_key(self) -> None:
         """Close the session because its key is no longer valid."""
-        self._loop.call_soon_threadsafe(self.close, close_reasons.KEY_ENDED)
+        self._loop.call_soon_threadsafe(self.close, "key_ended")
 
     # --- called by the upstream connection
 
-    def close(self, reason: CloseReason) -> None:
-        """Close the session; later reasons are ignored."""
+    def close(self, name: str, **values: Any) -> None:
+        """Close the session for a reason of ``close_reasons``; ignore later ones."""
         if not self._closed.done():
-            self._closed.set_result(reason)
+            self._closed.set_result(close_reason(name, **values))
 
     def send_message(self, message: ServerMessage) -> None:
         """Queue a message to the client."""
         try:
             self._send_queue.put(message)
         except SlowClient:
-            self.close(close_reasons.SLOW_READER)
+            self.close("slow_reader")
 
     def send_final(
         self, message: ServerMessage, *, alternative: dict[str, Any]
@@ -205,9 +207,9 @@ class LiveSession:
             self._stored.add_done_callback(self._check_stored)
             self._send_queue.put(message, stored=self._stored)
         except SlowClient:
-            self.close(close_reasons.SLOW_READER)
+            self.close("slow_reader")
         except ServiceUnavailable as error:
-            self.close(close_reasons.unavailable(error.code))
+            self.close("unavailable", error_code=error.code)
 
     # --- the client
 
@@ -224,26 +226,22 @@ class LiveSession:
                     self._execute(self._wire_format.empty)
         except ClientDisconnected as error:
             self._is_client_disconnected = True
-            self.close(
-                close_reasons.CLIENT_CLOSED
-                if error.is_orderly
-                else close_reasons.CLIENT_GONE
-            )
+            self.close("client_closed" if error.is_orderly else "client_gone")
         except Exception:
             logger.exception("live session failed")
-            self.close(close_reasons.SERVER_ERROR)
+            self.close("server_error")
 
     def _handle_text(self, text: str) -> None:
         if self._texts.consume(1):
-            self.close(close_reasons.FLOOD)
+            self.close("flood")
             return
         if len(text) > self._wire_format.max_text:
-            self.close(close_reasons.text_too_large(self._wire_format.max_text))
+            self.close("text_too_large", limit=self._wire_format.max_text)
             return
         try:
             parsed = self._wire_format.parse(text)
         except InvalidRequest as error:
-            self.close(close_reasons.message_invalid(error.code, error.message))
+            self.close("message_invalid", error_code=error.code, detail=error.message)
             return
         if isinstance(parsed, ServerMessage):
             self.send_message(parsed)
@@ -252,7 +250,7 @@ class LiveSession:
 
     def _execute(self, command: ClientCommand | None) -> None:
         if command == ClientCommand.CLOSE:
-            self.close(close_reasons.CLIENT_CLOSED)
+            self.close("client_closed")
         elif command == ClientCommand.FINALIZE:
             end = self._chunker.duration()
             self._replay_buffer.push(Chunk(data=b"", start=end), end=end)
@@ -260,10 +258,10 @@ class LiveSession:
 
     async def _handle_audio(self, audio: bytes) -> None:
         if len(audio) > MAX_FRAME_BYTES:
-            self.close(close_reasons.frame_too_large(MAX_FRAME_BYTES))
+            self.close("frame_too_large", limit=MAX_FRAME_BYTES)
             return
         if len(audio) < SMALL_BYTES and self._small.consume(1):
-            self.close(close_reasons.SMALL_MESSAGES)
+            self.close("small_messages")
             return
         if audio:
             self._buffer_audio(audio, now=time.monotonic())
@@ -283,10 +281,10 @@ class LiveSession:
         try:
             chunks = self._chunker.split(bytes(audio), at=now - self._first_audio_at)
         except TooMuchAudio:
-            self.close(close_reasons.too_long(settings.LIVE_MAX_SECONDS))
+            self.close("max_duration", seconds=settings.LIVE_MAX_SECONDS)
             return
         except InvalidRequest as error:
-            self.close(close_reasons.message_invalid(error.code, error.message))
+            self.close("message_invalid", error_code=error.code, detail=error.message)
             return
         for chunk in chunks:
             self._replay_buffer.push(chunk, end=chunk.start + chunk.seconds)
@@ -307,8 +305,7 @@ class LiveSession:
         if self._send_queue.is_unstored and not self._has_warned_unstored:
             self._has_warned_unstored = True
             detail = "The database is unavailable. Results are sent now, stored later."
-            fields = {"code": "finals_not_stored", "detail": detail}
-            self.send_message(ServerMessage(kind=MessageKind.WARNING, fields=fields))
+            self.send_message(build_warning("finals_not_stored", detail))
 
     async def _watch(self) -> None:
         """Close a silent or too long session; abort a stalled call."""
@@ -316,12 +313,12 @@ class LiveSession:
             await asyncio.sleep(TICK_SECONDS)
             now = time.monotonic()
             if now - self._received_at > settings.LIVE_IDLE_SECONDS:
-                self.close(close_reasons.idle(settings.LIVE_IDLE_SECONDS))
+                self.close("idle", seconds=settings.LIVE_IDLE_SECONDS)
             if now - self._audio_at > settings.LIVE_KEEPALIVE_SECONDS:
-                self.close(close_reasons.no_audio(settings.LIVE_KEEPALIVE_SECONDS))
+                self.close("no_audio", seconds=settings.LIVE_KEEPALIVE_SECONDS)
             longest = max(now - self._started_at, self._chunker.duration())
             if longest > settings.LIVE_MAX_SECONDS:
-                self.close(close_reasons.too_long(settings.LIVE_MAX_SECONDS))
+                self.close("max_duration", seconds=settings.LIVE_MAX_SECONDS)
             self._upstream.check_call(now)
 
     # --- the close
@@ -331,9 +328,9 @@ class LiveSession:
     ) -> None:
         """Wait a limited time for Deepgram's last results."""
         seconds = settings.LIVE_DRAIN_SECONDS
-        if reason is close_reasons.SHUTDOWN:
+        if reason.reason == "shutdown":
             seconds = min(seconds, settings.LIVE_SHUTDOWN_SECONDS)
-        if reason is close_reasons.CANCELED or self._upstream.error:
+        if reason.reason == "canceled" or self._upstream.error:
             seconds = 0.0
         elif not self._chunker.duration():
             seconds = min(seconds, SILENT_DRAIN_SECONDS)  # no audio, no results
@@ -360,7 +357,7 @@ class LiveSession:
             warnings=tuple(self._warnings()),
         )
         with tracing.span("store"):
-            return await in_ending_thread(
+            return await in_closing_thread(
                 live_sessions.finish_session,
                 job=self._upstream.calls.job,
                 attempt=self._upstream.calls.attempt,
@@ -371,23 +368,17 @@ class LiveSession:
         self, sending: "asyncio.Task[None]", reason: CloseReason, job: Job
     ) -> None:
         if reason.error_code:
-            fields = {"code": reason.error_code, "detail": reason.detail}
-            self._send_queue.put_last(
-                ServerMessage(kind=MessageKind.ERROR, fields=fields)
-            )
-        self._send_queue.put_last(
-            ServerMessage(
-                kind=MessageKind.CLOSED,
-                fields={
-                    "job_id": str(job.pk),
-                    "reason": reason.reason,
-                    "audio_seconds": round(self._audio_seconds(), 3),
-                    "status": str(job.status),
-                },
-            )
-        )
+            error = {"code": reason.error_code, "detail": reason.detail}
+            self._send_queue.put_last(ServerMessage(MessageKind.ERROR, error))
+        closed = {
+            "job_id": str(job.pk),
+            "reason": reason.reason,
+            "audio_seconds": round(self._audio_seconds(), 3),
+            "status": str(job.status),
+        }
+        self._send_queue.put_last(ServerMessage(MessageKind.CLOSED, closed))
         self._send_queue.finish()
-        is_readable = reason is not close_reasons.SLOW_READER
+        is_readable = reason.reason != "slow_reader"
         if is_readable and not self._is_client_disconnected:
             await asyncio.wait([sending], timeout=settings.LIVE_SLOW_SECONDS)
         code, text = self._wire_format.closing(reason)
@@ -395,19 +386,15 @@ class LiveSession:
 
     def _send_ready(self) -> None:
         job = self._opened.job
-        self.send_message(
-            ServerMessage(
-                kind=MessageKind.READY,
-                fields={
-                    "job_id": str(job.pk),
-                    "region": self._opened.attempt.region_id,
-                    "model": str(job.options.get("model", "")),
-                    "max_seconds": settings.LIVE_MAX_SECONDS,
-                    "idle_seconds": settings.LIVE_IDLE_SECONDS,
-                    "max_frame_bytes": MAX_FRAME_BYTES,
-                },
-            )
-        )
+        ready = {
+            "job_id": str(job.pk),
+            "region": self._opened.attempt.region_id,
+            "model": str(job.options.get("model", "")),
+            "max_seconds": settings.LIVE_MAX_SECONDS,
+            "idle_seconds": settings.LIVE_IDLE_SECONDS,
+            "max_frame_bytes": MAX_FRAME_BYTES,
+        }
+        self.send_message(ServerMessage(MessageKind.READY, ready))
 
     def _audio_seconds(self) -> float:
         return max(self._chunker.duration(), self._upstream.clock.final)
@@ -421,7 +408,7 @@ class LiveSession:
 
     def _check_stored(self, stored: "asyncio.Future[bool]") -> None:
         if not stored.cancelled() and not stored.result():
-            self.close(close_reasons.CANCELED)
+            self.close("canceled")
 
     async def _guard(self, work: Any) -> None:
         """Close the session if a task fails."""
@@ -429,9 +416,9 @@ class LiveSession:
             with contextlib.suppress(asyncio.CancelledError):
                 await work
         except SlowClient:
-            self.close(close_reasons.SLOW_READER)
+            self.close("slow_reader")
         except ClientDisconnected:
-            self.close(close_reasons.CLIENT_GONE)
+            self.close("client_gone")
         except Exception:
             logger.exception("live session failed")
-            self.close(close_reasons.SERVER_ERROR)
+            self.close("server_error")

@@ -28,7 +28,7 @@ async def in_thread(
     return await _run(_threads, partial(function, *args, **named))
 
 
-async def in_ending_thread(
+async def in_closing_thread(
     function: Callable[Params, Result], *args: Params.args, **named: Params.kwargs
 ) -> Result:
     """Call the function in a thread, for the end of a session."""

@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -14,8 +13,9 @@ from jobs import options, services
 from jobs.accounts.authentication import TICKET
 from jobs.api.jobs.serializers import build_draft
 from jobs.rest.views import ApiView, get_tenant, refuse_parameter
-from jobs.routing.hybrid_router import RequestFacts, RouteMode, Thresholds, choose_route
+from jobs.routing.hybrid_router import RouteMode
 from jobs.services import JobDraft
+from workers.api import routing
 from workers.api.live import handshake
 from workers.api.live.wire_format import PlatformWireFormat
 from workers.api.transcribe.serializers import TranscribeInput
@@ -71,12 +71,5 @@ def read_draft(request: Request, *, now: datetime) -> JobDraft:
     chosen = {**draft.options, **parsed}
     effective = services.build_options(get_tenant(request), chosen)
     options.check_live_combination(options.choose_live(effective))
-    return replace(draft, options=chosen, route=draft.route or _route())
-
-
-def _route() -> dict[str, Any]:
-    thresholds = Thresholds(
-        sync_below=settings.SYNC_BELOW_SECONDS,
-        async_above=settings.ASYNC_ABOVE_SECONDS,
-    )
-    return choose_route(RequestFacts(mode=RouteMode.STREAM), thresholds).describe()
+    route = draft.route or routing.describe_stream_route()
+    return replace(draft, options=chosen, route=route)

@@ -34,7 +34,7 @@ class ClientCommand(StrEnum):
     CLOSE = "close"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ServerMessage:
     """A message to the client: the platform's fields and Deepgram's message."""
 
@@ -57,6 +57,11 @@ class CloseReason:
     code: int = 1000
     error_code: str = ""
     detail: str = ""
+
+
+def build_warning(code: str, detail: str, **more: Any) -> ServerMessage:
+    """Return a warning."""
+    return ServerMessage(MessageKind.WARNING, {"code": code, "detail": detail, **more})
 
 
 class WireFormat(Protocol):

@@ -28,8 +28,8 @@ from jobs.rest.openapi import (
 )
 from jobs.rest.parsers import StrictJSONParser, StrictMultiPartParser
 from jobs.rest.views import ApiView, get_caller, refuse_parameter, respond
-from jobs.routing import hybrid_router
-from jobs.routing.hybrid_router import RequestFacts, Route, RouteMode, Thresholds
+from jobs.routing.hybrid_router import DurationSource, RequestFacts, Route, RouteMode
+from workers.api import routing
 from workers.api.transcribe import sync_jobs, url_probe
 from workers.api.transcribe.serializers import (
     ExplainedOutput,
@@ -128,17 +128,13 @@ def _choose_route(
     body: TranscribeInput, submission: Submission, tenant: Tenant
 ) -> Route:
     facts = body.facts_of(submission.draft)
-    thresholds = Thresholds(
-        sync_below=settings.SYNC_BELOW_SECONDS,
-        async_above=settings.ASYNC_ABOVE_SECONDS,
-    )
     url = submission.draft.audio_url
     if body.wants_probe and url and facts.duration_seconds is None:
         with thread_limits.reserve_probing_thread(tenant.pk):
             found = url_probe.find_duration(url, tenant_id=tenant.pk)
-        source = hybrid_router.DurationSource.URL if found is not None else facts.source
+        source = DurationSource.URL if found is not None else facts.source
         facts = RequestFacts(mode=facts.mode, duration_seconds=found, source=source)
-    return hybrid_router.choose_route(facts, thresholds)
+    return routing.choose_route(facts)
 
 
 def _queue(

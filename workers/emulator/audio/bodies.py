@@ -62,7 +62,7 @@ async def read_media_url(request: web.Request) -> str:
         raise refusals.Refused(refusals.UNREADABLE_JSON) from None
     url = document.get("url") if isinstance(document, dict) else None
     if not isinstance(url, str):
-        raise refusals.Refused(refusals.invalid_json("missing field `url`"))
+        raise refusals.invalid_json("missing field `url`")
     return url
 
 
@@ -127,9 +127,7 @@ class Fetcher:
             raise RuntimeError("The fetcher is not started.")
         async with self._session.get(address, max_redirects=MAX_REDIRECTS) as response:
             if response.status != http.HTTPStatus.OK:
-                raise refusals.Refused(
-                    refusals.remote_status(response.status, response.reason or "")
-                )
+                raise refusals.remote_status(response.status, response.reason or "")
             if response.content_type in _PAGES:
                 raise refusals.Refused(refusals.REMOTE_INVALID)
             return await _collect(response.content.iter_any(), self._settings)

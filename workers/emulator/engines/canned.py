@@ -6,6 +6,7 @@ For tests and load. Only the duration is real. Speakers are generated from the h
 
 import asyncio
 import random
+from pathlib import Path
 
 from workers.emulator import config, engines
 
@@ -18,26 +19,7 @@ _INLINE_WORDS = 3_000
 _PAUSE = 1.6  # in words: the silence after a sentence
 _LEAD = 0.1
 
-_WORDS = (
-    "about account after again agent all also answer any appointment are ask back "
-    "because before billing book call can cancel change charge check clear close "
-    "confirm correct cost could country customer date day delivery detail did does "
-    "done each early email end every family feel find first for friday friend from "
-    "full get give good great had happy has have hear help here high home hour house "
-    "how idea in information is issue it just keep kind know last late later leave "
-    "letter like line list little long look lost make many market may meeting message "
-    "minute monday money month more morning most move much name near need never new "
-    "next nice night not note now number of office often old on one only open order "
-    "other our out over package paid part pay people phone place plan please point "
-    "possible price problem product question quick ready really reason receive record "
-    "refund report request right room same save schedule see send service short should "
-    "since small some soon sorry start still stop store street subscription sure "
-    "system take talk team tell thank that the their them there they thing think this "
-    "time today together tomorrow too town travel try under until update use very wait "
-    "want was way we week welcome well were what when where which while will with word "
-    "work world would write year yes yesterday yet you your"
-)
-VOCABULARY = _WORDS.split()
+VOCABULARY = Path(__file__).with_name("vocabulary.txt").read_text().split()
 
 
 class CannedEngine:

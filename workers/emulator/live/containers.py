@@ -21,7 +21,6 @@ MAX_WAITING_BYTES = 4 * 1024 * 1024
 _MAX_WAITING_CHUNKS = 256
 # Enough to detect every format.
 _HEAD_BYTES = 12
-_MAX_BAD_PACKETS = 50
 # By default FFmpeg analyzes five seconds of a stream before it decodes.
 _OPEN_OPTIONS = {
     **audio.OPEN_OPTIONS,
@@ -139,14 +138,14 @@ class ContainerDecoder:
                 frames = packet.decode()
             except av.error.FFmpegError:
                 failures += 1
-                if not has_decoded and failures > _MAX_BAD_PACKETS:
+                if not has_decoded and failures > decoding.MAX_BAD_PACKETS:
                     raise decoding.Undecodable from None
                 continue
             for frame in frames:
                 has_decoded = True
                 for resampled in resampler.resample(frame):
                     self._wait_for_room()
-                    self._put_decoded(to_pcm(resampled))
+                    self._put_decoded(decoding.to_pcm(resampled))
         if not has_decoded:
             raise decoding.Undecodable
 
@@ -208,12 +207,3 @@ def sniff(head: bytes) -> str | None:
     if head[0] == 0xFF and head[1] & 0xE0 == 0xE0:  # noqa: PLR2004 - a frame's sync
         return "mp3" if head[1] & 0x06 else "aac"
     return None
-
-
-def to_pcm(frame: av.AudioFrame) -> decoding.PcmChunk:
-    """Return the samples of an interleaved 16-bit frame."""
-    channels = len(frame.layout.channels)
-    length = frame.samples * channels * 2
-    return decoding.PcmChunk(
-        bytes(frame.planes[0])[:length], frame.sample_rate, channels
-    )

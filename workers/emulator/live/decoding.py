@@ -1,13 +1,19 @@
-"""Decoders of live audio. Raw encodings are decoded here, without a library."""
+"""Decoders of live audio without a container: samples, and packets of Opus."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+import av
+import av.error
 
 from workers.emulator.protocol import options
 
-_SAMPLE_BYTES = 2
+MAX_BAD_PACKETS = 50
 _WIDTHS = {"linear16": 2, "linear32": 4, "mulaw": 1, "alaw": 1}
+# FFmpeg's codecs of encodings other than 16-bit samples.
+_CODECS = {"linear32": "pcm_f32le", "mulaw": "pcm_mulaw", "alaw": "pcm_alaw"}
+_OPUS_RATE = 48_000
 
 
 class Undecodable(Exception):
@@ -40,14 +46,14 @@ class Decoder(Protocol):
 
 
 class RawDecoder:
-    """Decodes samples without a container."""
+    """Decodes samples."""
 
     def __init__(self, raw: options.RawFormat, sink: PcmSink) -> None:
         self._raw = raw
         self._sink = sink
         self._rest = b""
         self._frame_bytes = _WIDTHS[raw.encoding] * raw.channels
-        self._to_linear = _TO_LINEAR[raw.encoding]
+        self._to_linear = _build_converter(raw)
 
     async def feed(self, payload: bytes) -> None:
         """Pass on complete frames; buffer the rest."""
@@ -69,55 +75,65 @@ class RawDecoder:
         """Do nothing."""
 
 
-def _copy(samples: bytes) -> bytes:
-    return samples
+class OpusDecoder:
+    """Decodes Opus, one packet per message; skips invalid ones."""
+
+    def __init__(self, channels: int, sink: PcmSink) -> None:
+        self._sink = sink
+        self._codec = _open_codec("opus", _OPUS_RATE, min(channels, 2))
+        self._resampler = av.AudioResampler("s16")
+        self._failures = 0
+        self._has_decoded = False
+
+    async def feed(self, payload: bytes) -> None:
+        """Decode one packet."""
+        try:
+            frames = self._codec.decode(av.Packet(payload))
+        except (av.error.FFmpegError, ValueError):
+            self._failures += 1
+            if not self._has_decoded and self._failures > MAX_BAD_PACKETS:
+                raise Undecodable from None
+            return
+        for frame in frames:
+            self._has_decoded = True
+            for resampled in self._resampler.resample(frame):
+                await self._sink(to_pcm(resampled))
+
+    async def finish(self) -> None:
+        """Raise Undecodable when no packet could be decoded."""
+        if self._failures and not self._has_decoded:
+            raise Undecodable
+
+    async def close(self) -> None:
+        """Do nothing."""
 
 
-def _from_float(samples: bytes) -> bytes:
-    """Convert floats in [-1, 1] to 16-bit integers."""
-    floats = memoryview(samples).cast("f")
-    return b"".join(
-        max(-32768, min(32767, int(value * 32767))).to_bytes(2, "little", signed=True)
-        for value in floats
-    )
+def to_pcm(frame: av.AudioFrame) -> PcmChunk:
+    """Return the samples of an interleaved 16-bit frame."""
+    channels = len(frame.layout.channels)
+    length = frame.samples * channels * 2
+    return PcmChunk(bytes(frame.planes[0])[:length], frame.sample_rate, channels)
 
 
-def _from_table(low: bytes, high: bytes) -> Callable[[bytes], bytes]:
+def _build_converter(raw: options.RawFormat) -> Callable[[bytes], bytes]:
+    """Return a function that converts complete frames to 16-bit samples."""
+    if raw.encoding not in _CODECS:
+        return bytes
+    codec = _open_codec(_CODECS[raw.encoding], raw.sample_rate, raw.channels)
+    resampler = av.AudioResampler("s16")
+
     def convert(samples: bytes) -> bytes:
-        linear = bytearray(len(samples) * _SAMPLE_BYTES)
-        linear[0::_SAMPLE_BYTES] = samples.translate(low)
-        linear[1::_SAMPLE_BYTES] = samples.translate(high)
-        return bytes(linear)
+        return b"".join(
+            to_pcm(resampled).samples
+            for frame in codec.decode(av.Packet(samples))
+            for resampled in resampler.resample(frame)
+        )
 
     return convert
 
 
-def _mulaw(code: int) -> int:
-    """Return the sample of a µ-law byte (ITU-T G.711)."""
-    code = ~code & 0xFF
-    magnitude = (((code & 0x0F) << 3) + 0x84) << ((code & 0x70) >> 4)
-    return 0x84 - magnitude if code & 0x80 else magnitude - 0x84
-
-
-def _alaw(code: int) -> int:
-    """Return the sample of an A-law byte (ITU-T G.711)."""
-    code ^= 0x55
-    magnitude = (code & 0x0F) << 4
-    segment = (code & 0x70) >> 4
-    magnitude += 0x108 if segment else 8
-    if segment > 1:
-        magnitude <<= segment - 1
-    return magnitude if code & 0x80 else -magnitude
-
-
-def _build_tables(decode: Callable[[int], int]) -> tuple[bytes, bytes]:
-    pairs = [decode(code).to_bytes(2, "little", signed=True) for code in range(256)]
-    return bytes(pair[0] for pair in pairs), bytes(pair[1] for pair in pairs)
-
-
-_TO_LINEAR: dict[str, Callable[[bytes], bytes]] = {
-    "linear16": _copy,
-    "linear32": _from_float,
-    "mulaw": _from_table(*_build_tables(_mulaw)),
-    "alaw": _from_table(*_build_tables(_alaw)),
-}
+def _open_codec(name: str, sample_rate: int, channels: int) -> Any:
+    codec: Any = av.CodecContext.create(name, "r")
+    codec.sample_rate = sample_rate
+    codec.layout = {1: "mono", 2: "stereo"}.get(channels, f"{channels}c")
+    return codec

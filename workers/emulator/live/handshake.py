@@ -13,9 +13,7 @@ from workers.emulator.faults import injection
 from workers.emulator.live import live_options, session
 from workers.emulator.protocol import options, refusals
 
-NO_UPGRADE = refusals.bad_request(
-    "This is a WebSocket endpoint: send an upgrade request, or use POST."
-)
+NO_UPGRADE = "This is a WebSocket endpoint: send an upgrade request, or use POST."
 
 
 async def listen(request: web.Request) -> web.StreamResponse:
@@ -55,7 +53,7 @@ def _check(
 ) -> tuple[live_options.LiveOptions, keys.Caller]:
     """Check key and parameters, in Deepgram's order."""
     if request.headers.get("upgrade", "").lower() != "websocket":
-        raise refusals.Refused(NO_UPGRADE)
+        raise refusals.bad_request(NO_UPGRADE)
     caller = emulator.keyring.identify(_read_authorization(request))
     entry.key, entry.project = caller.shown_key, caller.project
     params = live_options.parse_live_options(pairs)

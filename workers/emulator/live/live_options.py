@@ -11,7 +11,6 @@ _NEEDS_RATE = RAW_ENCODINGS | {"amr-nb", "amr-wb", "opus", "speex", "g729"}
 # File headers that clients omit from a stream of frames.
 HEADS = {"amr-nb": b"#!AMR\n", "amr-wb": b"#!AMR-WB\n"}
 _MIN_GAP_MS = 1000
-_BOOLEANS = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,15 +31,11 @@ def parse_live_options(pairs: options.Pairs) -> LiveOptions:
     if parsed.shape.family == "whisper":
         raise refusals.Refused(refusals.NO_SUCH_MODEL)
     if parsed.callback:
-        raise refusals.Refused(
-            refusals.bad_request(
-                "The emulator does not send live results to a callback."
-            )
+        raise refusals.bad_request(
+            "The emulator does not send live results to a callback."
         )
     if encoding in _NEEDS_RATE and "sample_rate" not in last:
-        raise refusals.Refused(
-            refusals.bad_request(f"Encoding {encoding} requires a sample_rate.")
-        )
+        raise refusals.bad_request(f"Encoding {encoding} requires a sample_rate.")
     is_interim = _parse_flag(last, "interim_results")
     _parse_flag(last, "no_delay")
     return LiveOptions(
@@ -59,17 +54,12 @@ def parse_live_options(pairs: options.Pairs) -> LiveOptions:
 
 
 def _parse_flag(last: dict[str, str], name: str) -> bool:
-    value = _BOOLEANS.get(last.get(name, "false"))
-    if value is None:
-        raise refusals.Refused(
-            refusals.invalid_query("provided string was not `true` or `false`")
-        )
-    return value
+    return options.parse_flag(last.get(name, "false"))
 
 
 def _parse_pause(text: str) -> float | None:
-    if text in _BOOLEANS:
-        return segments.MIN_PAUSE if _BOOLEANS[text] else None
+    if text in options.BOOLEANS:
+        return segments.MIN_PAUSE if options.BOOLEANS[text] else None
     return max(_milliseconds(text), segments.MIN_PAUSE)
 
 
@@ -78,13 +68,9 @@ def _parse_gap(text: str | None, *, is_interim: bool) -> float | None:
         return None
     seconds = _milliseconds(text)
     if seconds * 1000 < _MIN_GAP_MS:
-        raise refusals.Refused(
-            refusals.bad_request("utterance_end_ms must be at least 1000.")
-        )
+        raise refusals.bad_request("utterance_end_ms must be at least 1000.")
     if not is_interim:
-        raise refusals.Refused(
-            refusals.bad_request("utterance_end_ms requires interim_results=true.")
-        )
+        raise refusals.bad_request("utterance_end_ms requires interim_results=true.")
     return seconds
 
 

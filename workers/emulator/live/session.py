@@ -19,7 +19,6 @@ from workers.emulator.live import (
     decoding,
     live_options,
     messages,
-    packets,
     send_queue,
     stream_faults,
 )
@@ -263,7 +262,7 @@ class Session:
         if raw is not None and raw.encoding in live_options.RAW_ENCODINGS:
             return decoding.RawDecoder(raw, self._recognise)
         if raw is not None and raw.encoding == "opus":
-            return packets.OpusDecoder(raw.channels, self._recognise)
+            return decoding.OpusDecoder(raw.channels, self._recognise)
         head = live_options.HEADS.get(self._params.encoding, b"")
         return containers.ContainerDecoder(self._recognise, self._fail, head=head)
 

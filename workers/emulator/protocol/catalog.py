@@ -1,38 +1,14 @@
-"""Deepgram's models and their languages (https://developers.deepgram.com/docs/models)."""
+"""Deepgram's models, their languages, and the values of parameters."""
 
+import tomllib
 import uuid
+from pathlib import Path
+from typing import Any
 
-FAMILIES = {
-    "nova-3": {"", "general", "medical"},
-    "nova-2": {
-        "",
-        "general",
-        "meeting",
-        "phonecall",
-        "finance",
-        "conversationalai",
-        "voicemail",
-        "video",
-        "medical",
-        "drivethru",
-        "automotive",
-        "atc",
-    },
-    "nova": {"", "general", "phonecall", "medical"},
-    "enhanced": {"", "general", "meeting", "phonecall", "finance"},
-    "base": {
-        "",
-        "general",
-        "meeting",
-        "phonecall",
-        "finance",
-        "conversationalai",
-        "voicemail",
-        "video",
-    },
-    "whisper": {"", "tiny", "base", "small", "medium", "large"},
-}
-
+_TABLES: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
+FAMILIES: dict[str, list[str]] = _TABLES["families"]
+FLAGS: frozenset[str] = frozenset(_TABLES["parameters"]["flags"])
+CHOICES: dict[str, list[str]] = _TABLES["parameters"]["choices"]
 MODELS = {
     f"{family}-{variant}" if variant else family: family
     for family, variants in FAMILIES.items()

@@ -12,48 +12,9 @@ from workers.emulator.protocol import catalog, refusals
 
 Pairs = list[tuple[str, str]]
 
-FLAGS = frozenset(
-    {
-        "detect_entities",
-        "diarize",
-        "dictation",
-        "filler_words",
-        "intents",
-        "measurements",
-        "mip_opt_out",
-        "multichannel",
-        "numerals",
-        "paragraphs",
-        "profanity_filter",
-        "punctuate",
-        "sentiment",
-        "smart_format",
-        "topics",
-        "utterances",
-    }
-)
 # Each of these implies punctuation.
 PUNCTUATING = ("punctuate", "smart_format", "paragraphs", "diarize", "detect_entities")
-CHOICES = {
-    "callback_method": ("POST", "PUT", "post", "put"),
-    "custom_intent_mode": ("extended", "strict"),
-    "custom_topic_mode": ("extended", "strict"),
-    "diarize_model": ("latest", "v1", "v2"),
-    "encoding": (
-        "linear16",
-        "linear32",
-        "flac",
-        "mulaw",
-        "alaw",
-        "amr-nb",
-        "amr-wb",
-        "opus",
-        "ogg-opus",
-        "speex",
-        "g729",
-    ),
-    "summarize": ("true", "false", "v1", "v2"),
-}
+BOOLEANS = {"true": True, "false": False}
 _MAX_DIGITS = 9
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*|multi")
 
@@ -109,7 +70,7 @@ def parse_options(pairs: Pairs) -> Options:
     """Return the typed parameters, or raise Refused with Deepgram's message."""
     last = dict(pairs)
     flags = _parse_flags(last)
-    for name, allowed in CHOICES.items():
+    for name, allowed in catalog.CHOICES.items():
         if name in last:
             _check_choice(last[name], allowed)
     model = last.get("model", "base-general")
@@ -122,7 +83,7 @@ def parse_options(pairs: Pairs) -> Options:
         language=last.get("language", "en"),
         utterance_split=_parse_float(last.get("utt_split", "0.8")),
         is_language_detected=bool(detect) and detect != ["false"],
-        languages_allowed=tuple(code for code in detect if code not in _BOOLEANS),
+        languages_allowed=tuple(code for code in detect if code not in BOOLEANS),
         is_summarized=last.get("summarize", "false") != "false",
         search=_get_all(pairs, "search"),
         raw=_parse_raw(last),
@@ -137,19 +98,8 @@ def parse_options(pairs: Pairs) -> Options:
     )
 
 
-_BOOLEANS = {"true": True, "false": False}
-
-
 def _parse_flags(last: dict[str, str]) -> frozenset[str]:
-    flags = set()
-    for name in FLAGS & last.keys():
-        value = _BOOLEANS.get(last[name])
-        if value is None:
-            raise refusals.Refused(
-                refusals.invalid_query("provided string was not `true` or `false`")
-            )
-        if value:
-            flags.add(name)
+    flags = {name for name in catalog.FLAGS & last.keys() if parse_flag(last[name])}
     if "diarize_model" in last:
         flags.add("diarize")
     return frozenset(flags)
@@ -158,10 +108,8 @@ def _parse_flags(last: dict[str, str]) -> frozenset[str]:
 def _check_choice(value: str, allowed: Iterable[str]) -> None:
     if value not in allowed:
         names = ", ".join(f"`{name}`" for name in allowed)
-        raise refusals.Refused(
-            refusals.invalid_query(
-                f"unknown variant `{value}`, expected one of {names}"
-            )
+        raise refusals.invalid_query(
+            f"unknown variant `{value}`, expected one of {names}"
         )
 
 
@@ -176,13 +124,9 @@ def _find_family(last: dict[str, str], model: str, pairs: Pairs) -> str:
     ):
         raise refusals.Refused(refusals.NO_SUCH_MODEL)
     if family == "nova-3" and _get_all(pairs, "keywords"):
-        raise refusals.Refused(
-            refusals.bad_request("Keywords are not supported for Nova-3 models.")
-        )
+        raise refusals.bad_request("Keywords are not supported for Nova-3 models.")
     if family not in {"nova-3", "custom"} and _get_all(pairs, "keyterm"):
-        raise refusals.Refused(
-            refusals.bad_request("Keyterms are only supported for Nova-3 models.")
-        )
+        raise refusals.bad_request("Keyterms are only supported for Nova-3 models.")
     return family
 
 
@@ -222,14 +166,19 @@ def _split_extra(text: str) -> tuple[str, str]:
     return key, value
 
 
+def parse_flag(text: str) -> bool:
+    """Return a truth value, or raise Refused."""
+    if text not in BOOLEANS:
+        raise refusals.invalid_query("provided string was not `true` or `false`")
+    return BOOLEANS[text]
+
+
 def parse_whole(text: str) -> int:
     """Return a whole number, or raise Refused."""
     if not (text.isascii() and text.isdigit()):
-        raise refusals.Refused(refusals.invalid_query("invalid digit found in string"))
+        raise refusals.invalid_query("invalid digit found in string")
     if len(text) > _MAX_DIGITS:
-        raise refusals.Refused(
-            refusals.invalid_query("number too large to fit in target type")
-        )
+        raise refusals.invalid_query("number too large to fit in target type")
     return int(text)
 
 
@@ -237,6 +186,4 @@ def _parse_float(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise refusals.Refused(
-            refusals.invalid_query("invalid float literal")
-        ) from None
+        raise refusals.invalid_query("invalid float literal") from None

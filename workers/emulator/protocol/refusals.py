@@ -1,14 +1,16 @@
-"""Deepgram's error responses: status, code and message, verbatim.
+"""Deepgram's error responses; ``refusals.toml`` has those with a fixed message.
 
 Deepgram uses two JSON formats, and plain text in one place; clients must read all
-three. Messages marked "invented" are not documented by Deepgram.
+three.
 """
 
 import dataclasses
 import http
 import json
+import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 
 from aiohttp import web
 
@@ -69,127 +71,73 @@ class Refused(Exception):
         self.refusal = refusal
 
 
-INVALID_AUTH = Refusal(status=401, code="INVALID_AUTH", message="Invalid credentials.")
-NO_PERMISSION = Refusal(
-    status=401,
-    code="INSUFFICIENT_PERMISSIONS",
-    message="User does not have sufficient permissions.",
-)
-NO_CREDIT = Refusal(
-    status=402,
-    code="ASR_PAYMENT_REQUIRED",
-    message=(
-        "Project does not have enough credits for an ASR request "
-        "and does not have an overage agreement."
-    ),
-)
-NO_MODEL_ACCESS = Refusal(
-    status=403,
-    code="INSUFFICIENT_PERMISSIONS",
-    message="Project does not have access to the requested model.",
-)
-PROJECT_NOT_FOUND = Refusal(
-    status=404, code="PROJECT_NOT_FOUND", message="Project not found."
-)
-REQUEST_NOT_FOUND = Refusal(  # invented
-    status=404, code="REQUEST_NOT_FOUND", message="Request not found."
-)
-SLOW_UPLOAD = Refusal(status=408, code="SLOW_UPLOAD", message="Request upload timeout.")
-TOO_LARGE = Refusal(  # invented
-    status=413, code="PAYLOAD_TOO_LARGE", message="Payload too large."
-)
-UNREADABLE = Refusal(
-    status=422,
-    code="ASR_UNPROCESSABLE_ENTITY",
-    message="Unable to read the entire client request.",
-)
-TOO_MANY_REQUESTS = Refusal(
-    status=429,
-    code="TOO_MANY_REQUESTS",
-    message="Too many requests. Please try again later",
-)
-CORRUPT_AUDIO = Refusal(
-    status=400,
-    code="Bad Request",
-    message="Bad Request: failed to process audio: corrupt or unsupported data",
-)
-UNREADABLE_JSON = Refusal(
-    status=400,
-    code="Bad Request",
-    message=(
-        "Content-type was application/json, but we could not process the JSON payload."
-    ),
-)
-NO_SUCH_MODEL = Refusal(
-    status=400,
-    code="Bad Request",
-    message="Bad Request: No such model/language/tier combination found.",
-)
-INVALID_CALLBACK = Refusal(
-    status=400, code="Bad Request", message="Invalid callback url."
-)
-INTERNAL = Refusal(  # invented
-    status=500, code="INTERNAL_SERVER_ERROR", message="Internal server error."
-)
+_TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
 
 
-def invalid_json(details: str) -> Refusal:
-    """Return the refusal of valid JSON with invalid content."""
-    return Refusal(
-        status=400,
-        code="INVALID_JSON",
-        message=f"Invalid JSON submitted. {details}",
-        envelope=Envelope.CATEGORY,
+def _read(name: str) -> Refusal:
+    return Refusal(**{"code": name, **_TABLES[name]})
+
+
+INVALID_AUTH = _read("INVALID_AUTH")
+NO_PERMISSION = _read("NO_PERMISSION")
+NO_CREDIT = _read("NO_CREDIT")
+NO_MODEL_ACCESS = _read("NO_MODEL_ACCESS")
+PROJECT_NOT_FOUND = _read("PROJECT_NOT_FOUND")
+REQUEST_NOT_FOUND = _read("REQUEST_NOT_FOUND")
+SLOW_UPLOAD = _read("SLOW_UPLOAD")
+TOO_LARGE = _read("TOO_LARGE")
+UNREADABLE = _read("UNREADABLE")
+TOO_MANY_REQUESTS = _read("TOO_MANY_REQUESTS")
+CORRUPT_AUDIO = _read("CORRUPT_AUDIO")
+UNREADABLE_JSON = _read("UNREADABLE_JSON")
+NO_SUCH_MODEL = _read("NO_SUCH_MODEL")
+INVALID_CALLBACK = _read("INVALID_CALLBACK")
+INTERNAL = _read("INTERNAL")
+REMOTE_INVALID = _read("REMOTE_INVALID")
+REMOTE_REDIRECTS = _read("REMOTE_REDIRECTS")
+REMOTE_NOT_PUBLIC = _read("REMOTE_NOT_PUBLIC")
+REMOTE_UNRESOLVED = _read("REMOTE_UNRESOLVED")
+
+
+def invalid_json(details: str) -> Refused:
+    """Return the error for valid JSON with invalid content."""
+    return Refused(
+        Refusal(
+            status=400,
+            code="INVALID_JSON",
+            message=f"Invalid JSON submitted. {details}",
+            envelope=Envelope.CATEGORY,
+        )
     )
 
 
-def invalid_query(reason: str) -> Refusal:
-    """Return the refusal of a query parameter of the wrong type."""
-    return Refusal(
-        status=400,
-        code="INVALID_QUERY_PARAMETER",
-        message=f"Failed to deserialize query parameters: {reason}",
-    )
+def invalid_query(reason: str) -> Refused:
+    """Return the error for a query parameter of the wrong type."""
+    message = f"Failed to deserialize query parameters: {reason}"
+    return Refused(Refusal(status=400, code="INVALID_QUERY_PARAMETER", message=message))
 
 
-def bad_request(message: str) -> Refusal:
-    """Return a refusal with an invented message: Deepgram documents none."""
-    return Refusal(status=400, code="Bad Request", message=f"Bad Request: {message}")
+def bad_request(message: str) -> Refused:
+    """Return an error with an invented message: Deepgram documents none."""
+    message = f"Bad Request: {message}"
+    return Refused(Refusal(status=400, code="Bad Request", message=message))
 
 
-def remote_content(message: str) -> Refusal:
-    """Return the refusal of a media URL."""
-    return Refusal(status=400, code="REMOTE_CONTENT_ERROR", message=message)
-
-
-REMOTE_INVALID = remote_content(
-    "The remote server hosting the media failed to return valid data."
-)
-REMOTE_REDIRECTS = remote_content(
-    "The remote server hosting the media returned too many redirects."
-)
-REMOTE_NOT_PUBLIC = remote_content("URL for media download must be publicly routable.")
-REMOTE_UNRESOLVED = remote_content(
-    "Could not determine if URL for media download is publicly routable."
-)
-
-
-def remote_status(status: int, reason: str) -> Refusal:
-    """Return the refusal of a media URL that responded with an error."""
+def remote_status(status: int, reason: str) -> Refused:
+    """Return the error for a media URL that responded with an error."""
     side = "client" if status < http.HTTPStatus.INTERNAL_SERVER_ERROR else "server"
-    return remote_content(
+    message = (
         f"The remote server hosting the media returned a {side} error: "
         f"{status} {reason}."
     )
+    return Refused(dataclasses.replace(REMOTE_INVALID, message=message))
 
 
-def invalid_uuid(text: str) -> Refusal:
-    """Return the plain-text refusal of a project id that is not a UUID."""
-    return Refusal(
-        status=404,
-        code="",
-        message=f"UUID parsing failed: invalid length: {len(text)}",
-        envelope=Envelope.TEXT,
+def invalid_uuid(text: str) -> Refused:
+    """Return the plain-text error for a project id that is not a UUID."""
+    message = f"UUID parsing failed: invalid length: {len(text)}"
+    return Refused(
+        Refusal(status=404, code="", message=message, envelope=Envelope.TEXT)
     )
 
 

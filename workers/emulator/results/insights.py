@@ -3,6 +3,8 @@
 Equal words give equal values. Used only with engines that generate their words.
 """
 
+import tomllib
+from pathlib import Path
 from typing import Any
 
 from workers.emulator import engines
@@ -10,39 +12,13 @@ from workers.emulator.faults import chance
 from workers.emulator.protocol import options
 from workers.emulator.results import passages
 
-TOPICS = (
-    "Account",
-    "Billing",
-    "Delivery",
-    "Orders",
-    "Refunds",
-    "Scheduling",
-    "Subscriptions",
-    "Travel",
-)
-INTENTS = (
-    "Ask for help",
-    "Book an appointment",
-    "Cancel a subscription",
-    "Check an order",
-    "Confirm details",
-    "Request a refund",
-)
+_TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
 # Features that the recognising engine does not support.
 FEATURES = ("summarize", "topics", "intents", "sentiment", "detect_entities", "diarize")
 
 _SUMMARY_WORDS = 24
 _SEGMENT_SENTENCES = 3
 _NEUTRAL = 0.333333
-_ENTITY_WORDS = {
-    "monday": "DATE",
-    "friday": "DATE",
-    "today": "DATE",
-    "tomorrow": "DATE",
-    "yesterday": "DATE",
-    "one": "CARDINAL",
-    "two": "CARDINAL",
-}
 
 Json = dict[str, Any]
 
@@ -60,9 +36,9 @@ def build_results(words: passages.Words, features: list[str]) -> Json:
         short = passages.join_text(words[:_SUMMARY_WORDS], is_written=True)
         results["summary"] = {"result": "success", "short": short}
     if "topics" in features:
-        results["topics"] = _build_named(words, TOPICS, "topics", "topic")
+        results["topics"] = _build_named(words, "topics", "topic")
     if "intents" in features:
-        results["intents"] = _build_named(words, INTENTS, "intents", "intent")
+        results["intents"] = _build_named(words, "intents", "intent")
     if "sentiment" in features:
         results["sentiments"] = _build_sentiments(words)
     return results
@@ -92,13 +68,12 @@ def build_entities(words: passages.Words) -> list[Json]:
             "end_word": place + 1,
         }
         for place, word in enumerate(words)
-        if (label := _ENTITY_WORDS.get(word.text)) is not None
+        if (label := _TABLES["entities"].get(word.text)) is not None
     ]
 
 
-def _build_named(
-    words: passages.Words, names: tuple[str, ...], plural: str, single: str
-) -> Json:
+def _build_named(words: passages.Words, plural: str, single: str) -> Json:
+    names: list[str] = _TABLES[plural]
     segments = []
     for segment in _segments(words):
         text = segment["text"]

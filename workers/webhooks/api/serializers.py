@@ -11,6 +11,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from jobs.egress import policy as egress_policy
+from jobs.egress.addresses import MAX_URL_LENGTH
 from jobs.errors import InvalidRequest
 from jobs.rest.serializers import (
     BoundedListField,
@@ -135,7 +136,7 @@ class EndpointFields(StrictSerializer):
 class EndpointInput(EndpointFields, SecretInput):
     """A request to create an endpoint."""
 
-    url = TextField(trim_whitespace=False, max_length=2048)
+    url = TextField(trim_whitespace=False, max_length=MAX_URL_LENGTH)
     headers = HeadersField(required=False)
 
 
@@ -145,7 +146,7 @@ class EndpointChanges(EndpointFields):
     url = TextField(
         required=False,
         trim_whitespace=False,
-        max_length=2048,
+        max_length=MAX_URL_LENGTH,
         help_text=(
             "A new scheme, host or port removes all headers that are not in the same"
             " request."

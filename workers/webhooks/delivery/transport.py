@@ -111,6 +111,17 @@ def _build_request(
 
 
 def _send(request: httpx.Request, started: float) -> PostResult:
+    """Send once; a status line that arrived is the result, whatever follows it."""
+    with network.watch_status() as line:
+        try:
+            return _receive(request, started)
+        except httpx.TransportError:
+            if line.status is None:
+                raise
+            return PostResult(status_code=line.status, duration_ms=_elapsed_ms(started))
+
+
+def _receive(request: httpx.Request, started: float) -> PostResult:
     with _transport_lock:
         transport = _transport(egress_policy.get_allowlist(), egress_policy.get_proxy())
     response = transport.handle_request(request)

@@ -124,7 +124,7 @@ MALFORMED = [
     "http://[127.0.0.1]/",
     "http://[8.8.8.8]/",
     "http://[]/",
-    "http://pub.test/" + "a" * 2048,
+    "http://pub.test/" + "a" * 8192,
 ]
 
 

@@ -1,10 +1,12 @@
 from itertools import pairwise
 
 import pytest
+import wcwidth
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.captions import build, document_of, read_srt, read_vtt, say
+from transcripts.formats.lines import count_columns, ends_clause
 
 READERS = {"srt": read_srt, "vtt": read_vtt}
 ODD = [-1.0, 0.0, 0.1, 1.0, 1.1, 2.5, 90000.5, float("nan"), 1e300, None, "x", True]
@@ -48,7 +50,7 @@ def test_captions_are_in_order_apart_readable_and_whole(channels, duration):
         assert all(one.end <= other.start for one, other in pairwise(shown))
         lines = [it.text.split("\n") for it in shown]
         assert all(1 <= len(it) <= 2 for it in lines)
-        assert all(0 < len(line) <= 42 for it in lines for line in it)
+        assert all(line and wcwidth.width(line) <= 42 for it in lines for line in it)
         if name == "vtt":
             assert bare("".join(it.text for it in shown)) == bare(said)
     assert not any("\x00" in build(name, document) for name in READERS)
@@ -156,13 +158,8 @@ def test_what_has_no_spaces_is_cut_by_its_width_and_not_spaced_out():
 
     shown = read_vtt(build("vtt", document_of([word, *tail])))
 
-    assert [len(line) for it in shown for line in it.text.split("\n")] == [
-        20,
-        20,
-        20,
-        3,
-    ]
-    assert [it.start for it in shown] == [0, 4000, 8000]
+    assert [len(line) for it in shown for line in it.text.split("\n")] == [21, 21, 21]
+    assert [it.start for it in shown] == [0, 4200, 8400]
     assert build("text", document_of([word, *tail]), text="\u3042") == "\u3042"
 
 
@@ -205,3 +202,91 @@ def test_silence_and_odd_documents_are_empty_files(document):
     assert build("srt", document) == ""
     assert build("vtt", document) == "WEBVTT\n"
     assert build("text", document, text="") == ""
+
+
+ENDS = {
+    "ar": ("هل وصلت الرسالة؟", "نعم وصلت."),
+    "ur": ("یہ پہلا جملہ ہے۔", "یہ دوسرا ہے۔"),
+    "hi": ("यह पहला वाक्य है।", "यह दूसरा है।"),
+    "sa": ("धर्मक्षेत्रे कुरुक्षेत्रे॥", "समवेता युयुत्सवः॥"),
+    "zh": ("我 明天 来 吗？」", "好 的。"),
+    "ja": ("明日 来 ます か。", "はい！"),
+    "half-width": ("ｱｼﾀ ｷﾏｽ｡", "ﾊｲ｡"),
+    "hy": ("Բարև ձեզ։", "Ինչպես եք։"),
+    "am": ("ሰላም ለዓለም።", "ደህና ነህ።"),
+    "km": ("សួស្តី ពិភពលោក។", "អរគុណ។"),
+    "my": ("မင်္ဂလာပါ ခင်ဗျာ။", "ကျေးဇူးပါ။"),
+    "en": ("Are you “there?”", "Yes."),
+    "interrobang": ("You did what⁉", "Yes‼"),
+}
+
+
+@pytest.mark.parametrize("language", list(ENDS))
+def test_a_caption_ends_with_a_sentence_of_any_script(language):
+    first, second = ENDS[language]
+    words = [*say(first, each=0.6), *say(second, at=0.6 * len(first.split()))]
+
+    shown = read_vtt(build("vtt", document_of(words)))
+
+    assert len(shown) == 2
+    assert ["".join(it.text.split()) for it in shown] == [
+        "".join(text.split()) for text in (first, second)
+    ]
+
+
+@pytest.mark.parametrize("end", ["،", "؛", "、", "，", "；", "：", ",", "।", ",”"])
+def test_a_balanced_break_goes_after_a_clause_of_any_script(end):
+    text = f"When all of this was over{end} nobody knew what to do"
+
+    shown = read_vtt(build("vtt", document_of(say(text, each=0.3))))
+
+    assert shown[0].text.split("\n")[0].endswith(f"over{end}")
+
+
+@pytest.mark.parametrize("end", ["-", "–", "·", "'"])
+def test_a_hyphen_ends_no_clause(end):
+    assert not ends_clause(f"over{end}")
+
+
+CLUSTERS = [
+    "👨\u200d👩\u200d👧\u200d👦",
+    "🏳️\u200d🌈",
+    "🇩🇪",
+    "👍🏽",
+    "e\u0301\u0323",
+    "हि",
+    "한",
+    "กำ",
+    "1️⃣",
+]
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+@pytest.mark.parametrize("before", ["", "x"])
+def test_a_long_word_is_never_cut_inside_a_cluster(cluster, before):
+    word = {"word": before + cluster * 70, "start": 0.0, "end": 10.0}
+
+    shown = read_vtt(build("vtt", document_of([word])))
+
+    lines = [line for it in shown for line in it.text.split("\n")]
+    assert "".join(lines) == before + cluster * 70
+    assert all(not line.removeprefix(before).replace(cluster, "") for line in lines)
+    widths = [wcwidth.width(line) for line in lines]
+    assert max(widths) in {41, 42}
+    assert all(width >= 41 for width in widths[:-1])
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("abc", 3),
+        ("日本", 4),
+        ("नमस्ते", 4),
+        ("👨\u200d👩\u200d👧", 2),
+        ("e\u0301", 1),
+        ("สวัสดี", 4),
+        ("ｱ", 1),
+    ],
+)
+def test_the_width_is_that_of_the_columns(text, columns):
+    assert count_columns(text) == columns

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from workers.api.live.alignment import SessionClock, read_seconds
+from workers.api.live.upstream.alignment import SessionClock, read_seconds
 from workers.deepgram import errors, live
 
 

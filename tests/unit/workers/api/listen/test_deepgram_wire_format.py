@@ -5,7 +5,7 @@ import json
 import pytest
 
 from workers.api.listen.deepgram_wire_format import DeepgramWireFormat
-from workers.api.live import close_reasons
+from workers.api.live.close_reasons import close_reason
 from workers.api.live.wire_format import ClientCommand, MessageKind, ServerMessage
 
 
@@ -109,27 +109,33 @@ def test_what_is_no_message_is_answered(dialect, text):
 @pytest.mark.parametrize(
     ("end", "code", "reason"),
     [
-        (close_reasons.CLIENT_CLOSED, 1000, ""),
-        (close_reasons.SHUTDOWN, 1001, "The server is going away."),
-        (close_reasons.idle(10), 1011, "net0001"),
-        (close_reasons.no_audio(60, is_contended=True), 1011, "net0001"),
-        (close_reasons.SMALL_MESSAGES, 1008, "Send 20 to 250 ms of audio in each."),
-        (close_reasons.text_too_large(5), 1009, "5 characters."),
-        (close_reasons.FLOOD, 1008, "too many text messages."),
-        (close_reasons.KEY_ENDED, 1008, "has expired or lost its scope."),
-        (close_reasons.SLOW_READER, 1008, "reads messages too slowly."),
-        (close_reasons.frame_too_large(5), 1009, "5 bytes."),
-        (close_reasons.SERVER_ERROR, 1011, "on the server."),
-        (close_reasons.unavailable("x"), 1013, "at the moment."),
+        (close_reason("client_closed"), 1000, ""),
+        (close_reason("shutdown"), 1001, "The server is going away."),
+        (close_reason("idle", seconds=10), 1011, "net0001"),
+        (close_reason("no_audio_while_others_wait", seconds=60), 1011, "net0001"),
+        (close_reason("small_messages"), 1008, "Send 20 to 250 ms of audio in each."),
+        (close_reason("text_too_large", limit=5), 1009, "5 characters."),
+        (close_reason("flood"), 1008, "too many text messages."),
+        (close_reason("key_ended"), 1008, "has expired or lost its scope."),
+        (close_reason("slow_reader"), 1008, "reads messages too slowly."),
+        (close_reason("frame_too_large", limit=5), 1009, "5 bytes."),
+        (close_reason("server_error"), 1011, "on the server."),
+        (close_reason("unavailable", error_code="x"), 1013, "at the moment."),
         (
             *(
-                close_reasons.upstream_failed("audio_unreadable", "", is_clients=True),
+                close_reason(
+                    "upstream_rejected", error_code="audio_unreadable", detail=""
+                ),
                 1008,
             ),
             "unsupported by Deepgram.",
         ),
-        (close_reasons.upstream_failed("x", "No.", is_clients=True), 1008, "No."),
-        (close_reasons.upstream_failed("x", "Away.", is_clients=False), 1011, "Away."),
+        (close_reason("upstream_rejected", error_code="x", detail="No."), 1008, "No."),
+        (
+            close_reason("upstream_failed", error_code="x", detail="Away."),
+            1011,
+            "Away.",
+        ),
     ],
 )
 def test_a_session_is_closed_by_deepgrams_codes(dialect, end, code, reason):

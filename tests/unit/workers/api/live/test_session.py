@@ -20,7 +20,11 @@ class Silent:
     """A session that had no audio for so long."""
 
     def __init__(self, tenant, seconds):
-        self.place, self.seconds, self.ended = ("local", tenant.pk), seconds, False
+        self.region_and_tenant, self.seconds, self.ended = (
+            ("local", tenant.pk),
+            seconds,
+            False,
+        )
 
     def silent_for(self, _now):
         return self.seconds
@@ -92,18 +96,18 @@ def test_a_process_is_shared_as_a_region_is(ledger, settings):
     silent = Silent(TENANT, 61)
     sessions.enter(uuid4(), silent)
     for tenant in (TENANT, TENANT, OTHER):
-        sessions.acquire_place(tenant)
+        sessions.acquire_slot(tenant)
 
     with pytest.raises(ServiceUnavailable):
-        sessions.acquire_place(TENANT)
+        sessions.acquire_slot(TENANT)
     sessions.close_silent_sessions()
     assert not silent.ended  # there is room for others
-    sessions.acquire_place(OTHER)
+    sessions.acquire_slot(OTHER)
     with pytest.raises(ServiceUnavailable):
-        sessions.acquire_place(OTHER)
+        sessions.acquire_slot(OTHER)
     sessions.close_silent_sessions()
 
     assert silent.ended
     sessions.leave(TENANT.pk)
-    sessions.acquire_place(SimpleNamespace(pk=TENANT.pk, max_in_flight=3))
+    sessions.acquire_slot(SimpleNamespace(pk=TENANT.pk, max_in_flight=3))
     assert len(sessions) == 4

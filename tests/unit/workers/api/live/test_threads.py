@@ -19,7 +19,7 @@ def turn(monkeypatch):
 
 def end_together(function, number):
     async def run():
-        ends = (threads.in_ending_thread(function) for _ in range(number))
+        ends = (threads.in_closing_thread(function) for _ in range(number))
         await asyncio.gather(*ends)
 
     asyncio.run(run())

@@ -15,6 +15,7 @@ from workers.emulator.live import (
     stream_faults,
 )
 from workers.emulator.protocol import options, refusals
+from workers.emulator.protocol.options import RawFormat
 
 RATE = 16_000
 CELL = RATE // 100 * 2
@@ -193,6 +194,8 @@ def test_a_format_is_known_by_its_beginning(head, name):
 
 
 def test_floats_are_clipped():
-    samples = decoding._from_float(struct.pack("<3f", 2.0, -2.0, 0.5))
+    raw = RawFormat(encoding="linear32", sample_rate=8000, channels=1)
 
-    assert struct.unpack("<3h", samples) == (32767, -32768, 16383)
+    samples = decoding._build_converter(raw)(struct.pack("<3f", 2.0, -2.0, 0.5))
+
+    assert struct.unpack("<3h", samples) == (32767, -32768, 16384)

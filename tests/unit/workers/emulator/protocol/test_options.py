@@ -33,7 +33,7 @@ def test_a_diarize_model_implies_diarization():
     assert "diarize" in parse("diarize_model=latest").shape.flags
 
 
-@pytest.mark.parametrize("name", sorted(options.FLAGS))
+@pytest.mark.parametrize("name", sorted(catalog.FLAGS))
 @pytest.mark.parametrize("value", ["True", "1", "", "yes"])
 def test_flags_take_nothing_but_true_and_false(name, value):
     assert sentence(f"{name}={value}") == (

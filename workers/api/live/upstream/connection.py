@@ -21,17 +21,16 @@ from jobs.scheduling import claims
 from jobs.telemetry import tracing
 from transcripts.live.sessions import CallFailure
 from workers import metrics
-from workers.api.live import close_reasons
-from workers.api.live.alignment import SessionClock, read_channel, read_seconds
-from workers.api.live.calls import RETRYABLE, UpstreamCalls, choose_pause
-from workers.api.live.chunks import Chunker
 from workers.api.live.counters import COUNTERS
-from workers.api.live.replay_buffer import ReplayBuffer
+from workers.api.live.upstream.alignment import SessionClock, read_channel, read_seconds
+from workers.api.live.upstream.calls import RETRYABLE, UpstreamCalls, choose_pause
+from workers.api.live.upstream.chunks import Chunker
+from workers.api.live.upstream.replay_buffer import ReplayBuffer
 from workers.api.live.wire_format import (
-    CloseReason,
     MessageKind,
     ServerMessage,
     build_transcript,
+    build_warning,
 )
 from workers.deepgram.live import IDLE, LiveCall
 
@@ -55,8 +54,8 @@ class UpstreamListener(Protocol):
     ) -> None:
         """Store a final result, then send it."""
 
-    def close(self, reason: CloseReason) -> None:
-        """Close the session."""
+    def close(self, name: str, **values: Any) -> None:
+        """Close the session for a reason of ``close_reasons``."""
 
 
 @dataclass(slots=True)
@@ -67,7 +66,7 @@ class UpstreamOutage:
     is_reported: bool = False
     began_at: float = 0.0
 
-    def begin(self, now: float) -> float:
+    def mark_start(self, now: float) -> float:
         """Return when the outage began."""
         self.began_at = self.began_at or now
         return self.began_at
@@ -90,11 +89,8 @@ class UpstreamConnection:
         self.model_info: dict[str, Any] = {}
         self.error: UpstreamError | None = None
         self.lost_seconds = self.sent_seconds = 0.0
-        self._replay_buffer, self._chunker, self._listener = (
-            replay_buffer,
-            chunker,
-            listener,
-        )
+        self._replay_buffer, self._chunker = replay_buffer, chunker
+        self._listener = listener
         self._call: LiveCall | None = None
         self._work, self._room = asyncio.Event(), asyncio.Event()
         self._is_finishing = False
@@ -148,7 +144,7 @@ class UpstreamConnection:
                     return
                 connecting = self._reconnect(error)
             except StaleJobState:
-                self._listener.close(close_reasons.CANCELED)
+                self._listener.close("canceled")
                 return
             else:
                 return
@@ -170,10 +166,8 @@ class UpstreamConnection:
     def _fail(self, error: UpstreamError) -> None:
         self.error = error
         is_clients = error.failure in {Failure.BAD_MEDIA, Failure.BAD_OPTIONS}
-        reason = close_reasons.upstream_failed(
-            error.code, error.message, is_clients=is_clients
-        )
-        self._listener.close(reason)
+        name = "upstream_rejected" if is_clients else "upstream_failed"
+        self._listener.close(name, error_code=error.code, detail=error.message)
 
     # --- one call
 
@@ -271,9 +265,7 @@ class UpstreamConnection:
         is_mark = fields["speech_final"] or fields["from_finalize"]
         if not fields["text"] and not is_mark:
             return
-        server_message = ServerMessage(
-            kind=MessageKind.TRANSCRIPT, fields=fields, upstream=aligned
-        )
+        server_message = ServerMessage(MessageKind.TRANSCRIPT, fields, aligned)
         if not fields["is_final"]:
             self._listener.send_message(server_message)
             return
@@ -289,12 +281,9 @@ class UpstreamConnection:
         moment = self.clock.move(message[name])
         channel, _ = read_channel(message)
         field = "at" if kind == MessageKind.SPEECH_STARTED else name
+        fields = {"channel": channel, field: moment}
         self._listener.send_message(
-            ServerMessage(
-                kind=kind,
-                fields={"channel": channel, field: moment},
-                upstream={**message, name: moment},
-            )
+            ServerMessage(kind, fields, {**message, name: moment})
         )
 
     def _handle_metadata(self, message: dict[str, Any]) -> None:
@@ -318,7 +307,7 @@ class UpstreamConnection:
             outage.is_reported = True
             detail = "The connection to Deepgram was lost. Audio is buffered."
             self._warn(code="upstream_reconnecting", detail=detail)
-        give_up = outage.begin(time.monotonic()) + settings.LIVE_RECONNECT_SECONDS
+        give_up = outage.mark_start(time.monotonic()) + settings.LIVE_RECONNECT_SECONDS
         call = None
         while call is None:
             if error.failure not in RETRYABLE or time.monotonic() > give_up:
@@ -367,10 +356,7 @@ class UpstreamConnection:
                 self.sent_seconds = 0.0
 
     def _warn(self, *, code: str, detail: str, **more: Any) -> None:
-        fields = {"code": code, "detail": detail, **more}
-        self._listener.send_message(
-            ServerMessage(kind=MessageKind.WARNING, fields=fields)
-        )
+        self._listener.send_message(build_warning(code, detail, **more))
 
     def _report_lost(self, seconds: float) -> None:
         self.lost_seconds += seconds

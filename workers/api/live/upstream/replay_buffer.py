@@ -6,7 +6,7 @@ dropped: Deepgram processed it long ago, or has been unavailable all the time.
 
 from collections import deque
 
-from workers.api.live.chunks import Chunk
+from workers.api.live.upstream.chunks import Chunk
 
 MAX_BYTES = 8 * 1024**2
 # 30 s of the shortest messages at the maximum rate.

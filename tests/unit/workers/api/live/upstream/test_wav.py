@@ -6,10 +6,10 @@ import pytest
 
 from jobs.errors import InvalidRequest
 from tests.support.wav import RIFF, chunk, format_of, header
-from workers.api.live import chunks, replay_buffer
-from workers.api.live.chunks import Chunk, TooMuchAudio, build_chunker
-from workers.api.live.replay_buffer import ReplayBuffer
-from workers.api.live.wav import (
+from workers.api.live.upstream import chunks, replay_buffer
+from workers.api.live.upstream.chunks import Chunk, TooMuchAudio, build_chunker
+from workers.api.live.upstream.replay_buffer import ReplayBuffer
+from workers.api.live.upstream.wav import (
     MAX_CHUNKS,
     MAX_HEADER_BYTES,
     State,

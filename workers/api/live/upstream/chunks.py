@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from workers.api.live.wav import Rate, State, WavHeader
+from workers.api.live.upstream.wav import Rate, State, WavHeader
 
 # The maximum length of raw audio chunks; replay buffers drop whole chunks.
 CHUNK_SECONDS = 0.5

@@ -1,0 +1,1 @@
+"""The connection to Deepgram of a live session: reconnects, replays, aligns times."""
