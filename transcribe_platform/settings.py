@@ -156,7 +156,7 @@ REGION_REDIS_URLS = dict(part.split("=", 1) for part in env_list("REGION_REDIS_U
 # then incoming uploads are below MEDIA_ROOT.
 MEDIA_ROOT = Path(env_str("MEDIA_ROOT", str(BASE_DIR / "var" / "media")))
 # Paid results of this machine's processes while the object storage is unavailable.
-SPOOL_ROOT = Path(env_str("SPOOL_ROOT", str(BASE_DIR / "var" / "spool")))
+SPOOL_ROOT = Path(env_str("SPOOL_ROOT", str(MEDIA_ROOT / "spool")))
 SPOOL_MAX_BYTES = env_int("SPOOL_MAX_BYTES", 256 * 1024**2)
 STORAGE_BACKEND = env_str(
     "STORAGE_BACKEND", "django.core.files.storage.FileSystemStorage"

@@ -6,7 +6,7 @@ https://docs.celeryq.dev/en/stable/userguide/signals.html#celeryd-after-setup
 import logging
 from typing import Any
 
-from celery import current_app, signals
+from celery import current_app
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -16,7 +16,6 @@ from workers.liveness.process_rows import PROCESS_NAME
 logger = logging.getLogger(__name__)
 
 
-@signals.celeryd_after_setup.connect
 def consume_own_queue(instance: Any, **_kwargs: Any) -> None:
     """Add the process's queue to those that the worker consumes."""
     queue = build_queue(PROCESS_NAME)
@@ -25,7 +24,6 @@ def consume_own_queue(instance: Any, **_kwargs: Any) -> None:
     instance.app.amqp.queues.select_add(queue).exchange = exchange
 
 
-@signals.worker_shutdown.connect
 def delete_own_queue(**_kwargs: Any) -> None:
     """Delete the queue at a normal exit; its claims return to the backlog."""
     delete_queue(PROCESS_NAME)

@@ -3,8 +3,10 @@
 import logging
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import chain, islice
+from uuid import UUID
 
 from django.conf import settings
 from django.core.files.storage import default_storage
@@ -64,10 +66,11 @@ def _erase_orphans(names: list[str], *, older_than: datetime) -> int:
 
 def _find_results_of_open_jobs(names: list[str]) -> set[str]:
     """Return the results of jobs that have not ended, which may adopt them."""
-    jobs: dict[str, list[str]] = defaultdict(list)
+    jobs: dict[UUID, list[str]] = defaultdict(list)
     for name in names:
         folder, _, rest = name.partition("/")
-        if folder == "raw" and rest.count("/") == 2:  # noqa: PLR2004  tenant/job/file
-            jobs[rest.split("/")[1]].append(name)
+        if folder == "raw":  # raw/tenant/job/attempt.json.gz
+            with suppress(IndexError, ValueError):
+                jobs[UUID(rest.split("/")[1])].append(name)
     still_open = Job.objects.filter(pk__in=jobs, status__in=sorted(OPEN))
-    return {name for job in still_open for name in jobs[str(job.pk)]}
+    return {name for job in still_open for name in jobs[job.pk]}

@@ -36,7 +36,7 @@ from workers.deepgram import client, probe
 from workers.liveness import worker_checks
 from workers.liveness.heartbeat import Heartbeat
 from workers.liveness.process_rows import PROCESS_NAME
-from workers.queue import storage_sweep
+from workers.queue import process_queue, storage_sweep
 from workers.ratelimit.permits import get_permits
 from workers.webhooks.delivery import retention as webhook_retention
 
@@ -156,6 +156,10 @@ def index_transcripts(**_future: Any) -> None:
 def mend_quotas(**_future: Any) -> None:
     """Repair quota counters that differ from jobs and attempts."""
     quota_counts.sweep(now=timezone.now())
+
+
+signals.celeryd_after_setup.connect(process_queue.consume_own_queue)
+signals.worker_shutdown.connect(process_queue.delete_own_queue)
 
 
 @signals.worker_ready.connect
