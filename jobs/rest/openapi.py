@@ -133,7 +133,7 @@ def _resolve(value: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _build_example(fields: Mapping[str, Any]) -> OpenApiExample:
-    """Return the example of a ``request``, a ``response`` or a webhook's ``message``."""
+    """Return the example of a ``request``, ``response`` or webhook's ``message``."""
     (kind,) = {"request", "response", "message"} & fields.keys()
     return OpenApiExample(
         fields.get("name", kind.capitalize()),
