@@ -195,7 +195,7 @@ def finish(
     """
     warnings = documents.find_warnings(
         summary,
-        expected_seconds=job.duration_seconds,
+        expected_seconds=job.exact_duration_seconds,
         expected_channels=job.channels if job.options.get("multichannel") else None,
         is_silent=job.is_silent,
     )
@@ -249,7 +249,7 @@ def complete(
         to=JobStatus.COMPLETED,
         at=now,
         warnings=[*job.warnings, *warnings],
-        duration_seconds=job.duration_seconds or summary.duration_seconds,
+        duration_seconds=job.exact_duration_seconds or summary.duration_seconds,
         ready=False,
         run_at=None,
     )
