@@ -43,6 +43,8 @@ class TrackScan:
     stream: Any
     # In units of the stream's time base: fractions cost most of the time of a scan.
     ticks: int = 0
+    # The part before zero is the encoder's delay, which decoders leave out.
+    delay_ticks: int = 0
     # Packets whose duration the container does not state.
     unknown: int = 0
     decoded: int = 0
@@ -54,8 +56,8 @@ class TrackScan:
 
     @property
     def seconds(self) -> float:
-        """The sum of the durations that the packets state."""
-        return float(self.ticks * self.stream.time_base)
+        """The sum of the durations that the packets state, without the delay."""
+        return float((self.ticks - self.delay_ticks) * self.stream.time_base)
 
     @property
     def duration_seconds(self) -> float:
@@ -85,6 +87,8 @@ class TrackScan:
 
     def count(self, packet: Any) -> None:
         """Add a packet's duration."""
+        if (pts := packet.pts) is not None and pts < -self.delay_ticks:
+            self.delay_ticks = -pts
         if duration := packet.duration:
             self.ticks += duration
         else:

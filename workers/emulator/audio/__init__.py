@@ -192,11 +192,12 @@ def _measure_track(container: av.container.InputContainer) -> Measure | None:
     track = next(iter(container.streams.audio), None)
     if track is None:
         return None
-    ticks, seconds, failures = 0, 0.0, 0
+    ticks, delay, seconds, failures = 0, 0, 0.0, 0
     has_decoded = False
     for packet in container.demux(track):
         # Time stamps may start late or again; a container may omit durations.
         ticks += packet.duration or 0
+        delay = max(delay, -(packet.pts or 0))  # of the encoder, not decoded
         if has_decoded and packet.duration:
             continue
         try:
@@ -211,5 +212,5 @@ def _measure_track(container: av.container.InputContainer) -> Measure | None:
             seconds += sum(frame.samples / frame.sample_rate for frame in frames)
     if not has_decoded:
         return None
-    seconds += float(ticks * (track.time_base or 0))
+    seconds += float((ticks - delay) * (track.time_base or 0))
     return Measure(duration=seconds, channels=track.codec_context.channels)
