@@ -13,7 +13,7 @@ from typing import Any
 
 from jobs.suggestions import hint
 
-UNKNOWN = "option_value_unknown"
+UNKNOWN_VALUE = "option_value_unknown"
 _TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 MODELS = frozenset(
     name
@@ -35,7 +35,7 @@ def find_warnings(options: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return a warning, with code and sentence, for each unknown value."""
     return [
         {
-            "code": UNKNOWN,
+            "code": UNKNOWN_VALUE,
             "detail": f"The option '{name}' has a value that Deepgram may not know:"
             f" '{value}'.{hint(value, known)}",
         }
