@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('jobs', '0001_squashed_0026_api_key_name'),
+        ('jobs', '0026_api_key_name'),
     ]
 
     operations = [
