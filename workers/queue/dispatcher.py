@@ -63,7 +63,9 @@ def _run_ticks(stop: threading.Event, only_region: str | None) -> None:
             is_second = ticked.is_second
             if ticked.has_lost_live:
                 closer.request()
-            if webhook_dispatch.tick(now=timezone.now(), region=only_region):
+            if webhook_dispatch.tick(
+                now=timezone.now(), up_since=connected_since, region=only_region
+            ):
                 pause = DRAIN_SECONDS  # completed deliveries free slots soon
             if not is_second:
                 metrics.TICK.observe(time.monotonic() - started_at)

@@ -35,6 +35,7 @@ from workers.liveness.process_rows import PROCESS_NAME
 from workers.queue import storage_sweep
 from workers.ratelimit.permits import get_permits
 from workers.webhooks.delivery import retention as webhook_retention
+from workers.webhooks.delivery import services as webhook_services
 
 logger = logging.getLogger(__name__)
 
@@ -162,3 +163,16 @@ def withdraw_worker(**_kwargs: Any) -> None:
     worker_checks.leave()
     for heartbeat in _heartbeats:
         heartbeat.leave()
+    return_webhook_claims()
+
+
+@signals.worker_shutdown.connect
+def return_webhook_claims(**_kwargs: Any) -> None:
+    """Return deliveries that were claimed for this process and have not begun.
+
+    Also at the end: a dispatcher may have claimed some when the process began to stop.
+    """
+    with suppress(DatabaseError, InterfaceError):  # their claims expire
+        webhook_services.return_unstarted(PROCESS_NAME, now=timezone.now())
+        dispatch.wake()
+    connection.close()
