@@ -15,7 +15,6 @@ from jobs.telemetry import log_context, tracing
 from workers.liveness import startup
 from workers.liveness.consumer_check import ConsumerCheck
 from workers.monitoring import exposition
-from workers.queue import process_queue  # noqa: F401  connects its signals
 from workers.queue.broker import patch_reconnect
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")

@@ -97,9 +97,7 @@ class World:
         endpoint_health.release_held(now=self.now)
         return dispatch.claim(now=self.now)
 
-    def attempt(
-        self, *claims: DeliveryClaim, **options
-    ) -> transport.PostResult | None:
+    def attempt(self, *claims: DeliveryClaim, **options) -> transport.PostResult | None:
         """Make the attempts; return the result of the last, None if it was stale."""
         results = services.deliver(
             claims, clock=self.clock, draw=lambda: 0.5, **options

@@ -32,7 +32,7 @@ from workers.deepgram import client, probe
 from workers.liveness import worker_checks
 from workers.liveness.heartbeat import Heartbeat
 from workers.liveness.process_rows import PROCESS_NAME
-from workers.queue import storage_sweep
+from workers.queue import process_queue, storage_sweep  # noqa: F401  its signals
 from workers.ratelimit.permits import get_permits
 from workers.webhooks.delivery import retention as webhook_retention
 from workers.webhooks.delivery import services as webhook_services

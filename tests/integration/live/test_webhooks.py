@@ -34,7 +34,8 @@ def deliver_all(me, site: Receiver) -> list[tuple[str, dict]]:
     Worker.objects.create(name="h", queues=["webhooks"], slots=5, seen_at=now)
     while fan_out.fan_out(limit=100, now=now):
         pass
-    services.deliver(dispatch.claim(now=now), clock=timezone.now)
+    for claim in dispatch.claim(now=now):
+        services.deliver([claim], clock=timezone.now)
     secret = secrets.get_or_create_tenant_secret(me.tenant)
     for each in site.received:
         signing.verify(headers=each.headers, body=each.body, secret=secret, now=now)
