@@ -73,7 +73,7 @@ fuzz: venv-dev  ## send 100,000 invalid requests and responses, then run schemat
 	$(BIN)/python -m tests.fuzz
 	$(BIN)/python -m tests.fuzz.conformance
 
-bench: venv-dev  ## measure the platform and plain Celery in one table (23 minutes)
+bench: venv-dev  ## measure the platform and plain Celery in one table
 	$(BIN)/python -m tests.bench
 
 # The rules S of ruff are those of bandit.

@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 from django.db.models.sql import UpdateQuery
 from django.utils.module_loading import import_string
 
-from jobs import option_values
+from jobs import option_values, prepared_statements
 from jobs.accounts import audit
 from jobs.errors import Erased, InvalidRequest, JobStateError
 from jobs.models import (
@@ -102,14 +102,20 @@ class JobDraft:
 
 
 def submit_job(
-    *, tenant: Tenant, api_key: ApiKey | None, draft: JobDraft, now: datetime
+    *,
+    tenant: Tenant,
+    api_key: ApiKey | None,
+    draft: JobDraft,
+    now: datetime,
+    build_record: Callable[[Job], models.Model | None] = lambda _job: None,
 ) -> Job:
     """Save a job and its first event; the dispatcher polls for it.
 
-    Raises InvalidRequest for a priority or a region that the tenant may not use.
+    ``build_record`` may return another row to insert with the same statement. Raises
+    InvalidRequest for a priority or a region that the tenant may not use.
     """
     job = build_job(tenant=tenant, api_key=api_key, draft=draft, now=now)
-    insert_jobs([job], api_key=api_key, now=now)
+    insert_job(job, api_key=api_key, now=now, build_record=build_record)
     logger.info("job %s", job.status, extra=log_context.fields_of(job))
     return job
 
@@ -161,6 +167,23 @@ def _check_priority(tenant: Tenant, priority: int) -> None:
     if priority < tenant.highest_priority:
         message = "This priority exceeds your account's highest priority."
         raise InvalidRequest(message, code="priority_not_allowed", pointer="/priority")
+
+
+def insert_job(
+    job: Job,
+    *,
+    api_key: ApiKey | None,
+    now: datetime,
+    build_record: Callable[[Job], models.Model | None] = lambda _job: None,
+) -> None:
+    """Save one job as ``insert_jobs`` does, but with one statement."""
+    with quotas.reserving([job], now=now):
+        event = _build_event(
+            job, at=now, data={"reason": "submitted"}, actor=audit.get_actor(api_key)
+        )
+        record = build_record(job)
+        prepared_statements.insert(job, event, *([record] if record else []))
+    transaction.on_commit(metrics.SUBMITTED.labels(job.mode).inc)
 
 
 def insert_jobs(jobs: Sequence[Job], *, api_key: ApiKey | None, now: datetime) -> None:
@@ -370,18 +393,7 @@ def _write_events(
     Subscribers are called before the INSERT, so that they can set the events' columns.
     They may insert rows that refer to events: PostgreSQL checks foreign keys at COMMIT.
     """
-    events = [
-        Event(
-            tenant_id=job.tenant_id,
-            job_id=job.pk,
-            type=f"job.{job.status}",
-            data=data | _event_data(job),
-            actor=actor,
-            created_at=at,
-            fanned_out_at=None if job.is_final else at,
-        )
-        for job in jobs
-    ]
+    events = [_build_event(job, at=at, data=data, actor=actor) for job in jobs]
     final = {job.pk: job for job in jobs if job.is_final}
     if final:
         of_final = [event for event in events if event.job_id in final]
@@ -395,6 +407,18 @@ def _import_subscribers(
     names: tuple[str, ...],
 ) -> list[Callable[[Sequence[Event], Mapping[UUID, Job], datetime], None]]:
     return [import_string(name) for name in names]
+
+
+def _build_event(job: Job, *, at: datetime, data: dict[str, Any], actor: str) -> Event:
+    return Event(
+        tenant_id=job.tenant_id,
+        job_id=job.pk,
+        type=f"job.{job.status}",
+        data=data | _event_data(job),
+        actor=actor,
+        created_at=at,
+        fanned_out_at=None if job.is_final else at,
+    )
 
 
 def _event_data(job: Job) -> dict[str, Any]:

@@ -143,6 +143,8 @@ DATABASES: dict[str, dict[str, Any]] = {
         },
     },
 }
+# Set it if connections pass through a pooler that supports prepared statements.
+DB_POOLER_PREPARES = env_bool("DB_POOLER_PREPARES", default=False)
 # statement_timeout of web processes; 0 means no limit.
 WEB_STATEMENT_SECONDS = env_float("WEB_STATEMENT_SECONDS", 10)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -17,7 +17,6 @@ from jobs.models import Job
 
 # A link has all of these parameters.
 EXPIRES, SIGNATURE = "expires", "signature"
-PARAMETERS = ("format", EXPIRES, SIGNATURE)
 _SALT = "transcripts.links"
 
 

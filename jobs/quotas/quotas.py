@@ -6,7 +6,8 @@ in a fixed order, to avoid deadlocks. A tenant without limits costs no query.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -52,6 +53,20 @@ FROM locked WHERE counter.id = locked.id
 class _Change:
     used: Decimal = Decimal(0)
     reserved: Decimal = Decimal(0)
+
+
+@contextmanager
+def reserving(jobs: Sequence[Job], *, now: datetime) -> Iterator[None]:
+    """Reserve the quota of new jobs, which the block inserts, as ``reserve`` does.
+
+    Without limits there is no transaction: the block's statement is one by itself.
+    """
+    if not quota_counters.is_limited(jobs[0].tenant):
+        yield
+        return
+    with transaction.atomic():
+        reserve(jobs=jobs, now=now)
+        yield
 
 
 def reserve(*, jobs: Sequence[Job], now: datetime) -> None:

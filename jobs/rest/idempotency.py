@@ -101,15 +101,22 @@ class IdempotentRequest:
                 return
             _lock(self.tenant, self.route, self.key)
             rows = self._rows()
-            rows.filter(created_at__lte=self._expires_before()).delete()
             stored = rows.first()
+            if stored and stored.created_at <= self._expires_before():
+                stored.delete()
+                stored = None
             yield _replay(stored, self.digest) if stored else None
 
     def store(self, response: StoredResponse) -> None:
         """Store the response; call it inside ``lock``."""
+        if record := self.build_record(response):
+            record.save(force_insert=True)
+
+    def build_record(self, response: StoredResponse) -> IdempotencyKey | None:
+        """Return the unsaved row of the response, or None without a key."""
         if not self.key:
-            return
-        IdempotencyKey.objects.create(
+            return None
+        return IdempotencyKey(
             tenant=self.tenant,
             route=self.route,
             key=self.key,

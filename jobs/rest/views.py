@@ -6,7 +6,7 @@ Independent of jobs: transcripts and webhooks use it too.
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from django.utils.cache import patch_vary_headers
 from rest_framework import status
@@ -14,9 +14,11 @@ from rest_framework.exceptions import APIException
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
 from jobs import suggestions
+from jobs.accounts import audit
 from jobs.accounts.authentication import TenantPrincipal, method_of
 from jobs.accounts.caller import Caller
 from jobs.concurrency import request_slots
@@ -26,6 +28,7 @@ from jobs.rest import etags
 from jobs.rest.idempotency import HEADER, StoredResponse, parse_key
 from jobs.strict_json import pointer_to
 
+Input = TypeVar("Input", bound=BaseSerializer[Any])
 OK = status.HTTP_200_OK
 # The body of any other method is not read.
 BODY_METHODS = ("POST", "PUT", "PATCH", "DELETE")
@@ -46,8 +49,6 @@ class ApiView(APIView):
 
     content_negotiation_class = HeaderNegotiation
     required_scopes: Mapping[str, str] = {}
-    # By method; a name that ends in "." allows every parameter with this prefix.
-    query_parameters: Mapping[str, Sequence[str]] = {}
     # Bodies of any other type are audio uploads.
     takes_raw_audio = False
     # Bodies of these types are uploads of at most ``raw_max_bytes``.
@@ -104,8 +105,16 @@ class ApiView(APIView):
             answer.add_post_render_callback(partial(etags.tag, request))
         return answer
 
+    @classmethod
+    def get_query_parameters(cls, method: str) -> Sequence[str]:
+        """Return the documented names; one that ends in "." is a prefix."""
+        names: Sequence[str] = getattr(
+            getattr(cls, method.lower(), None), "query_parameters", ()
+        )
+        return names
+
     def _check_query(self, request: Request) -> None:
-        known = self.query_parameters.get(method_of(request), ())
+        known = self.get_query_parameters(method_of(request))
         prefixes = tuple(name for name in known if name.endswith("."))
         for name, values in request.query_params.lists():
             if name not in known and not (prefixes and name.startswith(prefixes)):
@@ -157,6 +166,18 @@ def get_tenant(request: Request) -> Tenant:
 def get_api_key(request: Request) -> ApiKey:
     """Return the API key of the request."""
     return cast("ApiKey", request.auth)
+
+
+def get_actor(request: Request) -> str:
+    """Return the name of the request's API key for the audit log."""
+    return audit.get_actor(get_api_key(request))
+
+
+def validate(request: Request, serializer: type[Input]) -> Input:
+    """Return the serializer of the body; raises ValidationError or InvalidRequest."""
+    body = serializer(data=request.data)
+    body.is_valid(raise_exception=True)
+    return body
 
 
 def get_caller(request: Request) -> Caller:

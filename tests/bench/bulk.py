@@ -16,7 +16,7 @@ from urllib.parse import quote
 import psutil
 
 from jobs.models import Batch, Job
-from tests.bench import ours
+from tests.bench import ours, yardstick
 from tests.bench.load import send
 from tests.bench.rows import Row, at_most, percentile
 from tests.bench.stage import Process, Stage, wait_for
@@ -32,7 +32,8 @@ def run(stage: Stage) -> list[Row]:
     """Measure single submits alone, then beside each manifest."""
     tenant, other = ours.make_tenant("bulk"), ours.make_tenant("single")
     key, others_key = ours.make_key(tenant), ours.make_key(other)
-    rows = []
+    factor = yardstick.measure()
+    rows = [yardstick.build_row("bulk", factor)]
     with ours.platform(stage, workers={}, webhook_threads=0) as platform:
         web = platform.processes["web"]
         submit = _single(platform.url, others_key)
@@ -44,7 +45,8 @@ def run(stage: Stage) -> list[Row]:
             took, times, peak = _beside(
                 submit, lambda n=lines: _upload(platform.url, key, _manifest(n)), web
             )
-            rows += _judge(lines, limit, took, percentile(times, 0.99) / usual, usual)
+            ratio = percentile(times, 0.99) / usual
+            rows += _judge(lines, limit * factor, took, ratio, usual)
             grown = (peak - before) / 1024**2
             rows.append(
                 Row(

@@ -12,10 +12,21 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
 LAG_EVERY = 0.01
+
+
+class Report(TypedDict):
+    """What the generator sent and observed; times in seconds."""
+
+    took: float
+    seconds: list[float]
+    ids: list[str]
+    refused: int
+    cpu_share: float
+    lags: list[float]
 
 
 @dataclass(slots=True)
@@ -25,6 +36,8 @@ class Run:
     request: bytes
     count: int
     until: float
+    began: float
+    per_second: float
     numbers: Any = field(default_factory=itertools.count)
     seconds: list[float] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
@@ -39,8 +52,12 @@ def send(
     connections: int = 16,
     count: int = 10**9,
     seconds: float = 600.0,
-) -> dict[str, Any]:
-    """Run the generator in its own process and return its report."""
+    per_second: float = 0.0,
+) -> Report:
+    """Run the generator in its own process and return its report.
+
+    With ``per_second`` requests start at an even pace, otherwise as fast as possible.
+    """
     given = {
         "url": url,
         "body": body,
@@ -48,6 +65,7 @@ def send(
         "connections": connections,
         "count": count,
         "seconds": seconds,
+        "per_second": per_second,
     }
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.load", json.dumps(given)],
@@ -55,12 +73,16 @@ def send(
         check=True,
         timeout=seconds + 60,
     )
-    return dict(json.loads(done.stdout))
+    report: Report = json.loads(done.stdout)
+    return report
 
 
 async def _connect_and_send(host: str, port: int, run: Run) -> None:
     reader, writer = await asyncio.open_connection(host, port)
-    while next(run.numbers) < run.count and time.monotonic() < run.until:
+    while (number := next(run.numbers)) < run.count and time.monotonic() < run.until:
+        if run.per_second:
+            due = run.began + number / run.per_second
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
         began = time.monotonic()
         writer.write(run.request)
         head = await reader.readuntil(b"\r\n\r\n")
@@ -81,7 +103,7 @@ async def _note_lag(lags: list[float]) -> None:
         lags.append(time.monotonic() - began - LAG_EVERY)
 
 
-async def _run(given: dict[str, Any]) -> dict[str, Any]:
+async def _run(given: dict[str, Any]) -> Report:
     address = urlsplit(given["url"])
     body = json.dumps(given["body"]).encode()
     request = (
@@ -90,7 +112,8 @@ async def _run(given: dict[str, Any]) -> dict[str, Any]:
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     ).encode() + body
     began, cpu = time.monotonic(), time.process_time()
-    run = Run(request, given["count"], began + given["seconds"])
+    until, pace = began + given["seconds"], given["per_second"]
+    run = Run(request, given["count"], until, began, pace)
     lags: list[float] = []
     watch = asyncio.create_task(_note_lag(lags))
     await asyncio.gather(

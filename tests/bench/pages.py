@@ -13,7 +13,7 @@ FOLDER = ROOT / "docs" / "bench"
 ROWS, PAGE = FOLDER / "rows.json", FOLDER / "README.md"
 ORDER = (
     *("quota", "fairness", "receivers", "claim", "recovery"),
-    *("cost", "accept", "idle"),
+    *("cost", "light", "throughput", "accept", "idle"),
 )
 _BEGIN, _END = "<!-- rows: written by tests.bench -->", "<!-- end of rows -->"
 

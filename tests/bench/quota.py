@@ -1,11 +1,12 @@
 """The upstream's quota: every slot used, and never a 429.
 
-Three regions, each with an emulator that enforces its limits and two workers with more
-threads than slots. Two run together for 60 s after 30 s: "mixed", 100 slots and calls
-of 1 to 30 s, and "rate", 100 slots, 980 a minute of 1,000 and calls of 1 to 5 s; in the
-middle of them Redis loses everything (FLUSHALL). Then "short": 50 slots, calls of 3 s,
-no rate. Ideal is the lesser of the rate and slots ÷ the mean latency as the emulator's
-log has it.
+Four regions, each with an emulator that enforces its limits and workers with more threads
+than slots. Two run together for 60 s after 30 s: "mixed", 100 slots and calls of 1 to
+30 s, and "rate", 100 slots, 980 a minute of 1,000 and calls of 1 to 5 s; in the middle
+of them Redis loses everything (FLUSHALL). Then, without a rate limit, "short", 50 slots
+and calls of 3 s, and "unlimited", 100 slots of one worker process and calls of 3 to 9 s;
+the peak memory of that process is judged too. Ideal is the lesser of the rate and
+slots ÷ the mean latency as the emulator's log has it.
 """
 
 import time
@@ -19,11 +20,13 @@ import redis
 from django.conf import settings
 
 from tests.bench import ours, upstream
+from tests.bench.ours import Platform
 from tests.bench.rows import Row, at_least, at_most
-from tests.bench.stage import Stage
+from tests.bench.stage import Process, Stage
 from tests.bench.upstream import Emulator
 
-SHARE = 0.95
+SHARE, RATE_BOUND_SHARE = 0.95, 0.96
+MEMORY_MIB = 200.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +38,9 @@ class Scene:
     ours_per_minute: int
     latency: Mapping[str, float]
     theirs_per_minute: int | None = None
-    jobs: int = 0
+    jobs: int = 1500
+    processes: int = 2
+    share: float = SHARE
 
 
 LONG = (
@@ -45,7 +50,6 @@ LONG = (
         ours_per_minute=980,
         theirs_per_minute=1000,
         latency={"latency_min": 1.0, "latency_max": 30.0},
-        jobs=1500,
     ),
     Scene(
         name="rate",
@@ -54,6 +58,7 @@ LONG = (
         theirs_per_minute=1000,
         latency={"latency_min": 1.0, "latency_max": 5.0},
         jobs=3000,
+        share=RATE_BOUND_SHARE,
     ),
 )
 SHORT = (
@@ -62,7 +67,15 @@ SHORT = (
         slots=50,
         ours_per_minute=ours.NO_RATE,
         latency={"latency_base": 3.0},
-        jobs=1500,
+    ),
+)
+NO_RATE = (
+    Scene(
+        name="unlimited",
+        slots=100,
+        ours_per_minute=ours.NO_RATE,
+        latency={"latency_min": 3.0, "latency_max": 9.0},
+        processes=1,
     ),
 )
 
@@ -80,6 +93,7 @@ class Play:
 PLAYS = (
     Play(scenes=LONG, warm_up=30, plateau=60, flush=True),
     Play(scenes=SHORT, warm_up=9, plateau=24, flush=False),
+    Play(scenes=NO_RATE, warm_up=12, plateau=24, flush=False),
 )
 
 
@@ -89,7 +103,7 @@ def run(stage: Stage) -> list[Row]:
     for play in PLAYS:
         ours.clear()
         with ExitStack() as stack:
-            emulators = set_up(play, stage, stack)
+            emulators, platform = set_up(play, stage, stack)
             time.sleep(play.warm_up)
             began = time.time()
             time.sleep(play.plateau / 2)
@@ -100,10 +114,15 @@ def run(stage: Stage) -> list[Row]:
             ended = time.time()
             for scene in play.scenes:
                 rows += judge(scene, emulators[scene.name], began, ended)
+                if scene.processes == 1:
+                    process = platform.processes[f"worker {scene.name} 1"]
+                    rows.append(judge_memory(process, scene.slots))
     return rows
 
 
-def set_up(play: Play, stage: Stage, stack: ExitStack) -> dict[str, Emulator]:
+def set_up(
+    play: Play, stage: Stage, stack: ExitStack
+) -> tuple[dict[str, Emulator], Platform]:
     """Start everything and fill the backlog."""
     tenant = ours.make_tenant("bench")
     customer = stack.enter_context(upstream.customer(stage))
@@ -122,14 +141,16 @@ def set_up(play: Play, stage: Stage, stack: ExitStack) -> dict[str, Emulator]:
             max_per_minute=scene.ours_per_minute,
         )
         emulators[scene.name] = emulator
-    half = {scene.name: scene.slots // 2 + 10 for scene in play.scenes}
-    workers = {name: (threads, threads) for name, threads in half.items()}
-    stack.enter_context(ours.platform(stage, workers=workers, has_web=False))
+    workers = {
+        scene.name: (scene.slots // scene.processes + 10,) * scene.processes
+        for scene in play.scenes
+    }
+    platform = stack.enter_context(ours.platform(stage, workers=workers, has_web=False))
     audio_url = customer.body["audio_url"]
     for scene in play.scenes:
         ours.insert_jobs(tenant, scene.jobs, audio_url=audio_url, lane=scene.name)
     ours.analyze()
-    return emulators
+    return emulators, platform
 
 
 def judge(scene: Scene, emulator: Emulator, began: float, ended: float) -> list[Row]:
@@ -152,7 +173,7 @@ def judge(scene: Scene, emulator: Emulator, began: float, ended: float) -> list[
             bench="quota",
             figure=f"{scene.name}: completed a second",
             ours=f"{done:.2f} of {ideal:.2f} ({latency:.1f} s a call)",
-            **at_least(done / ideal, SHARE),
+            **at_least(done / ideal, scene.share),
         ),
         Row(
             bench="quota",
@@ -162,6 +183,17 @@ def judge(scene: Scene, emulator: Emulator, began: float, ended: float) -> list[
             **at_most(refused, 0),
         ),
     ]
+
+
+def judge_memory(process: Process, slots: int) -> Row:
+    """Judge the most memory that a worker process has used."""
+    peak = process.peak_memory() / 1024**2
+    return Row(
+        bench="memory",
+        figure=f"peak of a worker process, {slots} slots in use",
+        ours=f"{peak:.0f} MiB",
+        **at_most(peak, MEMORY_MIB, " MiB"),
+    )
 
 
 def _moment(text: str) -> float:

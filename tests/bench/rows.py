@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-HEADINGS = ("bench", "figure", "ours", "peer", "judged by", "held")
+HEADINGS = ("bench", "figure", "ours", "peer", "leaner peer", "judged by", "held")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,23 +17,32 @@ class Row:
     figure: str
     ours: str
     peer: str = ""
+    lean: str = ""
     judged: str = ""
     held: bool | None = None
 
     def cells(self) -> tuple[str, ...]:
         """Return the row as text."""
         verdict = {True: "yes", False: "NO", None: ""}[self.held]
-        return (self.bench, self.figure, self.ours, self.peer, self.judged, verdict)
+        return (
+            self.bench,
+            self.figure,
+            self.ours,
+            self.peer,
+            self.lean,
+            self.judged,
+            verdict,
+        )
 
 
 def at_most(value: float, limit: float, unit: str = "") -> dict[str, object]:
     """Judge a value by an upper bound."""
-    return {"judged": f"{value:.2f} ≤ {limit:g}{unit}", "held": value <= limit}
+    return {"judged": f"{value:.2f} ≤ {limit:.4g}{unit}", "held": value <= limit}
 
 
 def at_least(value: float, limit: float, unit: str = "") -> dict[str, object]:
     """Judge a value by a lower bound."""
-    return {"judged": f"{value:.2f} ≥ {limit:g}{unit}", "held": value >= limit}
+    return {"judged": f"{value:.2f} ≥ {limit:.4g}{unit}", "held": value >= limit}
 
 
 def percentile(values: Sequence[float], share: float) -> float:

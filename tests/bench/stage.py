@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,10 +39,17 @@ class Process:
     name: str
     popen: subprocess.Popen[bytes]
     log: Path
+    _frozen: int = field(default=0, init=False)
 
     def cpu_seconds(self) -> float:
         """Return user and system time of the whole process tree so far."""
         return _cpu_of_tree(self.popen.pid)
+
+    def peak_memory(self) -> int:
+        """Return the most bytes that it had resident at once; without its children."""
+        status = Path(f"/proc/{self.popen.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
 
     def kill(self) -> None:
         """End it with SIGKILL, at once."""
@@ -50,13 +57,30 @@ class Process:
         self.popen.wait()
 
     def freeze(self) -> None:
-        """Stop it where it is; ending the stage ends it nevertheless."""
+        """Suspend it until ``thaw`` was called as often."""
+        self._frozen += 1
         os.killpg(self.popen.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Undo one ``freeze``."""
+        self._frozen -= 1
+        if not self._frozen:
+            os.killpg(self.popen.pid, signal.SIGCONT)
 
     def stop(self) -> None:
         """End it in order."""
         os.killpg(self.popen.pid, signal.SIGCONT)
         processes.stop(self.popen, signal.SIGTERM, grace=STOP_SECONDS)
+
+
+@contextmanager
+def frozen(suspended: Iterable[Process]) -> Iterator[None]:
+    """Suspend processes for the block."""
+    with ExitStack() as stack:
+        for process in suspended:
+            process.freeze()
+            stack.callback(process.thaw)
+        yield
 
 
 @dataclass(slots=True, kw_only=True)

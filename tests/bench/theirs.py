@@ -12,6 +12,8 @@ from tests.bench.upstream import Emulator, free_port
 from workers.embedded import probes
 
 DATABASE, REDIS_NUMBER = "peer", 10
+# The leaner peer compares a token of its settings instead of a row.
+SHARED_TOKEN = "of-all-customers"
 
 
 @contextmanager
@@ -23,6 +25,7 @@ def peer(
         **stage.url_of(database=DATABASE, redis_number=REDIS_NUMBER),
         "DJANGO_SETTINGS_MODULE": "tests.bench.peer.settings",
         "DEEPGRAM_BASE_URL": emulator.url,
+        "SHARED_TOKEN": SHARED_TOKEN,
     }
     create_database(stage, DATABASE)
     token = subprocess.run(

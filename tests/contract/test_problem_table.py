@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,8 +110,24 @@ def composed(value: ast.AST) -> set[str]:
     return COMPOSED[ast.unparse(value).replace("'", '"')]
 
 
+def codes_of_tables() -> dict[str, str]:
+    """Return the codes that stand in data files."""
+    errors, closings = (
+        "workers/deepgram/errors.toml",
+        "workers/api/live/close_reasons.toml",
+    )
+    reasons = tomllib.loads((ROOT / closings).read_text()).values()
+    return {
+        **dict.fromkeys(tomllib.loads((ROOT / errors).read_text()), errors),
+        **dict.fromkeys(
+            (it["error_code"] for it in reasons if "error_code" in it), closings
+        ),
+    }
+
+
 def all_codes() -> dict[str, str]:
     found = dict.fromkeys(OF_DRF | set().union(*COMPOSED.values()), "composed")
+    found |= codes_of_tables()
     for path, tree in sources():
         for node in ast.walk(tree):
             found |= dict.fromkeys(codes_in(node), str(path.relative_to(ROOT)))

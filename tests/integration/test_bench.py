@@ -4,6 +4,7 @@ import math
 import os
 import socket
 import threading
+from contextlib import nullcontext
 
 import pytest
 import redis
@@ -11,7 +12,8 @@ from django.conf import settings
 from django.db import connection
 
 from jobs.models import Job
-from tests.bench import attacks, claim, live, neighbour, rows
+from tests.bench import __main__ as bench
+from tests.bench import attacks, claim, live, neighbour, peers, rows, yardstick
 from tests.fuzz import leftovers
 from tests.support.live_streams import Heard, make_speech
 
@@ -36,10 +38,29 @@ def test_the_claim_bench_fills_its_table_and_claims_what_can_run(monkeypatch):
 def test_a_row_says_by_what_it_is_judged_and_whether_it_held():
     row = rows.Row(bench="claim", figure="ratio", ours="3 ms", **rows.at_most(1.2, 1.5))
 
-    assert row.cells() == ("claim", "ratio", "3 ms", "", "1.20 ≤ 1.5", "yes")
+    assert row.cells() == ("claim", "ratio", "3 ms", "", "", "1.20 ≤ 1.5", "yes")
     assert rows.format_markdown([row]).splitlines()[-1] == (
-        "| claim | ratio | 3 ms |  | 1.20 ≤ 1.5 | yes |"
+        "| claim | ratio | 3 ms |  |  | 1.20 ≤ 1.5 | yes |"
     )
+
+
+@pytest.mark.parametrize(("limit", "all_held"), [(1.0, False), (2.0, True)])
+def test_a_run_fails_if_a_target_is_missed(monkeypatch, limit, all_held):
+    row = rows.Row(bench="claim", figure="x", ours="", **rows.at_most(1.5, limit))
+    monkeypatch.setattr(bench.stages, "set_up", nullcontext)
+    monkeypatch.setattr(bench, "run_one", lambda *_: [row])
+
+    assert bench.main(["claim"], write=False) is all_held
+
+
+def test_the_parts_that_can_be_run_alone_are_those_of_the_comparison():
+    assert tuple(peers.PARTS) == bench.PARTS
+
+
+def test_the_yardstick_doubles_on_a_machine_of_half_the_speed(monkeypatch):
+    monkeypatch.setattr(yardstick, "_time", lambda _work: 0.1)
+
+    assert yardstick.measure() == pytest.approx(2.0)
 
 
 def test_the_live_bench_sees_what_is_late_and_what_is_missing(monkeypatch):

@@ -103,15 +103,16 @@ def test_a_quota_that_is_no_number_is_refused(limit):
     assert Tenant.objects.get().max_open_jobs is None
 
 
-def test_counters_that_differ_are_said_and_mended_where_asked_to():
+@pytest.mark.parametrize("option", ["--repair", "--mend"])
+def test_counters_that_differ_are_said_and_repaired_where_asked_to(option):
     tenant = Tenant.objects.create(name="acme", max_open_jobs=9)
     make_job(tenant)
     QuotaCounter.objects.filter(period="open").update(reserved=3)
 
     with pytest.raises(CommandError, match="1 counters differ"):
         run("check_quotas")
-    mended = run("check_quotas", "--mend")
+    repaired = run("check_quotas", option)
 
-    assert mended == "acme open: used +0.000, reserved -2.000\n"
+    assert repaired == "acme open: used +0.000, reserved -2.000\n"
     assert QuotaCounter.objects.get(period="open").reserved == 1
     assert run("check_quotas") == ""

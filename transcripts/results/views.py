@@ -42,8 +42,8 @@ class BatchResults(ResultsView):
 
     @document(
         "list_batch_results",
-        responses=_describe_lines(ResultLine),
-        problems=(404, 409),
+        _describe_lines(ResultLine),
+        problems=(409,),
     )
     def get(
         self, request: Request, batch_id: UUID
@@ -67,8 +67,8 @@ class BatchErrors(ResultsView):
 
     @document(
         "list_batch_errors",
-        responses=_describe_lines(ErrorLine),
-        problems=(404, 409),
+        _describe_lines(ErrorLine),
+        problems=(409,),
     )
     def get(
         self, request: Request, batch_id: UUID
@@ -90,13 +90,12 @@ class BatchErrors(ResultsView):
 class BatchArchive(ResultsView):
     """All transcripts of a batch in one zip file."""
 
-    query_parameters = {"GET": ("format",)}
     renderer_classes = (build_renderer(ZIP, "zip"),)
 
     @document(
         "download_batch_transcripts",
-        responses={(200, ZIP): OpenApiTypes.BINARY},
-        problems=(404, 409),
+        {(200, ZIP): OpenApiTypes.BINARY},
+        problems=(409,),
         parameters=[
             query_parameter(
                 "format",

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 from uuid import UUID
 
-from jobs.api.jobs.filters import METADATA_PREFIX, parse_metadata
+from jobs.api.jobs.filters import parse_metadata
 from jobs.models import Mode
 from jobs.rest import pagination
 from jobs.rest.filters import parse_choice, parse_id, parse_moment
@@ -21,17 +21,6 @@ from transcripts.search import query_language
 from transcripts.search.languages import LANGUAGE
 from transcripts.search.ranking import Hit, SearchFilters, SearchPosition
 
-PARAMETERS = (
-    *pagination.PARAMETERS,
-    "q",
-    "batch_id",
-    "mode",
-    "language",
-    "created_after",
-    "created_before",
-    "min_confidence",
-    METADATA_PREFIX,
-)
 _SHARE = re.compile(r"0(?:\.[0-9]{1,6})?|1(?:\.0{1,6})?")
 # Microseconds of the first page since the epoch; rank and id of the last hit.
 _POSITION = struct.Struct(">qd16s")

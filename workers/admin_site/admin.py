@@ -11,13 +11,12 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 
 from jobs.admin import operator_actions
-from jobs.admin.actions import build_action
 from jobs.admin.base import get_operator_name
 from jobs.admin.pages import JobAdmin
 from jobs.api.jobs.serializers import strip_query
 from jobs.models import Job
 from workers.admin_site.job_page import chart, timeline, views
-from workers.webhooks.admin_steering import REPLAY_JOB
+from workers.webhooks.operator_actions import REPLAY_JOB
 
 # Actions that need an open job, and actions that need an ended job.
 _NEEDS_OPEN = frozenset({"cancel", "reprioritize"})
@@ -28,7 +27,7 @@ _NEEDS_ENDED = frozenset({"retry", "erase"})
 class JobPageAdmin(JobAdmin):
     """The list of jobs and the page of one job."""
 
-    actions = (*operator_actions.OF_JOBS, build_action(REPLAY_JOB))
+    actions = (*operator_actions.OF_JOBS, REPLAY_JOB)
     change_form_template = "admin/jobs/job/page.html"
 
     def get_urls(self) -> list[URLPattern]:

@@ -1,5 +1,6 @@
 """The dashboard's statistics as JSON values, cached for some seconds."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -47,13 +48,7 @@ def read_today() -> dict[str, Any]:
         "audio_seconds": today.total.audio_seconds,
         "cost_by_hour": today.by_hour,
         "top": [
-            {
-                "tenant": str(pk),
-                "name": name,
-                "calls": spent.calls,
-                "audio_seconds": spent.audio_seconds,
-                "cost": spent.cost,
-            }
+            {"tenant": str(pk), "name": name, **asdict(spent)}
             for pk, name, spent in today.top
         ],
     }
@@ -127,14 +122,7 @@ def _workers(now: datetime) -> dict[str, Any]:
         "slots": sum(worker.slots for worker in alive),
         "busy": sum(worker.busy for worker in alive),
         "shown": [
-            {
-                "name": worker.name,
-                "queues": worker.queues,
-                "slots": worker.slots,
-                "busy": worker.busy,
-                "is_stale": worker.is_stale,
-                "seen_at": worker.seen_at,
-            }
+            asdict(worker)
             for worker in sorted(rows, key=lambda worker: not worker.is_stale)[
                 :WORKERS_SHOWN
             ]
@@ -148,15 +136,5 @@ def _webhooks(now: datetime) -> dict[str, Any]:
         "attempts": hour.attempts,
         "succeeded": hour.succeeded,
         "targets": len(hour.targets),
-        "slowest": [
-            {
-                "endpoint": str(target.endpoint) if target.endpoint else None,
-                "host": target.host,
-                "attempts": target.attempts,
-                "succeeded": target.succeeded,
-                "p50_ms": target.p50_ms,
-                "p95_ms": target.p95_ms,
-            }
-            for target in hour.slowest(ENDPOINTS_SHOWN)
-        ],
+        "slowest": [asdict(target) for target in hour.slowest(ENDPOINTS_SHOWN)],
     }

@@ -71,9 +71,9 @@ class DeepgramBackend:
                 error.status_code or 0, error.headers or {}, error.body
             ) from error
         except network.DeadlineExceeded as error:
-            raise errors.timed_out() from error
+            raise errors.build_error("upstream_timeout") from error
         except RecursionError as error:  # the SDK also parses the response
-            raise errors.invalid_response("") from error
+            raise _invalid_response("") from error
         except (httpx.HTTPError, h11.ProtocolError, OSError) as error:
             raise errors.from_exception(error) from error
         return self._parse_response()
@@ -100,15 +100,15 @@ class DeepgramBackend:
     def _parse_response() -> TranscriptionResult:
         response = client.pop_response()
         if response is None:  # the SDK returned without a call to the transport
-            raise errors.invalid_response("")
+            raise _invalid_response("")
         request_id = response.headers.get("dg-request-id", "")
         try:
             check_depth(response.content, MAX_DEPTH)
             document = json.loads(response.content)
         except ValueError:
-            raise errors.invalid_response(request_id) from None
+            raise _invalid_response(request_id) from None
         if not isinstance(document, dict):
-            raise errors.invalid_response(request_id)
+            raise _invalid_response(request_id)
         return TranscriptionResult(
             raw=response.content, document=document, request_id=request_id
         )
@@ -128,12 +128,9 @@ def open_audio(source: StoredAudio) -> IO[bytes]:
     try:
         return source.open()
     except FileNotFoundError as error:
-        message = "The uploaded audio is no longer in storage."
-        raise UpstreamError(
-            message, code="audio_missing", failure=Failure.PLATFORM
-        ) from error
+        raise errors.build_error("audio_missing") from error
     except OSError as error:
-        raise errors.storage_unavailable() from error
+        raise errors.build_error("storage_unavailable") from error
 
 
 def read_chunks(audio: IO[bytes]) -> Iterator[bytes]:
@@ -145,8 +142,12 @@ def read_chunks(audio: IO[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
+def _invalid_response(request_id: str) -> UpstreamError:
+    return errors.build_error("upstream_bad_answer", status=200, request_id=request_id)
+
+
 def _read(audio: IO[bytes]) -> bytes:
     try:
         return audio.read(UPLOAD_CHUNK_BYTES)
     except OSError as error:
-        raise errors.storage_unavailable() from error
+        raise errors.build_error("storage_unavailable") from error

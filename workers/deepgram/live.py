@@ -17,7 +17,6 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from jobs import options
-from jobs.backoff import Failure
 from jobs.bounded_json import loads_bounded
 from jobs.errors import UpstreamError
 from jobs.models import Region
@@ -108,10 +107,9 @@ class LiveCall:
 
     def _map_close(self, closed: ConnectionClosed) -> UpstreamError:
         if self._is_stalled:
-            return UpstreamError(
+            return errors.build_error(
+                "upstream_timeout",
                 "Deepgram stopped responding.",
-                code="upstream_timeout",
-                failure=Failure.TIMEOUT,
                 request_id=self.request_id,
             )
         return from_close(closed, request_id=self.request_id)
@@ -146,10 +144,9 @@ async def open_call(
             response.status_code, headers, bytes(response.body or b"")
         ) from error
     except (InvalidHandshake, OSError, TimeoutError) as error:
-        raise UpstreamError(
+        raise errors.build_error(
+            "upstream_unreachable",
             f"The connection to Deepgram failed ({type(error).__name__}).",
-            code="upstream_unreachable",
-            failure=Failure.UNREACHABLE,
         ) from error
     return LiveCall(socket)
 
@@ -171,25 +168,11 @@ def from_close(closed: ConnectionClosed, *, request_id: str) -> UpstreamError:
     code = closed.rcvd.code if closed.rcvd else None
     reason = closed.rcvd.reason if closed.rcvd else ""
     if code == _POLICY:
-        return UpstreamError(
-            "The audio cannot be decoded.",
-            code="audio_unreadable",
-            failure=Failure.BAD_MEDIA,
-            request_id=request_id,
-        )
+        message = "The audio cannot be decoded."
+        return errors.build_error("audio_unreadable", message, request_id=request_id)
     if code == _INTERNAL and any(mark in reason.lower() for mark in _IDLE_MARKS):
-        return UpstreamError(
-            "Deepgram received no audio for too long.",
-            code="upstream_idle",
-            failure=Failure.UNAVAILABLE,
-            request_id=request_id,
-        )
-    return UpstreamError(
-        "The connection to Deepgram was lost.",
-        code="upstream_connection_lost",
-        failure=Failure.UNAVAILABLE,
-        request_id=request_id,
-    )
+        return errors.build_error(IDLE, request_id=request_id)
+    return errors.build_error("upstream_connection_lost", request_id=request_id)
 
 
 def _parse(text: str | bytes) -> dict[str, Any] | None:

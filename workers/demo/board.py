@@ -1,6 +1,7 @@
 """Displays the demo: live bars at a terminal, or lines; then a report."""
 
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
 from rich.console import Console, Group
@@ -33,18 +34,15 @@ class Board:
         }
         self._live = Live(console=console, auto_refresh=False)
 
-    def __enter__(self) -> Self:
+    @contextmanager
+    def shown(self) -> Iterator[Self]:
+        """Keep the bars at the terminal; the last frame stays."""
         if self._console.is_terminal:
             self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._live.stop()  # keeps the last frame
+        try:
+            yield self
+        finally:
+            self._live.stop()
 
     def draw(self) -> None:
         """Show the progress."""

@@ -1,8 +1,7 @@
 """The REST calls of the demo."""
 
 import json
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
@@ -14,28 +13,17 @@ class UnexpectedResponse(Exception):
     """The platform rejected a valid request."""
 
 
-class Client:
-    """A client of the REST API."""
+class Client(httpx.Client):
+    """A client of the REST API; `receiver` is the base URL for callbacks and audio."""
 
     def __init__(self, base_url: str, api_key: str, receiver: str) -> None:
-        self._receiver = receiver
-        self._http = httpx.Client(
+        super().__init__(
             base_url=base_url,
             headers={"authorization": f"Bearer {api_key}"},
             timeout=20,
             trust_env=False,
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._http.close()
+        self._receiver = receiver
 
     def submit(self, submission: DemoSubmission) -> None:
         """Submit a recording and store its job id; raises UnexpectedResponse."""
@@ -50,11 +38,11 @@ class Client:
         if submission.by_url:
             url = f"{self._receiver}/{submission.name}"
             body = {**fields, **fields_as_text, "audio_url": url}
-            response = self._http.post("/v1/jobs", json=body)
+            response = self.post("/v1/jobs", json=body)
         else:
             texts = {name: json.dumps(value) for name, value in fields.items()}
             with submission.recording.path.open("rb") as audio:
-                response = self._http.post(
+                response = self.post(
                     "/v1/jobs",
                     data={**texts, **fields_as_text},
                     files={"file": (submission.name, audio)},
@@ -64,14 +52,14 @@ class Client:
 
     def refresh(self, submission: DemoSubmission) -> None:
         """Read the job's status and attempts."""
-        job = _read_json(self._http.get(f"/v1/jobs/{submission.job_id}"))
+        job = _read_json(self.get(f"/v1/jobs/{submission.job_id}"))
         submission.status = job["status"]
         submission.attempts = job["attempt"]
 
     def submit_broken(self) -> tuple[int, str]:
         """Submit an invalid file; return the status and the error code."""
         with corpus.BROKEN.open("rb") as audio:
-            response = self._http.post(
+            response = self.post(
                 "/v1/jobs", files={"file": (corpus.BROKEN.name, audio)}
             )
         return response.status_code, str(response.json().get("code", ""))

@@ -10,6 +10,7 @@ import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -18,7 +19,6 @@ from workers.emulator import journal, keys, state
 from workers.emulator.protocol import options, refusals
 
 Json = dict[str, Any]
-Handler = Callable[[state.Emulator, keys.Caller, web.Request], Json]
 
 LISTEN_PATH = "/v1/listen"
 USD_PER_SECOND = 0.0043 / 60
@@ -28,6 +28,28 @@ _DEFAULT_LIMIT = 10
 _HIGHEST_LIMIT = 1000
 _FIRST_FAILURE = 400
 _BALANCE = uuid.uuid5(uuid.NAMESPACE_URL, "https://emulator.invalid/balance")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagementCall:
+    """An authenticated request."""
+
+    emulator: state.Emulator
+    caller: keys.Caller
+    request: web.Request
+
+    def finished(self) -> Iterator[journal.Entry]:
+        """Yield the ended transcriptions of the caller's project, newest first."""
+        for entry in self.emulator.journal.newest_first():
+            if (
+                entry.path == LISTEN_PATH
+                and entry.project == self.caller.project
+                and entry.finished_at is not None
+            ):
+                yield entry
+
+
+Handler = Callable[[ManagementCall], Json]
 
 
 def guarded(handler: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -42,7 +64,8 @@ def guarded(handler: Handler) -> Callable[[web.Request], Awaitable[web.Response]
             caller = emulator.keyring.identify(request.headers.get("authorization"))
             entry.key, entry.project = caller.shown_key, caller.project
             _check_project(caller, request.match_info.get("project"))
-            body = json.dumps(handler(emulator, caller, request)).encode()
+            call = ManagementCall(emulator=emulator, caller=caller, request=request)
+            body = json.dumps(handler(call)).encode()
         except refusals.Refused as refused:
             status, outcome = refused.refusal.status, journal.Outcome.ERROR
             return refused.refusal.response(entry.request_id)
@@ -59,52 +82,47 @@ def guarded(handler: Handler) -> Callable[[web.Request], Awaitable[web.Response]
     return handle
 
 
-def list_projects(
-    _emulator: state.Emulator, caller: keys.Caller, _request: web.Request
-) -> Json:
+@guarded
+def list_projects(call: ManagementCall) -> Json:
     """Return the project of the key, as a list."""
-    return {"projects": [_describe_project(caller)]}
+    return {"projects": [_describe_project(call.caller)]}
 
 
-def get_project(
-    _emulator: state.Emulator, caller: keys.Caller, _request: web.Request
-) -> Json:
+@guarded
+def get_project(call: ManagementCall) -> Json:
     """Return the project."""
-    return {**_describe_project(caller), "mip_opt_out": False}
+    return {**_describe_project(call.caller), "mip_opt_out": False}
 
 
-def list_requests(
-    emulator: state.Emulator, caller: keys.Caller, request: web.Request
-) -> Json:
+@guarded
+def list_requests(call: ManagementCall) -> Json:
     """Return a page of the project's calls, newest first."""
-    query = request.query
+    query = call.request.query
     limit = min(_read_whole(query.get("limit"), _DEFAULT_LIMIT), _HIGHEST_LIMIT)
     page = _read_whole(query.get("page"), 0)
-    found = (entry for entry in _finished(emulator, caller) if _matches(entry, query))
+    found = (entry for entry in call.finished() if _matches(entry, query))
     chosen = itertools.islice(found, page * limit, (page + 1) * limit)
     return {
         "page": page,
         "limit": limit,
-        "requests": [_describe_request(entry, caller) for entry in chosen],
+        "requests": [_describe_request(entry, call.caller) for entry in chosen],
     }
 
 
-def get_request(
-    emulator: state.Emulator, caller: keys.Caller, request: web.Request
-) -> Json:
+@guarded
+def get_request(call: ManagementCall) -> Json:
     """Return one call of the project, or raise Refused with a 404."""
-    request_id = request.match_info["request"]
-    for entry in _finished(emulator, caller):
+    request_id = call.request.match_info["request"]
+    for entry in call.finished():
         if entry.request_id == request_id:
-            return {"request": _describe_request(entry, caller)}
+            return {"request": _describe_request(entry, call.caller)}
     raise refusals.Refused(refusals.REQUEST_NOT_FOUND)
 
 
-def list_balances(
-    emulator: state.Emulator, caller: keys.Caller, _request: web.Request
-) -> Json:
+@guarded
+def list_balances(call: ManagementCall) -> Json:
     """Return the initial balance minus the price of all calls."""
-    spent = sum(_price(entry) for entry in _finished(emulator, caller))
+    spent = sum(_price(entry) for entry in call.finished())
     balance = {
         "balance_id": str(_BALANCE),
         "amount": round(BALANCE_USD - spent, 6),
@@ -114,15 +132,14 @@ def list_balances(
     return {"balances": [balance]}
 
 
-def get_usage(
-    emulator: state.Emulator, caller: keys.Caller, request: web.Request
-) -> Json:
+@guarded
+def get_usage(call: ManagementCall) -> Json:
     """Return the total of the project's calls in the journal."""
-    done = [entry for entry in _finished(emulator, caller) if entry.duration]
+    done = [entry for entry in call.finished() if entry.duration]
     hours = sum(entry.duration or 0.0 for entry in done) / 3600
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    start = request.query.get("start", today)
-    end = request.query.get("end", today)
+    start = call.request.query.get("start", today)
+    end = call.request.query.get("end", today)
     return {
         "start": start,
         "end": end,
@@ -153,16 +170,6 @@ def _check_project(caller: keys.Caller, project: str | None) -> None:
 
 def _describe_project(caller: keys.Caller) -> Json:
     return {"project_id": caller.project_id, "name": caller.project}
-
-
-def _finished(emulator: state.Emulator, caller: keys.Caller) -> Iterator[journal.Entry]:
-    for entry in emulator.journal.newest_first():
-        if (
-            entry.path == LISTEN_PATH
-            and entry.project == caller.project
-            and entry.finished_at is not None
-        ):
-            yield entry
 
 
 def _matches(entry: journal.Entry, query: Mapping[str, str]) -> bool:

@@ -32,15 +32,12 @@ def build_app(emulator: state.Emulator) -> web.Application:
     app.router.add_get("/v1/listen", handshake.listen, allow_head=False)
     app.router.add_routes(
         [
-            web.get("/v1/projects", projects.guarded(projects.list_projects)),
-            web.get(project, projects.guarded(projects.get_project)),
-            web.get(f"{project}/requests", projects.guarded(projects.list_requests)),
-            web.get(
-                f"{project}/requests/{{request}}",
-                projects.guarded(projects.get_request),
-            ),
-            web.get(f"{project}/balances", projects.guarded(projects.list_balances)),
-            web.get(f"{project}/usage", projects.guarded(projects.get_usage)),
+            web.get("/v1/projects", projects.list_projects),
+            web.get(project, projects.get_project),
+            web.get(f"{project}/requests", projects.list_requests),
+            web.get(f"{project}/requests/{{request}}", projects.get_request),
+            web.get(f"{project}/balances", projects.list_balances),
+            web.get(f"{project}/usage", projects.get_usage),
             web.get("/v1/status", control.show_status),
             web.get("/v1/status/engine", control.show_engine),
             web.get("/__emu__/faults", control.show_faults),

@@ -8,10 +8,11 @@ with max, not sum.
 import logging
 import threading
 import time
+import tomllib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
-from typing import Any
+from pathlib import Path
 
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
@@ -34,6 +35,7 @@ MINUTE = "minute"
 BREAKER_STATES = ("closed", "open", "trying")
 
 Family = GaugeMetricFamily
+_GAUGES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
 
 
 class SharedState(Collector):
@@ -53,11 +55,7 @@ class SharedState(Collector):
         """Yield the gauges; if reading fails, only ``transcription_database_up`` 0."""
         families = self._read()
         is_up = families is not None
-        yield _gauge(
-            "transcription_database_up",
-            "Whether a dispatcher can read the database in time.",
-            [((), is_up)],
-        )
+        yield _gauge("transcription_database_up", is_up)
         yield from families or ()
 
     def _read(self) -> list[Family] | None:
@@ -90,36 +88,17 @@ def read_families() -> list[Family]:
     finally:
         if not connection.in_atomic_block:
             connection.close()
-    name = "transcription_shared_state_read_seconds"
     seconds = time.monotonic() - started_at
-    return [
-        *families,
-        _gauge(name, "Duration of reading the shared state.", [((), seconds)]),
-    ]
+    return [*families, _gauge("transcription_shared_state_read_seconds", seconds)]
 
 
 def _queue(now: datetime) -> Iterator[Family]:
     waiting = backlog.read_backlog()
-    for name, help_text, value in (
-        ("depth", "Jobs ready to run.", waiting.jobs),
-        (
-            "audio_seconds",
-            "Audio seconds of the jobs ready to run.",
-            waiting.audio_seconds,
-        ),
-        (
-            "oldest_seconds",
-            "Age of the oldest job ready to run.",
-            waiting.age(now=now).total_seconds(),
-        ),
-        (
-            "later",
-            "Jobs held, backing off or in a paused batch, up to "
-            f"{backlog.MAX_COUNTED}.",
-            waiting.later,
-        ),
-    ):
-        yield _gauge(f"transcription_queue_{name}", help_text, [((), value)])
+    age = waiting.age(now=now).total_seconds()
+    yield _gauge("transcription_queue_depth", waiting.jobs)
+    yield _gauge("transcription_queue_audio_seconds", waiting.audio_seconds)
+    yield _gauge("transcription_queue_oldest_seconds", age)
+    yield _gauge("transcription_queue_later", waiting.later)
 
 
 def _limits(region_statistics: list[RegionStatistics]) -> Iterator[Family]:
@@ -138,63 +117,51 @@ def _limits(region_statistics: list[RegionStatistics]) -> Iterator[Family]:
                 ((row.name, MINUTE), calls.in_minute),
                 ((row.name, PermitKind.STREAM), streams.held),
             ]
-    kinds = ["region", "kind"]
-    yield _gauge("deepgram_permits_in_use", "Permits in use, by limit.", used, kinds)
-    yield _gauge(
-        "deepgram_permits_limit", "Permits available, by limit.", limits, kinds
-    )
+    yield _gauges("deepgram_permits_in_use", used)
+    yield _gauges("deepgram_permits_limit", limits)
 
 
 def _regions(
     region_statistics: list[RegionStatistics], now: datetime
 ) -> Iterator[Family]:
-    yield _gauge(
+    yield _gauges(
         "deepgram_breaker_state",
-        "1 for the current state of a region's circuit breaker.",
         (
             ((item.region.name, state), item.breaker == state)
             for item in region_statistics
             for state in (BREAKER_STATES if item.breaker else ())
         ),
-        ["region", "state"],
     )
-    yield _gauge(
+    yield _gauges(
         "deepgram_cooldown_seconds",
-        "Remaining seconds of the cooldown after a 429.",
         (
             ((item.region.name,), item.prerecorded.cooldown_ms / 1000)
             for item in region_statistics
             if item.prerecorded
         ),
-        ["region"],
     )
-    yield _gauge(
+    yield _gauges(
         "transcription_region_state",
-        "1 for the current state of a region; operator settings have priority.",
         (
             ((item.region.name, state), item.state(now=now) == state)
             for item in region_statistics
             for state in regions.STATES
         ),
-        ["region", "state"],
     )
-    yield _gauge(
+    yield _gauges(
         "transcription_redis_up",
-        "Whether the Redis of a region responds in time.",
         (
             ((item.region.name,), item.prerecorded is not None)
             for item in region_statistics
         ),
-        ["region"],
     )
 
 
 def _capacity(
     snapshot: CapacitySnapshot, region_statistics: list[RegionStatistics]
 ) -> Iterator[Family]:
-    yield _gauge(
+    yield _gauges(
         "transcription_jobs_in_hand",
-        "Jobs that are claimed or running, by region and kind of permit.",
         (
             (
                 (item.region.name, kind),
@@ -203,7 +170,6 @@ def _capacity(
             for item in region_statistics
             for kind in PermitKind
         ),
-        ["region", "kind"],
     )
     rows = [item.region for item in region_statistics]
     queues = [queue_of(row.name) for row in rows if row.is_enabled]
@@ -214,48 +180,33 @@ def _capacity(
             total = totals.setdefault(queue, [0, 0, 0])
             for place, value in enumerate((1, worker.slots, worker.busy)):
                 total[place] += value
-    for place, (name, help_text) in enumerate(
-        (
-            ("workers", "Worker processes alive, by queue."),
-            ("worker_slots", "Slots of these workers for jobs or deliveries."),
-            ("worker_slots_busy", "Slots in use."),
-        )
-    ):
-        yield _gauge(
+    for place, name in enumerate(("workers", "worker_slots", "worker_slots_busy")):
+        yield _gauges(
             f"transcription_{name}",
-            help_text,
             (((queue,), total[place]) for queue, total in totals.items()),
-            ["queue"],
         )
 
 
 def _webhooks(now: datetime) -> Iterator[Family]:
     due = deliveries.read_due(now=now)
-    for name, help_text, value in (
-        ("queue_depth", f"Due deliveries, up to {deliveries.MAX_COUNTED}.", due.number),
-        (
-            "oldest_due_seconds",
-            "Delay of the oldest due delivery.",
-            due.late_by(now=now).total_seconds(),
-        ),
-        (
-            "held",
-            "Deliveries held because the circuit of their endpoint is open, up to "
-            f"{deliveries.MAX_COUNTED}.",
-            due.held,
-        ),
-        ("circuits_open", "Endpoints with an open circuit.", due.circuits_open),
-    ):
-        yield _gauge(f"transcription_webhook_{name}", help_text, [((), value)])
+    delay = due.late_by(now=now).total_seconds()
+    yield _gauge("transcription_webhook_queue_depth", due.number)
+    yield _gauge("transcription_webhook_oldest_due_seconds", delay)
+    yield _gauge("transcription_webhook_held", due.held)
+    yield _gauge("transcription_webhook_circuits_open", due.circuits_open)
 
 
-def _gauge(
-    name: str,
-    help_text: str,
-    values: Iterable[tuple[tuple[str, ...], Any]],
-    labels: Iterable[str] = (),
-) -> Family:
-    family = GaugeMetricFamily(name, help_text, labels=list(labels))
+def _gauge(name: str, value: float) -> Family:
+    return _gauges(name, [((), value)])
+
+
+def _gauges(name: str, values: Iterable[tuple[tuple[str, ...], float]]) -> Family:
+    """Return a gauge of ``shared.toml`` with values by its labels."""
+    table = _GAUGES[name]
+    help_text = table["help"].format(
+        max_jobs=backlog.MAX_COUNTED, max_deliveries=deliveries.MAX_COUNTED
+    )
+    family = GaugeMetricFamily(name, help_text, labels=table.get("labels", []))
     for label_values, value in values:
         family.add_metric([str(label) for label in label_values], float(value))
     return family

@@ -126,7 +126,7 @@ def index_transcripts(**_future: Any) -> None:
 
 
 @shared_task(name="workers.mend_quotas")
-def mend_quotas(**_future: Any) -> None:
+def repair_quotas(**_future: Any) -> None:
     """Repair quota counters that differ from jobs and attempts."""
     quota_counts.sweep(now=timezone.now())
 

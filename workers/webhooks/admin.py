@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from jobs.admin.base import ReadOnlyAdmin
 from jobs.admin.lists import CreatedFilter, search_by_id
 from jobs.api.jobs.serializers import strip_query
-from workers.webhooks import admin_steering
+from workers.webhooks import operator_actions
 from workers.webhooks.models import (
     DeliveryAttempt,
     WebhookDelivery,
@@ -46,7 +46,7 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
         *("disabled_at", "failures", "failing_since", "created_at", "deleted_at"),
     )
     readonly_fields = fields
-    actions = admin_steering.OF_ENDPOINTS
+    actions = operator_actions.OF_ENDPOINTS
 
     def has_rotate_permission(self, request: HttpRequest) -> bool:
         """Return whether the user may see a new secret."""
@@ -118,7 +118,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     # A callback's query string may be a secret; the body contains the transcript.
     exclude = ("url", "body", "target")
     inlines = (AttemptInline,)
-    actions = admin_steering.OF_DELIVERIES
+    actions = operator_actions.OF_DELIVERIES
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookDelivery]:
         """Defer the body."""

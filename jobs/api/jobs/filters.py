@@ -11,7 +11,6 @@ from uuid import UUID
 from jobs.api.jobs.serializers import PRIORITIES
 from jobs.models import Mode, Priority
 from jobs.queries import JobFilter
-from jobs.rest import pagination
 from jobs.rest.filters import parse_choice, parse_id, parse_moment
 from jobs.rest.pagination import PageQuery
 from jobs.rest.serializers import METADATA_KEYS, METADATA_LENGTH
@@ -22,19 +21,6 @@ from jobs.strict_json import is_storable
 METADATA_PREFIX = "metadata."
 MAX_CUSTOM_ID = 128
 MAX_NAME = 60  # of regions and error codes
-PARAMETERS = (
-    *pagination.PARAMETERS,
-    "status",
-    "batch_id",
-    "custom_id",
-    "mode",
-    "region",
-    "error_code",
-    "priority",
-    "created_after",
-    "created_before",
-    METADATA_PREFIX,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,7 +110,8 @@ def accept_probed(
     )
     file, upload = submission.file, ""
     try:
-        with request.lock() as stored:
+        # Without a key, the one statement of the job needs no transaction.
+        with request.lock() if request.key else nullcontext() as stored:
             if stored:
                 return SubmissionResult(response=stored)
             if file:
@@ -120,8 +121,10 @@ def accept_probed(
                 api_key=caller.api_key,
                 draft=replace(draft, upload=upload),
                 now=now,
+                build_record=lambda job: request.build_record(build_accepted(job)),
             )
-            return _accept(job, request)
+            transaction.on_commit(dispatch.wake)
+            return SubmissionResult(response=build_accepted(job), job=job)
     except BaseException as error:
         # If the commit may have succeeded, the daily sweep decides by the row.
         if upload and not uploads.is_outcome_unknown(error):
@@ -142,7 +145,10 @@ def retry_job(*, caller: Caller, job: Job, now: datetime) -> SubmissionResult:
         if stored:
             return SubmissionResult(response=stored)
         retried = services.retry_job(job=job, api_key=caller.api_key, now=now)
-        return _accept(retried, request)
+        transaction.on_commit(dispatch.wake)
+        response = build_accepted(retried)
+        request.store(response)
+        return SubmissionResult(response=response, job=retried)
 
 
 def build_accepted(job: Job) -> StoredResponse:
@@ -152,13 +158,6 @@ def build_accepted(job: Job) -> StoredResponse:
         body=JobOutput(job).data,
         location=f"/v1/jobs/{job.pk}",
     )
-
-
-def _accept(job: Job, request: IdempotentRequest) -> SubmissionResult:
-    transaction.on_commit(dispatch.wake)
-    response = build_accepted(job)
-    request.store(response)
-    return SubmissionResult(response=response, job=job)
 
 
 def _describe(

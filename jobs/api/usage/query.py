@@ -10,7 +10,6 @@ from datetime import date
 from jobs.quotas.usage import GROUPS, UsageQuery
 from jobs.rest.views import refuse_parameter
 
-PARAMETERS = ("from", "to", "group_by", "format")
 MAX_DAYS = 366
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.api.usage.csv_report import format_csv
-from jobs.api.usage.query import PARAMETERS, parse_usage_query
+from jobs.api.usage.query import parse_usage_query
 from jobs.api.usage.serializers import QuotaPage, UsageOutput
 from jobs.quotas import counters as quota_counts
 from jobs.quotas import usage
@@ -27,13 +27,12 @@ class UsageReport(ApiView):
     """The usage report of a tenant."""
 
     required_scopes = SCOPES
-    query_parameters = {"GET": PARAMETERS}
     content_negotiation_class = FormatNegotiation
     renderer_classes = (JSONRenderer, build_renderer(CSV, "csv"))
 
     @document(
         "get_usage",
-        responses={200: UsageOutput, (200, CSV): OpenApiTypes.STR},
+        {200: UsageOutput, (200, CSV): OpenApiTypes.STR},
         parameters=[
             query_parameter("from", OpenApiTypes.DATE, description="First day (UTC)."),
             query_parameter("to", OpenApiTypes.DATE, description="Last day (UTC)."),
@@ -67,7 +66,7 @@ class Quotas(ApiView):
 
     required_scopes = SCOPES
 
-    @document("list_quotas", responses={200: QuotaPage})
+    @document("list_quotas", QuotaPage)
     def get(self, request: Request) -> Response:
         """List quotas. Shows what is used, reserved and left of each quota."""
         found = quota_counts.read_quotas(tenant=get_tenant(request), now=timezone.now())

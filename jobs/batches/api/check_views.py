@@ -29,16 +29,14 @@ class BatchCheck(ApiView):
     """Checks a batch."""
 
     required_scopes = SCOPES
-    query_parameters = {"POST": requests.PARAMETERS}
     parser_classes = (StrictJSONParser, ManifestFormParser, *MANIFEST_PARSERS)
     raw_types = manifest_upload.KINDS
     raw_max_bytes = settings.MANIFEST_MAX_BYTES
 
     @document(
         "check_batch",
+        {(200, "application/x-ndjson"): OpenApiTypes.STR},
         request=requests.BODIES,
-        responses={(200, "application/x-ndjson"): OpenApiTypes.STR},
-        problems=(413, 415),
         parameters=requests.QUERY,
     )
     def post(self, request: Request) -> StreamingHttpResponse:

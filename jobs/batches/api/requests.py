@@ -30,18 +30,16 @@ from jobs.rest.openapi import query_parameter
 from jobs.rest.views import check_no_parameters
 from jobs.strict_json import loads_strictly, pointer_to
 
-PARAMETERS = (
-    *("on_error", "defaults", "metadata", "callback_url"),
-    *("expires_at", "expires_in_seconds"),
-)
-
 QUERY = [
     query_parameter(
         name,
         description="For a manifest body: same as the form field"
         + (", in JSON." if name in ManifestFormParser.json_fields else "."),
     )
-    for name in PARAMETERS
+    for name in (
+        *("on_error", "defaults", "metadata", "callback_url"),
+        *("expires_at", "expires_in_seconds"),
+    )
 ]
 
 

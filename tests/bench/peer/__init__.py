@@ -6,4 +6,7 @@ one webhook client per process, late acks, retries with backoff, no result backe
 no status written that nobody asked for. What it does not do is what plain Celery does
 not do: fairness, the upstream's limits, a ledger, recovery sooner than the visibility
 timeout.
+
+The leaner peer is a second endpoint of the same processes: a shared token, no job row,
+and the webhook sent by the task that transcribes.
 """

@@ -31,3 +31,14 @@ class Transcript(models.Model):
 
     def __str__(self) -> str:
         return str(self.job_id)
+
+
+class LeanTranscript(models.Model):
+    """What came back for a job without a row."""
+
+    id = models.UUIDField(primary_key=True)
+    text = models.TextField()
+    document = models.JSONField()
+
+    def __str__(self) -> str:
+        return str(self.id)

@@ -43,6 +43,7 @@ REST_FRAMEWORK = {
 }
 
 DEEPGRAM_BASE_URL = os.environ.get("DEEPGRAM_BASE_URL", "")
+SHARED_TOKEN = os.environ.get("SHARED_TOKEN", "")
 WEBHOOK_SECRET = "whsec_" + "c2VjcmV0IG9mIHRoZSBwZWVyIQ=="
 
 CELERY_BROKER_URL = os.environ["REDIS_URL"]

@@ -192,7 +192,7 @@ def test_webhooks_are_judged_by_their_last_hour_and_name_no_secret():
     slowest, other = hooks["slowest"]
     assert (slowest["host"], slowest["endpoint"]) == (
         "hooks.example.com",
-        str(endpoint.pk),
+        endpoint.pk,
     )
     assert (slowest["p50_ms"], slowest["p95_ms"], slowest["succeeded"]) == (40, 900, 1)
     assert (other["host"], other["endpoint"]) == ("cb.example.com", None)

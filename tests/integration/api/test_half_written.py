@@ -25,8 +25,9 @@ def failing(error):
     ("where", "name"),
     [
         (services, "submit_job"),
-        (services.Event.objects, "bulk_create"),
-        (idempotency.IdempotencyKey.objects, "create"),
+        (services, "_build_event"),
+        (services.prepared_statements, "insert"),
+        (idempotency, "IdempotencyKey"),
     ],
 )
 def test_a_failure_on_the_way_to_the_commit_takes_the_object_back(
@@ -53,11 +54,31 @@ def test_a_refused_commit_takes_the_object_back(media, monkeypatch):
     api = Api()
     monkeypatch.setattr(connection, "_commit", failing(IntegrityError("no")))
 
-    answer = api.upload()
+    answer = api.upload(headers=KEY)
 
     monkeypatch.undo()
     assert_problem(answer, 500, "server_error")
     assert_nothing_written(media)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lost_connection_may_have_written_the_row_so_the_object_stays(
+    media, monkeypatch
+):
+    api, insert = Api(), services.prepared_statements.insert
+
+    def insert_then_lose_the_line(*rows):
+        insert(*rows)
+        raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(
+        services.prepared_statements, "insert", insert_then_lose_the_line
+    )
+    answer = api.upload()
+    monkeypatch.undo()
+
+    assert_problem(answer, 503, "service_unavailable")
+    assert files_in(media) == [Job.objects.get().upload]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -12,7 +12,7 @@ from jobs.rest.views import ApiView, get_tenant
 from transcripts.search import hits
 from transcripts.search import ranking as search_ranking
 from transcripts.search.api.serializers import HitOutput, HitPage
-from transcripts.search.parameters import PARAMETERS, SearchQuery
+from transcripts.search.parameters import SearchQuery
 from transcripts.search.query_language import MAX_LENGTH
 
 
@@ -20,11 +20,10 @@ class TranscriptList(ApiView):
     """A tenant's transcripts."""
 
     required_scopes = {"GET": "jobs:read"}
-    query_parameters = {"GET": PARAMETERS}
 
     @document(
         "search_transcripts",
-        responses={200: HitPage},
+        HitPage,
         parameters=[
             query_parameter(
                 "q",

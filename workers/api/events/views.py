@@ -65,18 +65,15 @@ class StreamView(ApiView):
     """Base class of the event streams."""
 
     required_scopes = {"GET": SCOPE}
-    query_parameters = {"GET": (LAST_EVENT_ID,)}
     renderer_classes = (build_renderer(sse.MEDIA_TYPE, "event-stream"),)
 
 
 class Events(StreamView):
     """`/v1/events`."""
 
-    query_parameters = {"GET": (LAST_EVENT_ID, "types", "batch_id")}
-
     @document(
         "stream_events",
-        responses=_STREAM,
+        _STREAM,
         problems=(421,),
         parameters=[
             *_POSITION,
@@ -105,8 +102,8 @@ class JobEvents(StreamView):
 
     @document(
         "stream_job_events",
-        responses=_STREAM_OR_END,
-        problems=(404, 421),
+        _STREAM_OR_END,
+        problems=(421,),
         parameters=_POSITION,
     )
     def get(
@@ -128,8 +125,8 @@ class BatchEvents(StreamView):
 
     @document(
         "stream_batch_events",
-        responses=_STREAM_OR_END,
-        problems=(404, 421),
+        _STREAM_OR_END,
+        problems=(421,),
         parameters=_POSITION,
     )
     def get(

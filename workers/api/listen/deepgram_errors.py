@@ -1,43 +1,21 @@
 """Convert problems to Deepgram's errors: status, code and envelope. Pure.
 
-https://developers.deepgram.com/docs/errors. A problem without a counterpart keeps its
-status, and its code in upper case.
+A problem without a counterpart in ``deepgram.toml`` keeps its status, and its code in
+upper case.
 """
 
 import json
+import tomllib
+from pathlib import Path
 from typing import Any
 
 from django.http import HttpResponse, JsonResponse
 
 from transcripts.formats.deepgram_response import UNREADABLE
 
-# Deepgram's status and code by problem code, else by status.
-_BY_CODE: dict[str, tuple[int, str]] = {
-    "scope_missing": (403, "INSUFFICIENT_PERMISSIONS"),
-    "address_not_allowed": (403, "INSUFFICIENT_PERMISSIONS"),
-    "url_not_allowed": (400, "REMOTE_CONTENT_ERROR"),
-    "url_invalid": (400, "Bad Request"),
-    "json_invalid": (400, "Bad Request"),
-    "field_required": (400, "Bad Request"),
-    "body_truncated": (422, "ASR_UNPROCESSABLE_ENTITY"),
-    "option_unknown": (400, "INVALID_QUERY_PARAMETER"),
-    "option_invalid": (400, "INVALID_QUERY_PARAMETER"),
-    "option_refused": (400, "INVALID_QUERY_PARAMETER"),
-    "option_conflict": (400, "INVALID_QUERY_PARAMETER"),
-    "parameter_invalid": (400, "INVALID_QUERY_PARAMETER"),
-}
-_BY_STATUS: dict[int, tuple[int, str]] = {
-    400: (400, "Bad Request"),
-    401: (401, "INVALID_AUTH"),
-    403: (403, "INSUFFICIENT_PERMISSIONS"),
-    404: (404, "NOT_FOUND"),
-    405: (405, "METHOD_NOT_ALLOWED"),
-    413: (413, "PAYLOAD_TOO_LARGE"),
-    415: (415, "UNSUPPORTED_MEDIA_TYPE"),
-    429: (429, "TOO_MANY_REQUESTS"),
-    500: (500, "INTERNAL_SERVER_ERROR"),
-    503: (503, "SERVICE_UNAVAILABLE"),
-}
+TABLES: dict[str, dict[str, Any]] = tomllib.loads(
+    Path(__file__).with_name("deepgram.toml").read_text()
+)
 _COPIED_HEADERS = ("Retry-After", "Allow", "WWW-Authenticate")
 
 
@@ -45,9 +23,9 @@ def translate(problem: HttpResponse) -> HttpResponse:
     """Return a problem (RFC 9457) in Deepgram's envelope."""
     fields: dict[str, Any] = json.loads(problem.content)
     code = str(fields["code"])
-    status, name = _BY_CODE.get(code) or _BY_STATUS.get(
-        problem.status_code, (problem.status_code, code.upper())
-    )
+    status = problem.status_code
+    name = TABLES["statuses"].get(str(status), code.upper())
+    status, name = TABLES["problems"].get(code, (status, name))
     message = str(fields["detail"])
     if code.startswith("audio_"):  # rejected before a call to Deepgram
         status, name, message = 400, UNREADABLE[1], f"{UNREADABLE[0]}. {message}"

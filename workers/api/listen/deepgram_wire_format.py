@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from jobs.bounded_json import loads_bounded
+from workers.api.listen.deepgram_errors import TABLES
 from workers.api.live.wire_format import (
     ClientCommand,
     CloseReason,
@@ -16,33 +17,7 @@ from workers.api.live.wire_format import (
     ServerMessage,
 )
 
-IDLE_REASON = (
-    "Deepgram did not receive audio data or a text message within the timeout window."
-    " See https://dpgr.am/net0001"
-)
-NO_AUDIO_REASON = "No audio came for too long. See https://dpgr.am/net0001"
-UNDECODABLE_REASON = (
-    "DATA-0000: The payload cannot be decoded as audio."
-    " It is either not audio data or is a codec unsupported by Deepgram."
-)
-_NORMAL, _GOING_AWAY, _POLICY, _TOO_LARGE, _INTERNAL, _LATER = (
-    *(1000, 1001, 1008, 1009),
-    *(1011, 1013),
-)
-# Deepgram's close code and reason by close reason; others are server errors.
-_CLOSINGS: dict[str, tuple[int, str]] = {
-    "client_closed": (_NORMAL, ""),
-    "client_gone": (_NORMAL, ""),
-    "canceled": (_NORMAL, "The job was canceled."),
-    "shutdown": (_GOING_AWAY, "The server is going away."),
-    "idle": (_INTERNAL, IDLE_REASON),
-    "no_audio": (_INTERNAL, NO_AUDIO_REASON),
-    "frame_too_large": (_TOO_LARGE, ""),
-    "flood": (_POLICY, ""),
-    "slow_reader": (_POLICY, ""),
-    "max_duration": (_POLICY, ""),
-    "unavailable": (_LATER, ""),
-}
+_POLICY, _INTERNAL = 1008, 1011
 _COMMANDS = {
     "KeepAlive": ClientCommand.KEEPALIVE,
     "Finalize": ClientCommand.FINALIZE,
@@ -104,11 +79,11 @@ class DeepgramWireFormat:
 
     def closing(self, reason: CloseReason) -> tuple[int, str]:
         """Return Deepgram's close code and reason text."""
-        if reason.reason in _CLOSINGS:
-            code, text = _CLOSINGS[reason.reason]
+        closings = TABLES["closings"]
+        found = closings.get(reason.reason) or closings.get(reason.error_code)
+        if found:
+            code, text = found
             return code, text or reason.detail
-        if reason.error_code == "audio_unreadable":
-            return _POLICY, UNDECODABLE_REASON
         is_client_error = 4400 <= reason.code < 4500  # noqa: PLR2004
         return (_POLICY if is_client_error else _INTERNAL), reason.detail
 

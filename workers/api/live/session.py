@@ -305,7 +305,7 @@ class LiveSession:
         if self._send_queue.is_unstored and not self._has_warned_unstored:
             self._has_warned_unstored = True
             detail = "The database is unavailable. Results are sent now, stored later."
-            self.send_message(build_warning("finals_not_stored", detail))
+            self.send_message(build_warning(code="finals_not_stored", detail=detail))
 
     async def _watch(self) -> None:
         """Close a silent or too long session; abort a stalled call."""

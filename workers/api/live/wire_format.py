@@ -59,7 +59,7 @@ class CloseReason:
     detail: str = ""
 
 
-def build_warning(code: str, detail: str, **more: Any) -> ServerMessage:
+def build_warning(*, code: str, detail: str, **more: Any) -> ServerMessage:
     """Return a warning."""
     return ServerMessage(MessageKind.WARNING, {"code": code, "detail": detail, **more})
 

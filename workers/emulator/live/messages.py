@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from workers.emulator import engines
 from workers.emulator.engines.live import events
 from workers.emulator.protocol import options
 from workers.emulator.results import documents, passages
@@ -145,7 +144,7 @@ class MessageWriter:
         }
         if shape.language == "multi":
             alternative["languages"] = ["en"] if words else []
-        alternative["words"] = [_write_word(word, shape) for word in words]
+        alternative["words"] = [documents.build_word(word, shape) for word in words]
         return alternative
 
 
@@ -187,22 +186,6 @@ def read_control(text: str) -> ControlMessage:
 
 def _is_string_list(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-def _write_word(word: engines.Word, shape: options.Shape) -> Json:
-    form: Json = {
-        "word": word.text,
-        "start": word.start,
-        "end": word.end,
-        "confidence": word.confidence,
-    }
-    if "diarize" in shape.flags and word.speaker is not None:
-        form["speaker"] = word.speaker
-    if shape.is_punctuated:
-        form["punctuated_word"] = word.written
-    if shape.language == "multi":
-        form["language"] = "en"
-    return form
 
 
 def _dump(form: Json) -> str:

@@ -142,7 +142,7 @@ def _build_alternative(
     alternative: Json = {
         "transcript": passages.join_text(words, is_written=shape.is_punctuated),
         "confidence": passages.mean_confidence(words),
-        "words": [_build_word(word, shape) for word in words],
+        "words": [build_word(word, shape) for word in words],
     }
     if shape.language == "multi":
         alternative["languages"] = ["en"]
@@ -153,7 +153,8 @@ def _build_alternative(
     return alternative
 
 
-def _build_word(word: engines.Word, shape: options.Shape) -> Json:
+def build_word(word: engines.Word, shape: options.Shape) -> Json:
+    """Return a word of a prerecorded or live result."""
     form: Json = {
         "word": word.text,
         "start": word.start,
@@ -215,7 +216,7 @@ def _build_utterances(
                 "transcript": passages.join_text(
                     utterance_words, is_written=shape.is_punctuated
                 ),
-                "words": [_build_word(word, shape) for word in utterance_words],
+                "words": [build_word(word, shape) for word in utterance_words],
                 "id": str(uuid.uuid5(_NAMES, f"{sha256}/{channel}/{first}")),
             }
             if utterance_words[0].speaker is not None:

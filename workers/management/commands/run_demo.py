@@ -67,7 +67,7 @@ def _play(folder: Path, console: Console) -> list[str]:
             sent = submissions()
             with (
                 Client(platform.plan.web, platform.api_key, receiver) as client,
-                Board(console, sent) as board,
+                Board(console, sent).shown() as board,
             ):
                 refusal = scenario.play(
                     client,

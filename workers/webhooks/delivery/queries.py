@@ -16,21 +16,11 @@ from django.db.models.functions import RowNumber
 from jobs.errors import NotFound
 from jobs.models import Tenant
 from jobs.rest import filters as rest_filters
-from jobs.rest import pagination
 from jobs.rest.pagination import PageQuery
 from jobs.rest.views import refuse_parameter
 from jobs.strict_json import is_storable
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery
 
-PARAMETERS = (
-    *pagination.PARAMETERS,
-    "status",
-    "type",
-    "endpoint_id",
-    "job_id",
-    "created_after",
-    "created_before",
-)
 # An offset beyond PostgreSQL's limit raises an error.
 _MAX_NUMBER = 1_000_000
 

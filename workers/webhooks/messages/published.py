@@ -1,6 +1,7 @@
 """OpenAPI webhooks: one schema and one example per event type.
 
-``payloads`` builds the examples, so that they match the messages sent.
+``payloads`` builds the examples, so that they match the messages sent. The component
+names end in "Told", as generated clients know them.
 """
 
 import json
@@ -14,6 +15,7 @@ from drf_spectacular.utils import (
     OpenApiWebhook,
     extend_schema,
     extend_schema_field,
+    extend_schema_serializer,
 )
 from rest_framework import serializers
 
@@ -45,7 +47,8 @@ class NullField(serializers.CharField):
     """A field that is always null here; all messages have the same fields."""
 
 
-class ResultTold(serializers.Serializer[Any]):
+@extend_schema_serializer(component_name="ResultTold")
+class ResultData(serializers.Serializer[Any]):
     """The transcript without word timings; get these from `result_url`."""
 
     text = serializers.CharField(allow_blank=True)
@@ -57,7 +60,7 @@ class ResultTold(serializers.Serializer[Any]):
     words = serializers.IntegerField()
 
 
-class JobTold(serializers.Serializer[Any]):
+class JobData(serializers.Serializer[Any]):
     """A finished job."""
 
     id = serializers.UUIDField()
@@ -71,11 +74,12 @@ class JobTold(serializers.Serializer[Any]):
     result_url: serializers.Field[Any, Any, Any, Any] = NullField()
 
 
-class JobCompletedTold(JobTold):
+@extend_schema_serializer(component_name="JobCompletedTold")
+class JobCompletedData(JobData):
     """A job completed. Thin messages, and those of large results, omit the result."""
 
     status = constant("completed")
-    result = ResultTold(allow_null=True)
+    result = ResultData(allow_null=True)
     result_url = serializers.URLField()
     result_omitted = serializers.ChoiceField(
         choices=["too_large"],
@@ -84,26 +88,29 @@ class JobCompletedTold(JobTold):
     )
 
 
-class JobFailedTold(JobTold):
+@extend_schema_serializer(component_name="JobFailedTold")
+class JobFailedData(JobData):
     """A job failed after its last retry."""
 
     status = constant("failed")
     error = ErrorOutput()
 
 
-class JobCanceledTold(JobTold):
+@extend_schema_serializer(component_name="JobCanceledTold")
+class JobCanceledData(JobData):
     """A job was canceled."""
 
     status = constant("canceled")
 
 
-class JobExpiredTold(JobTold):
+@extend_schema_serializer(component_name="JobExpiredTold")
+class JobExpiredData(JobData):
     """A job's deadline passed before it ran."""
 
     status = constant("expired")
 
 
-class BatchTold(serializers.Serializer[Any]):
+class BatchData(serializers.Serializer[Any]):
     """A batch with the counts of its jobs by status."""
 
     id = serializers.UUIDField()
@@ -121,20 +128,23 @@ class BatchTold(serializers.Serializer[Any]):
     finished_at: serializers.Field[Any, Any, Any, Any] = NullField()
 
 
-class BatchCompletedTold(BatchTold):
+@extend_schema_serializer(component_name="BatchCompletedTold")
+class BatchCompletedData(BatchData):
     """A batch finished: all its jobs are final."""
 
     status = constant("completed")
     finished_at = serializers.DateTimeField()
 
 
-class BatchProgressTold(BatchTold):
+@extend_schema_serializer(component_name="BatchProgressTold")
+class BatchProgressData(BatchData):
     """A batch completed another quarter of its jobs."""
 
     status = constant("processing")
 
 
-class PingTold(serializers.Serializer[Any]):
+@extend_schema_serializer(component_name="PingTold")
+class PingData(serializers.Serializer[Any]):
     """A test message, requested with a ping."""
 
     id = serializers.UUIDField()
@@ -142,13 +152,13 @@ class PingTold(serializers.Serializer[Any]):
 
 
 DATA: dict[EventType, type[serializers.Serializer[Any]]] = {
-    EventType.JOB_COMPLETED: JobCompletedTold,
-    EventType.JOB_FAILED: JobFailedTold,
-    EventType.JOB_CANCELED: JobCanceledTold,
-    EventType.JOB_EXPIRED: JobExpiredTold,
-    EventType.BATCH_COMPLETED: BatchCompletedTold,
-    EventType.BATCH_PROGRESS: BatchProgressTold,
-    EventType.PING: PingTold,
+    EventType.JOB_COMPLETED: JobCompletedData,
+    EventType.JOB_FAILED: JobFailedData,
+    EventType.JOB_CANCELED: JobCanceledData,
+    EventType.JOB_EXPIRED: JobExpiredData,
+    EventType.BATCH_COMPLETED: BatchCompletedData,
+    EventType.BATCH_PROGRESS: BatchProgressData,
+    EventType.PING: PingData,
 }
 _HEADERS = {
     "webhook-id": "The message ID, the same at every attempt and replay.",
@@ -162,7 +172,7 @@ def build_webhook(type_: EventType) -> OpenApiWebhook:
     """Return the OpenAPI webhook of messages of this type."""
     data = DATA[type_]
     message = type(
-        data.__name__.removesuffix("Told") + "Message",
+        data.__name__.removesuffix("Data") + "Message",
         (serializers.Serializer,),
         {
             "__doc__": data.__doc__,

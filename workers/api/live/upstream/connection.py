@@ -356,7 +356,7 @@ class UpstreamConnection:
                 self.sent_seconds = 0.0
 
     def _warn(self, *, code: str, detail: str, **more: Any) -> None:
-        self._listener.send_message(build_warning(code, detail, **more))
+        self._listener.send_message(build_warning(code=code, detail=detail, **more))
 
     def _report_lost(self, seconds: float) -> None:
         self.lost_seconds += seconds

@@ -1,6 +1,10 @@
 """Operator actions on endpoints and deliveries; they call the API's services."""
 
+import tomllib
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from django import forms
@@ -82,14 +86,6 @@ def _set_enabled(
     )
 
 
-def _enable(endpoint: WebhookEndpoint, *, actor: str, now: datetime) -> Any:
-    return _set_enabled(endpoint, actor=actor, now=now, is_enabled=True)
-
-
-def _disable(endpoint: WebhookEndpoint, *, actor: str, now: datetime) -> Any:
-    return _set_enabled(endpoint, actor=actor, now=now, is_enabled=False)
-
-
 def _recover(
     endpoint: WebhookEndpoint, *, actor: str, now: datetime, hours: int
 ) -> Any:
@@ -125,54 +121,18 @@ def _show_secrets(page: Any, request: HttpRequest, rotated: list[Any]) -> HttpRe
     return response
 
 
-DELIVERY_ACTIONS = [
-    Action(
-        name="redeliver",
-        label="Send again",
-        effect="Makes one more attempt at each delivery, with the same body and"
-        " message ID. Receivers that deduplicate by ID process it once.",
-        do=redeliver,
-    ),
-]
-ENDPOINT_ACTIONS = [
-    Action(
-        name="enable",
-        label="Enable",
-        effect="The endpoints receive events from now on. Use Replay for missed ones.",
-        do=_enable,
-    ),
-    Action(
-        name="disable",
-        label="Disable",
-        effect="The endpoints receive no more events. Pending deliveries are"
-        " discarded.",
-        do=_disable,
-    ),
-    Action(
-        name="replay",
-        label="Replay undelivered messages",
-        effect="Restarts the schedule of failed, discarded and pending messages, at"
-        " most 10,000 per endpoint.",
-        do=_recover,
-        form=SpanForm,
-    ),
-    Action(
-        name="rotate_secret",
-        label="Rotate the signing secret",
-        effect="The next page shows the new secret once. Send it to the customer"
-        " through a secure channel before the old one expires.",
-        do=_rotate,
-        permission="rotate",
-        form=GraceForm,
-        show=_show_secrets,
-    ),
-]
-REPLAY_JOB = Action(
-    name="replay_webhooks",
-    label="Replay webhooks",
-    effect="Sends all messages about each job again, with the same bodies and IDs.",
-    do=replay_job,
-)
+_TEXTS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 
-OF_DELIVERIES = tuple(map(build_action, DELIVERY_ACTIONS))
-OF_ENDPOINTS = tuple(map(build_action, ENDPOINT_ACTIONS))
+
+def _build(name: str, do: Callable[..., Any], **more: Any) -> Any:
+    return build_action(Action(name=name, do=do, **_TEXTS[name], **more))
+
+
+OF_DELIVERIES = (_build("redeliver", redeliver),)
+OF_ENDPOINTS = (
+    _build("enable", partial(_set_enabled, is_enabled=True)),
+    _build("disable", partial(_set_enabled, is_enabled=False)),
+    _build("replay", _recover, form=SpanForm),
+    _build("rotate_secret", _rotate, form=GraceForm, show=_show_secrets),
+)
+REPLAY_JOB = _build("replay_webhooks", replay_job)

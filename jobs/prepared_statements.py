@@ -1,0 +1,165 @@
+"""Prepared statements, for those that every request or job executes.
+
+Django builds the SQL of each query anew and binds its parameters on the client, so
+PostgreSQL parses and plans it anew too. Here both happen once per connection. Through a
+connection pooler that does not support prepared statements, one session would execute
+those of another: there they are not prepared.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any, TypeVar
+
+import psycopg
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connection, models
+
+AnyModel = TypeVar("AnyModel", bound=models.Model)
+Row = tuple[Any, ...]
+
+# As often a statement is executed before it is prepared; None: not yet decided.
+_PREPARED, _UNPREPARED = 1, 2**31
+
+
+def fetch(sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+    """Execute a statement, bind its parameters on the server, and return its rows.
+
+    Raises Django's database errors.
+    """
+    connection.ensure_connection()
+    raw = connection.connection
+    if raw.prepare_threshold is None:
+        with connection.wrap_database_errors:
+            raw.prepare_threshold = _choose_threshold(raw)
+    with _open_cursor(raw) as cursor:
+        cursor.execute(sql, parameters)
+        return cursor.fetchall() if cursor.description else []
+
+
+def insert(*rows: models.Model) -> None:
+    """Insert rows with one statement, which is atomic without a transaction.
+
+    Unlike ``Model.save`` it sets no generated values and sends no signals.
+    """
+    sql = _build_insert(*(type(row) for row in rows))
+    parameters = [
+        encode(getattr(row, name))
+        for row in rows
+        for name, encode in _encoders(type(row))
+    ]
+    fetch(sql, parameters)
+    for row in rows:
+        row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS  # noqa: SLF001
+
+
+def list_columns(model: type[models.Model]) -> str:
+    """Return the columns of a SELECT from which ``load`` builds rows."""
+    table = model._meta.db_table  # noqa: SLF001  a documented API
+    return ", ".join(f'"{table}"."{each.column}"' for each in _fields(model))
+
+
+def load(model: type[AnyModel], values: Sequence[Any]) -> AnyModel:
+    """Return the object of a row's values, in the order of ``list_columns``."""
+    converted = list(values)
+    for index, convert in _converters(model):
+        converted[index] = convert(converted[index])
+    names = [field.attname for field in _fields(model)]
+    return model.from_db(DEFAULT_DB_ALIAS, names, converted)
+
+
+def _open_cursor(raw: psycopg.Connection[Any]) -> Any:
+    """Return a cursor that raises Django's errors.
+
+    Django's log of queries, which tests read, needs one of its own.
+    """
+    if connection.queries_logged:
+        return connection.cursor()
+    cursor: Any = psycopg.Cursor(raw)
+    return connection.make_cursor(cursor)
+
+
+def _choose_threshold(raw: psycopg.Connection[Any]) -> int:
+    """Return ``_UNPREPARED`` behind a pooler, unless the settings allow it.
+
+    A pooler announces a process id of its own at the start of a session.
+    """
+    if settings.DB_POOLER_PREPARES:
+        return _PREPARED
+    ((server_pid,),) = raw.execute("SELECT pg_backend_pid()").fetchall()
+    return _PREPARED if raw.info.backend_pid == server_pid else _UNPREPARED
+
+
+@cache
+def _fields(model: type[models.Model]) -> "tuple[models.Field[Any, Any], ...]":
+    return tuple(model._meta.concrete_fields)  # noqa: SLF001  a documented API
+
+
+@cache
+def _converters(model: type[models.Model]) -> list[tuple[int, Callable[[Any], Any]]]:
+    """Return the fields whose values Django converts, by position."""
+    return [
+        (index, partial(_convert, field))
+        for index, field in enumerate(_fields(model))
+        if hasattr(field, "from_db_value")
+    ]
+
+
+def _convert(field: Any, value: Any) -> Any:
+    return field.from_db_value(value, None, connection)
+
+
+@cache
+def _build_insert(*tables: type[models.Model]) -> str:
+    *others, last = (_build_one_insert(model) for model in tables)
+    if not others:
+        return last
+    named = (f"row_{number} AS ({sql})" for number, sql in enumerate(others))
+    return f"WITH {', '.join(named)} {last}"
+
+
+def _build_one_insert(model: type[models.Model]) -> str:
+    fields = _inserted(model)
+    columns = ", ".join(f'"{field.column}"' for field in fields)
+    values = ", ".join(["%s"] * len(fields))
+    table = model._meta.db_table  # noqa: SLF001  a documented API
+    return f'INSERT INTO "{table}" ({columns}) VALUES ({values})'  # noqa: S608
+
+
+@cache
+def _encoders(model: type[models.Model]) -> list[tuple[str, Callable[[Any], Any]]]:
+    return [(field.attname, _choose_encoder(field)) for field in _inserted(model)]
+
+
+def _inserted(model: type[models.Model]) -> "list[models.Field[Any, Any]]":
+    """Return the fields without those that the database generates."""
+    return [
+        field
+        for field in _fields(model)
+        if not (isinstance(field, models.AutoField) or field.generated)
+    ]
+
+
+def _choose_encoder(field: Any) -> Callable[[Any], Any]:
+    if isinstance(field, models.JSONField):
+        return partial(_encode_json, field.encoder)
+    return _encode
+
+
+def _encode(value: Any) -> str | None:
+    """Return the value as text, whose type PostgreSQL takes from the column.
+
+    Types sent by the client would make a statement of each combination, because psycopg
+    chooses them by the value: a small integer differs from a large one and from None.
+    """
+    if value is None or type(value) is str:
+        return value
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"
+    if hasattr(value, "resolve_expression"):
+        raise TypeError("an expression cannot be a parameter")
+    return str(value)
+
+
+def _encode_json(encoder: type[json.JSONEncoder] | None, value: Any) -> str | None:
+    return None if value is None else json.dumps(value, cls=encoder)

@@ -1,0 +1,53 @@
+"""How slow this machine is now: 1.0 on a machine of usual speed, 2.0 on half of it.
+
+Bounds in milliseconds are multiplied by it, so that a slow machine does not miss them and
+a slow change does. It is the mean of a fixed loop in Python and a fixed query in
+PostgreSQL, each relative to its time on a cloud machine of two cores.
+"""
+
+import time
+from collections.abc import Callable
+
+from django.db import connection
+
+from tests.bench.rows import Row, median
+
+LOOP_SECONDS = 0.05
+QUERY_SECONDS = 0.05
+_REPEATS = 9
+_QUERY = """
+SELECT count(*) FROM (
+  SELECT md5(n::text) AS digest FROM generate_series(1, 50000) AS n ORDER BY digest
+) AS sorted
+"""
+
+
+def measure() -> float:
+    """Return the factor of this moment; takes about a second."""
+    loop, query = _time(_loop), _time(_query)
+    return (loop / LOOP_SECONDS + query / QUERY_SECONDS) / 2
+
+
+def build_row(bench: str, factor: float) -> Row:
+    """Return the row that states the factor of a bench."""
+    figure = "yardstick (a machine of usual speed: 1.0)"
+    return Row(bench=bench, figure=figure, ours=f"{factor:.2f}")
+
+
+def _time(work: Callable[[], None]) -> float:
+    times = []
+    for _ in range(_REPEATS):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return median(times)
+
+
+def _loop() -> None:
+    sum(number for number in range(2_000_000))
+
+
+def _query() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_QUERY)
+        cursor.fetchone()
