@@ -24,6 +24,7 @@ from jobs.routing import routing_keys
 from jobs.scheduling import dispatch
 from jobs.scheduling.capacity import QUEUE_PREFIX
 from jobs.scheduling.claims import Permit
+from jobs.scheduling.process_queues import queue_of_process
 from transcripts import services
 from transcripts.backends import get_backend
 from transcripts.live import sessions as live_sessions
@@ -138,8 +139,10 @@ def start_heartbeat(sender: Any, **_kwargs: Any) -> None:
     if any(name.startswith(QUEUE_PREFIX) for name in queues):
         warm_up()
     slots = max(1, sender.controller.concurrency - SPARE_THREADS)
+    own_queue = queue_of_process(PROCESS_NAME)
     heartbeat = Heartbeat(
-        queues=queues,
+        # Metrics have a label for each queue that others share.
+        queues=[name for name in queues if name != own_queue],
         slots=slots,
         permits=get_permits(),
         name=PROCESS_NAME,

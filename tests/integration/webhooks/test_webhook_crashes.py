@@ -202,6 +202,8 @@ def test_what_a_killed_process_had_is_due_once_it_is_not_seen(worker, listen):
     world.attempt(claim)
 
     delivery.refresh_from_db()
+    # Its own queue is no label of the metrics.
+    assert WorkerRow.objects.exclude(name="hooks-1").get().queues == ["webhooks"]
     assert (delivery.status, claim.process, claim.token) == (
         Status.DELIVERED,
         "hooks-1",
