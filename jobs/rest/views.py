@@ -19,7 +19,7 @@ from rest_framework.views import APIView
 
 from jobs import suggestions
 from jobs.accounts import audit
-from jobs.accounts.authentication import TenantPrincipal, method_of
+from jobs.accounts.authentication import TenantPrincipal, get_method
 from jobs.accounts.caller import Caller
 from jobs.concurrency import request_slots
 from jobs.errors import InvalidRequest
@@ -69,12 +69,12 @@ class ApiView(APIView):
         if request.auth is not None:
             request_slots.acquire(get_tenant(request).pk)
         super().initial(request, *args, **kwargs)
-        if method_of(request) not in self.allowed_methods:
+        if get_method(request) not in self.allowed_methods:
             self.http_method_not_allowed(request)
         _check_content_length(request)
         self._check_query(request)
         # An upload is only read once the rest of the request is valid.
-        if method_of(request) in BODY_METHODS and not self._is_upload(request):
+        if get_method(request) in BODY_METHODS and not self._is_upload(request):
             request.data  # noqa: B018  parsed on first use
 
     def _is_upload(self, request: Request) -> bool:
@@ -96,7 +96,7 @@ class ApiView(APIView):
         A successful GET gets an ETag, unless its view sets ``no-store``.
         """
         answer = super().finalize_response(request, response, *args, **kwargs)
-        is_get = method_of(request) == "GET" and answer.status_code == OK
+        is_get = get_method(request) == "GET" and answer.status_code == OK
         is_tagged = is_get and isinstance(answer, Response)
         policy = "no-cache" if is_tagged else "no-store"
         answer.headers.setdefault("Cache-Control", f"private, {policy}")
@@ -114,7 +114,7 @@ class ApiView(APIView):
         return names
 
     def _check_query(self, request: Request) -> None:
-        known = self.get_query_parameters(method_of(request))
+        known = self.get_query_parameters(get_method(request))
         prefixes = tuple(name for name in known if name.endswith("."))
         for name, values in request.query_params.lists():
             if name not in known and not (prefixes and name.startswith(prefixes)):

@@ -51,7 +51,7 @@ def complete_document(result: dict[str, Any], **_generator: Any) -> dict[str, An
     for component in result["components"]["schemas"].values():
         _tidy(component)
     used: set[str] = set()
-    for path, method, operation in operations_of(result):
+    for path, method, operation in iterate_operations(result):
         used.update(operation["tags"])
         answers = operation["responses"]
         not_found = ("404",) if "{" in path else ()
@@ -82,7 +82,9 @@ def _tidy(component: dict[str, Any]) -> None:
             field["description"] = text[:1].upper() + text[1:]
 
 
-def operations_of(document: dict[str, Any]) -> Iterator[tuple[str, str, Operation]]:
+def iterate_operations(
+    document: dict[str, Any],
+) -> Iterator[tuple[str, str, Operation]]:
     """Yield the path, the method and the operation of each route."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
