@@ -135,7 +135,7 @@ class LiveSession:
     def _release_permit(self) -> "asyncio.Task[None]":
         """Stop the job's renewal and release its permit, once."""
         if self._release_task is None:
-            removal = in_thread(get_heartbeat().remove, self._upstream.calls.job)
+            removal = in_thread(get_heartbeat().remove, [self._upstream.calls.job])
             self._release_task = self._loop.create_task(removal)
         return self._release_task
 
