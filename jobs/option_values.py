@@ -12,7 +12,7 @@ from typing import Any
 
 from jobs.suggestions import hint
 
-UNKNOWN = "option_value_unknown"
+UNKNOWN_VALUE = "option_value_unknown"
 _VARIANTS = {
     "nova-3": "general medical",
     "nova-2": "general meeting phonecall finance conversationalai voicemail video"
@@ -62,7 +62,7 @@ def find_warnings(options: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return a warning, with code and sentence, for each unknown value."""
     return [
         {
-            "code": UNKNOWN,
+            "code": UNKNOWN_VALUE,
             "detail": f"The option '{name}' has a value that Deepgram may not know:"
             f" '{value}'.{hint(value, known)}",
         }
