@@ -20,6 +20,7 @@ MAX_TEXT = 1000
 MAX_TAG = 128
 # Of audio without a header; also the limits for a WAV stream's header.
 SAMPLE_RATES = range(1000, 384_000 + 1)
+MAX_TRACKS = 256
 CHANNELS = range(1, 64 + 1)
 # Words that programs write for a boolean or for no value: never a name.
 _NO_NAMES = frozenset(
@@ -86,6 +87,16 @@ def check_combination(options: Mapping[str, Any]) -> None:
         _refuse_pair("language_hint", "needs a nova-3 model and language=multi")
     if "encoding" in options and "sample_rate" not in options:
         _refuse_pair("encoding", "needs 'sample_rate': it describes headerless audio")
+
+
+def check_combination_for_url(options: Mapping[str, Any]) -> None:
+    """Raise InvalidRequest for options that need an upload."""
+    if "audio_track" in options:
+        reason = (
+            "needs an upload: Deepgram fetches a URL itself and transcribes the audio"
+            " track of its own choice"
+        )
+        _refuse_pair("audio_track", reason)
 
 
 def read_text(name: str, values: Sequence[str], *, live: bool = False) -> Any:
@@ -253,6 +264,8 @@ _tag = _matching(
 _mode = _one_of("extended", "strict")
 _OWN_DELIVERY = "The platform delivers results itself: set the job's callback_url."
 
+# Options that the platform carries out itself and does not send to Deepgram.
+OWN = frozenset({"audio_track"})
 REFUSED = {"callback": _OWN_DELIVERY, "callback_method": _OWN_DELIVERY}
 
 OPTIONS: dict[str, Check] = {
@@ -299,12 +312,15 @@ OPTIONS: dict[str, Check] = {
     "encoding": _one_of(
         "linear16", "flac", "mulaw", "amr-nb", "amr-wb", "opus", "speex", "g729"
     ),
+    # The platform's own: which audio track of an upload is sent, from 1.
+    "audio_track": _integer(1, MAX_TRACKS),
     "sample_rate": _integer(SAMPLE_RATES[0], SAMPLE_RATES[-1]),
     "channels": _integer(CHANNELS[0], CHANNELS[-1]),
 }
 
 # Not for streams: these need the whole audio, or another model.
 _PRERECORDED_ONLY = {
+    "audio_track",
     "custom_intent",
     "custom_intent_mode",
     "custom_topic",

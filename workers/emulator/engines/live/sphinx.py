@@ -63,8 +63,10 @@ class SphinxPool:
     def acquire_child(self) -> Child:
         """Return the spare process, or a new one."""
         spare, self._spare = self._spare, None
-        if spare is not None and spare.process.is_alive():
-            return spare
+        if spare is not None:
+            if spare.process.is_alive():
+                return spare
+            spare.kill()
         return _start_child()
 
     def schedule_spare(self) -> None:
