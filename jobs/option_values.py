@@ -14,14 +14,14 @@ from typing import Any
 from jobs.suggestions import hint
 
 UNKNOWN_VALUE = "option_value_unknown"
-_TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 MODELS = frozenset(
     name
-    for family, variants in _TABLE["models"].items()
+    for family, variants in TABLE["models"].items()
     for name in (family, *(f"{family}-{each}" for each in variants))
 )
-LANGUAGES = frozenset(_TABLE["languages"])
-REDACTIONS = frozenset(_TABLE["redactions"])
+LANGUAGES = frozenset(TABLE["languages"])
+REDACTIONS = frozenset(TABLE["redactions"])
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _LISTS = {"language_hint": LANGUAGES, "detect_language": LANGUAGES}
 
