@@ -47,7 +47,7 @@ class LiveCall(calls.ListenCall):
         ending = next((f for f in chosen if f.kind in faults.HANDSHAKE), None)
         if ending is not None:
             return await self._apply_fault(ending)
-        tuning = emulator.tuning.for_streams(emulator.recogniser_pool.max_streams)
+        tuning = emulator.tuning.for_streams(emulator.recognizer_pool.max_streams)
         self._acquire_permit(emulator.stream_limiter, caller, tuning)
         stream = session.Session(
             emulator, self._request, entry=entry, params=params, chosen=chosen
