@@ -2,6 +2,7 @@
 
 import json
 import re
+import string
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -35,6 +36,8 @@ _FIELDS = (
     *("job__mode", "job__batch_id", "job__custom_id", "job__filename"),
     *("job__metadata", "job__options"),
 )
+# A character with its marks and the space behind it.
+_MAX_CLUSTER = 6
 # Per page; well above the distinct tokens of a page with the same first letter.
 _MAX_FORMS = 5000
 
@@ -180,6 +183,8 @@ def _find_forms(
 
 def _is_part(token: str, lexeme: Lexeme) -> bool:
     """Return whether a token is one of the two characters of a word without spaces."""
+    if token.isascii() or len(token) > _MAX_CLUSTER:
+        return False
     character = normalization.segment(token)
     return bool(character and character[0].is_last) and (
         character[0].text in lexeme.text
@@ -218,6 +223,9 @@ def _initial(word: str) -> str:
 
 def _list_forms(token: str) -> str:
     """Return all words under which a token is found."""
+    plain = token.strip(string.punctuation)
+    if plain.isascii() and plain.isalnum():  # most tokens, and fast
+        return plain.lower()
     segments = normalization.segment(token)
     return " ".join(word for each in segments for word in (each.text, *each.others))
 

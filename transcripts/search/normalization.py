@@ -87,7 +87,7 @@ def segment(text: str) -> list[Segment]:
     normal = normalize(text)
     runs = list(_find_runs(normal))
     for joined in _find_joined(normal, runs):
-        joined[0].others.append("".join(run.text for run in joined))
+        joined[0].others += _join(joined)
     segments: list[Segment] = []
     for run in runs:
         segments += _cut_unspaced(run.text) if run.is_unspaced else [_build_word(run)]
@@ -129,7 +129,7 @@ def normalize(text: str) -> str:
     # A capital I with a dot becomes two characters.
     lower = unicodedata.normalize("NFKC", text).lower().replace("i\u0307", "i")
     plain = _IGNORED.sub("", unicodedata.normalize("NFKC", lower))
-    return regex.sub(r"(?![0-9])\p{Nd}", _to_ascii_digit, plain)
+    return str(regex.sub(r"(?![0-9])\p{Nd}", _to_ascii_digit, plain))
 
 
 def fold(word: str) -> str:
@@ -165,6 +165,17 @@ def _find_joined(text: str, runs: list[_Run]) -> Iterator[list[_Run]]:
         group = [] if run.is_unspaced else [*group, run]
     if len(group) > 1:
         yield group
+
+
+def _join(parts: list[_Run]) -> Iterator[str]:
+    """Yield the whole, and of a number also the part before its last joint.
+
+    ``1,234.56`` is 123456 and 1234, however a program writes the separators.
+    """
+    texts = [run.text for run in parts]
+    yield "".join(texts)
+    if len(texts) > 2 and all(map(str.isdigit, texts)):  # noqa: PLR2004
+        yield "".join(texts[:-1])
 
 
 def _is_joined(text: str, one: _Run, other: _Run) -> bool:

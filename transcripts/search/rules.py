@@ -152,7 +152,8 @@ class _TermSql:
         """
         if not self.is_excluded:
             return self.any_order
-        return f"CASE WHEN numnode({self.exact}) = 2 THEN {self.exact} ELSE ''::tsquery END"
+        sql = self.exact
+        return f"CASE WHEN numnode({sql}) = 2 THEN {sql} ELSE ''::tsquery END"
 
     def _either(self, function: str) -> str:
         first, *others = (self._form(function, name) for name in self.names)
