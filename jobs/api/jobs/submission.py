@@ -121,7 +121,9 @@ def accept_probed(
                 api_key=caller.api_key,
                 draft=replace(draft, upload=upload),
                 now=now,
-                build_record=lambda job: request.build_record(build_accepted(job)),
+                build_record=lambda job: (
+                    request.build_record(build_accepted(job)) if request.key else None
+                ),
             )
             transaction.on_commit(dispatch.wake)
             return SubmissionResult(response=build_accepted(job), job=job)
