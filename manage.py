@@ -15,7 +15,7 @@ from workers.liveness import probe
 # run without Django being set up.
 EMBEDDED = {"run_platform", "run_demo"}
 # Each with the settings of a run that lasts: see workers.embedded.plan.
-STEERS = ("var/manage", "var/processes/manage", "var/regions/manage")
+RUN_SCRIPTS = ("var/manage", "var/processes/manage", "var/regions/manage")
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
@@ -30,5 +30,5 @@ if __name__ == "__main__":
             execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         # It says what to set; a traceback would bury that.
-        here = [path for path in STEERS if Path(path).exists()]
+        here = [path for path in RUN_SCRIPTS if Path(path).exists()]
         sys.exit("\n".join([str(error), *(f"For the run here: {it} …" for it in here)]))

@@ -30,7 +30,7 @@ class Failure(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class RetryRule:
     """The retry rule of a class of failure.
 
     ``tries`` limits the calls that end with the same error (0: only ``max_attempts``
@@ -43,24 +43,24 @@ class Rule:
     floor_seconds: float = 0
 
 
-RULES: dict[Failure, Rule] = {
+RULES: dict[Failure, RetryRule] = {
     # The platform's limiter was wrong, not the job.
-    Failure.RATE_LIMITED: Rule(retry=True, counts=False, floor_seconds=1),
-    Failure.UNAVAILABLE: Rule(retry=True),
+    Failure.RATE_LIMITED: RetryRule(retry=True, counts=False, floor_seconds=1),
+    Failure.UNAVAILABLE: RetryRule(retry=True),
     # No connection, so no cost; the circuit breaker limits the rate.
-    Failure.UNREACHABLE: Rule(retry=True, counts=False, floor_seconds=1),
-    Failure.TIMEOUT: Rule(retry=True),
+    Failure.UNREACHABLE: RetryRule(retry=True, counts=False, floor_seconds=1),
+    Failure.TIMEOUT: RetryRule(retry=True),
     # 504: Deepgram's limit of ten minutes; one retry, then it fails with advice.
-    Failure.TOO_LONG: Rule(retry=True, tries=2),
+    Failure.TOO_LONG: RetryRule(retry=True, tries=2),
     # 401, 402, 403: an operator has to act; jobs wait without losing attempts.
-    Failure.ACCOUNT: Rule(retry=True, counts=False, floor_seconds=60),
-    Failure.SUSPECT_RESULT: Rule(retry=True, tries=2),
-    Failure.REMOTE_AUDIO: Rule(retry=True, tries=3),
-    Failure.BAD_MEDIA: Rule(retry=False),
-    Failure.BAD_OPTIONS: Rule(retry=False),
+    Failure.ACCOUNT: RetryRule(retry=True, counts=False, floor_seconds=60),
+    Failure.SUSPECT_RESULT: RetryRule(retry=True, tries=2),
+    Failure.REMOTE_AUDIO: RetryRule(retry=True, tries=3),
+    Failure.BAD_MEDIA: RetryRule(retry=False),
+    Failure.BAD_OPTIONS: RetryRule(retry=False),
     # The platform's storage failed, neither the job nor Deepgram.
-    Failure.STORAGE: Rule(retry=True, counts=False, floor_seconds=5),
-    Failure.PLATFORM: Rule(retry=False),
+    Failure.STORAGE: RetryRule(retry=True, counts=False, floor_seconds=5),
+    Failure.PLATFORM: RetryRule(retry=False),
 }
 
 

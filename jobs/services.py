@@ -16,7 +16,6 @@ from uuid import UUID
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, models, transaction
 from django.db.models import QuerySet
-from django.db.models.functions import Now
 from django.db.models.sql import UpdateQuery
 from django.utils.module_loading import import_string
 
@@ -33,7 +32,6 @@ from jobs.models import (
     Job,
     Mode,
     Priority,
-    Region,
     Tenant,
 )
 from jobs.quotas import quotas
@@ -195,7 +193,7 @@ def insert_jobs(jobs: Sequence[Job], *, api_key: ApiKey | None, now: datetime) -
         quotas.reserve(jobs=jobs, now=now)
         Job.objects.bulk_create(jobs)
         submitted = {"reason": "submitted"}
-        _write_events(jobs, at=now, data=submitted, actor=audit.get_actor(api_key))
+        write_events(jobs, at=now, data=submitted, actor=audit.get_actor(api_key))
         for job in jobs:
             if not job.batch_id:  # a batch counts its jobs itself
                 transaction.on_commit(metrics.SUBMITTED.labels(job.mode).inc)
@@ -266,11 +264,11 @@ def reprioritize_job(*, job: Job, priority: int, now: datetime, actor: str = "")
     _check_priority(job.tenant, priority)
     with transaction.atomic():
         waiting = Job.objects.filter(pk=job.pk, status=JobStatus.QUEUED)
-        moved = _update_returning(waiting, changes={"priority": priority})
+        moved = update_returning(waiting, changes={"priority": priority})
         if not moved:
             raise JobStateError("Only the priority of a queued job can be changed.")
         data = {"reason": "reprioritized", "priority": priority}
-        _write_events(moved, at=now, data=data, actor=actor)
+        write_events(moved, at=now, data=data, actor=actor)
     return moved[0]
 
 
@@ -323,7 +321,7 @@ def advance(
     with transaction.atomic(savepoint=False):
         if to in _EXTERNAL_ENDS:
             _lock_open_attempts(jobs)
-        moved = _update_returning(
+        moved = update_returning(
             jobs.filter(status__in=find_sources(to)), changes=changes
         )
         if to == JobStatus.QUEUED:
@@ -331,13 +329,19 @@ def advance(
         if to in _EXTERNAL_ENDS:
             _abandon_attempts(moved, at=at)
         if to in FINAL:
-            quotas.settle(moved)
-            retention.plan(moved, at=at)
-            transaction.on_commit(partial(metrics.count_ended, moved))
-        _write_events(moved, at=at, data=data or {}, actor=actor)
+            record_ends(moved, at=at)
+        write_events(moved, at=at, data=data or {}, actor=actor)
     for job in moved:
         logger.info("job %s", to, extra=log_context.fields_of(job))
     return moved
+
+
+def record_ends(ended: Sequence[Job], *, at: datetime) -> None:
+    """Settle the quotas of jobs that ended and plan the erasure of their content."""
+    if ended:
+        quotas.settle(ended)
+        retention.plan(ended, at=at)
+        transaction.on_commit(partial(metrics.count_ended, ended))
 
 
 def _hold_jobs_of_paused_batches(jobs: Iterable[Job]) -> None:
@@ -374,7 +378,7 @@ def _abandon_attempts(jobs: Iterable[Job], *, at: datetime) -> None:
     ).update(outcome=Attempt.Outcome.UNKNOWN, error_code="let_go", finished_at=at)
 
 
-def _update_returning(jobs: QuerySet[Job], *, changes: dict[str, Any]) -> list[Job]:
+def update_returning(jobs: QuerySet[Job], *, changes: dict[str, Any]) -> list[Job]:
     """UPDATE … RETURNING, which Django's ORM lacks.
 
     https://code.djangoproject.com/ticket/28682
@@ -385,7 +389,7 @@ def _update_returning(jobs: QuerySet[Job], *, changes: dict[str, Any]) -> list[J
     return list(Job.objects.raw(f"{sql} RETURNING *", params))
 
 
-def _write_events(
+def write_events(
     jobs: Sequence[Job], *, at: datetime, data: dict[str, Any], actor: str
 ) -> None:
     """Write one event per job, and what subscribers write about those of final jobs.
@@ -432,75 +436,6 @@ def _event_data(job: Job) -> dict[str, Any]:
     return data
 
 
-def start_call(
-    *, job_id: UUID, lease_token: int, worker: str, now: datetime
-) -> tuple[Job, Attempt] | None:
-    """Start the only call of this claim; return None if the claim is stale.
-
-    The attempt is committed *open* before the call costs money. A duplicate message
-    for the same claim finds ``started_at`` set and gets None.
-    """
-    with transaction.atomic():
-        started = _update_returning(
-            Job.objects.filter(
-                pk=job_id,
-                lease_token=lease_token,
-                status=JobStatus.PROCESSING,
-                started_at=None,
-            ),
-            changes={
-                "started_at": now,
-                "worker": worker,
-                "attempt": models.F("attempt") + 1,
-                "lease_until": Now() + lease_time(),
-            },
-        )
-        if not started:
-            return None
-        attempt = Attempt.objects.create(
-            job=started[0],
-            tenant_id=started[0].tenant_id,
-            model=str(started[0].options.get("model", ""))[:100],
-            trace_id=tracing.trace_id_of(started[0].traceparent),
-            lease_token=lease_token,
-            region=Region.objects.get(pk=started[0].region_id),
-            worker=worker,
-            started_at=now,
-        )
-    return started[0], attempt
-
-
 def lease_time() -> timedelta:
     """Return how long a claim is valid without a heartbeat."""
     return timedelta(seconds=settings.LEASE_SECONDS)
-
-
-def close_attempt(
-    attempt: Attempt, *, outcome: Attempt.Outcome, now: datetime, **facts: Any
-) -> bool:
-    """Close the attempt, independent of its job's state; return False if it was closed.
-
-    *Unknown* is overwritten: the worker that made the call knows its outcome.
-    """
-    closed = Attempt.objects.filter(
-        pk=attempt.pk, outcome__in=[Attempt.Outcome.OPEN, Attempt.Outcome.UNKNOWN]
-    ).update(outcome=outcome, finished_at=now, **{"error_code": "", **facts})
-    if closed:
-        count = partial(
-            metrics.count_call, attempt, outcome=outcome, now=now, facts=facts
-        )
-        transaction.on_commit(count)
-    return closed > 0
-
-
-def renew_leases(job_ids: Iterable[UUID], *, worker: str) -> set[UUID]:
-    """Extend the leases of jobs that this worker runs; return the ids of those jobs.
-
-    Uses the database's clock, as every comparison with ``lease_until`` does.
-    """
-    running = Job.objects.filter(
-        pk__in=job_ids, worker=worker, status=JobStatus.PROCESSING
-    )
-    lease_until = Now() + lease_time()
-    renewed = _update_returning(running, changes={"lease_until": lease_until})
-    return {job.pk for job in renewed}

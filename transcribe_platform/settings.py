@@ -157,6 +157,9 @@ REGION_REDIS_URLS = dict(part.split("=", 1) for part in env_list("REGION_REDIS_U
 # Uploads and raw documents. Several hosts need transcribe_platform.s3.S3Storage; even
 # then incoming uploads are below MEDIA_ROOT.
 MEDIA_ROOT = Path(env_str("MEDIA_ROOT", str(BASE_DIR / "var" / "media")))
+# Paid results of this machine's processes while the object storage is unavailable.
+SPOOL_ROOT = Path(env_str("SPOOL_ROOT", str(MEDIA_ROOT / "spool")))
+SPOOL_MAX_BYTES = env_int("SPOOL_MAX_BYTES", 256 * 1024**2)
 STORAGE_BACKEND = env_str(
     "STORAGE_BACKEND", "django.core.files.storage.FileSystemStorage"
 )

@@ -52,21 +52,17 @@ class OpenTelemetry:
         self._provider.force_flush(FLUSH_MS)
 
 
-class _Span:
+class _Span(Span):
     """Adapts a span of the SDK."""
 
     def __init__(self, span: trace.Span) -> None:
         self._span = span
         context = span.get_span_context()
-        self._context = TraceContext(
+        self.context = TraceContext(
             trace_id=trace.format_trace_id(context.trace_id),
             span_id=trace.format_span_id(context.span_id),
             is_sampled=context.trace_flags.sampled,
         )
-
-    @property
-    def context(self) -> TraceContext:
-        return self._context
 
     def set(self, **attributes: Value | None) -> None:
         for name, value in attributes.items():

@@ -1,10 +1,13 @@
 """Erase the transcripts of jobs; registered in ``settings.ERASERS``."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from jobs.models import Job
+from django.core.files.storage import default_storage
+
+from jobs.models import Attempt, Job
 from jobs.retention import stored_objects
+from transcripts import spool, storage
 from transcripts.models import LiveFinal, SearchEntry, Transcript
 
 
@@ -17,6 +20,21 @@ def erase_transcripts(jobs: Sequence[Job], now: datetime) -> dict[str, int]:
     SearchEntry.objects.filter(pk__in=[job.pk for job in jobs]).delete()
     rows = Transcript.objects.filter(job__in=jobs)
     documents = list(rows.exclude(raw="").values_list("raw", flat=True))
+    documents += _find_unused_documents(jobs, known=documents)
     stored_objects.erase_after_commit(documents, now=now)
     deleted, _ = rows.delete()
     return {"transcripts": deleted, "raw_documents": len(documents)}
+
+
+def _find_unused_documents(jobs: Sequence[Job], *, known: Collection[str]) -> list[str]:
+    """Return stored results that no transcript uses: of canceled or expired jobs."""
+    names = [
+        storage.name_of_result(attempt)
+        for attempt in Attempt.objects.filter(
+            job__in=jobs, outcome__in=[Attempt.Outcome.OK, Attempt.Outcome.UNKNOWN]
+        )
+    ]
+    unused = [name for name in names if name not in known]
+    for name in unused:
+        spool.remove(name)
+    return [name for name in unused if default_storage.exists(name)]

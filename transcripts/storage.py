@@ -1,31 +1,65 @@
-"""Transcript documents in object storage, and commits that outlive an outage."""
+"""Transcript documents in object storage."""
 
 import gzip
 import json
-import logging
-import time
-from collections.abc import Callable
-from contextlib import suppress
-from datetime import datetime
+import secrets
+import zlib
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.files.base import ContentFile
-from django.core.files.storage import default_storage
-from django.db import InterfaceError, OperationalError, connection
-from django.utils import timezone
+from django.core.files.storage import FileSystemStorage, default_storage
 
-from jobs.models import Attempt, Job
+from jobs.models import Attempt
 from transcripts.models import Transcript
 
-logger = logging.getLogger(__name__)
+
+def name_of_result(attempt: Attempt, *, number: int | None = None) -> str:
+    """Return the storage name of the document of an attempt's call.
+
+    ``number`` tells the versions of a live session's document apart.
+    """
+    version = "" if number is None else f".{number}"
+    return f"raw/{attempt.tenant_id}/{attempt.job_id}/{attempt.pk}{version}.json.gz"
 
 
-def store_raw(job: Job, attempt: Attempt, raw: bytes) -> str:
-    """Store the upstream document unchanged, gzipped; return its storage name."""
-    packed = gzip.compress(raw, compresslevel=1)
-    name = f"raw/{job.tenant_id}/{job.pk}/{attempt.pk}.json.gz"
-    return default_storage.save(name, ContentFile(packed))
+def store_result(attempt: Attempt, raw: bytes, *, number: int) -> str:
+    """Store a live session's document, gzipped; return its name. Raises OSError."""
+    name = name_of_result(attempt, number=number)
+    return store_object(name, gzip.compress(raw, compresslevel=1))
+
+
+def store_object(name: str, content: bytes) -> str:
+    """Store an object completely or not at all; return its name. Raises OSError.
+
+    A folder gets it by a rename, a bucket by one PUT.
+    """
+    if not isinstance(default_storage, FileSystemStorage):
+        return default_storage.save(name, ContentFile(content))
+    path = Path(default_storage.path(name))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.chmod(settings.FILE_UPLOAD_PERMISSIONS)
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+    return name
+
+
+def find_result(attempt: Attempt) -> bytes | None:
+    """Return the stored document of an attempt's call, if there is a complete one.
+
+    Raises OSError if the storage is unavailable.
+    """
+    try:
+        with default_storage.open(name_of_result(attempt)) as packed:
+            return gzip.decompress(packed.read())
+    except (FileNotFoundError, EOFError, gzip.BadGzipFile, zlib.error):
+        return None
 
 
 def read_raw(transcript: Transcript) -> bytes:
@@ -38,28 +72,3 @@ def read_document(transcript: Transcript) -> dict[str, Any]:
     """Return the parsed upstream document."""
     document: dict[str, Any] = json.loads(read_raw(transcript))
     return document
-
-
-def commit_with_retries(commit: Callable[[datetime], object]) -> None:
-    """Commit the outcome of a paid call; retry while database or storage is down.
-
-    Retries for FINISH_GRACE_SECONDS, even past the end of the lease: only a newer
-    claim voids the result.
-    """
-    give_up = time.monotonic() + settings.FINISH_GRACE_SECONDS
-    wait = 0.1
-    while True:
-        try:
-            commit(timezone.now())
-        except (OperationalError, InterfaceError, OSError):
-            if connection.in_atomic_block or time.monotonic() + wait > give_up:
-                raise
-            logger.warning(
-                "database or storage unavailable, retrying commit", exc_info=True
-            )
-            with suppress(Exception):
-                connection.close()
-            time.sleep(wait)
-            wait = min(5.0, wait * 2)
-        else:
-            return

@@ -133,14 +133,14 @@ class HasTenant(BasePermission):
         if not isinstance(request.user, TenantPrincipal):
             return False
         required: Mapping[str, str] = getattr(view, "required_scopes", {})
-        scope = required.get(method_of(request))
+        scope = required.get(get_method(request))
         if scope and scope not in request.auth.scopes:
             message = f"This key lacks the scope {scope}."
             raise PermissionDenied(message, code="scope_missing")
         return True
 
 
-def method_of(request: Request) -> str:
+def get_method(request: Request) -> str:
     """Return the request's method; HEAD counts as GET."""
     return "GET" if request.method == "HEAD" else request.method or ""
 

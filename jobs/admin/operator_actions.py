@@ -94,7 +94,7 @@ def show_keys(
 
 def _change_region(action: str) -> Callable[..., Region]:
     def change(region: Region, *, actor: str, now: datetime) -> Region:
-        return regions.steer_region(name=region.pk, action=action, actor=actor, now=now)
+        return regions.apply_action(name=region.pk, action=action, actor=actor, now=now)
 
     return change
 

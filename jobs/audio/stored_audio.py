@@ -35,7 +35,7 @@ def open_audio(job: Job) -> Any:
         raise NotFound(message, code="audio_not_stored") from error
 
 
-def media_type_of(job: Job) -> str:
+def choose_media_type(job: Job) -> str:
     """Return the upload's media type if browsers play it, else ``UNKNOWN_TYPE``."""
     media_type = job.content_type.partition(";")[0].strip().lower()
     return media_type if media_type.startswith(_PLAYABLE) else UNKNOWN_TYPE

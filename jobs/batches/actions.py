@@ -82,7 +82,7 @@ def _request_change(
 def check_can_change(batch: Batch) -> None:
     """Raise Conflict if the batch is not open, has ended or is being canceled."""
     if batch.state != BatchState.OPEN or batch.finished_at or batch.cancel_requested_at:
-        message = f"The batch is {batch_statistics.status_of(batch)}."
+        message = f"The batch is {batch_statistics.get_status(batch)}."
         raise Conflict(message, code="batch_state_conflict")
 
 

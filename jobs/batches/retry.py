@@ -80,7 +80,7 @@ def _count_jobs(request: RetryRequest) -> int:
     if request.batch.erased_at:
         raise Erased
     if not request.batch.finished_at:
-        status = batch_statistics.status_of(request.batch)
+        status = batch_statistics.get_status(request.batch)
         message = f"The batch is {status}: it has not ended yet."
         raise Conflict(message, code="batch_state_conflict")
     number = _find_jobs(request).count()

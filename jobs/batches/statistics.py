@@ -26,9 +26,9 @@ def describe(batch: Batch) -> dict[str, Any]:
     return {
         "id": str(batch.pk),
         "object": "batch",
-        "status": status_of(batch),
-        "counts": counts_of(batch),
-        "percent": percent_of(batch),
+        "status": get_status(batch),
+        "counts": get_counts(batch),
+        "percent": compute_percent(batch),
         "skipped": batch.skipped,
         "audio_seconds_done": round(batch.audio_seconds, 3),
         "cost_estimate": f"{batch.cost_estimate:.6f}",
@@ -40,7 +40,7 @@ def describe(batch: Batch) -> dict[str, Any]:
     }
 
 
-def status_of(batch: Batch) -> BatchStatus:
+def get_status(batch: Batch) -> BatchStatus:
     """Return the status; ``completed`` once its last job has ended."""
     if batch.finished_at:
         return BatchStatus.COMPLETED
@@ -51,7 +51,7 @@ def status_of(batch: Batch) -> BatchStatus:
     return BatchStatus.PAUSED if batch.is_paused else BatchStatus.PROCESSING
 
 
-def percent_of(batch: Batch) -> int:
+def compute_percent(batch: Batch) -> int:
     """Return the percentage of its jobs that have ended, rounded down."""
     return batch.done * 100 // batch.total
 
@@ -68,7 +68,7 @@ def audio_seconds_ahead(batch: Batch) -> float | None:
 
 def eta_seconds(batch: Batch, *, now: datetime) -> float | None:
     """Estimate the seconds until its last job ends, by the recent pace, or None."""
-    is_moving = status_of(batch) in {BatchStatus.PROCESSING, BatchStatus.CANCELING}
+    is_moving = get_status(batch) in {BatchStatus.PROCESSING, BatchStatus.CANCELING}
     if not is_moving or not batch.pace_from or not batch.pace_at:
         return None
     done = batch.done - batch.pace_from_done
@@ -78,7 +78,7 @@ def eta_seconds(batch: Batch, *, now: datetime) -> float | None:
     return round((batch.total - batch.done) * elapsed / done, 1)
 
 
-def counts_of(batch: Batch) -> dict[str, int]:
+def get_counts(batch: Batch) -> dict[str, int]:
     """Return the number of its jobs: total, open, and by final status."""
     ended = {str(status): getattr(batch, status) for status in sorted(FINAL)}
     return {"total": batch.total, "open": batch.total - batch.done, **ended}

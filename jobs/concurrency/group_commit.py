@@ -116,9 +116,12 @@ class GroupCommitter(Generic[T]):
 
 
 def retry_while_unavailable(
-    commit: Callable[[datetime], object], *, give_up_at: float
+    commit: Callable[[datetime], object],
+    *,
+    give_up_at: float,
+    errors: tuple[type[Exception], ...] = UNAVAILABLE,
 ) -> None:
-    """Call ``commit`` with the time; repeat it while the database is unavailable.
+    """Call ``commit`` with the time; repeat it while it raises one of ``errors``.
 
     Raises the last error once the monotonic clock passes ``give_up_at``, and at once
     inside a transaction, which the error has aborted.
@@ -127,10 +130,10 @@ def retry_while_unavailable(
     while True:
         try:
             commit(timezone.now())
-        except UNAVAILABLE:
+        except errors:
             if connection.in_atomic_block or time.monotonic() + wait > give_up_at:
                 raise
-            logger.warning("database unavailable, retrying commit", exc_info=True)
+            logger.warning("commit failed, retrying", exc_info=True)
             with suppress(Exception):
                 connection.close()
             time.sleep(wait)

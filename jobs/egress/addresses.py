@@ -5,6 +5,7 @@ submitted, and to each resolved address when connecting.
 """
 
 import re
+import tomllib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from ipaddress import (
@@ -15,6 +16,7 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
+from pathlib import Path
 from typing import Self
 
 from jobs.errors import InvalidRequest
@@ -29,49 +31,11 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_PORT = 65535
 _MAX_NAME = 253
 
-# Listed because ``ipaddress.is_global`` treats multicast, 6to4, NAT64 and site-local
-# addresses as global, depending on the Python version.
-# https://www.iana.org/assignments/iana-ipv4-special-registry
-_BLOCKED_V4 = tuple(
-    IPv4Network(block)
-    for block in (
-        "0.0.0.0/8",
-        "10.0.0.0/8",
-        "100.64.0.0/10",
-        "127.0.0.0/8",
-        "168.63.129.16/32",  # Azure's host agent, reachable from its machines only
-        "169.254.0.0/16",
-        "172.16.0.0/12",
-        "192.0.0.0/24",
-        "192.0.2.0/24",
-        "192.88.99.0/24",
-        "192.168.0.0/16",
-        "198.18.0.0/15",
-        "198.51.100.0/24",
-        "203.0.113.0/24",
-        "224.0.0.0/4",
-        "240.0.0.0/4",
-    )
-)
+_TABLE = tomllib.loads(Path(__file__).with_name("blocked.toml").read_text("utf-8"))
+_BLOCKED_V4 = tuple(map(IPv4Network, _TABLE["ipv4"]))
+_BLOCKED_V6 = tuple(map(IPv6Network, _TABLE["ipv6"]))
 _GLOBAL_V6 = IPv6Network("2000::/3")
-_BLOCKED_V6 = tuple(
-    IPv6Network(block)
-    for block in (
-        "2001::/23",
-        "2001:db8::/32",
-        "2002::/16",
-        "2620:4f:8000::/48",
-        "3fff::/20",
-    )
-)
-_PRIVATE_SUFFIXES = (
-    ".localhost",
-    ".local",
-    ".internal",
-    ".invalid",
-    ".home.arpa",
-    ".onion",
-)
+_PRIVATE_SUFFIXES = tuple(_TABLE["names"])
 
 # Stricter than any URL parser, so that no two parsers can disagree on the host: no
 # userinfo, no backslash, no escapes in the host, no fragment.

@@ -24,6 +24,7 @@ JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
 EXAMPLES = "examples.json"
 _COMMON_PROBLEMS = {400, 401, 403, 406, 429, 503}
+_KEY_PROBLEMS = (409, 422)
 _View = TypeVar("_View", bound=Callable[..., Any])
 
 
@@ -55,8 +56,8 @@ class Problem(serializers.Serializer[Any]):
 
 def document(
     operation_id: str,
+    responses: Any,
     *,
-    responses: Mapping[Any, Any],
     problems: Sequence[int] = (),
     parameters: Sequence[OpenApiParameter] = (),
     request: Any = None,
@@ -64,17 +65,21 @@ def document(
 ) -> Callable[[_View], _View]:
     """Describe the operation of a view's method; its docstring is the API's text.
 
-    A key of ``responses`` is a status, for JSON, or a status and a media type.
-    ``problems`` are the statuses of its errors besides the common ones. Its examples
+    ``responses`` is the serializer of a 200, or a mapping: a key is a status, for JSON,
+    or a status and a media type. ``problems`` are the statuses of its errors besides
+    those that follow from its method, path and parameters. Its examples
     are in ``examples.json`` beside the view. ``ApiView`` rejects query parameters that
     are not in ``parameters``; ``{key}`` in a name stands for any text.
     """
+    if not isinstance(responses, Mapping):
+        responses = {200: responses}
     by_type = {
         key if isinstance(key, tuple) or body is None else (key, JSON_TYPE): body
         for key, body in responses.items()
     }
     problem = OpenApiResponse(Problem, "The error.")
-    for status in sorted(_COMMON_PROBLEMS.union(problems)):
+    of_key = _KEY_PROBLEMS if IDEMPOTENCY_PARAMETER in parameters else ()
+    for status in sorted(_COMMON_PROBLEMS.union(problems, of_key)):
         by_type[status, PROBLEM_TYPE] = problem
 
     def describe(view: _View) -> _View:

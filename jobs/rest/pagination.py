@@ -22,7 +22,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from jobs.errors import InvalidRequest
-from jobs.rest.views import refuse_parameter
+from jobs.rest.views import get_tenant, refuse_parameter
 
 PARAMETERS = ("cursor", "limit")
 DEFAULT_LIMIT = 20
@@ -86,6 +86,19 @@ def respond_page(
     found, has_more = get_page(rows, page)
     cursor = build_cursor(found[-1].pk, scope=page.scope) if has_more else None
     return respond_rows(request, serialize_rows(found, serializer), cursor)
+
+
+def respond_list(
+    request: Request,
+    rows: QuerySet[Row],
+    serializer: type[BaseSerializer[Any]],
+    *,
+    list_name: str,
+) -> Response:
+    """Return the requested page of a list of the tenant; raises InvalidRequest."""
+    params, owner = request.query_params, get_tenant(request).pk
+    page = PageQuery.parse(params, owner=owner, list_name=list_name)
+    return respond_page(request, rows, page, serializer)
 
 
 def serialize_rows(

@@ -6,7 +6,7 @@ Independent of jobs: transcripts and webhooks use it too.
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from django.utils.cache import patch_vary_headers
 from rest_framework import status
@@ -14,10 +14,12 @@ from rest_framework.exceptions import APIException
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
 from jobs import suggestions
-from jobs.accounts.authentication import TenantPrincipal, method_of
+from jobs.accounts import audit
+from jobs.accounts.authentication import TenantPrincipal, get_method
 from jobs.accounts.caller import Caller
 from jobs.concurrency import request_slots
 from jobs.errors import InvalidRequest
@@ -26,6 +28,7 @@ from jobs.rest import etags
 from jobs.rest.idempotency import HEADER, StoredResponse, parse_key
 from jobs.strict_json import pointer_to
 
+Input = TypeVar("Input", bound=BaseSerializer[Any])
 OK = status.HTTP_200_OK
 # The body of any other method is not read.
 BODY_METHODS = ("POST", "PUT", "PATCH", "DELETE")
@@ -66,12 +69,12 @@ class ApiView(APIView):
         if request.auth is not None:
             request_slots.acquire(get_tenant(request).pk)
         super().initial(request, *args, **kwargs)
-        if method_of(request) not in self.allowed_methods:
+        if get_method(request) not in self.allowed_methods:
             self.http_method_not_allowed(request)
         _check_content_length(request)
         self._check_query(request)
         # An upload is only read once the rest of the request is valid.
-        if method_of(request) in BODY_METHODS and not self._is_upload(request):
+        if get_method(request) in BODY_METHODS and not self._is_upload(request):
             request.data  # noqa: B018  parsed on first use
 
     def _is_upload(self, request: Request) -> bool:
@@ -93,7 +96,7 @@ class ApiView(APIView):
         A successful GET gets an ETag, unless its view sets ``no-store``.
         """
         answer = super().finalize_response(request, response, *args, **kwargs)
-        is_get = method_of(request) == "GET" and answer.status_code == OK
+        is_get = get_method(request) == "GET" and answer.status_code == OK
         is_tagged = is_get and isinstance(answer, Response)
         policy = "no-cache" if is_tagged else "no-store"
         answer.headers.setdefault("Cache-Control", f"private, {policy}")
@@ -111,7 +114,7 @@ class ApiView(APIView):
         return names
 
     def _check_query(self, request: Request) -> None:
-        known = self.get_query_parameters(method_of(request))
+        known = self.get_query_parameters(get_method(request))
         prefixes = tuple(name for name in known if name.endswith("."))
         for name, values in request.query_params.lists():
             if name not in known and not (prefixes and name.startswith(prefixes)):
@@ -163,6 +166,18 @@ def get_tenant(request: Request) -> Tenant:
 def get_api_key(request: Request) -> ApiKey:
     """Return the API key of the request."""
     return cast("ApiKey", request.auth)
+
+
+def get_actor(request: Request) -> str:
+    """Return the name of the request's API key for the audit log."""
+    return audit.get_actor(get_api_key(request))
+
+
+def validate(request: Request, serializer: type[Input]) -> Input:
+    """Return the serializer of the body; raises ValidationError or InvalidRequest."""
+    body = serializer(data=request.data)
+    body.is_valid(raise_exception=True)
+    return body
 
 
 def get_caller(request: Request) -> Caller:

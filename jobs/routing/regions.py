@@ -65,7 +65,7 @@ def choose_routing_key(
     )
 
 
-def steer_region(
+def apply_action(
     *, name: str, action: str, actor: str = audit.PLATFORM, now: datetime
 ) -> Region:
     """Apply one of ``ACTIONS`` to a region; effective within two ticks.
@@ -76,7 +76,7 @@ def steer_region(
         if not Region.objects.filter(pk=name).update(**ACTIONS[action]):
             raise NotFound(f"There is no region {name!r}.")
         audit.record(type=f"region.{action}", actor=actor, at=now, region=name)
-    logger.info("region steered", extra={"region": name, "action": action})
+    logger.info("region changed", extra={"region": name, "action": action})
     return Region.objects.get(pk=name)
 
 

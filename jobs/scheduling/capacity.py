@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection
 
 from jobs.models import Job, Region, Worker
@@ -15,8 +16,9 @@ WORKER_SEEN_SECONDS = 10
 
 # Reads only the partial index of leased jobs, whatever the table's size.
 _COUNT_IN_FLIGHT = """
-SELECT region_id, tenant_id, worker, mode = 'live', count(*) FROM jobs_job
-WHERE status = 'processing' GROUP BY 1, 2, 3, 4
+SELECT region_id, tenant_id, worker, mode = 'live', count(*),
+  count(*) FILTER (WHERE crashes > 0 AND crashes = %s)
+FROM jobs_job WHERE status = 'processing' GROUP BY 1, 2, 3, 4
 """
 
 
@@ -25,10 +27,16 @@ def queue_of(region: str) -> str:
     return f"{QUEUE_PREFIX}{region}"
 
 
+def is_last_chance(crashes: int) -> bool:
+    """Return whether a job fails if its worker crashes once more."""
+    return 0 < crashes == settings.MAX_CRASHES - 1
+
+
 @dataclass(slots=True, kw_only=True)
 class CapacitySnapshot:
-    """In-flight jobs by region, tenant and worker ("" is still in the broker).
+    """In-flight jobs by region, tenant and worker.
 
+    The worker is "" for a claim of the region's queue that no process has taken yet.
     Live sessions are counted apart: Deepgram limits them separately, and no Celery
     worker runs one.
     """
@@ -36,6 +44,8 @@ class CapacitySnapshot:
     prerecorded: Counter[tuple[str, UUID, str]]
     streams: Counter[tuple[str, UUID, str]]
     workers: list[Worker]
+    # Jobs on their last chance by worker: one more crash and they fail.
+    last_chances: Counter[str]
 
     def count_in(
         self, region: Region, *, live: bool = False, tenant_id: UUID | None = None
@@ -56,16 +66,39 @@ class CapacitySnapshot:
             counts[tenant] += number
         return counts
 
-    def free_threads(self, region: Region) -> int:
-        """Return how many more jobs the region's live workers have threads for.
+    def free_slots(self, region: Region) -> int:
+        """Return how many more jobs the region's live workers can start now.
 
-        A job counts if it is in the broker or its worker was seen within
-        ``WORKER_SEEN_SECONDS``, so jobs of dead workers do not. A pool may serve
-        several regions, and jobs of all of them count. Negative: more jobs were sent
-        than threads are left.
+        Jobs of workers not seen within ``WORKER_SEEN_SECONDS`` occupy none.
+        """
+        processes = self.free_of_processes(region).values()
+        return sum(max(0, free) for free in processes) + max(
+            0, self.free_of_queue(region)
+        )
+
+    def free_of_processes(self, region: Region) -> dict[str, int]:
+        """Return the free slots of each live process that accepts batches."""
+        busy: Counter[str] = Counter()
+        for (_, _, worker), number in self.prerecorded.items():
+            busy[worker] += number
+        queue = queue_of(region.name)
+        return {
+            worker.name: worker.slots - busy[worker.name]
+            for worker in self.workers
+            if worker.accepts_batches and queue in worker.queues
+        }
+
+    def free_of_queue(self, region: Region) -> int:
+        """Return the free threads of the processes that take single claims.
+
+        They share the queues of their regions, and the claims that wait there.
         """
         queue = queue_of(region.name)
-        live = [worker for worker in self.workers if queue in worker.queues]
+        live = [
+            worker
+            for worker in self.workers
+            if queue in worker.queues and not worker.accepts_batches
+        ]
         names = {worker.name for worker in live}
         served = {queue, *(name for worker in live for name in worker.queues)}
         busy = sum(
@@ -78,17 +111,25 @@ class CapacitySnapshot:
     def add(self, claimed: Iterable[Job]) -> None:
         """Count jobs that were just claimed."""
         for job in claimed:
-            self.prerecorded[job.region_id or "", job.tenant_id, ""] += 1
+            self.prerecorded[job.region_id or "", job.tenant_id, job.worker] += 1
+            self.last_chances[job.worker] += is_last_chance(job.crashes)
 
 
 def read_capacity(*, now: datetime) -> CapacitySnapshot:
     """Read the counts and the live workers with two queries."""
     prerecorded: Counter[tuple[str, UUID, str]] = Counter()
     streams: Counter[tuple[str, UUID, str]] = Counter()
+    last_chances: Counter[str] = Counter()
     with connection.cursor() as cursor:
-        cursor.execute(_COUNT_IN_FLIGHT)
-        for region, tenant, name, is_live, number in cursor.fetchall():
+        cursor.execute(_COUNT_IN_FLIGHT, [settings.MAX_CRASHES - 1])
+        for region, tenant, name, is_live, number, last in cursor.fetchall():
             (streams if is_live else prerecorded)[region, tenant, name] = number
+            last_chances[name] += last
     seen_since = now - timedelta(seconds=WORKER_SEEN_SECONDS)
     workers = list(Worker.objects.filter(seen_at__gte=seen_since))
-    return CapacitySnapshot(prerecorded=prerecorded, streams=streams, workers=workers)
+    return CapacitySnapshot(
+        prerecorded=prerecorded,
+        streams=streams,
+        workers=workers,
+        last_chances=last_chances,
+    )

@@ -8,25 +8,31 @@ the cost of a claim does not depend on the backlog.
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import compress
 from typing import Protocol
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, Value, When
 
 from jobs import services
 from jobs.models import Job, Mode, Region
 from jobs.routing import routing_keys
-from jobs.scheduling.capacity import CapacitySnapshot, read_capacity
+from jobs.scheduling.capacity import (
+    CapacitySnapshot,
+    is_last_chance,
+    read_capacity,
+)
 from jobs.scheduling.fairness import RoundRobin, TenantLoad, next_tenants
+from jobs.scheduling.process_queues import choose_processes
 from jobs.state import JobStatus
 
 # Prefix of a tenant's id: the pool of its streams in a region.
 TENANT_POOL = "tenant:"
 MAX_CLAIM = 500  # bounds the duration of a tick
+LAST_CHANCE_WAIT_SECONDS = 2.0
 _round_robin = RoundRobin()
 
 # A loose index scan: one index probe per routing key (column ``lane``) with work.
@@ -61,11 +67,11 @@ WHERE NOT is_paused AND id IN (SELECT tenant FROM waiting)
 """
 # Lock the first jobs of each tenant and routing key, in the order of the claim index.
 _LOCK_NEXT_JOBS = """
-SELECT head.tenant_id, head.id, head.lease_token, head.lane
+SELECT head.tenant_id, head.id, head.lease_token, head.lane, head.crashes
 FROM unnest(%s::uuid[], %s::int[]) AS share (tenant, slots),
      unnest(%s::text[]) AS served (lane),
      LATERAL (
-       SELECT id, tenant_id, priority, lease_token, lane FROM jobs_job
+       SELECT id, tenant_id, priority, lease_token, lane, crashes FROM jobs_job
        WHERE tenant_id = share.tenant AND lane = served.lane
        AND status = 'queued' AND ready
        ORDER BY priority, id LIMIT share.slots
@@ -131,6 +137,7 @@ class Candidate:
 
     job: UUID
     permit: Permit
+    crashes: int = 0
 
 
 def build_permit(job: UUID, lease_token: int, routing_key: str) -> Permit:
@@ -210,17 +217,18 @@ def claim(
 ) -> list[Job]:
     """Claim jobs for one region, up to its free capacity.
 
-    1. Compute the free slots: worker threads, the region's limit less its rows in
-       flight, and free permits, at most ``MAX_CLAIM``.
+    1. Compute the free slots: those of worker processes, the region's limit less its
+       rows in flight, and free permits, at most ``MAX_CLAIM``.
     2. Find the routing keys that have work, may run here and have room in their pools.
-    3. Assign the slots to tenants by weighted fair share; lock their next jobs.
+    3. Assign the slots to tenants by weighted fair share; lock their next jobs; choose
+       the process of each.
     4. Acquire one permit per locked job, in order.
-    5. Advance the jobs with a permit to *processing* under a new lease; release the
-       permits if that fails.
+    5. Advance the jobs with a permit to *processing* under a new lease, each with the
+       process that runs it; release the permits if that fails.
     """
     slots = min(
         MAX_CLAIM,
-        snapshot.free_threads(region),
+        snapshot.free_slots(region),
         # Rows as well as permits: Redis may have lost permits during an outage.
         region.max_concurrent - snapshot.count_in(region),
     )
@@ -235,7 +243,46 @@ def claim(
         and all(room.get(pool, slots) > 0 for pool in routing_keys.parse_pools(key))
     ]
     candidates = _lock_next_jobs(served, slots=slots, in_flight=snapshot.by_tenant())
-    return _claim_permitted(candidates, region=region, permits=permits, now=now)
+    processes = _assign(candidates, region=region, snapshot=snapshot, now=now)
+    candidates = [each for each in candidates if each.job in processes]
+    return _claim_permitted(
+        candidates, region=region, processes=processes, permits=permits, now=now
+    )
+
+
+def _assign(
+    candidates: Sequence[Candidate],
+    *,
+    region: Region,
+    snapshot: CapacitySnapshot,
+    now: datetime,
+) -> dict[UUID, str]:
+    """Choose the process of each job; "" is the region's queue.
+
+    A job on its last chance, which may be what kills its process, gets a process
+    without another one, so that only it fails; without such a process it waits.
+    """
+    free = snapshot.free_of_processes(region)
+    processes: dict[UUID, str] = {}
+    fragile = [each for each in candidates if is_last_chance(each.crashes)]
+    if fragile and free:
+        hosts = [
+            name
+            for name, slots in free.items()
+            if slots > 0 and not snapshot.last_chances[name]
+        ]
+        for each, host in zip(fragile, hosts, strict=False):
+            processes[each.job] = host
+            free[host] -= 1
+        crowded = [each.job for each in fragile[len(hosts) :]]
+        later = now + timedelta(seconds=LAST_CHANCE_WAIT_SECONDS)
+        Job.objects.filter(pk__in=crowded).update(ready=False, run_at=later)
+        left = [each.job for each in candidates if each not in fragile]
+    else:
+        left = [each.job for each in candidates]
+    chosen = choose_processes(len(left), free=free)
+    chosen += [""] * (len(left) - len(chosen))
+    return processes | dict(zip(left, chosen, strict=True))
 
 
 def _find_routing_keys() -> list[str]:
@@ -255,9 +302,9 @@ def _lock_next_jobs(
     heads: dict[UUID, deque[Candidate]] = defaultdict(deque)
     with connection.cursor() as cursor:
         cursor.execute(_LOCK_NEXT_JOBS, [list(shares), list(shares.values()), served])
-        for tenant, job, lease_token, routing_key in cursor.fetchall():
+        for tenant, job, lease_token, routing_key, crashes in cursor.fetchall():
             permit = build_permit(job, lease_token + 1, routing_key)
-            heads[tenant].append(Candidate(job=job, permit=permit))
+            heads[tenant].append(Candidate(job=job, permit=permit, crashes=crashes))
     return [heads[tenant].popleft() for tenant in order if heads[tenant]]
 
 
@@ -278,7 +325,12 @@ def _find_loads(served: list[str], in_flight: Mapping[UUID, int]) -> list[Tenant
 
 
 def _claim_permitted(
-    candidates: list[Candidate], *, region: Region, permits: Permits, now: datetime
+    candidates: list[Candidate],
+    *,
+    region: Region,
+    processes: Mapping[UUID, str],
+    permits: Permits,
+    now: datetime,
 ) -> list[Job]:
     """Acquire permits for locked jobs and claim those that get one."""
     if not candidates:
@@ -288,6 +340,12 @@ def _claim_permitted(
     if not granted:
         return []
     order = {candidate.job: number for number, candidate in enumerate(granted)}
+    by_process: dict[str, list[UUID]] = defaultdict(list)
+    for job in order:
+        by_process[processes[job]].append(job)
+    workers = [
+        When(pk__in=jobs, then=Value(process)) for process, jobs in by_process.items()
+    ]
     try:
         claimed = services.advance(
             Job.objects.filter(pk__in=order),
@@ -297,6 +355,7 @@ def _claim_permitted(
             lease_token=F("lease_token") + 1,
             lease_until=now + services.lease_time(),
             run_at=None,
+            worker=Case(*workers, default=Value("")),
         )
     except BaseException:
         permits.release(region.name, [candidate.permit for candidate in granted])

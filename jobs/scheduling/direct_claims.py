@@ -13,6 +13,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from jobs import services
+from jobs.calls import start_call
 from jobs.errors import StaleJobState
 from jobs.models import Attempt, Job, Mode, Region, Tenant
 from jobs.routing import routing_keys
@@ -209,7 +210,7 @@ def _advance_and_start(job: Job, *, region: Region, worker: str) -> tuple[Job, A
         ready=True,
         run_at=None,
     )
-    started = moved and services.start_call(
+    started = moved and start_call(
         job_id=job.pk, lease_token=moved[0].lease_token, worker=worker, now=now
     )
     if not started:

@@ -6,7 +6,8 @@ The loop around it is in ``workers.queue.dispatcher``. Nothing here calls Deepgr
 import logging
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -24,6 +25,7 @@ from jobs.scheduling import claims, leases, pending_work
 from jobs.scheduling.capacity import queue_of
 from jobs.scheduling.claims import Permit, Permits
 from jobs.scheduling.pending_work import PendingWork
+from jobs.scheduling.process_queues import message_to
 from jobs.state import JobStatus
 from jobs.telemetry import tracing
 from jobs.telemetry.optional_redis import OptionalRedis, RedisUnavailable
@@ -50,6 +52,8 @@ class TickResult:
     has_lost_live: bool = False
     expired: int = 0
     claimed: list[Job] = field(default_factory=list)
+    # The broker refused messages: claims were requeued.
+    is_broker_away: bool = False
 
 
 def wake() -> None:
@@ -61,9 +65,13 @@ def wake() -> None:
 
 
 def tick(
-    *, permits: Permits, only_region: str | None = None, up_since: datetime
+    *,
+    permits: Permits,
+    only_region: str | None = None,
+    up_since: datetime,
+    may_claim: bool = True,
 ) -> TickResult:
-    """Run one tick, by the database's clock.
+    """Run one tick, by the database's clock; without ``may_claim`` step 6 is skipped.
 
     1. Query for pending work; return if there is none.
     2. Begin a transaction and take the tick's advisory lock; return if another
@@ -72,7 +80,7 @@ def tick(
        database was down during most of one lease: workers then get a full lease to
        renew theirs.
     4. Expire jobs past their deadline; make jobs ready whose ``run_at`` has come.
-    5. Requeue claims that no live worker has a thread for.
+    5. Requeue claims whose process left, or that no process can start.
     6. Claim the jobs that can run now.
     7. Commit, release the permits of step 5, and send the claims to Celery by task
        name; requeue those that cannot be sent.
@@ -86,15 +94,16 @@ def tick(
             if result.is_second:
                 return result
             recalled = _run_due_work(pending, result, up_since=up_since)
-            for claimed in claims.claim_all(
-                permits=permits, now=pending.at, only_region=only_region
-            ):
-                result.claimed += claimed
+            if may_claim:
+                for claimed in claims.claim_all(
+                    permits=permits, now=pending.at, only_region=only_region
+                ):
+                    result.claimed += claimed
     except BaseException:
         _release(result.claimed, permits=permits)
         raise
     _release(recalled, permits=permits)
-    send(result.claimed, permits=permits, now=pending.at)
+    result.is_broker_away = not send(result.claimed, permits=permits, now=pending.at)
     return result
 
 
@@ -148,23 +157,50 @@ def publish(task: str, **message: Any) -> None:
     _celery().send_task(task, **message)
 
 
-def send(jobs: Iterable[Job], *, permits: Permits, now: datetime) -> None:
-    """Publish claims to their region's queue; requeue those that cannot be sent."""
-    unsent: list[Job] = []
+def send(jobs: Iterable[Job], *, permits: Permits, now: datetime) -> bool:
+    """Publish claims; requeue those that cannot be sent and return False then.
+
+    One message per process that accepts batches, else one per claim.
+    """
+    messages: dict[tuple[str, ...], list[Job]] = defaultdict(list)
     for job in jobs:
-        if unsent:  # the broker is away: do not wait for a timeout per job
-            unsent.append(job)
+        single = () if job.worker else (str(job.pk),)
+        messages[(job.region_id or "", job.worker, *single)].append(job)
+    unsent: list[Job] = []
+    for claimed in messages.values():
+        if unsent:  # the broker is away: do not wait for a timeout per message
+            unsent += claimed
             continue
         try:
-            _send_one(job)
+            _send_batch(claimed) if claimed[0].worker else _send_one(claimed[0])
         except BROKER_AWAY:
             logger.warning("broker unreachable, claims requeued")
-            unsent.append(job)
+            unsent += claimed
     requeue_unsent(unsent, permits=permits, now=now)
+    return not unsent
 
 
-def _send_one(job: Job) -> None:
-    """Publish a claim; the worker continues its trace."""
+def _send_batch(jobs: Sequence[Job]) -> None:
+    """Publish the claims of one process and region in one message."""
+    for job in jobs:
+        with _traced(job):
+            pass  # the worker continues the job's trace
+    first = jobs[0]
+    publish(
+        TRANSCRIBE_TASK,
+        kwargs={
+            "region": first.region_id,
+            "claims": [[str(job.pk), job.lease_token] for job in jobs],
+        },
+        task_id=claims.permit_of(first).member,
+        connection=get_connection(first.region_id or ""),
+        **message_to(first.worker),
+    )
+
+
+@contextmanager
+def _traced(job: Job) -> Iterator[None]:
+    """Record the claim in the job's trace."""
     attributes: dict[str, tracing.Value] = {
         "transcription__job_id": str(job.pk),
         "transcription__claim": job.lease_token,
@@ -174,6 +210,12 @@ def _send_one(job: Job) -> None:
         tracing.joined(job.traceparent),
         tracing.span("claim", kind=tracing.SpanRole.PRODUCER, **attributes),
     ):
+        yield
+
+
+def _send_one(job: Job) -> None:
+    """Publish a claim to its region's queue; the worker continues its trace."""
+    with _traced(job):
         publish(
             TRANSCRIBE_TASK,
             kwargs={
@@ -191,9 +233,14 @@ def _send_one(job: Job) -> None:
 
 def requeue_unsent(jobs: list[Job], *, permits: Permits, now: datetime) -> None:
     """Requeue claims that never reached a worker; no attempt is counted."""
+    by_token: dict[int, list[Job]] = defaultdict(list)
     for job in jobs:
+        by_token[job.lease_token].append(job)
+    for token, unsent in by_token.items():
         services.advance(
-            Job.objects.filter(pk=job.pk, lease_token=job.lease_token, started_at=None),
+            Job.objects.filter(
+                pk__in=[job.pk for job in unsent], lease_token=token, started_at=None
+            ),
             to=JobStatus.QUEUED,
             at=now,
             data={"reason": "not_sent"},

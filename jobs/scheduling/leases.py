@@ -5,103 +5,124 @@ Each processes at most ``SLICE`` jobs per tick, which bounds the tick's duration
 
 import logging
 from collections import defaultdict
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from functools import partial
+from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
 from jobs import services
 from jobs.models import Attempt, Batch, BatchState, Job, Mode, Region
 from jobs.scheduling import pending_work
-from jobs.scheduling.capacity import read_capacity
+from jobs.scheduling.capacity import is_last_chance, read_capacity
 from jobs.state import OPEN, JobStatus
 from jobs.telemetry import metrics
 
 logger = logging.getLogger(__name__)
 
 SLICE = 1000
+# A live process starts its claims as soon as their message arrives.
+MESSAGE_LOST_AFTER = timedelta(seconds=10)
 
 
 def requeue_lost(*, now: datetime) -> int:
     """Requeue jobs whose lease expired; return how many moved.
 
-    The attempt of a started call becomes *unknown* and counts; a job that crashed
-    ``MAX_CRASHES`` workers fails. Live jobs are excluded: their audio cannot be sent
-    again, so they end with the results so far.
+    The attempt of a started call becomes *unknown* and counts. Crashes are counted (see
+    ``_count_crashes``); after MAX_CRASHES the next claim does not call again. Live jobs
+    are excluded: their audio cannot be sent again, so they end with the results so far.
     """
     expired = Job.objects.filter(status=JobStatus.PROCESSING, lease_until__lt=now)
     expired = expired.exclude(mode=Mode.LIVE)
     lost = lock_jobs(expired, order="lease_until")
     if not lost:
         return 0
-    started = [job.pk for job in lost if job.started_at]
-    Attempt.objects.filter(job_id__in=started, outcome=Attempt.Outcome.OPEN).update(
+    started = [job for job in lost if job.started_at]
+    Attempt.objects.filter(job__in=started, outcome=Attempt.Outcome.OPEN).update(
         outcome=Attempt.Outcome.UNKNOWN, error_code="worker_lost", finished_at=now
     )
+    counted = _count_crashes(started)
     crashed: dict[int, list[Job]] = defaultdict(list)
     for job in lost:
-        crashed[job.crashes + 1 if job.started_at else job.crashes].append(job)
+        crashed[job.crashes + (job.pk in counted)].append(job)
     for crashes, jobs in crashed.items():
-        _requeue_or_fail(jobs, crashes=crashes, now=now)
+        services.advance(
+            Job.objects.filter(pk__in=[job.pk for job in jobs]),
+            to=JobStatus.QUEUED,
+            at=now,
+            data={"reason": "lease_lost"},
+            crashes=crashes,
+            ready=True,
+            run_at=None,
+        )
     transaction.on_commit(partial(metrics.LOST.inc, len(lost)))
     logger.warning("leases lost", extra={"count": len(lost)})
     return len(lost)
 
 
-def _requeue_or_fail(jobs: list[Job], *, crashes: int, now: datetime) -> None:
-    rows = Job.objects.filter(pk__in=[job.pk for job in jobs])
-    if crashes >= settings.MAX_CRASHES:
-        services.advance(
-            rows,
-            to=JobStatus.FAILED,
-            at=now,
-            crashes=crashes,
-            error_code="worker_crashed",
-            error_detail="Every worker that ran this job crashed while running it.",
-        )
-        return
-    services.advance(
-        rows,
-        to=JobStatus.QUEUED,
-        at=now,
-        data={"reason": "lease_lost"},
-        crashes=crashes,
-        ready=True,
-        run_at=None,
-    )
+def _count_crashes(started: Iterable[Job]) -> set[UUID]:
+    """Return the jobs whose crash counts: of each dead process, all that it ran.
+
+    Unless one of them was on its last chance: then it is the likely cause, and the
+    others, which shared its process, are not blamed.
+    """
+    by_worker: dict[str, list[Job]] = defaultdict(list)
+    for job in started:
+        by_worker[job.worker].append(job)
+    counted: set[UUID] = set()
+    for jobs in by_worker.values():
+        last = [job for job in jobs if is_last_chance(job.crashes)]
+        counted |= {job.pk for job in last or jobs}
+    return counted
 
 
 def recall_unstarted_claims(*, now: datetime) -> list[Job]:
-    """Requeue claims that no live worker has a thread for; return them.
+    """Requeue claims that are not going to start; return them.
 
-    A worker that stops or crashes leaves such claims in the broker. Their messages
-    stay there and are stale.
+    Those of a process that left or was not seen lately, those whose message was lost,
+    and those of a region's queue that no live worker has a thread for. Their messages
+    are stale.
     """
     lease_left = services.lease_time() - pending_work.RECALL_AFTER
     waiting = Job.objects.filter(
-        status=JobStatus.PROCESSING, worker="", lease_until__lt=now + lease_left
+        status=JobStatus.PROCESSING,
+        started_at=None,
+        lease_until__lt=now + lease_left,
     ).select_related("region")
+    snapshot = read_capacity(now=now)
+    live = {worker.name for worker in snapshot.workers}
+    lost_before = now + services.lease_time() - MESSAGE_LOST_AFTER
+    recalled: list[Job] = []
     by_region: dict[Region, list[Job]] = defaultdict(list)
     for job in waiting.order_by("-priority", "-id"):
-        if job.region:
+        if not job.worker and job.region:
             by_region[job.region].append(job)
-    snapshot = read_capacity(now=now)
-    recalled: list[Job] = []
+        elif job.worker not in live or (
+            job.lease_until and job.lease_until < lost_before
+        ):
+            recalled.append(job)
     for region, jobs in by_region.items():
-        recalled += jobs[: max(0, -snapshot.free_threads(region))]
-    if not recalled:
-        return []
-    moved = set(
-        services.advance(
-            Job.objects.filter(pk__in=[job.pk for job in recalled], started_at=None),
-            to=JobStatus.QUEUED,
-            at=now,
-            data={"reason": "recalled"},
+        recalled += jobs[: max(0, -snapshot.free_of_queue(region))]
+    return _requeue_unstarted(recalled, now=now)
+
+
+def _requeue_unstarted(recalled: Sequence[Job], *, now: datetime) -> list[Job]:
+    """Requeue claims; those that a worker started concurrently keep their permits."""
+    moved: set[Job] = set()
+    by_token: dict[int, list[UUID]] = defaultdict(list)
+    for job in recalled:
+        by_token[job.lease_token].append(job.pk)
+    for token, ids in by_token.items():
+        moved |= set(
+            services.advance(
+                Job.objects.filter(pk__in=ids, lease_token=token, started_at=None),
+                to=JobStatus.QUEUED,
+                at=now,
+                data={"reason": "recalled"},
+            )
         )
-    )
-    # Claims that a worker started concurrently keep their permits.
     return [job for job in recalled if job in moved]
 
 

@@ -5,8 +5,9 @@ Counted after the commit, so that the sum over all processes is correct. Shared 
 tenants, no ids.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
+from decimal import Decimal
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
@@ -75,18 +76,24 @@ def count_ended(jobs: Iterable[Job]) -> None:
 
 
 def count_call(
-    attempt: Attempt, *, outcome: str, now: datetime, facts: Mapping[str, Any]
+    attempt: Attempt,
+    *,
+    outcome: str,
+    status_code: int | None,
+    audio_seconds: float,
+    cost: Decimal,
+    now: datetime,
 ) -> None:
     """Count a call that ended, with its audio and cost."""
     is_live = attempt.job.mode == Mode.LIVE
     model, region = name_model(attempt.model), attempt.region_id
-    status = _name_status(facts.get("status_code"))
+    status = _name_status(status_code)
     kind = "stream" if is_live else "prerecorded"
     # Export the series from the first call on, so that the first 429 is an increase.
     CALLS.labels(region, kind, Attempt.Outcome.ERROR, "429")
     CALLS.labels(region, kind, outcome, status).inc()
-    AUDIO.labels(model, region).inc(facts.get("audio_seconds") or 0.0)
-    COST.labels(model, region).inc(float(facts.get("cost_estimate") or 0))
+    AUDIO.labels(model, region).inc(audio_seconds)
+    COST.labels(model, region).inc(float(cost))
     if outcome == Attempt.Outcome.OK and not is_live:
         LATENCY.labels(model).observe((now - attempt.started_at).total_seconds())
 

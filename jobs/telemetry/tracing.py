@@ -58,12 +58,11 @@ class TraceContext:
         return f"00-{self.trace_id}-{self.span_id}-{int(self.is_sampled):02x}"
 
 
-class Span(Protocol):
-    """A timed operation."""
+class Span:
+    """A timed operation; this class does nothing, for processes without a tracer."""
 
-    @property
-    def context(self) -> TraceContext | None:
-        """The parent context of spans started inside this one."""
+    # The parent context of spans started inside this one.
+    context: TraceContext | None = None
 
     def set(self, **attributes: Value | None) -> None:
         """Set attributes; double underscores in names become dots."""
@@ -95,26 +94,8 @@ class Tracer(Protocol):
         """Export pending spans; blocks for a short time."""
 
 
-class _NoSpan:
-    """The span used without a tracer."""
-
-    context: TraceContext | None = None
-
-    def set(self, **attributes: Value | None) -> None:
-        pass
-
-    def rename(self, name: str) -> None:
-        pass
-
-    def fail(self, reason: str) -> None:
-        pass
-
-    def end(self) -> None:
-        pass
-
-
 _current: ContextVar[TraceContext | None] = ContextVar("trace", default=None)
-_OFF: AbstractContextManager[Span] = nullcontext(_NoSpan())
+_OFF: AbstractContextManager[Span] = nullcontext(Span())
 _lock = Lock()
 
 

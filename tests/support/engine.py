@@ -1,8 +1,7 @@
 """The dispatcher and a worker, one step at a time."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import redis
@@ -10,6 +9,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from jobs import services
+from jobs.calls import JobClaim
 from jobs.models import Job, Region, Tenant, Worker
 from jobs.scheduling import dispatch
 from jobs.scheduling.claims import permit_of
@@ -35,12 +35,15 @@ class Engine:
         self.lock = threading.Lock()
         self.announce(slots=10)
 
-    def announce(self, *, slots: int, name: str = "worker-1") -> None:
+    def announce(
+        self, *, slots: int, name: str = "worker-1", accepts_batches: bool = False
+    ) -> None:
         Worker.objects.update_or_create(
             name=name,
             defaults={
                 "queues": ["transcribe.local"],
                 "slots": slots,
+                "accepts_batches": accepts_batches,
                 "seen_at": Now(),
             },
         )
@@ -58,19 +61,15 @@ class Engine:
 
     def run(self, job: Job, backend: object, lease_token: int | None = None) -> bool:
         job.refresh_from_db()
-        return transcribe_job(
-            job_id=job.pk,
-            lease_token=lease_token or job.lease_token,
-            holder=self,
-            backend=backend,
-        )
+        claim = JobClaim(job.pk, lease_token or job.lease_token)
+        return transcribe_job(claim, holder=self, backend=backend)
 
-    @contextmanager
-    def hold(self, job: Job) -> Iterator[None]:
+    def add(self, jobs: Sequence[Job]) -> None:
         with self.lock:
-            self.held.append(job)
-        yield
-        self.permits.release("local", [permit_of(job)])
+            self.held += jobs
+
+    def remove(self, jobs: Sequence[Job]) -> None:
+        self.permits.release("local", [permit_of(job) for job in jobs])
 
     def lose_lease(self, job: Job) -> None:
         Job.objects.filter(pk=job.pk).update(

@@ -16,30 +16,9 @@ from rest_framework.exceptions import APIException, ValidationError
 
 from jobs import errors
 from jobs.rest.field_errors import to_field_errors
+from transcribe_platform.api_errors.problem_table import PROBLEMS
 from transcribe_platform.api_errors.problems import problem_response
-from transcripts import links
 
-# The first matching class decides, so subclasses come first.
-STATUSES: tuple[tuple[type[errors.PlatformError], int], ...] = (
-    (errors.UnsupportedAudio, 422),
-    (errors.InvalidRequest, 400),
-    (errors.UploadTooLarge, 413),
-    (errors.NotFound, 404),
-    (errors.Erased, 410),
-    (links.LinkInvalid, 403),
-    (links.LinkExpired, 410),
-    (errors.Forbidden, 403),
-    (errors.Conflict, 409),
-    (errors.JobStateError, 409),
-    (errors.IdempotencyConflict, 422),
-    (errors.RequestInFlight, 409),
-    (errors.RangeNotSatisfiable, 416),
-    (errors.LimitExceeded, 429),
-    (errors.ServiceUnavailable, 503),
-    (errors.NotServedHere, 421),
-    (errors.UpgradeRequired, 426),
-    (errors.UpstreamError, 502),
-)
 # DRF's codes that the platform replaces.
 CODES = {
     "not_authenticated": "key_missing",
@@ -60,7 +39,7 @@ def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
 def _handle_platform_error(
     request: Any, error: errors.PlatformError
 ) -> HttpResponse | None:
-    status = next((it for type_, it in STATUSES if isinstance(error, type_)), None)
+    status = _choose_status(error)
     if status is None:
         return None
     field_errors = (
@@ -81,6 +60,19 @@ def _handle_platform_error(
     if isinstance(error, errors.RangeNotSatisfiable):
         response.headers["Content-Range"] = f"bytes */{error.size}"
     return response
+
+
+def _choose_status(error: errors.PlatformError) -> int | None:
+    """Return the status of the error's code.
+
+    Errors of a synchronous call have codes of a job's outcome, which have no status.
+    """
+    if isinstance(error, errors.UpstreamError):
+        return 502
+    if isinstance(error, errors.UnsupportedAudio):
+        return 422
+    kind = PROBLEMS.get(error.code)
+    return kind.status if kind else None
 
 
 def _to_api_exception(error: Exception) -> Exception:

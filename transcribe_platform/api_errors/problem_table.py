@@ -24,7 +24,7 @@ _TABLE = tomllib.loads(Path(__file__).with_name("problems.toml").read_text("utf-
 PROBLEMS = {code: ProblemKind(code=code, **row) for code, row in _TABLE.items()}
 
 
-def title_of(code: str) -> str:
+def get_title(code: str) -> str:
     """Return the title of a code, or the code in words if the table lacks it."""
     kind = PROBLEMS.get(code)
     return kind.title if kind else code.replace("_", " ").capitalize()

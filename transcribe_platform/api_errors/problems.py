@@ -15,7 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from jobs.errors import ServiceUnavailable
 from jobs.telemetry import tracing
-from transcribe_platform.api_errors.problem_table import title_of
+from transcribe_platform.api_errors.problem_table import get_title
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_SECONDS = {
@@ -42,7 +42,7 @@ def problem_response(
     """Build a problem response; ``code`` is stable, ``detail`` is a sentence."""
     problem: dict[str, Any] = {
         "type": f"{settings.BASE_URL}/problems/{code}",
-        "title": title_of(code),
+        "title": get_title(code),
         "status": status,
         "detail": detail,
         "instance": request.path,

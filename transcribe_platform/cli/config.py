@@ -19,7 +19,7 @@ class ConfigError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
+class Access:
     """URL and API key; ``warning`` is shown to the user unless empty."""
 
     url: str
@@ -41,13 +41,13 @@ def state_folder(environment: Mapping[str, str]) -> Path:
 
 def find_connection(
     *, url: str | None, profile: str | None, environment: Mapping[str, str]
-) -> Connection:
+) -> Access:
     """Return the connection; raises ConfigError."""
     path = config_path(environment)
     url_from_environment = "" if profile else environment.get("TRANSCRIBE_URL", "")
     key = "" if profile else environment.get("TRANSCRIBE_API_KEY", "")
     if key:
-        return Connection(url=url or url_from_environment or DEFAULT_URL, api_key=key)
+        return Access(url=url or url_from_environment or DEFAULT_URL, api_key=key)
     values = read_profile(
         path, profile=profile or environment.get("TRANSCRIBE_PROFILE")
     )
@@ -63,7 +63,7 @@ def find_connection(
             f"The key in {path} is for {profile_url}, not for {requested_url}. "
             "Set TRANSCRIBE_API_KEY for this URL, or run: transcribe configure"
         )
-    return Connection(
+    return Access(
         url=profile_url,
         api_key=str(values["api_key"]),
         warning=_check_permissions(path),

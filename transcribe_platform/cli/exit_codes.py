@@ -5,7 +5,7 @@ from enum import IntEnum
 from transcribe_platform.client.errors import (
     ApiError,
     ClientError,
-    Fault,
+    FieldProblem,
     InvalidRequest,
     LimitExceeded,
     NotAuthenticated,
@@ -59,7 +59,7 @@ _ADVICE: tuple[tuple[type[ClientError], str], ...] = (
 )
 
 
-def exit_of(error: ClientError) -> Exit:
+def choose_exit(error: ClientError) -> Exit:
     """Return the exit code of an error that ends the command."""
     for kind, code in _EXITS:
         if isinstance(error, kind):
@@ -88,7 +88,7 @@ def explain(error: ClientError) -> list[str]:
     return lines
 
 
-def _format_location(fault: Fault) -> str:
+def _format_location(fault: FieldProblem) -> str:
     location = (
         fault.get("pointer") or fault.get("parameter") or fault.get("header") or ""
     )

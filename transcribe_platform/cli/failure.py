@@ -3,7 +3,7 @@
 import click
 
 
-class Failure(click.ClickException):
+class CommandError(click.ClickException):
     """A message for stderr and an exit code."""
 
     def __init__(self, message: str, code: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from transcribe_platform.cli import config, exit_codes
-from transcribe_platform.cli.failure import Failure
+from transcribe_platform.cli.failure import CommandError
 from transcribe_platform.client import Client
 from transcribe_platform.client.errors import ApiError, ClientError
 
@@ -132,14 +132,14 @@ def end(error: ClientError, *, as_json: bool) -> NoReturn:
     """End the command with the message and exit code of an error."""
     fail(
         "\n".join(exit_codes.explain(error)),
-        code=exit_codes.exit_of(error),
+        code=exit_codes.choose_exit(error),
         as_json=as_json,
-        error_code=code_of(error),
+        error_code=get_code(error),
         detail=error.detail if isinstance(error, ApiError) else "",
     )
 
 
-def code_of(error: Exception) -> str:
+def get_code(error: Exception) -> str:
     """Return a stable code for any error: the API's, or one derived from the class."""
     if isinstance(error, ApiError):
         return error.code
@@ -157,7 +157,7 @@ def fail(
         first = detail or text.splitlines()[0]
         error = {"type": "error", "code": error_code, "detail": first}
         click.echo(json.dumps(error, ensure_ascii=False))
-    raise Failure(printable(text), code)
+    raise CommandError(printable(text), code)
 
 
 def printable(text: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from transcribe_platform.client import uploads
-from transcribe_platform.client.calls import Call
+from transcribe_platform.client.calls import ApiRequest
 from transcribe_platform.client.errors import WaitedTooLong
 from transcribe_platform.client.resource import Resource
 from transcribe_platform.client.shapes import Batch, BatchError, BatchResult
@@ -84,7 +84,7 @@ class Batches(Resource):
         settings = settings or ManifestSettings()
         params = settings.params()
         key = uploads.build_key("manifest", manifest.sha256, params, settings.nonce)
-        call = Call(
+        call = ApiRequest(
             method="POST",
             path=_PATH,
             params=params,
@@ -145,7 +145,7 @@ class Batches(Resource):
 
         Its last entry, ``manifest.jsonl``, maps files to jobs.
         """
-        call = Call(
+        call = ApiRequest(
             method="GET",
             path=f"{_PATH}/{batch_id}/transcripts.zip",
             params={"format": format_name},
@@ -179,8 +179,8 @@ class Batches(Resource):
             sleep(_POLL_SECONDS)
 
 
-def _list_call(batch_id: str, resource: str) -> Call:
-    return Call(
+def _list_call(batch_id: str, resource: str) -> ApiRequest:
+    return ApiRequest(
         method="GET", path=f"{_PATH}/{batch_id}/{resource}", timeout=_LONG_SECONDS
     )
 

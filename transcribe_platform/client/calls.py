@@ -16,7 +16,7 @@ _IN_FLIGHT = "request_in_flight"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class ApiRequest:
     """A request and its retry properties.
 
     ``is_repeatable``: idempotent (a GET, or with an Idempotency-Key).
@@ -63,7 +63,7 @@ class Patience:
         return retry_after if retry_after <= self.longest_seconds else None
 
 
-def can_retry(call: Call, status: int, code: str) -> bool:
+def can_retry(call: ApiRequest, status: int, code: str) -> bool:
     """Return whether a response with this status and code can be retried."""
     if status in _NO_EFFECT or code == _IN_FLIGHT:
         return True

@@ -7,7 +7,7 @@ from typing import Any
 
 from transcribe_platform.client import live
 from transcribe_platform.client.batches import Batches
-from transcribe_platform.client.calls import Call, Patience
+from transcribe_platform.client.calls import ApiRequest, Patience
 from transcribe_platform.client.following import EndHandler, Follower
 from transcribe_platform.client.jobs import Jobs
 from transcribe_platform.client.transcripts import Transcripts
@@ -59,7 +59,7 @@ class Client:
     def me(self) -> dict[str, Any]:
         """Return the tenant and the scopes of the key."""
         me: dict[str, Any] = self.transport.request_json(
-            Call(method="GET", path="/v1/me")
+            ApiRequest(method="GET", path="/v1/me")
         )
         return me
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 
-class Fault(TypedDict, total=False):
+class FieldProblem(TypedDict, total=False):
     """One invalid field of a request; ``line`` is the line of a manifest."""
 
     line: int
@@ -48,7 +48,7 @@ class ApiError(ClientError):
         code: str,
         detail: str,
         request_id: str = "",
-        faults: Sequence[Fault] = (),
+        faults: Sequence[FieldProblem] = (),
         retry_after: float | None = None,
     ) -> None:
         super().__init__(f"{detail} ({code})")

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from transcribe_platform.client.calls import Call
+from transcribe_platform.client.calls import ApiRequest
 from transcribe_platform.client.transport import Transport
 
 # The server sends a comment every 15 s.
@@ -36,7 +36,7 @@ def read_stream(
     headers = {"Accept": "text/event-stream"}
     if after:
         headers["Last-Event-ID"] = after
-    call = Call(
+    call = ApiRequest(
         method="GET",
         path=path,
         params=params,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from transcribe_platform.client import uploads
-from transcribe_platform.client.calls import Call
+from transcribe_platform.client.calls import ApiRequest
 from transcribe_platform.client.errors import WaitedTooLong
 from transcribe_platform.client.requests import JobRequest
 from transcribe_platform.client.resource import Resource
@@ -48,10 +48,10 @@ class Jobs(Resource):
         headers = {"Idempotency-Key": self.key_of(audio, request)}
         if isinstance(audio, str):
             body = {"audio_url": audio, **request.fields()}
-            call = Call(method="POST", path=_PATH, headers=headers, json=body)
+            call = ApiRequest(method="POST", path=_PATH, headers=headers, json=body)
         else:
             form = uploads.build_form(request.fields(), audio, progress)
-            call = Call(
+            call = ApiRequest(
                 method="POST",
                 path=_PATH,
                 headers={**form.headers, **headers},
@@ -131,7 +131,7 @@ class Jobs(Resource):
 
     def erase(self, job_id: str) -> dict[str, Any]:
         """Erase the content of an ended job and return the receipt."""
-        call = Call(method="DELETE", path=f"{_PATH}/{job_id}")
+        call = ApiRequest(method="DELETE", path=f"{_PATH}/{job_id}")
         return cast("dict[str, Any]", self._transport.request_json(call))
 
     def wait(self, job_id: str, *, timeout: float | None = None) -> Job:

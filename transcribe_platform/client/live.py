@@ -14,7 +14,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from transcribe_platform.client.errors import NotThePlatform, Unreachable
 from transcribe_platform.client.shapes import Word
-from transcribe_platform.client.transport import USER_AGENT, Transport, error_of
+from transcribe_platform.client.transport import USER_AGENT, Transport, build_error
 
 _OPEN_SECONDS = 20.0
 _CLOSE_SECONDS = 5.0
@@ -118,7 +118,7 @@ def open_session(transport: Transport, options: Mapping[str, Any]) -> LiveSessio
             headers=list(error.response.headers.raw_items()),
             content=bytes(error.response.body or b""),
         )
-        raise error_of(transport.url, response) from error
+        raise build_error(transport.url, response) from error
     except InvalidHandshake as error:
         message = f"{transport.url} does not accept WebSocket connections: {error}"
         raise NotThePlatform(message) from error

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, cast
 
-from transcribe_platform.client.calls import Call
+from transcribe_platform.client.calls import ApiRequest
 from transcribe_platform.client.transport import Transport
 
 PAGE = 100
@@ -19,7 +19,7 @@ class Resource:
     def _get(
         self, _shape: type[Shape], path: str, params: Mapping[str, str] | None = None
     ) -> Shape:
-        call = Call(method="GET", path=path, params=params or {})
+        call = ApiRequest(method="GET", path=path, params=params or {})
         return cast("Shape", self._transport.request_json(call))
 
     def _post(
@@ -27,7 +27,7 @@ class Resource:
     ) -> Shape:
         """Send a POST that may be repeated, with the Idempotency-Key if any."""
         headers = {"Idempotency-Key": key} if key else {}
-        call = Call(method="POST", path=path, json=json, headers=headers)
+        call = ApiRequest(method="POST", path=path, json=json, headers=headers)
         return cast("Shape", self._transport.request_json(call))
 
     def _iterate(

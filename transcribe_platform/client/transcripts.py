@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from transcribe_platform.client.calls import Call
+from transcribe_platform.client.calls import ApiRequest
 from transcribe_platform.client.resource import Resource
 from transcribe_platform.client.shapes import Hit, Transcript
 
@@ -18,7 +18,7 @@ class Transcripts(Resource):
 
     def read(self, job_id: str, format_name: str) -> bytes:
         """Return the transcript in a format: ``json``, ``text``, ``srt`` …"""
-        call = Call(
+        call = ApiRequest(
             method="GET",
             path=f"/v1/transcripts/{job_id}",
             params={"format": format_name},

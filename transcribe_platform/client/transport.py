@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from transcribe_platform.client.calls import (
-    Call,
+    ApiRequest,
     Patience,
     can_retry,
     parse_retry_after,
@@ -70,11 +70,11 @@ class Transport:
         """Close the connections."""
         self._http.close()
 
-    def request_json(self, call: Call) -> Any:
+    def request_json(self, call: ApiRequest) -> Any:
         """Return the JSON of the response, or None if it has no body."""
         return read_json(self.send(call))
 
-    def send(self, call: Call) -> httpx.Response:
+    def send(self, call: ApiRequest) -> httpx.Response:
         """Return the complete response; retries. Raises ClientError."""
         with self.stream(call) as response:
             try:
@@ -84,12 +84,12 @@ class Transport:
             return response
 
     @contextmanager
-    def stream(self, call: Call) -> Iterator[httpx.Response]:
+    def stream(self, call: ApiRequest) -> Iterator[httpx.Response]:
         """Yield the response before its body is read; raises ClientError."""
         with closing(self._open(call)) as response:
             yield response
 
-    def stream_lines(self, call: Call) -> Iterator[Any]:
+    def stream_lines(self, call: ApiRequest) -> Iterator[Any]:
         """Yield the JSON of each line of the response; raises ClientError."""
         with self.stream(call) as response:
             try:
@@ -98,7 +98,7 @@ class Transport:
             except httpx.HTTPError as error:
                 raise _unreachable(self.url, error) from error
 
-    def stream_bytes(self, call: Call) -> Iterator[bytes]:
+    def stream_bytes(self, call: ApiRequest) -> Iterator[bytes]:
         """Yield the response body in chunks; raises ClientError."""
         with self.stream(call) as response:
             try:
@@ -106,7 +106,7 @@ class Transport:
             except httpx.HTTPError as error:
                 raise _unreachable(self.url, error) from error
 
-    def _open(self, call: Call) -> httpx.Response:
+    def _open(self, call: ApiRequest) -> httpx.Response:
         attempt = self._patience.sendings if call.is_sent_once else 0
         while True:
             attempt += 1
@@ -126,7 +126,7 @@ class Transport:
                     raise _unreachable(self.url, error) from error
             self._sleep(pause)
 
-    def _send_once(self, call: Call) -> httpx.Response:
+    def _send_once(self, call: ApiRequest) -> httpx.Response:
         timeout = self._http.timeout
         if call.timeout is not None:
             timeout = httpx.Timeout(call.timeout, connect=_CONNECT_SECONDS)
@@ -144,7 +144,7 @@ class Transport:
         if response.status_code >= _CLIENT_ERROR or response.status_code in _REDIRECTED:
             with closing(response):
                 response.read()
-            raise error_of(self.url, response)
+            raise build_error(self.url, response)
         return response
 
 
@@ -160,7 +160,7 @@ def read_json(response: httpx.Response) -> Any:
         ) from error
 
 
-def error_of(url: str, response: httpx.Response) -> ClientError:
+def build_error(url: str, response: httpx.Response) -> ClientError:
     """Return the exception for an error response."""
     if response.status_code in _REDIRECTED:
         message = f"{url} redirects to {response.headers.get('Location', '')}"

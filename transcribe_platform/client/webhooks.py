@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import cast
 
-from transcribe_platform.client.calls import Call
+from transcribe_platform.client.calls import ApiRequest
 from transcribe_platform.client.resource import Resource
 from transcribe_platform.client.shapes import Delivery, Endpoint, Recovery
 
@@ -41,7 +41,7 @@ class Webhooks(Resource):
     def redeliver(self, delivery_id: str) -> Delivery:
         """Send a message again, regardless of its status."""
         path = f"/v1/webhook-deliveries/{delivery_id}/redeliver"
-        call = Call(method="POST", path=path, is_repeatable=False)
+        call = ApiRequest(method="POST", path=path, is_repeatable=False)
         return cast("Delivery", self._transport.request_json(call))
 
     def recover(
@@ -50,7 +50,7 @@ class Webhooks(Resource):
         """Send all messages again that an endpoint missed in a period."""
         period = {"since": since} | ({"until": until} if until else {})
         path = f"/v1/webhook-endpoints/{endpoint_id}/recover"
-        call = Call(method="POST", path=path, json=period, is_repeatable=False)
+        call = ApiRequest(method="POST", path=path, json=period, is_repeatable=False)
         return cast("Recovery", self._transport.request_json(call))
 
     def recovery(self, endpoint_id: str, recovery_id: str) -> Recovery:

@@ -16,7 +16,7 @@ from typing import Any
 from django.conf import settings
 
 from jobs.telemetry import tracing
-from transcribe_platform.api_errors.problem_table import title_of
+from transcribe_platform.api_errors.problem_table import get_title
 from transcribe_platform.api_errors.problems import CONTENT_TYPE
 from transcribe_platform.middleware.static_files import POLICY
 
@@ -56,7 +56,7 @@ class HeadRejection:
         request_id = uuid.uuid4().hex
         problem = {
             "type": f"{settings.BASE_URL}/problems/{self.code}",
-            "title": title_of(self.code),
+            "title": get_title(self.code),
             "status": int(self.status),
             "detail": self.detail,
             "code": self.code,

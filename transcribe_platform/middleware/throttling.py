@@ -65,8 +65,8 @@ class GuardedAuthentication(ApiKeyAuthentication):
 
     def authenticate(self, request: Request) -> tuple[TenantPrincipal, ApiKey] | None:
         """Return the tenant and the key; raises LimitExceeded for guesses."""
-        address = _network_of(request)
-        digest = _digest_of(request)
+        address = _find_network(request)
+        digest = _compute_digest(request)
         seconds = math.ceil(_suspects.get(address, 0) - time.time())
         if seconds > 0 and digest not in _valid_keys:
             _reject_guess(seconds)
@@ -88,7 +88,7 @@ class ThrottledAuthentication(GuardedAuthentication):
         """Return the tenant and the key; raises LimitExceeded above a limit."""
         authenticated = super().authenticate(request)
         if authenticated:
-            result = get_inbound_limiter().acquire(throttles_of(authenticated[1]))
+            result = get_inbound_limiter().acquire(build_throttles(authenticated[1]))
             setattr(request._request, _RESULT_ATTRIBUTE, result)  # noqa: SLF001  for the headers
             if not result.granted:
                 raise LimitExceeded(
@@ -139,7 +139,7 @@ class AddressThrottleMiddleware:
         if not policy:
             return self.get_response(request)
         throttle = ThrottlePolicy(
-            policy=policy, subject=_network_of(request), per_minute=per_minute
+            policy=policy, subject=_find_network(request), per_minute=per_minute
         )
         result = get_inbound_limiter().acquire([throttle])
         if result.granted:
@@ -152,7 +152,7 @@ class AddressThrottleMiddleware:
         return response
 
 
-def throttles_of(key: ApiKey) -> list[ThrottlePolicy]:
+def build_throttles(key: ApiKey) -> list[ThrottlePolicy]:
     """Return the throttles of the key and its tenant.
 
     ``Tenant.requests_per_minute`` applies to the tenant and to each of its keys.
@@ -167,13 +167,13 @@ def throttles_of(key: ApiKey) -> list[ThrottlePolicy]:
     return [each for each in throttles if each.per_minute]
 
 
-def _digest_of(request: Request) -> str:
+def _compute_digest(request: Request) -> str:
     """Return a digest of the API key or ticket."""
     text = get_authorization_header(request)
     return sha256(text or request.query_params.get(TICKET, "").encode()).hexdigest()
 
 
-def _network_of(request: HttpRequest) -> str:
+def _find_network(request: HttpRequest) -> str:
     """Return the client's IPv4 address or /64, which is one customer's, of IPv6."""
     address = client_address(request)
     if isinstance(address, IPv6Address):

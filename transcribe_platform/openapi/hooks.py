@@ -51,12 +51,13 @@ def complete_document(result: dict[str, Any], **_generator: Any) -> dict[str, An
     for component in result["components"]["schemas"].values():
         _tidy(component)
     used: set[str] = set()
-    for method, operation in operations_of(result):
+    for path, method, operation in iterate_operations(result):
         used.update(operation["tags"])
         answers = operation["responses"]
-        if method in _WITH_BODY:
-            for status in _BODY_ERRORS:
-                answers.setdefault(status, copy.deepcopy(answers["400"]))
+        not_found = ("404",) if "{" in path else ()
+        body_errors = _BODY_ERRORS if method in _WITH_BODY else ()
+        for status in (*not_found, *body_errors):
+            answers.setdefault(status, copy.deepcopy(answers["400"]))
         if method == "get" and not _WITHOUT_ETAG & answers["200"]["content"].keys():
             _add_etag(operation)
         operation["responses"] = dict(sorted(answers.items()))
@@ -81,10 +82,13 @@ def _tidy(component: dict[str, Any]) -> None:
             field["description"] = text[:1].upper() + text[1:]
 
 
-def operations_of(document: dict[str, Any]) -> Iterator[tuple[str, Operation]]:
-    """Yield the method and the operation of each route."""
-    for path in document["paths"].values():
-        yield from path.items()
+def iterate_operations(
+    document: dict[str, Any],
+) -> Iterator[tuple[str, str, Operation]]:
+    """Yield the path, the method and the operation of each route."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
 
 
 def _add_etag(operation: Operation) -> None:

@@ -11,10 +11,9 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs.accounts import audit
 from jobs.rest.negotiation import FormatNegotiation, build_renderer
 from jobs.rest.openapi import document, query_parameter
-from jobs.rest.views import ApiView, get_api_key, get_tenant
+from jobs.rest.views import ApiView, get_actor, get_tenant, validate
 from transcripts import links, queries, services
 from transcripts.api.serializers import LinkInput, LinkOutput, TranscriptOutput
 from transcripts.formats import FORMATS
@@ -41,18 +40,18 @@ class TranscriptDetail(ApiView):
 
     @document(
         "get_transcript",
+        {
+            **{(200, each.media_type): OpenApiTypes.STR for each in FORMATS.values()},
+            200: TranscriptOutput,
+            (200, FORMATS["raw"].media_type): OpenApiTypes.OBJECT,
+        },
         auth=[{"ApiKey": []}, {}],  # a link needs no key
         parameters=[
             query_parameter("format", enum=list(FORMATS)),
             query_parameter("expires", description="Expiry of a link."),
             query_parameter("signature", description="Signature of a link."),
         ],
-        responses={
-            **{(200, each.media_type): OpenApiTypes.STR for each in FORMATS.values()},
-            200: TranscriptOutput,
-            (200, FORMATS["raw"].media_type): OpenApiTypes.OBJECT,
-        },
-        problems=(404, 409, 410),
+        problems=(409, 410),
     )
     def get(self, request: Request, job_id: UUID) -> Response:
         """Get a transcript.
@@ -83,24 +82,23 @@ class TranscriptLinks(ApiView):
 
     @document(
         "create_transcript_link",
+        {201: LinkOutput},
         request=LinkInput,
-        responses={201: LinkOutput},
-        problems=(404, 409, 410, 413, 415),
+        problems=(409, 410),
     )
     def post(self, request: Request, job_id: UUID) -> Response:
         """Create a link to a transcript.
 
         The link needs no key and works until it expires.
         """
-        form = LinkInput(data=request.data)
-        form.is_valid(raise_exception=True)
+        form = validate(request, LinkInput)
         url, expires_at = services.make_link(
             transcript=queries.get_transcript(
                 tenant=get_tenant(request), job_id=job_id
             ),
             format_name=form.validated_data["format"],
             expires_in_seconds=form.validated_data["expires_in_seconds"],
-            actor=audit.get_actor(get_api_key(request)),
+            actor=get_actor(request),
             now=timezone.now(),
         )
         link = LinkOutput({"url": url, "expires_at": expires_at})

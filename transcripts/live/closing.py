@@ -10,20 +10,21 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models.functions import Now
 
 from jobs import services
+from jobs.calls import CallFacts, close_attempts
 from jobs.errors import UpstreamError
 from jobs.models import Attempt, Job
 from jobs.quotas import quotas
 from jobs.state import JobStatus
-from transcripts import documents, prices
+from transcripts import documents, prices, storage
+from transcripts.finishing import StoredResult, complete
 from transcripts.live import documents as live_documents
 from transcripts.live.documents import Segment
-from transcripts.models import LiveFinal
-from transcripts.services import complete, drop_unused
-from transcripts.storage import store_raw
+from transcripts.models import LiveFinal, Transcript
 
 INTERRUPTED = {
     "code": "session_interrupted",
@@ -69,7 +70,7 @@ class SessionEnd:
         while (has_ended := self._try_to_end(now)) is None:
             pass  # a final was added while the document was being stored
         for raw in self.raws.values():
-            drop_unused(self.job, raw)
+            _drop_unused(self.job, raw)
         return has_ended
 
     def _try_to_end(self, now: datetime) -> bool | None:
@@ -117,7 +118,9 @@ class SessionEnd:
     def _store(self, document: Mapping[str, Any], *, number: int) -> None:
         if number not in self.raws:
             packed = json.dumps(document, separators=(",", ":")).encode()
-            self.raws[number] = store_raw(self.job, self.attempt, packed)
+            self.raws[number] = storage.store_result(
+                self.attempt, packed, number=number
+            )
 
     def _lock(self) -> bool:
         """Lock the attempt, then the job: the order of all code that ends a call.
@@ -147,15 +150,15 @@ class SessionEnd:
             opened.update(outcome=unknown, error_code="worker_lost", finished_at=now)
             return False
         error = ending.error
-        return services.close_attempt(
-            self.attempt,
+        facts = CallFacts(
+            attempt=self.attempt,
             outcome=Attempt.Outcome.ERROR if error else Attempt.Outcome.OK,
-            now=now,
             request_id=ending.request_id,
             status_code=error.status if error else 101,
             error_code=error.code if error else "",
             **build_cost(self.job, seconds=ending.seconds, channels=ending.channels),
         )
+        return bool(close_attempts([facts], now=now))
 
     def _fail(self, error: UpstreamError, *, now: datetime) -> None:
         services.advance(
@@ -183,14 +186,19 @@ class SessionEnd:
         warnings += ending.warnings
         if ending.error:
             warnings.append(INTERRUPTED)
-        complete(
-            self.job,
-            summary,
-            raw=self.raws[number],
-            request_id=ending.request_id,
-            warnings=warnings,
-            now=now,
+        result = StoredResult(
+            raw=self.raws[number], summary=summary, request_id=ending.request_id
         )
+        complete(self.job, result, warnings=warnings, now=now)
+
+
+def _drop_unused(job: Job, raw: str) -> None:
+    """Delete a stored document unless the transcript uses it.
+
+    A commit that seemed to fail may have succeeded: then the document is in use.
+    """
+    if not Transcript.objects.filter(job=job, raw=raw).exists():
+        default_storage.delete(raw)
 
 
 def read_segments(job: Job) -> list[Segment]:

@@ -6,16 +6,19 @@ builds one document from them, stored like any other transcript. No sockets here
 
 import json
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from jobs import services
+from jobs.calls import CallFacts, close_attempts
+from jobs.concurrency.group_commit import UNAVAILABLE, retry_while_unavailable
 from jobs.errors import UpstreamError
 from jobs.models import ApiKey, Attempt, Job, Mode, Tenant
 from jobs.scheduling import live_claims
@@ -23,7 +26,6 @@ from jobs.scheduling.claims import Permits
 from jobs.services import JobDraft
 from jobs.state import JobStatus
 from jobs.telemetry import metrics
-from transcripts import storage
 from transcripts.live.closing import EndOfSession, SessionEnd, build_cost
 from transcripts.live.documents import Segment
 from transcripts.models import LiveFinal
@@ -127,15 +129,15 @@ def next_attempt(
     Returns None without capacity; calling it again then closes nothing. Raises
     StaleJobState if the session has ended.
     """
-    services.close_attempt(
-        attempt,
+    facts = CallFacts(
+        attempt=attempt,
         outcome=Attempt.Outcome.ERROR,
-        now=now,
         request_id=broken.error.request_id,
         status_code=broken.error.status,
         error_code=broken.error.code,
         **build_cost(job, seconds=broken.seconds, channels=broken.channels),
     )
+    close_attempts([facts], now=now)
     return live_claims.start_next_call(
         job,
         prefer_other_region=broken.elsewhere,
@@ -152,7 +154,11 @@ def finish_session(*, job: Job, attempt: Attempt, ending: EndOfSession) -> Job:
     closed. Retried like every commit of a paid result.
     """
     end = SessionEnd(job=job, attempt=attempt, ending=ending)
-    storage.commit_with_retries(end.commit)
+    retry_while_unavailable(
+        end.commit,
+        give_up_at=time.monotonic() + settings.FINISH_GRACE_SECONDS,
+        errors=(*UNAVAILABLE, OSError),
+    )
     return Job.objects.get(pk=job.pk)
 
 

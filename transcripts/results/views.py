@@ -42,8 +42,8 @@ class BatchResults(ResultsView):
 
     @document(
         "list_batch_results",
-        responses=_describe_lines(ResultLine),
-        problems=(404, 409),
+        _describe_lines(ResultLine),
+        problems=(409,),
     )
     def get(
         self, request: Request, batch_id: UUID
@@ -67,8 +67,8 @@ class BatchErrors(ResultsView):
 
     @document(
         "list_batch_errors",
-        responses=_describe_lines(ErrorLine),
-        problems=(404, 409),
+        _describe_lines(ErrorLine),
+        problems=(409,),
     )
     def get(
         self, request: Request, batch_id: UUID
@@ -94,8 +94,8 @@ class BatchArchive(ResultsView):
 
     @document(
         "download_batch_transcripts",
-        responses={(200, ZIP): OpenApiTypes.BINARY},
-        problems=(404, 409),
+        {(200, ZIP): OpenApiTypes.BINARY},
+        problems=(409,),
         parameters=[
             query_parameter(
                 "format",

@@ -56,4 +56,4 @@ def probe_region(region: Region, *, now: datetime) -> None:
         client.pop_response()
     breaker.record(region.name, well=True)
     if region.paused_reason and region.paused_reason != OUT_OF_CREDIT:
-        regions.steer_region(name=region.name, action="resume", now=now)
+        regions.apply_action(name=region.name, action="resume", now=now)

@@ -2,38 +2,16 @@
 
 import argparse
 import logging
+import tomllib
+import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from workers.emulator import config, engines, server
 
-_TUNING = (
-    ("--concurrency", int, "concurrent calls per project; more get 429"),
-    ("--rate-per-minute", int, "calls per project in 60 s; more get 429"),
-    ("--retry-after", float, "Retry-After of a 429, in seconds (Deepgram sends none)"),
-    ("--latency-base", float, "minimum duration of a call, in seconds"),
-    ("--latency-per-second-of-audio", float, "additional seconds per second of audio"),
-    ("--latency-min", float, "minimum of the random part, in seconds"),
-    ("--latency-max", float, "maximum of the random part, in seconds"),
-    ("--words", int, "words per channel, regardless of the duration (canned)"),
-    ("--stream-concurrency", int, "concurrent live streams per project; more get 429"),
-    ("--stream-idle-seconds", float, "close a stream after this long without messages"),
-)
-_FIXED = (
-    ("--host", str, "address to listen on"),
-    ("--port", int, "port to listen on, 0 for a free one"),
-    ("--processes", int, "number of recogniser processes (pocketsphinx)"),
-    ("--seed", int, "seed of random latencies and faults"),
-    ("--log-size", int, "number of calls in the log"),
-    ("--max-body-bytes", int, "respond 413 to larger audio"),
-    ("--upload-timeout", float, "respond 408 after this long without data"),
-    ("--fetch-timeout", float, "timeout of a media download, in seconds"),
-    ("--fetch-cache-seconds", float, "cache downloaded media for this long"),
-    ("--callback-retries", int, "number of callback retries"),
-    ("--callback-interval", float, "seconds between callback attempts"),
-    ("--temporary-directory", Path, "directory for large uploads"),
-    ("--ready-file", Path, "write {url, pid} to this file when ready"),
+_TEXTS: dict[str, dict[str, str]] = tomllib.loads(
+    Path(__file__).with_name("arguments.toml").read_text()
 )
 
 
@@ -45,8 +23,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         help="generated words (canned) or real recognition (pocketsphinx)",
     )
-    for flag, kind, text in (*_FIXED, *_TUNING):
-        parser.add_argument(flag, type=kind, default=argparse.SUPPRESS, help=text)
+    for settings, table in ((config.Config, "config"), (config.Tuning, "tuning")):
+        types = typing.get_type_hints(settings)
+        for name, text in _TEXTS[table].items():
+            parser.add_argument(
+                f"--{name.replace('_', '-')}",
+                type=_read_type(types[name]),
+                default=argparse.SUPPRESS,
+                help=text,
+            )
     parser.add_argument(
         "--keys",
         type=_split_keys,
@@ -70,11 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def read_config(values: Mapping[str, Any]) -> config.Config:
     """Return the settings from parsed arguments, or raise InvalidTuning."""
-    tuning = {name: values[name] for name in map(_dest, _TUNING) if name in values}
-    fixed = {name: values[name] for name in map(_dest, _FIXED) if name in values}
-    for name in ("engine", "keys", "strict_urls"):
-        if name in values:
-            fixed[name] = values[name]
+    tuning = {name: values[name] for name in _TEXTS["tuning"] if name in values}
+    names = (*_TEXTS["config"], "engine", "keys", "strict_urls")
+    fixed = {name: values[name] for name in names if name in values}
     if "projects" in values:
         pairs = (pair.partition("=") for pair in values["projects"])
         fixed["projects"] = {key: project for key, _, project in pairs}
@@ -97,8 +80,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     server.run(settings)
 
 
-def _dest(argument: tuple[str, type, str]) -> str:
-    return argument[0].removeprefix("--").replace("-", "_")
+def _read_type(hint: Any) -> Any:
+    """Return the type of a setting, without None."""
+    return next((each for each in typing.get_args(hint) if each), hint)
 
 
 def _split_keys(text: str) -> frozenset[str]:

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -24,7 +24,7 @@ from django.db import (
 )
 from django.db.models.functions import Now
 
-from jobs import services
+from jobs import calls
 from jobs.models import Job, Worker
 from jobs.scheduling.claims import Permit, permit_of
 from workers.liveness.liveness_writer import get_liveness_writer
@@ -48,16 +48,20 @@ class Heartbeat:
         permits: RedisPermits,
         on_lost: Callable[[Job], None] | None = None,
         name: str = "",
+        accepts_claims: Callable[[], bool] = lambda: True,
     ) -> None:
         """``name`` is that of the process, if it consumes its own queue.
+
+        While ``accepts_claims`` returns False, the process announces no slots.
 
         ``on_lost`` is called once for each job whose lease was lost: it was canceled,
         or its lease expired while the database was unavailable.
         """
         self.name = name or build_name()
         self._accepts_batches = bool(name)
+        self._accepts_claims = accepts_claims
         self._queues = queues
-        self._slots = slots
+        self.slots = slots
         self._permits = permits
         self._on_lost = on_lost
         self._jobs: dict[Permit, Job] = {}
@@ -80,28 +84,22 @@ class Heartbeat:
             Worker.objects.filter(pk=self.name).delete()
         connection.close()
 
-    @contextmanager
-    def hold(self, job: Job) -> Iterator[None]:
-        """Renew the job's lease and permit during the block."""
-        self.add(job)
-        try:
-            yield
-        finally:
-            self.remove(job)
-
-    def add(self, job: Job) -> None:
-        """Renew the job's lease and permit until ``remove``."""
-        permit = permit_of(job)
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Renew the leases and permits of jobs until ``remove``; their calls start."""
+        added = {permit_of(job): job for job in jobs}
         with self._lock:
-            self._jobs[permit] = job
-        self._permits.begin(job.region_id or "", permit)
+            self._jobs |= added
+        for region, permits in _by_region(added).items():
+            self._permits.begin(region, permits)
 
-    def remove(self, job: Job) -> None:
-        """Stop renewing the job and release its permit."""
-        permit = permit_of(job)
+    def remove(self, jobs: Sequence[Job]) -> None:
+        """Stop renewing jobs and release their permits."""
+        removed = {permit_of(job): job for job in jobs}
         with self._lock:
-            self._jobs.pop(permit, None)
-        self._permits.release(job.region_id or "", [permit])
+            for permit in removed:
+                self._jobs.pop(permit, None)
+        for region, permits in _by_region(removed).items():
+            self._permits.release(region, permits)
 
     def beat(self) -> None:
         """Renew everything once; failures are retried at the next heartbeat."""
@@ -109,9 +107,7 @@ class Heartbeat:
             jobs = dict(self._jobs)
         with _database():
             self._renew_rows(jobs)
-        by_region: dict[str, list[Permit]] = defaultdict(list)
-        for permit, job in jobs.items():
-            by_region[job.region_id or ""].append(permit)
+        by_region = _by_region(jobs)
         try:
             for region, permits in by_region.items():
                 self._permits.renew(region, permits)
@@ -130,7 +126,7 @@ class Heartbeat:
     def _renew_rows(self, jobs: dict[Permit, Job]) -> None:
         if jobs:
             ids = [job.pk for job in jobs.values()]
-            owned = services.renew_leases(ids, worker=self.name)
+            owned = calls.renew_leases(ids, worker=self.name)
             self._report_lost(jobs, owned=owned)
         if self._is_leaving:
             return
@@ -138,7 +134,7 @@ class Heartbeat:
             name=self.name,
             defaults={
                 "queues": self._queues,
-                "slots": self._slots,
+                "slots": self.slots if self._accepts_claims() else 0,
                 "busy": len(jobs),
                 "accepts_batches": self._accepts_batches,
                 "seen_at": Now(),
@@ -166,6 +162,13 @@ class Heartbeat:
                 logger.exception("heartbeat failed")
             get_liveness_writer().mark("leases")
             time.sleep(interval)
+
+
+def _by_region(jobs: Mapping[Permit, Job]) -> dict[str, list[Permit]]:
+    by_region: dict[str, list[Permit]] = defaultdict(list)
+    for permit, job in jobs.items():
+        by_region[job.region_id or ""].append(permit)
+    return by_region
 
 
 @contextmanager

@@ -25,8 +25,13 @@ from workers.webhooks.delivery import dispatch as webhook_dispatch
 
 logger = logging.getLogger(__name__)
 
-# Wake-ups come in bursts; one tick serves those within this time.
+# Wake-ups come in bursts; one tick serves those within this time. Under load a longer
+# one fills the messages: half of them would carry one claim.
 SETTLE_SECONDS = 0.002
+BUSY_SECONDS = 0.03
+# While the broker refuses messages (it is away, or out of memory): the first pause.
+BROKER_PAUSE_SECONDS = 0.5
+MAX_BROKER_PAUSE_SECONDS = 10.0
 # The interval between two tasks that close lost live sessions, and their expiry.
 CLOSE_LIVE_SECONDS = 1
 CLOSE_LIVE_EXPIRY_SECONDS = 10
@@ -49,18 +54,25 @@ def _run_ticks(stop: threading.Event, only_region: str | None) -> None:
     permits = get_permits()
     wake_ups = WakeUps()
     closer = LiveSessionCloser()
+    broker = BrokerPause()
     while not stop.is_set():
         started_at = time.monotonic()
-        is_second, pause = False, settings.TICK_SECONDS
+        is_second, pause, settle = False, settings.TICK_SECONDS, SETTLE_SECONDS
         try:
             # May wait long for the database. Leases that expired meanwhile get a full
             # lease time from then on, in which workers can renew them.
             connection.ensure_connection()
             connected_since = connected_since or timezone.now()
             ticked = dispatch.tick(
-                permits=permits, only_region=only_region, up_since=connected_since
+                permits=permits,
+                only_region=only_region,
+                up_since=connected_since,
+                may_claim=broker.is_expected,
             )
             is_second = ticked.is_second
+            if ticked.claimed:
+                broker.record(is_away=ticked.is_broker_away)
+                settle = SETTLE_SECONDS if len(ticked.claimed) == 1 else BUSY_SECONDS
             if ticked.has_lost_live:
                 closer.request()
             if webhook_dispatch.tick(now=timezone.now(), region=only_region):
@@ -78,8 +90,27 @@ def _run_ticks(stop: threading.Event, only_region: str | None) -> None:
         if is_second:  # wake-ups are for the leading dispatcher
             stop.wait(left)
             continue
-        stop.wait(min(left, SETTLE_SECONDS))
-        wake_ups.wait(max(0.0, left - SETTLE_SECONDS))
+        stop.wait(min(left, settle))
+        wake_ups.wait(max(0.0, left - settle))
+
+
+class BrokerPause:
+    """Claims nothing for a while after the broker refused messages."""
+
+    def __init__(self) -> None:
+        self._pause = 0.0
+        self._until = 0.0
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether the broker is expected to take messages."""
+        return time.monotonic() >= self._until
+
+    def record(self, *, is_away: bool) -> None:
+        """Double the pause after each refusal; end it after a success."""
+        doubled = min(MAX_BROKER_PAUSE_SECONDS, self._pause * 2)
+        self._pause = max(BROKER_PAUSE_SECONDS, doubled) if is_away else 0.0
+        self._until = time.monotonic() + self._pause
 
 
 class LiveSessionCloser:

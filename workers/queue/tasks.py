@@ -5,8 +5,11 @@ service call. It ignores unknown fields, so that old workers accept new messages
 """
 
 import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +19,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
 from jobs.accounts import tickets
+from jobs.calls import JobClaim
 from jobs.models import Attempt, Region
 from jobs.quotas import counters as quota_counts
 from jobs.retention import erasure
@@ -24,7 +28,7 @@ from jobs.routing import routing_keys
 from jobs.scheduling import dispatch
 from jobs.scheduling.capacity import QUEUE_PREFIX
 from jobs.scheduling.claims import Permit
-from transcripts import services
+from transcripts import result_storage, services
 from transcripts.backends import get_backend
 from transcripts.live import sessions as live_sessions
 from transcripts.search import backlog as index_backlog
@@ -32,7 +36,7 @@ from workers.deepgram import client, probe
 from workers.liveness import worker_checks
 from workers.liveness.heartbeat import Heartbeat
 from workers.liveness.process_rows import PROCESS_NAME
-from workers.queue import storage_sweep
+from workers.queue import process_queue, storage_sweep
 from workers.ratelimit.permits import get_permits
 from workers.webhooks.delivery import retention as webhook_retention
 
@@ -53,32 +57,56 @@ _heartbeats: list[Heartbeat] = []
 
 
 @shared_task(name=dispatch.TRANSCRIBE_TASK)
-def transcribe(*, job_id: str, lease_token: int, region: str, **_future: Any) -> str:
-    """Run a claimed job; a stale claim releases its unused permit.
+def transcribe(
+    *,
+    region: str,
+    claims: Sequence[tuple[str, int]] = (),
+    job_id: str = "",
+    lease_token: int = 0,
+    **_future: Any,
+) -> str:
+    """Run claimed jobs; stale claims release their unused permits.
 
-    The return value is shown in Flower: the outcome and Deepgram's request ID.
+    Dispatchers of version 0.2 send one ``job_id`` and ``lease_token``. The return
+    value is shown in Flower: the number of claims, and the outcome of each.
     """
-    ran = services.transcribe_job(
-        job_id=UUID(job_id),
-        lease_token=lease_token,
-        holder=_heartbeats[0],
-        backend=get_backend(),
+    pairs = claims or [(job_id, lease_token)]
+    batch = [JobClaim(UUID(job), token) for job, token in pairs]
+    outcomes = services.transcribe_claims(
+        batch, holder=_heartbeats[0], backend=get_backend(), threads=_threads()
     )
-    claim = Attempt.objects.filter(job_id=job_id, lease_token=lease_token)
-    outcome = _format_outcome(claim.first()) if settings.TASK_EVENTS else ""
-    if not ran and not claim.exists():
-        unused = Permit(
-            member=f"{job_id}.{lease_token}", pools=tuple(routing_keys.POOLS)
+    stale = [claim for claim in batch if claim not in outcomes]
+    if stale:
+        _release_unused(stale, region)
+    if not settings.TASK_EVENTS:
+        return ""
+    texts = [outcomes.get(claim, "stale") for claim in batch]
+    return f"{len(texts)}: {', '.join(texts)}" if len(texts) > 1 else texts[0]
+
+
+def _release_unused(stale: Sequence[JobClaim], region: str) -> None:
+    """Release the permits of claims that no call was made for."""
+    attempts = Attempt.objects.filter(job__in=[claim.job_id for claim in stale])
+    used = set(attempts.values_list("job", "lease_token"))
+    unused = [
+        Permit(
+            member=f"{claim.job_id}.{claim.lease_token}",
+            pools=tuple(routing_keys.POOLS),
         )
-        get_permits().release(region, [unused])
+        for claim in stale
+        if (claim.job_id, claim.lease_token) not in used
+    ]
+    get_permits().release(region, unused)
     dispatch.wake()
-    return outcome
 
 
-def _format_outcome(attempt: Attempt | None) -> str:
-    if attempt is None:
-        return "stale"
-    return f"{attempt.outcome} {attempt.request_id or attempt.error_code}".strip()
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Return the threads for the calls of a message after the first.
+
+    A process is never sent more claims than it has slots.
+    """
+    return ThreadPoolExecutor(_heartbeats[0].slots, thread_name_prefix="call")
 
 
 @shared_task(name="workers.probe_regions")
@@ -130,18 +158,25 @@ def repair_quotas(**_future: Any) -> None:
     quota_counts.sweep(now=timezone.now())
 
 
+signals.celeryd_after_setup.connect(process_queue.consume_own_queue)
+signals.worker_shutdown.connect(process_queue.delete_own_queue)
+
+
 @signals.worker_ready.connect
 def start_heartbeat(sender: Any, **_kwargs: Any) -> None:
     """Start the heartbeat and the liveness checks once the worker consumes."""
     queues = [queue.name for queue in sender.app.amqp.queues.consume_from.values()]
     if any(name.startswith(QUEUE_PREFIX) for name in queues):
         warm_up()
+        # Before the first claim, which adopts what is stored now.
+        result_storage.drain_spool()
     slots = max(1, sender.controller.concurrency - SPARE_THREADS)
     heartbeat = Heartbeat(
         queues=queues,
         slots=slots,
         permits=get_permits(),
         name=PROCESS_NAME,
+        accepts_claims=result_storage.is_available,
     )
     _heartbeats[:] = [heartbeat]
     heartbeat.start()

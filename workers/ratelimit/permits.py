@@ -128,10 +128,11 @@ class RedisPermits:
             return [False] * len(permits)
         return [grant == 1 for grant in granted]
 
-    def begin(self, region: str, permit: Permit) -> None:
-        """Record that the call starts now; without Redis, the grant's time stays."""
+    def begin(self, region: str, permits: Iterable[Permit]) -> None:
+        """Record that calls start now; without Redis, the grants' times stay."""
         try:
-            self._run(region, "begin", kind=permit.kind, permits=[permit])
+            for kind, group in _group_by_kind(permits):
+                self._run(region, "begin", kind=kind, permits=group)
         except redis.RedisError:
             logger.warning("call start not recorded", extra={"region": region})
 

@@ -66,7 +66,7 @@ def _get_range(request: HttpRequest, entity_tag: str) -> str:
 def _build_headers(job: Job, part: ByteRange) -> dict[str, str]:
     headers = {
         "Accept-Ranges": "bytes",
-        "Content-Type": stored_audio.media_type_of(job),
+        "Content-Type": stored_audio.choose_media_type(job),
         "Content-Length": str(part.length),
         "Content-Disposition": content_disposition_header(
             as_attachment=True, filename=job.filename or "audio"

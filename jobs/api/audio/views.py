@@ -29,11 +29,11 @@ class JobAudio(ApiView):
 
     @document(
         "get_job_audio",
-        responses={
+        {
             (200, _AUDIO): OpenApiTypes.BINARY,
             (206, _AUDIO): OpenApiTypes.BINARY,
         },
-        problems=(404, 410, 416),
+        problems=(410, 416),
         parameters=[
             header("Range", "One range of bytes: `bytes=0-65535` or `bytes=65536-`."),
             header(

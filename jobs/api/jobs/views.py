@@ -10,7 +10,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs import queries, services
-from jobs.accounts import audit
 from jobs.api.jobs import serializers, submission
 from jobs.api.jobs.filters import JobListQuery
 from jobs.api.jobs.submission import Submission, SubmissionResult, build_accepted
@@ -32,11 +31,12 @@ from jobs.rest.preferences import Preferences
 from jobs.rest.views import (
     ApiView,
     check_no_body,
-    get_api_key,
+    get_actor,
     get_caller,
     get_tenant,
     is_upload,
     respond,
+    validate,
 )
 from jobs.retention import erasure
 from jobs.scheduling import long_poll, queue_position
@@ -53,9 +53,9 @@ class JobList(ApiView):
 
     @document(
         "submit_job",
+        {201: serializers.JobOutput, 202: serializers.JobOutput},
         request=serializers.JobInput,
-        responses={201: serializers.JobOutput, 202: serializers.JobOutput},
-        problems=(409, 410, 411, 413, 415, 422),
+        problems=(410,),
         parameters=[
             IDEMPOTENCY_PARAMETER,
             *ACCEPTED_HEADERS,
@@ -81,8 +81,7 @@ class JobList(ApiView):
             key=caller.key,
             is_upload=is_upload(request),
         ):
-            form = serializers.JobInput(data=request.data)
-            form.is_valid(raise_exception=True)
+            form = validate(request, serializers.JobInput)
             accepted = submission.accept_job(
                 caller=caller,
                 submission=Submission.build(form, operation="submit", now=now),
@@ -92,11 +91,7 @@ class JobList(ApiView):
 
     @document(
         "list_jobs",
-        responses={
-            200: page(
-                serializers.JobOutput, "One page of a tenant's jobs, newest first."
-            )
-        },
+        page(serializers.JobOutput, "One page of a tenant's jobs, newest first."),
         parameters=[
             *PAGE_PARAMETERS,
             query_parameter("status", enum=list(JobStatus)),
@@ -126,7 +121,7 @@ class JobDetail(ApiView):
 
     required_scopes = SCOPES
 
-    @document("get_job", responses={200: serializers.JobDetailOutput}, problems=(404,))
+    @document("get_job", serializers.JobDetailOutput)
     def get(self, request: Request, job_id: UUID) -> Response:
         """Get a job.
 
@@ -143,9 +138,7 @@ class JobDetail(ApiView):
         headers["ETag"] = etags.build_tag({**body, "queue": position})
         return Response(body, headers=headers)
 
-    @document(
-        "erase_job", responses={200: serializers.ErasureOutput}, problems=(404, 409)
-    )
+    @document("erase_job", serializers.ErasureOutput, problems=(409,))
     def delete(self, request: Request, job_id: UUID) -> Response:
         """Erase the content of a job.
 
@@ -157,7 +150,7 @@ class JobDetail(ApiView):
         check_no_body(request)
         receipt = erasure.erase_job(
             job=queries.get_job(tenant=get_tenant(request), job_id=job_id),
-            actor=audit.get_actor(get_api_key(request)),
+            actor=get_actor(request),
             now=timezone.now(),
         )
         return Response(serializers.ErasureOutput(receipt).data)
@@ -168,9 +161,7 @@ class JobAttempts(ApiView):
 
     required_scopes = SCOPES
 
-    @document(
-        "list_attempts", responses={200: serializers.AttemptPage}, problems=(404,)
-    )
+    @document("list_attempts", serializers.AttemptPage)
     def get(self, request: Request, job_id: UUID) -> Response:
         """List the attempts of a job. Oldest first."""
         job = queries.get_job(tenant=get_tenant(request), job_id=job_id)
@@ -183,7 +174,7 @@ class JobCancel(ApiView):
 
     required_scopes = SCOPES
 
-    @document("cancel_job", responses={200: serializers.JobOutput}, problems=(404, 409))
+    @document("cancel_job", serializers.JobOutput, problems=(409,))
     def post(self, request: Request, job_id: UUID) -> Response:
         """Cancel a job.
 
@@ -194,7 +185,7 @@ class JobCancel(ApiView):
         check_no_body(request)
         job = queries.get_job(tenant=get_tenant(request), job_id=job_id)
         canceled = services.cancel_job(
-            job=job, now=timezone.now(), actor=audit.get_actor(get_api_key(request))
+            job=job, now=timezone.now(), actor=get_actor(request)
         )
         return Response(serializers.JobOutput(canceled).data)
 
@@ -206,8 +197,8 @@ class JobRetry(ApiView):
 
     @document(
         "retry_job",
-        responses={202: serializers.JobOutput},
-        problems=(404, 409, 410, 422),
+        {202: serializers.JobOutput},
+        problems=(410,),
         parameters=[IDEMPOTENCY_PARAMETER, *ACCEPTED_HEADERS],
     )
     def post(self, request: Request, job_id: UUID) -> Response:

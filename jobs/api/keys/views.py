@@ -22,14 +22,16 @@ from jobs.rest.openapi import (
     header,
     page,
 )
-from jobs.rest.pagination import PageQuery, respond_page
+from jobs.rest.pagination import respond_list
 from jobs.rest.views import (
     ApiView,
     check_no_body,
+    get_actor,
     get_api_key,
     get_caller,
     get_tenant,
     respond,
+    validate,
 )
 
 _ADMIN = "keys:admin"
@@ -54,9 +56,8 @@ class KeyList(ApiView):
 
     @document(
         "create_api_key",
+        {201: serializers.IssuedKeyOutput},
         request=serializers.KeyInput,
-        responses={201: serializers.IssuedKeyOutput},
-        problems=(409, 411, 413, 415, 422),
         parameters=_HEADERS,
     )
     def post(self, request: Request) -> Response:
@@ -66,8 +67,7 @@ class KeyList(ApiView):
         expiry must be within those of the calling key.
         """
         now = timezone.now()
-        form = serializers.KeyInput(data=request.data)
-        form.is_valid(raise_exception=True)
+        form = validate(request, serializers.KeyInput)
         draft, caller = form.draft(now=now), get_caller(request)
         issue = partial(
             keys.issue_key,
@@ -81,21 +81,15 @@ class KeyList(ApiView):
 
     @document(
         "list_api_keys",
-        responses={
-            200: page(
-                serializers.ApiKeyOutput, "One page of a tenant's keys, newest first."
-            )
-        },
+        page(serializers.ApiKeyOutput, "One page of a tenant's keys, newest first."),
         parameters=PAGE_PARAMETERS,
     )
     def get(self, request: Request) -> Response:
         """List API keys. Newest first, including revoked and expired keys."""
-        tenant = get_tenant(request)
-        page = PageQuery.parse(
-            request.query_params, owner=tenant.pk, list_name="api-keys"
+        found = keys.find_keys(tenant=get_tenant(request))
+        return respond_list(
+            request, found, serializers.ApiKeyOutput, list_name="api-keys"
         )
-        found = keys.find_keys(tenant=tenant)
-        return respond_page(request, found, page, serializers.ApiKeyOutput)
 
 
 class KeyDetail(ApiView):
@@ -105,8 +99,7 @@ class KeyDetail(ApiView):
 
     @document(
         "get_api_key",
-        responses={200: serializers.ApiKeyOutput},
-        problems=(404,),
+        serializers.ApiKeyOutput,
         parameters=[_KEY_ID],
     )
     def get(self, request: Request, key_id: str) -> Response:
@@ -116,9 +109,9 @@ class KeyDetail(ApiView):
 
     @document(
         "change_api_key",
+        serializers.ApiKeyOutput,
         request=serializers.KeyChangeInput,
-        responses={200: serializers.ApiKeyOutput},
-        problems=(404, 409, 411, 413, 415),
+        problems=(409,),
         parameters=[_KEY_ID],
     )
     def patch(self, request: Request, key_id: str) -> Response:
@@ -127,8 +120,7 @@ class KeyDetail(ApiView):
         Changes `name` or `allowed_ips`, or moves the expiry to an earlier time.
         """
         now, holder = timezone.now(), get_api_key(request)
-        form = serializers.KeyChangeInput(data=request.data)
-        form.is_valid(raise_exception=True)
+        form = validate(request, serializers.KeyChangeInput)
         changed = keys.change_key(
             key=keys.get_key(tenant=get_tenant(request), public_id=key_id),
             changes=form.changes(now=now),
@@ -138,9 +130,7 @@ class KeyDetail(ApiView):
         )
         return Response(serializers.ApiKeyOutput(changed).data)
 
-    @document(
-        "revoke_api_key", responses={204: None}, problems=(404,), parameters=[_KEY_ID]
-    )
+    @document("revoke_api_key", {204: None}, parameters=[_KEY_ID])
     def delete(self, request: Request, key_id: str) -> Response:
         """Revoke an API key.
 
@@ -150,7 +140,7 @@ class KeyDetail(ApiView):
         check_no_body(request)
         keys.revoke_key(
             key=keys.get_key(tenant=get_tenant(request), public_id=key_id),
-            actor=audit.get_actor(get_api_key(request)),
+            actor=get_actor(request),
             now=timezone.now(),
         )
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -163,9 +153,8 @@ class KeyRotation(ApiView):
 
     @document(
         "rotate_api_key",
+        {201: serializers.IssuedKeyOutput},
         request=serializers.RotationInput,
-        responses={201: serializers.IssuedKeyOutput},
-        problems=(404, 409, 411, 413, 415, 422),
         parameters=[_KEY_ID, *_HEADERS],
     )
     def post(self, request: Request, key_id: str) -> Response:
@@ -174,8 +163,7 @@ class KeyRotation(ApiView):
         Creates a key with the same permissions. Both keys work until the overlap ends.
         """
         now = timezone.now()
-        form = serializers.RotationInput(data=request.data)
-        form.is_valid(raise_exception=True)
+        form = validate(request, serializers.RotationInput)
         rotation, caller = form.rotation(now=now), get_caller(request)
         key = keys.get_key(tenant=caller.tenant, public_id=key_id)
         rotate = partial(
@@ -193,7 +181,7 @@ class KeyRotation(ApiView):
 class Me(ApiView):
     """The calling API key and its tenant."""
 
-    @document("get_me", responses={200: serializers.MeOutput})
+    @document("get_me", serializers.MeOutput)
     def get(self, request: Request) -> Response:
         """Get the calling API key and its tenant."""
         me = {"tenant": get_tenant(request), "api_key": get_api_key(request)}

@@ -32,7 +32,7 @@ class UsageReport(ApiView):
 
     @document(
         "get_usage",
-        responses={200: UsageOutput, (200, CSV): OpenApiTypes.STR},
+        {200: UsageOutput, (200, CSV): OpenApiTypes.STR},
         parameters=[
             query_parameter("from", OpenApiTypes.DATE, description="First day (UTC)."),
             query_parameter("to", OpenApiTypes.DATE, description="Last day (UTC)."),
@@ -66,7 +66,7 @@ class Quotas(ApiView):
 
     required_scopes = SCOPES
 
-    @document("list_quotas", responses={200: QuotaPage})
+    @document("list_quotas", QuotaPage)
     def get(self, request: Request) -> Response:
         """List quotas. Shows what is used, reserved and left of each quota."""
         found = quota_counts.read_quotas(tenant=get_tenant(request), now=timezone.now())

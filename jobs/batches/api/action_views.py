@@ -8,7 +8,6 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs.accounts import audit
 from jobs.api.jobs.serializers import PRIORITIES
 from jobs.batches import actions as batch_actions
 from jobs.batches import records, retry
@@ -21,7 +20,7 @@ from jobs.rest.serializers import BoundedListField, StrictSerializer
 from jobs.rest.views import (
     ApiView,
     check_no_body,
-    get_api_key,
+    get_actor,
     get_caller,
     get_tenant,
     respond,
@@ -51,7 +50,7 @@ class BatchPause(ApiView):
 
     required_scopes = SCOPES
 
-    @document("pause_batch", responses={200: BatchOutput}, problems=(404, 409))
+    @document("pause_batch", BatchOutput, problems=(409,))
     def post(self, request: Request, batch_id: UUID) -> Response:
         """Pause a batch. Starts no more jobs. Running jobs continue."""
         return _apply(request, batch_id, batch_actions.pause)
@@ -62,7 +61,7 @@ class BatchResume(ApiView):
 
     required_scopes = SCOPES
 
-    @document("resume_batch", responses={200: BatchOutput}, problems=(404, 409))
+    @document("resume_batch", BatchOutput, problems=(409,))
     def post(self, request: Request, batch_id: UUID) -> Response:
         """Resume a paused batch."""
         return _apply(request, batch_id, batch_actions.resume)
@@ -73,7 +72,7 @@ class BatchCancel(ApiView):
 
     required_scopes = SCOPES
 
-    @document("cancel_batch", responses={200: BatchOutput}, problems=(404, 409))
+    @document("cancel_batch", BatchOutput, problems=(409,))
     def post(self, request: Request, batch_id: UUID) -> Response:
         """Cancel a batch.
 
@@ -90,9 +89,9 @@ class BatchPriority(ApiView):
 
     @document(
         "reprioritize_batch",
+        BatchOutput,
         request=BatchPriorityInput,
-        responses={200: BatchOutput},
-        problems=(404, 409),
+        problems=(409,),
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
         """Change the priority of a batch. Applies to all waiting jobs."""
@@ -102,7 +101,7 @@ class BatchPriority(ApiView):
         updated = batch_actions.reprioritize(
             batch=batch,
             priority=Priority[serializer.validated_data["priority"].upper()],
-            actor=audit.get_actor(get_api_key(request)),
+            actor=get_actor(request),
             now=timezone.now(),
         )
         dispatch.wake()
@@ -116,9 +115,9 @@ class BatchRetry(ApiView):
 
     @document(
         "retry_batch",
+        {202: BatchOutput},
         request=BatchRetryInput,
-        responses={202: BatchOutput},
-        problems=(404, 409, 410, 422),
+        problems=(410,),
         parameters=[IDEMPOTENCY_PARAMETER, *ACCEPTED_HEADERS],
     )
     def post(self, request: Request, batch_id: UUID) -> Response:
@@ -143,7 +142,7 @@ def _apply(request: Request, batch_id: UUID, action: Callable[..., Batch]) -> Re
     check_no_body(request)
     batch = action(
         batch=records.get_batch(tenant=get_tenant(request), batch_id=batch_id),
-        actor=audit.get_actor(get_api_key(request)),
+        actor=get_actor(request),
         now=timezone.now(),
     )
     dispatch.wake()

@@ -35,9 +35,8 @@ class BatchCheck(ApiView):
 
     @document(
         "check_batch",
+        {(200, "application/x-ndjson"): OpenApiTypes.STR},
         request=requests.BODIES,
-        responses={(200, "application/x-ndjson"): OpenApiTypes.STR},
-        problems=(413, 415),
         parameters=requests.QUERY,
     )
     def post(self, request: Request) -> StreamingHttpResponse:

@@ -173,11 +173,11 @@ class BatchOutput(serializers.Serializer[Batch]):
     @extend_schema_field({"type": "string", "enum": list(batch_statistics.BatchStatus)})
     def get_status(self, batch: Batch) -> str:
         """Return the status."""
-        return batch_statistics.status_of(batch)
+        return batch_statistics.get_status(batch)
 
     def get_percent(self, batch: Batch) -> int:
         """Return the percentage of jobs that have ended."""
-        return batch_statistics.percent_of(batch)
+        return batch_statistics.compute_percent(batch)
 
     def get_audio_seconds_done(self, batch: Batch) -> float:
         """Return the seconds of audio that were transcribed."""
@@ -197,7 +197,7 @@ class BatchOutput(serializers.Serializer[Batch]):
     @extend_schema_field(BatchCountsOutput)
     def get_counts(self, batch: Batch) -> dict[str, int]:
         """Return the number of jobs by status."""
-        return batch_statistics.counts_of(batch)
+        return batch_statistics.get_counts(batch)
 
     def get_jobs_url(self, batch: Batch) -> str:
         """Return the URL that lists its jobs."""

@@ -21,7 +21,7 @@ from jobs.rest.openapi import (
     document,
     page,
 )
-from jobs.rest.pagination import PageQuery, respond_page
+from jobs.rest.pagination import respond_list
 from jobs.rest.parsers import StrictJSONParser
 from jobs.rest.views import ApiView, get_caller, get_tenant, respond
 
@@ -38,9 +38,9 @@ class BatchList(ApiView):
 
     @document(
         "submit_batch",
+        {202: BatchOutput},
         request=requests.BODIES,
-        responses={202: BatchOutput},
-        problems=(410, 413, 415, 422),
+        problems=(410,),
         parameters=[IDEMPOTENCY_PARAMETER, *ACCEPTED_HEADERS, *requests.QUERY],
     )
     def post(self, request: Request) -> Response:
@@ -69,19 +69,13 @@ class BatchList(ApiView):
 
     @document(
         "list_batches",
-        responses={
-            200: page(BatchOutput, "One page of a tenant's batches, newest first.")
-        },
+        page(BatchOutput, "One page of a tenant's batches, newest first."),
         parameters=PAGE_PARAMETERS,
     )
     def get(self, request: Request) -> Response:
         """List batches. Newest first."""
-        tenant = get_tenant(request)
-        page = PageQuery.parse(
-            request.query_params, owner=tenant.pk, list_name="batches"
-        )
-        rows = records.find_batches(tenant=tenant)
-        return respond_page(request, rows, page, BatchOutput)
+        rows = records.find_batches(tenant=get_tenant(request))
+        return respond_list(request, rows, BatchOutput, list_name="batches")
 
 
 class BatchDetail(ApiView):
@@ -89,7 +83,7 @@ class BatchDetail(ApiView):
 
     required_scopes = SCOPES
 
-    @document("get_batch", responses={200: BatchOutput}, problems=(404,))
+    @document("get_batch", BatchOutput)
     def get(self, request: Request, batch_id: UUID) -> Response:
         """Get a batch. Includes the counts of its jobs by status."""
         batch = records.get_batch(tenant=get_tenant(request), batch_id=batch_id)

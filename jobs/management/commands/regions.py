@@ -45,7 +45,7 @@ class Command(BaseCommand):
             self._add(name, options)
         elif action:
             try:
-                regions.steer_region(
+                regions.apply_action(
                     name=name,
                     action=action,
                     actor=audit.COMMAND,

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from jobs import services
+from jobs import calls, services
 from jobs.batches import retry, sweeper, writing
 from jobs.models import (
     Attempt,
@@ -348,9 +348,7 @@ def test_canceling_leaves_what_has_ended_and_lets_calls_go(api):
         rows, to=JobStatus.PROCESSING, at=timezone.now(), region=make_region(),
         lease_token=1, lease_until=timezone.now() + timedelta(seconds=30),
     )  # fmt: skip
-    services.start_call(
-        job_id=running.pk, lease_token=1, worker="w", now=timezone.now()
-    )
+    calls.start_call(job_id=running.pk, lease_token=1, worker="w", now=timezone.now())
 
     answer = steer(api, batch, "cancel")
     again = steer(api, batch, "cancel")

@@ -118,7 +118,7 @@ def test_a_live_recogniser_that_dies_ends_its_stream_with_1011(listener, eventua
         socket.send(bytes(32_000))
         eventually(lambda: listener.http.get("/__emu__/streams").json()["streams"])
         for child in children_of(listener.popen.pid):
-            if "sphinx_child" in child.read_text():
+            if "spawn_main" in child.read_text():
                 os.kill(int(child.parent.name), signal.SIGKILL)
         talk = live_calls.read(socket, live_calls.DeepgramStream())
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 from django.db import connection, transaction
 
-from jobs import services
+from jobs import calls, services
 from jobs.errors import JobStateError
 from jobs.models import Attempt, Job
 from jobs.state import JobStatus
@@ -22,7 +22,7 @@ def test_a_cancel_and_the_end_of_a_call_do_not_wait_for_each_other(committed, en
     engine.tick()
     job.refresh_from_db()
     now = datetime.now(UTC)
-    _, attempt = services.start_call(
+    _, attempt = calls.start_call(
         job_id=job.pk, lease_token=job.lease_token, worker="w", now=now
     )
     raised: list[BaseException] = []
@@ -37,7 +37,9 @@ def test_a_cancel_and_the_end_of_a_call_do_not_wait_for_each_other(committed, en
 
     canceling = threading.Thread(target=cancel)
     with transaction.atomic():  # as finish does: the attempt, then the job
-        services.close_attempt(attempt, outcome=Attempt.Outcome.OK, now=now)
+        calls.close_attempts(
+            [calls.CallFacts(attempt=attempt, outcome=Attempt.Outcome.OK)], now=now
+        )
         canceling.start()
         assert wait_until(is_a_query_blocked, seconds=10)
         moved = services.advance(

@@ -42,7 +42,8 @@ def test_leases_are_renewed_while_the_pool_has_no_connection_left(engine, full_p
         connection.close()
 
     began = timezone.now()
-    with heartbeat.hold(job), ThreadPoolExecutor(1) as thread:
+    heartbeat.add([job])
+    with ThreadPoolExecutor(1) as thread:
         thread.submit(beat_once).result()
 
     job.refresh_from_db()

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from jobs import services
+from jobs import calls
 from jobs.models import Attempt, Job
 from jobs.scheduling import leases
 from jobs.state import JobStatus
@@ -31,7 +31,9 @@ def test_a_dispatcher_leaves_a_call_that_is_just_ending_to_its_end(round_):
 
     thread = threading.Thread(target=tick)
     with transaction.atomic():
-        services.close_attempt(attempt, outcome=Attempt.Outcome.OK, now=now)
+        calls.close_attempts(
+            [calls.CallFacts(attempt=attempt, outcome=Attempt.Outcome.OK)], now=now
+        )
         thread.start()
         thread.join(10)
         assert moved == [0]  # without waiting

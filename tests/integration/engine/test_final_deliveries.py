@@ -6,7 +6,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from jobs import services
+from jobs import calls, services
 from jobs.batches.records import BatchDraft, submit_batch
 from jobs.errors import UpstreamError
 from jobs.models import Batch, Event, Job
@@ -46,7 +46,7 @@ def crash_three_workers(engine, job: Job) -> None:
     for _ in range(3):
         engine.tick()
         job.refresh_from_db()
-        services.start_call(
+        calls.start_call(
             job_id=job.pk,
             lease_token=job.lease_token,
             worker="worker-1",
@@ -54,6 +54,7 @@ def crash_three_workers(engine, job: Job) -> None:
         )
         engine.lose_lease(job)
     engine.tick()
+    engine.run(job, FakeBackend())
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ import pytest
 from django.core.files.storage import default_storage
 from django.db import OperationalError, connection
 
-from jobs import services
+from jobs import calls, services
 from jobs.errors import JobStateError, UpstreamError
 from jobs.models import Attempt, Event, Job, Worker
+from jobs.retention import erasure
 from jobs.scheduling import dispatch
 from jobs.state import JobStatus
 from tests.support.fake_backend import FakeBackend, document
@@ -86,7 +87,7 @@ def test_what_a_dead_worker_holds_does_not_take_room_from_the_living(engine):
     engine.tick()
     for job in first:
         job.refresh_from_db()
-        services.start_call(
+        calls.start_call(
             job_id=job.pk,
             lease_token=job.lease_token,
             worker="worker-1",
@@ -267,7 +268,11 @@ def test_canceling_during_the_call_drops_the_result_and_keeps_the_attempt(engine
     assert not Transcript.objects.exists()
     assert Attempt.objects.get(job=job).outcome == "ok"
     folder = f"raw/{job.tenant_id}/{job.pk}"
-    assert default_storage.listdir(folder)[1] == []
+    assert len(default_storage.listdir(folder)[1]) == 1  # until it is erased
+
+    receipt = erasure.erase_job(job=job, actor="", now=datetime.now(UTC))
+
+    assert receipt.erased["raw_documents"] == 1
 
 
 def test_a_final_job_cannot_be_canceled(engine):

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from jobs import services
+from jobs import calls, services
 from jobs.errors import (
     JobStateError,
     LimitExceeded,
@@ -24,6 +24,7 @@ from tests.support.api import Api, assert_problem
 from tests.support.database import is_a_query_blocked
 from tests.support.factories import make_region
 from tests.support.platform_run import wait_until
+from transcripts import storage
 from transcripts.live import closing as live_ends
 from transcripts.live import sessions as live_sessions
 from transcripts.live.closing import EndOfSession
@@ -214,12 +215,12 @@ def test_a_call_that_broke_is_followed_by_another_in_its_place(engine):
     Region.objects.update(max_streams=1)
     job, attempt = open_session(engine)
     heartbeat = Heartbeat(queues=[], slots=0, permits=engine.permits)
-    heartbeat.add(job)
+    heartbeat.add([job])
 
     again, second = call_again(engine, job, attempt)
     assert streams_held(engine) == 2  # its own, until the old one is let go
-    heartbeat.add(again)
-    heartbeat.remove(job)
+    heartbeat.add([again])
+    heartbeat.remove([job])
 
     assert (again.lease_token, again.attempt, again.region_id) == (2, 2, "local")
     assert engine.broker.zrange("permits:{local:stream}:held", 0, -1) == [
@@ -236,12 +237,12 @@ def test_a_call_that_broke_is_followed_by_another_in_its_place(engine):
 def test_a_call_that_ends_while_the_heart_beats_keeps_no_place(engine, monkeypatch):
     job, _ = open_session(engine)
     heartbeat = Heartbeat(queues=[], slots=0, permits=engine.permits)
-    heartbeat.add(job)
+    heartbeat.add([job])
     renew = heartbeat._renew_rows
 
     def end_meanwhile(held):
         renew(held)
-        heartbeat.remove(job)
+        heartbeat.remove([job])
         assert streams_held(engine) == 0
 
     monkeypatch.setattr(heartbeat, "_renew_rows", end_meanwhile)
@@ -291,7 +292,7 @@ def test_the_process_of_a_session_hears_once_that_it_was_canceled(engine):
     job, _ = open_session(engine)
     other, _ = open_session(engine)
     for each in (job, other):
-        heartbeat.add(each)
+        heartbeat.add([each])
     heartbeat.beat()
     assert lost == []
 
@@ -355,13 +356,13 @@ def test_a_session_whose_process_comes_back_meanwhile_goes_on(engine, monkeypatc
     job, attempt = open_session(engine)
     store_finals([final(job, 1, "so", "far")])
     engine.lose_lease(job)
-    store = live_ends.store_raw
+    store = storage.store_result
 
-    def store_slowly(*args):
-        services.renew_leases([job.pk], worker=engine.name)
-        return store(*args)
+    def store_slowly(*args, **kwargs):
+        calls.renew_leases([job.pk], worker=engine.name)
+        return store(*args, **kwargs)
 
-    monkeypatch.setattr(live_ends, "store_raw", store_slowly)
+    monkeypatch.setattr(storage, "store_result", store_slowly)
 
     assert live_sessions.close_abandoned() == 0
 
@@ -375,15 +376,15 @@ def test_a_session_whose_process_comes_back_meanwhile_goes_on(engine, monkeypatc
 def test_what_is_said_while_the_document_is_stored_is_in_it(engine, monkeypatch):
     job, attempt = open_session(engine)
     store_finals([final(job, 1, "one")])
-    store = live_ends.store_raw
+    store = storage.store_result
     stored: list[str] = []
 
-    def store_slowly(*args):
-        stored.append(store(*args))
+    def store_slowly(*args, **kwargs):
+        stored.append(store(*args, **kwargs))
         store_finals([final(job, 2, "two", start=1)])
         return stored[-1]
 
-    monkeypatch.setattr(live_ends, "store_raw", store_slowly)
+    monkeypatch.setattr(storage, "store_result", store_slowly)
 
     live_sessions.finish_session(job=job, attempt=attempt, ending=HEARD)
 

@@ -3,19 +3,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import OperationalError
 
-from jobs import services
+from jobs import calls, services
 from jobs.models import Attempt, Job
 from jobs.scheduling import leases, pending_work
 from jobs.scheduling.capacity import CapacitySnapshot
 from tests.support.fake_backend import FakeBackend, document
-from transcripts import services as transcripts
-from transcripts import storage
+from transcripts import finishing, result_storage, storage
 from transcripts.models import Transcript
 
 
 def start(engine, job: Job) -> None:
     job.refresh_from_db()
-    services.start_call(
+    calls.start_call(
         job_id=job.pk,
         lease_token=job.lease_token,
         worker="worker-1",
@@ -60,10 +59,52 @@ def test_a_job_that_kills_three_workers_fails(engine):
         engine.lose_lease(job)
 
     engine.tick()
+    backend = FakeBackend()
+    engine.run(job, backend)
 
     job.refresh_from_db()
     assert (job.status, job.error_code) == ("failed", "worker_crashed")
     assert Attempt.objects.filter(job=job, outcome="unknown").count() == 3
+    held = "permits:{local:prerecorded}:held"
+    assert engine.broker.zscore(held, f"{job.pk}.{job.lease_token}") is None
+
+
+def test_of_the_jobs_of_a_dead_process_only_one_on_its_last_chance_is_blamed(engine):
+    jobs = [engine.submit() for _ in range(4)]
+    for _ in range(2):
+        engine.broker.flushdb()  # the permits of lost claims
+        engine.tick()
+        for job in jobs:
+            start(engine, job)
+            engine.lose_lease(job)
+    leases.requeue_lost(now=datetime.now(UTC))
+    engine.broker.flushdb()
+    assert {job.crashes for job in Job.objects.all()} == {2}
+    # Three of them run well; the last one shares its process with new jobs.
+    Job.objects.filter(pk__in=[job.pk for job in jobs[:3]]).update(crashes=0)
+    engine.tick()
+    for job in jobs:
+        start(engine, job)
+        engine.lose_lease(job)
+
+    leases.requeue_lost(now=datetime.now(UTC))
+
+    crashes = [Job.objects.get(pk=job.pk).crashes for job in jobs]
+    assert crashes == [0, 0, 0, 3]
+
+
+def test_jobs_on_their_last_chance_do_not_share_a_process(engine):
+    engine.announce(slots=10, accepts_batches=True)
+    engine.announce(slots=10, name="worker-2", accepts_batches=True)
+    jobs = [engine.submit() for _ in range(5)]
+    Job.objects.filter(pk__in=[job.pk for job in jobs[:3]]).update(crashes=2)
+
+    engine.tick()
+
+    fragile = Job.objects.filter(crashes=2, status="processing")
+    assert sorted(job.worker for job in fragile) == ["worker-1", "worker-2"]
+    assert Job.objects.filter(crashes=2, status="queued", ready=False).count() == 1
+    assert Job.objects.filter(crashes=0, status="processing").count() == 2
 
 
 def test_nothing_is_taken_back_before_this_dispatcher_was_up_a_lease(engine):
@@ -130,14 +171,14 @@ def test_a_paid_result_is_committed_when_the_database_comes_back(
     job = engine.submit()
     engine.tick()
     answers = iter([OperationalError("gone"), OperationalError("gone")])
-    finish = transcripts.finish
+    commit = finishing.commit
 
-    def flaky(*args: object, **kwargs: object) -> None:
+    def flaky(*args: object) -> None:
         for error in answers:
             raise error
-        finish(*args, **kwargs)
+        commit(*args)
 
-    monkeypatch.setattr(transcripts, "finish", flaky)
+    monkeypatch.setattr(finishing.committer, "_commit", flaky)
 
     engine.run(job, FakeBackend())
 
@@ -151,14 +192,14 @@ def test_a_document_stays_when_the_commit_held_and_its_answer_was_lost(
     job = engine.submit()
     engine.tick()
     answers = iter([OperationalError("the connection broke after COMMIT")])
-    finish = transcripts.finish
+    commit = finishing.commit
 
-    def lose_answer(*args: object, **kwargs: object) -> None:
-        finish(*args, **kwargs)
+    def lose_answer(*args: object) -> None:
+        commit(*args)
         for error in answers:
             raise error
 
-    monkeypatch.setattr(transcripts, "finish", lose_answer)
+    monkeypatch.setattr(finishing.committer, "_commit", lose_answer)
 
     engine.run(job, FakeBackend())
 
@@ -214,7 +255,7 @@ def test_a_recall_that_comes_too_late_leaves_the_running_call_its_permit(
         start(engine, job)
         return -1
 
-    monkeypatch.setattr(CapacitySnapshot, "free_threads", start_meanwhile)
+    monkeypatch.setattr(CapacitySnapshot, "free_of_queue", start_meanwhile)
 
     engine.tick()
 
@@ -248,14 +289,15 @@ def test_a_paid_result_is_kept_when_storage_comes_back(
     job = engine.submit()
     engine.tick()
     errors = iter([OSError("disk"), OSError("disk")])
-    store = storage.store_raw
+    store = storage.store_object
 
     def flaky(*args: object) -> str:
         for error in errors:
             raise error
         return store(*args)
 
-    monkeypatch.setattr(storage, "store_raw", flaky)
+    monkeypatch.setattr(storage, "store_object", flaky)
+    monkeypatch.setattr(result_storage, "CHECK_SECONDS", 0.01)
 
     engine.run(job, FakeBackend())
 

@@ -142,15 +142,15 @@ def test_a_tenants_residency_binds_its_jobs(engine, europe):
 def test_a_drained_region_gets_nothing_and_its_jobs_wait(engine, europe):
     engine.submit(allowed_regions=["eu"])
     engine.submit()
-    regions.steer_region(name="eu", action="drain", now=datetime.now(UTC))
+    regions.apply_action(name="eu", action="drain", now=datetime.now(UTC))
 
     assert where(engine.tick().claimed) == {"local"}
-    regions.steer_region(name="eu", action="undrain", now=datetime.now(UTC))
+    regions.apply_action(name="eu", action="undrain", now=datetime.now(UTC))
     assert where(engine.tick().claimed) == {"eu"}
 
 
 def test_a_pinned_region_takes_whatever_may_run_there(engine, europe):
-    regions.steer_region(name="eu", action="pin", now=datetime.now(UTC))
+    regions.apply_action(name="eu", action="pin", now=datetime.now(UTC))
     for _ in range(3):
         engine.submit()
     engine.submit(allowed_regions=["local"])
@@ -162,7 +162,7 @@ def test_a_pinned_region_takes_whatever_may_run_there(engine, europe):
 
 def test_an_unknown_region_cannot_be_steered(engine):
     with pytest.raises(NotFound):
-        regions.steer_region(name="mars", action="drain", now=datetime.now(UTC))
+        regions.apply_action(name="mars", action="drain", now=datetime.now(UTC))
 
 
 def test_a_refused_key_pauses_the_region_and_keeps_the_job(engine):
@@ -179,7 +179,7 @@ def test_a_refused_key_pauses_the_region_and_keeps_the_job(engine):
     assert Region.objects.get().paused_reason == "upstream_out_of_credit"
     Job.objects.update(run_at=datetime.now(UTC))
     assert engine.tick().claimed == []
-    regions.steer_region(name="local", action="resume", now=datetime.now(UTC))
+    regions.apply_action(name="local", action="resume", now=datetime.now(UTC))
     assert len(engine.tick().claimed) == 1
 
 

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jobs import services
+from jobs import calls
 from jobs.models import Region
 from jobs.scheduling.claims import Permit
 from workers.ratelimit import permits as module
@@ -59,7 +59,7 @@ def test_after_a_flush_running_calls_and_the_last_minute_count(engine):
     engine.tick()
     for job in jobs[:2]:
         job.refresh_from_db()
-        services.start_call(
+        calls.start_call(
             job_id=job.pk,
             lease_token=job.lease_token,
             worker="worker-1",
@@ -132,7 +132,7 @@ def test_the_minute_counts_from_when_a_call_begins(broker, region):
     window = "permits:{local:prerecorded}:window"
     broker.zadd(window, {"a": 1})  # granted long ago: it waited in the broker
 
-    ledger.begin("local", permit)
+    ledger.begin("local", [permit])
 
     assert broker.zscore(window, "a") > 1_000_000
     assert broker.zcard(window) == 1

@@ -7,13 +7,14 @@ import pytest
 import time_machine
 from django.db import OperationalError
 
-from jobs import services
+from jobs import calls, services
 from jobs.errors import UpstreamError
 from jobs.models import Attempt, Job, QuotaCounter
 from jobs.quotas import counters as quota_counts
+from jobs.quotas import quotas
 from jobs.scheduling import leases
 from tests.support.fake_backend import FakeBackend, document
-from transcripts import services as transcripts
+from transcripts.models import Transcript
 from workers.deepgram import reconcile
 
 
@@ -125,7 +126,7 @@ def test_a_job_that_took_its_workers_down_gives_back_what_nobody_transcribed(
     job = engine.submit()
     engine.tick()
     job.refresh_from_db()
-    services.start_call(
+    calls.start_call(
         job_id=job.pk,
         lease_token=job.lease_token,
         worker="w",
@@ -134,6 +135,7 @@ def test_a_job_that_took_its_workers_down_gives_back_what_nobody_transcribed(
     engine.lose_lease(job)
 
     engine.tick()
+    engine.run(job, FakeBackend())  # not called: it fails instead
 
     assert Job.objects.get().status == "failed"
     assert Attempt.objects.get().outcome == "unknown"
@@ -144,7 +146,7 @@ def test_a_call_that_the_upstreams_log_has_is_counted_then(engine):
     job = engine.submit()
     engine.tick()
     job.refresh_from_db()
-    started = services.start_call(
+    started = calls.start_call(
         job_id=job.pk,
         lease_token=job.lease_token,
         worker="w",
@@ -167,7 +169,7 @@ def test_an_end_that_does_not_commit_settles_nothing(engine, monkeypatch):
     def break_off(*_args: object, **_kwargs: object) -> None:
         raise OperationalError("gone")
 
-    monkeypatch.setattr(transcripts.Transcript.objects, "create", break_off)
+    monkeypatch.setattr(Transcript.objects, "bulk_create", break_off)
     with pytest.raises(OperationalError):
         engine.run(job, FakeBackend())
 
@@ -226,7 +228,7 @@ def transcribe_late(job: Job, *, seconds: float) -> None:
         started_at=job.created_at,
         finished_at=job.created_at,
     )
-    transcripts.quotas.count_late(attempt)
+    quotas.count_late(attempt)
 
 
 def end_from_outside(job: Job, end: str) -> None:

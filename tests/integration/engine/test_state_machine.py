@@ -4,12 +4,15 @@ Steps are the engine's own; between the start of a call and its end anything may
 CHAOS_EXAMPLES=1000 looks further, at random.
 """
 
+import gzip
 import itertools
+import json
 import os
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from unittest import mock
+from uuid import UUID
 
 import hypothesis
 from django.core.files.storage import default_storage
@@ -24,14 +27,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from jobs import services
+from jobs import calls, services
+from jobs.calls import JobClaim
 from jobs.errors import JobStateError, UpstreamError
-from jobs.models import Attempt, Event, Job, Region
+from jobs.models import Attempt, Event, Job, Region, Worker
 from jobs.scheduling import dispatch, leases, pending_work
 from jobs.scheduling.claims import Permit
 from jobs.state import ALLOWED_TRANSITIONS, FINAL, JobStatus
 from tests.support.engine import Engine
 from tests.support.fake_backend import FakeBackend, document
+from transcripts import adoption, storage
 from transcripts import services as transcripts
 from transcripts.models import Transcript
 
@@ -75,7 +80,10 @@ class Broker:
     def send_task(self, _name: str, *, kwargs: dict, **_options: object) -> None:
         if self.is_away:
             raise ConnectionRefusedError
-        self.messages.append((kwargs["job_id"], kwargs["lease_token"]))
+        claims = kwargs.get(
+            "claims", [(kwargs.get("job_id"), kwargs.get("lease_token"))]
+        )
+        self.messages += [(job_id, token) for job_id, token in claims]
 
 
 class EngineMachine(RuleBasedStateMachine):
@@ -88,7 +96,8 @@ class EngineMachine(RuleBasedStateMachine):
         self.redis.flushdb()
         self.savepoint = transaction.savepoint()
         self.engine = Engine(self.redis)
-        self.engine.announce(slots=SLOTS)
+        self.engine.announce(slots=SLOTS, accepts_batches=True)
+        self.stored: set[str] = set()  # jobs with a result that was paid for and stored
         self.broker = Broker()
         self.calls: list[tuple[Job, Attempt]] = []
         self.dead: set[object] = set()  # attempts whose worker died in the call
@@ -163,11 +172,16 @@ class EngineMachine(RuleBasedStateMachine):
     def start(self, data: st.DataObject) -> None:
         """Take a message, perhaps one that was taken before."""
         job_id, token = data.draw(st.sampled_from(self.broker.messages))
-        started = services.start_call(
+        if adoption.adopt([JobClaim(UUID(job_id), token)], holder=self.engine):
+            assert Job.objects.get(pk=job_id).status in {"completed", "failed"}
+            self.hand.discard(f"{job_id}.{token}")
+            return
+        started = calls.start_call(
             job_id=job_id, lease_token=token, worker="worker-1", now=datetime.now(UTC)
         )
         member = f"{job_id}.{token}"
         if started:
+            assert job_id not in self.stored, "paid twice"
             self.calls.append(started)
             self.started[job_id] += 1
             # A heartbeat registers what it runs, also when it was forgotten.
@@ -182,7 +196,9 @@ class EngineMachine(RuleBasedStateMachine):
         call = data.draw(st.sampled_from(self.calls))
         self.calls.remove(call)
         job, attempt = call
-        transcripts._call(job, attempt, backend=FakeBackend(ANSWERS[answer]))
+        transcripts.run_calls(
+            [call], holder=self.engine, backend=FakeBackend(ANSWERS[answer])
+        )
         attempt.refresh_from_db()
         assert attempt.outcome in {"ok", "error"}
         self.let_go(f"{job.pk}.{job.lease_token}")
@@ -199,6 +215,22 @@ class EngineMachine(RuleBasedStateMachine):
             self.dead.add(attempt.pk)
             self.let_go(f"{job.pk}.{job.lease_token}")
 
+    @precondition(lambda self: self.calls)
+    @rule(data=st.data())
+    def die_after_storing(self, data: st.DataObject) -> None:
+        """The worker dies between storing a result and committing it."""
+        call = data.draw(st.sampled_from(self.calls))
+        job, attempt = call
+        self.calls.remove(call)
+        result = gzip.compress(json.dumps(ANSWERS["ok"]).encode())
+        storage.store_object(storage.name_of_result(attempt), result)
+        self.lose_lease(job)
+        leases.requeue_lost(now=datetime.now(UTC))
+        self.dead.clear()
+        if Job.objects.get(pk=job.pk).lease_token == job.lease_token:
+            self.stored.add(str(job.pk))
+        self.let_go(f"{job.pk}.{job.lease_token}")
+
     @precondition(lambda self: self.broker.messages)
     @rule(data=st.data())
     def lose_a_message(self, data: st.DataObject) -> None:
@@ -211,9 +243,12 @@ class EngineMachine(RuleBasedStateMachine):
 
     # --- time and operators
 
-    @rule(slots=st.sampled_from([0, 1, SLOTS]))
-    def workers_come_and_go(self, slots: int) -> None:
-        self.engine.announce(slots=slots)
+    @rule(slots=st.sampled_from([0, 1, SLOTS]), accepts_batches=st.booleans())
+    def workers_come_and_go(self, slots: int, accepts_batches: bool) -> None:
+        """A process leaves or comes, of this version or an older one."""
+        self.engine.announce(slots=slots, accepts_batches=accepts_batches)
+        if not slots:
+            Worker.objects.all().delete()
         waiting = Job.objects.filter(status="processing", started_at=None)
         patience = services.lease_time() - 2 * pending_work.RECALL_AFTER
         waiting.update(lease_until=datetime.now(UTC) + patience)

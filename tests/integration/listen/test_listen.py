@@ -17,7 +17,7 @@ from jobs.state import JobStatus
 from tests.support.factories import make_key, make_wav, move_job
 from transcripts.backends import get_backend
 from transcripts.models import Transcript
-from transcripts.services import run_call
+from transcripts.services import run_calls
 from transcripts.storage import read_raw
 from workers.webhooks.delivery import dispatch, fan_out, services
 from workers.webhooks.delivery.schedule import PostResult
@@ -154,7 +154,7 @@ def run_queued(customer, job):
     begun = direct_claims.claim_directly(
         job, permits=customer.permits, worker="w", now=timezone.now()
     )
-    run_call(*begun, holder=customer.runner.heartbeat, backend=get_backend())
+    run_calls([begun], holder=customer.runner.heartbeat, backend=get_backend())
 
 
 def deliver_all():

@@ -6,21 +6,21 @@ from typing import Any
 import click
 
 from transcribe_platform.cli.bulk import batch_results, batch_run
-from transcribe_platform.cli.bulk.journal import Journal
+from transcribe_platform.cli.bulk.journal import SubmissionJournal
 from transcribe_platform.cli.bulk.pipeline import Plan
-from transcribe_platform.cli.bulk.sources import Kind, Source
+from transcribe_platform.cli.bulk.sources import Source, SourceKind
 from transcribe_platform.cli.session import Session
 
 
 def is_batch(sources: Sequence[Source], *, label: str | None) -> bool:
     """Return whether the sources form a batch; raises UsageError for a mixture."""
-    manifests = [source for source in sources if source.kind is Kind.MANIFEST]
+    manifests = [source for source in sources if source.kind is SourceKind.MANIFEST]
     if manifests and len(sources) > 1:
         message = (
             "A manifest cannot be combined with other sources: use one command each."
         )
         raise click.UsageError(message)
-    if label is not None and any(source.kind is Kind.FILE for source in sources):
+    if label is not None and any(source.kind is SourceKind.FILE for source in sources):
         message = "A batch needs URLs or a manifest; files are uploaded one by one."
         raise click.UsageError(message)
     return bool(manifests) or label is not None
@@ -30,12 +30,12 @@ def run(
     session: Session,
     sources: Sequence[Source],
     plan: Plan,
-    journal: Journal,
+    journal: SubmissionJournal,
     named: Mapping[str, Any],
 ) -> int:
     """Submit the batch, watch it, download its results; return the exit code."""
     label, is_old = named["batch"] or "", False
-    if sources[0].kind is Kind.MANIFEST:
+    if sources[0].kind is SourceKind.MANIFEST:
         settings = batch_run.build_settings(
             plan.request, label=label, skips_bad_lines=named["skip_bad_lines"]
         )

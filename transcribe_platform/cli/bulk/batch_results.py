@@ -97,7 +97,7 @@ def _list_results(session: Session, batch_id: str, lines: IO[str]) -> list[_Targ
     for result in session.client.batches.results(batch_id):
         _write_line(lines, result)
         is_stored = result["transcript_url"] is not None
-        found.append((result["job_id"], _stem_of(result), is_stored))
+        found.append((result["job_id"], _build_stem(result), is_stored))
     # Case-insensitive file systems: names must differ in more than case.
     uses = Counter(stem.casefold() for _, stem, _ in found)
     return [
@@ -118,7 +118,7 @@ def _write_results(
     lines.seek(0)
     with outputs.open_atomically(out / "results.jsonl") as file:
         for line, target in zip(lines, targets, strict=True):
-            paths = [outputs.path_of(out, target.path, name) for name in formats]
+            paths = [outputs.build_path(out, target.path, name) for name in formats]
             names = [str(path.relative_to(out)) for path in paths if path.exists()]
             files, empty = files + len(names), empty + (not names)
             _write_line(file, {**json.loads(line), "files": names})
@@ -142,7 +142,7 @@ class _Downloader:
     def get_all(self, targets: Sequence[_Target], name: str) -> None:
         """Write the missing transcripts in one format."""
         paths = {
-            target.job_id: outputs.path_of(self._out, target.path, name)
+            target.job_id: outputs.build_path(self._out, target.path, name)
             for target in targets
             if target.is_stored
         }
@@ -197,7 +197,7 @@ class _Downloader:
                 raise
 
 
-def _stem_of(result: BatchResult) -> str:
+def _build_stem(result: BatchResult) -> str:
     """Return the `custom_id`, or else the last part of the URL and of the job id."""
     custom_id = result["custom_id"]
     if custom_id:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from transcribe_platform.cli import tables
-from transcribe_platform.cli.bulk.journal import URL_SECONDS, Journal
+from transcribe_platform.cli.bulk.journal import URL_SECONDS, SubmissionJournal
 from transcribe_platform.cli.bulk.progress import show_progress
 from transcribe_platform.cli.bulk.sources import Source
 from transcribe_platform.cli.exit_codes import Exit
@@ -40,7 +40,7 @@ def submit_urls(
 def submit_manifest(
     session: Session,
     source: Source,
-    journal: Journal,
+    journal: SubmissionJournal,
     settings: ManifestSettings,
 ) -> tuple[Batch, bool]:
     """Upload a manifest; return its batch, and whether it existed before."""

@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS submitted (
 """
 
 
-class Journal:
+class SubmissionJournal:
     """Job ids of one account by Idempotency-Key. Safe for threads and processes."""
 
     def __init__(self, folder: Path, client: Client) -> None:

@@ -15,7 +15,7 @@ EXTENSIONS = {
 }
 
 
-def path_of(folder: Path, target: PurePosixPath, format_name: str) -> Path:
+def build_path(folder: Path, target: PurePosixPath, format_name: str) -> Path:
     """Return the path of a result file."""
     return folder / target.with_name(target.name + EXTENSIONS[format_name])
 

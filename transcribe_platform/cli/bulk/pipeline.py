@@ -14,9 +14,9 @@ from queue import Queue
 from typing import Protocol
 
 from transcribe_platform.cli.bulk import outputs
-from transcribe_platform.cli.bulk.journal import URL_SECONDS, Journal
-from transcribe_platform.cli.bulk.report import Result
-from transcribe_platform.cli.bulk.sources import Kind, Source
+from transcribe_platform.cli.bulk.journal import URL_SECONDS, SubmissionJournal
+from transcribe_platform.cli.bulk.report import Download
+from transcribe_platform.cli.bulk.sources import Source, SourceKind
 from transcribe_platform.cli.session import Session, Stopped
 from transcribe_platform.client import AudioFile, JobRequest
 from transcribe_platform.client.errors import (
@@ -43,7 +43,7 @@ class Listener(Protocol):
     def submitted(self, source: Source, job: Job, *, is_resumed: bool) -> None:
         """A job was submitted or found."""
 
-    def completed(self, source: Source, job: Job, result: Result) -> None:
+    def completed(self, source: Source, job: Job, result: Download) -> None:
         """The transcript was downloaded."""
 
     def failed(self, source: Source, error: Exception, job: Job | None = None) -> None:
@@ -68,7 +68,7 @@ class Pipeline:
 
     session: Session
     plan: Plan
-    journal: Journal
+    journal: SubmissionJournal
     listener: Listener
     on_bytes_sent: Callable[[int], object]
     _tasks: Queue[Callable[[], None]] = field(default_factory=Queue)
@@ -119,7 +119,7 @@ class Pipeline:
         jobs, request = self.session.client.jobs, self.plan.request
         audio: AudioFile | str = source.name
         max_age = URL_SECONDS
-        if source.kind is Kind.FILE:
+        if source.kind is SourceKind.FILE:
             audio = AudioFile.read(source.path, self._check_stop)
             max_age = 7 * 24 * 3600
         key = jobs.key_of(audio, request)
@@ -169,14 +169,14 @@ class Pipeline:
         else:
             self._outcomes.put(lambda: self._complete(source, job, result))
 
-    def _read_result(self, source: Source, job: Job) -> Result:
-        result = Result()
+    def _read_result(self, source: Source, job: Job) -> Download:
+        result = Download()
         for name in self.plan.formats:
             content = self.session.client.transcripts.read(job["id"], name)
             if self.plan.out is None:
                 result.documents[name] = content
                 continue
-            path = outputs.path_of(self.plan.out, source.target, name)
+            path = outputs.build_path(self.plan.out, source.target, name)
             outputs.write_atomically(path, content)
             result.files.append(path)
         return result
@@ -243,7 +243,7 @@ class Pipeline:
             error = ClientError(f"The job was {ended['status']}.")
             self.listener.failed(source, error, ended)
 
-    def _complete(self, source: Source, job: Job, result: Result) -> None:
+    def _complete(self, source: Source, job: Job, result: Download) -> None:
         self._busy -= 1
         self.listener.completed(source, job, result)
 

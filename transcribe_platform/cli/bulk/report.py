@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from transcribe_platform.cli.bulk.sources import Source
-from transcribe_platform.cli.session import Session, code_of
+from transcribe_platform.cli.session import Session, get_code
 from transcribe_platform.client.errors import ApiError
 from transcribe_platform.client.shapes import Job
 
@@ -23,7 +23,7 @@ class Tally:
 
 
 @dataclass(slots=True)
-class Result:
+class Download:
     """A downloaded transcript: documents by format, or the files they are in."""
 
     documents: dict[str, bytes] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Report:
         elif not self._is_waiting:
             self._session.write(f"{job['id']}\t{source.name}")
 
-    def completed(self, source: Source, job: Job, result: Result) -> None:
+    def completed(self, source: Source, job: Job, result: Download) -> None:
         """Report a transcript."""
         self.tally.completed += 1
         if self._session.as_json:
@@ -69,7 +69,7 @@ class Report:
 
     def failed(self, source: Source, error: Exception, job: Job | None = None) -> None:
         """Report a failed source."""
-        code, detail = code_of(error), _detail(error)
+        code, detail = get_code(error), _detail(error)
         if job is not None:
             problem = job["error"] or {"code": job["status"], "detail": str(error)}
             code, detail = problem["code"], problem["detail"]

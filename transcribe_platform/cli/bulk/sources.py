@@ -24,7 +24,7 @@ _UNSAFE = re.compile(r"[^\w.-]+")
 _NOWHERE = PurePosixPath()
 
 
-class Kind(StrEnum):
+class SourceKind(StrEnum):
     """The kinds of sources."""
 
     FILE = "file"
@@ -39,7 +39,7 @@ class Source:
     ``target`` is the relative path of its results, without the extension.
     """
 
-    kind: Kind
+    kind: SourceKind
     name: str
     path: Path = Path()
     size_bytes: int = 0
@@ -52,7 +52,9 @@ def find_sources(arguments: Sequence[str]) -> list[Source]:
     for argument in arguments:
         for source in _find(argument):
             identity = (
-                source.name if source.kind is Kind.URL else str(_resolve(source.path))
+                source.name
+                if source.kind is SourceKind.URL
+                else str(_resolve(source.path))
             )
             found.setdefault(identity, source)
     return _make_targets_unique(list(found.values()))
@@ -62,7 +64,7 @@ def _find(argument: str) -> Iterator[Source]:
     if _URL.match(argument):
         last = PurePosixPath(unquote(urlsplit(argument).path)).name
         stem = PurePosixPath(_UNSAFE.sub("_", last).strip(".") or "audio").stem
-        yield Source(kind=Kind.URL, name=argument, target=PurePosixPath(stem))
+        yield Source(kind=SourceKind.URL, name=argument, target=PurePosixPath(stem))
         return
     path = Path(argument)
     if path.is_dir():
@@ -94,7 +96,7 @@ def _in_folder(folder: Path) -> Iterator[Source]:
 
 
 def _file(path: Path, relative: PurePosixPath) -> Source:
-    kind = Kind.MANIFEST if _MANIFEST.search(path.name) else Kind.FILE
+    kind = SourceKind.MANIFEST if _MANIFEST.search(path.name) else SourceKind.FILE
     try:
         size = path.stat().st_size
     except OSError:
@@ -122,7 +124,7 @@ def _make_targets_unique(sources: list[Source]) -> list[Source]:
     renamed = []
     for source in sources:
         target = source.target
-        if uses[target] > 1 and source.kind is not Kind.URL:
+        if uses[target] > 1 and source.kind is not SourceKind.URL:
             target = target.with_name(target.name + source.path.suffix)
         assigned[target] += 1
         if assigned[target] > 1:

@@ -10,12 +10,12 @@ import click
 
 from transcribe_platform.cli import config, job_options
 from transcribe_platform.cli.bulk import batch_command, sources
-from transcribe_platform.cli.bulk.journal import Journal
+from transcribe_platform.cli.bulk.journal import SubmissionJournal
 from transcribe_platform.cli.bulk.outputs import EXTENSIONS
 from transcribe_platform.cli.bulk.pipeline import Pipeline, Plan
 from transcribe_platform.cli.bulk.progress import Bars, show_progress
-from transcribe_platform.cli.bulk.report import Report, Result
-from transcribe_platform.cli.bulk.sources import Kind, Source
+from transcribe_platform.cli.bulk.report import Download, Report
+from transcribe_platform.cli.bulk.sources import Source, SourceKind
 from transcribe_platform.cli.exit_codes import Exit
 from transcribe_platform.cli.session import Session, common
 from transcribe_platform.client.errors import ClientError
@@ -35,7 +35,7 @@ class _Listener:
         if not self._waits:
             self._bars.ended(is_success=True)
 
-    def completed(self, source: Source, job: Job, result: Result) -> None:
+    def completed(self, source: Source, job: Job, result: Download) -> None:
         self._report.completed(source, job, result)
         self._bars.ended(is_success=True)
 
@@ -94,13 +94,13 @@ def command(session: Session, *, inputs: tuple[str, ...], **named: Any) -> int:
     """
     found = sources.find_sources(inputs)
     plan = _build_plan(named)
-    journal = Journal(config.state_folder(os.environ), session.client)
+    journal = SubmissionJournal(config.state_folder(os.environ), session.client)
     if batch_command.is_batch(found, label=named["batch"]):
         return batch_command.run(session, found, plan, journal, named)
     report = Report(session, total=len(found), is_waiting=plan.is_waiting)
     try:
         with show_progress(session) as progress:
-            files = [source for source in found if source.kind is Kind.FILE]
+            files = [source for source in found if source.kind is SourceKind.FILE]
             bytes_to_send = sum(source.size_bytes for source in files)
             bars = Bars(progress, total=len(found), total_bytes=bytes_to_send)
             Pipeline(

@@ -12,7 +12,7 @@ from transcribe_platform.client.shapes import Job
 STATUSES = ("queued", "processing", "completed", "failed", "canceled", "expired")
 
 
-def _name_of(job: Job) -> str:
+def _get_name(job: Job) -> str:
     audio = job["audio"]
     return str(audio.get("filename") or audio.get("url") or "")
 
@@ -22,7 +22,7 @@ _COLUMNS: tables.Columns = {
     "status": lambda job: job["status"],
     "created": lambda job: tables.format_time(job["created_at"]),
     "length": lambda job: tables.format_duration(job["duration_seconds"]),
-    "audio": _name_of,
+    "audio": _get_name,
     "error": lambda job: (job["error"] or {}).get("code"),
 }
 

@@ -45,10 +45,10 @@ def _show(hit: Hit) -> None:
     click.echo(f"{click.style(printable(name), bold=True)}  {hit['job_id']}")
     for snippet in hit["snippets"]:
         at = tables.format_duration(snippet["start_seconds"])
-        click.echo(f"  {at:>8}  {_text_of(snippet)}")
+        click.echo(f"  {at:>8}  {_format_snippet(snippet)}")
 
 
-def _text_of(snippet: Snippet) -> str:
+def _format_snippet(snippet: Snippet) -> str:
     """Return the text of a snippet, with matches in bold at a terminal."""
     parts = [
         click.style(text, bold=True, fg="yellow") if part["is_match"] else text

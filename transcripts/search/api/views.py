@@ -23,7 +23,7 @@ class TranscriptList(ApiView):
 
     @document(
         "search_transcripts",
-        responses={200: HitPage},
+        HitPage,
         parameters=[
             query_parameter(
                 "q",

@@ -1,7 +1,7 @@
 """Builds the timeline charts: rows of bars, in thousandths of the width."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from jobs.models import Attempt
@@ -39,13 +39,16 @@ class ChartRow:
     bars: list[ChartBar]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class Chart:
     """Rows with a common time axis."""
 
     begin: datetime
     end: datetime
-    rows: list[ChartRow]
+    rows: list[ChartRow] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.end = max(self.end, self.begin + timedelta(milliseconds=1))
 
     @property
     def length(self) -> str:
@@ -56,12 +59,6 @@ class Chart:
     def half(self) -> str:
         """Return the label of the middle of the axis."""
         return format_duration((self.end - self.begin).total_seconds() / 2)
-
-
-class _Axis:
-    def __init__(self, begin: datetime, end: datetime) -> None:
-        self.begin = begin
-        self.end = max(end, begin + timedelta(milliseconds=1))
 
     def bar(self, start: datetime, end: datetime, kind: str, label: str) -> ChartBar:
         """Return the bar of a period, clipped to the axis."""
@@ -79,32 +76,33 @@ class _Axis:
 def build_charts(job_timeline: JobTimeline, *, now: datetime) -> list[Chart]:
     """Return the chart of the job, and of its webhooks, which can take days."""
     job = job_timeline.job
-    charts = []
-    axis = _Axis(job.created_at, job.finished_at or now)
-    rows = [ChartRow(label="Job", bars=_status_bars(job_timeline.moves, axis))]
-    rows += [_call_row(call, axis, n) for n, call in enumerate(job_timeline.calls, 1)]
-    charts.append(Chart(begin=axis.begin, end=axis.end, rows=rows))
-    if job_timeline.deliveries:
-        charts.append(_delivery_chart(job_timeline.deliveries, now=now))
-    return charts
+    chart = Chart(job.created_at, job.finished_at or now)
+    chart.rows = [ChartRow(label="Job", bars=_status_bars(job_timeline.moves, chart))]
+    for number, call in enumerate(job_timeline.calls, 1):
+        chart.rows.append(_call_row(call, chart, number))
+    if not job_timeline.deliveries:
+        return [chart]
+    return [chart, _delivery_chart(job_timeline.deliveries, now=now)]
 
 
-def _status_bars(moves: Sequence[tuple[datetime, str]], axis: _Axis) -> list[ChartBar]:
+def _status_bars(moves: Sequence[tuple[datetime, str]], chart: Chart) -> list[ChartBar]:
     """Return a bar for each status of the job; audit events have none."""
     known = [(at, name) for at, name in moves if name in set(JobStatus)]
     bars: list[ChartBar] = []
-    for (at, name), (until, _) in zip(known, [*known[1:], (axis.end, "")], strict=True):
+    for (at, name), (until, _) in zip(
+        known, [*known[1:], (chart.end, "")], strict=True
+    ):
         kind = "retry" if name == JobStatus.QUEUED and bars else name
         if name not in FINAL:
-            bars.append(axis.bar(at, until, kind, name))
+            bars.append(chart.bar(at, until, kind, name))
     return bars
 
 
-def _call_row(call: TimelineCall, axis: _Axis, number: int) -> ChartRow:
+def _call_row(call: TimelineCall, chart: Chart, number: int) -> ChartRow:
     attempt = call.attempt
-    end = attempt.finished_at or axis.end
+    end = attempt.finished_at or chart.end
     label = f"{attempt.region_id}, {attempt.outcome} {attempt.error_code}".strip()
-    bar = axis.bar(attempt.started_at, end, _kind(attempt.outcome), label)
+    bar = chart.bar(attempt.started_at, end, _kind(attempt.outcome), label)
     return ChartRow(label=f"Call {number}, {attempt.region_id}", bars=[bar])
 
 
@@ -121,24 +119,24 @@ def _delivery_chart(items: Iterable[TimelineDelivery], *, now: datetime) -> Char
         for attempt in item.attempts:
             duration = timedelta(milliseconds=attempt.duration_ms)
             end = max(end, attempt.started_at + duration)
-    axis = _Axis(begin, end)
-    rows = [
-        ChartRow(label=item.delivery.event.type, bars=_attempt_bars(item, axis))
+    chart = Chart(begin, end)
+    chart.rows = [
+        ChartRow(label=item.delivery.event.type, bars=_attempt_bars(item, chart))
         for item in deliveries
     ]
-    return Chart(begin=begin, end=axis.end, rows=rows)
+    return chart
 
 
-def _attempt_bars(item: TimelineDelivery, axis: _Axis) -> list[ChartBar]:
+def _attempt_bars(item: TimelineDelivery, chart: Chart) -> list[ChartBar]:
     delivery = item.delivery
-    until = delivery.finished_at or axis.end
-    bars = [axis.bar(delivery.created_at, until, "queued", f"pending to {item.url}")]
+    until = delivery.finished_at or chart.end
+    bars = [chart.bar(delivery.created_at, until, "queued", f"pending to {item.url}")]
     for attempt in item.attempts:
         end = attempt.started_at + timedelta(milliseconds=attempt.duration_ms)
         is_success = (attempt.status_code or 0) // 100 == _SUCCESS
         kind = "completed" if is_success else "failed"
         bars.append(
-            axis.bar(
+            chart.bar(
                 attempt.started_at, end, kind, f"{attempt.status_code or attempt.error}"
             )
         )

@@ -73,7 +73,7 @@ class Events(StreamView):
 
     @document(
         "stream_events",
-        responses=_STREAM,
+        _STREAM,
         problems=(421,),
         parameters=[
             *_POSITION,
@@ -102,8 +102,8 @@ class JobEvents(StreamView):
 
     @document(
         "stream_job_events",
-        responses=_STREAM_OR_END,
-        problems=(404, 421),
+        _STREAM_OR_END,
+        problems=(421,),
         parameters=_POSITION,
     )
     def get(
@@ -125,8 +125,8 @@ class BatchEvents(StreamView):
 
     @document(
         "stream_batch_events",
-        responses=_STREAM_OR_END,
-        problems=(404, 421),
+        _STREAM_OR_END,
+        problems=(421,),
         parameters=_POSITION,
     )
     def get(

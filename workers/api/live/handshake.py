@@ -91,7 +91,7 @@ def open_session(
             permits=get_permits(),
             now=now,
         )
-        heartbeat.add(job)
+        heartbeat.add([job])
     except BaseException:
         registry.leave(tenant.pk)
         raise

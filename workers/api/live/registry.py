@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 import redis
@@ -42,14 +42,8 @@ class RegisteredSession(Protocol):
     def key_use(self) -> tuple[UUID, IPAddress | None]:
         """The API key's ID and the client's address."""
 
-    def shut_down(self) -> None:
-        """Close the session because the process stops."""
-
-    def close_lost(self) -> None:
-        """Close the session because its job was canceled or its lease lost."""
-
-    def revoke_key(self) -> None:
-        """Close the session because its key is no longer valid."""
+    def close_from_thread(self, name: str, **values: Any) -> None:
+        """Close the session for a reason of ``close_reasons``."""
 
     @property
     def region_and_tenant(self) -> tuple[str, UUID]:
@@ -57,9 +51,6 @@ class RegisteredSession(Protocol):
 
     def silent_for(self, now: float) -> float:
         """Return the seconds since the last audio."""
-
-    def close_silent(self, seconds: float) -> None:
-        """Close the session without audio because other callers wait."""
 
 
 class SessionRegistry:
@@ -107,14 +98,14 @@ class SessionRegistry:
             self._sessions[job_id] = session
             is_late = self._is_shut_down
         if is_late:
-            session.shut_down()
+            session.close_from_thread("shutdown")
 
     def close_lost(self, job: Job) -> None:
         """Close the session of a job whose lease was lost."""
         with self._lock:
             session = self._sessions.get(job.pk)
         if session:
-            session.close_lost()
+            session.close_from_thread("canceled")
 
     def check_keys(self) -> None:
         """Close the sessions whose key is no longer valid."""
@@ -126,7 +117,7 @@ class SessionRegistry:
         usable = authentication.find_usable(uses, scope=SCOPE, now=timezone.now())
         for session in sessions:
             if session.key_use not in usable:
-                session.revoke_key()
+                session.close_from_thread("key_ended")
 
     def close_silent_sessions(self) -> None:
         """Close sessions without audio while other tenants' callers are rejected.
@@ -150,7 +141,7 @@ class SessionRegistry:
         for session in silent:
             region, tenant_id = session.region_and_tenant
             if waiting.get(region, refused) - {tenant_id}:
-                session.close_silent(seconds)
+                session.close_from_thread("no_audio_while_others_wait", seconds=seconds)
 
     async def shut_down(self) -> None:
         """Close all sessions, including new ones; return when all slots are free."""
@@ -158,7 +149,7 @@ class SessionRegistry:
             self._is_shut_down = True
             sessions = list(self._sessions.values())
         for session in sessions:
-            session.shut_down()
+            session.close_from_thread("shutdown")
         seconds = settings.LIVE_SHUTDOWN_SECONDS + STORE_SECONDS
         deadline = time.monotonic() + seconds
         # Polled, because threads also release slots.

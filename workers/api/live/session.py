@@ -135,7 +135,7 @@ class LiveSession:
     def _release_permit(self) -> "asyncio.Task[None]":
         """Stop the job's renewal and release its permit, once."""
         if self._release_task is None:
-            removal = in_thread(get_heartbeat().remove, self._upstream.calls.job)
+            removal = in_thread(get_heartbeat().remove, [self._upstream.calls.job])
             self._release_task = self._loop.create_task(removal)
         return self._release_task
 
@@ -156,22 +156,9 @@ class LiveSession:
         """Return the seconds since the last audio."""
         return now - self._audio_at
 
-    def close_silent(self, seconds: float) -> None:
-        """Close the session without audio because other callers wait."""
-        close = partial(self.close, "no_audio_while_others_wait", seconds=seconds)
-        self._loop.call_soon_threadsafe(close)
-
-    def shut_down(self) -> None:
-        """Close the session because the process stops."""
-        self._loop.call_soon_threadsafe(self.close, "shutdown")
-
-    def close_lost(self) -> None:
-        """Close the session because its job was canceled or its lease lost."""
-        self._loop.call_soon_threadsafe(self.close, "canceled")
-
-    def revoke_key(self) -> None:
-        """Close the session because its key is no longer valid."""
-        self._loop.call_soon_threadsafe(self.close, "key_ended")
+    def close_from_thread(self, name: str, **values: Any) -> None:
+        """Close the session, called from any thread."""
+        self._loop.call_soon_threadsafe(partial(self.close, name, **values))
 
     # --- called by the upstream connection
 

@@ -23,7 +23,7 @@ from jobs.models import Attempt, Job
 from jobs.scheduling import direct_claims, dispatch
 from jobs.state import JobStatus
 from jobs.telemetry import log_context, tracing
-from transcripts import services
+from transcripts import result_storage, services
 from transcripts.backends import get_backend
 from workers.liveness.heartbeat import Heartbeat
 from workers.ratelimit.permits import RedisPermits, get_permits
@@ -72,6 +72,9 @@ class CallRunner:
 
     def _run_traced(self, job: Job, *, deadline: float) -> None:
         try:
+            if not result_storage.is_available():
+                release_to_queue(job)
+                return
             # Before the claim, because the first load would use up the lease.
             backend = get_backend()
             with tracing.span("claim"):
@@ -79,8 +82,7 @@ class CallRunner:
             if claimed is None:
                 release_to_queue(job)
             else:
-                services.run_call(*claimed, holder=self.heartbeat, backend=backend)
-                dispatch.wake()
+                services.run_calls([claimed], holder=self.heartbeat, backend=backend)
         except direct_claims.NoCapacitySoon:
             release_to_queue(job)
         except StaleJobState:

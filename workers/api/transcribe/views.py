@@ -27,7 +27,7 @@ from jobs.rest.openapi import (
     query_parameter,
 )
 from jobs.rest.parsers import StrictJSONParser, StrictMultiPartParser
-from jobs.rest.views import ApiView, get_caller, refuse_parameter, respond
+from jobs.rest.views import ApiView, get_caller, refuse_parameter, respond, validate
 from jobs.routing.hybrid_router import DurationSource, RequestFacts, Route, RouteMode
 from workers.api import routing
 from workers.api.transcribe import sync_jobs, url_probe
@@ -57,8 +57,7 @@ class Transcribe(ApiView):
 
     @document(
         "transcribe",
-        request=TranscribeInput,
-        responses={
+        {
             200: PolymorphicProxySerializer(
                 component_name="Transcribed",
                 serializers=[TranscribedOutput, ExplainedOutput],
@@ -67,7 +66,8 @@ class Transcribe(ApiView):
             201: TicketOutput,
             202: JobOutput,
         },
-        problems=(409, 411, 413, 415, 422, 502),
+        request=TranscribeInput,
+        problems=(502,),
         parameters=[
             query_parameter(
                 "explain",
@@ -88,8 +88,7 @@ class Transcribe(ApiView):
         """
         now, caller = timezone.now(), get_caller(request)
         explain = _wants_explanation(request)
-        body = TranscribeInput(data=request.data)
-        body.is_valid(raise_exception=True)
+        body = validate(request, TranscribeInput)
         submission = Submission.build(body, operation="transcribe", now=now)
         with job_submission.closing_file(submission):
             submission = job_submission.probe_upload(

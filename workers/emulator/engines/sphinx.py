@@ -15,6 +15,8 @@ from workers.emulator import config, engines
 from workers.emulator.engines import recogniser
 
 NAME = "pocketsphinx"
+# The processes of live streams, which `engines.live.sphinx` starts.
+LIVE_NAME = "live recogniser"
 # A pause of this many seconds ends a sentence.
 SENTENCE_PAUSE = 0.6
 _START_TIMEOUT = 60.0
@@ -71,7 +73,8 @@ class SphinxEngine:
             self._pool.shutdown(wait=False, cancel_futures=True)
         # A survivor would wait forever for a lock that a killed process held.
         for child in multiprocessing.active_children():
-            child.kill()
+            if child.name != LIVE_NAME:
+                child.kill()
 
     async def _run(
         self, excerpt: recogniser.Excerpt

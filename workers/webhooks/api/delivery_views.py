@@ -8,7 +8,6 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs.accounts import audit
 from jobs.rest.openapi import (
     PAGE_PARAMETERS,
     document,
@@ -17,7 +16,13 @@ from jobs.rest.openapi import (
     query_parameter,
 )
 from jobs.rest.pagination import respond_page
-from jobs.rest.views import ApiView, check_no_body, get_api_key, get_tenant
+from jobs.rest.views import (
+    ApiView,
+    check_no_body,
+    get_actor,
+    get_tenant,
+    validate,
+)
 from workers.webhooks.api.delivery_serializers import (
     DeliveryAttemptPage,
     DeliveryOutput,
@@ -40,11 +45,7 @@ class DeliveryList(ApiView):
 
     @document(
         "list_webhook_deliveries",
-        responses={
-            200: page(
-                DeliveryOutput, "One page of a tenant's deliveries, newest first."
-            )
-        },
+        page(DeliveryOutput, "One page of a tenant's deliveries, newest first."),
         parameters=[
             *PAGE_PARAMETERS,
             query_parameter("status", enum=WebhookDelivery.Status.values),
@@ -72,7 +73,7 @@ class DeliveryDetail(ApiView):
 
     required_scopes = SCOPES
 
-    @document("get_webhook_delivery", responses={200: DeliveryOutput}, problems=(404,))
+    @document("get_webhook_delivery", DeliveryOutput)
     def get(self, request: Request, delivery_id: UUID) -> Response:
         """Get a webhook delivery."""
         delivery = delivery_queries.get_delivery(
@@ -86,9 +87,7 @@ class DeliveryAttempts(ApiView):
 
     required_scopes = SCOPES
 
-    @document(
-        "list_webhook_attempts", responses={200: DeliveryAttemptPage}, problems=(404,)
-    )
+    @document("list_webhook_attempts", DeliveryAttemptPage)
     def get(self, request: Request, delivery_id: UUID) -> Response:
         """List the attempts of a webhook delivery.
 
@@ -108,8 +107,8 @@ class DeliveryRedeliver(ApiView):
 
     @document(
         "redeliver_webhook",
-        responses={202: DeliveryOutput},
-        problems=(404, 409, 410),
+        {202: DeliveryOutput},
+        problems=(409, 410),
         parameters=[_LOCATION],
     )
     def post(self, request: Request, delivery_id: UUID) -> Response:
@@ -122,7 +121,7 @@ class DeliveryRedeliver(ApiView):
         check_no_body(request)
         delivery = replay.redeliver(
             tenant=get_tenant(request),
-            actor=audit.get_actor(get_api_key(request)),
+            actor=get_actor(request),
             delivery_id=delivery_id,
             now=timezone.now(),
         )
@@ -138,7 +137,7 @@ class AttemptResponseBody(ApiView):
 
     required_scopes = SCOPES
 
-    @document("expunge_webhook_response", responses={204: None}, problems=(404,))
+    @document("expunge_webhook_response", {204: None})
     def delete(self, request: Request, delivery_id: UUID, number: int) -> Response:
         """Erase the stored response of a delivery attempt.
 
@@ -147,7 +146,7 @@ class AttemptResponseBody(ApiView):
         check_no_body(request)
         replay.expunge_response(
             tenant=get_tenant(request),
-            actor=audit.get_actor(get_api_key(request)),
+            actor=get_actor(request),
             delivery_id=delivery_id,
             number=number,
             now=timezone.now(),
@@ -162,9 +161,9 @@ class EndpointRecover(ApiView):
 
     @document(
         "recover_webhook_endpoint",
+        {202: RecoveryOutput},
         request=RecoverInput,
-        responses={202: RecoveryOutput},
-        problems=(404, 409),
+        problems=(409,),
         parameters=[_LOCATION],
     )
     def post(self, request: Request, endpoint_id: UUID) -> Response:
@@ -175,11 +174,10 @@ class EndpointRecover(ApiView):
         Reaches back up to 14 days, for at most 10,000 deliveries.
         """
         now = timezone.now()
-        body = RecoverInput(data=request.data)
-        body.is_valid(raise_exception=True)
+        body = validate(request, RecoverInput)
         recovery = replay.recover(
             tenant=get_tenant(request),
-            actor=audit.get_actor(get_api_key(request)),
+            actor=get_actor(request),
             endpoint_id=endpoint_id,
             span=body.span(now=now),
             now=now,
@@ -197,7 +195,7 @@ class EndpointRecovery(ApiView):
 
     required_scopes = SCOPES
 
-    @document("get_webhook_recovery", responses={200: RecoveryOutput}, problems=(404,))
+    @document("get_webhook_recovery", RecoveryOutput)
     def get(self, request: Request, endpoint_id: UUID, recovery_id: UUID) -> Response:
         """Get a webhook recovery. Counts its deliveries by status."""
         recovery = replay.get_recovery(

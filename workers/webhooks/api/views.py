@@ -15,8 +15,8 @@ from jobs.rest.openapi import (
     header,
     page,
 )
-from jobs.rest.pagination import PageQuery, respond_page
-from jobs.rest.views import ApiView, check_no_body, get_caller, get_tenant
+from jobs.rest.pagination import respond_list
+from jobs.rest.views import ApiView, check_no_body, get_caller, get_tenant, validate
 from workers.webhooks import endpoints
 from workers.webhooks.api import serializers
 from workers.webhooks.api.secret_request import SecretRequest
@@ -47,9 +47,8 @@ class EndpointList(ApiView):
 
     @document(
         "create_webhook_endpoint",
+        {201: serializers.EndpointCreatedOutput},
         request=serializers.EndpointInput,
-        responses={201: serializers.EndpointCreatedOutput},
-        problems=(409, 411, 413, 415, 422),
         parameters=[*_ONCE, header("Location", "The URL of the new endpoint.", 201)],
     )
     def post(self, request: Request) -> Response:
@@ -57,8 +56,7 @@ class EndpointList(ApiView):
 
         The response contains the signing secret, which is not shown again.
         """
-        body = serializers.EndpointInput(data=request.data)
-        body.is_valid(raise_exception=True)
+        body = validate(request, serializers.EndpointInput)
         fields = dict(body.validated_data)
         once = SecretRequest(request, route="create webhook endpoint")
         secret = None
@@ -79,22 +77,18 @@ class EndpointList(ApiView):
 
     @document(
         "list_webhook_endpoints",
-        responses={
-            200: page(
-                serializers.EndpointOutput,
-                "One page of a tenant's endpoints, newest first.",
-            )
-        },
+        page(
+            serializers.EndpointOutput,
+            "One page of a tenant's endpoints, newest first.",
+        ),
         parameters=PAGE_PARAMETERS,
     )
     def get(self, request: Request) -> Response:
         """List webhook endpoints. Newest first."""
-        tenant = get_tenant(request)
-        page = PageQuery.parse(
-            request.query_params, owner=tenant.pk, list_name="webhook-endpoints"
+        rows = endpoints.find_endpoints(get_tenant(request))
+        return respond_list(
+            request, rows, serializers.EndpointOutput, list_name="webhook-endpoints"
         )
-        rows = endpoints.find_endpoints(tenant)
-        return respond_page(request, rows, page, serializers.EndpointOutput)
 
 
 class EndpointDetail(ApiView):
@@ -104,8 +98,7 @@ class EndpointDetail(ApiView):
 
     @document(
         "get_webhook_endpoint",
-        responses={200: serializers.EndpointOutput},
-        problems=(404,),
+        serializers.EndpointOutput,
     )
     def get(self, request: Request, endpoint_id: UUID) -> Response:
         """Get a webhook endpoint."""
@@ -116,14 +109,12 @@ class EndpointDetail(ApiView):
 
     @document(
         "update_webhook_endpoint",
+        serializers.EndpointOutput,
         request=serializers.EndpointChanges,
-        responses={200: serializers.EndpointOutput},
-        problems=(404, 411, 413, 415),
     )
     def patch(self, request: Request, endpoint_id: UUID) -> Response:
         """Update a webhook endpoint. Pending messages are sent to the new URL."""
-        body = serializers.EndpointChanges(data=request.data)
-        body.is_valid(raise_exception=True)
+        body = validate(request, serializers.EndpointChanges)
         endpoint = endpoints.update_endpoint(
             caller=get_caller(request),
             endpoint_id=endpoint_id,
@@ -132,7 +123,7 @@ class EndpointDetail(ApiView):
         )
         return Response(serializers.EndpointOutput(endpoint).data)
 
-    @document("delete_webhook_endpoint", responses={204: None}, problems=(404,))
+    @document("delete_webhook_endpoint", {204: None})
     def delete(self, request: Request, endpoint_id: UUID) -> Response:
         """Delete a webhook endpoint. Pending messages are discarded."""
         check_no_body(request)
@@ -149,9 +140,8 @@ class EndpointSecret(ApiView):
 
     @document(
         "rotate_webhook_endpoint_secret",
+        serializers.RotatedOutput,
         request=serializers.SecretRotationInput,
-        responses={200: serializers.RotatedOutput},
-        problems=(404, 409, 411, 413, 415, 422),
         parameters=_ONCE,
     )
     def post(self, request: Request, endpoint_id: UUID) -> Response:
@@ -159,8 +149,7 @@ class EndpointSecret(ApiView):
 
         The previous secret also signs until its grace period ends.
         """
-        body = serializers.SecretRotationInput(data=request.data)
-        body.is_valid(raise_exception=True)
+        body = validate(request, serializers.SecretRotationInput)
         once = SecretRequest(request, route=f"rotate {endpoint_id}")
         secret = None
         with once.lock() as is_first:
@@ -182,8 +171,7 @@ class EndpointPing(ApiView):
 
     @document(
         "ping_webhook_endpoint",
-        responses={202: serializers.PingOutput},
-        problems=(404, 409, 422),
+        {202: serializers.PingOutput},
         parameters=_ONCE,
     )
     def post(self, request: Request, endpoint_id: UUID) -> Response:
@@ -214,7 +202,7 @@ class TenantSecret(ApiView):
 
     required_scopes = SCOPES
 
-    @document("get_webhook_secret", responses={200: serializers.TenantSecretOutput})
+    @document("get_webhook_secret", serializers.TenantSecretOutput)
     def get(self, request: Request) -> Response:
         """Get the validity of the callback signing secrets.
 
@@ -232,9 +220,8 @@ class TenantSecretRotation(ApiView):
 
     @document(
         "rotate_webhook_secret",
+        serializers.RotatedOutput,
         request=serializers.SecretRotationInput,
-        responses={200: serializers.RotatedOutput},
-        problems=(409, 411, 413, 415, 422),
         parameters=_ONCE,
     )
     def post(self, request: Request) -> Response:
@@ -242,8 +229,7 @@ class TenantSecretRotation(ApiView):
 
         The previous secret also signs until its grace period ends.
         """
-        body = serializers.SecretRotationInput(data=request.data)
-        body.is_valid(raise_exception=True)
+        body = validate(request, serializers.SecretRotationInput)
         once = SecretRequest(request, route="rotate webhook secret")
         secret = None
         with once.lock() as is_first:

@@ -3,17 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from django.conf import settings
+from cryptography.fernet import InvalidToken
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from jobs.encryption import get_cipher
 from jobs.errors import Conflict, InvalidRequest
 from jobs.models import Tenant
 from workers.webhooks.messages import signing
@@ -149,21 +148,15 @@ def decrypt_headers(stored: Mapping[str, str]) -> dict[str, str]:
 
 def encrypt(secret: str) -> bytes:
     """Encrypt with the newest key."""
-    return _cipher(tuple(settings.FIELD_ENCRYPTION_KEYS)).encrypt(secret.encode())
+    return get_cipher().encrypt(secret.encode())
 
 
 def decrypt(ciphertext: bytes | memoryview) -> str:
     """Decrypt with the matching configured key; raises ImproperlyConfigured."""
-    cipher = _cipher(tuple(settings.FIELD_ENCRYPTION_KEYS))
     try:
-        return cipher.decrypt(bytes(ciphertext)).decode()
+        return get_cipher().decrypt(bytes(ciphertext)).decode()
     except InvalidToken:
         raise ImproperlyConfigured(
             "FIELD_ENCRYPTION_KEYS lacks the key that encrypted a secret in this"
             " database. Add it after the newer keys."
         ) from None
-
-
-@lru_cache(maxsize=4)
-def _cipher(keys: tuple[str, ...]) -> MultiFernet:
-    return MultiFernet([Fernet(key) for key in keys])

@@ -3,15 +3,15 @@ from datetime import UTC, datetime
 import pytest
 
 from transcribe_platform.client.calls import (
-    Call,
+    ApiRequest,
     Patience,
     can_retry,
     parse_retry_after,
 )
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-READ = Call(method="GET", path="/")
-SEND = Call(method="POST", path="/", is_repeatable=False)
+READ = ApiRequest(method="GET", path="/")
+SEND = ApiRequest(method="POST", path="/", is_repeatable=False)
 
 
 @pytest.mark.parametrize(

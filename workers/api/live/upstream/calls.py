@@ -79,8 +79,8 @@ class UpstreamCalls:
         if started is None:
             return False
         previous, (self.job, self.attempt) = self.job, started
-        get_heartbeat().remove(previous)
-        get_heartbeat().add(self.job)
+        get_heartbeat().remove([previous])
+        get_heartbeat().add([self.job])
         return True
 
 

@@ -6,23 +6,33 @@ is started in advance, since loading takes one to two seconds.
 
 import asyncio
 import contextlib
-import dataclasses
-import json
+import multiprocessing
 import os
-import sys
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 
-from workers.emulator.engines import recogniser, sphinx
-from workers.emulator.engines.live import base, events, sphinx_child
+from workers.emulator.engines import sphinx
+from workers.emulator.engines.live import base, sphinx_child
 
 MAX_STREAMS = 4
 
 # Delay before the next spare process is started.
 _SPARE_SECONDS = 3.0
-_ROOT = Path(__file__).parents[4]
-# Maximum length of a line: a segment with its words.
-_LINE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A recognition process and the connection to it."""
+
+    process: BaseProcess
+    connection: Connection
+
+    def kill(self) -> None:
+        """End the process; idempotent."""
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
 
 
 class SphinxPool:
@@ -31,8 +41,7 @@ class SphinxPool:
     max_streams: int | None = MAX_STREAMS
 
     def __init__(self) -> None:
-        self._spare: asyncio.Task[asyncio.subprocess.Process] | None = None
-        self._active: set[asyncio.subprocess.Process] = set()
+        self._spare: Child | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
@@ -47,22 +56,16 @@ class SphinxPool:
         """End all processes, the spare one included."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._spare is not None:
-            await _kill(await self._spare)
-        for process in list(self._active):
-            await self.end_process(process)
+        for process in multiprocessing.active_children():
+            if process.name == sphinx.LIVE_NAME:
+                process.kill()
 
-    async def acquire_process(self) -> asyncio.subprocess.Process:
+    def acquire_child(self) -> Child:
         """Return the spare process, or a new one."""
         spare, self._spare = self._spare, None
-        process = await (spare or _start_process())
-        self._active.add(process)
-        return process
-
-    async def end_process(self, process: asyncio.subprocess.Process) -> None:
-        """End an acquired process; idempotent."""
-        await _kill(process)
-        self._active.discard(process)
+        if spare is not None and spare.process.is_alive():
+            return spare
+        return _start_child()
 
     def schedule_spare(self) -> None:
         """Schedule the start of a spare process."""
@@ -73,7 +76,7 @@ class SphinxPool:
 
     def _start_spare(self) -> None:
         if self._spare is None:
-            self._spare = asyncio.create_task(_start_process())
+            self._spare = _start_child()
 
 
 class SphinxSession:
@@ -89,7 +92,7 @@ class SphinxSession:
     async def recognise(self, samples: bytes) -> None:
         """Send samples to the processes; waits for slow ones."""
         for child in self._children:
-            await child.send(sphinx_child.AUDIO, samples)
+            await child.send(samples)
 
     async def finalize(self, channel: int | None) -> None:
         """End the current segments of one channel, or of all."""
@@ -115,51 +118,58 @@ class ChannelProcess:
     """The recognition process of one channel."""
 
     def __init__(
-        self,
-        stream: base.Stream,
-        channel: int | None,
-        recogniser_pool: SphinxPool,
+        self, stream: base.Stream, channel: int | None, recogniser_pool: SphinxPool
     ) -> None:
         self._stream = stream
-        self._number = channel or 0
-        self._task = _describe(stream, channel)
+        self._task = sphinx_child.Task(
+            sample_rate=stream.sample_rate,
+            channels=stream.channels,
+            channel=channel,
+            event_settings=stream.event_settings,
+        )
         self._pool = recogniser_pool
-        self._process: asyncio.subprocess.Process | None = None
-        self._reader: asyncio.Task[None] | None = None
-        self._is_ending = False
+        self._child: Child | None = None
+        self._ended = asyncio.Event()
 
-    async def send(self, kind: bytes, payload: bytes = b"") -> None:
-        """Send a frame; acquires the process first."""
-        if self._process is None:
-            self._process = await self._pool.acquire_process()
-            self._reader = asyncio.create_task(self._read(self._process))
-            await self.send(sphinx_child.TASK, self._task)
-        self._is_ending = kind == sphinx_child.END
-        stdin = self._process.stdin
-        if stdin is not None:
-            # `_read` detects that the process died.
-            with contextlib.suppress(ConnectionError):
-                stdin.write(sphinx_child.HEAD.pack(kind, len(payload)) + payload)
-                await stdin.drain()
+    async def send(self, message: object) -> None:
+        """Send a message; acquires the process first. Waits for a slow process."""
+        if self._child is None:
+            self._child = self._pool.acquire_child()
+            loop = asyncio.get_running_loop()
+            loop.add_reader(self._child.connection, self._receive, self._child)
+            await self.send(self._task)
+        # `_receive` detects that the process died.
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self._child.connection.send, message)
 
     async def wait(self) -> None:
         """Wait until the process has ended its output."""
-        if self._reader is not None:
-            await self._reader
+        if self._child is not None:
+            await self._ended.wait()
 
     async def close(self) -> None:
         """End the process; idempotent."""
-        if self._reader is not None:
-            self._reader.cancel()
-        if self._process is not None:
-            await self._pool.end_process(self._process)
+        if self._child is not None:
+            self._end(self._child)
+            self._child.kill()
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
-        if process.stdout is not None:
-            async for line in process.stdout:
-                self._stream.emit(_parse(json.loads(line), self._number))
-        if await process.wait() or not self._is_ending:
+    def _receive(self, child: Child) -> None:
+        """Emit the next event; called when there is one, or at the end."""
+        try:
+            message = child.connection.recv()
+        except (EOFError, OSError):
             self._stream.on_failure()
+            self._end(child)
+            return
+        if message == sphinx_child.DONE:
+            self._end(child)
+        else:
+            self._stream.emit(message)
+
+    def _end(self, child: Child) -> None:
+        if not self._ended.is_set():
+            asyncio.get_running_loop().remove_reader(child.connection)
+            self._ended.set()
 
 
 def build() -> SphinxPool:
@@ -167,45 +177,15 @@ def build() -> SphinxPool:
     return SphinxPool()
 
 
-async def _start_process() -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", sphinx_child.__name__, str(os.getpid())),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=_LINE_BYTES,
-        cwd=_ROOT,
+def _start_child() -> Child:
+    spawn = multiprocessing.get_context("spawn")
+    own, theirs = spawn.Pipe()
+    process = spawn.Process(
+        target=sphinx_child.serve,
+        args=(os.getpid(), theirs),
+        name=sphinx.LIVE_NAME,
+        daemon=True,
     )
-
-
-async def _kill(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-
-
-def _describe(stream: base.Stream, channel: int | None) -> bytes:
-    task = sphinx_child.Task(
-        sample_rate=stream.sample_rate,
-        channels=stream.channels,
-        channel=channel,
-        **dataclasses.asdict(stream.event_settings),
-    )
-    return json.dumps(dataclasses.asdict(task)).encode()
-
-
-def _parse(line: dict[str, Any], channel: int) -> events.Event:
-    match line.pop("kind"):
-        case "started":
-            return events.SpeechStarted(channel=channel, **line)
-        case "ended":
-            return events.UtteranceEnd(channel=channel, **line)
-    words = sphinx.punctuate(
-        recogniser.RecognisedWord(**word) for word in line.pop("words")
-    )
-    if words and not line["speech_final"]:
-        # The sentence may continue.
-        last = words[-1]
-        last = dataclasses.replace(last, written=last.written.removesuffix("."))
-        words = (*words[:-1], last)
-    return events.Result(channel=channel, words=words, **line)
+    process.start()
+    theirs.close()
+    return Child(process, own)

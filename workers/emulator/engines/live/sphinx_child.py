@@ -1,27 +1,22 @@
 """The process that recognises one channel of one live stream, with pocketsphinx.
 
-Loads the model, then reads frames (kind, length, payload) from stdin; the first one is
-its task. Writes events as lines of JSON. Ends with its input or with the emulator.
+Loads the model, then reads messages from its connection: a task, then samples (bytes),
+FINALIZE or END. Sends events, then DONE. Ends with its input or with the emulator.
 """
 
-import dataclasses
-import json
-import os
 import signal
-import struct
-import sys
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from typing import Any
 
 import av
 import pocketsphinx
 
-from workers.emulator.engines import recogniser
-from workers.emulator.engines.live import cells, segments
+from workers.emulator.engines import recogniser, sphinx
+from workers.emulator.engines.live import cells, events, segments
 
-# Kinds of frames, and the frame header: kind and payload length.
-TASK, AUDIO, FINALIZE, END = b"T", b"A", b"F", b"E"
-HEAD = struct.Struct("<cI")
+FINALIZE, END, DONE = "finalize", "end", "done"
 
 # Minimum and maximum window of the endpointer; a longer pause needs a longer window.
 _WINDOW_SECONDS = (0.3, 1.5)
@@ -29,17 +24,14 @@ _WINDOW_SECONDS = (0.3, 1.5)
 _MAX_SPEECH_SECONDS = 12.0
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """Format and settings of the channel, sent as JSON in the first frame."""
+    """Format and settings of the channel; None is the mix of all."""
 
     sample_rate: int
     channels: int
     channel: int | None
-    is_interim: bool
-    has_vad_events: bool
-    pause: float | None
-    utterance_gap: float | None
+    event_settings: segments.EventSettings
 
 
 class Resampler:
@@ -74,12 +66,16 @@ class Resampler:
 
 
 class ChannelRecogniser:
-    """Recognises the speech between silences and writes the events."""
+    """Recognises the speech between silences and emits the events."""
 
-    def __init__(self, task: Task, decoder: Any) -> None:
-        self._task = task
+    def __init__(
+        self, task: Task, decoder: Any, emit: Callable[[events.Event], None]
+    ) -> None:
+        self._settings = task.event_settings
+        self._channel = task.channel or 0
+        self._emit = emit
         shortest, longest = _WINDOW_SECONDS
-        window = min(max(task.pause or shortest, shortest), longest)
+        window = min(max(self._settings.pause or shortest, shortest), longest)
         self._endpointer = pocketsphinx.Endpointer(
             window=window, sample_rate=recogniser.SAMPLE_RATE
         )
@@ -94,7 +90,7 @@ class ChannelRecogniser:
         self._last_word_end: float | None = None
 
     def add(self, pcm: bytes) -> None:
-        """Add samples and write the events that are due."""
+        """Add samples and emit the events that are due."""
         self._rest += pcm
         while len(self._rest) >= self._size:
             frame, self._rest = self._rest[: self._size], self._rest[self._size :]
@@ -102,19 +98,19 @@ class ChannelRecogniser:
             self._add_frame(frame)
 
     def flush(self, *, from_finalize: bool) -> None:
-        """Write the current segment."""
+        """Emit the current segment."""
         words = []
         if self._is_speaking:
             words = self._end_speech()
             if from_finalize:
                 self._start_speech(self._now)
         if self._now > self._segment_start:
-            self._write_result(
+            self._emit_result(
                 words, end=self._now, is_final=True, from_finalize=from_finalize
             )
 
     def finish(self) -> None:
-        """Write the remaining segment of the stream."""
+        """Emit the remaining segment of the stream."""
         if self._is_speaking:
             # `end_stream` needs at least one sample.
             speech = self._endpointer.end_stream(self._rest or b"\0\0")
@@ -130,17 +126,18 @@ class ChannelRecogniser:
             return
         if not self._is_speaking:
             self._start_speech(self._endpointer.speech_start)
-            if self._task.has_vad_events:
-                _write(kind="started", at=round(self._speech_start, 3))
+            if self._settings.has_vad_events:
+                at = round(self._speech_start, 3)
+                self._emit(events.SpeechStarted(channel=self._channel, at=at))
         self._decoder.process_raw(speech)
         if not self._endpointer.in_speech:
-            self._write_result(self._end_speech(), end=self._now, is_final=True)
+            self._emit_result(self._end_speech(), end=self._now, is_final=True)
         elif self._now - self._speech_start >= _MAX_SPEECH_SECONDS:
             words = self._end_speech()
-            self._write_result(words, end=self._now, is_final=True, is_pause=False)
+            self._emit_result(words, end=self._now, is_final=True, is_pause=False)
             self._start_speech(self._now)
         else:
-            self._write_interim()
+            self._emit_interim()
 
     def _start_speech(self, at: float) -> None:
         self._decoder.start_utt()
@@ -159,22 +156,22 @@ class ChannelRecogniser:
         return words
 
     def _add_silence(self) -> None:
-        gap, last = self._task.utterance_gap, self._last_word_end
+        gap, last = self._settings.utterance_gap, self._last_word_end
         if gap is not None and last is not None and self._now - last >= gap:
             self._last_word_end = None
-            _write(kind="ended", last_word_end=last)
+            self._emit(events.UtteranceEnd(channel=self._channel, last_word_end=last))
         if self._now - self._segment_start >= segments.MAX_SEGMENT_SECONDS:
-            self._write_result([], end=self._now, is_final=True)
+            self._emit_result([], end=self._now, is_final=True)
         else:
-            self._write_interim()
+            self._emit_interim()
 
-    def _write_interim(self) -> None:
+    def _emit_interim(self) -> None:
         is_due = self._now - self._last_result_at >= segments.INTERIM_SECONDS
-        if self._task.is_interim and is_due:
+        if self._settings.is_interim and is_due:
             words = self._words() if self._is_speaking else []
-            self._write_result(words, end=self._now, is_final=False)
+            self._emit_result(words, end=self._now, is_final=False)
 
-    def _write_result(
+    def _emit_result(
         self,
         words: list[recogniser.RecognisedWord],
         *,
@@ -184,50 +181,41 @@ class ChannelRecogniser:
         from_finalize: bool = False,
     ) -> None:
         self._last_result_at = self._now
-        _write(
-            kind="heard",
-            start=self._segment_start,
-            end=end,
-            words=[dataclasses.asdict(word) for word in words],
-            is_final=is_final,
-            speech_final=is_final and is_pause and self._task.pause is not None,
-            from_finalize=from_finalize,
+        speech_final = is_final and is_pause and self._settings.pause is not None
+        written = sphinx.punctuate(words)
+        if written and not speech_final:
+            # The sentence may continue.
+            last = written[-1]
+            last = replace(last, written=last.written.removesuffix("."))
+            written = (*written[:-1], last)
+        self._emit(
+            events.Result(
+                channel=self._channel,
+                start=self._segment_start,
+                end=end,
+                words=written,
+                is_final=is_final,
+                speech_final=speech_final,
+                from_finalize=from_finalize,
+            )
         )
         if is_final:
             self._segment_start = end
 
 
-def main() -> None:
-    """Recognise until the input ends."""
-    recogniser.exit_with_parent(int(sys.argv[1]))
+def serve(parent: int, connection: Connection) -> None:
+    """Recognise until the input ends; runs in its own process."""
+    recogniser.exit_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     decoder = recogniser.open_decoder()
-    frames = _read_frames(sys.stdin.buffer)
-    _, described = next(frames, (TASK, b""))
-    if not described:
-        return
-    task = Task(**json.loads(described))
-    channel, resampler = ChannelRecogniser(task, decoder), Resampler(task)
-    for kind, payload in frames:
-        if kind == AUDIO:
-            channel.add(resampler.resample(payload))
-        elif kind == FINALIZE:
-            channel.flush(from_finalize=True)
+    task: Task = connection.recv()
+    channel = ChannelRecogniser(task, decoder, connection.send)
+    resampler = Resampler(task)
+    while (message := connection.recv()) != END:
+        if isinstance(message, bytes):
+            channel.add(resampler.resample(message))
         else:
-            channel.finish()
-            break
-
-
-def _read_frames(source: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    while len(head := source.read(HEAD.size)) == HEAD.size:
-        kind, length = HEAD.unpack(head)
-        yield kind, source.read(length)
-
-
-def _write(**line: Any) -> None:
-    sys.stdout.write(json.dumps(line) + os.linesep)
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()
+            channel.flush(from_finalize=True)
+    channel.finish()
+    connection.send(DONE)

@@ -3,7 +3,7 @@ from pathlib import Path
 import click
 import pytest
 
-from transcribe_platform.cli.bulk.sources import Kind, find_sources
+from transcribe_platform.cli.bulk.sources import SourceKind, find_sources
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def test_what_is_named_twice_is_there_once():
 def test_a_file_that_is_named_is_taken_whatever_it_is_called():
     (source,) = find_sources(["notes.txt"])
 
-    assert (source.kind, str(source.target)) == (Kind.FILE, "notes")
+    assert (source.kind, str(source.target)) == (SourceKind.FILE, "notes")
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_file_that_is_named_is_taken_whatever_it_is_called():
 def test_a_url_writes_nowhere_but_where_it_should(url: str, target: str):
     (source,) = find_sources([url])
 
-    assert source.kind is Kind.URL
+    assert source.kind is SourceKind.URL
     assert str(source.target) == target
 
 
@@ -59,7 +59,7 @@ def test_a_url_writes_nowhere_but_where_it_should(url: str, target: str):
 def test_a_manifest_is_known_by_its_name(here: Path, name: str):
     (here / name).write_bytes(b"")
 
-    assert [source.kind for source in find_sources([name])] == [Kind.MANIFEST]
+    assert [source.kind for source in find_sources([name])] == [SourceKind.MANIFEST]
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,14 @@ import re
 from tests.support import ROOT
 from workers.api.live import close_reasons
 
-_NAME = re.compile(r'(?:\.close\(|\.close, |close, |close_reason\(|name = )\s*"(\w+)"')
+_NAME = re.compile(r'(?:\.close\(|close_from_thread\(|name = )\s*"(\w+)"')
 _CHOICE = re.compile(r'"(\w+)" if [\w. ]+ else "(\w+)"')
 
 
 def test_the_code_names_each_reason_of_the_table_and_no_other():
     texts = [
         (ROOT / "workers" / "api" / "live" / path).read_text()
-        for path in ("session.py", "upstream/connection.py")
+        for path in ("session.py", "registry.py", "upstream/connection.py")
     ]
 
     named = {name for text in texts for name in _NAME.findall(text)}

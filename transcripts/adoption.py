@@ -1,0 +1,128 @@
+"""Adopt results that were paid for and stored by a call whose worker then died."""
+
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import Q
+from django.utils import timezone
+
+from jobs import services
+from jobs.calls import JobClaim
+from jobs.models import Attempt, Job
+from jobs.state import JobStatus
+from transcripts import documents, result_storage, storage
+from transcripts.finishing import ClaimHolder, FinishedCall, StoredResult, committer
+
+logger = logging.getLogger(__name__)
+
+CRASHED = "worker_crashed"
+
+
+def adopt(claims: Sequence[JobClaim], *, holder: ClaimHolder) -> dict[JobClaim, str]:
+    """End claims that need no call; return the outcome of each.
+
+    Jobs with an earlier call of *unknown* outcome complete with its document, if it was
+    stored: the call is neither repeated nor counted again. A job that crashed
+    MAX_CRASHES workers and has no document fails.
+    """
+    again = {claim.job_id: claim for claim in claims if claim.lease_token > 1}
+    if not again:
+        return {}
+    jobs = [
+        job
+        for job in Job.objects.filter(
+            pk__in=again, status=JobStatus.PROCESSING, started_at=None
+        )
+        if job.lease_token == again[job.pk].lease_token
+    ]
+    earlier = _find_unknown(jobs)
+    if not connection.in_atomic_block:
+        connection.close()  # the storage may be slow
+    outcomes = {}
+    for job in jobs:
+        try:
+            found = _find_result(earlier[job.pk])
+        except OSError:
+            result_storage.report_unavailable()
+            outcomes[again[job.pk]] = _return_claim(job, holder=holder)
+            continue
+        if found:
+            attempt, result = found
+            attempt.job = job
+            finished = FinishedCall(
+                job=job,
+                attempt=attempt,
+                holder=holder,
+                result=result,
+                is_adopted=True,
+            )
+            committer.submit(finished)
+            logger.info("stored result adopted", extra={"job_id": job.pk})
+            outcomes[again[job.pk]] = f"adopted {result.request_id}"
+        elif job.crashes >= settings.MAX_CRASHES:
+            outcomes[again[job.pk]] = _fail(job, holder=holder)
+    return outcomes
+
+
+def _find_unknown(jobs: Sequence[Job]) -> dict[UUID, list[Attempt]]:
+    """Return the calls of unknown outcome by job, the latest first.
+
+    Reconciliation may have found the outcome, but never the document.
+    """
+    attempts = Attempt.objects.filter(
+        Q(outcome=Attempt.Outcome.UNKNOWN) | Q(reconciled_at__isnull=False),
+        job__in=jobs,
+    ).order_by("-started_at")
+    found: dict[UUID, list[Attempt]] = defaultdict(list)
+    for attempt in attempts.select_related("region"):
+        found[attempt.job_id].append(attempt)
+    return found
+
+
+def _find_result(attempts: Iterable[Attempt]) -> tuple[Attempt, StoredResult] | None:
+    """Return the first attempt with a stored document. Raises OSError."""
+    for attempt in attempts:
+        raw = storage.find_result(attempt)
+        if raw is None:
+            continue
+        try:
+            document = json.loads(raw)
+            summary = documents.parse_summary(document)
+        except (ValueError, RecursionError, AttributeError):
+            continue
+        if summary is not None:
+            request_id = str(document["metadata"].get("request_id", ""))
+            name = storage.name_of_result(attempt)
+            return attempt, StoredResult(
+                raw=name, summary=summary, request_id=request_id
+            )
+    return None
+
+
+def _return_claim(job: Job, *, holder: ClaimHolder) -> str:
+    """Queue a job whose documents cannot be looked up now; no attempt is counted."""
+    services.advance(
+        Job.objects.filter(pk=job.pk, lease_token=job.lease_token),
+        to=JobStatus.QUEUED,
+        at=timezone.now(),
+        data={"reason": result_storage.UNAVAILABLE},
+    )
+    holder.remove([job])
+    return result_storage.UNAVAILABLE
+
+
+def _fail(job: Job, *, holder: ClaimHolder) -> str:
+    services.advance(
+        Job.objects.filter(pk=job.pk, lease_token=job.lease_token),
+        to=JobStatus.FAILED,
+        at=timezone.now(),
+        error_code=CRASHED,
+        error_detail="Every worker that ran this job crashed while running it.",
+    )
+    holder.remove([job])
+    return CRASHED
