@@ -9,6 +9,7 @@ those of another: there they are not prepared.
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
 from itertools import count
 from typing import Any, TypeVar
@@ -26,10 +27,17 @@ _PARAMETER = re.compile(r"\$\d+")
 
 
 def fetch(sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-    """Execute a statement with parameters $1, $2 … and return its rows.
+    """Execute a query with parameters $1, $2 … and return its rows.
 
     Raises Django's database errors.
     """
+    with _executed(sql, parameters) as cursor:
+        rows: list[Row] = cursor.fetchall()
+    return rows
+
+
+@contextmanager
+def _executed(sql: str, parameters: Sequence[Any]) -> Iterator[Any]:
     connection.ensure_connection()
     raw = connection.connection
     if raw.prepare_threshold is None:
@@ -38,12 +46,13 @@ def fetch(sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
     if connection.queries_logged:  # with Django's own cursor, which tests read
         with connection.cursor() as cursor:
             cursor.execute(_PARAMETER.sub("%s", sql), parameters)
-            return cursor.fetchall() if cursor.description else []
+            yield cursor
+        return
     # Unlike ``Cursor`` it does not parse the statement each time.
     raw_cursor: Any = psycopg.RawCursor(raw)
     with connection.make_cursor(raw_cursor) as cursor:
         cursor.execute(sql, parameters)
-        return cursor.fetchall() if raw_cursor.description else []
+        yield cursor
 
 
 def insert(*rows: models.Model) -> None:
@@ -57,7 +66,8 @@ def insert(*rows: models.Model) -> None:
         for row in rows
         for name, encode in _encoders(type(row))
     ]
-    fetch(sql, parameters)
+    with _executed(sql, parameters):
+        pass
     for row in rows:
         row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS  # noqa: SLF001
 

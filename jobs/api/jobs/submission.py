@@ -157,7 +157,7 @@ def build_accepted(job: Job) -> StoredResponse:
     """Return the 202 response of a job that has not ended."""
     return StoredResponse(
         status_code=status.HTTP_202_ACCEPTED,
-        body=JobOutput(job).data,
+        body=JobOutput().to_representation(job),
         location=f"/v1/jobs/{job.pk}",
     )
 
