@@ -205,7 +205,10 @@ UPDATE jobs_job job SET status = ending.status, ready = false, lease_until = NUL
   run_at = ending.run_at,
   attempt = coalesce(ending.attempt, job.attempt),
   warnings = coalesce(job.warnings || ending.warnings, job.warnings),
-  duration_seconds = coalesce(job.duration_seconds, ending.duration),
+  duration_seconds = coalesce(
+    CASE WHEN job.warnings @> '[{"code": "duration_estimated"}]'
+      THEN ending.duration END,
+    job.duration_seconds, ending.duration),
   error_code = ending.code, error_detail = ending.detail,
   finished_at = CASE WHEN ending.status = 'queued' THEN NULL ELSE %(at)s END,
   started_at = CASE WHEN ending.status = 'queued' THEN NULL ELSE job.started_at END,

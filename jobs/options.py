@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from jobs import suggestions
 from jobs.errors import InvalidRequest
-from jobs.option_values import MODELS, REDACTIONS, is_custom_model
+from jobs.option_values import MODELS, REDACTIONS, TABLE, is_custom_model
 from jobs.strict_json import pointer_to
 
 MAX_ITEMS = 100
@@ -20,6 +20,7 @@ MAX_TEXT = 1000
 MAX_TAG = 128
 # Of audio without a header; also the limits for a WAV stream's header.
 SAMPLE_RATES = range(1000, 384_000 + 1)
+MAX_TRACKS = 256
 CHANNELS = range(1, 64 + 1)
 # Words that programs write for a boolean or for no value: never a name.
 _NO_NAMES = frozenset(
@@ -86,6 +87,16 @@ def check_combination(options: Mapping[str, Any]) -> None:
         _refuse_pair("language_hint", "needs a nova-3 model and language=multi")
     if "encoding" in options and "sample_rate" not in options:
         _refuse_pair("encoding", "needs 'sample_rate': it describes headerless audio")
+
+
+def check_combination_for_url(options: Mapping[str, Any]) -> None:
+    """Raise InvalidRequest for options that need an upload."""
+    if "audio_track" in options:
+        reason = (
+            "needs an upload: Deepgram fetches a URL itself and transcribes the audio"
+            " track of its own choice"
+        )
+        _refuse_pair("audio_track", reason)
 
 
 def read_text(name: str, values: Sequence[str], *, live: bool = False) -> Any:
@@ -253,30 +264,12 @@ _tag = _matching(
 _mode = _one_of("extended", "strict")
 _OWN_DELIVERY = "The platform delivers results itself: set the job's callback_url."
 
+# Options that the platform carries out itself and does not send to Deepgram.
+OWN = frozenset({"audio_track"})
 REFUSED = {"callback": _OWN_DELIVERY, "callback_method": _OWN_DELIVERY}
 
 OPTIONS: dict[str, Check] = {
-    **dict.fromkeys(
-        (
-            "detect_entities",
-            "diarize",
-            "dictation",
-            "filler_words",
-            "intents",
-            "measurements",
-            "mip_opt_out",
-            "multichannel",
-            "numerals",
-            "paragraphs",
-            "profanity_filter",
-            "punctuate",
-            "sentiment",
-            "smart_format",
-            "topics",
-            "utterances",
-        ),
-        _boolean,
-    ),
+    **dict.fromkeys(TABLE["flags"], _boolean),
     "model": _model,
     "version": _text,
     "language": _language,
@@ -296,36 +289,21 @@ OPTIONS: dict[str, Check] = {
     "custom_intent": _list_of(_text),
     "custom_intent_mode": _mode,
     "utt_split": _number(0.01, 60),
-    "encoding": _one_of(
-        "linear16", "flac", "mulaw", "amr-nb", "amr-wb", "opus", "speex", "g729"
-    ),
+    "encoding": _one_of(*TABLE["encodings"]),
+    # The platform's own: which audio track of an upload is sent, from 1.
+    "audio_track": _integer(1, MAX_TRACKS),
     "sample_rate": _integer(SAMPLE_RATES[0], SAMPLE_RATES[-1]),
     "channels": _integer(CHANNELS[0], CHANNELS[-1]),
 }
 
-# Not for streams: these need the whole audio, or another model.
-_PRERECORDED_ONLY = {
-    "custom_intent",
-    "custom_intent_mode",
-    "custom_topic",
-    "custom_topic_mode",
-    "detect_language",
-    "intents",
-    "measurements",
-    "paragraphs",
-    "sentiment",
-    "summarize",
-    "topics",
-    "utt_split",
-    "utterances",
-}
 LIVE_OPTIONS: dict[str, Check] = {
-    **{name: each for name, each in OPTIONS.items() if name not in _PRERECORDED_ONLY},
-    **dict.fromkeys(("interim_results", "no_delay", "vad_events"), _boolean),
+    **{
+        name: each
+        for name, each in OPTIONS.items()
+        if name not in TABLE["prerecorded_only"]
+    },
+    **dict.fromkeys(TABLE["live_flags"], _boolean),
     "endpointing": _boolean_or(_integer(1, 60_000)),
     "utterance_end_ms": _integer(1000, 60_000),
-    "encoding": _one_of(
-        *("linear16", "linear32", "flac", "alaw", "mulaw", "amr-nb", "amr-wb"),
-        *("opus", "ogg-opus", "speex", "g729"),
-    ),
+    "encoding": _one_of(*TABLE["live_encodings"]),
 }

@@ -170,7 +170,7 @@ def _find_warnings(call: FinishedCall) -> list[dict[str, str]]:
     job = call.job
     return documents.find_warnings(
         call.result.summary,
-        expected_seconds=job.duration_seconds,
+        expected_seconds=job.exact_duration_seconds,
         expected_channels=job.channels if job.options.get("multichannel") else None,
         is_silent=job.is_silent,
     )

@@ -9,18 +9,19 @@ import io
 import json
 import os
 import resource
-import runpy
 import struct
 import sys
-import time
-from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 import av
+
+if __name__ == "__main__":
+    # An isolated process does not find the package that its script is in.
+    sys.path.append(str(Path(__file__).parents[2]))
+
+from jobs.audio import declared_sizes, media_scan, sandbox
 
 MEMORY_BYTES = 512 * 1024**2
 CPU_SECONDS = 12
@@ -28,91 +29,71 @@ CPU_SECONDS = 12
 NICENESS = 10
 OPEN_SECONDS = 5.0
 DEMUX_SECONDS = 5.0
-# A WAV file has a few chunks, an MP4 file two boxes per fragment.
-MAX_CHUNKS = 10_000
-MAX_BOXES = 100_000
-PACKETS_TO_DECODE = 20
-# Decoding stops at the first sound, after a second or two of most files.
-SECONDS_TO_DECODE = 60.0
-SOUND_PEAK = 600  # of 32768: -35 dB, above a quiet room and below any speech
-# More than the padding of any encoder, less than the missing part of a cut file.
-TOLERANCE_SECONDS = 0.5
-TOLERANCE_SHARE = 0.02
+# Up to this size every packet is read, which takes a second; of larger files, as many
+# as in LARGE_SECONDS.
+EXACT_BYTES = 100 * 1024**2
+LARGE_SECONDS = 1.0
 TOLERANCE_BYTES = 4096
+TOLERANCE_SHARE = 0.02
 # Playlists (hls, dash, concat) name other files and hosts: never read those.
+FORMATS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,gsm,matroska,mov,mp3,mpc,"
+    "mpc8,mpeg,mpegts,mxf,ogg,rm,tak,tta,voc,w64,wav,wtv,wv"
+)
 OPEN_OPTIONS = {
-    "format_whitelist": "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,flv,gsm,"
-    "matroska,mov,mp3,mpeg,mpegts,ogg,tta,w64,wav,wv",
+    "format_whitelist": FORMATS,
     "protocol_whitelist": "fd",
     # Enough for a film in many languages.
     "max_streams": "256",
 }
-# Formats whose duration is an estimate from the bit rate, not in the header.
-ESTIMATED = ("aac", "ac3", "eac3", "amr", "gsm", "mpeg", "mpegts", "ogg")
-# Sizes from here on mean unknown: the header was written before the audio.
-_RIFF_UNKNOWN = 0x7FFF0000
 
 
-@dataclass(slots=True, kw_only=True)
-class PacketScan:
-    """The results of reading the packets so far."""
+class Unusable(Exception):
+    """The file has no audio that can be transcribed; ``facts`` name the error."""
 
-    decoded: int = 0
-    broken: int = 0
-    decoded_seconds: float = 0.0
-    end_seconds: float = 0.0
-    has_sound: bool = False
-    is_whole: bool = True
-    is_all_decoded: bool = True
-
-    @property
-    def needs_decoding(self) -> bool:
-        """Whether to decode the next packet."""
-        if self.decoded + self.broken < PACKETS_TO_DECODE:
-            return True
-        return not self.has_sound and self.decoded_seconds < SECONDS_TO_DECODE
-
-    @property
-    def is_silent(self) -> bool | None:
-        """Whether the audio is silent; None if not all of it was decoded."""
-        if self.has_sound:
-            return False
-        return True if self.is_whole and self.is_all_decoded else None
+    def __init__(self, error: str, **facts: Any) -> None:
+        super().__init__(error)
+        self.facts = {"error": error, **facts}
 
 
-def examine(file: IO[bytes]) -> dict[str, Any]:
-    """Return the properties of a file, or ``{"error": code}``."""
+def examine(file: IO[bytes], *, track: int | None = None) -> dict[str, Any]:
+    """Return the properties of a file, or ``{"error": code}``.
+
+    ``track`` is the number of an audio track, from 1; without it, the first one that is
+    not silent is described.
+    """
     size = os.fstat(file.fileno()).st_size
     if not size:
         return {"error": "audio_empty"}
     try:
-        missing = _find_declared_end(file, size) - size
-        has_length_tag = _has_mp3_length(file)
+        header = declared_sizes.read_header(file, size)
     except ValueError:
         return {"error": "audio_unreadable"}
     try:
         with _open(file) as container:
-            facts = _examine(container, has_length_tag=has_length_tag)
+            facts = _examine(container, header, track=track, size=size)
     except av.ExitError:
         return {"error": "timeout"}
+    except Unusable as error:
+        facts = error.facts
     except (av.FFmpegError, ValueError):
         facts = {"error": "audio_unreadable"}
-    # Sizes in headers are often slightly wrong, except Ogg pages; an unreadable file
-    # that lacks its end is cut off.
-    is_exact = facts.get("format") == "ogg" or facts.get("error") == "audio_unreadable"
-    tolerance = 0 if is_exact else max(TOLERANCE_BYTES, TOLERANCE_SHARE * size)
-    return {"error": "audio_truncated"} if missing > tolerance else facts
+    # FFmpeg cannot read some files at all that lack their end.
+    is_unread = facts.get("error") in {"audio_unreadable", "audio_empty"}
+    is_cut = is_unread and header.end > size
+    return {"error": "audio_truncated"} if is_cut else facts
 
 
 def read_header(file: IO[bytes]) -> dict[str, Any]:
     """Return the duration in the header, if any, without decoding."""
     try:
-        _find_declared_end(file, os.fstat(file.fileno()).st_size)
+        declared_sizes.read_header(file, os.fstat(file.fileno()).st_size)
         with _open(file) as container:
             if not container.streams.audio:
                 return {"error": "audio_missing"}
             stream = container.streams.audio[0]
-            return {"duration_seconds": _read_declared_seconds(container, stream)}
+            seconds = media_scan.read_declared_seconds(container, stream)
+            return {"duration_seconds": seconds}
     except av.ExitError:
         return {"error": "timeout"}
     except (av.FFmpegError, ValueError):
@@ -133,147 +114,77 @@ def _open(file: IO[bytes]) -> Iterator[Any]:
         yield container
 
 
-def _examine(container: Any, *, has_length_tag: bool) -> dict[str, Any]:
+def _examine(
+    container: Any,
+    header: declared_sizes.DeclaredLength,
+    *,
+    track: int | None,
+    size: int,
+) -> dict[str, Any]:
     if not container.streams.audio:
-        return {"error": "audio_missing"}
-    stream = container.streams.audio[0]
-    if stream.codec_context is None:
-        return {"error": "audio_unreadable"}
-    scan = _scan_packets(container, stream)
-    if scan.broken > scan.decoded:
-        return {"error": "audio_unreadable"}
-    if not scan.decoded:
-        return {"error": "audio_empty"}
-    name = container.format.name
-    declared = _read_declared_seconds(container, stream)
-    is_reliable = name not in ESTIMATED and (name != "mp3" or has_length_tag)
-    if declared and is_reliable and scan.is_whole:
-        tolerance = max(TOLERANCE_SECONDS, TOLERANCE_SHARE * declared)
-        if scan.end_seconds < declared - tolerance:
-            return {"error": "audio_truncated"}
-    counted = scan.end_seconds if scan.is_whole else None
+        raise Unusable("audio_missing")
+    is_large = size > EXACT_BYTES
+    scan = media_scan.scan_packets(
+        container, seconds=LARGE_SECONDS if is_large else DEMUX_SECONDS
+    )
+    tracks = list(scan.tracks.values())
+    chosen = _choose(scan, track)
+    if _is_cut_off(container, header, scan, chosen, size=size):
+        raise Unusable("audio_truncated")
+    context = chosen.stream.codec_context
     return {
-        "duration_seconds": declared
-        if declared and is_reliable
-        else counted or declared,
-        "codec": stream.codec_context.name,
-        "channels": stream.codec_context.channels,
-        "sample_rate": stream.codec_context.sample_rate,
-        "format": name,
-        "is_silent": scan.is_silent,
+        "duration_seconds": chosen.duration_seconds
+        if scan.is_whole
+        else media_scan.estimate_seconds(container, scan, chosen, size=size),
+        "is_estimated": not scan.is_whole,
+        "codec": context.name,
+        "channels": context.channels,
+        "sample_rate": context.sample_rate,
+        "format": container.format.name,
+        "is_silent": chosen.is_silent,
+        "has_video": media_scan.has_video(container),
+        "track": tracks.index(chosen) + 1,
+        "tracks": [
+            media_scan.describe_track(number, each)
+            for number, each in enumerate(tracks, start=1)
+        ],
     }
 
 
-def _scan_packets(container: Any, stream: Any) -> PacketScan:
-    """Read packets for at most ``DEMUX_SECONDS``; decode the first ones."""
-    scan = PacketScan()
-    stream.codec_context.thread_count = 1
-    to_samples = av.AudioResampler(format="s16", layout="mono")
-    own_length = stream.duration is not None
-    give_up = time.monotonic() + DEMUX_SECONDS
-    try:
-        for packet in container.demux():
-            is_audio = packet.stream_index == stream.index
-            if is_audio and scan.needs_decoding:
-                _decode(packet, scan, to_samples)
-            elif is_audio:
-                scan.is_all_decoded = False
-            if packet.pts is not None and (is_audio or not own_length):
-                end = (packet.pts + (packet.duration or 0)) * packet.time_base
-                scan.end_seconds = max(scan.end_seconds, float(end))
-            if time.monotonic() > give_up:
-                scan.is_whole = False
-                break
-    except av.ExitError:
-        scan.is_whole = False
-    except av.FFmpegError:
-        # Unreadable from here on; the end so far shows whether the file is cut off.
-        scan.broken += 1
-    return scan
+def _choose(scan: media_scan.MediaScan, number: int | None) -> media_scan.TrackScan:
+    """Return the track by number, or the first with sound; raise Unusable."""
+    tracks = list(scan.tracks.values())
+    if number is not None and number > len(tracks):
+        raise Unusable("audio_track_missing", tracks=len(tracks))
+    if not tracks:
+        raise Unusable("audio_unreadable")
+    chosen = tracks[number - 1] if number else media_scan.choose_track(tracks)
+    if chosen.broken + scan.is_broken > chosen.decoded:
+        raise Unusable("audio_unreadable")
+    if not chosen.decoded:
+        raise Unusable("audio_empty")
+    return chosen
 
 
-def _decode(packet: Any, scan: PacketScan, to_samples: Any) -> None:
-    try:
-        frames = packet.decode()
-        scan.decoded += any(frame.samples for frame in frames)
-        for frame in frames:
-            scan.decoded_seconds += frame.samples / frame.sample_rate
-            for plain in to_samples.resample(frame):
-                samples = array("h", bytes(plain.planes[0])[: plain.samples * 2])
-                peak = max(max(samples, default=0), -min(samples, default=0))
-                scan.has_sound = scan.has_sound or peak > SOUND_PEAK
-    except av.FFmpegError:
-        scan.broken += 1
-
-
-def _read_declared_seconds(container: Any, stream: Any) -> float | None:
-    """Return the duration in the header: the stream's, or the container's."""
-    if stream.duration:
-        return float(stream.duration * stream.time_base)
-    return container.duration / av.time_base if container.duration else None
-
-
-def _has_mp3_length(file: IO[bytes]) -> bool:
-    file.seek(0)
-    head = file.read(65536)
-    return b"Xing" in head or b"Info" in head or b"VBRI" in head
-
-
-def _find_declared_end(file: IO[bytes], size: int) -> int:
-    """Return the file size declared by its outermost chunks, or 0.
-
-    Finds cut-off files: FFmpeg ignores the size in a WAV header and reports a cut MP4
-    as invalid. Raises ValueError for a WAV file with more than ``MAX_CHUNKS``.
-    """
-    file.seek(0)
-    head = file.read(12)
-    if head[:4] == b"RIFF":
-        return max(_iter_riff_ends(file, size), default=0)
-    if head[4:8] == b"ftyp":
-        return max(islice(_iter_box_ends(file, size), MAX_BOXES), default=0)
-    return _find_last_page_end(file, size) if head[:4] == b"OggS" else 0
-
-
-def _iter_riff_ends(file: IO[bytes], size: int) -> Iterator[int]:
-    at, number = 12, 0
-    while at + 8 <= size:
-        number += 1
-        if number > MAX_CHUNKS:
-            raise ValueError("too many chunks")
-        file.seek(at)
-        _, length = struct.unpack("<4sI", file.read(8))
-        if length >= _RIFF_UNKNOWN:
-            return
-        at += 8 + length
-        yield at
-        at += length % 2
-
-
-def _iter_box_ends(file: IO[bytes], size: int) -> Iterator[int]:
-    at = 0
-    while at + 8 <= size:
-        file.seek(at)
-        length, kind = struct.unpack(">I4s", file.read(8))
-        if length == 1:
-            extended = file.read(8).ljust(8, b"\0")
-            length = struct.unpack(">Q", extended)[0]
-        if length < 8 or not kind.isalnum():  # noqa: PLR2004  0: up to the end
-            return
-        at += length
-        yield at
-
-
-def _find_last_page_end(file: IO[bytes], size: int) -> int:
-    """Return the declared end of the last Ogg page (RFC 3533, section 6)."""
-    start = max(0, size - 65536)
-    file.seek(start)
-    tail = file.read()
-    at = tail.rfind(b"OggS")
-    lengths_at = at + 27
-    if at < 0 or len(tail) < lengths_at:
-        return size + 1
-    lengths = tail[lengths_at : lengths_at + tail[at + 26]]
-    return start + lengths_at + tail[at + 26] + sum(lengths)
+def _is_cut_off(
+    container: Any,
+    header: declared_sizes.DeclaredLength,
+    scan: media_scan.MediaScan,
+    track: media_scan.TrackScan,
+    *,
+    size: int,
+) -> bool:
+    """Return whether the decoder ran out of data before the end."""
+    name, missing = container.format.name, header.end - size
+    if scan.is_whole and media_scan.is_cut_off(
+        container, scan, track, tag_seconds=header.mp3_seconds
+    ):
+        return True
+    if name == "ogg":
+        return missing > 0
+    # The index of an MP4 file says more than the sizes of its boxes.
+    has_index = name.startswith("mov") and track.stream.duration and scan.is_whole
+    return not has_index and missing > max(TOLERANCE_BYTES, TOLERANCE_SHARE * size)
 
 
 def limit_resources() -> None:
@@ -296,27 +207,36 @@ def load_modules() -> None:
     length = struct.pack("<I", 4 + 4 + len(head) + len(samples))
     wav = io.BytesIO(b"RIFF" + length + b"WAVEfmt " + head + samples)
     with av.open(wav) as container:
-        _examine(container, has_length_tag=False)
+        header = declared_sizes.DeclaredLength()
+        _examine(container, header, track=None, size=len(samples))
     with contextlib.suppress(av.FFmpegError):
         av.open(io.BytesIO())
 
 
 def confine() -> bool:
     """Start the sandbox; return False if it failed, True if it is unsupported here."""
-    # By path, because an isolated process cannot import from its own folder.
-    sandbox = runpy.run_path(str(Path(__file__).with_name("sandbox.py")))
     try:
-        if sandbox["is_supported"]():
-            sandbox["confine"]()
+        if sandbox.is_supported():
+            sandbox.confine()
     except OSError:
         return False
     return True
 
 
-if __name__ == "__main__":
-    probe = read_header if "--declared" in sys.argv[1:] else examine
+def main(arguments: list[str]) -> None:
+    """Examine standard input: ``--declared`` reads its header only."""
     # Unbuffered, so that Python and FFmpeg share the file position.
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as file:
         limit_resources()
         load_modules()
-        json.dump(probe(file) if confine() else {"error": "not_confined"}, sys.stdout)
+        if not confine():
+            facts: dict[str, Any] = {"error": "not_confined"}
+        elif arguments == ["--declared"]:
+            facts = read_header(file)
+        else:
+            facts = examine(file, track=int(arguments[0]) if arguments else None)
+        json.dump(facts, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

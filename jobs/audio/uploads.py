@@ -23,7 +23,6 @@ from django.core.files.storage import FileSystemStorage, default_storage
 from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler, SkipFile
 from django.db import InterfaceError, OperationalError
-from rest_framework.exceptions import UnsupportedMediaType
 
 from jobs.audio import spool_space
 from jobs.errors import InvalidRequest, ServiceUnavailable, UploadTooLarge
@@ -34,7 +33,6 @@ FILE_FIELD = "file"
 # Allowed for a form's other fields and its boundaries, in addition to the file.
 FORM_OVERHEAD_BYTES = 2 * 1024**2
 _SAFE_NAME_LENGTH = 100
-_AUDIO_TYPES = ("", "application/octet-stream", "application/ogg", "application/mp4")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _SUFFIX = ".upload"
 # A new file exists for an instant before it is locked.
@@ -135,9 +133,7 @@ class CappedUploadHandler(FileUploadHandler):
         return limit
 
     def check_type(self, content_type: str) -> None:
-        """Raise UnsupportedMediaType for a type that cannot be audio."""
-        if not _may_be_audio(content_type):
-            raise UnsupportedMediaType(content_type)
+        """Accept any type: clients guess it, and the probe reads the content."""
 
     def __init__(self, request: Any = None) -> None:
         super().__init__(request)
@@ -230,11 +226,6 @@ def safe_name(name: str) -> str:
     """Return a file name that any storage accepts, with its extension."""
     path = PurePosixPath(_UNSAFE.sub("_", name).lstrip("._-") or "audio")
     return path.stem[: _SAFE_NAME_LENGTH - 16] + path.suffix[:16]
-
-
-def _may_be_audio(content_type: str) -> bool:
-    lowered = content_type.lower()
-    return lowered in _AUDIO_TYPES or lowered.startswith(("audio/", "video/"))
 
 
 def _sync_folders(folder: Path) -> None:

@@ -95,6 +95,7 @@ class ItemReader:
         rules = self._rules
         read = self._input.run_validation(merged)
         draft = build_draft(read, now=rules.now)
+        options.check_combination_for_url(draft.options)
         options.check_combination(services.build_options(rules.tenant, draft.options))
         job = services.build_job(
             tenant=rules.tenant,

@@ -8,13 +8,22 @@ from jobs.models.attempts import Attempt
 from jobs.models.batches import Batch, BatchError, BatchState
 from jobs.models.events import AuditEntry, Event
 from jobs.models.ids import new_id
-from jobs.models.jobs import CallbackStyle, Content, Job, Mode, ObjectToErase, Priority
+from jobs.models.jobs import (
+    DURATION_ESTIMATED,
+    CallbackStyle,
+    Content,
+    Job,
+    Mode,
+    ObjectToErase,
+    Priority,
+)
 from jobs.models.regions import Region
 from jobs.models.requests import IdempotencyKey, StreamTicket
 from jobs.models.tenants import ApiKey, QuotaCounter, Tenant
 from jobs.models.workers import Beacon, Worker
 
 __all__ = [
+    "DURATION_ESTIMATED",
     "ApiKey",
     "Attempt",
     "AuditEntry",

@@ -10,6 +10,8 @@ from jobs.models.regions import Region
 from jobs.models.tenants import ApiKey, Tenant
 from jobs.state import FINAL, OPEN, JobStatus
 
+# The code of the warning that an upload's duration is not exact.
+DURATION_ESTIMATED = "duration_estimated"
 # Statuses that operators search for among many completed jobs.
 NOT_DONE = sorted(FINAL - {JobStatus.COMPLETED})
 
@@ -316,6 +318,12 @@ class Job(models.Model):
     def is_final(self) -> bool:
         """Whether its status is final."""
         return self.status in FINAL
+
+    @property
+    def exact_duration_seconds(self) -> float | None:
+        """Its duration unless it is an estimate, which must not cause a rejection."""
+        codes = {each.get("code") for each in self.warnings}
+        return None if DURATION_ESTIMATED in codes else self.duration_seconds
 
     def has_erased(self, *contents: Content) -> bool:
         """Return whether any of these is erased."""

@@ -79,7 +79,7 @@ def reserve(*, jobs: Sequence[Job], now: datetime) -> None:
     if not quota_counters.is_limited(tenant):
         return
     for job in jobs:
-        job.reserved_seconds = estimate_seconds(job.duration_seconds)
+        job.reserved_seconds = estimate_seconds(job.exact_duration_seconds)
     seconds = sum((job.reserved_seconds or Decimal(0) for job in jobs), Decimal(0))
     counters = _lock_and_check(tenant, number=len(jobs), seconds=seconds, now=now)
     QuotaCounter.objects.filter(pk__in=[each.pk for each in counters.values()]).update(
@@ -102,7 +102,7 @@ def estimate_seconds(duration: float | None) -> Decimal:
 def check_fits(*, job: Job, number: int, now: datetime) -> None:
     """Raise LimitExceeded if ``number`` such jobs exceed a quota; reserve nothing."""
     if quota_counters.is_limited(job.tenant):
-        seconds = estimate_seconds(job.duration_seconds) * number
+        seconds = estimate_seconds(job.exact_duration_seconds) * number
         _lock_and_check(job.tenant, number=number, seconds=seconds, now=now)
 
 

@@ -18,7 +18,9 @@ CODE = re.compile(r"[a-z]+(_[a-z]+)*")
 NAMES = {"code", "default_code", "error_code"}
 REFUSES = re.compile(r"_?(refuse|reject)")
 # Names of dictionaries whose keys or values are codes.
-CODE_TABLES = {"MESSAGES", "CODES", "_BY_STATUS", "RETRY_SECONDS"}
+CODE_TABLES = {"MESSAGES", "CODES", "_BY_STATUS", "RETRY_SECONDS"} | {
+    *("DURATION_ESTIMATED", "UNKNOWN_VALUE"),
+}
 # Codes that the source puts together, and those that DRF brings.
 COMPOSED = {
     'f"job_{job.status}"': {f"job_{it}" for it in FINAL - {JobStatus.COMPLETED}},

@@ -12,6 +12,7 @@ import h11
 import httpx
 from deepgram.core.api_error import ApiError
 
+from jobs import options
 from jobs.backoff import Failure
 from jobs.bounded_json import check_depth
 from jobs.errors import UpstreamError
@@ -80,21 +81,23 @@ class DeepgramBackend:
 
     def _call(self, request: TranscriptionRequest) -> None:
         media = client.get_region_client(request.region).listen.v1.media
-        options: dict[str, Any] = {
+        request_options: dict[str, Any] = {
             "max_retries": 0,
             "additional_query_parameters": build_query(request),
         }
         if isinstance(request.source, str):
-            media.transcribe_url(url=request.source, request_options=options)
+            media.transcribe_url(url=request.source, request_options=request_options)
             return
         # Lower case, or the SDK sends the header twice. Without a length the SDK sends
         # chunked encoding, which Deepgram may truncate silently.
-        options["additional_headers"] = {
+        request_options["additional_headers"] = {
             "content-length": str(request.source.size_bytes),
             "content-type": request.source.content_type or "application/octet-stream",
         }
         with closing(open_audio(request.source)) as audio:
-            media.transcribe_file(request=read_chunks(audio), request_options=options)
+            media.transcribe_file(
+                request=read_chunks(audio), request_options=request_options
+            )
 
     @staticmethod
     def _parse_response() -> TranscriptionResult:
@@ -117,7 +120,8 @@ class DeepgramBackend:
 def build_query(request: TranscriptionRequest) -> dict[str, Any]:
     """Return the query: the job's options, with the tags used for reconciliation."""
     tags = [*request.options.get("tag", []), *request.tags]
-    return {**request.options, "tag": tags}
+    sent = {name: it for name, it in request.options.items() if name not in options.OWN}
+    return {**sent, "tag": tags}
 
 
 def open_audio(source: StoredAudio) -> IO[bytes]:

@@ -87,6 +87,7 @@ def probe_upload(*, tenant: Tenant, submission: Submission) -> Submission:
     effective = services.build_options(tenant, submission.draft.options)
     options.check_combination(effective)
     if submission.file is None:
+        options.check_combination_for_url(submission.draft.options)
         return submission
     with thread_limits.reserve_probing_thread(tenant.pk):
         draft = _describe(submission.draft, submission.file, effective, tenant)
@@ -170,7 +171,9 @@ def _describe(
         found = probe.describe_raw(file.size or 0, effective)
     else:
         path = Path(file.temporary_file_path())
-        found = probe.probe_audio(path, tenant=tenant.pk)
+        track = effective.get("audio_track")
+        found = probe.probe_audio(path, tenant=tenant.pk, track=track)
+    chosen = {"audio_track": found.track} if found.has_several_tracks else {}
     return replace(
         draft,
         filename=file.name or "",
@@ -180,4 +183,6 @@ def _describe(
         duration_seconds=found.duration_seconds,
         channels=found.channels,
         is_silent=found.is_silent,
+        options={**draft.options, **chosen},
+        warnings=[*draft.warnings, *found.find_warnings()],
     )

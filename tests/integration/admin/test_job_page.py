@@ -12,7 +12,7 @@ from django.utils import timezone
 from jobs.models import Event
 from tests.support.factories import make_job
 from tests.support.rich_job import AUDIO, WORDS, make_rich_job
-from workers.admin_site.job_page import access_audit, chart, timeline
+from workers.admin_site.job_page import chart, timeline, views
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def page_of(job, part="change"):
 
 
 def looked(job):
-    kinds = (access_audit.AUDIO, access_audit.TRANSCRIPT)
+    kinds = (views.AUDIO_ACCESS, views.TRANSCRIPT_ACCESS)
     rows = Event.objects.filter(job=job, type__in=kinds).order_by("pk")
     return list(rows.values_list("type", "actor"))
 
@@ -113,8 +113,8 @@ def test_the_audio_is_heard_in_parts_and_the_look_is_written_down_once(ada, job)
     assert "no-store" in part.headers["Cache-Control"]
     assert outside.status_code == 416
     assert looked(job) == [("job.audio_heard", "admin:ada")]
-    Event.objects.filter(type=access_audit.AUDIO).update(
-        created_at=timezone.now() - access_audit.ACCESS_PERIOD - timedelta(seconds=1)
+    Event.objects.filter(type=views.AUDIO_ACCESS).update(
+        created_at=timezone.now() - views.ACCESS_PERIOD - timedelta(seconds=1)
     )
     b"".join(ada.get(page_of(job, "audio")).streaming_content)
     assert len(looked(job)) == 2

@@ -201,7 +201,7 @@ def test_an_unknown_value_is_a_warning_with_a_suggestion(api):
     answer = api.post("/v1/jobs", body=body)
 
     warnings = answer.json()["warnings"]
-    assert {each["code"] for each in warnings} == {option_values.UNKNOWN}
+    assert {each["code"] for each in warnings} == {option_values.UNKNOWN_VALUE}
     language, model, redact = sorted(each["detail"] for each in warnings)
     assert "'nova-2-fonecall'. Did you mean 'nova-2-phonecall'?" in model
     assert "'xx'" in language

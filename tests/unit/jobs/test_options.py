@@ -76,6 +76,7 @@ def test_a_switch_is_a_json_boolean(name):
         ("encoding", "linear16", "linear16"),
         ("sample_rate", 8000, 8000),
         ("channels", 2, 2),
+        ("audio_track", 2, 2),
     ],
 )
 def test_a_known_option_of_the_right_type_is_stored(name, value, stored):
@@ -119,6 +120,8 @@ def test_a_known_option_of_the_right_type_is_stored(name, value, stored):
         ("sample_rate", True),
         ("sample_rate", 999),
         ("channels", 0),
+        ("audio_track", 0),
+        ("audio_track", 257),
         ("channels", "2"),
     ],
 )

@@ -1,4 +1,4 @@
 """Admin page of one job: timeline, audio and transcript.
 
-Access to customer content is recorded: see ``access_audit``.
+``views`` records each access to customer content.
 """

@@ -1,7 +1,7 @@
 """The audio of one call: received in chunks, hashed and measured.
 
-Only the first frame is decoded. The duration is the sum of the received packets, not
-the value in the header, so a truncated upload is visible.
+The duration is the sum of the received packets, not the value in the header or of time
+stamps, so a truncated upload is visible. Deepgram measures decoded samples.
 """
 
 import hashlib
@@ -23,7 +23,8 @@ MEMORY_BYTES = 256 * 1024
 # Audio formats. Playlists (HLS, concat) are excluded: they refer to other files.
 FORMATS = (
     "wav,w64,aiff,au,caf,mp3,flac,ogg,mov,mp4,m4a,matroska,webm,aac,adts,amr,"
-    "amrnb,amrwb,asf,avi,flv,mpeg,mpegts,ac3,eac3,wv,ape,tta,s16le,s32le,f32le,mulaw,alaw"
+    "amrnb,amrwb,asf,avi,flv,mpeg,mpegts,ac3,eac3,wv,ape,tta,dsf,dts,gsm,mpc,mpc8,mxf,rm,"
+    "tak,voc,wtv,s16le,s32le,f32le,mulaw,alaw"
 )
 OPEN_OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "none"}
 # FFmpeg format name and bytes per sample of audio without a container.
@@ -191,20 +192,25 @@ def _measure_track(container: av.container.InputContainer) -> Measure | None:
     track = next(iter(container.streams.audio), None)
     if track is None:
         return None
-    end = 0.0
-    failures = 0
+    ticks, delay, seconds, failures = 0, 0, 0.0, 0
     has_decoded = False
     for packet in container.demux(track):
-        if not has_decoded:
-            try:
-                has_decoded = bool(packet.decode())
-            except av.error.FFmpegError:
-                failures += 1
-                if failures > _MAX_BAD_PACKETS:
-                    return None
-        if packet.pts is not None and packet.time_base is not None:
-            ticks = packet.pts + (packet.duration or 0)
-            end = max(end, float(ticks * packet.time_base))
+        # Time stamps may start late or again; a container may omit durations.
+        ticks += packet.duration or 0
+        delay = max(delay, -(packet.pts or 0))  # of the encoder, not decoded
+        if has_decoded and packet.duration:
+            continue
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            failures += 1
+            if failures > _MAX_BAD_PACKETS:
+                return None
+            continue
+        has_decoded = has_decoded or bool(frames)
+        if not packet.duration:
+            seconds += sum(frame.samples / frame.sample_rate for frame in frames)
     if not has_decoded:
         return None
-    return Measure(duration=end, channels=track.codec_context.channels)
+    seconds += float((ticks - delay) * (track.time_base or 0))
+    return Measure(duration=seconds, channels=track.codec_context.channels)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import av
 import pytest
+from django.conf import settings
 
-from jobs.audio import probe, probe_child
+from jobs.audio import declared_sizes, media_scan, probe, probe_child
 from jobs.errors import ServiceUnavailable, UnsupportedAudio
 from tests.support.factories import make_audio, make_wav
 from workers import demo
@@ -149,8 +150,10 @@ def test_silence_is_told_from_sound_and_from_not_knowing(store, monkeypatch):
     silence = store(make_wav(2.0, volume=0))
     assert examine(silence)["is_silent"] is True
 
-    monkeypatch.setattr(probe_child, "PACKETS_TO_DECODE", 1)
-    monkeypatch.setattr(probe_child, "SECONDS_TO_DECODE", 0.1)
+    monkeypatch.setattr(media_scan, "PACKETS_TO_DECODE", 1)
+    monkeypatch.setattr(media_scan, "SECONDS_TO_DECODE", 0.1)
+    monkeypatch.setattr(media_scan, "SAMPLE_INTERVAL_SECONDS", 1000)
+    monkeypatch.setattr(media_scan, "DECODE_SECONDS", 0.0)
     assert examine(silence)["is_silent"] is None
 
 
@@ -172,6 +175,16 @@ def test_the_child_says_what_it_found(store):
         sample_rate=8000,
         format="wav",
         is_silent=False,
+        tracks=(
+            {
+                "number": 1,
+                "codec": "pcm_s16le",
+                "channels": 2,
+                "title": "",
+                "language": "",
+                "is_silent": False,
+            },
+        ),
     )
     assert found.content_type == "audio/wav"
 
@@ -267,10 +280,10 @@ def test_a_wav_file_of_millions_of_chunks_is_refused_before_they_are_walked(
 def test_the_boxes_of_an_mp4_file_are_walked_up_to_a_limit(store, monkeypatch):
     whole = make_audio("ipod", "aac")
     cut = store(whole + struct.pack(">I4s", 8, b"free") * 20 + whole[: len(whole) // 2])
-    monkeypatch.setattr(probe_child, "MAX_BOXES", 10)
+    monkeypatch.setattr(declared_sizes, "MAX_BOXES", 10)
 
     with cut.open("rb", buffering=0) as file:
-        ends = probe_child._find_declared_end(file, cut.stat().st_size)
+        ends = declared_sizes.find_declared_end(file, cut.stat().st_size)
 
     assert ends <= len(whole) + 10 * 8
 
@@ -296,9 +309,10 @@ def test_what_is_not_the_files_fault_is_not_said_of_it(store, monkeypatch, error
 
 def test_the_child_may_not_outgrow_its_limits(tmp_path):
     script = (
-        "import json, os, resource, runpy\n"
-        f"child = runpy.run_path({probe_child.__file__!r})\n"
-        "child['limit_resources']()\n"
+        "import json, os, resource, sys\n"
+        f"sys.path.append({str(settings.BASE_DIR)!r})\n"
+        "from jobs.audio import probe_child\n"
+        "probe_child.limit_resources()\n"
         "kinds = ('AS', 'CPU', 'NOFILE', 'FSIZE', 'CORE')\n"
         "niceness = os.nice(0)\n"
         "limits = [resource.getrlimit(getattr(resource, 'RLIMIT_' + k)) for k in kinds]\n"

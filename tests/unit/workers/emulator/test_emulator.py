@@ -7,8 +7,9 @@ import wave
 
 import pytest
 
+from tests.support.cases import CASES
 from workers.emulator import audio, config, engines, journal, keys, limits, prerecorded
-from workers.emulator.engines import canned, recogniser, sphinx
+from workers.emulator.engines import canned, recognizer, sphinx
 from workers.emulator.faults import chance
 from workers.emulator.protocol import options, refusals
 from workers.emulator.results import documents, insights, passages
@@ -206,7 +207,7 @@ def test_a_large_body_goes_to_a_file_and_a_refused_one_leaves_none(tmp_path):
 
 def test_what_was_heard_gets_capitals_and_full_stops_at_pauses():
     heard = [
-        recogniser.RecognisedWord(text=text, start=start, end=end, confidence=0.5)
+        recognizer.RecognizedWord(text=text, start=start, end=end, confidence=0.5)
         for text, start, end in (
             ("hello", 0.0, 0.4),
             ("there", 0.4, 0.8),
@@ -284,3 +285,15 @@ def test_canned_words_are_counted_by_duration_or_order(words, duration, count):
 
     assert len(found) == count
     assert all(word.end <= duration for word in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [("ts_10h.ts", 5.18), ("webm_late.webm", 5.11), ("ogg_late.opus", 5.11), ("chained.opus", 9.68),
+     ("w_2e9.wav", 5.11), ("w_odd_nopad.wav", 5.11), ("vbr_info_tag.mp3", 6.14), ("inverted.wav", 5.11)],
+)  # fmt: skip
+def test_the_length_is_that_of_the_samples(name, seconds):
+    content = (CASES / "media" / name).read_bytes()
+    sound = audio.Audio(sha256="", size_bytes=len(content), content=content)
+
+    assert audio.measure(sound, None).duration == pytest.approx(seconds, abs=0.1)
