@@ -16,8 +16,10 @@ from workers.webhooks.delivery import (
     transport,
 )
 from workers.webhooks.delivery.schedule import PostResult
+from workers.webhooks.delivery.services import DeliveryClaim
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
 
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 START = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 
 
@@ -34,10 +36,17 @@ class World:
     def pass_time(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 
-    def announce(self, *, slots: int = 20, name: str = "hooks-1") -> None:
+    def announce(
+        self, *, slots: int = 20, name: str = "hooks-1", accepts_batches: bool = True
+    ) -> None:
         Worker.objects.update_or_create(
             name=name,
-            defaults={"queues": ["webhooks"], "slots": slots, "seen_at": self.now},
+            defaults={
+                "queues": ["webhooks"],
+                "slots": slots,
+                "accepts_batches": accepts_batches,
+                "seen_at": self.now,
+            },
         )
 
     def endpoint(
@@ -80,21 +89,20 @@ class World:
     def fan_out(self) -> int:
         return fan_out.fan_out(limit=100, now=self.now)
 
-    def claim(self) -> list[dispatch.DeliveryClaim]:
+    def tick(self, **options) -> list[DeliveryClaim]:
+        return dispatch.tick(now=self.now, up_since=LONG_AGO, **options)
+
+    def claim(self) -> list[DeliveryClaim]:
         self.announce()
         endpoint_health.release_held(now=self.now)
         return dispatch.claim(now=self.now)
 
-    def attempt(
-        self, claim: dispatch.DeliveryClaim, **options
-    ) -> transport.PostResult | None:
-        return services.deliver(
-            delivery_id=claim.delivery_id,
-            claim_token=claim.token,
-            clock=self.clock,
-            draw=lambda: 0.5,
-            **options,
+    def attempt(self, *claims: DeliveryClaim, **options) -> transport.PostResult | None:
+        """Make the attempts; return the result of the last, None if it was stale."""
+        results = services.deliver(
+            claims, clock=self.clock, draw=lambda: 0.5, **options
         )
+        return results[-1] if results else None
 
     def run(self) -> int:
         """Attempt all that is due; return how many there were."""

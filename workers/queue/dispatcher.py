@@ -75,7 +75,9 @@ def _run_ticks(stop: threading.Event, only_region: str | None) -> None:
                 settle = SETTLE_SECONDS if len(ticked.claimed) == 1 else BUSY_SECONDS
             if ticked.has_lost_live:
                 closer.request()
-            if webhook_dispatch.tick(now=timezone.now(), region=only_region):
+            if webhook_dispatch.tick(
+                now=timezone.now(), up_since=connected_since, region=only_region
+            ):
                 pause = DRAIN_SECONDS  # completed deliveries free slots soon
             if not is_second:
                 metrics.TICK.observe(time.monotonic() - started_at)

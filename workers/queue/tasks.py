@@ -28,6 +28,7 @@ from jobs.routing import routing_keys
 from jobs.scheduling import dispatch
 from jobs.scheduling.capacity import QUEUE_PREFIX
 from jobs.scheduling.claims import Permit
+from jobs.scheduling.process_queues import queue_of_process
 from transcripts import result_storage, services
 from transcripts.backends import get_backend
 from transcripts.live import sessions as live_sessions
@@ -39,6 +40,7 @@ from workers.liveness.process_rows import PROCESS_NAME
 from workers.queue import process_queue, storage_sweep
 from workers.ratelimit.permits import get_permits
 from workers.webhooks.delivery import retention as webhook_retention
+from workers.webhooks.delivery import services as webhook_services
 
 logger = logging.getLogger(__name__)
 
@@ -171,8 +173,10 @@ def start_heartbeat(sender: Any, **_kwargs: Any) -> None:
         # Before the first claim, which adopts what is stored now.
         result_storage.drain_spool()
     slots = max(1, sender.controller.concurrency - SPARE_THREADS)
+    own_queue = queue_of_process(PROCESS_NAME)
     heartbeat = Heartbeat(
-        queues=queues,
+        # Metrics have a label for each queue that others share.
+        queues=[name for name in queues if name != own_queue],
         slots=slots,
         permits=get_permits(),
         name=PROCESS_NAME,
@@ -197,3 +201,16 @@ def withdraw_worker(**_kwargs: Any) -> None:
     worker_checks.leave()
     for heartbeat in _heartbeats:
         heartbeat.leave()
+    return_webhook_claims()
+
+
+@signals.worker_shutdown.connect
+def return_webhook_claims(**_kwargs: Any) -> None:
+    """Return deliveries that were claimed for this process and have not begun.
+
+    Also at the end: a dispatcher may have claimed some when the process began to stop.
+    """
+    with suppress(DatabaseError, InterfaceError):  # their claims expire
+        webhook_services.return_unstarted(PROCESS_NAME, now=timezone.now())
+        dispatch.wake()
+    connection.close()

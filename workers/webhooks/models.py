@@ -188,6 +188,8 @@ class WebhookDelivery(models.Model):
     # When the schedule resumes after a failed manual attempt.
     scheduled_at = models.DateTimeField(null=True, blank=True)
     is_claimed = models.BooleanField(default=False)
+    # The worker process that has the claim; "" if any process of an older version may.
+    process = models.CharField(max_length=200, blank=True, default="", db_default="")
     # Excluded from claims because the endpoint's circuit is open.
     is_held = models.BooleanField(default=False, db_default=False)
     # Incremented by each claim: a fencing token against late writers.
@@ -244,8 +246,9 @@ class WebhookDelivery(models.Model):
                 name="delivery_due_of_target",
                 condition=_WAITING,
             ),
+            # Counted at each claim, and searched for processes that died.
             models.Index(
-                "target", name="delivery_in_hand", condition=Q(is_claimed=True)
+                "process", name="delivery_of_process", condition=Q(is_claimed=True)
             ),
             models.Index(
                 "endpoint",

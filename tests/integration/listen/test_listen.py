@@ -162,9 +162,7 @@ def deliver_all():
     Worker.objects.create(name="h", queues=["webhooks"], slots=5, seen_at=now)
     fan_out.fan_out(limit=100, now=now)
     for claim in dispatch.claim(now=now):
-        services.deliver(
-            delivery_id=claim.delivery_id, claim_token=claim.token, clock=timezone.now
-        )
+        services.deliver([claim], clock=timezone.now)
 
 
 def test_a_callback_of_a_failed_job_gets_the_error_by_put(customer, emulator, site):
@@ -188,12 +186,7 @@ def test_a_callback_of_a_failed_job_gets_the_error_by_put(customer, emulator, si
     Worker.objects.create(name="h", queues=["webhooks"], slots=5, seen_at=now)
     fan_out.fan_out(limit=100, now=now)
     (claim,) = dispatch.claim(now=now)
-    services.deliver(
-        delivery_id=claim.delivery_id,
-        claim_token=claim.token,
-        clock=timezone.now,
-        post=post,
-    )
+    services.deliver([claim], clock=timezone.now, post=post)
 
     ((method, body),) = sent
     assert method == "PUT"

@@ -35,9 +35,7 @@ def deliver_all(me, site: Receiver) -> list[tuple[str, dict]]:
     while fan_out.fan_out(limit=100, now=now):
         pass
     for claim in dispatch.claim(now=now):
-        services.deliver(
-            delivery_id=claim.delivery_id, claim_token=claim.token, clock=timezone.now
-        )
+        services.deliver([claim], clock=timezone.now)
     secret = secrets.get_or_create_tenant_secret(me.tenant)
     for each in site.received:
         signing.verify(headers=each.headers, body=each.body, secret=secret, now=now)

@@ -11,7 +11,7 @@ from tests.support.parallel import in_parallel
 from tests.support.webhook_receiver import Reply
 from tests.support.webhooks import World
 from workers.webhooks import endpoints
-from workers.webhooks.delivery import dispatch, endpoint_health, fan_out
+from workers.webhooks.delivery import endpoint_health, fan_out
 from workers.webhooks.delivery.schedule import PostResult
 from workers.webhooks.messages import secrets, signing
 from workers.webhooks.messages.secrets import SecretRotationRequest
@@ -177,7 +177,7 @@ def test_a_new_url_closes_the_circuit_and_lets_go_what_it_held(world, listen, ca
     change(world, caller, delivery, url=receiver.url)
 
     world.announce()
-    claims = dispatch.tick(now=world.now) or dispatch.tick(now=world.now)
+    claims = world.tick() or world.tick()
     assert [each.delivery_id for each in claims] == [delivery.pk]
     assert WebhookEndpoint.objects.get().trial_wait_seconds == 0
 

@@ -109,12 +109,12 @@ def test_a_success_lets_all_of_them_go(world):
 
 
 def test_what_is_held_back_keeps_no_tick_busy(world, monkeypatch):
-    monkeypatch.setattr(dispatch, "_publish", lambda *_claim: None)
+    monkeypatch.setattr(dispatch, "send", lambda *_claims, **_options: None)
     open_circuit(world, number=30)
     world.announce()
-    dispatch.tick(now=world.now)
+    world.tick()
 
-    assert dispatch._find_work(world.now) == (False, False, False)
+    assert dispatch._find_work(world.now) == (False, False, False, False)
 
 
 def test_a_circuit_without_anything_to_try_tries_what_comes_next(world):

@@ -20,6 +20,7 @@ from django.db import connection
 from django.utils import timezone
 from psycopg.conninfo import make_conninfo
 
+from jobs.models import Worker as WorkerRow
 from jobs.scheduling import dispatch as jobs_dispatch
 from tests.support import ROOT
 from tests.support.webhook_receiver import Receiver, Reply
@@ -109,12 +110,13 @@ def locked(table: str) -> Iterator[None]:
         holder.rollback()
 
 
-def send_one(receiver: Receiver) -> tuple[World, WebhookDelivery]:
-    """Bring one message to the broker, by the clock that the worker has too."""
+def send_one(receiver: Receiver, worker: Worker) -> tuple[World, WebhookDelivery]:
+    """Send one message to the worker, by the clock that the worker has too."""
+    wait_until(WorkerRow.objects.exists, worker)
     world = World()
     world.now = timezone.now()
     delivery = world.delivery(receiver.url, text="Grüße")
-    dispatch.send(world.claim(), now=world.now)
+    dispatch.send(dispatch.claim(now=world.now), now=world.now)
     return world, delivery
 
 
@@ -150,7 +152,7 @@ def wait_until(settled, worker: Worker) -> None:
 def test_killed_before_it_sends_the_message_is_sent_once(worker, listen):
     receiver = listen()
     with locked("webhooks_webhooksecret"):
-        world, delivery = send_one(receiver)
+        world, delivery = send_one(receiver, worker)
         wait_until(worker.waits_for_a_lock, worker)
         worker.kill()
     wait_until(worker.has_left, worker)
@@ -162,7 +164,7 @@ def test_killed_before_it_sends_the_message_is_sent_once(worker, listen):
 @pytest.mark.slow
 def test_killed_after_it_sent_and_before_it_wrote_it_is_sent_again(worker, listen):
     receiver = listen(Reply(delay=60))
-    world, delivery = send_one(receiver)
+    world, delivery = send_one(receiver, worker)
     receiver.wait_for(1, seconds=60)
     worker.kill()
     wait_until(worker.has_left, worker)
@@ -174,7 +176,7 @@ def test_killed_after_it_sent_and_before_it_wrote_it_is_sent_again(worker, liste
 def test_killed_in_the_middle_of_writing_nothing_of_it_stands(worker, listen):
     receiver = listen()
     with locked("webhooks_deliveryattempt"):
-        world, delivery = send_one(receiver)
+        world, delivery = send_one(receiver, worker)
         receiver.wait_for(1, seconds=60)
         # The delivery's own row is written by now, and not committed.
         wait_until(worker.waits_for_a_lock, worker)
@@ -182,6 +184,54 @@ def test_killed_in_the_middle_of_writing_nothing_of_it_stands(worker, listen):
     wait_until(worker.has_left, worker)
 
     assert_sent_by_the_next_worker(world, delivery, receiver, sent=2)
+
+
+@pytest.mark.slow
+def test_what_a_killed_process_had_is_due_once_it_is_not_seen(worker, listen):
+    receiver = listen(Reply(delay=60), Reply())
+    world, delivery = send_one(receiver, worker)
+    receiver.wait_for(1, seconds=60)
+    worker.kill()
+    wait_until(worker.has_left, worker)
+
+    world.now = WorkerRow.objects.get().seen_at + timedelta(seconds=9)
+    world.announce()
+    assert world.tick() == []
+    world.pass_time(2)
+    (claim,) = world.tick()
+    world.attempt(claim)
+
+    delivery.refresh_from_db()
+    # Its own queue is no label of the metrics.
+    assert WorkerRow.objects.exclude(name="hooks-1").get().queues == ["webhooks"]
+    assert (delivery.status, claim.process, claim.token) == (
+        Status.DELIVERED,
+        "hooks-1",
+        2,
+    )
+    assert len(receiver.received) == 2
+
+
+@pytest.mark.slow
+def test_a_process_that_stops_ends_what_it_began_and_returns_the_rest(worker, listen):
+    receiver = listen(Reply(delay=3))
+    world, begun = send_one(receiver, worker)
+    receiver.wait_for(1, seconds=60)
+    row = WorkerRow.objects.get()
+    other = world.delivery(f"{receiver.url}other")
+    WebhookDelivery.objects.filter(pk=other.pk).update(
+        is_claimed=True, claim_token=1, process=row.name
+    )
+
+    os.kill(worker.process.pid, Signals.SIGTERM)
+    worker.process.wait(60)
+
+    begun.refresh_from_db()
+    other.refresh_from_db()
+    assert (begun.status, begun.attempts) == (Status.DELIVERED, 1)
+    assert (other.is_claimed, other.process, other.attempts) == (False, "", 0)
+    assert not WorkerRow.objects.filter(pk=row.pk).exists()
+    assert len(receiver.received) == 1
 
 
 # --- the broker ---------------------------------------------------------------------
@@ -193,7 +243,7 @@ def test_what_a_flushed_broker_had_is_sent_after_the_claim_has_run_out(
     receiver = listen()
     delivery = world.delivery(receiver.url)
     dispatch.send(world.claim(), now=world.now)
-    assert broker.keys("*webhooks*")
+    assert broker.keys("*process.hooks-1*")
 
     broker.flushdb()  # not what other test processes have there
 
@@ -219,7 +269,7 @@ def test_with_redis_down_when_a_job_ends_its_webhook_goes_out_later(
 
     monkeypatch.setattr(jobs_dispatch, "publish", publish_nowhere)
     world.event()  # written with the job's end, in one transaction
-    (claim,) = dispatch.tick(now=world.now)
+    (claim,) = world.tick()
 
     delivery = WebhookDelivery.objects.get()
     assert (delivery.status, delivery.is_claimed) == (Status.PENDING, False)

@@ -59,11 +59,8 @@ def test_a_message_arrives_signed_and_is_recorded(world, listen):
 def test_the_reference_library_accepts_a_message_that_arrived(listen, db):
     world = World()
     receiver = listen()
-    delivery = world.delivery(receiver.url)
-    (claim,) = world.claim()
-    services.deliver(
-        delivery_id=delivery.pk, claim_token=claim.token, clock=timezone.now
-    )
+    world.delivery(receiver.url)
+    services.deliver(world.claim(), clock=timezone.now)
 
     (request,) = receiver.received
     standardwebhooks.Webhook(secrets.get_or_create_tenant_secret(world.tenant)).verify(

@@ -9,14 +9,17 @@ import pytest
 import redis
 from django.conf import settings as django_settings
 from django.db import transaction
+from kombu import Message
 from kombu.exceptions import OperationalError
 
 from jobs.models import Tenant, Worker
+from jobs.scheduling.process_queues import queue_of_process
 from tests.support.parallel import in_parallel
 from tests.support.webhooks import START, World, make_due
 from transcribe_platform.celery import app
 from workers.webhooks import tasks
 from workers.webhooks.delivery import dispatch, services, shares
+from workers.webhooks.delivery.services import DeliveryClaim
 from workers.webhooks.models import WebhookDelivery
 
 
@@ -26,11 +29,14 @@ def claimed() -> Counter[uuid.UUID]:
 
 
 @pytest.fixture
-def sent(monkeypatch) -> list[dispatch.DeliveryClaim]:
-    found: list[dispatch.DeliveryClaim] = []
-    monkeypatch.setattr(
-        dispatch, "_publish", lambda claim, _region: found.append(claim)
-    )
+def sent(monkeypatch) -> list[dict]:
+    """The messages that were sent, without their connection."""
+    found: list[dict] = []
+
+    def publish(_task: str, *, connection: object, **message: object) -> None:
+        found.append(message)
+
+    monkeypatch.setattr(dispatch.jobs_dispatch, "publish", publish)
     return found
 
 
@@ -48,13 +54,18 @@ def test_one_tick_takes_an_event_to_the_broker(world, sent):
     world.event()
     world.announce()
 
-    claims = dispatch.tick(now=world.now)
+    claims = world.tick()
 
     delivery = WebhookDelivery.objects.get()
-    assert sent == claims == [dispatch.DeliveryClaim(delivery_id=delivery.pk, token=1)]
+    claim = DeliveryClaim(delivery_id=delivery.pk, token=1, process="hooks-1")
+    assert claims == [claim]
+    assert [each["kwargs"] for each in sent] == [
+        {"deliveries": [[str(delivery.pk), 1]]}
+    ]
     assert (delivery.is_claimed, delivery.claim_token) == (True, 1)
+    assert delivery.process == "hooks-1"
     assert delivery.next_attempt_at == START + services.claim_time()
-    assert dispatch.tick(now=world.now) == []
+    assert world.tick() == []
 
 
 def test_a_region_of_its_own_redis_sends_only_what_its_own_workers_hear(
@@ -65,39 +76,67 @@ def test_a_region_of_its_own_redis_sends_only_what_its_own_workers_hear(
     theirs = {"queues": ["webhooks.us"], "slots": 10, "seen_at": world.now}
     Worker.objects.update_or_create(defaults=theirs)
 
-    assert dispatch.tick(now=world.now, region="eu") == []
-    assert dispatch.tick(now=world.now) == []
+    assert world.tick(region="eu") == []
+    assert world.tick() == []
 
     ours = {"queues": ["webhooks.eu"], "slots": 4, "seen_at": world.now}
     Worker.objects.create(name="ours", **ours)
-    assert len(dispatch.tick(now=world.now, region="eu")) == 2
-    assert len(dispatch.tick(now=world.now, region="us")) == 3
+    assert len(world.tick(region="eu")) == 2
+    assert len(world.tick(region="us")) == 3
 
 
-def test_the_message_names_the_task_and_what_it_needs(world, broker):
-    claim = dispatch.DeliveryClaim(delivery_id=uuid.uuid4(), token=3)
+def read_message(queue: str) -> Message:
+    with app.connection_for_read() as link, link.SimpleQueue(queue) as waiting:
+        message = waiting.get(timeout=5)
+        message.ack()
+    return message
+
+
+def test_a_process_gets_one_message_with_all_its_claims(world, broker):
+    claims = [
+        DeliveryClaim(delivery_id=uuid.uuid4(), token=3, process="hooks-1")
+        for _ in range(3)
+    ]
+
+    dispatch.send(claims, now=world.now)
+
+    message = read_message(queue_of_process("hooks-1"))
+    assert message.headers["task"] == tasks.deliver_webhooks.name == "webhooks.deliver"
+    pairs = [[str(claim.delivery_id), 3] for claim in claims]
+    assert message.payload[:2] == [[], {"deliveries": pairs}]
+    assert broker.llen("transcribe:process.hooks-1") == 0
+
+
+def test_a_process_of_an_older_version_gets_its_message(world, broker):
+    claim = DeliveryClaim(delivery_id=uuid.uuid4(), token=3)
 
     dispatch.send([claim], now=world.now)
 
-    with app.connection_for_read() as link, link.SimpleQueue(dispatch.QUEUE) as queue:
-        message = queue.get(timeout=5)
-        message.ack()
-    assert message.headers["task"] == tasks.deliver_webhook.name == "webhooks.deliver"
-    assert message.headers["id"] == f"{claim.delivery_id}.3"
+    message = read_message(dispatch.QUEUE)
+    assert message.headers["task"] == "webhooks.deliver"
     assert message.payload[:2] == [
         [],
         {"delivery_id": str(claim.delivery_id), "claim_token": 3},
     ]
 
 
-def test_the_task_makes_the_attempt_and_ignores_fields_of_the_future(world, listen):
+@pytest.mark.parametrize("is_older", [False, True])
+def test_the_task_makes_the_attempt_and_ignores_fields_of_the_future(
+    world, listen, is_older
+):
     receiver = listen()
     delivery = world.delivery(receiver.url)
     (claim,) = world.claim()
-
-    tasks.deliver_webhook(
-        delivery_id=str(claim.delivery_id), claim_token=claim.token, colour="blue"
+    pair = [str(claim.delivery_id), claim.token]
+    message = (
+        dict(zip(("delivery_id", "claim_token"), pair, strict=True))
+        if is_older
+        else {"deliveries": [pair]}
     )
+
+    outcome = tasks.deliver_webhooks(**message, colour="blue")
+
+    assert outcome == "1 claimed, 1 attempted"
 
     delivery.refresh_from_db()
     assert delivery.status == WebhookDelivery.Status.DELIVERED
@@ -119,15 +158,16 @@ def test_an_event_of_newer_code_is_told_as_it_is(world, listen):
 def test_when_the_broker_is_away_all_are_handed_back_after_one_try(world, monkeypatch):
     tries = []
 
-    def publish(claim: dispatch.DeliveryClaim, _region: str | None) -> None:
-        tries.append(claim)
+    def publish(_task: str, **message: object) -> None:
+        tries.append(message)
         raise OperationalError
 
-    monkeypatch.setattr(dispatch, "_publish", publish)
+    monkeypatch.setattr(dispatch.jobs_dispatch, "publish", publish)
     make_due(world, 5)
-    world.announce()
+    world.announce(slots=10, name="a")
+    world.announce(slots=10, name="b")
 
-    claims = dispatch.tick(now=world.now)
+    claims = world.tick()
 
     assert len(claims) == 5
     assert len(tries) == 1
@@ -169,7 +209,7 @@ def test_a_late_hand_back_leaves_the_newer_claim_alone(world):
     world.pass_time(services.claim_time().total_seconds())
     world.claim()
 
-    dispatch.release_claim(lost, now=world.now)
+    dispatch.release_claims([lost], now=world.now)
 
     delivery = WebhookDelivery.objects.get()
     assert (delivery.is_claimed, delivery.claim_token) == (True, 2)
@@ -203,8 +243,7 @@ def test_no_more_is_in_hand_than_live_workers_have_threads_for(world):
     world.announce(slots=3, name="b")
 
     first = dispatch.claim(now=world.now)
-    for each in first[:2]:
-        dispatch.release_claim(each, now=world.now)
+    dispatch.release_claims(first[:2], now=world.now)
     world.pass_time(1)
     second = dispatch.claim(now=world.now)
 
@@ -254,7 +293,7 @@ def test_tenants_take_turns_when_slots_are_few(world):
 def test_an_idle_tick_asks_one_question(world, django_assert_num_queries):
     world.announce()
     with django_assert_num_queries(1):
-        dispatch.tick(now=world.now)
+        world.tick()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,28 +1,30 @@
 """The webhook part of a dispatcher tick: fan out events, claim due deliveries, publish.
 
-Retries are scheduled in rows. A delivery is published only when a live worker has a
-free thread for it, by task name and after COMMIT. Losing the broker loses nothing.
+Retries are scheduled in rows. A delivery is claimed for a worker process that has a
+free slot. After COMMIT each process gets one message with its claims of this tick.
+Losing the broker loses nothing.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Case, Count, F, Value, When
+from django.db.models import Count
 
 from jobs.models import Worker
 from jobs.scheduling import dispatch as jobs_dispatch
 from jobs.scheduling.capacity import WORKER_SEEN_SECONDS
 from jobs.scheduling.dispatch import BROKER_AWAY
+from jobs.scheduling.process_queues import choose_processes, message_to
 from workers.webhooks.delivery import endpoint_health, fan_out, services, shares
 from workers.webhooks.delivery.endpoint_health import EndpointCircuit
+from workers.webhooks.delivery.services import DeliveryClaim
 from workers.webhooks.delivery.shares import DueDelivery, InFlightCounts
-from workers.webhooks.models import MAX_CONCURRENT_LIMIT, Trigger, WebhookDelivery
+from workers.webhooks.models import MAX_CONCURRENT_LIMIT, WebhookDelivery
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +43,10 @@ SELECT (SELECT id FROM jobs_event WHERE fanned_out_at IS NULL
         WHERE next_attempt_at IS NOT NULL AND NOT is_held
         ORDER BY next_attempt_at LIMIT 1) <= %(now)s,
        (SELECT trial_at FROM webhooks_webhookendpoint WHERE trial_at IS NOT NULL
-        ORDER BY trial_at LIMIT 1) <= %(now)s
+        ORDER BY trial_at LIMIT 1) <= %(now)s,
+       EXISTS (SELECT FROM webhooks_webhookdelivery AS delivery
+               JOIN jobs_worker AS worker ON worker.name = delivery.process
+               WHERE delivery.is_claimed AND worker.seen_at < %(unseen_since)s)
 """
 # Orders due deliveries round-robin by tenant, and within a tenant by target.
 # Manual attempts, and deliveries that are only discarded, bypass the circuit.
@@ -97,34 +102,55 @@ _DUE_PER_TARGET_SQL = _ROUND_ROBIN_SQL.format(
     ) first_few
 """
 )
+# Claims the rows that are still due, except those locked by a process that is recording
+# an attempt, and sets the trigger of each attempt.
+_CLAIM_SQL = """
+WITH chosen AS (
+  SELECT * FROM unnest(%(ids)s::uuid[], %(processes)s::text[], %(trials)s::bool[])
+    AS each (id, process, is_trial)
+), due AS (
+  SELECT id FROM webhooks_webhookdelivery
+  WHERE id = ANY(%(ids)s::uuid[]) AND next_attempt_at <= %(now)s AND NOT is_held
+  FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE webhooks_webhookdelivery AS delivery
+SET is_claimed = true, claim_token = claim_token + 1, next_attempt_at = %(until)s,
+    process = chosen.process,
+    trigger = CASE WHEN trigger = 'manual' THEN 'manual'
+                   WHEN chosen.is_trial THEN 'trial' ELSE 'scheduled' END
+FROM chosen JOIN due USING (id)
+WHERE delivery.id = due.id
+RETURNING delivery.id, delivery.claim_token, delivery.process
+"""
 # Enough to find startable deliveries behind those that their share holds back.
 _CANDIDATES_PER_SLOT = 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryClaim:
-    """A claimed delivery; writes under an older token have no effect."""
-
-    delivery_id: UUID
-    token: int
-
-
-def tick(*, now: datetime, region: str | None = None) -> list[DeliveryClaim]:
+def tick(
+    *, now: datetime, up_since: datetime, region: str | None = None
+) -> list[DeliveryClaim]:
     """Run the webhook part of one dispatcher tick; return the claims, published or not.
 
-    1. Query in one statement whether events, deliveries or circuit trials are due.
+    1. Query in one statement whether there is anything to do.
     2. Fan out events: one delivery per event and subscribed target.
     3. Release deliveries held by circuits that closed or have a trial due.
-    4. Claim the due deliveries that may start (see ``claim``).
-    5. Publish each claim as a task after COMMIT; release it if the broker is down.
+    4. Make due the claims of processes that died. Processes cannot announce themselves
+       while the database is unavailable: this waits until it was up (``up_since``).
+    5. Claim the due deliveries that may start (see ``claim``).
+    6. After COMMIT, publish one task per process; release its claims if the broker is
+       down.
     """
-    has_events, is_due, is_trial_due = _find_work(now)
+    has_events, is_due, is_trial_due, is_process_unseen = _find_work(now)
+    is_lost = is_process_unseen and up_since <= _unseen_since(now)
+    if not (has_events or is_due or is_trial_due or is_lost):
+        return []
     if has_events:
         fan_out.fan_out(limit=EVENTS_PER_TICK, now=now)
     if is_trial_due:
         endpoint_health.release_held(now=now)
-    has_work = has_events or is_due or is_trial_due
-    claims = claim(now=now, region=region) if has_work else []
+    if is_lost:
+        take_back_lost(now=now)
+    claims = claim(now=now, region=region)
     send(claims, now=now, region=region)
     return claims
 
@@ -134,90 +160,117 @@ def queue_of(region: str | None) -> str:
     return f"{QUEUE}.{region}" if region in settings.REGION_REDIS_URLS else QUEUE
 
 
-def _find_work(now: datetime) -> tuple[bool, bool, bool]:
-    """Return whether events, deliveries and trials are due, in one statement."""
+def _find_work(now: datetime) -> tuple[bool, bool, bool, bool]:
+    """Return whether there is work for steps 2, 5, 3 and 4 of ``tick``."""
     with connection.cursor() as cursor:
-        cursor.execute(_FIND_WORK_SQL, {"now": now})
-        has_events, is_due, is_trial_due = cursor.fetchone()
-    return has_events, bool(is_due), bool(is_trial_due)
+        cursor.execute(_FIND_WORK_SQL, {"now": now, "unseen_since": _unseen_since(now)})
+        has_events, is_due, is_trial_due, is_process_unseen = cursor.fetchone()
+    return has_events, bool(is_due), bool(is_trial_due), is_process_unseen
+
+
+def _unseen_since(now: datetime) -> datetime:
+    """Return the time since when a live process has announced itself."""
+    return now - timedelta(seconds=WORKER_SEEN_SECONDS)
+
+
+def take_back_lost(*, now: datetime) -> int:
+    """Make due the claims of processes that do not announce themselves any more.
+
+    A process that stops normally deletes its row and returns what it has not begun.
+    """
+    unseen = Worker.objects.filter(seen_at__lt=_unseen_since(now))
+    lost = WebhookDelivery.objects.filter(
+        is_claimed=True, process__in=unseen.values("name")
+    ).update(is_claimed=False, process="", next_attempt_at=now)
+    logger.warning("claims of lost webhook workers taken back", extra={"number": lost})
+    return lost
 
 
 def claim(*, now: datetime, region: str | None = None) -> list[DeliveryClaim]:
     """Claim the due deliveries that may start now.
 
     1. Lock: one dispatcher claims at a time, so that shares are not exceeded.
-    2. Count worker threads and deliveries in flight; stop if no slot is free.
+    2. Count deliveries in flight and each process's free slots; stop if there are none.
     3. Read due deliveries, round-robin by tenant and target.
-    4. Split off the deliveries of open circuits; choose the rest by fair share.
-    5. Lock the rows; skip those locked by a worker that is recording an attempt.
-    6. Hold the deliveries of open circuits. Raise the claim token of the chosen ones
-       and set the claim's expiry: an expired claim is due again at the next tick.
+    4. Split off the deliveries of open circuits and hold them; choose the rest by fair
+       share, and the processes with the most free slots.
+    5. Raise their claim tokens and set the claims' expiry: an expired claim is due
+       again at the next tick.
     """
     with transaction.atomic():
         if not _try_lock():
             return []
-        here, everywhere = count_slots(now=now, queue=queue_of(region))
         in_flight = count_in_flight(now=now)
-        slots = min(everywhere, in_flight.by_tenant.total() + here)
-        free = slots - in_flight.by_tenant.total()
+        slots = count_free_slots(now=now, queue=queue_of(region), in_flight=in_flight)
+        free = slots.total()
         if free <= 0:
             return []
         startable, held = endpoint_health.partition_due(_find_due(now=now, free=free))
-        chosen = shares.choose(startable, in_flight=in_flight, slots=slots)
-        rows = WebhookDelivery.objects.select_for_update(skip_locked=True).filter(
-            pk__in=[due.id for due in (*chosen, *held)],
-            next_attempt_at__lte=now,
-            is_held=False,
+        _hold(held, now=now)
+        chosen = shares.choose(
+            startable, in_flight=in_flight, slots=in_flight.by_tenant.total() + free
         )
-        tokens = dict(rows.values_list("pk", "claim_token"))
-        _hold([due for due in held if due.id in tokens], now=now)
-        return _mark_claimed(
-            [due for due in chosen if due.id in tokens], tokens, now=now
-        )
+        processes = choose_processes(len(chosen), free=slots)
+        return _mark_claimed(chosen, processes, now=now) if chosen else []
 
 
 def _hold(held: Sequence[DueDelivery], *, now: datetime) -> None:
-    if held:
-        endpoint_health.hold_deliveries(
-            WebhookDelivery.objects.filter(pk__in=[due.id for due in held]),
-            endpoints=[due.endpoint_id for due in held if due.endpoint_id],
-            now=now,
-        )
+    if not held:
+        return
+    rows = WebhookDelivery.objects.select_for_update(skip_locked=True).filter(
+        pk__in=[due.id for due in held], next_attempt_at__lte=now, is_held=False
+    )
+    locked = dict(rows.values_list("pk", "endpoint_id"))
+    endpoint_health.hold_deliveries(
+        WebhookDelivery.objects.filter(pk__in=locked),
+        endpoints=[endpoint for endpoint in locked.values() if endpoint],
+        now=now,
+    )
 
 
 def _mark_claimed(
-    chosen: Sequence[DueDelivery], tokens: Mapping[UUID, int], *, now: datetime
+    chosen: Sequence[DueDelivery], processes: Sequence[str], *, now: datetime
 ) -> list[DeliveryClaim]:
-    """Claim locked rows and set the trigger of each attempt."""
+    """Claim the deliveries for the processes, one each, and schedule their trials."""
     until = now + services.claim_time()
-    trials = [due for due in chosen if due.circuit == EndpointCircuit.TRIAL]
-    triggers = [
-        When(trigger=Trigger.MANUAL, then=Value(Trigger.MANUAL)),
-        When(pk__in=[due.id for due in trials], then=Value(Trigger.TRIAL)),
-    ]
-    WebhookDelivery.objects.filter(pk__in=[due.id for due in chosen]).update(
-        is_claimed=True,
-        claim_token=F("claim_token") + 1,
-        next_attempt_at=until,
-        trigger=Case(*triggers, default=Value(Trigger.SCHEDULED)),
-    )
-    if trials:
+    trials = {due.id: due for due in chosen if due.circuit == EndpointCircuit.TRIAL}
+    parameters: dict[str, Any] = {
+        "ids": [due.id for due in chosen],
+        "processes": list(processes),
+        "trials": [due.id in trials for due in chosen],
+        "now": now,
+        "until": until,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM_SQL, parameters)
+        claims = [
+            DeliveryClaim(delivery_id=pk, token=token, process=process)
+            for pk, token, process in cursor.fetchall()
+        ]
+    tried = [trials[each.delivery_id] for each in claims if each.delivery_id in trials]
+    if tried:
         endpoint_health.start_trials(
-            [due.endpoint_id for due in trials if due.endpoint_id], until=until
+            [due.endpoint_id for due in tried if due.endpoint_id], until=until
         )
-    return [
-        DeliveryClaim(delivery_id=due.id, token=tokens[due.id] + 1) for due in chosen
-    ]
+    return claims
 
 
-def count_slots(*, now: datetime, queue: str) -> tuple[int, int]:
-    """Return the threads of live webhook workers: on this queue, and on all queues."""
-    seen_since = now - timedelta(seconds=WORKER_SEEN_SECONDS)
-    here = everywhere = 0
-    for worker in Worker.objects.filter(seen_at__gte=seen_since):
-        here += worker.slots * (queue in worker.queues)
-        everywhere += worker.slots * any(map(is_webhook_queue, worker.queues))
-    return here, everywhere
+def count_free_slots(
+    *, now: datetime, queue: str, in_flight: InFlightCounts
+) -> Counter[str]:
+    """Return the free slots of each live process that consumes this queue.
+
+    Processes of an older version take messages from the queue itself and count
+    together, as "".
+    """
+    slots: Counter[str] = Counter()
+    for worker in Worker.objects.filter(seen_at__gte=_unseen_since(now)):
+        if queue in worker.queues:
+            slots[worker.name if worker.accepts_batches else ""] += worker.slots
+    # Unary plus drops processes without a free slot.
+    return +Counter(
+        {name: number - in_flight.by_process[name] for name, number in slots.items()}
+    )
 
 
 def is_webhook_queue(queue: str) -> bool:
@@ -230,11 +283,12 @@ def count_in_flight(*, now: datetime) -> InFlightCounts:
     in_flight = InFlightCounts()
     counts = (
         WebhookDelivery.objects.filter(is_claimed=True, next_attempt_at__gt=now)
-        .values_list("tenant_id", "target")
+        .values_list("tenant_id", "target", "process")
         .annotate(number=Count("pk"))
     )
-    for tenant_id, target, number in counts:
+    for tenant_id, target, process, number in counts:
         in_flight.add(tenant_id=tenant_id, target=target, number=number)
+        in_flight.by_process[process] += number
     return in_flight
 
 
@@ -280,32 +334,43 @@ def send(
     claims: Iterable[DeliveryClaim], *, now: datetime, region: str | None = None
 ) -> None:
     """Publish claims; release those that cannot be published."""
-    is_broker_down = False
-    for claimed in claims:
+    unsent: list[DeliveryClaim] = []
+    for message, carried in _build_messages(claims, queue_of(region)):
+        if unsent:  # wait for the broker's timeout once, not per message
+            unsent += carried
+            continue
         try:
-            if not is_broker_down:  # wait for the broker's timeout once, not per claim
-                _publish(claimed, region)
+            jobs_dispatch.publish(
+                DELIVER_TASK,
+                **message,
+                connection=jobs_dispatch.get_connection(region or ""),
+            )
         except BROKER_AWAY:
             logger.warning("broker unavailable, webhook claims released")
-            is_broker_down = True
-        if is_broker_down:
-            release_claim(claimed, now=now)
+            unsent += carried
+    if unsent:
+        release_claims(unsent, now=now)
 
 
-def release_claim(claim: DeliveryClaim, *, now: datetime) -> None:
-    """Make an unpublished claim due again; counts no attempt."""
-    WebhookDelivery.objects.filter(
-        pk=claim.delivery_id, claim_token=claim.token, is_claimed=True
-    ).update(
-        is_claimed=False, next_attempt_at=now + timedelta(seconds=RELEASE_DELAY_SECONDS)
+def release_claims(claims: Sequence[DeliveryClaim], *, now: datetime) -> None:
+    """Make unpublished claims due again; counts no attempts."""
+    services.find_claimed(claims).update(
+        is_claimed=False,
+        process="",
+        next_attempt_at=now + timedelta(seconds=RELEASE_DELAY_SECONDS),
     )
 
 
-def _publish(claim: DeliveryClaim, region: str | None) -> None:
-    jobs_dispatch.publish(
-        DELIVER_TASK,
-        kwargs={"delivery_id": str(claim.delivery_id), "claim_token": claim.token},
-        task_id=f"{claim.delivery_id}.{claim.token}",
-        queue=queue_of(region),
-        connection=jobs_dispatch.get_connection(region or ""),
-    )
+def _build_messages(
+    claims: Iterable[DeliveryClaim], queue: str
+) -> Iterator[tuple[dict[str, Any], list[DeliveryClaim]]]:
+    """Yield each message with its claims: one per process, or one per older claim."""
+    by_process: dict[str, list[DeliveryClaim]] = defaultdict(list)
+    for each in claims:
+        by_process[each.process].append(each)
+    for each in by_process.pop("", []):
+        claimed = {"delivery_id": str(each.delivery_id), "claim_token": each.token}
+        yield {"kwargs": claimed, "queue": queue}, [each]
+    for process, carried in by_process.items():
+        pairs = [[str(each.delivery_id), each.token] for each in carried]
+        yield {"kwargs": {"deliveries": pairs}, **message_to(process)}, carried

@@ -147,7 +147,7 @@ def hold_deliveries(
     for this transaction and does not miss the deliveries.
     """
     with transaction.atomic():
-        deliveries.update(is_held=True, is_claimed=False)
+        deliveries.update(is_held=True, is_claimed=False, process="")
         WebhookEndpoint.objects.filter(pk__in=set(endpoints)).update(
             trial_at=Coalesce("trial_at", Value(now))
         )

@@ -1,34 +1,45 @@
-"""Make one attempt at a claimed delivery.
+"""Make one attempt at each of some claimed deliveries.
 
 Delivery is at least once, with a stable message id: after a worker is killed between
-the POST and the commit, the message is sent again when the claim expires. ``dispatch``
-decides when to attempt, ``attempts`` records the result.
+the POST and the commit, the message is sent again. ``dispatch`` decides when to
+attempt, ``attempts`` records the results.
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache, partial, reduce
+from operator import or_
+from threading import Lock
 from typing import Protocol
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from jobs.models import CallbackStyle
 from jobs.telemetry import log_context, tracing
 from workers.webhooks.delivery import attempts, endpoint_health, retention, transport
 from workers.webhooks.delivery.schedule import NextStep, PostResult, Status
-from workers.webhooks.messages import callbacks, payloads, secrets, signing
+from workers.webhooks.messages import callbacks, payloads, signing
 from workers.webhooks.messages.custom_headers import merge_headers
+from workers.webhooks.messages.secrets import SigningSecrets, decrypt_headers
 from workers.webhooks.models import Trigger, WebhookDelivery, WebhookEndpoint
 
 Payload = WebhookEndpoint.Payload
 
 # Added to the request timeout for a claim's lease: time in the broker, and the commit.
 CLAIM_MARGIN_SECONDS = 15.0
+
+# The deliveries that this process has begun to attempt.
+_in_hand: set[UUID] = set()
+_lock = Lock()
 
 
 class Post(Protocol):
@@ -38,6 +49,16 @@ class Post(Protocol):
         self, url: str, *, headers: Mapping[str, str], body: bytes, method: str
     ) -> PostResult:
         """Make one attempt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryClaim:
+    """The claim of one attempt; writes under an older token have no effect."""
+
+    delivery_id: UUID
+    token: int
+    # The worker process; "" if any process of an older version may make the attempt.
+    process: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,44 +77,105 @@ def claim_time() -> timedelta:
 
 
 def deliver(
+    claims: Sequence[DeliveryClaim],
     *,
-    delivery_id: UUID,
-    claim_token: int,
     clock: Callable[[], datetime],
     post: Post = transport.post,
     draw: Callable[[], float] = random.random,
-) -> PostResult | None:
-    """Make the attempt of this claim and record it.
+) -> list[PostResult]:
+    """Make the attempts of these claims at the same time; return their results.
 
-    1. Load the delivery under its claim token; return None if the claim is stale.
-    2. Extend the claim if the message waited long in the broker.
-    3. Discard or hold the delivery if its endpoint or its job changed; return None.
-    4. Build and sign the message; close the database connection.
-    5. POST it, then record the attempt and schedule the next step.
+    1. Load the deliveries under their claim tokens; skip stale claims.
+    2. Extend the claims that waited long in the broker.
+    3. Discard or hold the deliveries whose endpoint or job changed.
+    4. Read the signing secrets; return the database connection.
+    5. In a thread each: build and sign the message, POST it, record the attempt and
+       schedule the next step.
+
+    Returns when the last attempt is recorded. An error of one, such as a secret that
+    cannot be decrypted, is raised then and affects no other.
     """
     started_at = clock()
-    claim = WebhookDelivery.objects.filter(
-        pk=delivery_id, claim_token=claim_token, is_claimed=True
+
+    def attempt(delivery: WebhookDelivery) -> PostResult:
+        message = build_message(delivery, secrets.of(delivery), now=started_at)
+        with _traced(delivery) as span:
+            result = _send(message, post, span)
+            ended_at = clock()
+            attempts.record_attempt(
+                attempts.CompletedAttempt(
+                    delivery=delivery,
+                    body=message.body,
+                    result=result,
+                    step=attempts.choose_step(
+                        delivery, result, draw=draw(), now=ended_at
+                    ),
+                    started_at=started_at,
+                    ended_at=ended_at,
+                )
+            )
+        return result
+
+    with _taking_in_hand(claims):
+        deliveries = _load_sendable(claims, now=started_at)
+        if not deliveries:
+            return []
+        secrets = SigningSecrets(deliveries, now=started_at)
+        # A slow receiver must not occupy a database connection.
+        if not connection.in_atomic_block:
+            connection.close()
+        return _run_at_once([partial(attempt, each) for each in deliveries])
+
+
+def return_unstarted(process: str, *, now: datetime) -> int:
+    """Make due the claims that this process has not begun; return how many.
+
+    Called when the process stops. Their messages are then stale.
+    """
+    with _lock:
+        begun = set(_in_hand)
+    claimed = WebhookDelivery.objects.filter(process=process, is_claimed=True)
+    return claimed.exclude(pk__in=begun).update(
+        is_claimed=False, process="", next_attempt_at=now
     )
-    found = claim.select_related("event__batch", "job__transcript", "endpoint")
-    delivery = next(iter(found), None)
-    if delivery is None or not _extend_claim(claim, delivery, now=started_at):
-        return None
-    if not _check_sendable(claim, delivery, now=started_at):
-        return None
-    message = build_message(delivery, now=started_at)
-    # A slow receiver must not occupy a database connection.
-    if not connection.in_atomic_block:
-        connection.close()
-    with _traced(delivery) as span:
-        result = _send(message, post, span)
-        attempt = attempts.CompletedAttempt(
-            result=result, started_at=started_at, ended_at=clock()
-        )
-        attempts.record_attempt(
-            claim, delivery, body=message.body, attempt=attempt, draw=draw()
-        )
-    return result
+
+
+def find_claimed(claims: Collection[DeliveryClaim]) -> QuerySet[WebhookDelivery]:
+    """Return the deliveries whose claims are current."""
+    by_token: dict[int, list[UUID]] = defaultdict(list)
+    for claim in claims:
+        by_token[claim.token].append(claim.delivery_id)
+    any_claim = (Q(claim_token=token, pk__in=ids) for token, ids in by_token.items())
+    return WebhookDelivery.objects.filter(reduce(or_, any_claim), is_claimed=True)
+
+
+@contextmanager
+def _taking_in_hand(claims: Sequence[DeliveryClaim]) -> Iterator[None]:
+    ids = {claim.delivery_id for claim in claims}
+    with _lock:
+        _in_hand.update(ids)
+    try:
+        yield
+    finally:
+        with _lock:
+            _in_hand.difference_update(ids)
+
+
+def _run_at_once(attempts: Sequence[Callable[[], PostResult]]) -> list[PostResult]:
+    """Run all at the same time, one of them here; raise the first error at the end."""
+    *others, own = attempts
+    futures = [_get_threads().submit(copy_context().run, each) for each in others]
+    try:
+        last = own()
+    finally:
+        wait(futures)
+    return [*(future.result() for future in futures), last]
+
+
+@cache
+def _get_threads() -> ThreadPoolExecutor:
+    """Return the process's threads; the dispatcher's claims limit how many work."""
+    return ThreadPoolExecutor(transport.MAX_CONNECTIONS, thread_name_prefix="deliver")
 
 
 @contextmanager
@@ -129,19 +211,36 @@ def _send(message: OutgoingMessage, post: Post, span: tracing.Span) -> PostResul
     return result
 
 
-def _extend_claim(
-    claim: QuerySet[WebhookDelivery], delivery: WebhookDelivery, *, now: datetime
-) -> bool:
+def _load_sendable(
+    claims: Sequence[DeliveryClaim], *, now: datetime
+) -> list[WebhookDelivery]:
+    """Return the deliveries of current claims that may be sent, with one query."""
+    found = find_claimed(claims).select_related(
+        "event__batch", "job__transcript", "endpoint"
+    )
+    return [
+        delivery
+        for delivery in found
+        if _extend_claim(delivery, now=now) and _check_sendable(delivery, now=now)
+    ]
+
+
+def _find_same_claim(delivery: WebhookDelivery) -> QuerySet[WebhookDelivery]:
+    return find_claimed(
+        [DeliveryClaim(delivery_id=delivery.pk, token=delivery.claim_token)]
+    )
+
+
+def _extend_claim(delivery: WebhookDelivery, *, now: datetime) -> bool:
     """Extend a claim that waited long in the broker; False if it was lost."""
     ends_at = delivery.next_attempt_at
     if ends_at and (ends_at - now).total_seconds() >= settings.WEBHOOK_TIMEOUT_SECONDS:
         return True
-    return claim.update(next_attempt_at=now + claim_time()) > 0
+    extended = _find_same_claim(delivery).update(next_attempt_at=now + claim_time())
+    return extended > 0
 
 
-def _check_sendable(
-    claim: QuerySet[WebhookDelivery], delivery: WebhookDelivery, *, now: datetime
-) -> bool:
+def _check_sendable(delivery: WebhookDelivery, *, now: datetime) -> bool:
     """Erase, discard or hold a delivery that must not be sent now; return False then.
 
     The endpoint may have been disabled, or its circuit opened, after the claim.
@@ -152,19 +251,22 @@ def _check_sendable(
     if endpoint is None:
         return True
     if not endpoint.is_enabled:
-        claim.update(
-            **attempts.build_update(
-                delivery, NextStep(status=Status.DISCARDED), now=now
-            )
+        step = NextStep(status=Status.DISCARDED)
+        _find_same_claim(delivery).update(
+            **attempts.build_update(delivery, step, now=now)
         )
         return False
     if delivery.trigger == Trigger.SCHEDULED and endpoint.trial_wait_seconds:
-        endpoint_health.hold_deliveries(claim, endpoints=[endpoint.pk], now=now)
+        endpoint_health.hold_deliveries(
+            _find_same_claim(delivery), endpoints=[endpoint.pk], now=now
+        )
         return False
     return True
 
 
-def build_message(delivery: WebhookDelivery, *, now: datetime) -> OutgoingMessage:
+def build_message(
+    delivery: WebhookDelivery, signing_secrets: Sequence[str], *, now: datetime
+) -> OutgoingMessage:
     """Build the request: the same body at every attempt, with a new signature."""
     body, endpoint = delivery.body, delivery.endpoint
     if body is None:
@@ -173,9 +275,9 @@ def build_message(delivery: WebhookDelivery, *, now: datetime) -> OutgoingMessag
         message_id=payloads.message_id(delivery.event_id),
         at=now,
         body=bytes(body),
-        secrets=secrets.get_signing_secrets(delivery, now=now),
+        secrets=signing_secrets,
     )
-    custom = secrets.decrypt_headers(endpoint.headers) if endpoint else {}
+    custom = decrypt_headers(endpoint.headers) if endpoint else {}
     is_put = endpoint is None and _style_of(delivery) == CallbackStyle.DEEPGRAM_PUT
     return OutgoingMessage(
         method="PUT" if is_put else "POST",
@@ -190,7 +292,7 @@ def _build_body(delivery: WebhookDelivery) -> bytes:
     transcript = getattr(job, "transcript", None)
     if job and endpoint is None and _style_of(delivery) != CallbackStyle.WEBHOOK:
         return callbacks.build_callback(job, transcript)
-    return payloads.serialise(
+    return payloads.serialize(
         payloads.build_body(
             event=delivery.event,
             job=job,

@@ -29,10 +29,11 @@ class DueDelivery:
 
 @dataclass(slots=True, kw_only=True)
 class InFlightCounts:
-    """Deliveries in flight, by target and by tenant."""
+    """Deliveries in flight, by target, by tenant and by worker process."""
 
     by_target: Counter[str] = field(default_factory=Counter)
     by_tenant: Counter[UUID] = field(default_factory=Counter)
+    by_process: Counter[str] = field(default_factory=Counter)
 
     def add(self, *, tenant_id: UUID, target: str, number: int = 1) -> None:
         """Count ``number`` more."""
