@@ -1,54 +1,27 @@
 """Known values of options that have few: models, languages, redactions. Pure.
 
 Deepgram adds values between two releases of the platform, so an unknown one is a
-warning. ``jobs.options`` refuses those that cannot be valid.
-https://developers.deepgram.com/docs/models-languages-overview
-https://developers.deepgram.com/docs/redaction
+warning. ``jobs.options`` refuses those that cannot be valid. The values are in
+``option_values.toml``.
 """
 
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from jobs.suggestions import hint
 
 UNKNOWN_VALUE = "option_value_unknown"
-_VARIANTS = {
-    "nova-3": "general medical",
-    "nova-2": "general meeting phonecall finance conversationalai voicemail video"
-    " medical drivethru automotive atc",
-    "nova": "general phonecall medical",
-    "enhanced": "general meeting phonecall finance",
-    "base": "general meeting phonecall finance conversationalai voicemail video",
-    "whisper": "tiny base small medium large",
-}
+TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 MODELS = frozenset(
     name
-    for family, variants in _VARIANTS.items()
-    for name in (family, *(f"{family}-{each}" for each in variants.split()))
+    for family, variants in TABLE["models"].items()
+    for name in (family, *(f"{family}-{each}" for each in variants))
 )
-# Primary subtags of all models, Whisper's included.
-_LANGUAGE_CODES = """
-multi af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr
-gl gu ha haw he hi hr ht hu hy id is it ja jw ka kk km kn ko la lb ln lo lt lv mg mi
-mk ml mn mr ms mt my ne nl nn no oc pa pl ps pt ro ru sa sd si sk sl sn so sq sr su
-sv sw ta taq te tg th tk tl tr tt uk ur uz vi yi yo zh
-"""
-LANGUAGES = frozenset(_LANGUAGE_CODES.split())
-_REDACTION_NAMES = """
-pci pii phi numbers aggressive_numbers true false account_number age bank_account
-blood_type condition corporate_action credit_card credit_card_expiration cvv date
-date_interval day dob dose driver_license drug duration effect email_address event
-filename financial_metric gender_sexuality gender healthcare_number injury
-ip_address language location location_address location_address_street location_city
-location_coordinate location_country location_state location_zip marital_status
-medical_code medical_process money month name name_family name_given
-name_medical_professional numerical_pii occupation organization organization_id
-organization_medical_facility origin passport_number password phone_number
-physical_attribute political_affiliation product project religion routing_number
-sexuality ssn statistics time trend url username vehicle_id zodiac_sign
-"""
-REDACTIONS = frozenset(_REDACTION_NAMES.split())
+LANGUAGES = frozenset(TABLE["languages"])
+REDACTIONS = frozenset(TABLE["redactions"])
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _LISTS = {"language_hint": LANGUAGES, "detect_language": LANGUAGES}
 

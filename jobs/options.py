@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from jobs import suggestions
 from jobs.errors import InvalidRequest
-from jobs.option_values import MODELS, REDACTIONS, is_custom_model
+from jobs.option_values import MODELS, REDACTIONS, TABLE, is_custom_model
 from jobs.strict_json import pointer_to
 
 MAX_ITEMS = 100
@@ -269,27 +269,7 @@ OWN = frozenset({"audio_track"})
 REFUSED = {"callback": _OWN_DELIVERY, "callback_method": _OWN_DELIVERY}
 
 OPTIONS: dict[str, Check] = {
-    **dict.fromkeys(
-        (
-            "detect_entities",
-            "diarize",
-            "dictation",
-            "filler_words",
-            "intents",
-            "measurements",
-            "mip_opt_out",
-            "multichannel",
-            "numerals",
-            "paragraphs",
-            "profanity_filter",
-            "punctuate",
-            "sentiment",
-            "smart_format",
-            "topics",
-            "utterances",
-        ),
-        _boolean,
-    ),
+    **dict.fromkeys(TABLE["flags"], _boolean),
     "model": _model,
     "version": _text,
     "language": _language,
@@ -309,39 +289,21 @@ OPTIONS: dict[str, Check] = {
     "custom_intent": _list_of(_text),
     "custom_intent_mode": _mode,
     "utt_split": _number(0.01, 60),
-    "encoding": _one_of(
-        "linear16", "flac", "mulaw", "amr-nb", "amr-wb", "opus", "speex", "g729"
-    ),
+    "encoding": _one_of(*TABLE["encodings"]),
     # The platform's own: which audio track of an upload is sent, from 1.
     "audio_track": _integer(1, MAX_TRACKS),
     "sample_rate": _integer(SAMPLE_RATES[0], SAMPLE_RATES[-1]),
     "channels": _integer(CHANNELS[0], CHANNELS[-1]),
 }
 
-# Not for streams: these need the whole audio, or another model.
-_PRERECORDED_ONLY = {
-    "audio_track",
-    "custom_intent",
-    "custom_intent_mode",
-    "custom_topic",
-    "custom_topic_mode",
-    "detect_language",
-    "intents",
-    "measurements",
-    "paragraphs",
-    "sentiment",
-    "summarize",
-    "topics",
-    "utt_split",
-    "utterances",
-}
 LIVE_OPTIONS: dict[str, Check] = {
-    **{name: each for name, each in OPTIONS.items() if name not in _PRERECORDED_ONLY},
-    **dict.fromkeys(("interim_results", "no_delay", "vad_events"), _boolean),
+    **{
+        name: each
+        for name, each in OPTIONS.items()
+        if name not in TABLE["prerecorded_only"]
+    },
+    **dict.fromkeys(TABLE["live_flags"], _boolean),
     "endpointing": _boolean_or(_integer(1, 60_000)),
     "utterance_end_ms": _integer(1000, 60_000),
-    "encoding": _one_of(
-        *("linear16", "linear32", "flac", "alaw", "mulaw", "amr-nb", "amr-wb"),
-        *("opus", "ogg-opus", "speex", "g729"),
-    ),
+    "encoding": _one_of(*TABLE["live_encodings"]),
 }

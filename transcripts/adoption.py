@@ -26,8 +26,8 @@ CRASHED = "worker_crashed"
 def adopt(claims: Sequence[JobClaim], *, holder: ClaimHolder) -> dict[JobClaim, str]:
     """End claims that need no call; return the outcome of each.
 
-    Jobs with an earlier call of *unknown* outcome complete with its document, if it was
-    stored: the call is neither repeated nor counted again. A job that crashed
+    A job whose earlier call stored its document completes with that: the call is
+    neither repeated nor counted again. A job that crashed
     MAX_CRASHES workers and has no document fails.
     """
     again = {claim.job_id: claim for claim in claims if claim.lease_token > 1}
@@ -40,7 +40,7 @@ def adopt(claims: Sequence[JobClaim], *, holder: ClaimHolder) -> dict[JobClaim, 
         )
         if job.lease_token == again[job.pk].lease_token
     ]
-    earlier = _find_unknown(jobs)
+    earlier = _find_earlier_calls(jobs)
     if not connection.in_atomic_block:
         connection.close()  # the storage may be slow
     outcomes = {}
@@ -69,13 +69,15 @@ def adopt(claims: Sequence[JobClaim], *, holder: ClaimHolder) -> dict[JobClaim, 
     return outcomes
 
 
-def _find_unknown(jobs: Sequence[Job]) -> dict[UUID, list[Attempt]]:
-    """Return the calls of unknown outcome by job, the latest first.
+def _find_earlier_calls(jobs: Sequence[Job]) -> dict[UUID, list[Attempt]]:
+    """Return the calls by job that may have stored a result, the latest first.
 
-    Reconciliation may have found the outcome, but never the document.
+    A successful one too: its worker came back after the job was claimed again, or
+    reconciliation found the call in the upstream's log.
     """
     attempts = Attempt.objects.filter(
-        Q(outcome=Attempt.Outcome.UNKNOWN) | Q(reconciled_at__isnull=False),
+        Q(outcome__in=[Attempt.Outcome.UNKNOWN, Attempt.Outcome.OK])
+        | Q(reconciled_at__isnull=False),
         job__in=jobs,
     ).order_by("-started_at")
     found: dict[UUID, list[Attempt]] = defaultdict(list)

@@ -2,8 +2,10 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from http import HTTPStatus
 
 from django.core.files.storage import default_storage
+from django.db.models import Q
 
 from jobs.models import Attempt, Job
 from jobs.retention import stored_objects
@@ -27,11 +29,12 @@ def erase_transcripts(jobs: Sequence[Job], now: datetime) -> dict[str, int]:
 
 
 def _find_unused_documents(jobs: Sequence[Job], *, known: Collection[str]) -> list[str]:
-    """Return stored results that no transcript uses: of canceled or expired jobs."""
+    """Return stored results that no transcript uses: suspect, or of canceled jobs."""
     names = [
         storage.name_of_result(attempt)
         for attempt in Attempt.objects.filter(
-            job__in=jobs, outcome__in=[Attempt.Outcome.OK, Attempt.Outcome.UNKNOWN]
+            Q(status_code=HTTPStatus.OK) | Q(outcome=Attempt.Outcome.UNKNOWN),
+            job__in=jobs,
         )
     ]
     unused = [name for name in names if name not in known]

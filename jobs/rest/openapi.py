@@ -83,7 +83,6 @@ def document(
         by_type[status, PROBLEM_TYPE] = problem
 
     def describe(view: _View) -> _View:
-        examples = _read_examples(Path(inspect.getfile(view)).with_name(EXAMPLES))
         view.query_parameters = [  # type: ignore[attr-defined]
             each.name.partition("{")[0]
             for each in parameters
@@ -94,11 +93,17 @@ def document(
             request=request,
             parameters=list(parameters),
             responses=by_type,
-            examples=list(map(_build_example, examples.get(operation_id, ()))),
+            examples=read_examples(inspect.getfile(view), operation_id),
             **more,
         )(view)
 
     return describe
+
+
+def read_examples(module: str, name: str) -> list[OpenApiExample]:
+    """Return the examples of this name in ``examples.json`` beside the module."""
+    rows = _read_examples(Path(module).with_name(EXAMPLES)).get(name, ())
+    return list(map(_build_example, rows))
 
 
 @cache
@@ -128,15 +133,15 @@ def _resolve(value: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _build_example(fields: Mapping[str, Any]) -> OpenApiExample:
-    """Return an example: ``request`` or ``response``, and optional fields."""
-    is_request = "request" in fields
+    """Return the example of a ``request``, ``response`` or webhook's ``message``."""
+    (kind,) = {"request", "response", "message"} & fields.keys()
     return OpenApiExample(
-        fields.get("name", "Request" if is_request else "Response"),
-        fields["request" if is_request else "response"],
-        request_only=is_request,
-        response_only=not is_request,
+        fields.get("name", kind.capitalize()),
+        fields[kind],
+        request_only=kind == "request",
+        response_only=kind == "response",
         media_type=fields.get("type", JSON_TYPE),
-        status_codes=None if is_request else [str(fields["status"])],
+        status_codes=[str(fields["status"])] if "status" in fields else None,
     )
 
 

@@ -1,7 +1,9 @@
 """The PostgreSQL text search configuration of a language. Pure."""
 
 import re
+import tomllib
 import unicodedata
+from pathlib import Path
 from typing import Any
 
 from transcripts.word_times import UNSPACED
@@ -9,37 +11,9 @@ from transcripts.word_times import UNSPACED
 SIMPLE = "simple"
 # Deepgram's default if none is requested or detected.
 DEFAULT_LANGUAGE = "en"
-# ISO 639-1 to the configurations of PostgreSQL 15; others use "simple".
-CONFIGS = {
-    "ar": "arabic",
-    "ca": "catalan",
-    "da": "danish",
-    "de": "german",
-    "el": "greek",
-    "en": "english",
-    "es": "spanish",
-    "eu": "basque",
-    "fi": "finnish",
-    "fr": "french",
-    "ga": "irish",
-    "hi": "hindi",
-    "hu": "hungarian",
-    "hy": "armenian",
-    "id": "indonesian",
-    "it": "italian",
-    "lt": "lithuanian",
-    "ne": "nepali",
-    "nl": "dutch",
-    "no": "norwegian",
-    "pt": "portuguese",
-    "ro": "romanian",
-    "ru": "russian",
-    "sr": "serbian",
-    "sv": "swedish",
-    "ta": "tamil",
-    "tr": "turkish",
-    "yi": "yiddish",
-}
+CONFIGS: dict[str, str] = tomllib.loads(
+    Path(__file__).with_suffix(".toml").read_text("utf-8")
+)
 LANGUAGE = re.compile(r"[a-z]{2,8}(?:-[a-z0-9]{1,8}){0,3}")
 # Stemmers that also remove prefixes, so that the first letter may change.
 PREFIX_STEMMERS = frozenset({"arabic", "indonesian", "irish", "tamil"})

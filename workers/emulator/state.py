@@ -39,7 +39,7 @@ class Emulator:
     transcriber: transcription.Transcriber
     fetcher: bodies.Fetcher
     callbacks: callbacks.CallbackSender
-    recogniser_pool: base.RecogniserPool
+    recognizer_pool: base.RecognizerPool
     streams: set[Stream] = field(default_factory=set)
     started_at: float = field(default_factory=time.time)
 
@@ -48,13 +48,13 @@ class Emulator:
         await self.fetcher.start()
         await self.callbacks.start()
         await self.transcriber.engine.start()
-        await self.recogniser_pool.start()
+        await self.recognizer_pool.start()
 
     async def close(self) -> None:
         """Close all connections and child processes."""
         await self.callbacks.close()
         await self.fetcher.close()
-        await self.recogniser_pool.close()
+        await self.recognizer_pool.close()
         await self.transcriber.engine.close()
 
     def tune(self, changes: Mapping[str, Any]) -> None:
@@ -102,5 +102,5 @@ def build_emulator(settings: config.Config) -> Emulator:
         transcriber=transcription.Transcriber(engines.build_engine(settings)),
         fetcher=bodies.Fetcher(settings),
         callbacks=callbacks.CallbackSender(settings),
-        recogniser_pool=base.build_pool(settings.engine),
+        recognizer_pool=base.build_pool(settings.engine),
     )

@@ -1,5 +1,6 @@
 """What is sent is what the OpenAPI document says is sent."""
 
+import copy
 import json
 from datetime import timedelta
 
@@ -15,14 +16,14 @@ from jobs import services
 from jobs.accounts.caller import Caller
 from jobs.batches.records import BatchDraft, submit_batch
 from jobs.models import Job
+from jobs.rest.openapi import read_examples
 from jobs.services import JobDraft
 from jobs.state import FINAL, JobStatus
 from tests.support.factories import move_job
 from workers.webhooks import endpoints
 from workers.webhooks.delivery import fan_out
-from workers.webhooks.messages import payloads
+from workers.webhooks.messages import payloads, published
 from workers.webhooks.messages.payloads import EventType
-from workers.webhooks.messages.published import build_example
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,11 @@ def test_every_type_is_published_with_an_example_and_its_headers(document, check
             "webhook-timestamp",
             "webhook-signature",
         ]
+
+
+def build_example(type_):
+    (example,) = read_examples(published.__file__, type_)
+    return copy.deepcopy(example.value)
 
 
 @pytest.mark.parametrize("type_", EventType)

@@ -30,7 +30,7 @@ async def listen(request: web.Request) -> web.StreamResponse:
             return await _apply_fault(emulator, request, entry, fault)
         permit = emulator.stream_limiter.acquire(
             caller.project,
-            tuning=emulator.tuning.for_streams(emulator.recogniser_pool.max_streams),
+            tuning=emulator.tuning.for_streams(emulator.recognizer_pool.max_streams),
             now=time.monotonic(),
         )
         stream = session.Session(
