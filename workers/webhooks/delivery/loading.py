@@ -33,7 +33,7 @@ _SECRETS = """
 ARRAY(SELECT ciphertext FROM webhooks_webhooksecret AS secret
       WHERE secret.tenant_id = webhooks_webhookdelivery.tenant_id
         AND secret.endpoint_id {owner}
-        AND (secret.expires_at IS NULL OR secret.expires_at > %(now)s)
+        AND (secret.expires_at IS NULL OR secret.expires_at > claim.loaded_at)
       ORDER BY secret.expires_at IS NOT NULL, secret.id DESC)
 """
 
@@ -64,12 +64,9 @@ def load_claimed(
     claims: Sequence[DeliveryClaim], *, now: datetime
 ) -> list[LoadedDelivery]:
     """Return the deliveries whose claims are current."""
-    parameters = {
-        "ids": [claim.delivery_id for claim in claims],
-        "tokens": [claim.token for claim in claims],
-        "now": now,
-    }
-    rows = prepared_statements.fetch(_build_sql(), parameters)
+    ids = [claim.delivery_id for claim in claims]
+    tokens = [claim.token for claim in claims]
+    rows = prepared_statements.fetch(_build_sql(), [ids, tokens, now])
     return [_load(row) for row in rows]
 
 
@@ -118,6 +115,8 @@ def _build_sql() -> str:
         )
     return (
         f"SELECT {', '.join(columns)}"  # noqa: S608
-        " FROM unnest(%(ids)s::uuid[], %(tokens)s::int[]) AS claim (id, token) "
+        " FROM (SELECT *"
+        " FROM unnest($1::uuid[], $2::int[]) AS each (id, token)"
+        " CROSS JOIN (SELECT $3::timestamptz AS loaded_at) AS clock) AS claim "
         + " ".join(look_ups)
     )
