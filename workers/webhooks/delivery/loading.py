@@ -33,7 +33,7 @@ _SECRETS = """
 ARRAY(SELECT ciphertext FROM webhooks_webhooksecret AS secret
       WHERE secret.tenant_id = webhooks_webhookdelivery.tenant_id
         AND secret.endpoint_id {owner}
-        AND (secret.expires_at IS NULL OR secret.expires_at > claim.loaded_at)
+        AND (secret.expires_at IS NULL OR secret.expires_at > clock.loaded_at)
       ORDER BY secret.expires_at IS NOT NULL, secret.id DESC)
 """
 
@@ -115,8 +115,7 @@ def _build_sql() -> str:
         )
     return (
         f"SELECT {', '.join(columns)}"  # noqa: S608
-        " FROM (SELECT *"
-        " FROM unnest($1::uuid[], $2::int[]) AS each (id, token)"
-        " CROSS JOIN (SELECT $3::timestamptz AS loaded_at) AS clock) AS claim "
+        " FROM unnest($1::uuid[], $2::int[]) AS claim (id, token)"
+        " CROSS JOIN (SELECT $3::timestamptz AS loaded_at) AS clock "
         + " ".join(look_ups)
     )
