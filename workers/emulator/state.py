@@ -2,9 +2,8 @@
 
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from aiohttp import web
 
@@ -56,10 +55,6 @@ class Emulator:
         await self.fetcher.close()
         await self.recognizer_pool.close()
         await self.transcriber.engine.close()
-
-    def tune(self, changes: Mapping[str, Any]) -> None:
-        """Change limits and latency, or raise InvalidTuning."""
-        self.tuning = self.tuning.changed(changes)
 
     def reset(self) -> None:
         """Delete the faults and restore the initial limits and latency."""
