@@ -7,7 +7,7 @@ those of another: there they are not prepared.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ Row = tuple[Any, ...]
 _PREPARED, _UNPREPARED = 1, 2**31
 
 
-def fetch(sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+def fetch(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
     """Execute a statement, bind its parameters on the server, and return its rows.
 
     Raises Django's database errors.
