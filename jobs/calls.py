@@ -121,8 +121,9 @@ class CallFacts:
 _CLOSE_ATTEMPTS = """
 WITH call AS (
   SELECT attempt.id, call.* FROM jobs_attempt attempt
-  JOIN unnest(%s::uuid[], %s::text[], %s::text[], %s::int[], %s::text[],
-              %s::double precision[], %s::numeric[], %s::bool[])
+  JOIN unnest(%(attempts)s::uuid[], %(outcomes)s::text[], %(request_ids)s::text[],
+              %(statuses)s::int[], %(codes)s::text[], %(seconds)s::double precision[],
+              %(costs)s::numeric[], %(adopted)s::bool[])
     AS call (attempt, outcome, request_id, status_code, error_code, audio_seconds,
              cost_estimate, is_adopted)
     ON attempt.id = call.attempt
@@ -130,7 +131,7 @@ WITH call AS (
      OR call.is_adopted AND attempt.reconciled_at IS NOT NULL
   ORDER BY attempt.id FOR NO KEY UPDATE OF attempt
 )
-UPDATE jobs_attempt attempt SET finished_at = %s, outcome = call.outcome,
+UPDATE jobs_attempt attempt SET finished_at = %(now)s, outcome = call.outcome,
   request_id = call.request_id, status_code = call.status_code,
   error_code = call.error_code,
   audio_seconds = coalesce(call.audio_seconds, attempt.audio_seconds),
@@ -144,18 +145,18 @@ def close_attempts(calls: Sequence[CallFacts], *, now: datetime) -> set[UUID]:
 
     *Unknown* is overwritten: the worker that made the call knows its outcome.
     """
-    columns: Any = [
-        [each.attempt.pk for each in calls],
-        [str(each.outcome) for each in calls],
-        [each.request_id for each in calls],
-        [each.status_code for each in calls],
-        [each.error_code for each in calls],
-        [each.audio_seconds for each in calls],
-        [each.cost_estimate for each in calls],
-        [each.is_adopted for each in calls],
-    ]
+    columns = {
+        "attempts": [each.attempt.pk for each in calls],
+        "outcomes": [str(each.outcome) for each in calls],
+        "request_ids": [each.request_id for each in calls],
+        "statuses": [each.status_code for each in calls],
+        "codes": [each.error_code for each in calls],
+        "seconds": [each.audio_seconds for each in calls],
+        "costs": [each.cost_estimate for each in calls],
+        "adopted": [each.is_adopted for each in calls],
+    }
     with transaction.atomic(savepoint=False):
-        rows = prepared_statements.fetch(_CLOSE_ATTEMPTS, [*columns, now])
+        rows = prepared_statements.fetch(_CLOSE_ATTEMPTS, {**columns, "now": now})
         closed = {pk for (pk,) in rows}
         for call in calls:
             if call.attempt.pk in closed:

@@ -48,14 +48,6 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def check_live_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a stream to store, as ``check_options``."""
-    return {
-        name: _check_option(name, value, LIVE_OPTIONS)
-        for name, value in options.items()
-    }
-
-
 def check_live_combination(options: Mapping[str, Any]) -> None:
     """Raise InvalidRequest for stream options that always fail together."""
     check_combination(options)

@@ -7,8 +7,11 @@ those of another: there they are not prepared.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
+from itertools import count
 from typing import Any, TypeVar
 
 import psycopg
@@ -20,21 +23,48 @@ Row = tuple[Any, ...]
 
 # As often a statement is executed before it is prepared; None: not yet decided.
 _PREPARED, _UNPREPARED = 1, 2**31
+_PARAMETER = re.compile(r"\$\d+")
+_NAMED = re.compile(r"%\((\w+)\)s")
 
 
 def fetch(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
-    """Execute a statement, bind its parameters on the server, and return its rows.
+    """Execute a statement and return its rows, if it returns any.
 
-    Raises Django's database errors.
+    Its parameters are $1 and so on, or %(name)s for a mapping. Raises Django's database
+    errors.
     """
+    with _executed(sql, parameters) as cursor:
+        rows: list[Row] = cursor.fetchall() if cursor.description else []
+    return rows
+
+
+@contextmanager
+def _executed(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Iterator[Any]:
     connection.ensure_connection()
     raw = connection.connection
     if raw.prepare_threshold is None:
         with connection.wrap_database_errors:
             raw.prepare_threshold = _choose_threshold(raw)
-    with _open_cursor(raw) as cursor:
+    if connection.queries_logged:  # with Django's own cursor, which tests read
+        with connection.cursor() as cursor:
+            cursor.execute(_PARAMETER.sub("%s", sql), parameters)
+            yield cursor
+        return
+    if isinstance(parameters, Mapping):
+        sql, names = _number(sql)
+        parameters = [parameters[name] for name in names]
+    # Unlike ``Cursor`` it does not parse the statement each time.
+    raw_cursor: Any = psycopg.RawCursor(raw)
+    with connection.make_cursor(raw_cursor) as cursor:
         cursor.execute(sql, parameters)
-        return cursor.fetchall() if cursor.description else []
+        yield cursor
+
+
+@cache
+def _number(sql: str) -> tuple[str, list[str]]:
+    """Return the statement with numbered parameters, and their names in order."""
+    names = list(dict.fromkeys(_NAMED.findall(sql)))
+    return _NAMED.sub(lambda name: f"${names.index(name[1]) + 1}", sql), names
 
 
 def insert(*rows: models.Model) -> None:
@@ -48,7 +78,8 @@ def insert(*rows: models.Model) -> None:
         for row in rows
         for name, encode in _encoders(type(row))
     ]
-    fetch(sql, parameters)
+    with _executed(sql, parameters):
+        pass
     for row in rows:
         row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS  # noqa: SLF001
 
@@ -66,17 +97,6 @@ def load(model: type[AnyModel], values: Sequence[Any]) -> AnyModel:
         converted[index] = convert(converted[index])
     names = [field.attname for field in _fields(model)]
     return model.from_db(DEFAULT_DB_ALIAS, names, converted)
-
-
-def _open_cursor(raw: psycopg.Connection[Any]) -> Any:
-    """Return a cursor that raises Django's errors.
-
-    Django's log of queries, which tests read, needs one of its own.
-    """
-    if connection.queries_logged:
-        return connection.cursor()
-    cursor: Any = psycopg.Cursor(raw)
-    return connection.make_cursor(cursor)
 
 
 def _choose_threshold(raw: psycopg.Connection[Any]) -> int:
@@ -111,17 +131,18 @@ def _convert(field: Any, value: Any) -> Any:
 
 @cache
 def _build_insert(*tables: type[models.Model]) -> str:
-    *others, last = (_build_one_insert(model) for model in tables)
+    numbers = count(1)
+    *others, last = (_build_one_insert(model, numbers) for model in tables)
     if not others:
         return last
     named = (f"row_{number} AS ({sql})" for number, sql in enumerate(others))
     return f"WITH {', '.join(named)} {last}"
 
 
-def _build_one_insert(model: type[models.Model]) -> str:
+def _build_one_insert(model: type[models.Model], numbers: Iterator[int]) -> str:
     fields = _inserted(model)
     columns = ", ".join(f'"{field.column}"' for field in fields)
-    values = ", ".join(["%s"] * len(fields))
+    values = ", ".join(f"${next(numbers)}" for _ in fields)
     table = model._meta.db_table  # noqa: SLF001  a documented API
     return f'INSERT INTO "{table}" ({columns}) VALUES ({values})'  # noqa: S608
 

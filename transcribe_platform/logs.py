@@ -14,9 +14,14 @@ from datetime import UTC, datetime
 
 from jobs.telemetry import log_context, tracing
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
-# Django's request, with its query string; Celery's, with exception and traceback.
-_DROPPED = frozenset({"request", "data"})
+# Of every record; then Django's request, with its query string, and Celery's data, with
+# exception and traceback.
+_OMITTED = frozenset(vars(logging.makeLogRecord({}))) | {
+    *("message", "taskName"),
+    *("request", "data"),
+}
+# Ids, names and codes: nothing that a pattern below could match.
+_HARMLESS = re.compile(r"[A-Za-z0-9.+-]{0,64}")
 # Each match extends to the end of the URL or path, so that the search stays linear:
 # clients choose paths, and a quadratic search of a long one takes minutes.
 _URL = re.compile(r"(://[^\s?#\"'<>]*)([?#][^\s\"'<>]*)?")
@@ -115,7 +120,7 @@ def _fields_of(record: logging.LogRecord) -> dict[str, object]:
     extra = {
         key: value
         for key, value in vars(record).items()
-        if key not in _STANDARD | _DROPPED and not key.startswith("_")
+        if key not in _OMITTED and not key.startswith("_")
     }
     return {**log_context.read(), **trace_fields, **extra}
 
@@ -132,4 +137,5 @@ def hide_secrets(text: str) -> str:
 def _clean(value: object) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
-    return hide_secrets(str(value))
+    text = str(value)
+    return text if _HARMLESS.fullmatch(text) else hide_secrets(text)

@@ -92,13 +92,13 @@ MIDDLEWARE = [
     "transcribe_platform.middleware.static_files.ContentPolicyMiddleware",
     "transcribe_platform.middleware.static_files.StaticFilesMiddleware",
     "transcribe_platform.middleware.throttling.AddressThrottleMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "transcribe_platform.middleware.pages.PageSessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "transcribe_platform.middleware.form_bodies.FormBodyMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
-    "django_prometheus.middleware.PrometheusAfterMiddleware",
+    "transcribe_platform.middleware.pages.PageAuthenticationMiddleware",
+    "transcribe_platform.middleware.pages.PageMessageMiddleware",
+    "transcribe_platform.middleware.request_metrics.RequestMetricsMiddleware",
 ]
 ROOT_URLCONF = "transcribe_platform.urls"
 WSGI_APPLICATION = "transcribe_platform.wsgi.application"

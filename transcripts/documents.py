@@ -94,7 +94,7 @@ def find_warnings(
         )
     if not summary.words:
         code = "empty_transcript" if is_silent is False else "no_speech"
-        warnings.append({"code": code, "detail": "No speech was recognised."})
+        warnings.append({"code": code, "detail": "No speech was recognized."})
     return warnings
 
 

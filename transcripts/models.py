@@ -94,6 +94,8 @@ class SearchEntry(models.Model):
     confidence = models.FloatField(null=True, blank=True)
     # The text search configuration of the words.
     config = models.CharField(max_length=20)
+    # The version of transcripts.search.normalization; older code writes the first.
+    rule = models.PositiveSmallIntegerField(default=1, db_default=1)
     search = SearchVectorField()
 
     class Meta:
@@ -103,6 +105,7 @@ class SearchEntry(models.Model):
             GinIndex("search", name="search_words", gin_pending_list_limit=512),
             models.Index("tenant", F("transcript").desc(), name="search_newest"),
             models.Index("tenant", "config", name="search_configs"),
+            models.Index("transcript", name="search_outdated", condition=Q(rule__lt=2)),
         ]
 
     def __str__(self) -> str:

@@ -219,7 +219,7 @@ def _build_find_key() -> str:
     return (
         f"SELECT {columns(ApiKey)}, {columns(Tenant)} FROM jobs_apikey"  # noqa: S608
         " JOIN jobs_tenant ON jobs_tenant.id = jobs_apikey.tenant_id"
-        " WHERE jobs_apikey.public_id = %s"
+        " WHERE jobs_apikey.public_id = $1"
     )
 
 

@@ -25,7 +25,7 @@ SELECT statement_timestamp(), pg_postmaster_start_time(),
   (SELECT run_at FROM jobs_job WHERE status = 'queued' AND NOT ready
    ORDER BY run_at LIMIT 1),
   EXISTS (SELECT 1 FROM jobs_job WHERE status = 'processing' AND started_at IS NULL
-          AND lease_until < statement_timestamp() + make_interval(secs => %s)),
+          AND lease_until < statement_timestamp() + make_interval(secs => $1)),
   (SELECT lane FROM jobs_job WHERE status = 'queued' AND ready
    ORDER BY lane LIMIT 1) IS NOT NULL
 """

@@ -78,8 +78,8 @@ JOIN bench_text t ON t.n = j.n %% %(texts)s
 """
 _ENTRIES = """
 INSERT INTO transcripts_searchentry (
-  transcript_id, tenant_id, created_at, confidence, config, search)
-SELECT j.id, j.tenant_id, j.created_at, 0.9, 'english', t.search || array_to_tsvector(ARRAY[
+  transcript_id, tenant_id, created_at, confidence, config, rule, search)
+SELECT j.id, j.tenant_id, j.created_at, 0.9, 'english', 2, t.search || array_to_tsvector(ARRAY[
   '=t:' || replace(j.tenant_id::text, '-', ''), '=m:async', '=l:en',
   '=d:' || to_char(j.created_at AT TIME ZONE 'UTC', 'YYYYMMDD'),
   '=k:' || substr(encode(sha256(

@@ -149,6 +149,6 @@ def test_behind_a_pooler_statements_are_prepared_only_if_it_may(
     monkeypatch.setattr(psycopg.ConnectionInfo, "backend_pid", -1)
 
     for _ in range(5):
-        assert prepared_statements.fetch("SELECT %s::int", ["1"]) == [(1,)]
+        assert prepared_statements.fetch("SELECT $1::int", ["1"]) == [(1,)]
 
     assert len(prepared_names()) == prepared

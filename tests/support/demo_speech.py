@@ -2,7 +2,7 @@
 
     apt-get install flite sox
     python -m tests.support.demo_speech           # generate the files
-    python -m tests.support.demo_speech --check   # recognise them, print the error rate
+    python -m tests.support.demo_speech --check   # recognize them, print the error rate
 
 The check uses the unmodified pocketsphinx model; the sentences were chosen for clear
 pronunciation.
@@ -56,13 +56,13 @@ def make_broken() -> None:
 
 
 def check() -> None:
-    """Recognise every file and print the word error rates."""
+    """Recognize every file and print the word error rates."""
     decoder = Decoder(samprate=RATE, loglevel="FATAL")
     truths: list[str] = []
     heard: list[str] = []
     started = time.process_time()
     for recording in corpus.recordings():
-        found = [_recognise(decoder, sound) for sound in _channels(recording.path)]
+        found = [_recognize(decoder, sound) for sound in _channels(recording.path)]
         rate = corpus.word_error_rate([*recording.texts], found)
         _print(f"{recording.path.name:<16} {rate:6.1%}  {' / '.join(found)}")
         truths += recording.texts
@@ -122,7 +122,7 @@ def _channels(path: Path) -> list[bytes]:
     return [b"".join(part) for part in parts]
 
 
-def _recognise(decoder: Decoder, samples: bytes) -> str:
+def _recognize(decoder: Decoder, samples: bytes) -> str:
     decoder.start_utt()
     decoder.process_raw(samples, full_utt=True)
     decoder.end_utt()

@@ -50,7 +50,7 @@ class EndOfSession:
 
 
 LOST = UpstreamError(
-    "The process of the session died before any speech was recognised.",
+    "The process of the session died before any speech was recognized.",
     code="session_lost",
 )
 

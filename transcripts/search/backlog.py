@@ -1,12 +1,15 @@
-"""Index transcripts that were stored before search existed or inserted by hand."""
+"""Index transcripts of older versions: without an entry, or with one by older rules.
+
+An entry by older rules is found by the queries of its rule until it is rebuilt.
+"""
 
 import logging
 
 from django.db import transaction
 
 from transcripts import documents, storage
-from transcripts.models import Transcript
-from transcripts.search import indexing
+from transcripts.models import SearchEntry, Transcript
+from transcripts.search import indexing, normalization
 
 logger = logging.getLogger(__name__)
 
@@ -14,19 +17,31 @@ _SLICE = 50
 
 
 def index_unindexed(*, limit: int) -> int:
-    """Index up to ``limit`` unindexed transcripts; return how many.
+    """Index up to ``limit`` transcripts without a current entry; return how many.
 
     Each slice is one transaction, so an interrupted run can continue.
     """
     done = 0
-    while done < limit:
-        indexed = _index_slice(min(_SLICE, limit - done))
-        done += indexed
-        if indexed < _SLICE:
-            break
+    for index_slice in (_index_slice, _rebuild_slice):
+        while done < limit:
+            indexed = index_slice(min(_SLICE, limit - done))
+            done += indexed
+            if indexed < _SLICE:
+                break
     if done:
         logger.info("transcripts indexed", extra={"indexed": done})
     return done
+
+
+def _rebuild_slice(size: int) -> int:
+    """Rebuild entries by older rules, the newest first: these are searched most."""
+    with transaction.atomic():
+        rows = SearchEntry.objects.filter(rule__lt=normalization.RULE).order_by("-pk")
+        locked = rows.select_for_update(skip_locked=True, of=("self",))
+        entries = list(locked.select_related("transcript__job").defer("search")[:size])
+        for entry in entries:
+            indexing.index_transcript(entry.transcript, entry.transcript.job)
+    return len(entries)
 
 
 def _index_slice(size: int) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import string
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,13 +17,13 @@ from django.db.models.functions import Substr
 from transcripts import word_times
 from transcripts.models import Transcript
 from transcripts.search import languages as search_languages
-from transcripts.search import snippets
+from transcripts.search import normalization, snippets
 from transcripts.search.ranking import SearchPage
 from transcripts.search.rules import ConfigQuery, Lexeme
 from transcripts.search.snippets import Snippet
 
-# Tokens that PostgreSQL splits into several words.
-_JOINED = r"[^\n]*\w[-/.@_'\u2019]\w"
+# Tokens of several words.
+_JOINED = r"[^\n]*\w[^\w\s]++\w"
 # Tokens searched first: five minutes of speech. The last ones are only context, since
 # the very last may be truncated.
 _BEGINNING, _AROUND = 1000, 50
@@ -35,6 +36,8 @@ _FIELDS = (
     *("job__mode", "job__batch_id", "job__custom_id", "job__filename"),
     *("job__metadata", "job__options"),
 )
+# A character with its marks and the space behind it.
+_MAX_CLUSTER = 6
 # Per page; well above the distinct tokens of a page with the same first letter.
 _MAX_FORMS = 5000
 
@@ -114,7 +117,9 @@ def _find_snippets(
     A text whose beginning has all words of the query and enough snippets is searched no
     further: frequent words occur throughout hours of speech.
     """
-    lexemes = {query.config: query.lexemes for query in queries}
+    lexemes: dict[str, tuple[Lexeme, ...]] = defaultdict(tuple)
+    for query in queries:
+        lexemes[query.config] += query.lexemes
     found: dict[UUID, list[Snippet]] = {}
     texts = [_Text.build(each) for each in transcripts]
     while texts:
@@ -157,7 +162,7 @@ def _language(transcript: Transcript) -> str:
 
 
 def _find_forms(
-    tokens: Mapping[str, Collection[str]], lexemes: dict[str, tuple[Lexeme, ...]]
+    tokens: Mapping[str, Collection[str]], lexemes: Mapping[str, tuple[Lexeme, ...]]
 ) -> dict[str, dict[str, str]]:
     """Return by configuration the matching tokens, each with the word that it matches.
 
@@ -170,10 +175,20 @@ def _find_forms(
         candidates = _find_candidates(config, distinct, query_lexemes)[:_MAX_FORMS]
         for token, words in _stem(config, candidates):
             for lexeme in query_lexemes:
-                if any(map(lexeme.matches, words)):
+                if any(map(lexeme.matches, words)) or _is_part(token, lexeme):
                     matched[config][token] = lexeme.text
                     break
     return matched
+
+
+def _is_part(token: str, lexeme: Lexeme) -> bool:
+    """Return whether a token is one of the two characters of a word without spaces."""
+    if token.isascii() or len(token) > _MAX_CLUSTER:
+        return False
+    character = normalization.segment(token)
+    return bool(character and character[0].is_last) and (
+        character[0].text in lexeme.text
+    )
 
 
 def _find_candidates(
@@ -206,6 +221,15 @@ def _initial(word: str) -> str:
     return ""
 
 
+def _list_forms(token: str) -> str:
+    """Return all words under which a token is found."""
+    plain = token.strip(string.punctuation)
+    if plain.isascii() and plain.isalnum():  # most tokens, and fast
+        return plain.lower()
+    segments = normalization.segment(token)
+    return " ".join(word for each in segments for word in (each.text, *each.others))
+
+
 def _stem(config: str, tokens: Sequence[str]) -> list[tuple[str, list[str]]]:
     if not tokens:
         return []
@@ -215,7 +239,7 @@ def _stem(config: str, tokens: Sequence[str]) -> list[tuple[str, list[str]]]:
             " FROM json_array_elements_text(%s::json) WITH ORDINALITY"
             " AS of (prepared, n) ORDER BY n",
             # One JSON text: the elements of an array would be quoted one by one.
-            [config, json.dumps([search_languages.prepare(t) for t in tokens])],
+            [config, json.dumps([_list_forms(token) for token in tokens])],
         )
         lexemes = [words for (words,) in cursor.fetchall()]
     return list(zip(tokens, lexemes, strict=True))

@@ -6,7 +6,10 @@ them.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -17,40 +20,103 @@ from django.db import connection
 from jobs.models import Job
 from transcripts.models import Transcript
 from transcripts.search import languages as search_languages
+from transcripts.search import normalization
 
-# Bytes of text. A PostgreSQL vector has at most 1 MB and no positions past word 16,383:
-# the rest of the text is indexed as distinct words without positions.
+# Bytes of words. A PostgreSQL vector has at most 1 MB and no positions past word
+# 16,383: the rest of the text is indexed as distinct words without positions.
 _WITH_POSITIONS = 150_000
 _WITHOUT_POSITIONS = 100_000
 
-_INSERT = """
+# PostgreSQL's limits of a vector: the highest position, and positions of one word.
+_MAX_POSITION = 16_383
+_MAX_POSITIONS = 255
+
+# Other forms of words have their word's position and the weight C, so that exact words
+# rank first. As text, because || would move the positions of the second vector.
+_UPSERT = """
 INSERT INTO transcripts_searchentry
-  (transcript_id, tenant_id, created_at, confidence, config, search)
+  (transcript_id, tenant_id, created_at, confidence, config, rule, search)
 VALUES (%(transcript)s, %(tenant)s, %(created_at)s, %(confidence)s, %(config)s,
-  to_tsvector(%(config)s::regconfig, %(head)s)
+  %(rule)s,
+  (to_tsvector(%(config)s::regconfig, %(head)s)::text || ' ' || coalesce((
+    SELECT string_agg('''' || word || ''':' || places, ' ')
+    FROM json_each_text(%(forms)s::json) AS form (text, places),
+      unnest(tsvector_to_array(to_tsvector(%(config)s::regconfig, text))) AS word
+  ), ''))::tsvector
   || strip(to_tsvector(%(config)s::regconfig, %(tail)s))
   || array_to_tsvector(%(facts)s::text[]))
-ON CONFLICT DO NOTHING
+ON CONFLICT (transcript_id) DO UPDATE
+  SET config = excluded.config, rule = excluded.rule, search = excluded.search
+  WHERE transcripts_searchentry.rule < excluded.rule
 """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexedText:
+    """The words of a text as PostgreSQL gets them, separated by spaces.
+
+    ``head`` is indexed with positions, ``tail`` without. ``forms`` are other forms of
+    the words of the head, each with its positions, such as ``3C,17C``.
+    """
+
+    head: str
+    tail: str
+    forms: dict[str, str]
+
+
+def build_text(text: str) -> IndexedText:
+    """Split a text into the words to index."""
+    segments = normalization.segment(text)
+    number = _count_fitting((each.text for each in segments), _WITH_POSITIONS)
+    places: dict[str, list[int]] = defaultdict(list)
+    for position, each in enumerate(segments[:number], start=1):
+        for other in each.others:
+            places[other].append(min(position, _MAX_POSITION))
+    forms = list(places)
+    rest = dict.fromkeys(
+        word for each in segments[number:] for word in (each.text, *each.others)
+    )
+    tail = list(rest)
+    return IndexedText(
+        head=" ".join(each.text for each in segments[:number]),
+        tail=" ".join(tail[: _count_fitting(tail, _WITHOUT_POSITIONS)]),
+        forms={
+            form: ",".join(f"{place}C" for place in places[form][:_MAX_POSITIONS])
+            for form in forms[: _count_fitting(forms, _WITHOUT_POSITIONS)]
+        },
+    )
+
+
+def _count_fitting(words: Iterable[str], size: int) -> int:
+    """Return how many of the words fit in this many bytes, with a space each."""
+    number = 0
+    for word in words:
+        size -= len(word.encode()) + 1
+        if size < 0:
+            break
+        number += 1
+    return number
+
+
 def index_transcript(transcript: Transcript, job: Job) -> None:
-    """Write the entry of the transcript, if it has none.
+    """Write the entry of the transcript, unless it has one by the current rules.
 
     Call it in the transaction that stores the transcript.
     """
     language = search_languages.language_of(
         detected=transcript.language, options=job.options
     )
-    head, tail = _split_text(search_languages.prepare(transcript.text))
+    text = build_text(transcript.text)
     values = {
         "transcript": transcript.pk,
         "tenant": job.tenant_id,
         "created_at": transcript.created_at,
         "confidence": transcript.confidence,
         "config": search_languages.config_of(language),
-        "head": head,
-        "tail": tail,
+        "rule": normalization.RULE,
+        "head": text.head,
+        "tail": text.tail,
+        "forms": json.dumps(text.forms),
         "facts": sorted(
             {
                 *_facts(job),
@@ -60,7 +126,7 @@ def index_transcript(transcript: Transcript, job: Job) -> None:
         ),
     }
     with connection.cursor() as cursor:
-        cursor.execute(_INSERT, values)
+        cursor.execute(_UPSERT, values)
 
 
 def tenant_fact(tenant_id: UUID) -> str:
@@ -113,18 +179,3 @@ def _texts(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield key, format(Decimal(repr(value)), "f")
             case _:
                 yield key, str(value)
-
-
-def _split_text(text: str) -> tuple[str, str]:
-    """Return the text to index with positions, and the words to index without."""
-    if len(text.encode()) <= _WITH_POSITIONS:
-        return text, ""
-    head = _cut(text, _WITH_POSITIONS)
-    rest = dict.fromkeys(text[len(head) :].split())
-    return head, _cut(" ".join(rest), _WITHOUT_POSITIONS)
-
-
-def _cut(text: str, size: int) -> str:
-    """Return the beginning of the text in whole words, at most ``size`` bytes."""
-    cut = text.encode()[:size].decode(errors="ignore")
-    return cut if len(cut) == len(text) else cut.rpartition(" ")[0] or cut

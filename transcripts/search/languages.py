@@ -37,8 +37,8 @@ def base_of(language: str) -> str:
     return language.partition("-")[0]
 
 
-def prepare(text: str) -> str:
-    """Return the normalized text for the index and for queries.
+def prepare_by_first_rule(text: str) -> str:
+    """Return the text as the first version of the rules did, for its entries.
 
     In scripts without spaces each character becomes a word, so that a word is a phrase.
     """

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import NoReturn
 
 from jobs.errors import InvalidRequest
-from transcripts.search import languages as search_languages
+from transcripts.search import normalization
 
 MAX_LENGTH = 500
 MAX_TERMS = 32
@@ -22,7 +22,9 @@ MAX_WORDS = 128
 # Each prefix reads all index words that begin with it.
 MAX_PREFIXES = 8
 MIN_PREFIX, MAX_PREFIX = 3, 64
-_WORD = re.compile(r"\w+")
+# A syllable of Korean has two or three sounds.
+_MIN_HANGUL_PREFIX = 2
+_HANGUL = range(0xAC00, 0xD7A4)
 _TOKEN = re.compile(r'(?P<no>-?)"(?P<phrase>[^"]*)"?|(?P<word>[^\s"]+)')
 
 
@@ -74,7 +76,7 @@ def parse_words(text: str) -> Groups:
 
 
 def _check_size(terms: Sequence[Term]) -> None:
-    words = [len(_WORD.findall(term.text)) for term in terms]
+    words = [len(normalization.segment(term.text)) for term in terms]
     prefixes = [term for term in terms if term.kind is TermKind.PREFIX]
     if len(terms) > MAX_TERMS:
         _refuse(f"A query has at most {MAX_TERMS} words and phrases.")
@@ -95,18 +97,26 @@ def _parse_term(found: re.Match[str]) -> Term | None:
     word = found["word"]
     text = word.lstrip("-")
     stem = text.rstrip("*")
-    is_prefix = stem != text and stem.isalnum() and len(stem) >= MIN_PREFIX
-    kind = TermKind.PREFIX if is_prefix else TermKind.PHRASE
+    kind = TermKind.PREFIX if stem != text else TermKind.PHRASE
     return _build_term(stem, kind, is_excluded=word.startswith("-"))
 
 
 def _build_term(text: str, kind: TermKind, *, is_excluded: bool) -> Term | None:
-    if not any(character.isalnum() for character in text):
+    segments = normalization.segment(text)
+    if not segments:
         return None
-    prepared = search_languages.prepare(text).strip()
-    if kind is TermKind.PREFIX and len(prepared) < MIN_PREFIX:
-        kind = TermKind.PHRASE  # normalization may shorten the text
-    return Term(text=prepared, kind=kind, is_excluded=is_excluded)
+    if kind is TermKind.PREFIX and not _is_prefix(segments):
+        kind = TermKind.PHRASE
+    normal = normalization.normalize(text).strip()
+    return Term(text=normal, kind=kind, is_excluded=is_excluded)
+
+
+def _is_prefix(segments: Sequence[normalization.Segment]) -> bool:
+    """Return whether the text is one word that is long enough."""
+    first = segments[0]
+    is_hangul = ord(first.text[0]) in _HANGUL
+    shortest = _MIN_HANGUL_PREFIX if is_hangul else MIN_PREFIX
+    return len(segments) == 1 and not first.is_unspaced and len(first.text) >= shortest
 
 
 def _refuse(message: str) -> NoReturn:

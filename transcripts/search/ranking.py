@@ -24,7 +24,7 @@ from django.db import OperationalError, connection, transaction
 
 from jobs.concurrency import statement_limits
 from jobs.models import Tenant
-from transcripts.search import indexing
+from transcripts.search import indexing, normalization
 from transcripts.search import rules as search_rules
 from transcripts.search.query_language import Groups, NotSearchable
 from transcripts.search.rules import ConfigQuery
@@ -64,7 +64,8 @@ WITH hits AS MATERIALIZED (
     OFFSET 0) AS found
   ORDER BY transcript_id DESC LIMIT %(ranked)s + 1),
 ranked AS MATERIALIZED (
-  SELECT transcript_id, ts_rank(search, {query}, 1)::float8 AS rank
+  SELECT transcript_id,
+    ts_rank('{{0.1, 0.05, 0.4, 1}}', search, {query}, 1)::float8 AS rank
   FROM transcripts_searchentry
   WHERE transcript_id = ANY (ARRAY(SELECT transcript_id FROM hits LIMIT CASE
       WHEN %(whole)s OR (SELECT count(*) FROM hits) > %(ranked)s THEN %(ranked)s
@@ -75,6 +76,10 @@ SELECT (SELECT count(*) FROM hits), page.* FROM (SELECT 1) AS always LEFT JOIN (
   WHERE %(after)s::uuid IS NULL OR (rank, transcript_id) < (%(rank)s, %(after)s)
   ORDER BY rank DESC, transcript_id DESC LIMIT %(limit)s + 1) AS page ON true
 ORDER BY rank DESC, transcript_id DESC
+"""
+# Entries that are not rebuilt yet, by a partial index.
+_HAS_OLDER = """
+SELECT EXISTS (SELECT FROM transcripts_searchentry WHERE rule < 2)
 """
 _BOUNDARY = """
 SELECT created_at FROM transcripts_searchentry WHERE tenant_id = %(tenant)s
@@ -164,8 +169,13 @@ def _find_best(
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_CONFIGS, {"tenant": tenant.pk})
         configs = [row[0] for row in cursor.fetchall()]
+        cursor.execute(_HAS_OLDER)
+        (has_older,) = cursor.fetchone()
         queries = search_rules.build_queries(
-            cursor, words=filters.words, configs=configs
+            cursor,
+            words=filters.words,
+            configs=configs,
+            rules=[1, normalization.RULE] if has_older else [normalization.RULE],
         )
         days = _find_recent_days(tenant, filters, position)
         if not queries:
@@ -264,13 +274,16 @@ def _build_condition(
 
 
 def _build_case(queries: Sequence[ConfigQuery]) -> tuple[str, dict[str, str]]:
-    """Return the SQL expression of the query for an entry's configuration."""
+    """Return the SQL expression of the query for an entry's configuration and rule."""
     values: dict[str, str] = {}
     cases = []
     for number, query in enumerate(queries):
-        values |= {f"config_{number}": query.config, f"exact_{number}": query.exact}
+        values |= {
+            f"config_{number}": f"{query.config} {query.rule}",
+            f"exact_{number}": query.exact,
+        }
         cases.append(f"WHEN %(config_{number})s THEN %(exact_{number})s::tsquery")
-    return f"(CASE config {' '.join(cases)} END)", values
+    return f"(CASE config || ' ' || rule {' '.join(cases)} END)", values
 
 
 def _build_ranges(filters: SearchFilters) -> tuple[str, dict[str, Any]]:

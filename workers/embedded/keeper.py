@@ -1,7 +1,7 @@
 """A process that outlives the supervisor to kill its remaining process groups.
 
 The kernel ends a child when its parent dies, but not grandchildren such as web workers
-and recognisers. When the supervisor's end of the pipe closes, kill -9 included, the
+and recognizers. When the supervisor's end of the pipe closes, kill -9 included, the
 keeper kills all groups and exits.
 
 Runs as a file (`python -I -S keeper.py`), so it imports the standard library only.

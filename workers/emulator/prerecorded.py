@@ -8,11 +8,10 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Set
 
 from aiohttp import web
 
-from workers.emulator import audio, config, faults, journal, keys, limits, state
+from workers.emulator import audio, calls, config, faults, journal, keys, limits
 from workers.emulator.audio import bodies
 from workers.emulator.faults import chance, injection
 from workers.emulator.protocol import options, refusals
@@ -27,7 +26,7 @@ Source = audio.Audio | str
 
 async def transcribe(request: web.Request) -> web.StreamResponse:
     """Handle `POST /v1/listen`: send a response and close the journal entry."""
-    call = Call(request.app[state.EMULATOR], request)
+    call = PrerecordedCall(request)
     try:
         return await call.respond()
     except refusals.Refused as refused:
@@ -42,22 +41,11 @@ async def transcribe(request: web.Request) -> web.StreamResponse:
         call.release_permit()
 
 
-class Call:
-    """One call: its request, journal entry and permit."""
+class PrerecordedCall(calls.ListenCall):
+    """One call with a file or a URL."""
 
-    def __init__(self, emulator: state.Emulator, request: web.Request) -> None:
-        self._emulator = emulator
-        self._request = request
-        self._pairs = options.split_query(request.rel_url.raw_query_string)
-        self._entry = state.open_entry(emulator, request, self._pairs)
-        self._params = options.Options()
-        self._permit: limits.Permit | None = None
-        self._is_accepted = False  # the callback task owns audio, permit and entry
-
-    @property
-    def request_id(self) -> str:
-        """Return the `dg-request-id` of this call."""
-        return self._entry.request_id
+    # The callback task owns audio, permit and entry.
+    _is_accepted = False
 
     async def respond(self) -> web.StreamResponse:
         """Return the response, or raise Refused."""
@@ -82,39 +70,21 @@ class Call:
             if not self._is_accepted:
                 _discard(source)
 
-    def refuse(self, refusal: refusals.Refusal) -> web.Response:
-        """Return an error response and close the journal entry."""
-        self.close(status=refusal.status, outcome=journal.Outcome.ERROR)
-        return refusal.response(self.request_id)
-
     def close(self, *, status: int, outcome: journal.Outcome) -> None:
         """Close the journal entry, unless the callback task does so."""
         if not self._is_accepted:
-            self._emulator.journal.close(
-                self._entry, status=status, outcome=outcome, now=time.time()
-            )
-
-    def release_permit(self) -> None:
-        """Release the permit; idempotent."""
-        if self._permit is not None:
-            self._permit.release()
-            self._permit = None
+            super().close(status=status, outcome=outcome)
 
     def _authorize(self) -> None:
         """Check key, parameters and limits, and acquire a permit."""
-        emulator, entry = self._emulator, self._entry
-        caller = emulator.keyring.identify(self._request.headers.get("authorization"))
-        entry.key, entry.project = caller.shown_key, caller.project
-        params = self._params = options.parse_options(self._pairs)
-        entry.model = params.shape.model
-        entry.features = tuple(sorted(params.shape.flags))
-        entry.callback = params.callback
-        if params.callback:
-            emulator.callbacks.check(params.callback)
+        emulator = self._emulator
+        caller = self._identify(self._request.headers.get("authorization"))
+        self._set_params(options.parse_options(self._pairs))
+        callback = self._entry.callback = self._params.callback
+        if callback:
+            emulator.callbacks.check(callback)
         keys.check_transcription_access(caller)
-        self._permit = emulator.limiter.acquire(
-            caller.project, tuning=emulator.tuning, now=time.monotonic()
-        )
+        self._acquire_permit(emulator.limiter, caller, emulator.tuning)
 
     async def _receive(self) -> Source:
         """Read the body: audio, or JSON with the URL of the audio."""
@@ -124,21 +94,6 @@ class Call:
         media = await bodies.read_upload(self._request, self._emulator.settings)
         _record_audio(self._entry, media)
         return media
-
-    def _choose_faults(
-        self, *, content: str, kinds: Set[faults.Kind]
-    ) -> tuple[faults.Fault, ...]:
-        subject = faults.Subject(
-            tags=self._params.tags,
-            path=self._entry.path,
-            model=self._params.shape.model,
-            url=self._entry.url,
-            content=content,
-        )
-        chosen = self._emulator.faults.choose(subject, kinds)
-        if chosen:
-            self._entry.fault = ", ".join(fault.name for fault in chosen)
-        return chosen
 
     async def _respond_to(
         self, source: Source, chosen: tuple[faults.Fault, ...]

@@ -2,9 +2,8 @@
 
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from aiohttp import web
 
@@ -39,7 +38,7 @@ class Emulator:
     transcriber: transcription.Transcriber
     fetcher: bodies.Fetcher
     callbacks: callbacks.CallbackSender
-    recogniser_pool: base.RecogniserPool
+    recognizer_pool: base.RecognizerPool
     streams: set[Stream] = field(default_factory=set)
     started_at: float = field(default_factory=time.time)
 
@@ -48,18 +47,14 @@ class Emulator:
         await self.fetcher.start()
         await self.callbacks.start()
         await self.transcriber.engine.start()
-        await self.recogniser_pool.start()
+        await self.recognizer_pool.start()
 
     async def close(self) -> None:
         """Close all connections and child processes."""
         await self.callbacks.close()
         await self.fetcher.close()
-        await self.recogniser_pool.close()
+        await self.recognizer_pool.close()
         await self.transcriber.engine.close()
-
-    def tune(self, changes: Mapping[str, Any]) -> None:
-        """Change limits and latency, or raise InvalidTuning."""
-        self.tuning = self.tuning.changed(changes)
 
     def reset(self) -> None:
         """Delete the faults and restore the initial limits and latency."""
@@ -102,5 +97,5 @@ def build_emulator(settings: config.Config) -> Emulator:
         transcriber=transcription.Transcriber(engines.build_engine(settings)),
         fetcher=bodies.Fetcher(settings),
         callbacks=callbacks.CallbackSender(settings),
-        recogniser_pool=base.build_pool(settings.engine),
+        recognizer_pool=base.build_pool(settings.engine),
     )

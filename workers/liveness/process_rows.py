@@ -20,7 +20,7 @@ ANNOUNCE_SECONDS = 2.0
 STALE_AFTER = timedelta(hours=1)
 PURGE_SECONDS = 60.0
 _ANNOUNCE = """
-INSERT INTO jobs_beacon (name, role, seen_at) VALUES (%s, %s, now())
+INSERT INTO jobs_beacon (name, role, seen_at) VALUES ($1, $2, now())
 ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at
 """
 _not_before = 0.0

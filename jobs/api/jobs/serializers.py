@@ -25,6 +25,7 @@ from jobs.rest.serializers import (
     StrictSerializer,
     WholeNumberField,
     check_object,
+    format_datetime,
     refuse_field,
 )
 from jobs.retention.retention import MAX_DAYS, MIN_DAYS
@@ -209,7 +210,7 @@ class JobOutput(SharedFields):
         """Return when a queued job is retried."""
         if job.status != JobStatus.QUEUED or job.ready or job.run_at is None:
             return None
-        return serializers.DateTimeField().to_representation(job.run_at)
+        return format_datetime(job.run_at)
 
     @extend_schema_field(ErrorOutput(allow_null=True))
     def get_error(self, job: Job) -> dict[str, str] | None:

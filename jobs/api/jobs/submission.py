@@ -122,7 +122,9 @@ def accept_probed(
                 api_key=caller.api_key,
                 draft=replace(draft, upload=upload),
                 now=now,
-                build_record=lambda job: request.build_record(build_accepted(job)),
+                build_record=lambda job: (
+                    request.build_record(build_accepted(job)) if request.key else None
+                ),
             )
             transaction.on_commit(dispatch.wake)
             return SubmissionResult(response=build_accepted(job), job=job)
@@ -156,7 +158,7 @@ def build_accepted(job: Job) -> StoredResponse:
     """Return the 202 response of a job that has not ended."""
     return StoredResponse(
         status_code=status.HTTP_202_ACCEPTED,
-        body=JobOutput(job).data,
+        body=JobOutput().to_representation(job),
         location=f"/v1/jobs/{job.pk}",
     )
 

@@ -42,13 +42,16 @@ from jobs.retention import erasure
 from jobs.scheduling import long_poll, queue_position
 from jobs.state import JobStatus
 
-SCOPES = {"GET": "jobs:read", "POST": "jobs:write", "DELETE": "jobs:write"}
+
+class JobView(ApiView):
+    """Base of the views of jobs."""
+
+    required_scopes = {"GET": "jobs:read", "POST": "jobs:write", "DELETE": "jobs:write"}
 
 
-class JobList(ApiView):
+class JobList(JobView):
     """A tenant's jobs."""
 
-    required_scopes = SCOPES
     parser_classes = (StrictJSONParser, StrictMultiPartParser)
 
     @document(
@@ -116,10 +119,8 @@ class JobList(ApiView):
         return respond_page(request, jobs, query.page, serializers.JobOutput)
 
 
-class JobDetail(ApiView):
+class JobDetail(JobView):
     """One job."""
-
-    required_scopes = SCOPES
 
     @document("get_job", serializers.JobDetailOutput)
     def get(self, request: Request, job_id: UUID) -> Response:
@@ -156,10 +157,8 @@ class JobDetail(ApiView):
         return Response(serializers.ErasureOutput(receipt).data)
 
 
-class JobAttempts(ApiView):
+class JobAttempts(JobView):
     """The upstream calls of one job."""
-
-    required_scopes = SCOPES
 
     @document("list_attempts", serializers.AttemptPage)
     def get(self, request: Request, job_id: UUID) -> Response:
@@ -169,10 +168,8 @@ class JobAttempts(ApiView):
         return Response(serializers.AttemptPage(page).data)
 
 
-class JobCancel(ApiView):
+class JobCancel(JobView):
     """The cancellation of one job."""
-
-    required_scopes = SCOPES
 
     @document("cancel_job", serializers.JobOutput, problems=(409,))
     def post(self, request: Request, job_id: UUID) -> Response:
@@ -190,10 +187,8 @@ class JobCancel(ApiView):
         return Response(serializers.JobOutput(canceled).data)
 
 
-class JobRetry(ApiView):
+class JobRetry(JobView):
     """The retry of one job that has ended."""
-
-    required_scopes = SCOPES
 
     @document(
         "retry_job",

@@ -46,13 +46,16 @@ _HEADERS = [
     header("Location", "The URL of the key.", 201),
     header("Idempotency-Replayed", "`true` if this repeats an earlier response.", 201),
 ]
-SCOPES = {"GET": _ADMIN, "POST": _ADMIN, "PATCH": _ADMIN, "DELETE": _ADMIN}
 
 
-class KeyList(ApiView):
+class KeyView(ApiView):
+    """Base of the views of API keys."""
+
+    required_scopes = {"GET": _ADMIN, "POST": _ADMIN, "PATCH": _ADMIN, "DELETE": _ADMIN}
+
+
+class KeyList(KeyView):
     """A tenant's API keys."""
-
-    required_scopes = SCOPES
 
     @document(
         "create_api_key",
@@ -92,10 +95,8 @@ class KeyList(ApiView):
         )
 
 
-class KeyDetail(ApiView):
+class KeyDetail(KeyView):
     """One API key."""
-
-    required_scopes = SCOPES
 
     @document(
         "get_api_key",
@@ -146,10 +147,8 @@ class KeyDetail(ApiView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class KeyRotation(ApiView):
+class KeyRotation(KeyView):
     """The rotation of one API key."""
-
-    required_scopes = SCOPES
 
     @document(
         "rotate_api_key",

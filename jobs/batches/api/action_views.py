@@ -13,12 +13,11 @@ from jobs.batches import actions as batch_actions
 from jobs.batches import records, retry
 from jobs.batches.api import acceptance
 from jobs.batches.api.serializers import BatchOutput
-from jobs.batches.api.views import SCOPES
+from jobs.batches.api.views import BatchView
 from jobs.models import Batch, Priority
 from jobs.rest.openapi import ACCEPTED_HEADERS, IDEMPOTENCY_PARAMETER, document
 from jobs.rest.serializers import BoundedListField, StrictSerializer
 from jobs.rest.views import (
-    ApiView,
     check_no_body,
     get_actor,
     get_caller,
@@ -45,10 +44,8 @@ class BatchRetryInput(StrictSerializer):
     )
 
 
-class BatchPause(ApiView):
+class BatchPause(BatchView):
     """Pauses a batch."""
-
-    required_scopes = SCOPES
 
     @document("pause_batch", BatchOutput, problems=(409,))
     def post(self, request: Request, batch_id: UUID) -> Response:
@@ -56,10 +53,8 @@ class BatchPause(ApiView):
         return _apply(request, batch_id, batch_actions.pause)
 
 
-class BatchResume(ApiView):
+class BatchResume(BatchView):
     """Resumes a batch."""
-
-    required_scopes = SCOPES
 
     @document("resume_batch", BatchOutput, problems=(409,))
     def post(self, request: Request, batch_id: UUID) -> Response:
@@ -67,10 +62,8 @@ class BatchResume(ApiView):
         return _apply(request, batch_id, batch_actions.resume)
 
 
-class BatchCancel(ApiView):
+class BatchCancel(BatchView):
     """Cancels a batch."""
-
-    required_scopes = SCOPES
 
     @document("cancel_batch", BatchOutput, problems=(409,))
     def post(self, request: Request, batch_id: UUID) -> Response:
@@ -82,10 +75,8 @@ class BatchCancel(ApiView):
         return _apply(request, batch_id, batch_actions.cancel)
 
 
-class BatchPriority(ApiView):
+class BatchPriority(BatchView):
     """Changes the priority of a batch."""
-
-    required_scopes = SCOPES
 
     @document(
         "reprioritize_batch",
@@ -108,10 +99,8 @@ class BatchPriority(ApiView):
         return Response(BatchOutput(updated).data)
 
 
-class BatchRetry(ApiView):
+class BatchRetry(BatchView):
     """Retries a batch."""
-
-    required_scopes = SCOPES
 
     @document(
         "retry_batch",

@@ -13,22 +13,21 @@ from drf_spectacular.types import OpenApiTypes
 from rest_framework.request import Request
 
 from jobs.batches.api import requests
-from jobs.batches.api.views import SCOPES
+from jobs.batches.api.views import BatchView
 from jobs.batches.item_file import BatchSubmission, CheckResult
 from jobs.batches.manifests import upload as manifest_upload
 from jobs.batches.manifests.upload import MANIFEST_PARSERS, ManifestFormParser
 from jobs.rest.openapi import document
 from jobs.rest.parsers import StrictJSONParser
-from jobs.rest.views import ApiView, get_caller
+from jobs.rest.views import get_caller
 
 _SLICE = 500
 _FIELDS = ("line", "pointer", "code", "detail")
 
 
-class BatchCheck(ApiView):
+class BatchCheck(BatchView):
     """Checks a batch."""
 
-    required_scopes = SCOPES
     parser_classes = (StrictJSONParser, ManifestFormParser, *MANIFEST_PARSERS)
     raw_types = manifest_upload.KINDS
     raw_max_bytes = settings.MANIFEST_MAX_BYTES

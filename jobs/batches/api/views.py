@@ -25,13 +25,16 @@ from jobs.rest.pagination import respond_list
 from jobs.rest.parsers import StrictJSONParser
 from jobs.rest.views import ApiView, get_caller, get_tenant, respond
 
-SCOPES = {"GET": "jobs:read", "POST": "jobs:write"}
+
+class BatchView(ApiView):
+    """Base of the views of batches."""
+
+    required_scopes = {"GET": "jobs:read", "POST": "jobs:write"}
 
 
-class BatchList(ApiView):
+class BatchList(BatchView):
     """Submits and lists batches."""
 
-    required_scopes = SCOPES
     parser_classes = (StrictJSONParser, ManifestFormParser, *MANIFEST_PARSERS)
     raw_types = manifest_upload.KINDS
     raw_max_bytes = settings.MANIFEST_MAX_BYTES
@@ -78,10 +81,8 @@ class BatchList(ApiView):
         return respond_list(request, rows, BatchOutput, list_name="batches")
 
 
-class BatchDetail(ApiView):
+class BatchDetail(BatchView):
     """Gets a batch."""
-
-    required_scopes = SCOPES
 
     @document("get_batch", BatchOutput)
     def get(self, request: Request, batch_id: UUID) -> Response:

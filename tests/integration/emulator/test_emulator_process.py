@@ -1,4 +1,4 @@
-"""The process itself: its settings, its end, and the offline recogniser behind it."""
+"""The process itself: its settings, its end, and the offline recognizer behind it."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def listener(launch):
     return launch("--engine", "pocketsphinx", "--processes", "1")
 
 
-def test_clear_speech_is_recognised_and_nothing_is_made_up(listener):
+def test_clear_speech_is_recognized_and_nothing_is_made_up(listener):
     truth = json.loads((SPEECH / "truth.json").read_text())["call.flac"]["texts"]
 
     answer = listener.client().listen.v1.media.transcribe_file(
@@ -67,7 +67,7 @@ def test_silence_is_a_success_without_words(listener, wav):
     assert alternative.confidence == 0.0
 
 
-def test_clear_speech_is_recognised_while_it_is_spoken(listener):
+def test_clear_speech_is_recognized_while_it_is_spoken(listener):
     samples, rate, _ = sounds.decode((SPEECH / "call.flac").read_bytes(), "mono")
     spoken = samples[: int(4.6 * rate) * 2]
     query = (
@@ -97,7 +97,7 @@ def test_clear_speech_is_recognised_while_it_is_spoken(listener):
     assert info["name"] == "emulator-pocketsphinx"
 
 
-def test_speech_that_ends_with_a_frame_of_the_recogniser_is_not_lost(listener):
+def test_speech_that_ends_with_a_frame_of_the_recognizer_is_not_lost(listener):
     samples, rate, _ = sounds.decode((SPEECH / "call.flac").read_bytes(), "mono")
     seconds = 2.7  # in the middle of a word, and whole frames of 30 ms
 
@@ -113,7 +113,7 @@ def test_speech_that_ends_with_a_frame_of_the_recogniser_is_not_lost(listener):
     assert talk.code == 1000
 
 
-def test_a_live_recogniser_that_dies_ends_its_stream_with_1011(listener, eventually):
+def test_a_live_recognizer_that_dies_ends_its_stream_with_1011(listener, eventually):
     with live_calls.dial(listener.url) as socket:
         socket.send(bytes(32_000))
         eventually(lambda: listener.http.get("/__emu__/streams").json()["streams"])
@@ -126,7 +126,7 @@ def test_a_live_recogniser_that_dies_ends_its_stream_with_1011(listener, eventua
     assert "NET-0000" in talk.reason
 
 
-def test_a_recogniser_that_dies_is_replaced(listener, wav):
+def test_a_recognizer_that_dies_is_replaced(listener, wav):
     for child in children_of(listener.popen.pid):
         if "spawn_main" in child.read_text():
             os.kill(int(child.parent.name), signal.SIGKILL)
@@ -136,7 +136,7 @@ def test_a_recogniser_that_dies_is_replaced(listener, wav):
     assert answer.metadata.duration == 1
 
 
-def test_recognisers_do_not_outlive_a_killed_emulator(listener, eventually):
+def test_recognizers_do_not_outlive_a_killed_emulator(listener, eventually):
     children = children_of(listener.popen.pid)
     assert len(children) >= 1
 

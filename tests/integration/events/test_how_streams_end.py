@@ -203,13 +203,13 @@ def test_who_is_cut_before_the_first_byte_gives_its_place_back(tenant, key):
 def test_a_place_that_nobody_begins_to_use_is_given_to_another(tenant, monkeypatch):
     slots = StreamSlots()
     late, begun = slots.acquire(tenant.pk), slots.acquire(tenant.pk)
-    assert begun.begin()
+    assert begun.start()
     monkeypatch.setattr("workers.api.events.slots.START_SECONDS", -1)
 
     slots.acquire(tenant.pk)
 
     assert len(slots) == 2
-    assert not late.begin()
+    assert not late.start()
 
 
 def test_a_place_is_given_back_once(tenant):

@@ -48,7 +48,7 @@ Channels = tuple[tuple[Word, ...], ...]
 
 
 class Engine(Protocol):
-    """Recognises speech.
+    """Recognizes speech.
 
     An engine with `is_inventive` generates speakers, topics and sentiment; others omit
     them and add a warning to the document.
@@ -60,7 +60,7 @@ class Engine(Protocol):
     async def start(self) -> None:
         """Load the engine; returns when it is ready."""
 
-    async def recognise(self, request: RecognitionRequest) -> Channels:
+    async def recognize(self, request: RecognitionRequest) -> Channels:
         """Return the words of each channel."""
 
     async def close(self) -> None:

@@ -31,7 +31,7 @@ class CannedEngine:
     async def start(self) -> None:
         """Do nothing."""
 
-    async def recognise(self, request: engines.RecognitionRequest) -> engines.Channels:
+    async def recognize(self, request: engines.RecognitionRequest) -> engines.Channels:
         """Return words that fill the measured duration."""
         if count_words(request) * request.channels > _INLINE_WORDS:
             return await asyncio.to_thread(generate, request)

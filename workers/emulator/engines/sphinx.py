@@ -1,6 +1,6 @@
 """Offline recognition with pocketsphinx, in a pool of processes.
 
-Recognises clear English speech. Provides no speakers, topics or sentiment. A pause ends
+Recognizes clear English speech. Provides no speakers, topics or sentiment. A pause ends
 a sentence.
 """
 
@@ -12,18 +12,18 @@ from collections.abc import Iterable
 from concurrent.futures import process
 
 from workers.emulator import config, engines
-from workers.emulator.engines import recogniser
+from workers.emulator.engines import recognizer
 
 NAME = "pocketsphinx"
 # The processes of live streams, which `engines.live.sphinx` starts.
-LIVE_NAME = "live recogniser"
+LIVE_NAME = "live recognizer"
 # A pause of this many seconds ends a sentence.
 SENTENCE_PAUSE = 0.6
 _START_TIMEOUT = 60.0
 
 
 class SphinxEngine:
-    """Recognises in child processes, which do not block the event loop."""
+    """Recognizes in child processes, which do not block the event loop."""
 
     name = NAME
     is_inventive = False
@@ -39,24 +39,24 @@ class SphinxEngine:
         pool = concurrent.futures.ProcessPoolExecutor(
             self._processes,
             mp_context=spawn,
-            initializer=recogniser.prepare,
+            initializer=recognizer.prepare,
             initargs=(os.getpid(), spawn.Barrier(self._processes)),
         )
         self._pool = pool
         futures = [
-            asyncio.wrap_future(pool.submit(recogniser.report_ready))
+            asyncio.wrap_future(pool.submit(recognizer.report_ready))
             for _ in range(self._processes)
         ]
         async with asyncio.timeout(_START_TIMEOUT):
             await asyncio.gather(*futures)
 
-    async def recognise(self, request: engines.RecognitionRequest) -> engines.Channels:
+    async def recognize(self, request: engines.RecognitionRequest) -> engines.Channels:
         """Return the words of each channel, or of the mix of all."""
         is_split = "multichannel" in request.shape.flags
         channels = await asyncio.gather(
             *(
                 self._run(
-                    recogniser.Excerpt(
+                    recognizer.Excerpt(
                         content=request.media.content,
                         channel=channel if is_split else None,
                         raw=request.shape.raw,
@@ -77,17 +77,17 @@ class SphinxEngine:
                 child.kill()
 
     async def _run(
-        self, excerpt: recogniser.Excerpt
-    ) -> list[recogniser.RecognisedWord]:
+        self, excerpt: recognizer.Excerpt
+    ) -> list[recognizer.RecognizedWord]:
         pool = self._pool
         if pool is None:
             raise RuntimeError("The engine is not started.")
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(pool, recogniser.recognise, excerpt)
+            return await loop.run_in_executor(pool, recognizer.recognize, excerpt)
         except process.BrokenProcessPool:
             await self._replace_pool(pool)
-            return await loop.run_in_executor(self._pool, recogniser.recognise, excerpt)
+            return await loop.run_in_executor(self._pool, recognizer.recognize, excerpt)
 
     async def _replace_pool(
         self, broken: concurrent.futures.ProcessPoolExecutor
@@ -105,10 +105,10 @@ def build(settings: config.Config) -> SphinxEngine:
 
 
 def punctuate(
-    recognised: Iterable[recogniser.RecognisedWord],
+    recognized: Iterable[recognizer.RecognizedWord],
 ) -> tuple[engines.Word, ...]:
     """Return the words with sentences that end at pauses."""
-    words = list(recognised)
+    words = list(recognized)
     written: list[engines.Word] = []
     is_first = True
     for place, word in enumerate(words):

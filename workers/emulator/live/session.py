@@ -59,7 +59,7 @@ class Session:
             autoclose=True,
         )
         self._socket.headers["dg-request-id"] = entry.request_id
-        self._recogniser: events.RecogniserSession | None = None
+        self._recognizer: events.RecognizerSession | None = None
         self._closing: asyncio.Task[None] | None = None
         self._is_finishing = False
         self._outcome = journal.Outcome.ABORTED
@@ -147,18 +147,18 @@ class Session:
         match control.kind:
             case "CloseStream":
                 self._finish(_NORMAL, "", journal.Outcome.OK)
-            case "Finalize" if self._recogniser is not None:
-                await self._recogniser.finalize(control.channel)
+            case "Finalize" if self._recognizer is not None:
+                await self._recognizer.finalize(control.channel)
             case "Configure":
                 self._send_queue.put(self._writer.configured(control.keyterms))
 
-    async def _recognise(self, pcm: decoding.PcmChunk) -> None:
-        """Pass samples to the recogniser; called in order."""
+    async def _recognize(self, pcm: decoding.PcmChunk) -> None:
+        """Pass samples to the recognizer; called in order."""
         if self._closing is not None and not self._is_finishing:
             return
-        if self._recogniser is None:
-            self._recogniser = self._open_recogniser(pcm)
-        await self._recogniser.recognise(pcm.samples)
+        if self._recognizer is None:
+            self._recognizer = self._open_recognizer(pcm)
+        await self._recognizer.recognize(pcm.samples)
         frames = len(pcm.samples) / (2 * pcm.channels)
         self.seconds += frames / pcm.sample_rate
         self._apply_due_faults()
@@ -211,8 +211,8 @@ class Session:
     async def _finish_and_close(self, code: int, reason: str) -> None:
         try:
             await self._decoder.finish()
-            if self._recogniser is not None:
-                await self._recogniser.finish()
+            if self._recognizer is not None:
+                await self._recognizer.finish()
         except decoding.Undecodable:
             self._outcome = journal.Outcome.ERROR
             await self._close(_INVALID, messages.UNDECODABLE_REASON)
@@ -253,20 +253,20 @@ class Session:
         if self._closing is not None:
             self._closing.cancel()
         await self._decoder.close()
-        if self._recogniser is not None:
-            await self._recogniser.close()
+        if self._recognizer is not None:
+            await self._recognizer.close()
         await self._send_queue.close()
 
     def _open_decoder(self) -> decoding.Decoder:
         raw = self._params.options.shape.raw
         if raw is not None and raw.encoding in live_options.RAW_ENCODINGS:
-            return decoding.RawDecoder(raw, self._recognise)
+            return decoding.RawDecoder(raw, self._recognize)
         if raw is not None and raw.encoding == "opus":
-            return decoding.OpusDecoder(raw.channels, self._recognise)
+            return decoding.OpusDecoder(raw.channels, self._recognize)
         head = live_options.HEADS.get(self._params.encoding, b"")
-        return containers.ContainerDecoder(self._recognise, self._fail, head=head)
+        return containers.ContainerDecoder(self._recognize, self._fail, head=head)
 
-    def _open_recogniser(self, pcm: decoding.PcmChunk) -> events.RecogniserSession:
+    def _open_recognizer(self, pcm: decoding.PcmChunk) -> events.RecognizerSession:
         is_split = self._params.is_multichannel
         self._writer.channels = pcm.channels if is_split else 1
         stream = base.Stream(
@@ -277,4 +277,4 @@ class Session:
             emit=self._send_event,
             on_failure=self._fail_recognition,
         )
-        return self._emulator.recogniser_pool.open_session(stream)
+        return self._emulator.recognizer_pool.open_session(stream)

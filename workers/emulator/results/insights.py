@@ -13,7 +13,7 @@ from workers.emulator.protocol import options
 from workers.emulator.results import passages
 
 _TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
-# Features that the recognising engine does not support.
+# Features that the recognizing engine does not support.
 FEATURES = ("summarize", "topics", "intents", "sentiment", "detect_entities", "diarize")
 
 _SUMMARY_WORDS = 24

@@ -1,4 +1,4 @@
-"""Transcribes audio: measures, recognises, builds the document and caches it."""
+"""Transcribes audio: measures, recognizes, builds the document and caches it."""
 
 import asyncio
 import dataclasses
@@ -56,7 +56,7 @@ class Transcriber:
             self._documents.move_to_end(key)
             return known
         measure = await self.measure(media, shape)
-        channels = await self.engine.recognise(
+        channels = await self.engine.recognize(
             engines.RecognitionRequest(
                 media=media, measure=measure, shape=shape, words=words
             )

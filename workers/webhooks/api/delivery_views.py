@@ -17,7 +17,6 @@ from jobs.rest.openapi import (
 )
 from jobs.rest.pagination import respond_page
 from jobs.rest.views import (
-    ApiView,
     check_no_body,
     get_actor,
     get_tenant,
@@ -29,19 +28,17 @@ from workers.webhooks.api.delivery_serializers import (
     RecoverInput,
     RecoveryOutput,
 )
+from workers.webhooks.api.views import WebhookView
 from workers.webhooks.delivery import queries as delivery_queries
 from workers.webhooks.delivery import replay
 from workers.webhooks.delivery.queries import DeliveryQuery
 from workers.webhooks.models import WebhookDelivery
 
-SCOPES = {"GET": "webhooks:read", "POST": "webhooks:write", "DELETE": "webhooks:write"}
 _LOCATION = header("Location", "The URL to poll for progress.", 202)
 
 
-class DeliveryList(ApiView):
+class DeliveryList(WebhookView):
     """`/v1/webhook-deliveries`."""
-
-    required_scopes = SCOPES
 
     @document(
         "list_webhook_deliveries",
@@ -68,10 +65,8 @@ class DeliveryList(ApiView):
         return respond_page(request, rows, query.page, DeliveryOutput)
 
 
-class DeliveryDetail(ApiView):
+class DeliveryDetail(WebhookView):
     """`/v1/webhook-deliveries/{id}`."""
-
-    required_scopes = SCOPES
 
     @document("get_webhook_delivery", DeliveryOutput)
     def get(self, request: Request, delivery_id: UUID) -> Response:
@@ -82,10 +77,8 @@ class DeliveryDetail(ApiView):
         return Response(DeliveryOutput(delivery).data)
 
 
-class DeliveryAttempts(ApiView):
+class DeliveryAttempts(WebhookView):
     """`/v1/webhook-deliveries/{id}/attempts`."""
-
-    required_scopes = SCOPES
 
     @document("list_webhook_attempts", DeliveryAttemptPage)
     def get(self, request: Request, delivery_id: UUID) -> Response:
@@ -100,10 +93,8 @@ class DeliveryAttempts(ApiView):
         return Response(DeliveryAttemptPage({"data": attempts}).data)
 
 
-class DeliveryRedeliver(ApiView):
+class DeliveryRedeliver(WebhookView):
     """`/v1/webhook-deliveries/{id}/redeliver`."""
-
-    required_scopes = SCOPES
 
     @document(
         "redeliver_webhook",
@@ -132,10 +123,8 @@ class DeliveryRedeliver(ApiView):
         )
 
 
-class AttemptResponseBody(ApiView):
+class AttemptResponseBody(WebhookView):
     """`/v1/webhook-deliveries/{id}/attempts/{n}/response-body`."""
-
-    required_scopes = SCOPES
 
     @document("expunge_webhook_response", {204: None})
     def delete(self, request: Request, delivery_id: UUID, number: int) -> Response:
@@ -154,10 +143,8 @@ class AttemptResponseBody(ApiView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class EndpointRecover(ApiView):
+class EndpointRecover(WebhookView):
     """`/v1/webhook-endpoints/{id}/recover`."""
-
-    required_scopes = SCOPES
 
     @document(
         "recover_webhook_endpoint",
@@ -190,10 +177,8 @@ class EndpointRecover(ApiView):
         )
 
 
-class EndpointRecovery(ApiView):
+class EndpointRecovery(WebhookView):
     """`/v1/webhook-endpoints/{id}/recoveries/{id}`."""
-
-    required_scopes = SCOPES
 
     @document("get_webhook_recovery", RecoveryOutput)
     def get(self, request: Request, endpoint_id: UUID, recovery_id: UUID) -> Response:

@@ -32,18 +32,21 @@ _ONCE = [
         *(200, 201, 202),
     ),
 ]
-SCOPES = {
-    "GET": "webhooks:read",
-    "POST": "webhooks:write",
-    "PATCH": "webhooks:write",
-    "DELETE": "webhooks:write",
-}
 
 
-class EndpointList(ApiView):
+class WebhookView(ApiView):
+    """Base of the views of webhooks."""
+
+    required_scopes = {
+        "GET": "webhooks:read",
+        "POST": "webhooks:write",
+        "PATCH": "webhooks:write",
+        "DELETE": "webhooks:write",
+    }
+
+
+class EndpointList(WebhookView):
     """`/v1/webhook-endpoints`."""
-
-    required_scopes = SCOPES
 
     @document(
         "create_webhook_endpoint",
@@ -91,10 +94,8 @@ class EndpointList(ApiView):
         )
 
 
-class EndpointDetail(ApiView):
+class EndpointDetail(WebhookView):
     """`/v1/webhook-endpoints/{id}`."""
-
-    required_scopes = SCOPES
 
     @document(
         "get_webhook_endpoint",
@@ -133,10 +134,8 @@ class EndpointDetail(ApiView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class EndpointSecret(ApiView):
+class EndpointSecret(WebhookView):
     """`/v1/webhook-endpoints/{id}/rotate-secret`."""
-
-    required_scopes = SCOPES
 
     @document(
         "rotate_webhook_endpoint_secret",
@@ -164,10 +163,8 @@ class EndpointSecret(ApiView):
         return once.respond(secret=secret)
 
 
-class EndpointPing(ApiView):
+class EndpointPing(WebhookView):
     """`/v1/webhook-endpoints/{id}/ping`."""
-
-    required_scopes = SCOPES
 
     @document(
         "ping_webhook_endpoint",
@@ -197,10 +194,8 @@ class EndpointPing(ApiView):
         return once.respond()
 
 
-class TenantSecret(ApiView):
+class TenantSecret(WebhookView):
     """`/v1/webhook-secret`, which signs messages to jobs' callback URLs."""
-
-    required_scopes = SCOPES
 
     @document("get_webhook_secret", serializers.TenantSecretOutput)
     def get(self, request: Request) -> Response:
@@ -213,10 +208,8 @@ class TenantSecret(ApiView):
         return Response(serializers.TenantSecretOutput(body).data)
 
 
-class TenantSecretRotation(ApiView):
+class TenantSecretRotation(WebhookView):
     """`/v1/webhook-secret/rotate`."""
-
-    required_scopes = SCOPES
 
     @document(
         "rotate_webhook_secret",

@@ -292,7 +292,7 @@ def _build_body(delivery: WebhookDelivery) -> bytes:
     transcript = getattr(job, "transcript", None)
     if job and endpoint is None and _style_of(delivery) != CallbackStyle.WEBHOOK:
         return callbacks.build_callback(job, transcript)
-    return payloads.serialise(
+    return payloads.serialize(
         payloads.build_body(
             event=delivery.event,
             job=job,

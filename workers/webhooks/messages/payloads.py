@@ -91,7 +91,7 @@ def build_job(
     if transcript is not None:
         data["result_url"] = f"{base_url}/v1/transcripts/{job.pk}"
         result = build_result(transcript) if inline_result else None
-        if result and len(serialise(result)) > MAX_RESULT_BYTES:
+        if result and len(serialize(result)) > MAX_RESULT_BYTES:
             data["result_omitted"] = "too_large"
         else:
             data["result"] = result
@@ -111,7 +111,7 @@ def build_result(transcript: Transcript) -> dict[str, Any]:
     }
 
 
-def serialise(value: dict[str, Any]) -> bytes:
+def serialize(value: dict[str, Any]) -> bytes:
     """Return the bytes to sign and send: compact UTF-8 JSON."""
     return json.dumps(
         value, cls=DjangoJSONEncoder, ensure_ascii=False, separators=(",", ":")

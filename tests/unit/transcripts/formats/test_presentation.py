@@ -9,7 +9,7 @@ from transcripts.models import Transcript
 
 JOB = UUID("0b7c2a9e-1f5d-7b7a-9c55-2f1f9e1f4a11")
 WORD = {"word": "hello", "start": 0.1, "end": 0.4, "confidence": 0.9}
-WARNING = {"code": "no_speech", "detail": "No speech was recognised."}
+WARNING = {"code": "no_speech", "detail": "No speech was recognized."}
 DOCUMENT = {
     "results": {
         "channels": [

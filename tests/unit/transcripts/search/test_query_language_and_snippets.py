@@ -66,7 +66,7 @@ def test_languages_find_their_rules():
     assert of("fr", language="de") == "french"
     assert of("", language="multi") == "simple"
     assert of("", language=7) == "english"
-    assert search_languages.prepare("ＣＡＦÉ 東京") == "café  東  京 "
+    assert search_languages.prepare_by_first_rule("ＣＡＦÉ 東京") == "café  東  京 "
 
 
 def test_a_search_box_is_read_as_people_write():

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.cases import CASES
 from workers.emulator import audio, config, engines, journal, keys, limits, prerecorded
-from workers.emulator.engines import canned, recogniser, sphinx
+from workers.emulator.engines import canned, recognizer, sphinx
 from workers.emulator.faults import chance
 from workers.emulator.protocol import options, refusals
 from workers.emulator.results import documents, insights, passages
@@ -207,7 +207,7 @@ def test_a_large_body_goes_to_a_file_and_a_refused_one_leaves_none(tmp_path):
 
 def test_what_was_heard_gets_capitals_and_full_stops_at_pauses():
     heard = [
-        recogniser.RecognisedWord(text=text, start=start, end=end, confidence=0.5)
+        recognizer.RecognizedWord(text=text, start=start, end=end, confidence=0.5)
         for text, start, end in (
             ("hello", 0.0, 0.4),
             ("there", 0.4, 0.8),

@@ -19,7 +19,7 @@ EventSink = Callable[[events.Event], None]
 class Stream:
     """Format, settings and callbacks of one stream.
 
-    The recogniser calls `emit` for each event, and `on_failure` when it fails.
+    The recognizer calls `emit` for each event, and `on_failure` when it fails.
     """
 
     sample_rate: int
@@ -30,22 +30,22 @@ class Stream:
     on_failure: Callable[[], None]
 
 
-class RecogniserPool(Protocol):
-    """Opens a recogniser for each stream; `max_streams` of None is unlimited."""
+class RecognizerPool(Protocol):
+    """Opens a recognizer for each stream; `max_streams` of None is unlimited."""
 
     max_streams: int | None
 
     async def start(self) -> None:
-        """Prepare the first recogniser."""
+        """Prepare the first recognizer."""
 
-    def open_session(self, stream: Stream) -> events.RecogniserSession:
-        """Return a recogniser for one stream."""
+    def open_session(self, stream: Stream) -> events.RecognizerSession:
+        """Return a recognizer for one stream."""
 
     async def close(self) -> None:
         """End all child processes."""
 
 
-def build_pool(engine: str) -> RecogniserPool:
-    """Return the recogniser pool of the engine, not started."""
+def build_pool(engine: str) -> RecognizerPool:
+    """Return the recognizer pool of the engine, not started."""
     module = importlib.import_module(MODULES[engine])
-    return cast("Callable[[], RecogniserPool]", module.build)()
+    return cast("Callable[[], RecognizerPool]", module.build)()

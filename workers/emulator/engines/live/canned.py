@@ -22,7 +22,7 @@ class CannedSession:
             for channel in range(count)
         ]
 
-    async def recognise(self, samples: bytes) -> None:
+    async def recognize(self, samples: bytes) -> None:
         """Process the next samples."""
         self._received += len(samples)
         if len(self._tracks) == 1:
@@ -53,7 +53,7 @@ class CannedSession:
 
 
 class CannedPool:
-    """Opens a recogniser for each stream, without a limit."""
+    """Opens a recognizer for each stream, without a limit."""
 
     max_streams: int | None = None
 
@@ -61,7 +61,7 @@ class CannedPool:
         """Do nothing."""
 
     def open_session(self, stream: base.Stream) -> CannedSession:
-        """Return a recogniser for one stream."""
+        """Return a recognizer for one stream."""
         return CannedSession(stream)
 
     async def close(self) -> None:
@@ -69,5 +69,5 @@ class CannedPool:
 
 
 def build() -> CannedPool:
-    """Return the recogniser pool of this engine."""
+    """Return the recognizer pool of this engine."""
     return CannedPool()

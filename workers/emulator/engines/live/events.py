@@ -39,13 +39,13 @@ class UtteranceEnd:
 Event = Result | SpeechStarted | UtteranceEnd
 
 
-class RecogniserSession(Protocol):
-    """Recognises one stream and emits its events.
+class RecognizerSession(Protocol):
+    """Recognizes one stream and emits its events.
 
     Samples are 16-bit little-endian, channels interleaved.
     """
 
-    async def recognise(self, samples: bytes) -> None:
+    async def recognize(self, samples: bytes) -> None:
         """Process the next samples."""
 
     async def finalize(self, channel: int | None) -> None:

@@ -49,7 +49,7 @@ class SphinxPool:
         self.schedule_spare()
 
     def open_session(self, stream: base.Stream) -> "SphinxSession":
-        """Return a recogniser; its processes start with the first samples."""
+        """Return a recognizer; its processes start with the first samples."""
         return SphinxSession(stream, self)
 
     async def close(self) -> None:
@@ -82,16 +82,16 @@ class SphinxPool:
 
 
 class SphinxSession:
-    """Recognises one stream in one process per channel."""
+    """Recognizes one stream in one process per channel."""
 
-    def __init__(self, stream: base.Stream, recogniser_pool: SphinxPool) -> None:
+    def __init__(self, stream: base.Stream, recognizer_pool: SphinxPool) -> None:
         channels = range(stream.channels) if stream.is_multichannel else [None]
-        self._pool = recogniser_pool
+        self._pool = recognizer_pool
         self._children = [
-            ChannelProcess(stream, channel, recogniser_pool) for channel in channels
+            ChannelProcess(stream, channel, recognizer_pool) for channel in channels
         ]
 
-    async def recognise(self, samples: bytes) -> None:
+    async def recognize(self, samples: bytes) -> None:
         """Send samples to the processes; waits for slow ones."""
         for child in self._children:
             await child.send(samples)
@@ -120,7 +120,7 @@ class ChannelProcess:
     """The recognition process of one channel."""
 
     def __init__(
-        self, stream: base.Stream, channel: int | None, recogniser_pool: SphinxPool
+        self, stream: base.Stream, channel: int | None, recognizer_pool: SphinxPool
     ) -> None:
         self._stream = stream
         self._task = sphinx_child.Task(
@@ -129,7 +129,7 @@ class ChannelProcess:
             channel=channel,
             event_settings=stream.event_settings,
         )
-        self._pool = recogniser_pool
+        self._pool = recognizer_pool
         self._child: Child | None = None
         self._ended = asyncio.Event()
 
@@ -175,7 +175,7 @@ class ChannelProcess:
 
 
 def build() -> SphinxPool:
-    """Return the recogniser pool of this engine."""
+    """Return the recognizer pool of this engine."""
     return SphinxPool()
 
 

@@ -1,4 +1,4 @@
-"""The process that recognises one channel of one live stream, with pocketsphinx.
+"""The process that recognizes one channel of one live stream, with pocketsphinx.
 
 Loads the model, then reads messages from its connection: a task, then samples (bytes),
 FINALIZE or END. Sends events, then DONE. Ends with its input or with the emulator.
@@ -13,7 +13,7 @@ from typing import Any
 import av
 import pocketsphinx
 
-from workers.emulator.engines import recogniser, sphinx
+from workers.emulator.engines import recognizer, sphinx
 from workers.emulator.engines.live import cells, events, segments
 
 FINALIZE, END, DONE = "finalize", "end", "done"
@@ -35,7 +35,7 @@ class Task:
 
 
 class Resampler:
-    """Converts the stream's samples to mono at the recogniser's rate."""
+    """Converts the stream's samples to mono at the recognizer's rate."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -43,7 +43,7 @@ class Resampler:
         if self._layout == "2c":
             self._layout = "stereo"
         self._resampler = av.AudioResampler(
-            "s16", layout="mono", rate=recogniser.SAMPLE_RATE
+            "s16", layout="mono", rate=recognizer.SAMPLE_RATE
         )
 
     def resample(self, samples: bytes) -> bytes:
@@ -65,8 +65,8 @@ class Resampler:
         )
 
 
-class ChannelRecogniser:
-    """Recognises the speech between silences and emits the events."""
+class ChannelRecognizer:
+    """Recognizes the speech between silences and emits the events."""
 
     def __init__(
         self, task: Task, decoder: Any, emit: Callable[[events.Event], None]
@@ -77,7 +77,7 @@ class ChannelRecogniser:
         shortest, longest = _WINDOW_SECONDS
         window = min(max(self._settings.pause or shortest, shortest), longest)
         self._endpointer = pocketsphinx.Endpointer(
-            window=window, sample_rate=recogniser.SAMPLE_RATE
+            window=window, sample_rate=recognizer.SAMPLE_RATE
         )
         self._decoder = decoder
         self._size = self._endpointer.frame_bytes
@@ -116,7 +116,7 @@ class ChannelRecogniser:
             speech = self._endpointer.end_stream(self._rest or b"\0\0")
             if speech:
                 self._decoder.process_raw(speech)
-        self._now += len(self._rest) / 2 / recogniser.SAMPLE_RATE
+        self._now += len(self._rest) / 2 / recognizer.SAMPLE_RATE
         self.flush(from_finalize=False)
 
     def _add_frame(self, frame: bytes) -> None:
@@ -144,13 +144,13 @@ class ChannelRecogniser:
         self._is_speaking = True
         self._speech_start = at
 
-    def _end_speech(self) -> list[recogniser.RecognisedWord]:
+    def _end_speech(self) -> list[recognizer.RecognizedWord]:
         self._decoder.end_utt()
         self._is_speaking = False
         return self._words()
 
-    def _words(self) -> list[recogniser.RecognisedWord]:
-        words = list(recogniser.read_words(self._decoder, self._speech_start))
+    def _words(self) -> list[recognizer.RecognizedWord]:
+        words = list(recognizer.read_words(self._decoder, self._speech_start))
         if words:
             self._last_word_end = words[-1].end
         return words
@@ -173,7 +173,7 @@ class ChannelRecogniser:
 
     def _emit_result(
         self,
-        words: list[recogniser.RecognisedWord],
+        words: list[recognizer.RecognizedWord],
         *,
         end: float,
         is_final: bool,
@@ -204,13 +204,13 @@ class ChannelRecogniser:
 
 
 def serve(parent: int, connection: Connection) -> None:
-    """Recognise until the input ends; runs in its own process."""
-    recogniser.exit_with_parent(parent)
+    """Recognize until the input ends; runs in its own process."""
+    recognizer.exit_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    decoder = recogniser.open_decoder()
+    decoder = recognizer.open_decoder()
     task: Task = connection.recv()
-    channel = ChannelRecogniser(task, decoder, connection.send)
+    channel = ChannelRecognizer(task, decoder, connection.send)
     resampler = Resampler(task)
     while (message := connection.recv()) != END:
         if isinstance(message, bytes):

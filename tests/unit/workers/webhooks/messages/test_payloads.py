@@ -109,7 +109,7 @@ def test_a_failed_job_is_told_with_its_error_and_no_result():
 
 
 def test_a_result_is_pushed_up_to_the_cap_and_not_a_byte_more():
-    rest = len(payloads.serialise(payloads.build_result(transcript_of(""))))
+    rest = len(payloads.serialize(payloads.build_result(transcript_of(""))))
     largest = "é" * ((payloads.MAX_RESULT_BYTES - rest) // 2)
     largest += "x" * (payloads.MAX_RESULT_BYTES - rest - len(largest.encode()))
 
@@ -130,5 +130,5 @@ def test_an_event_without_a_job_is_told_as_it_is():
 
 
 def test_the_bytes_are_compact_utf8():
-    assert payloads.serialise({"a": ["ü", 1]}) == '{"a":["ü",1]}'.encode()
-    assert json.loads(payloads.serialise({"at": datetime(2026, 1, 1, tzinfo=UTC)}))
+    assert payloads.serialize({"a": ["ü", 1]}) == '{"a":["ü",1]}'.encode()
+    assert json.loads(payloads.serialize({"at": datetime(2026, 1, 1, tzinfo=UTC)}))

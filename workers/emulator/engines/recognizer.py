@@ -1,4 +1,4 @@
-"""The recognition process: PyAV decodes, pocketsphinx recognises.
+"""The recognition process: PyAV decodes, pocketsphinx recognizes.
 
 Uses the model and dictionary of the wheel, unmodified. pocketsphinx holds the GIL while
 it works, so `engines.sphinx` starts processes instead of threads.
@@ -33,8 +33,8 @@ _SAMPLE_BYTES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecognisedWord:
-    """One recognised word, times in seconds from the start of the audio."""
+class RecognizedWord:
+    """One recognized word, times in seconds from the start of the audio."""
 
     text: str
     start: float
@@ -80,7 +80,7 @@ def report_ready() -> int:
     return os.getpid()
 
 
-def recognise(excerpt: Excerpt) -> list[RecognisedWord]:
+def recognize(excerpt: Excerpt) -> list[RecognizedWord]:
     """Return the words of one channel, segmented at silences."""
     source: BinaryIO = (
         io.BytesIO(excerpt.content)
@@ -154,7 +154,7 @@ def _open(
     )
 
 
-def _decode(pcm: bytes, offset: float) -> Iterator[RecognisedWord]:
+def _decode(pcm: bytes, offset: float) -> Iterator[RecognizedWord]:
     decoder = _Process.decoder
     decoder.start_utt()
     decoder.process_raw(pcm, full_utt=True)
@@ -167,12 +167,12 @@ def open_decoder() -> Any:
     return pocketsphinx.Decoder(samprate=SAMPLE_RATE, bestpath=True, loglevel="FATAL")
 
 
-def read_words(decoder: Any, offset: float) -> Iterator[RecognisedWord]:
+def read_words(decoder: Any, offset: float) -> Iterator[RecognizedWord]:
     """Yield the words of the decoder's current utterance."""
     for segment in decoder.seg() or ():
         if _SILENT.match(segment.word):
             continue
-        yield RecognisedWord(
+        yield RecognizedWord(
             text=_VARIANT.sub("", segment.word),
             start=round(offset + segment.start_frame / FRAMES_PER_SECOND, 3),
             end=round(offset + (segment.end_frame + 1) / FRAMES_PER_SECOND, 3),
