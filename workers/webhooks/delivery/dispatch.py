@@ -23,7 +23,7 @@ from jobs.scheduling.dispatch import BROKER_AWAY
 from jobs.scheduling.process_queues import choose_processes, message_to
 from workers.webhooks.delivery import endpoint_health, fan_out, services, shares
 from workers.webhooks.delivery.endpoint_health import EndpointCircuit
-from workers.webhooks.delivery.services import DeliveryClaim
+from workers.webhooks.delivery.loading import DeliveryClaim
 from workers.webhooks.delivery.shares import DueDelivery, InFlightCounts
 from workers.webhooks.models import MAX_CONCURRENT_LIMIT, WebhookDelivery
 
