@@ -148,7 +148,8 @@ def tick(
     is_lost = is_process_unseen and up_since <= _unseen_since(now)
     if not (has_events or is_due or is_trial_due or is_lost):
         return []
-    if has_events:
+    if has_events and fan_out.fan_out(limit=EVENTS_PER_TICK, now=now):
+        # The batches that ended or progressed have new events.
         fan_out.fan_out(limit=EVENTS_PER_TICK, now=now)
     if is_trial_due:
         endpoint_health.release_held(now=now)
@@ -166,9 +167,9 @@ def queue_of(region: str | None) -> str:
 
 def _find_work(now: datetime) -> tuple[bool, bool, bool, bool]:
     """Return whether there is work for steps 2, 5, 3 and 4 of ``tick``."""
-    ((has_events, is_due, is_trial_due, is_process_unseen),) = (
-        prepared_statements.fetch(_FIND_WORK_SQL, [now, _unseen_since(now)])
-    )
+    parameters = [now, _unseen_since(now)]
+    (row,) = prepared_statements.fetch(_FIND_WORK_SQL, parameters)
+    has_events, is_due, is_trial_due, is_process_unseen = row
     return has_events, bool(is_due), bool(is_trial_due), is_process_unseen
 
 
