@@ -7,6 +7,7 @@ line and nothing else.
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Callable
 from functools import update_wrapper
 from threading import Event
@@ -160,6 +161,13 @@ def fail(
     raise CommandError(printable(text), code)
 
 
+# Unicode's control characters and lone surrogates: not the joiners and spaces of names.
+_CONTROLS = {"Cc", "Cs"}
+
+
 def printable(text: str) -> str:
     """Return text without control characters, which could control the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
+    return "".join(
+        "�" if unicodedata.category(c) in _CONTROLS and c not in "\n\t" else c
+        for c in text
+    )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from transcribe_platform.cli.bulk import outputs
 from transcribe_platform.cli.bulk.sources import Source
 from transcribe_platform.cli.session import Session, get_code
 from transcribe_platform.client.errors import ApiError
@@ -119,6 +120,8 @@ def _as_json(documents: dict[str, bytes]) -> dict[str, Any]:
 def _detail(error: Exception) -> str:
     if isinstance(error, ApiError):
         return error.detail
+    if isinstance(error, outputs.NotWritten):
+        return f"The result cannot be written to {error.filename}: {error.strerror}"
     if isinstance(error, OSError):
         return f"The file cannot be read: {error.strerror or error}"
     return str(error)

@@ -11,9 +11,12 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
+# The usual extensions of the formats that the platform reads.
 _AUDIO = re.compile(
-    r"\.(3gp|aac|aiff?|amr|au|avi|caf|flac|m4[abv]|mk[av]|mov|mp[234]|mpe?g|mxf|og[ag]"
-    r"|opus|ts|wav|web[am]|wm[av])$",
+    r"\.(3g[2p]|aac|ac3|aif[cf]?|amr|ape|asf|au|avi|caf|divx|dsf|dts|e?ac-?3|ec3|f4[av]"
+    r"|flac|flv|gsm|m1[av]|m2[av]|m2ts?|m4[abprv]|mk[av]|mk3d|mov|mp[1234acp]|mp[+]"
+    r"|mpe?g[a4v]?|mpe|mts|mxf|oga|ogg|ogm|ogv|ogx|opus|qt|r[am]|rmvb|snd|spx|tak|ts|tta"
+    r"|vob|voc|w64|wav|wave|web[am]|wm[av]|wtv|wv)$",
     re.IGNORECASE,
 )
 _MANIFEST = re.compile(r"\.(jsonl|ndjson|csv)(\.gz)?$", re.IGNORECASE)
@@ -22,6 +25,10 @@ _UNSAFE = re.compile(r"[^\w.-]+")
 
 
 _NOWHERE = PurePosixPath()
+# MPEG-TS begins with a sync byte, in some variants after a time of four bytes, and its
+# first packet has bytes that no text has.
+_TS_PACKET_BYTES = 192
+_TS_SYNC = b"\x47"
 
 
 class SourceKind(StrEnum):
@@ -46,11 +53,17 @@ class Source:
     target: PurePosixPath = _NOWHERE
 
 
-def find_sources(arguments: Sequence[str]) -> list[Source]:
-    """Return the sources of the arguments without duplicates; raises UsageError."""
+def find_sources(
+    arguments: Sequence[str], *, skipped: list[Path] | None = None
+) -> list[Source]:
+    """Return the sources of the arguments without duplicates; raises UsageError.
+
+    Files of a folder that are not audio are added to ``skipped``.
+    """
     found: dict[str, Source] = {}
+    passed_over: list[Path] = [] if skipped is None else skipped
     for argument in arguments:
-        for source in _find(argument):
+        for source in _find(argument, passed_over):
             identity = (
                 source.name
                 if source.kind is SourceKind.URL
@@ -60,7 +73,7 @@ def find_sources(arguments: Sequence[str]) -> list[Source]:
     return _make_targets_unique(list(found.values()))
 
 
-def _find(argument: str) -> Iterator[Source]:
+def _find(argument: str, skipped: list[Path]) -> Iterator[Source]:
     if _URL.match(argument):
         last = PurePosixPath(unquote(urlsplit(argument).path)).name
         stem = PurePosixPath(_UNSAFE.sub("_", last).strip(".") or "audio").stem
@@ -68,7 +81,7 @@ def _find(argument: str) -> Iterator[Source]:
         return
     path = Path(argument)
     if path.is_dir():
-        yield from _in_folder(path)
+        yield from _in_folder(path, skipped)
     elif path.exists():
         yield _file(path, PurePosixPath(path.name))
     elif glob.has_magic(argument):
@@ -81,18 +94,31 @@ def _find(argument: str) -> Iterator[Source]:
         raise click.UsageError(f"File not found: {argument}")
 
 
-def _in_folder(folder: Path) -> Iterator[Source]:
-    paths = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if _AUDIO.search(path.name)
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
+def _in_folder(folder: Path, skipped: list[Path]) -> Iterator[Source]:
+    paths = []
+    for path in sorted(folder.rglob("*")):
+        is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if is_hidden or not path.is_file():
+            continue
+        (paths if _is_audio(path) else skipped).append(path)
     if not paths:
         raise click.UsageError(f"No audio file in the folder {folder}")
     for path in paths:
         yield _file(path, PurePosixPath(path.relative_to(folder).as_posix()))
+
+
+def _is_audio(path: Path) -> bool:
+    """Return whether a file has the name of audio or video, and is no TypeScript."""
+    if not _AUDIO.search(path.name):
+        return False
+    if path.suffix.lower() != ".ts":
+        return True
+    try:
+        with path.open("rb") as file:
+            head = file.read(_TS_PACKET_BYTES)
+            return _TS_SYNC in {head[:1], head[4:5]} and not head.isascii()
+    except OSError:
+        return True  # the upload reports the error
 
 
 def _file(path: Path, relative: PurePosixPath) -> Source:

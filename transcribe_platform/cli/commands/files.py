@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from transcribe_platform.client.errors import ClientError
 from transcribe_platform.client.shapes import Job
 
 _PARALLEL = 4
+_SHOWN_SKIPPED = 20
 
 
 class _Listener:
@@ -92,7 +94,9 @@ def command(session: Session, *, inputs: tuple[str, ...], **named: Any) -> int:
     Results are printed as jobs complete, or written to the folder `--out`. After
     Ctrl-C, run the same command to resume: no audio is uploaded or transcribed twice.
     """
-    found = sources.find_sources(inputs)
+    skipped: list[Path] = []
+    found = sources.find_sources(inputs, skipped=skipped)
+    _report_skipped(session, skipped)
     plan = _build_plan(named)
     journal = SubmissionJournal(config.state_folder(os.environ), session.client)
     if batch_command.is_batch(found, label=named["batch"]):
@@ -118,6 +122,15 @@ def command(session: Session, *, inputs: tuple[str, ...], **named: Any) -> int:
         raise
     report.summarize()
     return Exit.SOME_FAILED if report.tally.failed else Exit.OK
+
+
+def _report_skipped(session: Session, skipped: Sequence[Path]) -> None:
+    """List the files of a folder that are not sent."""
+    if skipped:
+        names = ", ".join(map(str, skipped[:_SHOWN_SKIPPED]))
+        more = len(skipped) - _SHOWN_SKIPPED
+        rest = f" and {more} more" if more > 0 else ""
+        session.inform(f"Skipped, not audio by name: {names}{rest}")
 
 
 def _build_plan(named: dict[str, Any]) -> Plan:

@@ -1,11 +1,12 @@
 """Reads audio in chunks of 0.1 s: as it arrives, or in real time."""
 
 import time
-import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+
+from transcribe_platform.cli.live import wav_header
 
 _CHUNK_SECONDS = 0.1
 _SIXTEEN_BITS = 2
@@ -22,23 +23,26 @@ class AudioInput:
 
 
 def read_file(path: Path) -> AudioInput:
-    """Return the audio of a file, read in real time; raises OSError."""
-    try:
-        file = wave.open(str(path), "rb")  # noqa: SIM115  read while it is sent
-    except (wave.Error, EOFError):
-        size = round(_ASSUMED_BYTES_PER_SECOND * _CHUNK_SECONDS)
-        return AudioInput(frames=_pace(_read_chunks(path.open("rb"), size)), options={})
-    if file.getsampwidth() != _SIXTEEN_BITS:
-        file.close()
-        size = file.getsampwidth() * file.getnchannels() * file.getframerate()
-        chunks = _read_chunks(path.open("rb"), round(size * _CHUNK_SECONDS))
+    """Return the audio of a file, read in real time; raises OSError.
+
+    16-bit PCM is sent without its header; other WAV files with it, at their own rate.
+    """
+    with path.open("rb") as head:
+        wav = wav_header.read_format(head)
+    file = path.open("rb")
+    rate = (wav.bytes_per_second if wav else 0) or _ASSUMED_BYTES_PER_SECOND
+    if wav is None or not wav.is_linear16:
+        chunks = _read_chunks(file, max(1, round(rate * _CHUNK_SECONDS)))
         return AudioInput(frames=_pace(chunks), options={})
+    file.seek(wav.start)
+    blocks = max(1, round(wav.sample_rate * _CHUNK_SECONDS))
+    chunks = _read_chunks(file, blocks * wav.block_bytes, limit=wav.size or None)
     return AudioInput(
-        frames=_pace(_read_wave(file)),
+        frames=_pace(chunks),
         options={
             "encoding": "linear16",
-            "sample_rate": file.getframerate(),
-            "channels": file.getnchannels(),
+            "sample_rate": wav.sample_rate,
+            "channels": wav.channels,
         },
     )
 
@@ -70,15 +74,14 @@ def _read_available(pipe: BinaryIO, size: int) -> Iterator[bytes]:
         yield chunk
 
 
-def _read_chunks(file: BinaryIO, size: int) -> Iterator[bytes]:
+def _read_chunks(
+    file: BinaryIO, size: int, *, limit: int | None = None
+) -> Iterator[bytes]:
+    """Yield the rest of the file, or ``limit`` bytes of it."""
     with file:
-        while chunk := file.read(size):
-            yield chunk
-
-
-def _read_wave(file: wave.Wave_read) -> Iterator[bytes]:
-    with file:
-        while chunk := file.readframes(round(file.getframerate() * _CHUNK_SECONDS)):
+        left = limit
+        while chunk := file.read(size if left is None else min(size, left)):
+            left = None if left is None else left - len(chunk)
             yield chunk
 
 

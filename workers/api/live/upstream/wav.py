@@ -18,8 +18,6 @@ _RIFF_BYTES, _CHUNK_BYTES, _FORMAT_BYTES = 12, 8, 16
 _MAX_SAMPLE_BITS = 64
 # PCM, float, A-law, mu-law and "extensible": a frame is one sample of each channel.
 _SAMPLED = {0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE}
-# Tolerated factor: some encoders write the byte rate of stereo for mono.
-_MAX_ERROR_FACTOR = 4
 # The minimum for compressed audio: the slowest speech codecs have about 600.
 _MIN_BYTES_PER_SECOND = 500
 
@@ -86,10 +84,9 @@ def read_rate(fields: bytes | bytearray) -> Rate | None:
         _reject(f"{sample_rate} Hz in {channels} channels")
     if kind in _SAMPLED:
         frame = channels * -(-bits // 8)
-        agree = _is_near(block, frame) and _is_near(byte_rate, sample_rate * frame)
+        agree = block in {0, frame} and byte_rate in {0, sample_rate * frame}
         if not 0 < bits <= _MAX_SAMPLE_BITS or not agree:
             _reject(f"{byte_rate} bytes per second in blocks of {block}, {bits} bits")
-        # Decoders use the sample rate and the frame size, not the byte rate.
         return Rate(bytes_per_second=float(sample_rate * frame), frame_bytes=frame)
     if not byte_rate or not block:
         return None
@@ -97,13 +94,6 @@ def read_rate(fields: bytes | bytearray) -> Rate | None:
     if not _MIN_BYTES_PER_SECOND <= byte_rate <= highest:
         _reject(f"{byte_rate} bytes per second in blocks of {block}")
     return Rate(bytes_per_second=float(byte_rate), frame_bytes=block)
-
-
-def _is_near(value: int, exact: int) -> bool:
-    """Return whether a redundant value is plausible; 0 means missing."""
-    return (
-        not value or exact <= value * _MAX_ERROR_FACTOR <= exact * _MAX_ERROR_FACTOR**2
-    )
 
 
 def _reject(found: str) -> NoReturn:

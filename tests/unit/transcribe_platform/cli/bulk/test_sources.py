@@ -73,3 +73,73 @@ def test_a_manifest_is_known_by_its_name(here: Path, name: str):
 def test_what_is_not_there_is_said_before_anything_is_sent(word: str, said: str):
     with pytest.raises(click.UsageError, match=said.replace("*", r"\*")):
         find_sources(["a.wav", word])
+
+
+PLAYABLE = [
+    "flv",
+    "m2ts",
+    "vob",
+    "mpga",
+    "3g2",
+    "aifc",
+    "ogv",
+    "mts",
+    "m2t",
+    "mxf",
+    "wma",
+    "asf",
+    "rm",
+    "ape",
+    "tta",
+    "wv",
+    "ac3",
+    "ec3",
+    "dts",
+    "w64",
+    "spx",
+    "oga",
+    "m4r",
+    "qt",
+    "f4v",
+    "divx",
+    "voc",
+    "au",
+    "snd",
+    "caf",
+    "opus",
+    "webm",
+    "mka",
+    "mk3d",
+    "mpeg",
+    "mpg",
+    "m1v",
+    "wave",
+]
+
+
+@pytest.mark.parametrize("extension", PLAYABLE)
+def test_a_folder_includes_every_format_that_the_platform_reads(here, extension):
+    folder = here / "more"
+    folder.mkdir()
+    (folder / f"a.{extension}").write_bytes(b"123")
+
+    assert [source.path.name for source in find_sources(["more"])] == [f"a.{extension}"]
+
+
+def test_a_folder_names_what_it_skips_and_takes_no_typescript(here):
+    folder = here / "more"
+    folder.mkdir()
+    (folder / "film.ts").write_bytes(b"\x47\x40\x00\x10\xff" + bytes(183))
+    (folder / "disc.TS").write_bytes(
+        b"\x00\x00\x00\x01\x47\x40\x00\x10\xff" + bytes(183)
+    )
+    (folder / "app.ts").write_text('Greeting = "hello"; // TypeScript\n' * 9)
+    (folder / "app2.ts").write_text("// Größe\n" * 30)
+    (folder / "notes.txt").write_text("x")
+    (folder / ".hidden").write_text("x")
+    skipped: list[Path] = []
+
+    found = find_sources(["more"], skipped=skipped)
+
+    assert sorted(source.path.name for source in found) == ["disc.TS", "film.ts"]
+    assert sorted(path.name for path in skipped) == ["app.ts", "app2.ts", "notes.txt"]

@@ -39,8 +39,7 @@ def test_a_header_is_the_same_however_it_arrives(size):
         ({"kind": 3, "bits": 32}, 64_000, 4),
         ({"kind": 0xFFFE, "bits": 20, "block": 3, "byte_rate": 48_000}, 48_000, 3),
         ({"kind": 7, "sample_rate": 8000, "bits": 8}, 8000, 1),
-        # Written by recorders of pages: the rate of stereo, or none at all.
-        ({"byte_rate": 64_000, "block": 4}, 32_000, 2),
+        # Written by recorders of pages: none at all.
         ({"byte_rate": 0, "block": 0}, 32_000, 2),
         # ADPCM
         (
@@ -66,6 +65,9 @@ def test_a_plausible_format_is_a_rate(fields, per_second, frame):
     "fields",
     [
         {"byte_rate": 1},
+        {"byte_rate": 64_000, "block": 4},
+        {"byte_rate": 64_000},
+        {"block": 4},
         {"byte_rate": 0xFFFFFFFF},
         {"block": 0xFFFF},
         {"bits": 0, "byte_rate": 1, "block": 1},
