@@ -6,7 +6,7 @@ order of theirs, then quota counters: the reverse would deadlock.
 
 import json
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -14,10 +14,10 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 
-from jobs import services
+from jobs import prepared_statements, services
 from jobs.models import Attempt, Job, Region
 from jobs.state import JobStatus
 from jobs.telemetry import log_context, metrics, tracing
@@ -41,9 +41,9 @@ WITH claim AS (
   WHERE job.status = 'processing' AND job.started_at IS NULL
   ORDER BY job.id FOR NO KEY UPDATE OF job
 )
-UPDATE jobs_job job SET started_at = %(now)s, worker = %(worker)s,
+UPDATE jobs_job SET started_at = %(now)s, worker = %(worker)s,
   attempt = attempt + 1, lease_until = statement_timestamp() + %(lease)s
-FROM claim WHERE job.id = claim.id RETURNING job.*
+FROM claim WHERE jobs_job.id = claim.id RETURNING {columns}
 """
 
 
@@ -56,7 +56,7 @@ def start_calls(
     for the same claim finds ``started_at`` set and starts nothing.
     """
     with transaction.atomic():
-        jobs = Job.objects.raw(
+        started = _fetch_jobs(
             _START_CALLS,
             {
                 "jobs": [claim.job_id for claim in claims],
@@ -66,7 +66,6 @@ def start_calls(
                 "lease": services.lease_time(),
             },
         )
-        started = list(jobs)
         regions_by_name = Region.objects.in_bulk({job.region_id for job in started})
         attempts = [
             Attempt(
@@ -83,6 +82,13 @@ def start_calls(
         ]
         Attempt.objects.bulk_create(attempts)
     return list(zip(started, attempts, strict=True))
+
+
+def _fetch_jobs(sql: str, parameters: Mapping[str, Any]) -> list[Job]:
+    """Execute an UPDATE of jobs and return the new rows."""
+    columns = prepared_statements.list_columns(Job)
+    rows = prepared_statements.fetch(sql.replace("{columns}", columns), parameters)
+    return [prepared_statements.load(Job, row) for row in rows]
 
 
 def start_call(
@@ -117,9 +123,10 @@ class CallFacts:
 _CLOSE_ATTEMPTS = """
 WITH call AS (
   SELECT attempt.id, call.* FROM jobs_attempt attempt
-  JOIN unnest(%s::uuid[], %s::text[], %s::text[], %s::int[], %s::text[],
-              %s::double precision[], %s::numeric[], %s::bool[], %s::bigint[],
-              %s::text[])
+  JOIN unnest(%(attempts)s::uuid[], %(outcomes)s::text[], %(request_ids)s::text[],
+              %(statuses)s::int[], %(codes)s::text[], %(seconds)s::double precision[],
+              %(costs)s::numeric[], %(adopted)s::bool[],
+              %(sent_bytes)s::bigint[], %(sent_types)s::text[])
     AS call (attempt, outcome, request_id, status_code, error_code, audio_seconds,
              cost_estimate, is_adopted, sent_bytes, sent_type)
     ON attempt.id = call.attempt
@@ -127,7 +134,7 @@ WITH call AS (
      OR call.is_adopted AND attempt.reconciled_at IS NOT NULL
   ORDER BY attempt.id FOR NO KEY UPDATE OF attempt
 )
-UPDATE jobs_attempt attempt SET finished_at = %s, outcome = call.outcome,
+UPDATE jobs_attempt attempt SET finished_at = %(now)s, outcome = call.outcome,
   request_id = call.request_id, status_code = call.status_code,
   error_code = call.error_code, sent_bytes = call.sent_bytes,
   sent_type = call.sent_type,
@@ -142,21 +149,21 @@ def close_attempts(calls: Sequence[CallFacts], *, now: datetime) -> set[UUID]:
 
     *Unknown* is overwritten: the worker that made the call knows its outcome.
     """
-    columns: Any = [
-        [each.attempt.pk for each in calls],
-        [str(each.outcome) for each in calls],
-        [each.request_id for each in calls],
-        [each.status_code for each in calls],
-        [each.error_code for each in calls],
-        [each.audio_seconds for each in calls],
-        [each.cost_estimate for each in calls],
-        [each.is_adopted for each in calls],
-        [each.sent_bytes for each in calls],
-        [each.sent_type for each in calls],
-    ]
-    with transaction.atomic(savepoint=False), connection.cursor() as cursor:
-        cursor.execute(_CLOSE_ATTEMPTS, [*columns, now])
-        closed = {pk for (pk,) in cursor.fetchall()}
+    columns = {
+        "attempts": [each.attempt.pk for each in calls],
+        "outcomes": [str(each.outcome) for each in calls],
+        "request_ids": [each.request_id for each in calls],
+        "statuses": [each.status_code for each in calls],
+        "codes": [each.error_code for each in calls],
+        "seconds": [each.audio_seconds for each in calls],
+        "costs": [each.cost_estimate for each in calls],
+        "adopted": [each.is_adopted for each in calls],
+        "sent_bytes": [each.sent_bytes for each in calls],
+        "sent_types": [each.sent_type for each in calls],
+    }
+    with transaction.atomic(savepoint=False):
+        rows = prepared_statements.fetch(_CLOSE_ATTEMPTS, {**columns, "now": now})
+        closed = {pk for (pk,) in rows}
         for call in calls:
             if call.attempt.pk in closed:
                 transaction.on_commit(partial(_count, call, now=now))
@@ -207,20 +214,21 @@ WITH ending AS (
      OR job.status = 'queued' AND ending.status <> 'queued'
   ORDER BY job.id FOR NO KEY UPDATE OF job
 )
-UPDATE jobs_job job SET status = ending.status, ready = false, lease_until = NULL,
+UPDATE jobs_job SET status = ending.status, ready = false, lease_until = NULL,
   run_at = ending.run_at,
-  attempt = coalesce(ending.attempt, job.attempt),
-  warnings = coalesce(job.warnings || ending.warnings, job.warnings),
+  attempt = coalesce(ending.attempt, jobs_job.attempt),
+  warnings = coalesce(jobs_job.warnings || ending.warnings, jobs_job.warnings),
   duration_seconds = coalesce(
-    CASE WHEN job.warnings @> '[{"code": "duration_estimated"}]'
+    CASE WHEN jobs_job.warnings @> '[{"code": "duration_estimated"}]'
       THEN ending.duration END,
-    job.duration_seconds, ending.duration),
+    jobs_job.duration_seconds, ending.duration),
   error_code = ending.code, error_detail = ending.detail,
   finished_at = CASE WHEN ending.status = 'queued' THEN NULL ELSE %(at)s END,
-  started_at = CASE WHEN ending.status = 'queued' THEN NULL ELSE job.started_at END,
-  worker = CASE WHEN ending.status = 'queued' THEN '' ELSE job.worker END,
-  region_id = CASE WHEN ending.status = 'queued' THEN NULL ELSE job.region_id END
-FROM ending WHERE job.id = ending.job RETURNING job.*
+  started_at =
+    CASE WHEN ending.status = 'queued' THEN NULL ELSE jobs_job.started_at END,
+  worker = CASE WHEN ending.status = 'queued' THEN '' ELSE jobs_job.worker END,
+  region_id = CASE WHEN ending.status = 'queued' THEN NULL ELSE jobs_job.region_id END
+FROM ending WHERE jobs_job.id = ending.job RETURNING {columns}
 """
 
 
@@ -233,7 +241,7 @@ def end_calls(ends: Sequence[CallEnd], *, at: datetime) -> list[Job]:
     """
     causes = {end.claim.job_id: end.cause for end in ends}
     with transaction.atomic(savepoint=False):
-        rows = Job.objects.raw(
+        moved = _fetch_jobs(
             _END_CALLS,
             {
                 "at": at,
@@ -251,7 +259,6 @@ def end_calls(ends: Sequence[CallEnd], *, at: datetime) -> list[Job]:
                 "attempts": [end.attempt for end in ends],
             },
         )
-        moved = list(rows)
         ended = [job for job in moved if job.is_final]
         services.record_ends(ended, at=at)
         services.write_events(ended, at=at, data={}, actor="")

@@ -8,7 +8,7 @@ those of another: there they are not prepared.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from itertools import count
@@ -24,20 +24,22 @@ Row = tuple[Any, ...]
 # As often a statement is executed before it is prepared; None: not yet decided.
 _PREPARED, _UNPREPARED = 1, 2**31
 _PARAMETER = re.compile(r"\$\d+")
+_NAMED = re.compile(r"%\((\w+)\)s")
 
 
-def fetch(sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-    """Execute a query with parameters $1, $2 … and return its rows.
+def fetch(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
+    """Execute a statement and return its rows, if it returns any.
 
-    Raises Django's database errors.
+    Its parameters are $1 and so on, or %(name)s for a mapping. Raises Django's database
+    errors.
     """
     with _executed(sql, parameters) as cursor:
-        rows: list[Row] = cursor.fetchall()
+        rows: list[Row] = cursor.fetchall() if cursor.description else []
     return rows
 
 
 @contextmanager
-def _executed(sql: str, parameters: Sequence[Any]) -> Iterator[Any]:
+def _executed(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Iterator[Any]:
     connection.ensure_connection()
     raw = connection.connection
     if raw.prepare_threshold is None:
@@ -48,11 +50,21 @@ def _executed(sql: str, parameters: Sequence[Any]) -> Iterator[Any]:
             cursor.execute(_PARAMETER.sub("%s", sql), parameters)
             yield cursor
         return
+    if isinstance(parameters, Mapping):
+        sql, names = _number(sql)
+        parameters = [parameters[name] for name in names]
     # Unlike ``Cursor`` it does not parse the statement each time.
     raw_cursor: Any = psycopg.RawCursor(raw)
     with connection.make_cursor(raw_cursor) as cursor:
         cursor.execute(sql, parameters)
         yield cursor
+
+
+@cache
+def _number(sql: str) -> tuple[str, list[str]]:
+    """Return the statement with numbered parameters, and their names in order."""
+    names = list(dict.fromkeys(_NAMED.findall(sql)))
+    return _NAMED.sub(lambda name: f"${names.index(name[1]) + 1}", sql), names
 
 
 def insert(*rows: models.Model) -> None:

@@ -20,8 +20,6 @@ from transcripts.finishing import ClaimHolder, FinishedCall, StoredResult, commi
 
 logger = logging.getLogger(__name__)
 
-CRASHED = "worker_crashed"
-
 
 def adopt(claims: Sequence[JobClaim], *, holder: ClaimHolder) -> dict[JobClaim, str]:
     """End claims that need no call; return the outcome of each.
@@ -123,8 +121,8 @@ def _fail(job: Job, *, holder: ClaimHolder) -> str:
         Job.objects.filter(pk=job.pk, lease_token=job.lease_token),
         to=JobStatus.FAILED,
         at=timezone.now(),
-        error_code=CRASHED,
+        error_code="worker_crashed",
         error_detail="Every worker that ran this job crashed while running it.",
     )
     holder.remove([job])
-    return CRASHED
+    return "worker_crashed"

@@ -21,32 +21,38 @@ MILESTONES = (25, 50, 75)
 # Minimum distance of the two samples that measure the pace.
 PACE_WINDOW = timedelta(minutes=1)
 
-# One statement counts and finishes, so that two workers cannot both finish the batch.
+# One statement counts and finishes, so that two workers cannot both finish a batch.
 _COUNT = """
-UPDATE jobs_batch SET
-  completed = completed + %(completed)s, failed = failed + %(failed)s,
-  canceled = canceled + %(canceled)s, expired = expired + %(expired)s,
-  audio_seconds = audio_seconds + %(audio_seconds)s,
-  cost_estimate = cost_estimate + %(cost)s,
+UPDATE jobs_batch AS batch SET
+  completed = batch.completed + ended.completed, failed = batch.failed + ended.failed,
+  canceled = batch.canceled + ended.canceled, expired = batch.expired + ended.expired,
+  audio_seconds = batch.audio_seconds + ended.audio_seconds,
+  cost_estimate = batch.cost_estimate + ended.cost,
   pace_from = CASE WHEN pace_at IS NULL THEN %(now)s
     WHEN pace_at < %(minute_ago)s THEN pace_at ELSE pace_from END,
   pace_from_done = CASE
-    WHEN pace_at IS NULL THEN completed + failed + canceled + expired + %(ended)s
+    WHEN pace_at IS NULL THEN {done}
     WHEN pace_at < %(minute_ago)s THEN pace_at_done ELSE pace_from_done END,
   pace_at = CASE WHEN pace_at IS NULL OR pace_at < %(minute_ago)s
     THEN %(now)s ELSE pace_at END,
   pace_at_done = CASE WHEN pace_at IS NULL OR pace_at < %(minute_ago)s
-    THEN completed + failed + canceled + expired + %(ended)s ELSE pace_at_done END,
-  finished_at = CASE
-    WHEN completed + failed + canceled + expired + %(ended)s = total THEN %(now)s END
-WHERE id = %(batch)s RETURNING *
-"""
+    THEN {done} ELSE pace_at_done END,
+  finished_at = CASE WHEN {done} = total THEN %(now)s END
+FROM unnest(%(id)s::uuid[], %(completed)s::int[], %(failed)s::int[],
+            %(canceled)s::int[], %(expired)s::int[],
+            %(audio_seconds)s::float[], %(cost)s::numeric[])
+  AS ended (id, completed, failed, canceled, expired, audio_seconds, cost)
+WHERE batch.id = ended.id RETURNING batch.*
+""".format(
+    done=" + ".join(f"batch.{status} + ended.{status}" for status in sorted(FINAL))
+)
 
 
 def count_ended(events: Iterable[Event], *, now: datetime) -> None:
     """Count the ended jobs of these events; write the batches' progress events.
 
-    Call it in the transaction that marks the events as fanned out.
+    Call it in the transaction that marks the events as fanned out. The number of
+    statements does not grow with the number of batches, except for progress events.
     """
     ended: dict[UUID, Counter[str]] = defaultdict(Counter)
     jobs: list[UUID] = []
@@ -55,22 +61,22 @@ def count_ended(events: Iterable[Event], *, now: datetime) -> None:
         if event.job and event.job.batch_id and status in FINAL:
             ended[event.job.batch_id][status] += 1
             jobs.append(event.job.pk)
-    sums = _sum_calls(jobs) if jobs else {}
-    # In a fixed order, to avoid deadlocks between dispatchers.
-    for batch_id in sorted(ended):
-        counts = {str(status): ended[batch_id][status] for status in FINAL}
-        audio_seconds, cost = sums.get(batch_id, (0, 0))
-        values = {
-            **counts,
-            "ended": ended[batch_id].total(),
-            "audio_seconds": audio_seconds or 0,
-            "cost": cost or 0,
-            "batch": batch_id,
-            "now": now,
-            "minute_ago": now - PACE_WINDOW,
-        }
-        for batch in Batch.objects.raw(_COUNT, values):
-            _write_due_event(batch, at=now)
+    if not jobs:
+        return
+    if len(ended) > 1:  # in a fixed order, to avoid deadlocks between dispatchers
+        batches = Batch.objects.select_for_update(no_key=True).filter(pk__in=ended)
+        list(batches.order_by("pk").values_list("pk"))
+    sums = _sum_calls(jobs)
+    values = {
+        "id": list(ended),
+        **{str(status): [each[status] for each in ended.values()] for status in FINAL},
+        "audio_seconds": [sums[pk][0] for pk in ended],
+        "cost": [sums[pk][1] for pk in ended],
+        "now": now,
+        "minute_ago": now - PACE_WINDOW,
+    }
+    for batch in Batch.objects.raw(_COUNT, values):
+        _write_due_event(batch, at=now)
 
 
 def _sum_calls(jobs: Collection[UUID]) -> dict[UUID, tuple[float, Decimal]]:
@@ -80,7 +86,10 @@ def _sum_calls(jobs: Collection[UUID]) -> dict[UUID, tuple[float, Decimal]]:
     sums = calls.annotate(
         audio=Sum("audio_seconds", filter=ok), cost=Sum("cost_estimate")
     )
-    return {each["job__batch_id"]: (each["audio"], each["cost"]) for each in sums}
+    found: dict[UUID, tuple[float, Decimal]] = defaultdict(lambda: (0.0, Decimal()))
+    for each in sums:
+        found[each["job__batch_id"]] = (each["audio"] or 0.0, each["cost"] or Decimal())
+    return found
 
 
 def _write_due_event(batch: Batch, *, at: datetime) -> None:

@@ -25,7 +25,7 @@ from jobs.scheduling import claims, leases, pending_work
 from jobs.scheduling.capacity import queue_of
 from jobs.scheduling.claims import Permit, Permits
 from jobs.scheduling.pending_work import PendingWork
-from jobs.scheduling.process_queues import message_to
+from jobs.scheduling.process_queues import message_to, queue_of_process
 from jobs.state import JobStatus
 from jobs.telemetry import tracing
 from jobs.telemetry.optional_redis import OptionalRedis, RedisUnavailable
@@ -52,6 +52,9 @@ class TickResult:
     has_lost_live: bool = False
     expired: int = 0
     claimed: list[Job] = field(default_factory=list)
+    # There was nothing to do, until then at least, unless a wake-up comes first.
+    is_idle: bool = False
+    next_at: datetime | None = None
     # The broker refused messages: claims were requeued.
     is_broker_away: bool = False
 
@@ -87,6 +90,7 @@ def tick(
     """
     pending, result = pending_work.find_pending_work(), TickResult()
     if not pending.has_any:
+        result.is_idle, result.next_at = True, pending.next_at
         return result
     try:
         with transaction.atomic():
@@ -155,6 +159,15 @@ def get_connection(region: str) -> Any:
 def publish(task: str, **message: Any) -> None:
     """Send a task by its name; raises one of ``BROKER_AWAY``."""
     _celery().send_task(task, **message)
+
+
+def delete_process_queue(process: str) -> None:
+    """Delete the queue of a process that ended; its messages are stale."""
+    try:
+        with _celery().connection_for_write() as broker:
+            broker.default_channel.queue_delete(queue_of_process(process))
+    except BROKER_AWAY:
+        logger.warning("queue not deleted", extra={"worker": process})
 
 
 def send(jobs: Iterable[Job], *, permits: Permits, now: datetime) -> bool:

@@ -15,8 +15,8 @@ from workers.webhooks.delivery import (
     services,
     transport,
 )
+from workers.webhooks.delivery.loading import DeliveryClaim
 from workers.webhooks.delivery.schedule import PostResult
-from workers.webhooks.delivery.services import DeliveryClaim
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)

@@ -5,6 +5,7 @@ unavailable, the next heartbeat retries.
 """
 
 import copy
+import json
 import logging
 import threading
 import time
@@ -22,9 +23,8 @@ from django.db import (
     connection,
     connections,
 )
-from django.db.models.functions import Now
 
-from jobs import calls
+from jobs import calls, prepared_statements
 from jobs.models import Job, Worker
 from jobs.scheduling.claims import Permit, permit_of
 from workers.liveness.liveness_writer import get_liveness_writer
@@ -35,6 +35,13 @@ from workers.ratelimit.permits import RedisPermits
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 2.0
+_ANNOUNCE = """
+INSERT INTO jobs_worker (name, queues, slots, busy, accepts_batches, seen_at)
+VALUES (%(name)s, %(queues)s, %(slots)s, %(busy)s, %(accepts_batches)s, now())
+ON CONFLICT (name) DO UPDATE SET queues = excluded.queues, slots = excluded.slots,
+  busy = excluded.busy, accepts_batches = excluded.accepts_batches,
+  seen_at = excluded.seen_at
+"""
 
 
 class Heartbeat:
@@ -130,14 +137,15 @@ class Heartbeat:
             self._report_lost(jobs, owned=owned)
         if self._is_leaving:
             return
-        Worker.objects.update_or_create(
-            name=self.name,
-            defaults={
-                "queues": self._queues,
-                "slots": self.slots if self._accepts_claims() else 0,
+        slots = self.slots if self._accepts_claims() else 0
+        prepared_statements.fetch(
+            _ANNOUNCE,
+            {
+                "name": self.name,
+                "queues": json.dumps(self._queues),
+                "slots": slots,
                 "busy": len(jobs),
                 "accepts_batches": self._accepts_batches,
-                "seen_at": Now(),
             },
         )
 

@@ -10,13 +10,21 @@ from datetime import timedelta
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.models.functions import Now
 
+from jobs import prepared_statements
 from jobs.models import Beacon, Worker
+from jobs.scheduling import dispatch
 
 logger = logging.getLogger(__name__)
 
 ANNOUNCE_SECONDS = 2.0
 STALE_AFTER = timedelta(hours=1)
+PURGE_SECONDS = 60.0
+_ANNOUNCE = """
+INSERT INTO jobs_beacon (name, role, seen_at) VALUES ($1, $2, now())
+ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at
+"""
 _not_before = 0.0
+_purge_at = 0.0
 
 
 def build_name() -> str:
@@ -32,20 +40,28 @@ PROCESS_NAME = build_name()
 
 def announce(role: str) -> None:
     """Update the row, at most every two seconds; deletes rows of dead processes."""
-    global _not_before  # noqa: PLW0603  one row per process
+    global _not_before, _purge_at  # noqa: PLW0603  one row per process
     if time.monotonic() < _not_before:
         return
     _not_before = time.monotonic() + ANNOUNCE_SECONDS
     try:
-        Beacon.objects.update_or_create(
-            name=PROCESS_NAME, defaults={"role": role, "seen_at": Now()}
-        )
-        Beacon.objects.filter(role=role, seen_at__lt=Now() - STALE_AFTER).delete()
-        # Killed workers and web processes leave their rows behind.
-        Worker.objects.filter(seen_at__lt=Now() - STALE_AFTER).delete()
+        prepared_statements.fetch(_ANNOUNCE, [PROCESS_NAME, role])
+        if time.monotonic() >= _purge_at:
+            _purge_at = time.monotonic() + PURGE_SECONDS
+            _purge(role)
     except (DatabaseError, InterfaceError):
         logger.warning("process row not updated")
         connection.close()
+
+
+def _purge(role: str) -> None:
+    """Delete the rows of killed processes, and the queues of killed workers."""
+    stale = Now() - STALE_AFTER
+    Beacon.objects.filter(role=role, seen_at__lt=stale).delete()
+    dead = Worker.objects.filter(seen_at__lt=stale)
+    for name in list(dead.filter(accepts_batches=True).values_list("name", flat=True)):
+        dispatch.delete_process_queue(name)
+    dead.delete()
 
 
 def withdraw() -> None:

@@ -16,7 +16,7 @@ from workers.liveness.liveness_writer import get_liveness_writer
 
 logger = logging.getLogger(__name__)
 
-IDLE_SECONDS = 0.2
+IDLE_SECONDS = 0.5
 # The pause between two slices leaves the database to other queries.
 PAUSE_SECONDS = 0.02
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from workers.webhooks.delivery import services
 from workers.webhooks.delivery.dispatch import DELIVER_TASK
-from workers.webhooks.delivery.services import DeliveryClaim
+from workers.webhooks.delivery.loading import DeliveryClaim
 
 
 @shared_task(name=DELIVER_TASK)

@@ -3,6 +3,8 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from jobs import services
@@ -10,7 +12,7 @@ from jobs.batches import records
 from jobs.models import Batch, Event, Job
 from jobs.state import JobStatus
 from tests.support.api import Api, assert_problem
-from tests.support.factories import make_key, make_region, make_tenant
+from tests.support.factories import make_attempt, make_key, make_region, make_tenant
 from tests.support.parallel import in_parallel
 from workers.webhooks.delivery import fan_out as webhooks
 from workers.webhooks.models import WebhookDelivery
@@ -222,6 +224,50 @@ def test_its_callback_url_is_told_of_the_batch_and_not_of_its_jobs(api):
         (d.event.type, d.url) for d in WebhookDelivery.objects.select_related("event")
     ]
     assert sent == [("batch.completed", "https://hooks.example.com/batch")]
+
+
+def test_the_jobs_of_all_batches_are_counted_by_one_statement(api):
+    batches = [submit_batch(api, 10) for _ in range(5)]
+    for number, batch in enumerate(batches, start=1):
+        end(list(batch.jobs.all())[:number])
+    make_attempt(batches[1].jobs.order_by("pk")[0])
+
+    with CaptureQueriesContext(connection) as captured:
+        fan_out()
+
+    counted = [each for each in captured if each["sql"].lstrip().startswith("UPDATE")]
+    assert sum("jobs_batch AS batch" in each["sql"] for each in counted) == 1
+    for number, batch in enumerate(batches, start=1):
+        batch.refresh_from_db()
+        assert (batch.canceled, batch.done) == (number, number)
+    spent = [(batch.audio_seconds, float(batch.cost_estimate)) for batch in batches]
+    assert spent == [(0.0, 0.0), (60.0, 0.0043), *[(0.0, 0.0)] * 3]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_dispatchers_at_once_count_the_jobs_of_many_batches_once():
+    tenant = make_tenant()
+    drafts = [services.JobDraft(audio_url=URL.format(n)) for n in range(20)]
+    for _ in range(4):
+        records.submit_batch(
+            tenant=tenant,
+            api_key=None,
+            draft=records.BatchDraft(jobs=drafts, metadata={}),
+            now=timezone.now() - timedelta(minutes=1),
+        )
+    # Their events are interleaved, so that each slice has some of every batch.
+    for job in Job.objects.order_by("audio_url"):
+        end([job])
+
+    def drain() -> None:
+        while webhooks.fan_out(limit=7, now=timezone.now()):
+            pass
+
+    in_parallel(3, drain)
+
+    assert set(Batch.objects.values_list("canceled", flat=True)) == {20}
+    completed = Event.objects.filter(type="batch.completed")
+    assert completed.count() == 4
 
 
 @pytest.mark.django_db(transaction=True)

@@ -70,7 +70,7 @@ def test_a_lease_long_grace_begins_when_the_database_is_back(db, monkeypatch):
             back_at.append(timezone.now())
 
     monkeypatch.setattr(dispatch, "tick", tick)
-    monkeypatch.setattr(dispatcher.webhook_dispatch, "tick", lambda **_options: None)
+    monkeypatch.setattr(dispatcher.webhook_dispatch, "tick", lambda **_options: [])
     monkeypatch.setattr(dispatcher.connection, "ensure_connection", ensure_connection)
     monkeypatch.setattr(dispatcher.connection, "close", lambda: None)
 

@@ -14,8 +14,8 @@ from tests.support.parallel import in_parallel
 from tests.support.webhooks import START, World, answering, make_due, outcomes
 from workers.webhooks.delivery import attempts, dispatch, services
 from workers.webhooks.delivery.attempts import CompletedAttempt
+from workers.webhooks.delivery.loading import DeliveryClaim
 from workers.webhooks.delivery.schedule import NextStep, PostResult
-from workers.webhooks.delivery.services import DeliveryClaim
 from workers.webhooks.messages import secrets
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery, WebhookSecret
 
@@ -160,7 +160,7 @@ def test_the_deliveries_of_a_message_are_loaded_together_and_sent_at_once():
 
     loads = [each["sql"] for each in captured if each["sql"].startswith("SELECT")]
     assert len(claims) == 10
-    assert len(loads) == 2
+    assert len(loads) == 1
     rows = WebhookDelivery.objects.values_list("status", "attempts", "process")
     assert set(rows) == {(Status.DELIVERED, 1, "")}
     assert DeliveryAttempt.objects.count() == 10

@@ -19,7 +19,7 @@ from tests.support.webhooks import START, World, make_due
 from transcribe_platform.celery import app
 from workers.webhooks import tasks
 from workers.webhooks.delivery import dispatch, services, shares
-from workers.webhooks.delivery.services import DeliveryClaim
+from workers.webhooks.delivery.loading import DeliveryClaim
 from workers.webhooks.models import WebhookDelivery
 
 

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Count
 
+from jobs import prepared_statements
 from jobs.models import Worker
 from jobs.scheduling import dispatch as jobs_dispatch
 from jobs.scheduling.capacity import WORKER_SEEN_SECONDS
@@ -22,7 +23,7 @@ from jobs.scheduling.dispatch import BROKER_AWAY
 from jobs.scheduling.process_queues import choose_processes, message_to
 from workers.webhooks.delivery import endpoint_health, fan_out, services, shares
 from workers.webhooks.delivery.endpoint_health import EndpointCircuit
-from workers.webhooks.delivery.services import DeliveryClaim
+from workers.webhooks.delivery.loading import DeliveryClaim
 from workers.webhooks.delivery.shares import DueDelivery, InFlightCounts
 from workers.webhooks.models import MAX_CONCURRENT_LIMIT, WebhookDelivery
 
@@ -162,9 +163,9 @@ def queue_of(region: str | None) -> str:
 
 def _find_work(now: datetime) -> tuple[bool, bool, bool, bool]:
     """Return whether there is work for steps 2, 5, 3 and 4 of ``tick``."""
-    with connection.cursor() as cursor:
-        cursor.execute(_FIND_WORK_SQL, {"now": now, "unseen_since": _unseen_since(now)})
-        has_events, is_due, is_trial_due, is_process_unseen = cursor.fetchone()
+    parameters = {"now": now, "unseen_since": _unseen_since(now)}
+    (row,) = prepared_statements.fetch(_FIND_WORK_SQL, parameters)
+    has_events, is_due, is_trial_due, is_process_unseen = row
     return has_events, bool(is_due), bool(is_trial_due), is_process_unseen
 
 

@@ -26,10 +26,14 @@ from django.db.models import Q, QuerySet
 from jobs.models import CallbackStyle
 from jobs.telemetry import log_context, tracing
 from workers.webhooks.delivery import attempts, endpoint_health, retention, transport
+from workers.webhooks.delivery.loading import (
+    DeliveryClaim,
+    LoadedDelivery,
+    load_claimed,
+)
 from workers.webhooks.delivery.schedule import NextStep, PostResult, Status
-from workers.webhooks.messages import callbacks, payloads, signing
+from workers.webhooks.messages import callbacks, payloads, secrets, signing
 from workers.webhooks.messages.custom_headers import merge_headers
-from workers.webhooks.messages.secrets import SigningSecrets, decrypt_headers
 from workers.webhooks.models import Trigger, WebhookDelivery, WebhookEndpoint
 
 Payload = WebhookEndpoint.Payload
@@ -52,18 +56,8 @@ class Post(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryClaim:
-    """The claim of one attempt; writes under an older token have no effect."""
-
-    delivery_id: UUID
-    token: int
-    # The worker process; "" if any process of an older version may make the attempt.
-    process: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingMessage:
-    """One attempt's request, built before the database connection is closed."""
+    """One attempt's request, built without a database connection."""
 
     method: str
     url: str
@@ -88,17 +82,21 @@ def deliver(
     1. Load the deliveries under their claim tokens; skip stale claims.
     2. Extend the claims that waited long in the broker.
     3. Discard or hold the deliveries whose endpoint or job changed.
-    4. Read the signing secrets; return the database connection.
-    5. In a thread each: build and sign the message, POST it, record the attempt and
-       schedule the next step.
+    4. Return the database connection. In a thread each: build and sign the message,
+       POST it, record the attempt and schedule the next step.
 
     Returns when the last attempt is recorded. An error of one, such as a secret that
     cannot be decrypted, is raised then and affects no other.
     """
     started_at = clock()
+    # A secret that signs several messages is decrypted once.
+    decrypt = cache(secrets.decrypt)
 
-    def attempt(delivery: WebhookDelivery) -> PostResult:
-        message = build_message(delivery, secrets.of(delivery), now=started_at)
+    def attempt(loaded: LoadedDelivery) -> PostResult:
+        delivery = loaded.delivery
+        message = build_message(
+            delivery, [decrypt(each) for each in loaded.secrets], now=started_at
+        )
         with _traced(delivery) as span:
             result = _send(message, post, span)
             ended_at = clock()
@@ -117,14 +115,16 @@ def deliver(
         return result
 
     with _taking_in_hand(claims):
-        deliveries = _load_sendable(claims, now=started_at)
-        if not deliveries:
-            return []
-        secrets = SigningSecrets(deliveries, now=started_at)
+        sendable = [
+            loaded
+            for loaded in load_claimed(claims, now=started_at)
+            if _extend_claim(loaded.delivery, now=started_at)
+            and _check_sendable(loaded.delivery, now=started_at)
+        ]
         # A slow receiver must not occupy a database connection.
         if not connection.in_atomic_block:
             connection.close()
-        return _run_at_once([partial(attempt, each) for each in deliveries])
+        return _run_at_once([partial(attempt, loaded) for loaded in sendable])
 
 
 def return_unstarted(process: str, *, now: datetime) -> int:
@@ -163,6 +163,8 @@ def _taking_in_hand(claims: Sequence[DeliveryClaim]) -> Iterator[None]:
 
 def _run_at_once(attempts: Sequence[Callable[[], PostResult]]) -> list[PostResult]:
     """Run all at the same time, one of them here; raise the first error at the end."""
+    if not attempts:
+        return []
     *others, own = attempts
     futures = [_get_threads().submit(copy_context().run, each) for each in others]
     try:
@@ -209,20 +211,6 @@ def _send(message: OutgoingMessage, post: Post, span: tracing.Span) -> PostResul
     if result.error:
         span.fail(result.error)
     return result
-
-
-def _load_sendable(
-    claims: Sequence[DeliveryClaim], *, now: datetime
-) -> list[WebhookDelivery]:
-    """Return the deliveries of current claims that may be sent, with one query."""
-    found = find_claimed(claims).select_related(
-        "event__batch", "job__transcript", "endpoint"
-    )
-    return [
-        delivery
-        for delivery in found
-        if _extend_claim(delivery, now=now) and _check_sendable(delivery, now=now)
-    ]
 
 
 def _find_same_claim(delivery: WebhookDelivery) -> QuerySet[WebhookDelivery]:
@@ -277,7 +265,7 @@ def build_message(
         body=bytes(body),
         secrets=signing_secrets,
     )
-    custom = decrypt_headers(endpoint.headers) if endpoint else {}
+    custom = secrets.decrypt_headers(endpoint.headers) if endpoint else {}
     is_put = endpoint is None and _style_of(delivery) == CallbackStyle.DEEPGRAM_PUT
     return OutgoingMessage(
         method="PUT" if is_put else "POST",

@@ -1,7 +1,6 @@
 """Signing secrets and header values, encrypted with FIELD_ENCRYPTION_KEYS."""
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,11 +16,9 @@ from jobs.encryption import get_cipher
 from jobs.errors import Conflict, InvalidRequest
 from jobs.models import Tenant
 from workers.webhooks.messages import signing
-from workers.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookSecret
+from workers.webhooks.models import WebhookEndpoint, WebhookSecret
 
 MAX_OLD_SECRETS = 10
-# A tenant, and an endpoint or None for the tenant's default.
-_Owner = tuple[UUID, UUID | None]
 
 
 def get_or_create_tenant_secret(tenant: Tenant) -> str:
@@ -37,62 +34,6 @@ def get_or_create_tenant_secret(tenant: Tenant) -> str:
         if current := rows.first():
             return decrypt(current.ciphertext)
         return add_secret(tenant, None, secret="", now=timezone.now())
-
-
-class SigningSecrets:
-    """The secrets that sign the messages of some deliveries, read with one query.
-
-    Each is decrypted when it is first used, so that one that cannot be decrypted
-    affects no other endpoint.
-    """
-
-    def __init__(
-        self, deliveries: Collection[WebhookDelivery], *, now: datetime
-    ) -> None:
-        """Read the secrets; create the default one of tenants that have none."""
-        self._decrypted: dict[int, str] = {}
-        self._stored = _find_live(deliveries, now=now)
-        lacking = [each for each in deliveries if not self._find(each)]
-        if lacking:
-            for each in lacking:
-                get_or_create_tenant_secret(each.tenant)
-            self._stored = _find_live(deliveries, now=now)
-
-    def of(self, delivery: WebhookDelivery) -> list[str]:
-        """Return the endpoint's secrets, or the tenant's default ones if it has none.
-
-        The current secret comes first, then rotated ones within their grace period.
-        """
-        rows = sorted(self._find(delivery), key=lambda row: row.expires_at is not None)
-        return [self._decrypt(row) for row in rows]
-
-    def _find(self, delivery: WebhookDelivery) -> list[WebhookSecret]:
-        own = self._stored.get((delivery.tenant_id, delivery.endpoint_id), [])
-        return own or self._stored.get((delivery.tenant_id, None), [])
-
-    def _decrypt(self, row: WebhookSecret) -> str:
-        if row.pk not in self._decrypted:
-            self._decrypted[row.pk] = decrypt(row.ciphertext)
-        return self._decrypted[row.pk]
-
-
-def _find_live(
-    deliveries: Iterable[WebhookDelivery], *, now: datetime
-) -> dict[_Owner, list[WebhookSecret]]:
-    """Return the secrets valid now by owner, newest first."""
-    owners = {(each.tenant_id, each.endpoint_id) for each in deliveries}
-    rows = (
-        WebhookSecret.objects.filter(tenant__in={tenant for tenant, _ in owners})
-        .filter(
-            Q(endpoint__in={endpoint for _, endpoint in owners if endpoint})
-            | Q(endpoint__isnull=True)
-        )
-        .filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now))
-    )
-    live: dict[_Owner, list[WebhookSecret]] = defaultdict(list)
-    for row in rows.order_by("-id"):
-        live[row.tenant_id, row.endpoint_id].append(row)
-    return live
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
