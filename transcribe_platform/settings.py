@@ -189,6 +189,9 @@ FILE_UPLOAD_HANDLERS = ["jobs.audio.uploads.NoFileHandler"]
 INCOMING_ROOT = MEDIA_ROOT / "incoming"
 FILE_UPLOAD_PERMISSIONS = 0o640
 UPLOAD_MAX_BYTES = env_int("UPLOAD_MAX_BYTES", 2 * 1024**3)  # Deepgram's own limit
+# Copy the audio track out of a video before it is sent to Deepgram: "always", "saving"
+# (if that saves a fifth) or "never".
+SEND_AUDIO_ONLY = env_str("SEND_AUDIO_ONLY", "saving")
 JSON_MAX_BYTES = 1024**2
 # The limit of a manifest, both compressed and decompressed.
 MANIFEST_MAX_BYTES = env_int("MANIFEST_MAX_BYTES", 256 * 1024**2)
