@@ -1,8 +1,9 @@
 """Create jobs and change their state.
 
-``advance`` is the only writer of ``Job.status``: one UPDATE … RETURNING fenced by the
-old status and the queryset's filters (above all the lease token), one bulk INSERT of
-events, one transaction. An empty result means that the job changed concurrently.
+``advance`` and, for the ends of calls, ``jobs.calls.end_calls`` are the only writers of
+``Job.status``: one UPDATE … RETURNING fenced by the old status and the queryset's
+filters (above all the lease token), one bulk INSERT of events, one transaction. An
+empty result means that the job changed concurrently.
 """
 
 import logging
