@@ -10,6 +10,7 @@ from jobs import calls, services
 from jobs.batches.records import BatchDraft, submit_batch
 from jobs.errors import UpstreamError
 from jobs.models import Batch, Event, Job
+from jobs.scheduling import dispatch
 from jobs.services import JobDraft
 from tests.support.factories import make_tenant, move_job
 from tests.support.fake_backend import FakeBackend
@@ -94,6 +95,20 @@ def test_a_subscriber_that_fails_ends_nothing_and_leaves_no_delivery(engine, set
     job.refresh_from_db()
     assert job.status == "queued"
     assert not WebhookDelivery.objects.exists()
+
+
+def test_only_an_end_with_deliveries_wakes_the_dispatcher(
+    engine, monkeypatch, django_capture_on_commit_callbacks
+):
+    woken = []
+    monkeypatch.setattr(dispatch, "wake", lambda: woken.append(True))
+
+    for callback_url in ("", CALLBACK):
+        job = engine.submit(callback_url=callback_url)
+        with django_capture_on_commit_callbacks(execute=True):
+            cancel(engine, job)
+
+    assert woken == [True]
 
 
 def test_each_tenants_endpoints_hear_of_its_own_jobs(engine):

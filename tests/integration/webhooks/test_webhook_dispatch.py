@@ -9,11 +9,16 @@ import pytest
 import redis
 from django.conf import settings as django_settings
 from django.db import transaction
+from django.utils import timezone
 from kombu import Message
 from kombu.exceptions import OperationalError
 
-from jobs.models import Tenant, Worker
+from jobs.batches.records import BatchDraft, submit_batch
+from jobs.models import Job, Tenant, Worker
 from jobs.scheduling.process_queues import queue_of_process
+from jobs.services import JobDraft
+from jobs.state import JobStatus
+from tests.support.factories import move_job
 from tests.support.parallel import in_parallel
 from tests.support.webhooks import START, World, make_due
 from transcribe_platform.celery import app
@@ -66,6 +71,20 @@ def test_one_tick_takes_an_event_to_the_broker(world, sent):
     assert delivery.process == "hooks-1"
     assert delivery.next_attempt_at == START + services.claim_time()
     assert world.tick() == []
+
+
+def test_the_end_of_a_batch_is_claimed_in_the_tick_that_counts_it(world, sent):
+    world.now = timezone.now()
+    drafts = [JobDraft(audio_url="https://audio.example/a.wav")]
+    draft = BatchDraft(jobs=drafts, metadata={}, callback_url="https://call.example/")
+    submit_batch(tenant=world.tenant, api_key=None, draft=draft, now=world.now)
+    move_job(Job.objects.get(), JobStatus.CANCELED)
+    world.announce()
+
+    (claim,) = world.tick()
+
+    delivery = WebhookDelivery.objects.get(pk=claim.delivery_id)
+    assert delivery.event.type == "batch.completed"
 
 
 def test_a_region_of_its_own_redis_sends_only_what_its_own_workers_hear(

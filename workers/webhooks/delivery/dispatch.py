@@ -36,18 +36,21 @@ EVENTS_PER_TICK = 1000
 RELEASE_DELAY_SECONDS = 1.0
 _CLAIM_LOCK_ID = 0x77656268  # any constant: the key of the advisory lock
 
-# ORDER BY makes the planner use the partial indexes whatever its row estimates.
+# ORDER BY … LIMIT 1 makes the planner use the partial indexes whatever its row
+# estimates: the plan is made once, when the tables may be empty.
 _FIND_WORK_SQL = """
 SELECT (SELECT id FROM jobs_event WHERE fanned_out_at IS NULL
         ORDER BY id LIMIT 1) IS NOT NULL,
        (SELECT next_attempt_at FROM webhooks_webhookdelivery
         WHERE next_attempt_at IS NOT NULL AND NOT is_held
-        ORDER BY next_attempt_at LIMIT 1) <= %(now)s,
+        ORDER BY next_attempt_at LIMIT 1) <= clock.now,
        (SELECT trial_at FROM webhooks_webhookendpoint WHERE trial_at IS NOT NULL
-        ORDER BY trial_at LIMIT 1) <= %(now)s,
-       EXISTS (SELECT FROM webhooks_webhookdelivery AS delivery
-               JOIN jobs_worker AS worker ON worker.name = delivery.process
-               WHERE delivery.is_claimed AND worker.seen_at < %(unseen_since)s)
+        ORDER BY trial_at LIMIT 1) <= clock.now,
+       EXISTS (SELECT FROM jobs_worker AS worker WHERE seen_at < clock.unseen_since
+               AND (SELECT process FROM webhooks_webhookdelivery
+                    WHERE is_claimed AND process >= worker.name
+                    ORDER BY process LIMIT 1) = worker.name)
+FROM (SELECT $1::timestamptz AS now, $2::timestamptz AS unseen_since) AS clock
 """
 # Orders due deliveries round-robin by tenant, and within a tenant by target.
 # Manual attempts, and deliveries that are only discarded, bypass the circuit.
@@ -145,7 +148,8 @@ def tick(
     is_lost = is_process_unseen and up_since <= _unseen_since(now)
     if not (has_events or is_due or is_trial_due or is_lost):
         return []
-    if has_events:
+    if has_events and fan_out.fan_out(limit=EVENTS_PER_TICK, now=now):
+        # The batches that ended or progressed have new events.
         fan_out.fan_out(limit=EVENTS_PER_TICK, now=now)
     if is_trial_due:
         endpoint_health.release_held(now=now)
@@ -163,7 +167,7 @@ def queue_of(region: str | None) -> str:
 
 def _find_work(now: datetime) -> tuple[bool, bool, bool, bool]:
     """Return whether there is work for steps 2, 5, 3 and 4 of ``tick``."""
-    parameters = {"now": now, "unseen_since": _unseen_since(now)}
+    parameters = [now, _unseen_since(now)]
     (row,) = prepared_statements.fetch(_FIND_WORK_SQL, parameters)
     has_events, is_due, is_trial_due, is_process_unseen = row
     return has_events, bool(is_due), bool(is_trial_due), is_process_unseen

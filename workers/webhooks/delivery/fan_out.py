@@ -17,6 +17,7 @@ from django.db import transaction
 
 from jobs.batches import counting
 from jobs.models import Event, Job
+from jobs.scheduling import dispatch
 from workers.webhooks.models import WebhookDelivery, WebhookEndpoint
 
 _HOST = re.compile(r"\A[^:/?#]++://([^/?#]*+)")
@@ -36,7 +37,9 @@ def write_deliveries(
             callbacks[event.pk] = job.callback_url
             event.has_deliveries = True
             event.fanned_out_at = None if job.batch_id else at
-    _insert_deliveries(events, callbacks, now=at)
+    if _insert_deliveries(events, callbacks, now=at):
+        # An idle dispatcher pauses for longer than a tick.
+        transaction.on_commit(dispatch.wake)
 
 
 def fan_out(*, limit: int, now: datetime) -> int:
@@ -74,14 +77,17 @@ def fan_out(*, limit: int, now: datetime) -> int:
 
 def _insert_deliveries(
     events: Iterable[Event], callbacks: Mapping[UUID, str], *, now: datetime
-) -> None:
-    """Insert the deliveries that do not exist; ``callbacks`` has URLs by event."""
+) -> bool:
+    """Insert the deliveries that do not exist; return False if there are no targets.
+
+    ``callbacks`` has URLs by event.
+    """
     # A constraint guarantees a tenant on every event not fanned out yet.
     owned = [(event, event.tenant_id) for event in events if event.tenant_id]
     if not owned:
-        return
+        return False
     endpoints = _find_endpoints({tenant_id for _, tenant_id in owned})
-    WebhookDelivery.objects.bulk_create(
+    inserted = WebhookDelivery.objects.bulk_create(
         (
             WebhookDelivery(
                 tenant_id=tenant_id,
@@ -98,6 +104,7 @@ def _insert_deliveries(
         ),
         ignore_conflicts=True,
     )
+    return bool(inserted)
 
 
 def _find_endpoints(tenants: Collection[UUID]) -> dict[UUID, list[WebhookEndpoint]]:
