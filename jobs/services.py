@@ -404,7 +404,10 @@ def write_events(
         of_final = [event for event in events if event.job_id in final]
         for write in _import_subscribers(tuple(settings.EVENT_SUBSCRIBERS)):
             write(of_final, final, at)
-    Event.objects.bulk_create(events)
+    if len(events) == 1:
+        prepared_statements.insert(events[0])
+    else:
+        Event.objects.bulk_create(events)
 
 
 @cache
