@@ -113,6 +113,8 @@ class CallFacts:
     audio_seconds: float | None = None
     cost_estimate: Decimal | None = None
     is_adopted: bool = False
+    sent_bytes: int | None = None
+    sent_type: str = ""
 
 
 # Locks in the order of ids, as all code that ends calls does. A reconciled attempt is
@@ -122,9 +124,10 @@ WITH call AS (
   SELECT attempt.id, call.* FROM jobs_attempt attempt
   JOIN unnest(%(attempts)s::uuid[], %(outcomes)s::text[], %(request_ids)s::text[],
               %(statuses)s::int[], %(codes)s::text[], %(seconds)s::double precision[],
-              %(costs)s::numeric[], %(adopted)s::bool[])
+              %(costs)s::numeric[], %(adopted)s::bool[],
+              %(sent_bytes)s::bigint[], %(sent_types)s::text[])
     AS call (attempt, outcome, request_id, status_code, error_code, audio_seconds,
-             cost_estimate, is_adopted)
+             cost_estimate, is_adopted, sent_bytes, sent_type)
     ON attempt.id = call.attempt
   WHERE attempt.outcome IN ('open', 'unknown')
      OR call.is_adopted AND attempt.reconciled_at IS NOT NULL
@@ -132,7 +135,8 @@ WITH call AS (
 )
 UPDATE jobs_attempt attempt SET finished_at = %(now)s, outcome = call.outcome,
   request_id = call.request_id, status_code = call.status_code,
-  error_code = call.error_code,
+  error_code = call.error_code, sent_bytes = call.sent_bytes,
+  sent_type = call.sent_type,
   audio_seconds = coalesce(call.audio_seconds, attempt.audio_seconds),
   cost_estimate = coalesce(call.cost_estimate, attempt.cost_estimate)
 FROM call WHERE attempt.id = call.id RETURNING attempt.id
@@ -153,6 +157,8 @@ def close_attempts(calls: Sequence[CallFacts], *, now: datetime) -> set[UUID]:
         "seconds": [each.audio_seconds for each in calls],
         "costs": [each.cost_estimate for each in calls],
         "adopted": [each.is_adopted for each in calls],
+        "sent_bytes": [each.sent_bytes for each in calls],
+        "sent_types": [each.sent_type for each in calls],
     }
     with transaction.atomic(savepoint=False):
         rows = prepared_statements.fetch(_CLOSE_ATTEMPTS, {**columns, "now": now})

@@ -12,13 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django.conf import settings
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, transaction
 from django.db.models import QuerySet
 from psycopg.errors import LockNotAvailable
 
+from jobs import prepared_statements
 from jobs.errors import (
     Erased,
     IdempotencyConflict,
@@ -100,8 +102,7 @@ class IdempotentRequest:
                 yield None
                 return
             _lock(self.tenant, self.route, self.key)
-            rows = self._rows()
-            stored = rows.first()
+            stored = self._read()
             if stored and stored.created_at <= self._expires_before():
                 stored.delete()
                 stored = None
@@ -127,6 +128,12 @@ class IdempotentRequest:
             created_at=self.now,
         )
 
+    def _read(self) -> IdempotencyKey | None:
+        values = [str(self.tenant.pk), self.route, self.key]
+        rows = prepared_statements.fetch(_build_find(), values)
+        loaded = (prepared_statements.load(IdempotencyKey, row) for row in rows)
+        return next(loaded, None)
+
     def _rows(self) -> QuerySet[IdempotencyKey]:
         return IdempotencyKey.objects.filter(
             tenant=self.tenant, route=self.route, key=self.key
@@ -150,15 +157,23 @@ def _lock(tenant: Tenant, route: str, key: str) -> None:
     """Lock the key until the transaction ends; raises RequestInFlight on timeout."""
     name = f"{tenant.pk}\n{route}\n{key}".encode()
     number = int.from_bytes(hashlib.sha256(name).digest()[:8], signed=True)
-    with connection.cursor() as cursor:
-        try:
-            # The timeout applies to this lock only. One statement: one round trip.
-            cursor.execute(
-                "SELECT set_config('lock_timeout', %s, true),"
-                " pg_advisory_xact_lock(%s), set_config('lock_timeout', '0', true)",
-                [f"{LOCK_SECONDS * 1000:.0f}", number],
-            )
-        except OperationalError as error:
-            if isinstance(error.__cause__, LockNotAvailable):
-                raise RequestInFlight from error
-            raise
+    try:
+        # The timeout applies to this lock only. One statement: one round trip.
+        prepared_statements.fetch(
+            "SELECT set_config('lock_timeout', $1, true),"
+            " pg_advisory_xact_lock($2), set_config('lock_timeout', '0', true)",
+            [f"{LOCK_SECONDS * 1000:.0f}", str(number)],
+        )
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable):
+            raise RequestInFlight from error
+        raise
+
+
+@cache
+def _build_find() -> str:
+    columns = prepared_statements.list_columns(IdempotencyKey)
+    return (
+        f"SELECT {columns} FROM jobs_idempotencykey"  # noqa: S608  constants
+        " WHERE tenant_id = $1 AND route = $2 AND key = $3"
+    )
