@@ -15,7 +15,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models.functions import Now
 
 from jobs import prepared_statements, services
 from jobs.models import Attempt, Job, Region
@@ -271,14 +270,20 @@ def end_calls(ends: Sequence[CallEnd], *, at: datetime) -> list[Job]:
     return moved
 
 
+_RENEW_LEASES = """
+UPDATE jobs_job SET lease_until = statement_timestamp() + %(lease)s
+WHERE id = ANY(%(jobs)s::uuid[]) AND worker = %(worker)s AND status = 'processing'
+RETURNING id
+"""
+
+
 def renew_leases(job_ids: Iterable[UUID], *, worker: str) -> set[UUID]:
     """Extend the leases of jobs that this worker runs; return the ids of those jobs.
 
     Uses the database's clock, as every comparison with ``lease_until`` does.
     """
-    running = Job.objects.filter(
-        pk__in=job_ids, worker=worker, status=JobStatus.PROCESSING
+    rows = prepared_statements.fetch(
+        _RENEW_LEASES,
+        {"jobs": list(job_ids), "worker": worker, "lease": services.lease_time()},
     )
-    lease_until = Now() + services.lease_time()
-    renewed = services.update_returning(running, changes={"lease_until": lease_until})
-    return {job.pk for job in renewed}
+    return {pk for (pk,) in rows}
