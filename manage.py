@@ -5,9 +5,12 @@ import os
 import sys
 from pathlib import Path
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line, load_command_class
+from django.db import OperationalError
 
+from transcribe_platform import statement_timeouts, stores
 from transcribe_platform.cli.main import main
 from workers.liveness import probe
 
@@ -16,6 +19,21 @@ from workers.liveness import probe
 EMBEDDED = {"run_platform", "run_demo"}
 # Each with the settings of a run that lasts: see workers.embedded.plan.
 RUN_SCRIPTS = ("var/manage", "var/processes/manage", "var/regions/manage")
+
+
+def run_on_stores(words: list[str]) -> None:
+    """Run a command of Django; raises ImproperlyConfigured if TLS to a store fails."""
+    if words[1:2] == ["run_dispatcher"]:  # it retries other errors of the stores
+        stores.check_tls()
+        statement_timeouts.limit_statements(settings.DISPATCHER_STATEMENT_SECONDS)
+    if words[1:2] == ["migrate"]:
+        statement_timeouts.limit_locks(settings.MIGRATION_LOCK_SECONDS)
+    try:
+        execute_from_command_line(words)
+    except OperationalError:
+        stores.check_tls()  # the pool's error does not state the reason
+        raise
+
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
@@ -27,7 +45,7 @@ if __name__ == "__main__":
         if EMBEDDED.intersection(sys.argv[1:2]):
             load_command_class("workers", sys.argv[1]).run_from_argv(sys.argv)
         else:
-            execute_from_command_line(sys.argv)
+            run_on_stores(sys.argv)
     except ImproperlyConfigured as error:
         # It says what to set; a traceback would bury that.
         here = [path for path in RUN_SCRIPTS if Path(path).exists()]

@@ -15,7 +15,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models.functions import Now
 
 from jobs import prepared_statements, services
 from jobs.models import Attempt, Job, Region
@@ -114,6 +113,8 @@ class CallFacts:
     audio_seconds: float | None = None
     cost_estimate: Decimal | None = None
     is_adopted: bool = False
+    sent_bytes: int | None = None
+    sent_type: str = ""
 
 
 # Locks in the order of ids, as all code that ends calls does. A reconciled attempt is
@@ -123,9 +124,10 @@ WITH call AS (
   SELECT attempt.id, call.* FROM jobs_attempt attempt
   JOIN unnest(%(attempts)s::uuid[], %(outcomes)s::text[], %(request_ids)s::text[],
               %(statuses)s::int[], %(codes)s::text[], %(seconds)s::double precision[],
-              %(costs)s::numeric[], %(adopted)s::bool[])
+              %(costs)s::numeric[], %(adopted)s::bool[],
+              %(sent_bytes)s::bigint[], %(sent_types)s::text[])
     AS call (attempt, outcome, request_id, status_code, error_code, audio_seconds,
-             cost_estimate, is_adopted)
+             cost_estimate, is_adopted, sent_bytes, sent_type)
     ON attempt.id = call.attempt
   WHERE attempt.outcome IN ('open', 'unknown')
      OR call.is_adopted AND attempt.reconciled_at IS NOT NULL
@@ -133,7 +135,8 @@ WITH call AS (
 )
 UPDATE jobs_attempt attempt SET finished_at = %(now)s, outcome = call.outcome,
   request_id = call.request_id, status_code = call.status_code,
-  error_code = call.error_code,
+  error_code = call.error_code, sent_bytes = call.sent_bytes,
+  sent_type = call.sent_type,
   audio_seconds = coalesce(call.audio_seconds, attempt.audio_seconds),
   cost_estimate = coalesce(call.cost_estimate, attempt.cost_estimate)
 FROM call WHERE attempt.id = call.id RETURNING attempt.id
@@ -154,6 +157,8 @@ def close_attempts(calls: Sequence[CallFacts], *, now: datetime) -> set[UUID]:
         "seconds": [each.audio_seconds for each in calls],
         "costs": [each.cost_estimate for each in calls],
         "adopted": [each.is_adopted for each in calls],
+        "sent_bytes": [each.sent_bytes for each in calls],
+        "sent_types": [each.sent_type for each in calls],
     }
     with transaction.atomic(savepoint=False):
         rows = prepared_statements.fetch(_CLOSE_ATTEMPTS, {**columns, "now": now})
@@ -265,14 +270,20 @@ def end_calls(ends: Sequence[CallEnd], *, at: datetime) -> list[Job]:
     return moved
 
 
+_RENEW_LEASES = """
+UPDATE jobs_job SET lease_until = statement_timestamp() + %(lease)s
+WHERE id = ANY(%(jobs)s::uuid[]) AND worker = %(worker)s AND status = 'processing'
+RETURNING id
+"""
+
+
 def renew_leases(job_ids: Iterable[UUID], *, worker: str) -> set[UUID]:
     """Extend the leases of jobs that this worker runs; return the ids of those jobs.
 
     Uses the database's clock, as every comparison with ``lease_until`` does.
     """
-    running = Job.objects.filter(
-        pk__in=job_ids, worker=worker, status=JobStatus.PROCESSING
+    rows = prepared_statements.fetch(
+        _RENEW_LEASES,
+        {"jobs": list(job_ids), "worker": worker, "lease": services.lease_time()},
     )
-    lease_until = Now() + services.lease_time()
-    renewed = services.update_returning(running, changes={"lease_until": lease_until})
-    return {job.pk for job in renewed}
+    return {pk for (pk,) in rows}

@@ -1,8 +1,9 @@
 """Create jobs and change their state.
 
-``advance`` is the only writer of ``Job.status``: one UPDATE … RETURNING fenced by the
-old status and the queryset's filters (above all the lease token), one bulk INSERT of
-events, one transaction. An empty result means that the job changed concurrently.
+``advance`` and, for the ends of calls, ``jobs.calls.end_calls`` are the only writers of
+``Job.status``: one UPDATE … RETURNING fenced by the old status and the queryset's
+filters (above all the lease token), one bulk INSERT of events, one transaction. An
+empty result means that the job changed concurrently.
 """
 
 import logging
@@ -403,7 +404,10 @@ def write_events(
         of_final = [event for event in events if event.job_id in final]
         for write in _import_subscribers(tuple(settings.EVENT_SUBSCRIBERS)):
             write(of_final, final, at)
-    Event.objects.bulk_create(events)
+    if len(events) == 1:
+        prepared_statements.insert(events[0])
+    else:
+        Event.objects.bulk_create(events)
 
 
 @cache

@@ -8,6 +8,7 @@ from typing import Any
 
 import django
 from asgiref.sync import sync_to_async
+from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
 django.setup(set_prefix=False)
@@ -15,7 +16,7 @@ django.setup(set_prefix=False)
 # These import models, which need the apps to be loaded.
 from jobs.audio import probe  # noqa: E402
 from jobs.telemetry import tracing  # noqa: E402
-from transcribe_platform import statement_timeouts  # noqa: E402
+from transcribe_platform import statement_timeouts, stores  # noqa: E402
 from transcribe_platform.middleware.head_limits import AsgiHeadLimits  # noqa: E402
 from transcribe_platform.middleware.lazy_bodies import LazyBodyHandler  # noqa: E402
 from workers.api.events import shutdown  # noqa: E402
@@ -26,7 +27,8 @@ from workers.monitoring import exposition  # noqa: E402
 from workers.monitoring.live_sessions import LiveSessionCollector  # noqa: E402
 
 _django: Any = LazyBodyHandler()
-statement_timeouts.limit_statements()
+stores.check_tls()
+statement_timeouts.limit_statements(settings.WEB_STATEMENT_SECONDS)
 startup.freeze_startup_objects(routes=True)
 startup.shorten_switch_interval()
 exposition.expose(LiveSessionCollector())

@@ -9,9 +9,12 @@ from typing import Any
 
 from celery import Celery, signals
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from kombu import Queue
+from kombu.utils.url import parse_url
 
 from jobs.telemetry import log_context, tracing
+from transcribe_platform import statement_timeouts, stores
 from workers.liveness import startup
 from workers.liveness.consumer_check import ConsumerCheck
 from workers.monitoring import exposition
@@ -26,6 +29,8 @@ patch_reconnect()
 app = Celery("transcribe_platform")
 app.conf.update(
     broker_url=settings.REDIS_URL,
+    # kombu reads the URL's parameters; Flower reads only this setting.
+    broker_use_ssl=parse_url(settings.REDIS_URL).get("ssl", False),
     broker_transport_options={
         "visibility_timeout": 3600,  # messages are acknowledged early
         "max_connections": 100,
@@ -92,6 +97,20 @@ app.autodiscover_tasks(["workers.queue", "workers.webhooks"])
 @signals.setup_logging.connect
 def keep_django_logging(**_kwargs: Any) -> None:
     """Disable Celery's logging setup, as any connected receiver does."""
+
+
+@signals.worker_init.connect
+@signals.beat_init.connect
+def prepare_stores(**_kwargs: Any) -> None:
+    """Limit statements, and exit if TLS to a store fails.
+
+    Celery logs and ignores other exceptions of a receiver.
+    """
+    statement_timeouts.limit_statements(settings.WORKER_STATEMENT_SECONDS)
+    try:
+        stores.check_tls()
+    except ImproperlyConfigured as error:
+        raise SystemExit(str(error)) from None
 
 
 @signals.worker_init.connect

@@ -6,8 +6,6 @@
 from pathlib import Path
 from typing import Any
 
-from psycopg import conninfo
-
 from jobs.egress.addresses import EgressAllow, EgressProxy
 from jobs.telemetry import tracing
 from transcribe_platform.env import (
@@ -21,6 +19,7 @@ from transcribe_platform.env import (
     env_str,
 )
 from transcribe_platform.logs import choose_format
+from transcribe_platform.stores import parse_database_url, parse_redis_url
 from transcribe_platform.version import VERSION
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -119,18 +118,17 @@ TEMPLATES = [
 ]
 
 # PostgreSQL only: dispatching uses SKIP LOCKED, advisory locks and partial indexes.
-_database = conninfo.conninfo_to_dict(env_str("DATABASE_URL", hint=EMBEDDED_HINT))
+_database = parse_database_url(
+    "DATABASE_URL", env_str("DATABASE_URL", hint=EMBEDDED_HINT)
+)
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
+        **_database,
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": _database.get("dbname"),
-        "USER": _database.get("user"),
-        "PASSWORD": _database.get("password", ""),
-        "HOST": _database.get("host", ""),
-        "PORT": _database.get("port", ""),
         # A pool is used: one persistent connection per thread exhausts the server.
         "CONN_MAX_AGE": 0,
         "OPTIONS": {
+            **_database["OPTIONS"],
             "pool": {
                 "min_size": 1,
                 "max_size": env_int("DB_POOL_SIZE", 20),
@@ -139,20 +137,25 @@ DATABASES: dict[str, dict[str, Any]] = {
                 # Else the delay doubles up to five minutes.
                 "reconnect_timeout": 10,
             },
-            "connect_timeout": 5,
         },
     },
 }
 # Set it if connections pass through a pooler that supports prepared statements.
 DB_POOLER_PREPARES = env_bool("DB_POOLER_PREPARES", default=False)
-# statement_timeout of web processes; 0 means no limit.
+# statement_timeout by type of process, lock_timeout of migrations; 0 means no limit.
 WEB_STATEMENT_SECONDS = env_float("WEB_STATEMENT_SECONDS", 10)
+DISPATCHER_STATEMENT_SECONDS = env_float("DISPATCHER_STATEMENT_SECONDS", 60)
+WORKER_STATEMENT_SECONDS = env_float("WORKER_STATEMENT_SECONDS", 600)
+MIGRATION_LOCK_SECONDS = env_float("MIGRATION_LOCK_SECONDS", 10)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Broker and rate limits. Redis stores nothing durable: its loss loses no job.
-REDIS_URL = env_str("REDIS_URL", hint=EMBEDDED_HINT)
+REDIS_URL = parse_redis_url("REDIS_URL", env_str("REDIS_URL", hint=EMBEDDED_HINT))
 # Regions with their own Redis, for the broker of their workers and their permits.
-REGION_REDIS_URLS = dict(part.split("=", 1) for part in env_list("REGION_REDIS_URLS"))
+REGION_REDIS_URLS = {
+    region: parse_redis_url(f"REGION_REDIS_URLS, {region}", url)
+    for region, _, url in (p.partition("=") for p in env_list("REGION_REDIS_URLS"))
+}
 
 # Uploads and raw documents. Several hosts need transcribe_platform.s3.S3Storage; even
 # then incoming uploads are below MEDIA_ROOT.
@@ -186,6 +189,9 @@ FILE_UPLOAD_HANDLERS = ["jobs.audio.uploads.NoFileHandler"]
 INCOMING_ROOT = MEDIA_ROOT / "incoming"
 FILE_UPLOAD_PERMISSIONS = 0o640
 UPLOAD_MAX_BYTES = env_int("UPLOAD_MAX_BYTES", 2 * 1024**3)  # Deepgram's own limit
+# Copy the audio track out of a video before it is sent to Deepgram: "always", "saving"
+# (if that saves a fifth) or "never".
+SEND_AUDIO_ONLY = env_str("SEND_AUDIO_ONLY", "saving")
 JSON_MAX_BYTES = 1024**2
 # The limit of a manifest, both compressed and decompressed.
 MANIFEST_MAX_BYTES = env_int("MANIFEST_MAX_BYTES", 256 * 1024**2)

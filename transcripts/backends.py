@@ -40,11 +40,16 @@ class TranscriptionRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptionResult:
-    """A response: its bytes, the parsed document and the upstream's request id."""
+    """A response: its bytes, the parsed document and the upstream's request id.
+
+    ``sent_bytes`` and ``sent_type`` describe the uploaded audio, if any.
+    """
 
     raw: bytes
     document: dict[str, Any]
     request_id: str
+    sent_bytes: int | None = None
+    sent_type: str = ""
 
 
 class TranscriptionBackend(Protocol):

@@ -55,6 +55,8 @@ class StoredResult:
     raw: str
     summary: documents.Summary
     request_id: str
+    sent_bytes: int | None = None
+    sent_type: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +237,8 @@ def _facts_of(call: FinishedCall) -> CallFacts:
         request_id=result.request_id if result else "",
         status_code=200,
         is_adopted=call.is_adopted,
+        sent_bytes=result.sent_bytes if result else None,
+        sent_type=result.sent_type if result else "",
         **billed,
     )
 

@@ -155,7 +155,13 @@ def _call(
     raw = result_storage.store(job, attempt, result.raw, holder=holder)
     if raw is None:
         return None
-    stored = StoredResult(raw=raw, summary=summary, request_id=result.request_id)
+    stored = StoredResult(
+        raw=raw,
+        summary=summary,
+        request_id=result.request_id,
+        sent_bytes=result.sent_bytes,
+        sent_type=result.sent_type,
+    )
     return FinishedCall(job=job, attempt=attempt, holder=holder, result=stored)
 
 

@@ -9,7 +9,7 @@ from jobs import options
 from jobs.accounts.authentication import ALL_SCOPES
 from jobs.api.keys.serializers import AllowedIpsField
 from jobs.errors import InvalidRequest
-from jobs.models import ApiKey, Region, Tenant
+from jobs.models import NO_RATE_LIMIT, ApiKey, Region, Tenant
 
 # Regions receive the value of this setting, so it must not be another secret.
 KEY_SETTING_PREFIX = "DEEPGRAM_"
@@ -74,6 +74,15 @@ class KeyForm(KeyChangeForm):
 class RegionForm(forms.ModelForm):  # type: ignore[type-arg]
     """Name, limits and key setting of a region."""
 
+    max_per_minute = forms.IntegerField(
+        required=False, min_value=1, help_text="Empty: the rate is not limited."
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.instance.has_rate_limit:
+            self.initial["max_per_minute"] = None
+
     class Meta:
         model = Region
         fields = [
@@ -85,6 +94,11 @@ class RegionForm(forms.ModelForm):  # type: ignore[type-arg]
             "pools",
             "weight",
         ]
+
+    def clean_max_per_minute(self) -> int:
+        """Return the rate, or the value for none."""
+        rate: int | None = self.cleaned_data["max_per_minute"]
+        return NO_RATE_LIMIT if rate is None else rate
 
     def clean_weight(self) -> int:
         """Reject 0: drain the region instead."""

@@ -21,7 +21,7 @@ if __name__ == "__main__":
     # An isolated process does not find the package that its script is in.
     sys.path.append(str(Path(__file__).parents[2]))
 
-from jobs.audio import declared_sizes, media_scan, sandbox
+from jobs.audio import declared_sizes, media_scan, sandbox, track_muxer
 
 MEMORY_BYTES = 512 * 1024**2
 CPU_SECONDS = 12
@@ -187,6 +187,26 @@ def _is_cut_off(
     return not has_index and missing > max(TOLERANCE_BYTES, TOLERANCE_SHARE * size)
 
 
+class _Pipe:
+    """Standard output for FFmpeg, which would try to seek in a file."""
+
+    def write(self, data: bytes) -> int:
+        """Write all of the data."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(sys.stdout.fileno(), rest) :]
+        return len(data)
+
+
+def copy_track(file: IO[bytes], number: int) -> None:
+    """Write an audio track to standard output; exit with a status if that fails."""
+    try:
+        with _open(file) as container:
+            track_muxer.copy_track(container, number, _Pipe())
+    except (av.FFmpegError, ValueError, IndexError):
+        sys.exit(1)
+
+
 def limit_resources() -> None:
     """Limit this process to the resources of a probe."""
     for kind, limit in (
@@ -209,6 +229,9 @@ def load_modules() -> None:
     with av.open(wav) as container:
         header = declared_sizes.DeclaredLength()
         _examine(container, header, track=None, size=len(samples))
+    wav.seek(0)
+    with av.open(wav) as container:
+        track_muxer.copy_track(container, 1, io.BytesIO())
     with contextlib.suppress(av.FFmpegError):
         av.open(io.BytesIO())
 
@@ -224,12 +247,22 @@ def confine() -> bool:
 
 
 def main(arguments: list[str]) -> None:
-    """Examine standard input: ``--declared`` reads its header only."""
+    """Examine standard input, or an audio track of it by number.
+
+    ``--declared`` reads its header only, ``--copy NUMBER`` writes the track to the
+    output.
+    """
     # Unbuffered, so that Python and FFmpeg share the file position.
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as file:
         limit_resources()
         load_modules()
-        if not confine():
+        is_confined = confine()
+        if arguments[:1] == ["--copy"]:
+            if not is_confined:
+                sys.exit(1)
+            copy_track(file, int(arguments[1]))
+            return
+        if not is_confined:
             facts: dict[str, Any] = {"error": "not_confined"}
         elif arguments == ["--declared"]:
             facts = read_header(file)

@@ -17,13 +17,14 @@ from jobs.models.jobs import (
     ObjectToErase,
     Priority,
 )
-from jobs.models.regions import Region
+from jobs.models.regions import NO_RATE_LIMIT, Region
 from jobs.models.requests import IdempotencyKey, StreamTicket
 from jobs.models.tenants import ApiKey, QuotaCounter, Tenant
 from jobs.models.workers import Beacon, Worker
 
 __all__ = [
     "DURATION_ESTIMATED",
+    "NO_RATE_LIMIT",
     "ApiKey",
     "Attempt",
     "AuditEntry",

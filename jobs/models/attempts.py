@@ -38,6 +38,9 @@ class Attempt(models.Model):
     trace_id = models.CharField(max_length=32, blank=True, default="", db_default="")
     status_code = models.PositiveSmallIntegerField(null=True, blank=True)
     error_code = models.CharField(max_length=60, blank=True)
+    # The uploaded audio: the whole file, or one track copied out of it.
+    sent_bytes = models.BigIntegerField(null=True, blank=True)
+    sent_type = models.CharField(max_length=100, blank=True, default="", db_default="")
     audio_seconds = models.FloatField(null=True, blank=True)
     cost_estimate = models.DecimalField(
         max_digits=12, decimal_places=6, null=True, blank=True

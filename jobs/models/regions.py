@@ -3,6 +3,10 @@
 from django.db import models
 from django.db.models import Q
 
+# The value of ``Region.max_per_minute`` without a rate limit. Deepgram publishes only
+# limits of concurrency: https://developers.deepgram.com/reference/api-rate-limits
+NO_RATE_LIMIT = 1_000_000_000
+
 
 class Region(models.Model):
     """A Deepgram endpoint, its limits and the operator's settings."""
@@ -34,3 +38,8 @@ class Region(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def has_rate_limit(self) -> bool:
+        """Whether calls per minute are limited."""
+        return self.max_per_minute < NO_RATE_LIMIT

@@ -13,7 +13,7 @@ from django.db import transaction
 
 from jobs.accounts import audit
 from jobs.errors import InvalidRequest, NotFound
-from jobs.models import Region, Tenant
+from jobs.models import NO_RATE_LIMIT, Region, Tenant
 from jobs.routing import routing_keys
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,11 @@ ACTIONS: dict[str, dict[str, Any]] = {
     "unpin": {"is_pinned": False},
     "resume": {"paused_until": None, "paused_reason": ""},
 }
+
+
+def parse_rate(text: str) -> int:
+    """Return calls per minute; "none" is no limit. Raises ValueError."""
+    return NO_RATE_LIMIT if text == "none" else int(text)
 
 
 def read_pools() -> dict[str, Any]:

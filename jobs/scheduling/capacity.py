@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection
 
+from jobs import prepared_statements
 from jobs.models import Job, Region, Worker
 
 QUEUE_PREFIX = "transcribe."
@@ -17,7 +17,7 @@ WORKER_SEEN_SECONDS = 10
 # Reads only the partial index of leased jobs, whatever the table's size.
 _COUNT_IN_FLIGHT = """
 SELECT region_id, tenant_id, worker, mode = 'live', count(*),
-  count(*) FILTER (WHERE crashes > 0 AND crashes = %s)
+  count(*) FILTER (WHERE crashes > 0 AND crashes = $1)
 FROM jobs_job WHERE status = 'processing' GROUP BY 1, 2, 3, 4
 """
 
@@ -120,11 +120,10 @@ def read_capacity(*, now: datetime) -> CapacitySnapshot:
     prerecorded: Counter[tuple[str, UUID, str]] = Counter()
     streams: Counter[tuple[str, UUID, str]] = Counter()
     last_chances: Counter[str] = Counter()
-    with connection.cursor() as cursor:
-        cursor.execute(_COUNT_IN_FLIGHT, [settings.MAX_CRASHES - 1])
-        for region, tenant, name, is_live, number, last in cursor.fetchall():
-            (streams if is_live else prerecorded)[region, tenant, name] = number
-            last_chances[name] += last
+    rows = prepared_statements.fetch(_COUNT_IN_FLIGHT, [settings.MAX_CRASHES - 1])
+    for region, tenant, name, is_live, number, last in rows:
+        (streams if is_live else prerecorded)[region, tenant, name] = number
+        last_chances[name] += last
     seen_since = now - timedelta(seconds=WORKER_SEEN_SECONDS)
     workers = list(Worker.objects.filter(seen_at__gte=seen_since))
     return CapacitySnapshot(

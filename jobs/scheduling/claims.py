@@ -14,10 +14,9 @@ from itertools import compress
 from typing import Protocol
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import Case, F, Q, Value, When
 
-from jobs import services
+from jobs import prepared_statements, services
 from jobs.models import Job, Mode, Region
 from jobs.routing import routing_keys
 from jobs.scheduling.capacity import (
@@ -54,7 +53,7 @@ WITH RECURSIVE waiting AS (
     SELECT tenant_id FROM jobs_job
     WHERE lane = served.lane AND status = 'queued' AND ready
     ORDER BY tenant_id LIMIT 1) AS tenant
-  FROM unnest(%s::text[]) AS served (lane)
+  FROM unnest($1::text[]) AS served (lane)
   UNION ALL
   SELECT waiting.lane, (
     SELECT tenant_id FROM jobs_job
@@ -68,8 +67,8 @@ WHERE NOT is_paused AND id IN (SELECT tenant FROM waiting)
 # Lock the first jobs of each tenant and routing key, in the order of the claim index.
 _LOCK_NEXT_JOBS = """
 SELECT head.tenant_id, head.id, head.lease_token, head.lane, head.crashes
-FROM unnest(%s::uuid[], %s::int[]) AS share (tenant, slots),
-     unnest(%s::text[]) AS served (lane),
+FROM unnest($1::uuid[], $2::int[]) AS share (tenant, slots),
+     unnest($3::text[]) AS served (lane),
      LATERAL (
        SELECT id, tenant_id, priority, lease_token, lane, crashes FROM jobs_job
        WHERE tenant_id = share.tenant AND lane = served.lane
@@ -286,9 +285,7 @@ def _assign(
 
 
 def _find_routing_keys() -> list[str]:
-    with connection.cursor() as cursor:
-        cursor.execute(_ROUTING_KEYS_WITH_WORK)
-        return [key for (key,) in cursor.fetchall()]
+    return [key for (key,) in prepared_statements.fetch(_ROUTING_KEYS_WITH_WORK)]
 
 
 def _lock_next_jobs(
@@ -300,28 +297,28 @@ def _lock_next_jobs(
         return []
     shares = Counter(order)
     heads: dict[UUID, deque[Candidate]] = defaultdict(deque)
-    with connection.cursor() as cursor:
-        cursor.execute(_LOCK_NEXT_JOBS, [list(shares), list(shares.values()), served])
-        for tenant, job, lease_token, routing_key, crashes in cursor.fetchall():
-            permit = build_permit(job, lease_token + 1, routing_key)
-            heads[tenant].append(Candidate(job=job, permit=permit, crashes=crashes))
+    parameters = [list(shares), list(shares.values()), served]
+    for tenant, job, lease_token, routing_key, crashes in prepared_statements.fetch(
+        _LOCK_NEXT_JOBS, parameters
+    ):
+        permit = build_permit(job, lease_token + 1, routing_key)
+        heads[tenant].append(Candidate(job=job, permit=permit, crashes=crashes))
     return [heads[tenant].popleft() for tenant in order if heads[tenant]]
 
 
 def _find_loads(served: list[str], in_flight: Mapping[UUID, int]) -> list[TenantLoad]:
     """Return the tenants with work for these routing keys, and their load."""
-    with connection.cursor() as cursor:
-        cursor.execute(_TENANTS_WITH_WORK, [served])
-        return [
-            TenantLoad(
-                tenant=tenant,
-                weight=weight,
-                in_flight=in_flight.get(tenant, 0),
-                max_in_flight=limit,
-                last_served=_round_robin.last_served_of(tenant),
-            )
-            for tenant, weight, limit in cursor.fetchall()
-        ]
+    rows = prepared_statements.fetch(_TENANTS_WITH_WORK, [served])
+    return [
+        TenantLoad(
+            tenant=tenant,
+            weight=weight,
+            in_flight=in_flight.get(tenant, 0),
+            max_in_flight=limit,
+            last_served=_round_robin.last_served_of(tenant),
+        )
+        for tenant, weight, limit in rows
+    ]
 
 
 def _claim_permitted(

@@ -168,7 +168,8 @@ def _celery() -> Any:
 def get_connection(region: str) -> Any:
     """Return the broker connection of a region with its own Redis, or None."""
     url = settings.REGION_REDIS_URLS.get(region)
-    return _celery().connection_for_write(url) if url else None
+    # The scheme of its URL decides about TLS, not the main broker's settings.
+    return _celery().connection_for_write(url, ssl=False) if url else None
 
 
 def publish(task: str, **message: Any) -> None:

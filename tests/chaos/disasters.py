@@ -37,8 +37,27 @@ def rolling_restart(platform: Platform) -> None:
                 platform.restart(name)
 
 
+def kill_after_storing(platform: Platform) -> None:
+    """Kill a worker between storing a result and committing it, if the time is right."""
+    platform.wait_for_a_stored_result()
+    kill("worker", platform)
+
+
+def freeze(platform: Platform) -> None:
+    """Freeze a worker for longer than a lease: its claims are taken back meanwhile."""
+    seconds = 3 * platform.setup.lease_seconds
+    platform.freeze(platform.names("worker")[0], seconds=seconds)
+
+
+def lose_storage(platform: Platform) -> None:
+    platform.lose_storage(seconds=8)
+
+
 DISASTERS: dict[str, Disaster] = {
     "kill a worker": partial(kill, "worker"),
+    "kill a worker after storing": kill_after_storing,
+    "freeze a worker": freeze,
+    "storage gone for 8 s": lose_storage,
     "kill the dispatchers": kill_leading_dispatcher,
     "kill web": partial(kill, "web"),
     "kill the webhook worker": partial(kill, "webhooks"),

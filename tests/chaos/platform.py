@@ -161,6 +161,39 @@ class Platform:
         """Return what a process of this name keeps as the upstream, if it is one."""
         return self.upstream if name == "emulator" else None
 
+    def freeze(self, name: str, *, seconds: float) -> None:
+        """Stop a process in its tracks, as a full machine does, and let it go on."""
+        began = time.time()
+        self.child(name).process.send_signal(signal.SIGSTOP)
+        self._wait_for(seconds)
+        with suppress(ProcessLookupError):
+            self.child(name).process.send_signal(signal.SIGCONT)
+        self._mark(f"freeze {name}", began, 0)
+
+    def lose_storage(self, *, seconds: float) -> None:
+        """Let nothing be stored: a file takes the place of the folder."""
+        folder = Path(self.plan.environment["MEDIA_ROOT"]) / "raw"
+        away, began = folder.with_name("raw.away"), time.time()
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.rename(away)
+        folder.touch()
+        self._wait_for(seconds)
+        folder.unlink()
+        away.rename(folder)
+        self._mark("storage lost", began, 0)
+
+    def wait_for_a_stored_result(self) -> None:
+        """Wait until the next document appears in storage."""
+        folder = Path(self.plan.environment["MEDIA_ROOT"]) / "raw"
+        known = sum(1 for _ in folder.rglob("*.gz"))
+        end = time.monotonic() + 5
+        while sum(1 for _ in folder.rglob("*.gz")) == known and time.monotonic() < end:
+            time.sleep(0.001)
+
+    def _wait_for(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        self.wait(lambda: time.monotonic() > end, seconds=2 * seconds, what="time")
+
     def flush(self) -> None:
         """Empty Redis."""
         with self.broker() as broker:

@@ -29,6 +29,8 @@ with connection.cursor() as cursor:
 connection.close_pool()
 """
 
+WORKER = "from transcribe_platform.celery import signals"
+
 
 @pytest.mark.parametrize(
     ("start", "seconds", "expected"),
@@ -36,11 +38,13 @@ connection.close_pool()
         ("import transcribe_platform.wsgi", "10", "10s"),
         ("import transcribe_platform.asgi", "2.5", "2500ms"),
         ("import transcribe_platform.wsgi", "0", "0"),
-        ("import transcribe_platform.celery", "10", "0"),
+        (f"{WORKER}; signals.worker_init.send(None)", "10", "10min"),
+        (f"{WORKER}; signals.beat_init.send(None)", "10", "10min"),
+        ("", "10", "0"),
     ],
-    ids=["web", "live", "no limit", "worker"],
+    ids=["web", "live", "no limit", "worker", "beat", "command"],
 )
-def test_only_processes_that_serve_requests_are_limited(start, seconds, expected):
+def test_each_type_of_process_has_its_limit(start, seconds, expected):
     ended = subprocess.run(
         [sys.executable, "-c", SHOW.format(start=start)],
         env={**os.environ, "WEB_STATEMENT_SECONDS": seconds},
@@ -58,7 +62,7 @@ def test_no_option_of_other_connections_is_changed(monkeypatch):
     monkeypatch.setitem(options, "pool", dict(options["pool"]))
     monkeypatch.setattr(LimitedConnection, "options", None)
 
-    statement_timeouts.limit_statements()
+    statement_timeouts.limit_statements(10)
 
     assert options["pool"]["connection_class"] is LimitedConnection
     assert "options" not in connection.get_connection_params()

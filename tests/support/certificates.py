@@ -30,11 +30,11 @@ class Authority:
         return _server(self.folder, name, self, ended_days_ago)
 
 
-def new_authority(folder: Path) -> Authority:
+def new_authority(folder: Path, *, name: str = "an authority of our own") -> Authority:
     """Return an authority that nobody knows yet."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _named("an authority of our own")
-    builder = _builder(name, name, key, ended_days_ago=-1)
+    subject = _named(name)
+    builder = _builder(subject, subject, key, ended_days_ago=-1)
     builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)
     return Authority(folder, key, builder.sign(key, hashes.SHA256()))
 

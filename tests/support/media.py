@@ -32,6 +32,7 @@ class Sound:
     layout: str = "mono"
     volume: float = 0.3
     is_inverted: bool = False
+    silent_seconds: float = 0.0
 
     def frames(self) -> Iterator[AudioFrame]:
         channels = _CHANNELS[self.layout]
@@ -41,7 +42,9 @@ class Sound:
             signs = [1, -1] if self.is_inverted else [1] * channels
             samples = array("h")
             for index in range(at, at + number):
-                samples.extend(tone[index % self.rate] * sign for sign in signs)
+                is_loud = index >= self.silent_seconds * self.rate
+                value = tone[index % self.rate] if is_loud else 0
+                samples.extend(value * sign for sign in signs)
             frame = AudioFrame(format="s16", layout=self.layout, samples=number)
             content = samples.tobytes()
             frame.planes[0].update(content.ljust(frame.planes[0].buffer_size, b"\0"))

@@ -8,7 +8,7 @@ them.
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -67,7 +67,7 @@ class IndexedText:
 def build_text(text: str) -> IndexedText:
     """Split a text into the words to index."""
     segments = normalization.segment(text)
-    number = _count_fitting((each.text for each in segments), _WITH_POSITIONS)
+    number = _count_fitting([each.text for each in segments], _WITH_POSITIONS)
     places: dict[str, list[int]] = defaultdict(list)
     for position, each in enumerate(segments[:number], start=1):
         for other in each.others:
@@ -87,8 +87,10 @@ def build_text(text: str) -> IndexedText:
     )
 
 
-def _count_fitting(words: Iterable[str], size: int) -> int:
+def _count_fitting(words: Sequence[str], size: int) -> int:
     """Return how many of the words fit in this many bytes, with a space each."""
+    if 4 * sum(map(len, words)) + len(words) <= size:
+        return len(words)
     number = 0
     for word in words:
         size -= len(word.encode()) + 1

@@ -11,9 +11,12 @@ PostgreSQL gets words of letters and digits, separated by spaces, and only stems
 - A Korean word is also found without its last syllables, which may be particles.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import chain
 
 import regex
 
@@ -35,6 +38,9 @@ _RUN = regex.compile(
     r"\p{M}*)+)|\p{M}+"
 )
 _ASCII_RUN = regex.compile(r"(?P<word>[a-z0-9]+)")
+# A word, or words with one character between each, such as a number.
+_ASCII_CHUNK = re.compile(r"[a-z0-9]++(?:[-.,:/'][a-z0-9]++)*+")
+_MAX_CACHED = 40
 _CLUSTER = regex.compile(r"\X")
 # Characters between the parts of one number, and of one word.
 _NUMBER_JOINTS = frozenset("-.,:/'\u2019 ")
@@ -85,6 +91,23 @@ class _Run:
 def segment(text: str) -> list[Segment]:
     """Return the words of a text in order."""
     normal = normalize(text)
+    # Words with a space between them do not affect each other.
+    chunks = _ASCII_CHUNK.findall(normal) if normal.isascii() else normal.split()
+    return list(
+        chain.from_iterable(
+            _segment_cached(chunk) if len(chunk) <= _MAX_CACHED else _segment(chunk)
+            for chunk in chunks
+        )
+    )
+
+
+@lru_cache(maxsize=20_000)
+def _segment_cached(chunk: str) -> tuple[Segment, ...]:
+    """Return the words of a chunk; texts repeat most of theirs."""
+    return tuple(_segment(chunk))
+
+
+def _segment(normal: str) -> list[Segment]:
     runs = list(_find_runs(normal))
     for joined in _find_joined(normal, runs):
         joined[0].others += _join(joined)

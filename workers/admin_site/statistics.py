@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from jobs.models import Priority
+from jobs.models import Priority, Region
 from workers.admin_site.attention import find_alerts
 from workers.monitoring import activity, backlog, deliveries, regions, workers
 from workers.monitoring.activity import MinuteActivity
@@ -101,12 +101,17 @@ def _region(item: regions.RegionStatistics, now: datetime) -> dict[str, Any]:
         "cooldown_seconds": calls.cooldown_ms / 1000 if calls else None,
         "limits": [
             _limit("Calls", calls.held if calls else None, row.max_concurrent),
-            _limit(
-                "Calls a minute", calls.in_minute if calls else None, row.max_per_minute
-            ),
+            *_rate(row, calls.in_minute if calls else None),
             _limit("Live streams", streams.held if streams else None, row.max_streams),
         ],
     }
+
+
+def _rate(region: Region, used: int | None) -> list[dict[str, Any]]:
+    """Return the limit of calls per minute, if the region has one."""
+    if not region.has_rate_limit:
+        return []
+    return [_limit("Calls a minute", used, region.max_per_minute)]
 
 
 def _limit(name: str, used: int | None, limit: int) -> dict[str, Any]:

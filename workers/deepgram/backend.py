@@ -5,7 +5,7 @@ Retries, permits and the choice of region are the caller's.
 
 import json
 from collections.abc import Iterator
-from contextlib import closing
+from dataclasses import replace
 from typing import IO, Any
 
 import h11
@@ -18,12 +18,12 @@ from jobs.bounded_json import check_depth
 from jobs.errors import UpstreamError
 from jobs.scheduling.claims import PermitKind
 from transcripts.backends import (
-    StoredAudio,
     TranscriptionRequest,
     TranscriptionResult,
 )
 from workers import metrics
-from workers.deepgram import client, errors
+from workers.deepgram import client, errors, sent_audio
+from workers.deepgram.sent_audio import SentAudio
 from workers.egress import network
 from workers.ratelimit.permits import get_permits
 
@@ -66,7 +66,7 @@ class DeepgramBackend:
         client.pop_response()
         try:
             with network.deadline(request.deadline_seconds):
-                self._call(request)
+                sent = self._call(request)
         except ApiError as error:
             raise errors.from_response(
                 error.status_code or 0, error.headers or {}, error.body
@@ -77,9 +77,13 @@ class DeepgramBackend:
             raise _invalid_response("") from error
         except (httpx.HTTPError, h11.ProtocolError, OSError) as error:
             raise errors.from_exception(error) from error
-        return self._parse_response()
+        result = self._parse_response()
+        if sent is None:
+            return result
+        return replace(result, sent_bytes=sent.size_bytes, sent_type=sent.content_type)
 
-    def _call(self, request: TranscriptionRequest) -> None:
+    def _call(self, request: TranscriptionRequest) -> SentAudio | None:
+        """Make the call; return what was uploaded, None for a URL."""
         media = client.get_region_client(request.region).listen.v1.media
         request_options: dict[str, Any] = {
             "max_retries": 0,
@@ -87,17 +91,17 @@ class DeepgramBackend:
         }
         if isinstance(request.source, str):
             media.transcribe_url(url=request.source, request_options=request_options)
-            return
-        # Lower case, or the SDK sends the header twice. Without a length the SDK sends
-        # chunked encoding, which Deepgram may truncate silently.
-        request_options["additional_headers"] = {
-            "content-length": str(request.source.size_bytes),
-            "content-type": request.source.content_type or "application/octet-stream",
-        }
-        with closing(open_audio(request.source)) as audio:
-            media.transcribe_file(
-                request=read_chunks(audio), request_options=request_options
-            )
+            return None
+        with sent_audio.open_audio(request.source, request.options) as audio:
+            # Lower case, or the SDK sends the header twice. Without a length the SDK
+            # sends chunked encoding, which Deepgram may truncate silently.
+            request_options["additional_headers"] = {
+                "content-length": str(audio.size_bytes),
+                "content-type": audio.content_type,
+            }
+            chunks = read_chunks(audio.file)
+            media.transcribe_file(request=chunks, request_options=request_options)
+            return audio
 
     @staticmethod
     def _parse_response() -> TranscriptionResult:
@@ -122,19 +126,6 @@ def build_query(request: TranscriptionRequest) -> dict[str, Any]:
     tags = [*request.options.get("tag", []), *request.tags]
     sent = {name: it for name, it in request.options.items() if name not in options.OWN}
     return {**sent, "tag": tags}
-
-
-def open_audio(source: StoredAudio) -> IO[bytes]:
-    """Open an upload.
-
-    Raises UpstreamError: final if the file is missing, retryable if storage is down.
-    """
-    try:
-        return source.open()
-    except FileNotFoundError as error:
-        raise errors.build_error("audio_missing") from error
-    except OSError as error:
-        raise errors.build_error("storage_unavailable") from error
 
 
 def read_chunks(audio: IO[bytes]) -> Iterator[bytes]:

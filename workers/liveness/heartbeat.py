@@ -23,8 +23,9 @@ from django.db import (
     connection,
     connections,
 )
+from django.utils import timezone
 
-from jobs import calls, prepared_statements
+from jobs import calls, prepared_statements, services
 from jobs.models import Job, Worker
 from jobs.scheduling.claims import Permit, permit_of
 from workers.liveness.liveness_writer import get_liveness_writer
@@ -74,6 +75,7 @@ class Heartbeat:
         self._jobs: dict[Permit, Job] = {}
         self._reported: set[Permit] = set()
         self._lock = threading.Lock()
+        self._renewed_at = 0.0
         self._is_leaving = False
 
     def start(self) -> None:
@@ -131,9 +133,10 @@ class Heartbeat:
                 self._permits.release(region, removed)
 
     def _renew_rows(self, jobs: dict[Permit, Job]) -> None:
-        if jobs:
+        if jobs and (self._on_lost or self._is_renewal_due(jobs)):
             ids = [job.pk for job in jobs.values()]
             owned = calls.renew_leases(ids, worker=self.name)
+            self._renewed_at = time.monotonic()
             self._report_lost(jobs, owned=owned)
         if self._is_leaving:
             return
@@ -148,6 +151,18 @@ class Heartbeat:
                 "accepts_batches": self._accepts_batches,
             },
         )
+
+    def _is_renewal_due(self, jobs: Mapping[Permit, Job]) -> bool:
+        """Return whether a lease is a third over; calls usually end before that.
+
+        All leases are renewed together. New ones are full.
+        """
+        due_at = self._renewed_at + settings.LEASE_SECONDS / 3
+        if time.monotonic() < due_at:
+            return False
+        renew_before = timezone.now() + 2 / 3 * services.lease_time()
+        leases = (job.lease_until for job in jobs.values())
+        return any(lease and lease < renew_before for lease in leases)
 
     def _report_lost(self, jobs: dict[Permit, Job], *, owned: set[UUID]) -> None:
         if self._on_lost is None:

@@ -107,10 +107,11 @@ def _limits(region_statistics: list[RegionStatistics]) -> Iterator[Family]:
         row, calls, streams = item.region, item.prerecorded, item.streams
         for kind, limit in (
             (PermitKind.PRERECORDED, row.max_concurrent),
-            (MINUTE, row.max_per_minute),
+            (MINUTE, row.max_per_minute if row.has_rate_limit else None),
             (PermitKind.STREAM, row.max_streams),
         ):
-            limits.append(((row.name, kind), limit))
+            if limit is not None:
+                limits.append(((row.name, kind), limit))
         if calls and streams:
             used += [
                 ((row.name, PermitKind.PRERECORDED), calls.held),

@@ -26,7 +26,7 @@ from django.db.models.functions import Now
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from jobs.models import Attempt, Job, Mode, Region
+from jobs.models import NO_RATE_LIMIT, Attempt, Job, Mode, Region
 from jobs.routing import routing_keys
 from jobs.scheduling.claims import TENANT_POOL, Permit, PermitKind, permit_of
 from jobs.state import JobStatus
@@ -44,7 +44,6 @@ WANT_MS = 2000
 REFUSED_MS = 15_000
 MINUTE = timedelta(seconds=61.5)  # the same as in permits.lua
 _POOLS = list(routing_keys.POOLS)
-_NO_LIMIT = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +262,7 @@ def _get_limits(region: Region, kind: PermitKind, *, direct: bool) -> dict[str, 
         return {
             "yields": 0,  # no queue waits for these permits
             "max_concurrent": region.max_streams,
-            "max_per_minute": _NO_LIMIT,
+            "max_per_minute": NO_RATE_LIMIT,
         }
     # At least one, or synchronous requests would wait forever behind a long queue.
     share = max(1, int(region.max_concurrent * settings.SYNC_SHARE))
@@ -279,7 +278,7 @@ def _get_pool_limits(region: Region, permits: Sequence[Permit]) -> dict[str, int
     if not permits or permits[0].kind == PermitKind.PRERECORDED:
         return dict(region.pools)
     return {
-        pool: _NO_LIMIT if permit.share is None else permit.share
+        pool: NO_RATE_LIMIT if permit.share is None else permit.share
         for permit in permits
         for pool in permit.pools
     }

@@ -288,6 +288,8 @@ class AttemptOutput(serializers.ModelSerializer[Attempt]):
             "trace_id",
             "status_code",
             "error_code",
+            "sent_bytes",
+            "sent_type",
             "audio_seconds",
             "cost_estimate",
             "started_at",

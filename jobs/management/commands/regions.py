@@ -26,7 +26,12 @@ class Command(BaseCommand):
         parser.add_argument("--base-url")
         parser.add_argument("--key-setting")
         parser.add_argument("--max-concurrent", type=int)
-        parser.add_argument("--max-per-minute", type=int)
+        parser.add_argument(
+            "--max-per-minute",
+            type=regions.parse_rate,
+            metavar="RATE",
+            help="calls per minute, or none",
+        )
         parser.add_argument("--max-streams", type=int)
         parser.add_argument("--weight", type=int)
         parser.add_argument(
@@ -93,7 +98,8 @@ class Command(BaseCommand):
         calls = running.count() - streams
         return (
             f"{region.name:<16} {state:<28} {calls}/{region.max_concurrent} calls,"
-            f" {region.max_per_minute}/min, {streams}/{region.max_streams} live,"
+            f" {region.max_per_minute if region.has_rate_limit else 'no limit'}/min,"
+            f" {streams}/{region.max_streams} live,"
             f" weight {region.weight}"
             f" {region.pools or ''} {region.base_url}"
         )

@@ -1,16 +1,20 @@
 """One message per process and tick; older processes get one per claim."""
 
+import threading
+import time
 from unittest import mock
 
 import pytest
 from django.utils import timezone
+from redis.exceptions import OutOfMemoryError
 
 from jobs import services
 from jobs.models import Attempt, Job, Worker
 from jobs.scheduling import dispatch, leases
 from jobs.scheduling.process_queues import queue_of_process
+from tests.support.engine import LONG_AGO
 from tests.support.fake_backend import FakeBackend
-from workers.queue import tasks
+from workers.queue import dispatcher, tasks
 
 
 @pytest.fixture
@@ -145,3 +149,26 @@ def wait_longer_than(seconds) -> None:
     Job.objects.filter(status="processing").update(
         lease_until=claimed_at + services.lease_time()
     )
+
+
+def test_a_broker_that_refuses_messages_is_left_alone_for_a_while(engine, monkeypatch):
+    engine.announce(slots=5, accepts_batches=True)
+    submit_many(engine, 1)
+    sends = []
+
+    def refuse(_name, **_message):
+        sends.append(1)
+        raise OutOfMemoryError("OOM command not allowed when used memory > 'maxmemory'")
+
+    monkeypatch.setattr(dispatcher.webhook_dispatch, "tick", lambda **_options: [])
+    loop, stop = dispatcher.TickLoop(None), threading.Event()
+    loop._connected_since = LONG_AGO
+    with mock.patch.object(dispatch, "_celery") as celery:
+        celery.return_value.send_task = refuse
+        until = time.monotonic() + 1.2
+        while time.monotonic() < until:
+            loop.run_once(stop)
+
+    assert len(sends) <= 3  # at 0, 0.5 and, a second later, not yet
+    assert Job.objects.get().status == "queued"
+    assert Job.objects.get().attempt == 0

@@ -1,9 +1,11 @@
 from datetime import UTC, datetime
 
 import pytest
+from django.core.management import call_command
 
 from jobs import calls
-from jobs.models import Region
+from jobs.admin.forms import RegionForm
+from jobs.models import NO_RATE_LIMIT, Region
 from jobs.scheduling.claims import Permit
 from workers.ratelimit import permits as module
 from workers.ratelimit.permits import RedisPermits
@@ -136,3 +138,36 @@ def test_the_minute_counts_from_when_a_call_begins(broker, region):
 
     assert broker.zscore(window, "a") > 1_000_000
     assert broker.zcard(window) == 1
+
+
+def test_a_region_without_a_rate_limit_grants_as_many_as_it_has_places(broker, region):
+    region.max_per_minute = NO_RATE_LIMIT
+    region.max_concurrent = 3
+    ledger = RedisPermits(broker)
+    for names in ("abc", "def", "ghi"):
+        assert all(ledger.acquire(region, named(names)))
+        ledger.release("local", named(names))
+
+    assert not region.has_rate_limit
+
+
+@pytest.mark.parametrize(("text", "rate"), [("none", NO_RATE_LIMIT), ("980", 980)])
+def test_the_command_takes_a_rate_or_none(db, text, rate):
+    call_command(
+        *("regions", "add", "local", "--base-url", "http://127.0.0.1:1"),
+        *("--max-per-minute", text),
+    )
+
+    assert Region.objects.get().max_per_minute == rate
+
+
+def test_the_form_leaves_a_rate_without_limit_empty(region):
+    region.max_per_minute = NO_RATE_LIMIT
+    form = RegionForm(instance=region)
+    data = {**form.initial, "pools": "{}", "max_per_minute": ""}
+
+    sent = RegionForm(data, instance=region)
+
+    assert form.initial["max_per_minute"] is None
+    assert sent.is_valid(), sent.errors
+    assert sent.cleaned_data["max_per_minute"] == NO_RATE_LIMIT

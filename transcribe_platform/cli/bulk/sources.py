@@ -95,7 +95,7 @@ def _find(argument: str, skipped: list[Path]) -> Iterator[Source]:
 
 
 def _in_folder(folder: Path, skipped: list[Path]) -> Iterator[Source]:
-    paths = []
+    paths: list[Path] = []
     for path in sorted(folder.rglob("*")):
         is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if is_hidden or not path.is_file():

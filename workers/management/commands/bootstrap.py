@@ -31,7 +31,13 @@ class Command(BaseCommand):
             help="repeatable; default: local",
         )
         parser.add_argument("--max-concurrent", type=int, default=50)
-        parser.add_argument("--max-per-minute", type=int, default=980)
+        parser.add_argument(
+            "--max-per-minute",
+            type=regions.parse_rate,
+            default=980,
+            metavar="RATE",
+            help="or none",
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *_args: Any, **options: Any) -> None:
