@@ -78,6 +78,8 @@ class Board:
         for submission in self._sent:
             rate = submission.word_error_rate
             errors = "no transcript" if rate is None else f"{rate:.1%} word errors"
+            if not submission.recording.is_judged:
+                errors = "not compared"
             voices = ", ".join(submission.recording.voices)
             self._print(f"{submission.name} ({voices}): {errors}")
             for line in submission.transcripts:

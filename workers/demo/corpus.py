@@ -18,6 +18,12 @@ class Recording:
     path: Path
     voices: tuple[str, ...]
     texts: tuple[str, ...]
+    language: str = "en"
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether its words are compared: the offline recognizer knows English only."""
+        return self.language == "en"
 
     @property
     def is_stereo(self) -> bool:
@@ -33,6 +39,7 @@ def recordings() -> list[Recording]:
             path=FOLDER / name,
             voices=tuple(entry["voices"]),
             texts=tuple(entry["texts"]),
+            language=entry.get("language", "en"),
         )
         for name, entry in truth.items()
     ]

@@ -42,8 +42,8 @@ class DemoSubmission:
 
     @property
     def word_error_rate(self) -> float | None:
-        """The error rate of this file, None without a transcript."""
-        if not self.transcripts:
+        """The error rate of this file; None without a transcript or in Spanish."""
+        if not (self.transcripts and self.recording.is_judged):
             return None
         return corpus.word_error_rate([*self.recording.texts], self.transcripts)
 
@@ -52,6 +52,8 @@ class DemoSubmission:
         options: dict[str, Any] = {}
         if self.recording.is_stereo:
             options["multichannel"] = True
+        if not self.recording.is_judged:
+            options["language"] = self.recording.language
         if self.is_refused_twice:
             options["tag"] = [TWO_REFUSALS]
         return options
@@ -78,10 +80,11 @@ def submissions() -> list[DemoSubmission]:
 
 def pooled_word_error_rate(sent: list[DemoSubmission]) -> float:
     """Return all errors divided by all words; missing transcripts count as errors."""
-    truths = [text for submission in sent for text in submission.recording.texts]
+    judged = [each for each in sent if each.recording.is_judged]
+    truths = [text for submission in judged for text in submission.recording.texts]
     transcripts = [
         line
-        for submission in sent
+        for submission in judged
         for line in submission.transcripts or [""] * len(submission.recording.texts)
     ]
     return corpus.word_error_rate(truths, transcripts)

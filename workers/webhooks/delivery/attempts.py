@@ -34,6 +34,8 @@ UNSCHEDULED: dict[str, Any] = {
 # claims have expired, and the messages are sent again.
 GRACE_SECONDS = 15.0
 # One statement logs the attempts whose claims are current and moves their deliveries.
+# It is not prepared: the plan of an UPDATE with a join, made while the table is small,
+# would scan it until the next ANALYZE.
 _RECORD_SQL = """
 WITH attempt AS (
   SELECT * FROM unnest(

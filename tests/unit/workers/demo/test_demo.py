@@ -28,7 +28,7 @@ def test_every_recording_is_audio_with_a_text_and_a_voice_for_each_channel(
     assert stream.rate == 16_000
     assert stream.channels == len(recording.texts) == len(recording.voices)
     assert 3 < seconds < 11
-    assert set(recording.voices) <= {"rms", "kal16", "awb"}
+    assert set(recording.voices) <= {"rms", "kal16", "awb", "espeak-es"}
 
 
 def test_the_broken_file_is_no_audio() -> None:
@@ -51,6 +51,7 @@ def test_the_demo_covers_every_priority_a_url_two_channels_and_a_refusal() -> No
     assert [each.options() for each in planned if each.options()] == [
         {"tag": ["emu:503x2"]},
         {"multichannel": True},
+        {"language": "es"},
     ]
 
 
