@@ -34,7 +34,8 @@ def fetch(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[
     errors.
     """
     with _executed(sql, parameters) as cursor:
-        rows: list[Row] = cursor.fetchall() if cursor.description else []
+        # ``description`` would build an object for each column.
+        rows: list[Row] = cursor.fetchall() if cursor.pgresult.nfields else []
     return rows
 
 
