@@ -165,9 +165,11 @@ def test_the_documents_of_a_message_are_looked_up_at_the_same_time(engine, monke
     engine.tick()
     claims = [JobClaim(job.pk, job.lease_token) for job in Job.objects.all()]
     together = Barrier(3, timeout=5)
-    monkeypatch.setattr(
-        storage, "find_result", lambda _attempt: together.wait() and None
-    )
+
+    def find_nothing(_attempt: Attempt) -> None:
+        together.wait()
+
+    monkeypatch.setattr(storage, "find_result", find_nothing)
 
     with ThreadPoolExecutor(3) as threads:
         outcomes = adoption.adopt(claims, holder=engine, threads=threads)
