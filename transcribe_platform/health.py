@@ -5,6 +5,7 @@ contain no tenant data and no secrets.
 """
 
 import logging
+import tempfile
 from functools import cache
 
 import redis
@@ -18,8 +19,11 @@ from django.utils import timezone
 from jobs.models import Region
 from transcribe_platform.api_errors.problems import read_only
 from workers.liveness import graceful_shutdown
+from workers.monitoring import stores
 from workers.monitoring.components import Component, ComponentState, read_components
+from workers.ratelimit.permits import is_writable
 
+BLOCK_BYTES = 4096
 logger = logging.getLogger(__name__)
 
 # The first is the default.
@@ -36,13 +40,15 @@ def live(_request: HttpRequest) -> JsonResponse:
 def ready(_request: HttpRequest) -> JsonResponse:
     """Return 200 if this process can accept requests, else 503 with the failed checks.
 
-    Redis and regions are reported but not required, because the API works without them.
+    Redis, uploads and regions are reported but not required, because reads and most
+    requests work without them.
     A server is not ready while its own region is closed and another one is open.
     """
     checks = {
         "process": "draining" if graceful_shutdown.is_draining() else "ok",
         "database": _check_database(),
-        "redis": "ok" if _is_redis_available() else "away",
+        "redis": _check_redis(),
+        "uploads": "ok" if _can_store_uploads() else "away",
     }
     regions = _find_open_regions() if checks["database"] == "ok" else set()
     checks["regions"] = "ok" if regions else "none"
@@ -111,8 +117,8 @@ class NotMigratedError(Exception):
 
 def _check_database() -> str:
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
+        if not stores.is_database_writable():
+            return "read_only"
         check_migrated()
     except DatabaseError:
         logger.warning("database away", exc_info=True)
@@ -135,11 +141,23 @@ def _find_open_regions() -> set[str]:
     return set(Region.objects.filter(**is_open).values_list("name", flat=True))
 
 
-def _is_redis_available() -> bool:
+def _check_redis() -> str:
     try:
-        return bool(_get_redis().ping())
+        return "ok" if is_writable(_get_redis()) else "full"
     except redis.RedisError:
+        return "away"
+
+
+def _can_store_uploads() -> bool:
+    """Return whether the folder of incoming uploads takes a block."""
+    folder = settings.INCOMING_ROOT
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(BLOCK_BYTES))
+    except OSError:
         return False
+    return True
 
 
 @cache

@@ -4,6 +4,8 @@ from datetime import datetime
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from transcripts import result_storage
+
 CONNECTIONS = Gauge(
     "deepgram_active_connections",
     "Open calls and streams of this process to Deepgram.",
@@ -14,6 +16,10 @@ TICK = Histogram(
     "Duration of a dispatcher tick: expire leases, claim, fan out, send.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
+STORAGE = Gauge(
+    "transcription_storage_up", "Whether this process could store results lately."
+)
+STORAGE.set_function(result_storage.is_available)
 CLAIMED = Counter("transcription_jobs_claimed_total", "Jobs claimed for a worker.")
 WEBHOOK_ATTEMPTS = Counter(
     "transcription_webhook_attempts_total",

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.views import csrf, defaults
 from django.views.decorators.csrf import csrf_exempt
@@ -26,6 +26,7 @@ RETRY_SECONDS = {
     "request_in_flight": 1,
 }
 UNAVAILABLE = (OperationalError, InterfaceError, ServiceUnavailable)
+READ_ONLY = "25006"  # read_only_sql_transaction
 _HTML_ROOT = "/admin/"
 _SAFE = ("GET", "HEAD")
 
@@ -105,7 +106,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Handle an unexpected error without revealing it."""
-    if isinstance(sys.exception(), UNAVAILABLE):
+    if _is_unavailable(sys.exception()):
         status, code = 503, "service_unavailable"
         detail = "The platform cannot process the request now. Retry shortly."
         return problem_response(request, status=status, code=code, detail=detail)
@@ -113,6 +114,16 @@ def server_error(request: HttpRequest) -> HttpResponse:
         return defaults.server_error(request)
     detail = "An error on the server. Contact support and quote the request_id."
     return problem_response(request, status=500, code="server_error", detail=detail)
+
+
+def _is_unavailable(error: BaseException | None) -> bool:
+    """Return whether a later request may succeed, also on a read-only database.
+
+    Django raises InternalError for it; psycopg's error has the SQLSTATE.
+    """
+    sqlstate = getattr(error.__cause__, "sqlstate", "") if error else ""
+    is_read_only = isinstance(error, InternalError) and sqlstate == READ_ONLY
+    return is_read_only or isinstance(error, UNAVAILABLE)
 
 
 def read_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:

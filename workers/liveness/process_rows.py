@@ -25,6 +25,7 @@ ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at
 """
 _not_before = 0.0
 _purge_at = 0.0
+_has_failed = False
 
 
 def build_name() -> str:
@@ -40,18 +41,25 @@ PROCESS_NAME = build_name()
 
 def announce(role: str) -> None:
     """Update the row, at most every two seconds; deletes rows of dead processes."""
-    global _not_before, _purge_at  # noqa: PLW0603  one row per process
+    global _not_before, _purge_at, _has_failed  # noqa: PLW0603  one row per process
     if time.monotonic() < _not_before:
         return
     _not_before = time.monotonic() + ANNOUNCE_SECONDS
     try:
+        _has_failed = True  # until the statements have ended
         prepared_statements.fetch(_ANNOUNCE, [PROCESS_NAME, role])
         if time.monotonic() >= _purge_at:
             _purge_at = time.monotonic() + PURGE_SECONDS
             _purge(role)
+        _has_failed = False
     except (DatabaseError, InterfaceError):
         logger.warning("process row not updated")
         connection.close()
+
+
+def has_announced() -> bool:
+    """Return False if this process's last update of its row failed."""
+    return not _has_failed
 
 
 def _purge(role: str) -> None:

@@ -15,6 +15,7 @@ from workers.liveness.worker_checks import roles_of
 from workers.monitoring.backlog import read_backlog
 from workers.monitoring.cached_reads import cached
 from workers.monitoring.regions import RegionStatistics, read_regions
+from workers.monitoring.stores import is_storage_available
 from workers.monitoring.workers import read_workers
 from workers.ratelimit.permits import get_permit_reader
 
@@ -47,6 +48,7 @@ def read_components() -> list[Component]:
     regions = read_regions(permits=get_permit_reader())
     return [
         _redis(regions),
+        _storage(),
         *_workers(now),
         *_beacons(now),
         _regions(regions, now),
@@ -59,7 +61,18 @@ def _redis(regions: list[RegionStatistics]) -> Component:
     if away:
         detail = f"does not respond for {', '.join(away)}: jobs are accepted and wait"
         return Component(name="redis", state=ComponentState.AWAY, detail=detail)
+    full = [item.region.name for item in regions if not item.is_writable]
+    if full:
+        detail = f"rejects writes for {', '.join(full)}: jobs are accepted and wait"
+        return Component(name="redis", state=ComponentState.DEGRADED, detail=detail)
     return Component(name="redis", state=ComponentState.OK, detail="responds")
+
+
+def _storage() -> Component:
+    if is_storage_available():
+        return Component(name="storage", state=ComponentState.OK, detail="stores")
+    detail = "stores nothing: uploads are rejected and no job starts"
+    return Component(name="storage", state=ComponentState.AWAY, detail=detail)
 
 
 def _workers(now: datetime) -> Iterator[Component]:

@@ -30,6 +30,8 @@ class RegionStatistics:
     streams: PermitUsage | None
     # "closed", "open" or "trying"; "" if unknown.
     breaker: str
+    # Whether its Redis accepts writes; not if its memory is exhausted.
+    is_writable: bool = True
 
     def state(self, *, now: datetime) -> str:
         """Return one of ``STATES``; operator settings have priority."""
@@ -69,7 +71,10 @@ def _read_region(
                 ),
                 streams=permits.read_usage(region.name, kind=PermitKind.STREAM),
                 breaker=permits.breaker.read_state(region.name),
+                is_writable=permits.is_writable(region.name),
             )
         except redis.RedisError:
             unavailable.add(address)
-    return RegionStatistics(region=region, prerecorded=None, streams=None, breaker="")
+    return RegionStatistics(
+        region=region, prerecorded=None, streams=None, breaker="", is_writable=False
+    )

@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 
 from jobs.scheduling.capacity import CapacitySnapshot, queue_of, read_capacity
 from jobs.scheduling.claims import PermitKind
-from workers.monitoring import backlog, deliveries, regions
+from workers.monitoring import backlog, deliveries, regions, stores
 from workers.monitoring.regions import RegionStatistics
 from workers.ratelimit.permits import get_permit_reader
 from workers.webhooks.delivery.dispatch import QUEUE as WEBHOOKS
@@ -44,7 +44,7 @@ class SharedState(Collector):
     def __init__(self) -> None:
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="shared-state")
         self._lock = threading.Lock()
-        self._reading: Future[list[Family]] | None = None
+        self._reading: Future[tuple[bool, list[Family]]] | None = None
         self._started_at = 0.0
 
     def describe(self) -> Iterable[Family]:
@@ -53,41 +53,45 @@ class SharedState(Collector):
 
     def collect(self) -> Iterator[Family]:
         """Yield the gauges; if reading fails, only ``transcription_database_up`` 0."""
-        families = self._read()
-        is_up = families is not None
-        yield _gauge("transcription_database_up", is_up)
-        yield from families or ()
+        is_writable, families = self._read()
+        yield _gauge("transcription_database_up", is_writable)
+        yield from families
 
-    def _read(self) -> list[Family] | None:
+    def _read(self) -> tuple[bool, list[Family]]:
         with self._lock:
             is_expired = time.monotonic() - self._started_at > CACHE_SECONDS
             if self._reading is None or (is_expired and self._reading.done()):
                 self._started_at = time.monotonic()
-                self._reading = self._reader.submit(read_families)
+                self._reading = self._reader.submit(_read_state)
             reading = self._reading
         try:
             return reading.result(timeout=READ_TIMEOUT_SECONDS)
         except (TimeoutError, DatabaseError, InterfaceError):
             logger.warning("shared state cannot be read")
-            return None
+            return False, []
+
+
+def _read_state() -> tuple[bool, list[Family]]:
+    """Return whether the database is writable, and the gauges."""
+    try:
+        return stores.is_database_writable(), read_families()
+    finally:
+        if not connection.in_atomic_block:
+            connection.close()
 
 
 def read_families() -> list[Family]:
     """Read all gauges; raises DatabaseError."""
     started_at, now = time.monotonic(), timezone.now()
-    try:
-        region_statistics = regions.read_regions(permits=get_permit_reader())
-        snapshot = read_capacity(now=now)
-        families = [
-            *_queue(now),
-            *_limits(region_statistics),
-            *_regions(region_statistics, now),
-            *_capacity(snapshot, region_statistics),
-            *_webhooks(now),
-        ]
-    finally:
-        if not connection.in_atomic_block:
-            connection.close()
+    region_statistics = regions.read_regions(permits=get_permit_reader())
+    snapshot = read_capacity(now=now)
+    families = [
+        *_queue(now),
+        *_limits(region_statistics),
+        *_regions(region_statistics, now),
+        *_capacity(snapshot, region_statistics),
+        *_webhooks(now),
+    ]
     seconds = time.monotonic() - started_at
     return [*families, _gauge("transcription_shared_state_read_seconds", seconds)]
 
@@ -155,6 +159,10 @@ def _regions(
             ((item.region.name,), item.prerecorded is not None)
             for item in region_statistics
         ),
+    )
+    yield _gauges(
+        "transcription_redis_writable",
+        (((item.region.name,), item.is_writable) for item in region_statistics),
     )
 
 

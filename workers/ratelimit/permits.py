@@ -172,6 +172,10 @@ class RedisPermits:
         held, in_minute, cooldown = pipe.execute()
         return PermitUsage(held=held, in_minute=in_minute, cooldown_ms=max(0, cooldown))
 
+    def is_writable(self, region: str) -> bool:
+        """Return whether the region's Redis accepts writes. Raises redis.RedisError."""
+        return is_writable(self._own.get(region, self._client))
+
     def _run_seeded(
         self,
         region: Region,
@@ -313,6 +317,18 @@ def _read_ages(region: Region) -> list[int]:
         max(0, int((now - started_at).total_seconds() * 1000))
         for started_at, now in recent.values_list("started_at", "now")
     ]
+
+
+def is_writable(client: "redis.Redis") -> bool:
+    """Return whether a Redis accepts writes. Raises redis.RedisError if it is away.
+
+    It rejects them if its memory or its disk is exhausted, or if it is a replica.
+    """
+    try:
+        client.set("transcribe:health", 1, px=WANT_MS)
+    except redis.ResponseError:
+        return False
+    return True
 
 
 @cache

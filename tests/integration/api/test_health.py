@@ -2,24 +2,29 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from datetime import timedelta
 
 import httpx
 import pytest
+import redis
 from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from django.utils import timezone
+from prometheus_client import REGISTRY
 
 from jobs.models import Beacon, Job, Worker
 from tests.support import ROOT
-from tests.support.factories import make_job, make_region
+from tests.support.factories import make_job, make_key, make_region
 from transcribe_platform import health
+from transcripts import result_storage
 from workers.embedded import processes
 from workers.embedded.processes import ProcessCommand
 from workers.liveness import graceful_shutdown, process_rows
+from workers.monitoring import shared, stores
 from workers.monitoring.components import read_components
 from workers.ratelimit import permits
 
@@ -27,6 +32,7 @@ WELL = {
     "process": "ok",
     "database": "ok",
     "redis": "ok",
+    "uploads": "ok",
     "regions": "none",
     "region": "ok",
 }
@@ -38,6 +44,7 @@ def fresh():
         health.check_migrated.cache_clear()
         health._get_redis.cache_clear()
         read_components.forget()
+        stores.is_storage_available.forget()
         graceful_shutdown._draining.clear()
 
     forget()
@@ -128,6 +135,7 @@ def platform(db):
 
 def look(client=None, **headers):
     read_components.forget()
+    stores.is_storage_available.forget()
     return (client or Client()).get("/health", headers=headers)
 
 
@@ -135,6 +143,7 @@ PARTS = [
     "web",
     "database",
     "redis",
+    "storage",
     "workers",
     "webhooks",
     "dispatcher",
@@ -307,3 +316,86 @@ def test_a_server_that_is_told_to_stop_says_so_before_it_does(server):
     assert time.monotonic() - told_at >= 2
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))).close()
+
+
+def make_read_only():
+    """Make the test's transaction read-only, as all are on a demoted primary."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL transaction_read_only = on")
+
+
+def test_a_read_only_database_is_not_ready_and_takes_no_jobs(platform):
+    _, key = make_key()
+    make_read_only()
+    client = Client(raise_request_exception=False)
+
+    answer = client.post(
+        "/v1/jobs",
+        {"url": "https://example.com/a.wav"},
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {key}"},
+    )
+
+    assert answer.status_code == 503
+    assert answer.json()["code"] == "service_unavailable"
+    assert answer.headers["Retry-After"] == "5"
+
+
+def test_a_read_only_database_is_down_in_health_and_metrics(platform, monkeypatch):
+    make_read_only()
+
+    ready, overview = Client().get("/health/ready"), look()
+    monkeypatch.setattr(shared, "read_families", list)
+    is_up, families = shared._read_state()
+
+    assert ready.status_code == overview.status_code == 503
+    assert ready.json()["checks"]["database"] == "read_only"
+    assert overview.json()["parts"] == {"web": "ok", "database": "away"}
+    assert (is_up, families) == (False, [])
+
+
+@pytest.fixture
+def full_redis(settings):
+    """A Redis whose memory is exhausted, for all processes."""
+    client = redis.Redis.from_url(settings.REDIS_URL)
+    before = client.config_get("maxmemory")["maxmemory"]
+    client.config_set("maxmemory", 1)
+    yield
+    client.config_set("maxmemory", before)
+
+
+def test_a_full_redis_is_reported_and_requests_still_come(platform, full_redis):
+    permits.get_permit_reader.cache_clear()
+
+    ready, parts = Client().get("/health/ready"), look().json()["parts"]
+    (family,) = [
+        each
+        for each in shared.read_families()
+        if each.name == "transcription_redis_writable"
+    ]
+
+    assert (ready.status_code, ready.json()["checks"]["redis"]) == (200, "full")
+    assert parts == dict.fromkeys(PARTS, "ok") | {"redis": "degraded"}
+    assert [sample.value for sample in family.samples] == [0]
+
+
+def test_a_storage_that_takes_nothing_is_reported(platform, settings, tmp_path):
+    file = tmp_path / "not-a-folder"
+    file.touch()
+    settings.INCOMING_ROOT = file / "incoming"
+    settings.MEDIA_ROOT = file
+
+    ready, parts = Client().get("/health/ready"), look().json()["parts"]
+
+    assert (ready.status_code, ready.json()["checks"]["uploads"]) == (200, "away")
+    assert parts == dict.fromkeys(PARTS, "ok") | {"storage": "away"}
+
+
+def test_a_worker_that_cannot_store_results_is_in_its_metrics(monkeypatch):
+    before = REGISTRY.get_sample_value("transcription_storage_up")
+    unavailable = threading.Event()
+    unavailable.set()
+    monkeypatch.setattr(result_storage, "_is_unavailable", unavailable)
+
+    assert before == 1
+    assert REGISTRY.get_sample_value("transcription_storage_up") == 0
