@@ -7,7 +7,7 @@ order of theirs, then quota counters: the reverse would deadlock.
 import json
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -30,6 +30,8 @@ class JobClaim:
 
     job_id: UUID
     lease_token: int
+    # The span of the claim, which the call's span continues; "" without tracing.
+    traceparent: str = field(default="", compare=False)
 
 
 _START_CALLS = """

@@ -247,7 +247,7 @@ _language = _matching(
     r"multi|[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,2}",
     "a BCP-47 language tag such as en or pt-BR",
 )
-_pair = _matching(r"[^:]{1,500}:.{0,500}", "text of the form key:value")
+_pair = _matching(r"\A[^:]{1,500}+:.{0,500}", "text of the form key:value")
 # The platform adds tags ``job:…`` to find calls in Deepgram's request log.
 _tag = _matching(
     rf"(?!job:).{{1,{MAX_TAG}}}",

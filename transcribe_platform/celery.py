@@ -10,7 +10,7 @@ from typing import Any
 from celery import Celery, signals
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from kombu import Queue
+from kombu import Exchange, Queue
 from kombu.utils.url import parse_url
 
 from jobs.telemetry import log_context, tracing
@@ -56,7 +56,11 @@ app.conf.update(
     task_serializer="json",
     accept_content=["json"],
     task_default_queue="housekeeping",
-    task_queues=[Queue("housekeeping"), Queue("webhooks")],
+    # Otherwise Celery gives all of them the exchange and the key of the default queue.
+    task_queues=[
+        Queue(name, Exchange(name, type="direct"), routing_key=name)
+        for name in ("housekeeping", "webhooks")
+    ],
     task_default_priority=6,  # without a priority Redis messages are the most urgent
     # No message waits in one process while another has free slots.
     worker_prefetch_multiplier=1,

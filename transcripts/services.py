@@ -59,6 +59,7 @@ def transcribe_claims(
     retried for FINISH_GRACE_SECONDS, because the result is paid for. An outcome is
     "ok" or an error code, and the upstream's request id.
     """
+    spans = {claim.job_id: claim.traceparent for claim in claims}
     adopted = adoption.adopt(claims, holder=holder)
     started = calls.start_calls(
         [claim for claim in claims if claim not in adopted],
@@ -67,6 +68,8 @@ def transcribe_claims(
     )
     if not started:
         return adopted
+    for job, _ in started:  # the spans of the calls continue those of the claims
+        job.traceparent = spans.get(job.pk) or job.traceparent
     outcomes = run_calls(started, holder=holder, backend=backend, threads=threads)
     ran = [JobClaim(job.pk, job.lease_token) for job, _ in started]
     return adopted | dict(zip(ran, outcomes, strict=True))

@@ -1,9 +1,12 @@
 """Base classes of the admin pages; every change goes through a service."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.functional import cached_property
 from django.utils.text import capfirst
 
 from jobs.admin.lists import UncountedPaginator, get_page_number
@@ -13,6 +16,20 @@ from jobs.errors import PlatformError
 def get_operator_name(request: HttpRequest) -> str:
     """Return the actor name of the operator."""
     return f"admin:{request.user.get_username()}"
+
+
+# Fields whose False deserves Django's red cross; it is the normal value of all others.
+FALSE_IS_BAD = {"is_active", "is_enabled"}
+
+
+def show_flag(field: "models.BooleanField[Any, Any]") -> Callable[[Any], str | None]:
+    """Return a column that shows "yes" for True, and nothing for False."""
+
+    def show(row: Any) -> str | None:
+        return "yes" if getattr(row, field.name) else None
+
+    show.__name__ = field.name
+    return admin.display(description=field.verbose_name, ordering=field.name)(show)
 
 
 class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not at run time
@@ -38,6 +55,29 @@ class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not at run ti
         return super().changelist_view(
             request, {"title": title, **(extra_context or {})}
         )
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Return the columns, without red crosses for healthy rows."""
+        return self._replace_flags(super().get_list_display(request))
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the fields, without red crosses for healthy rows."""
+        return self._replace_flags(super().get_fields(request, obj))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the read-only fields, without red crosses for healthy rows."""
+        return self._replace_flags(super().get_readonly_fields(request, obj))
+
+    def _replace_flags(self, names: Any) -> list[Any]:
+        return [self._flags.get(name, name) for name in names]
+
+    @cached_property
+    def _flags(self) -> dict[str, Callable[[Any], str | None]]:
+        return {
+            field.name: show_flag(field)
+            for field in self.opts.fields
+            if isinstance(field, models.BooleanField) and field.name not in FALSE_IS_BAD
+        }
 
     def has_delete_permission(self, *_args: Any) -> bool:
         """Deny: rows are never deleted here."""

@@ -165,12 +165,13 @@ class RegionAdmin(ServiceAdmin):
         *("name", "base_url", "max_concurrent", "max_per_minute", "max_streams"),
         *_state_fields,
     )
+    readonly_fields = _state_fields
     ordering = ("name",)
     actions = operator_actions.OF_REGIONS
 
-    def get_readonly_fields(self, _request: Any, region: Any = None) -> tuple[str, ...]:
-        """Fields that actions change, and the name of an existing region."""
-        return ("name", *self._state_fields) if region else self._state_fields
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the fields that actions change, and the name of an existing region."""
+        return (*(("name",) if obj else ()), *super().get_readonly_fields(request, obj))
 
     def save_model(
         self, request: HttpRequest, region: Any, form: Any, change: Any

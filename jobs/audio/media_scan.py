@@ -5,6 +5,7 @@ streams do not matter. Silence is what the decoder returns, for each channel alo
 Imports nothing of Django: it runs in the probe's child.
 """
 
+import struct
 import time
 from array import array
 from collections.abc import Iterable, Iterator
@@ -34,6 +35,9 @@ _ABSOLUTE = frozenset({"ogg", "matroska,webm"})
 # A declared length of a file that is too long to read is plausible within this share.
 _PLAUSIBLE_SHARE = 0.25
 MAX_TITLE = 60
+# Side data of packets: samples to leave out at their start and at their end.
+_SKIPPED = "skip_samples"
+_SKIPPED_SAMPLES = struct.Struct("<II")
 
 
 @dataclass(slots=True)
@@ -43,8 +47,12 @@ class TrackScan:
     stream: Any
     # In units of the stream's time base: fractions cost most of the time of a scan.
     ticks: int = 0
-    # The part before zero is the encoder's delay, which decoders leave out.
+    # The encoder's delay and padding, which decoders leave out: the part before zero,
+    # or what the container says of it.
     delay_ticks: int = 0
+    delay_samples: int = 0
+    padding_samples: int = 0
+    _last_duration: int = 0
     # Packets whose duration the container does not state.
     unknown: int = 0
     decoded: int = 0
@@ -56,14 +64,21 @@ class TrackScan:
 
     @property
     def seconds(self) -> float:
-        """The sum of the durations that the packets state, without the delay."""
-        return float((self.ticks - self.delay_ticks) * self.stream.time_base)
+        """The sum of the durations that the packets state."""
+        return float(self.ticks * self.stream.time_base)
+
+    @property
+    def unheard_seconds(self) -> float:
+        """The delay and padding."""
+        rate = self.stream.codec_context.sample_rate or 1
+        delay = float(self.delay_ticks * self.stream.time_base)
+        return max(delay, self.delay_samples / rate) + self.padding_samples / rate
 
     @property
     def duration_seconds(self) -> float:
         """The duration of the packets; unknown ones count like those decoded."""
         mean = self.decoded_seconds / self.decoded if self.decoded else 0.0
-        return self.seconds + self.unknown * mean
+        return max(0.0, self.seconds + self.unknown * mean - self.unheard_seconds)
 
     @property
     def is_silent(self) -> bool | None:
@@ -89,6 +104,13 @@ class TrackScan:
         """Add a packet's duration."""
         if (pts := packet.pts) is not None and pts < -self.delay_ticks:
             self.delay_ticks = -pts
+        if packet.has_sidedata(_SKIPPED):
+            start, end = _SKIPPED_SAMPLES.unpack_from(packet.get_sidedata(_SKIPPED))
+            self.delay_samples += start
+            # Some demuxers have shortened the packet already.
+            is_full = packet.duration == self._last_duration
+            self.padding_samples += end if is_full else 0
+        self._last_duration = packet.duration or 0
         if duration := packet.duration:
             self.ticks += duration
         else:

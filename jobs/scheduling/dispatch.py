@@ -196,16 +196,14 @@ def send(jobs: Iterable[Job], *, permits: Permits, now: datetime) -> bool:
 
 def _send_batch(jobs: Sequence[Job]) -> None:
     """Publish the claims of one process and region in one message."""
+    sent = []
     for job in jobs:
         with _traced(job):
-            pass  # the worker continues the job's trace
+            sent.append([str(job.pk), job.lease_token, str(tracing.current() or "")])
     first = jobs[0]
     publish(
         TRANSCRIBE_TASK,
-        kwargs={
-            "region": first.region_id,
-            "claims": [[str(job.pk), job.lease_token] for job in jobs],
-        },
+        kwargs={"region": first.region_id, "claims": sent},
         task_id=claims.permit_of(first).member,
         connection=get_connection(first.region_id or ""),
         **message_to(first.worker),

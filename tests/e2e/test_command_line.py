@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from jobs.audio import probe
 from tests.support.platform_run import Run
 from workers.demo import corpus
 
@@ -167,7 +168,7 @@ def test_one_bad_file_does_not_stop_the_others_and_json_says_what_became_of_each
             "job_id": None,
             "error": {
                 "code": "audio_unreadable",
-                "detail": "The file is not readable audio.",
+                "detail": probe.MESSAGES["audio_unreadable"],
             },
         },
         "completed": {

@@ -14,7 +14,7 @@ from django.views import csrf, defaults
 from django.views.decorators.csrf import csrf_exempt
 
 from jobs.errors import ServiceUnavailable
-from jobs.telemetry import tracing
+from jobs.telemetry import log_context, tracing
 from transcribe_platform.api_errors.problem_table import get_title
 
 CONTENT_TYPE = "application/problem+json"
@@ -55,6 +55,8 @@ def problem_response(
         problem["errors"] = list(errors)
     if error_count is not None:
         problem["error_count"] = error_count
+    # Django logs the response after all middleware has returned.
+    log_context.add(problem_code=code)
     response = HttpResponse(json.dumps(problem), status=status)
     response.headers["Content-Type"] = CONTENT_TYPE
     if code in RETRY_SECONDS:

@@ -225,6 +225,8 @@ class Endpoint(TypedDict):
     enabled: bool
     disabled_reason: str | None
     failures: int
+    held_reason: str | None
+    held_until: str | None
     created_at: str
 
 

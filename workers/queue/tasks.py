@@ -62,9 +62,10 @@ _heartbeats: list[Heartbeat] = []
 def transcribe(
     *,
     region: str,
-    claims: Sequence[tuple[str, int]] = (),
+    claims: Sequence[Sequence[Any]] = (),
     job_id: str = "",
     lease_token: int = 0,
+    traceparent: str = "",
     **_future: Any,
 ) -> str:
     """Run claimed jobs; stale claims release their unused permits.
@@ -72,8 +73,8 @@ def transcribe(
     Dispatchers of version 0.2 send one ``job_id`` and ``lease_token``. The return
     value is shown in Flower: the number of claims, and the outcome of each.
     """
-    pairs = claims or [(job_id, lease_token)]
-    batch = [JobClaim(UUID(job), token) for job, token in pairs]
+    sent = claims or [(job_id, lease_token, traceparent)]
+    batch = [JobClaim(UUID(job), token, span) for job, token, span in sent]
     outcomes = services.transcribe_claims(
         batch, holder=_heartbeats[0], backend=get_backend(), threads=_threads()
     )

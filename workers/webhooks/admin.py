@@ -34,6 +34,7 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
         "disabled_reason",
         "failures",
         "failing_since",
+        "held_until",
     )
     list_filter = ("is_enabled", "disabled_reason", "payload")
     list_select_related = ("tenant",)
@@ -43,7 +44,8 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
     fields = (
         *("id", "tenant", "address", "description", "event_types", "payload"),
         *("header_names", "max_concurrent", "is_enabled", "disabled_reason"),
-        *("disabled_at", "failures", "failing_since", "created_at", "deleted_at"),
+        *("disabled_at", "failures", "failing_since", "held_reason"),
+        *("held_until", "created_at", "deleted_at"),
     )
     readonly_fields = fields
     actions = operator_actions.OF_ENDPOINTS

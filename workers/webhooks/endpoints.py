@@ -23,7 +23,12 @@ from workers.webhooks.delivery.attempts import UNSCHEDULED
 from workers.webhooks.messages import custom_headers, secrets
 from workers.webhooks.messages.payloads import EventType
 from workers.webhooks.messages.secrets import RotatedSecret, SecretRotationRequest
-from workers.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookSecret
+from workers.webhooks.models import (
+    Trigger,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookSecret,
+)
 
 
 def find_endpoints(tenant: Tenant) -> QuerySet[WebhookEndpoint]:
@@ -135,6 +140,7 @@ def ping_endpoint(
 ) -> WebhookDelivery:
     """Send a test message to this endpoint, whatever events it subscribes to.
 
+    An open circuit does not hold the first attempt, and its success closes the circuit.
     Raises Conflict if the endpoint is disabled.
     """
     endpoint = _lock_endpoint(caller.tenant, endpoint_id)
@@ -150,11 +156,15 @@ def ping_endpoint(
         object="webhook_endpoint",
     )
     transaction.on_commit(dispatch.wake)
+    is_open = endpoint.trial_wait_seconds > 0
     return WebhookDelivery.objects.create(
         tenant=caller.tenant,
         event=event,
         endpoint=endpoint,
         target=endpoint.pk.hex,
+        trigger=Trigger.MANUAL if is_open else Trigger.SCHEDULED,
+        # If the manual attempt fails, the circuit holds the scheduled ones.
+        scheduled_at=now if is_open else None,
         next_attempt_at=now,
         created_at=now,
     )

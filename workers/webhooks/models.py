@@ -1,5 +1,7 @@
 """Models of webhook endpoints, secrets, deliveries, attempts and recoveries."""
 
+from datetime import datetime
+
 from django.db import models
 from django.db.models import F, Q, Value
 from django.utils import timezone
@@ -87,6 +89,16 @@ class WebhookEndpoint(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+    @property
+    def held_reason(self) -> str | None:
+        """Why its deliveries are held; None if its circuit is closed."""
+        return "failing" if self.trial_wait_seconds else None
+
+    @property
+    def held_until(self) -> datetime | None:
+        """When a held delivery is tried next; None if the next one is tried at once."""
+        return self.trial_at if self.trial_wait_seconds else None
 
 
 class WebhookSecret(models.Model):

@@ -7,11 +7,13 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 
 from jobs.admin import lists as admin_lists
-from jobs.models import Batch, Job
-from tests.support.factories import make_attempt, make_job, make_tenant
+from jobs.models import Batch, Job, Region
+from tests.support.factories import make_attempt, make_job, make_region, make_tenant
+from tests.support.webhooks import make_delivery
 
 LIST = "/admin/jobs/job/"
 
@@ -104,3 +106,30 @@ def test_a_batch_shows_its_state_and_progress(ada):
 
 def test_keys_are_called_what_they_are(ada):
     assert "API keys" in ada.get("/admin/jobs/apikey/").content.decode()
+
+
+@pytest.mark.parametrize("page", ["list", "detail"])
+def test_what_is_normal_has_no_red_cross_and_what_is_not_is_marked(ada, page):
+    delivery = make_delivery()
+    rows = [make_region("eu"), delivery.tenant, delivery, make_job()]
+    urls = {
+        row: reverse(
+            f"admin:{row._meta.app_label}_{row._meta.model_name}_"
+            + ("changelist" if page == "list" else "change"),
+            args=[] if page == "list" else [row.pk],
+        )
+        for row in rows
+    }
+
+    pages = {row: ada.get(url).content.decode() for row, url in urls.items()}
+
+    assert [row for row in rows if "icon-no.svg" in pages[row]] == []
+    Region.objects.filter(name="eu").update(is_enabled=False, is_drained=True)
+    text = ada.get(urls[rows[0]]).content.decode()
+    assert text.count("icon-no.svg") == 1
+    assert (
+        "yes"
+        in text.partition("field-is_drained")[2].partition(
+            "</t" if page == "list" else "</div>"
+        )[0]
+    )

@@ -81,6 +81,8 @@ def test_attempts_are_listed_oldest_first(api):
         "trace_id": "",
         "status_code": 500,
         "error_code": "error_1",
+        "sent_bytes": None,
+        "sent_type": "",
         "audio_seconds": None,
         "cost_estimate": None,
         "started_at": "2026-01-01T00:00:00Z",

@@ -5,7 +5,7 @@ from django.test import Client
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
-from jobs import services
+from jobs import calls, services
 from jobs.models import Attempt
 from jobs.state import JobStatus
 from jobs.telemetry import metrics
@@ -61,13 +61,13 @@ def test_jobs_and_calls_are_counted_once_committed(transactional_db):
     services.cancel_job(job=job, now=timezone.now())  # changes nothing
     attempt = make_attempt(make_job(status=JobStatus.PROCESSING), outcome="open")
     for _ in range(2):
-        services.close_attempt(
-            attempt,
+        facts = calls.CallFacts(
+            attempt=attempt,
             outcome=Attempt.Outcome.ERROR,
-            now=timezone.now(),
             status_code=429,
             error_code="upstream_rate_limited",
         )
+        calls.close_attempts([facts], now=timezone.now())
 
     after = [value(*each) for each in (ended, called, submitted)]
     assert [b - a for a, b in zip(before, after, strict=True)] == [1, 1, 2]

@@ -1,14 +1,20 @@
 """Every error of every path is a problem, and says nothing that is ours to keep."""
 
+import io
+import json
+import logging
+
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import InterfaceError, OperationalError
-from django.test import Client
+from django.test import AsyncClient, Client
 
 from jobs import queries
 from jobs.errors import PlatformError, ServiceUnavailable, UpstreamError
 from tests.support.api import assert_problem
 from tests.support.factories import make_job
 from transcribe_platform import health
+from transcribe_platform.logs import JsonFormatter
 
 
 def client():
@@ -104,7 +110,7 @@ def test_a_database_away_outside_the_api_is_said_the_same_way(db, monkeypatch):
     def away(_request):
         raise OperationalError("secret host")
 
-    monkeypatch.setattr(health, "_is_redis_available", lambda: away(None))
+    monkeypatch.setattr(health, "_check_redis", lambda: away(None))
 
     problem = assert_problem(client().get("/health/ready"), 503, "service_unavailable")
 
@@ -149,3 +155,30 @@ def test_a_fault_in_middleware_is_a_problem_too(api, settings):
     problem = assert_problem(answer, 500, "server_error")
     assert problem["request_id"] == "mine"
     assert "secret" not in str(problem)
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["wsgi", "asgi"])
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [("/v1/jobs", 401, "key_missing"), ("/v1/nowhere", 404, "not_found")],
+)
+def test_log_lines_of_errors_contain_the_problem_code(
+    transactional_db, path, status, code, is_async
+):
+    lines = io.StringIO()
+    handler = logging.StreamHandler(lines)
+    handler.setFormatter(JsonFormatter())
+    log = logging.getLogger("django.request")
+    log.addHandler(handler)
+    try:
+        if is_async:
+            answer = async_to_sync(AsyncClient().get)(path)
+        else:
+            answer = Client().get(path)
+    finally:
+        log.removeHandler(handler)
+
+    (line,) = [json.loads(text) for text in lines.getvalue().splitlines()]
+    assert answer.status_code == status
+    assert line["problem_code"] == code
+    assert line["request_id"] == answer.headers["X-Request-Id"]

@@ -49,7 +49,7 @@ def test_each_process_gets_one_message_with_its_claims(engine, sent):
         queue_of_process("worker-2"): 2,
     }
     for name, claims in by_queue.items():
-        for job_id, token in claims:
+        for job_id, token, _ in claims:
             job = Job.objects.get(pk=job_id)
             assert (queue_of_process(job.worker), job.lease_token) == (name, token)
     engine.tick()
@@ -89,7 +89,7 @@ def test_a_worker_takes_messages_of_both_versions(
     monkeypatch.setattr(tasks, "get_backend", lambda: backend)
     message = {"job_id": str(job.pk), "lease_token": 1, "traceparent": ""}
     if not is_old:
-        message = {"claims": [[str(job.pk), 1]]}
+        message = {"claims": [[str(job.pk), 1, ""]]}
 
     outcome = tasks.transcribe(region="local", **message)
     repeated = tasks.transcribe(region="local", **message)

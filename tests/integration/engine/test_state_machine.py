@@ -83,7 +83,7 @@ class Broker:
         claims = kwargs.get(
             "claims", [(kwargs.get("job_id"), kwargs.get("lease_token"))]
         )
-        self.messages += [(job_id, token) for job_id, token in claims]
+        self.messages += [(job_id, token) for job_id, token, *_ in claims]
 
 
 class EngineMachine(RuleBasedStateMachine):

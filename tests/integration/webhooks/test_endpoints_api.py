@@ -84,6 +84,8 @@ def test_an_endpoint_is_made_with_a_secret_that_is_shown_once(api):
         "disabled_at": None,
         "failures": 0,
         "failing_since": None,
+        "held_reason": None,
+        "held_until": None,
         "created_at": made["created_at"],
     }
     assert api.send("GET", one(made)).json() == made
@@ -680,6 +682,17 @@ def test_a_ping_goes_to_the_one_endpoint_whatever_it_wants(api):
     assert delivery.event.type == "webhook.ping"
     assert fan_out.fan_out(limit=10, now=timezone.now()) == 0
     assert audited(api)[-1] == "webhook.ping"
+
+
+def test_an_endpoint_shows_until_when_and_why_its_deliveries_are_held(api):
+    endpoint = create(api)
+    until = timezone.now() + timedelta(minutes=4)
+    WebhookEndpoint.objects.update(trial_wait_seconds=240, trial_at=until)
+
+    shown = api.send("GET", one(endpoint)).json()
+
+    assert shown["held_reason"] == "failing"
+    assert shown["held_until"] == until.isoformat().replace("+00:00", "Z")
 
 
 def test_a_ping_sent_twice_under_one_key_is_one(api):

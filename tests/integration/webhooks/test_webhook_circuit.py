@@ -4,8 +4,10 @@ from datetime import timedelta
 
 import pytest
 
+from jobs.accounts.caller import Caller
 from tests.support.webhook_receiver import Reply
 from tests.support.webhooks import START, answering, make_due, open_circuit
+from workers.webhooks import endpoints
 from workers.webhooks.delivery import (
     dispatch,
     endpoint_health,
@@ -84,6 +86,29 @@ def test_trials_one_at_a_time_after_a_minute_doubling_to_an_hour(world):
     assert set(triggers) == {"trial"}
     endpoint.refresh_from_db()
     assert endpoint.failures == 18
+
+
+@pytest.mark.parametrize(("status", "is_closed"), [(200, True), (500, False)])
+def test_a_ping_passes_an_open_circuit_and_its_success_closes_it(
+    world, status, is_closed
+):
+    endpoint = open_circuit(world, number=3)
+    assert world.claim() == []
+    caller = Caller(tenant=endpoint.tenant, api_key=None, operator="user:ada")
+
+    ping = endpoints.ping_endpoint(
+        caller=caller, endpoint_id=endpoint.pk, now=world.now
+    )
+    (claim,) = world.claim()
+    world.attempt(claim, post=answering(status))
+
+    endpoint.refresh_from_db()
+    ping.refresh_from_db()
+    assert claim.delivery_id == ping.pk
+    assert (endpoint.trial_wait_seconds == 0) == is_closed
+    assert ping.attempts == 1
+    assert ping.status == ("delivered" if is_closed else "pending")
+    assert len(world.claim()) == (3 if is_closed else 0)
 
 
 def test_a_success_lets_all_of_them_go(world):

@@ -190,6 +190,17 @@ class EndpointOutput(serializers.Serializer[WebhookEndpoint]):
     disabled_at = serializers.DateTimeField(allow_null=True)
     failures = serializers.IntegerField()
     failing_since = serializers.DateTimeField(allow_null=True)
+    held_reason = serializers.CharField(
+        allow_null=True,
+        help_text=(
+            "`failing`: ten or more attempts in a row have failed, so deliveries are"
+            " held and tried one at a time. Any success, also of a ping, releases them."
+        ),
+    )
+    held_until = serializers.DateTimeField(
+        allow_null=True,
+        help_text="When a held delivery is tried next. Null if nothing is held.",
+    )
     created_at = serializers.DateTimeField()
 
     @extend_schema_field(serializers.ListField(child=serializers.CharField()))

@@ -24,8 +24,8 @@ class Migration(migrations.Migration):
         AddIndexConcurrently(
             model_name="webhookdelivery",
             index=models.Index(
+                models.F("process"),
                 condition=models.Q(("is_claimed", True)),
-                fields=["process"],
                 name="delivery_of_process",
             ),
         ),

@@ -42,6 +42,8 @@ KINDS = [
     ("flac", "flac", 16000),
     ("mp3", "libmp3lame", 44100),
     ("mp3", "libmp3lame", 16000),
+    ("mp3", "libmp3lame", 8000),
+    ("matroska", "libmp3lame", 8000),
     ("mp2", "mp2", 44100),
     ("adts", "aac", 16000),
     ("ac3", "ac3", 48000),
