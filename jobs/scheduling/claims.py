@@ -237,7 +237,7 @@ def claim(
         return []
     served = [
         key
-        for key in _find_routing_keys()
+        for key in find_routing_keys()
         if routing_keys.can_run(key, region.name, pinned=pinned)
         and all(room.get(pool, slots) > 0 for pool in routing_keys.parse_pools(key))
     ]
@@ -284,7 +284,8 @@ def _assign(
     return processes | dict(zip(left, chosen, strict=True))
 
 
-def _find_routing_keys() -> list[str]:
+def find_routing_keys() -> list[str]:
+    """Return the routing keys with jobs that are ready."""
     return [key for (key,) in prepared_statements.fetch(_ROUTING_KEYS_WITH_WORK)]
 
 

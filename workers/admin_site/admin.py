@@ -15,6 +15,7 @@ from jobs.admin.base import get_operator_name
 from jobs.admin.pages import JobAdmin
 from jobs.api.jobs.serializers import strip_query
 from jobs.models import Job
+from jobs.scheduling import waiting
 from workers.admin_site.job_page import chart, timeline, views
 from workers.webhooks.operator_actions import REPLAY_JOB
 
@@ -75,6 +76,7 @@ class JobPageAdmin(JobAdmin):
             "title": f"Job {obj.pk}",
             "subtitle": None,
             "job": obj,
+            "waiting": waiting.explain_wait(obj, now=timezone.now()),
             "timeline": job_timeline,
             "charts": chart.build_charts(job_timeline, now=timezone.now()),
             "source": strip_query(obj.audio_url),

@@ -88,6 +88,9 @@ def _check_backlog(backlog: Mapping[str, Any]) -> Iterable[Alert]:
     if oldest > MAX_AGE_SECONDS:
         text = f"The oldest job has waited {oldest / 60:.0f} minutes."
         yield _alert("warn", text, "backlog")
+    if closed := backlog["closed"]:
+        text = f"{closed:,} jobs wait for a region that an operator has closed."
+        yield _alert("warn", text, "backlog")
 
 
 def _check_webhooks(webhooks: Mapping[str, Any]) -> Iterable[Alert]:

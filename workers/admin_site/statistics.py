@@ -82,6 +82,7 @@ def _backlog(now: datetime) -> dict[str, Any]:
         "oldest_seconds": queue.age(now=now).total_seconds(),
         "is_estimate": queue.is_estimate,
         "later": queue.later,
+        "closed": queue.closed,
         "tenant_count": len(tenants),
         "tenants": [
             {"tenant": str(pk), "name": names.get(pk, ""), **tenants[pk]}

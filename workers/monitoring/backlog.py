@@ -1,5 +1,8 @@
 """The backlog by tenant and priority, in jobs and in seconds of audio.
 
+Jobs of paused tenants, and jobs whose regions are all closed by an operator, cannot run
+and do not count.
+
 Counts up to 10,000 jobs; estimates more from a sample of the table's pages, since
 counting them all is too expensive.
 """
@@ -11,7 +14,9 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from jobs.models import Tenant
+from jobs.models import Region, Tenant
+from jobs.routing import routing_keys
+from jobs.scheduling.claims import find_routing_keys
 from jobs.scheduling.queue_position import USUAL_SECONDS
 
 MAX_COUNTED = 10_000
@@ -21,14 +26,26 @@ SELECT tenant_id, priority, count(*), count(duration_seconds),
   coalesce(sum(duration_seconds), 0), min(created_at)
 FROM (
   SELECT tenant_id, priority, duration_seconds, created_at FROM jobs_job
-  WHERE status = 'queued' AND ready LIMIT %s
+  WHERE status = 'queued' AND ready AND lane = ANY(%(lanes)s)
+    AND tenant_id = ANY(ARRAY(SELECT id FROM jobs_tenant WHERE NOT is_paused))
+  LIMIT %(limit)s
 ) AS waiting GROUP BY 1, 2
 """
 _SAMPLE_SQL = """
 SELECT tenant_id, priority, count(*), count(duration_seconds),
   coalesce(sum(duration_seconds), 0), min(created_at)
-FROM jobs_job TABLESAMPLE SYSTEM (%s)
-WHERE status = 'queued' AND ready GROUP BY 1, 2
+FROM jobs_job TABLESAMPLE SYSTEM (%(percent)s)
+  WHERE status = 'queued' AND ready AND lane = ANY(%(lanes)s)
+    AND tenant_id = ANY(ARRAY(SELECT id FROM jobs_tenant WHERE NOT is_paused))
+GROUP BY 1, 2
+"""
+_CLOSED_SQL = """
+SELECT count(*) FROM (
+  SELECT 1 FROM jobs_job WHERE status = 'queued' AND ready
+    AND lane = ANY(%(lanes)s)
+    AND tenant_id = ANY(ARRAY(SELECT id FROM jobs_tenant WHERE NOT is_paused))
+  LIMIT %(limit)s
+) AS closed
 """
 _LATER_SQL = """
 SELECT count(*) FROM (
@@ -57,6 +74,8 @@ class QueueBacklog:
     is_estimate: bool
     # Held, backing off or in a paused batch; at most ``MAX_COUNT_SQL``.
     later: int
+    # Their regions are all drained or disabled; at most ``MAX_COUNTED``.
+    closed: int = 0
 
     @property
     def jobs(self) -> int:
@@ -75,21 +94,28 @@ class QueueBacklog:
 
 def read_backlog() -> QueueBacklog:
     """Count or estimate the waiting jobs."""
+    open_keys, closed_keys = _split_routing_keys()
     # Prevents a sequential scan when the planner's statistics are outdated.
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(_COUNT_SQL, [MAX_COUNTED + 1])
+        limits = {"limit": MAX_COUNTED + 1}
+        cursor.execute(_COUNT_SQL, {"lanes": open_keys, **limits})
         rows = cursor.fetchall()
+        closed = 0
+        if closed_keys:
+            cursor.execute(_CLOSED_SQL, {"lanes": closed_keys, "limit": MAX_COUNTED})
+            (closed,) = cursor.fetchone() or (0,)
         cursor.execute(_LATER_SQL, [MAX_COUNTED])
         (later,) = cursor.fetchone() or (0,)
         scale = 1.0
         if sum(row[2] for row in rows) > MAX_COUNTED:
-            scale, rows = _sample(cursor)
+            scale, rows = _sample(cursor, open_keys)
     return QueueBacklog(
         waiting=[_scale_row(row, scale) for row in rows],
         oldest_at=min((row[5] for row in rows), default=None),
         is_estimate=scale > 1,
         later=later,
+        closed=closed,
     )
 
 
@@ -98,11 +124,29 @@ def read_names(tenants: list[UUID]) -> dict[UUID, str]:
     return dict(Tenant.objects.filter(pk__in=tenants).values_list("pk", "name"))
 
 
-def _sample(cursor: Any) -> tuple[float, list[Any]]:
+def _split_routing_keys() -> tuple[list[str], list[str]]:
+    """Return the routing keys with work: those that can run, and the closed ones.
+
+    Closed: an operator drained or disabled every region of the key. A pause after
+    Deepgram's refusal, or a region that does not exist, is not intended.
+    """
+    rows = list(Region.objects.values_list("name", "is_enabled", "is_drained"))
+    split: tuple[list[str], list[str]] = ([], [])
+    for key in find_routing_keys():
+        closed = [
+            not enabled or drained
+            for name, enabled, drained in rows
+            if routing_keys.can_run(key, name)
+        ]
+        split[bool(closed) and all(closed)].append(key)
+    return split
+
+
+def _sample(cursor: Any, open_keys: list[str]) -> tuple[float, list[Any]]:
     cursor.execute("SELECT reltuples FROM pg_class WHERE oid = 'jobs_job'::regclass")
     (row_count,) = cursor.fetchone()
     share = min(1.0, MAX_COUNTED / max(row_count, MAX_COUNTED))
-    cursor.execute(_SAMPLE_SQL, [100 * share])
+    cursor.execute(_SAMPLE_SQL, {"percent": 100 * share, "lanes": open_keys})
     return 1 / share, cursor.fetchall()
 
 

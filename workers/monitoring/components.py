@@ -11,6 +11,7 @@ from enum import StrEnum
 from django.utils import timezone
 
 from jobs.models import Beacon
+from jobs.scheduling.capacity import queue_of
 from workers.liveness.worker_checks import roles_of
 from workers.monitoring.backlog import read_backlog
 from workers.monitoring.cached_reads import cached
@@ -49,7 +50,7 @@ def read_components() -> list[Component]:
     return [
         _redis(regions),
         _storage(),
-        *_workers(now),
+        *_workers(regions, now),
         *_beacons(now),
         _regions(regions, now),
         _queue(now),
@@ -75,18 +76,25 @@ def _storage() -> Component:
     return Component(name="storage", state=ComponentState.AWAY, detail=detail)
 
 
-def _workers(now: datetime) -> Iterator[Component]:
+def _workers(regions: list[RegionStatistics], now: datetime) -> Iterator[Component]:
     alive = [worker for worker in read_workers(now=now) if not worker.is_stale]
+    served = {queue for worker in alive for queue in worker.queues}
+    open_names = [
+        item.region.name
+        for item in regions
+        if item.region.is_enabled and not item.region.is_drained
+    ]
+    without = [name for name in open_names if queue_of(name) not in served]
     for role, name in (("worker", "workers"), ("webhooks", "webhooks")):
         workers = [worker for worker in alive if role in roles_of(worker.queues)]
         slots = sum(worker.slots for worker in workers)
         busy = sum(worker.busy for worker in workers)
         detail = f"{len(workers)} alive, {busy} of {slots} slots busy"
-        yield Component(
-            name=name,
-            state=ComponentState.OK if workers else ComponentState.AWAY,
-            detail=detail,
-        )
+        state = ComponentState.OK if workers else ComponentState.AWAY
+        if workers and without and role == "worker":
+            state = ComponentState.DEGRADED
+            detail += f"; none in {', '.join(without)}"
+        yield Component(name=name, state=state, detail=detail)
 
 
 def _beacons(now: datetime) -> Iterator[Component]:
@@ -122,7 +130,10 @@ def _queue(now: datetime) -> Component:
     age = backlog.age(now=now)
     about = "about " if backlog.is_estimate else ""
     detail = f"{about}{backlog.jobs:,} jobs ready to run"
+    if backlog.closed:
+        detail += f", {backlog.closed:,} wait for a region that is closed"
     if backlog.jobs:
         detail += f", the oldest for {age.total_seconds():.0f} s"
-    state = ComponentState.DEGRADED if age > MAX_AGE else ComponentState.OK
+    is_late = age > MAX_AGE or backlog.closed > 0
+    state = ComponentState.DEGRADED if is_late else ComponentState.OK
     return Component(name="queue", state=state, detail=detail)

@@ -103,6 +103,7 @@ def _queue(now: datetime) -> Iterator[Family]:
     yield _gauge("transcription_queue_audio_seconds", waiting.audio_seconds)
     yield _gauge("transcription_queue_oldest_seconds", age)
     yield _gauge("transcription_queue_later", waiting.later)
+    yield _gauge("transcription_queue_closed", waiting.closed)
 
 
 def _limits(region_statistics: list[RegionStatistics]) -> Iterator[Family]:
@@ -181,7 +182,9 @@ def _capacity(
         ),
     )
     rows = [item.region for item in region_statistics]
-    queues = [queue_of(row.name) for row in rows if row.is_enabled]
+    # A region drained on purpose needs no workers.
+    open_rows = [row for row in rows if row.is_enabled and not row.is_drained]
+    queues = [queue_of(row.name) for row in open_rows]
     # Queues without workers have zeros.
     totals = {queue: [0, 0, 0] for queue in (*queues, WEBHOOKS)}
     for worker in snapshot.workers:

@@ -31,6 +31,7 @@ from jobs.rest.serializers import (
 from jobs.retention.retention import MAX_DAYS, MIN_DAYS
 from jobs.routing.hybrid_router import DurationSource, RouteMode, RouteReason
 from jobs.scheduling.queue_position import QueuePosition
+from jobs.scheduling.waiting import WaitingReason, WaitReason
 from jobs.services import JobDraft
 from jobs.state import JobStatus
 
@@ -252,16 +253,33 @@ class StandingOutput(serializers.Serializer[QueuePosition]):
     eta_seconds = serializers.FloatField(allow_null=True)
 
 
+class WaitingOutput(serializers.Serializer[WaitingReason]):
+    """Why a queued job does not run yet.
+
+    ``until`` is when that changes, if it is known.
+    """
+
+    reason = serializers.ChoiceField(choices=[str(reason) for reason in WaitReason])
+    detail = serializers.CharField()
+    until = serializers.DateTimeField(allow_null=True)
+
+
 class JobDetailOutput(JobOutput):
-    """A job with its queue position."""
+    """A job with its queue position and the reason why it waits."""
 
     queue = StandingOutput(allow_null=True)
+    waiting = WaitingOutput(allow_null=True)
 
 
-def build_detail(job: Job, position: QueuePosition | None) -> dict[str, Any]:
+def build_detail(
+    job: Job, position: QueuePosition | None, waiting: WaitingReason | None
+) -> dict[str, Any]:
     """Return the body that ``JobDetailOutput`` describes."""
-    queue = StandingOutput(position).data if position else None
-    return {**JobOutput(job).data, "queue": queue}
+    return {
+        **JobOutput(job).data,
+        "queue": StandingOutput(position).data if position else None,
+        "waiting": WaitingOutput(waiting).data if waiting else None,
+    }
 
 
 class ErasureOutput(serializers.Serializer[Any]):

@@ -39,7 +39,7 @@ from jobs.rest.views import (
     validate,
 )
 from jobs.retention import erasure
-from jobs.scheduling import long_poll, queue_position
+from jobs.scheduling import long_poll, queue_position, waiting
 from jobs.state import JobStatus
 
 
@@ -133,7 +133,7 @@ class JobDetail(JobView):
         wait = serializers.get_retry_after(job, now=now)
         headers = {"Retry-After": str(wait)} if wait else {}
         found = queue_position.find_queue_position(job, now=now)
-        body = serializers.build_detail(job, found)
+        body = serializers.build_detail(job, found, waiting.explain_wait(job, now=now))
         # The estimates change with every request, so they do not change the tag.
         position = found.position if found else None
         headers["ETag"] = etags.build_tag({**body, "queue": position})

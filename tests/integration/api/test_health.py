@@ -205,6 +205,7 @@ def age_of(job, at):
         ),
         ("regions", "degraded", lambda _: make_region(name="us", is_drained=True)),
         ("queue", "degraded", lambda ago: age_of(make_job(), ago)),
+        ("workers", "degraded", lambda _: make_region(name="us")),
     ],
 )
 def test_what_is_not_well_is_named_and_requests_still_come(
@@ -316,6 +317,27 @@ def test_a_server_that_is_told_to_stop_says_so_before_it_does(server):
     assert time.monotonic() - told_at >= 2
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))).close()
+
+
+def test_a_region_drained_with_waiting_jobs_is_reported(platform):
+    make_region(name="us", is_drained=True)
+    Job.objects.filter(pk=make_job().pk).update(lane="us")
+
+    parts = look().json()["parts"]
+
+    assert parts == dict.fromkeys(PARTS, "ok") | {
+        "regions": "degraded",
+        "queue": "degraded",
+    }
+
+
+def test_a_paused_tenants_jobs_are_no_outage(platform):
+    job = make_job()
+    age_of(job, timezone.now() - timedelta(hours=1))
+    job.tenant.is_paused = True
+    job.tenant.save()
+
+    assert look().json()["status"] == "ok"
 
 
 def make_read_only():

@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from jobs.models import Event, Job, Worker
 from jobs.scheduling.claims import Permit, PermitKind
-from tests.support.factories import make_job, make_region
-from workers.monitoring import shared
+from tests.support.factories import make_job, make_region, make_tenant
+from workers.monitoring import backlog, shared
 from workers.ratelimit.permits import get_permits
 from workers.webhooks.models import WebhookDelivery
 
@@ -144,3 +144,34 @@ def test_one_that_hangs_hangs_nobody_and_is_asked_once(monkeypatch):
         go_on.set()
 
     assert (first.value, second.value, len(asked)) == (0, 0, 1)
+
+
+def test_what_cannot_run_on_purpose_does_not_wait_and_needs_no_worker():
+    make_region("eu", is_drained=True)
+    make_region("us")
+    paused = make_tenant(is_paused=True)
+    running, closed, held, late = make_job(), make_job(), make_job(paused), make_job()
+    long_ago = timezone.now() - timedelta(hours=2)
+    Job.objects.update(created_at=long_ago)
+    Job.objects.filter(pk=closed.pk).update(lane="eu")
+    Job.objects.filter(pk=held.pk).update(lane="us")
+    Job.objects.filter(pk=late.pk).update(ready=False)
+    Job.objects.filter(pk=running.pk).update(created_at=timezone.now())
+
+    values = read()
+
+    assert values["transcription_queue_depth",] == 1
+    assert values["transcription_queue_oldest_seconds",] < 60
+    assert values["transcription_queue_closed",] == 1
+    assert values["transcription_queue_later",] == 1
+    assert values["transcription_workers", "transcribe.us"] == 0
+    assert ("transcription_workers", "transcribe.eu") not in values
+
+
+def test_a_sample_counts_only_what_can_run_too(monkeypatch):
+    make_job(make_tenant(is_paused=True))
+    make_job()
+    make_job()
+    monkeypatch.setattr(backlog, "MAX_COUNTED", 1)
+
+    assert backlog.read_backlog().jobs == 2
