@@ -4,7 +4,6 @@ The loop around it is in ``workers.queue.dispatcher``. Nothing here calls Deepgr
 """
 
 import logging
-import threading
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,9 +39,6 @@ WAKE_CHANNEL = "transcribe:wake"
 BROKER_AWAY = (KombuError, redis.RedisError, OSError)
 _TICK_LOCK = 0x7472616E << 32  # an arbitrary constant: base of the advisory locks
 _redis = OptionalRedis(settings.REDIS_URL)
-_waking, _wake_wanted = threading.Lock(), threading.Event()
-# For itself and once for others; under steady load the next caller continues.
-_MAX_WAKES = 2
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,22 +60,11 @@ class TickResult:
 
 
 def wake() -> None:
-    """Wake the dispatcher now; a lost wake-up costs one tick and nothing else.
-
-    One thread of a process publishes at a time, also for those that call meanwhile: the
-    dispatcher then finds the work of all of them.
-    """
-    _wake_wanted.set()
-    for _ in range(_MAX_WAKES):
-        if not (_wake_wanted.is_set() and _waking.acquire(blocking=False)):
-            return
-        try:
-            _wake_wanted.clear()
-            _redis.call(lambda: _redis.client.publish(WAKE_CHANNEL, ""))
-        except RedisUnavailable:
-            logger.debug("wake-up lost")
-        finally:
-            _waking.release()
+    """Wake the dispatcher now; a lost wake-up costs one tick and nothing else."""
+    try:
+        _redis.call(lambda: _redis.client.publish(WAKE_CHANNEL, ""))
+    except RedisUnavailable:
+        logger.debug("wake-up lost")
 
 
 def tick(

@@ -41,13 +41,13 @@ def time_of_loop() -> float:
 
 
 def build(rows: list[Row]) -> str:
-    """Return the table, the machine it was made on, and what was not held."""
+    """Return the table, the machine it was made on, and what was missed."""
     load = os.getloadavg()[1]
     machine = (
         f"{os.cpu_count()} cores, load average {load:.1f} at the end of the run;"
         f" Python's own loop needs {time_of_loop():.1f} s for ten million additions"
     )
     missed = [row for row in rows if row.held is False]
-    told = "\n".join(f"- {row.bench}, {row.figure}: {row.ours}" for row in missed)
-    falls_short = f"Not held:\n\n{told}" if missed else "Every bound was held."
+    lines = "\n".join(f"- {row.bench}, {row.figure}: {row.ours}" for row in missed)
+    falls_short = f"Missed:\n\n{lines}" if missed else "Every target was met."
     return f"Machine: {machine}.\n\n{format_markdown(rows)}\n\n{falls_short}"

@@ -58,7 +58,7 @@ def median(values: Iterable[float]) -> float:
 
 def build_table(rows: Iterable[Row]) -> Table:
     """Return the table for a terminal."""
-    table = Table(*HEADINGS, title="Figures to hold (design, section 8)")
+    table = Table(*HEADINGS, title="Targets")
     for row in rows:
         style = "red" if row.held is False else ""
         table.add_row(*row.cells(), style=style)
