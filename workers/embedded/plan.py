@@ -88,9 +88,9 @@ def make_plan(
 ) -> RunPlan:
     """Choose ports and build the environment; inherited variables have priority."""
     stored = load_secrets(options.data_dir / "secrets.json")
-    web_port = free_or(options.port)
+    web_port = choose_free_port(options.port)
     # Port 0 allows several runs at once.
-    flower_port = free_or(5555 if options.port else 0)
+    flower_port = choose_free_port(5555 if options.port else 0)
     emulator_port = None if inherited.get("DEEPGRAM_API_KEY") else processes.free_port()
     defaults = {
         "SECRET_KEY": stored["secret_key"],
@@ -363,7 +363,7 @@ def _celery(plan: RunPlan, name: str, *words: str) -> ProcessCommand:
     return python(plan, name, "-m", "celery", *app, *words)
 
 
-def free_or(port: int) -> int:
+def choose_free_port(port: int) -> int:
     """Return the port, or a free one if it is in use or 0."""
     is_taken = port == 0 or processes.port_is_open(port)
     return processes.free_port() if is_taken else port
