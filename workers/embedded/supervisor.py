@@ -15,14 +15,18 @@ from itertools import groupby
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
-from workers.embedded import processes
+from workers.embedded import probes, processes
 from workers.embedded.keeper import Keeper
 from workers.embedded.processes import EmbeddedError, ProcessCommand
 
 TICK_SECONDS = 0.1
 FIRST_BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 10.0
+# The same for a process that ended before it was ready: its cause remains.
+MAX_FAILED_BACKOFF_SECONDS = 120.0
+# How long a process must have been ready to restart quickly again.
 RESET_AFTER_SECONDS = 30.0
 MAX_FAILED_STARTS = 3
 
@@ -55,6 +59,11 @@ class Started:
             return text.encode() in log.read()
         return False
 
+    def answers(self, url: str) -> bool:
+        """Return whether this process, and no other one, answers HTTP at the URL."""
+        port = urlsplit(url).port or 80
+        return processes.group_listens(self.pid, port) and probes.http_answers(url)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
@@ -81,6 +90,7 @@ class Child:
     failures: int = 0
     due_at: float = 0.0
     was_ready: bool = False
+    ready_at: float | None = None  # since this start
 
 
 Show = Callable[[Sequence[Child]], None]
@@ -184,17 +194,18 @@ class Supervisor:
                 child.process, child.started = self._spawn(child.program)
                 child.started_at = now
                 child.restarts += 1
+                child.ready_at = None
                 child.state = ChildState.STARTING
         elif child.process.poll() is not None:
             self._handle_exit(child, now)
         elif child.state is ChildState.STARTING and child.program.ready(child.started):
             child.state = ChildState.READY
-            child.was_ready = True
+            child.was_ready, child.ready_at = True, now
 
     def _handle_exit(self, child: Child, now: float) -> None:
         """Kill the rest of the process group and schedule the restart."""
         self._remove(child)
-        if now - child.started_at > RESET_AFTER_SECONDS:
+        if child.ready_at and now - child.ready_at > RESET_AFTER_SECONDS:
             child.failures = 0
         child.failures += 1
         if not child.was_ready and child.failures >= MAX_FAILED_STARTS:
@@ -202,7 +213,8 @@ class Supervisor:
                 child, f"ended with {child.process.returncode}, repeatedly"
             )
         pause = FIRST_BACKOFF_SECONDS * 2 ** (child.failures - 1)
-        child.due_at = now + min(pause, MAX_BACKOFF_SECONDS)
+        longest = MAX_BACKOFF_SECONDS if child.ready_at else MAX_FAILED_BACKOFF_SECONDS
+        child.due_at = now + min(pause, longest)
         child.state = ChildState.RESTARTING
 
     def _spawn(self, program: Program) -> tuple[subprocess.Popen[bytes], Started]:

@@ -1,5 +1,7 @@
 """Ports for the servers that tests and `make up` start."""
 
+import os
+import socket
 import subprocess
 import sys
 
@@ -31,3 +33,12 @@ def test_another_process_takes_another_port_while_this_one_lives():
     theirs = subprocess.check_output(words, text=True)
 
     assert int(theirs) != port
+
+
+def test_a_chosen_port_stays_reserved_until_its_server_binds_it() -> None:
+    port = processes.free_port()
+
+    assert not processes.reserve_port(port)
+    with socket.create_server(("127.0.0.1", port)):
+        assert processes.group_listens(os.getpgrp(), port)
+        assert not processes.group_listens(1, port)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from tests.support import ROOT
 from tests.support.process_family import family, python
-from workers.embedded import processes
+from workers.embedded import probes, processes
 from workers.embedded.keeper import Keeper
 from workers.embedded.processes import EmbeddedError, wait_until
 from workers.embedded.supervisor import (
@@ -165,6 +166,55 @@ def test_a_program_that_cannot_start_ends_the_start_with_its_log(
         start(program)
 
 
+SERVE = "import http.server as h; h.HTTPServer(('127.0.0.1', {port}), h.SimpleHTTPRequestHandler).serve_forever()"
+
+
+def test_only_an_answer_of_its_own_makes_a_program_ready(tmp_path: Path) -> None:
+    port, url = (free := processes.free_port()), f"http://127.0.0.1:{free}/"
+    stranger = processes.spawn(python(SERVE.format(port=port), tmp_path / "other.log"))
+    assert wait_until(lambda: probes.http_answers(url), seconds=30)
+    program = Program(
+        name="mute",
+        command=python("import time; time.sleep(60)", tmp_path / "mute.log"),
+        ready=lambda started: started.answers(url),
+    )
+
+    with pytest.raises(EmbeddedError, match="mute was not ready"):
+        start(program, seconds=1)
+    processes.stop(stranger, signal.SIGKILL, grace=1)
+
+    own = python(SERVE.format(port=port), tmp_path / "own.log")
+    with supervisor() as boss:
+        boss.launch(replace(program, name="own", command=own))
+        boss.wait_ready(seconds=30)
+
+
+def test_a_program_that_is_never_ready_again_restarts_ever_more_slowly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.embedded.supervisor.RESET_AFTER_SECONDS", 0)
+    monkeypatch.setattr("workers.embedded.supervisor.FIRST_BACKOFF_SECONDS", 0.001)
+    program = Program(
+        name="lost",
+        command=python("raise SystemExit('the port is taken')", tmp_path / "l.log"),
+        ready=lambda started: False,
+    )
+
+    with supervisor() as boss:
+        child = boss.launch(program)
+        child.was_ready = True  # it had been, before its port was taken
+        boss.run(until=lambda: child.restarts == 3)
+
+        boss.run(until=lambda: child.state is ChildState.RESTARTING)
+        child.failures = 8
+        child.due_at = 0
+        boss.tick()
+        boss.run(until=lambda: child.state is ChildState.RESTARTING)
+
+        assert child.failures == 9
+        assert child.due_at - child.started_at > 0.25  # 0.001 s doubled eight times
+
+
 def test_a_program_that_never_answers_ends_the_start(tmp_path: Path) -> None:
     program = Program(
         name="mute",
@@ -197,7 +247,7 @@ def test_a_restart_waits_longer_each_time(tmp_path: Path) -> None:
             child.due_at = 0
             boss.tick()
 
-    assert pauses == [0.5, 1, 2, 4, 8, 10]
+    assert pauses == [0.5, 1, 2, 4, 8, 16]  # not ready in between
 
 
 def test_a_grown_log_is_put_aside(
