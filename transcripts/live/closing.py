@@ -183,6 +183,9 @@ class SessionEnd:
         warnings: list[Any] = documents.find_warnings(
             summary, expected_seconds=None, expected_channels=None
         )
+        if any(each["code"] == "results_incomplete" for each in ending.warnings):
+            # Deepgram did not finish: whether there was speech is unknown.
+            warnings = [each for each in warnings if each["code"] != "no_speech"]
         warnings += ending.warnings
         if ending.error:
             warnings.append(INTERRUPTED)

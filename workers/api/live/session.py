@@ -59,6 +59,13 @@ SMALL_MESSAGES = (500.0, 4000.0)
 CLOSE_SECONDS = 2.0
 RELEASE_SECONDS = 0.5
 SILENT_DRAIN_SECONDS = 0.5
+# The longest wait for last results, in units of LIVE_DRAIN_SECONDS.
+MAX_DRAINS = 6
+ORDERLY = 1000
+INCOMPLETE = {
+    "code": "results_incomplete",
+    "detail": "Deepgram had not sent its last results; the last words are provisional.",
+}
 # After a disconnect the permit is released within a second.
 DISCONNECTED_DRAIN_SECONDS = 0.6
 
@@ -72,7 +79,7 @@ class LiveSession:
         self._started_at = self._received_at = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self._audio_at = self._started_at
-        self._is_client_disconnected = False
+        self._is_client_disconnected = self._is_incomplete = False
         self._chunker = build_chunker(
             opened.job.options, max_seconds=settings.LIVE_MAX_SECONDS
         )
@@ -121,6 +128,8 @@ class LiveSession:
             reading.cancel()
             watching.cancel()
             await self._drain(connecting, reason)
+            if self._is_incomplete and reason.code == ORDERLY:
+                reason = close_reason("results_incomplete")
             job = await self._store()
             logger.info("live session ended", extra={"reason": reason.reason})
             # Before the close, which a client may delay; limited, as Redis may be slow.
@@ -324,11 +333,33 @@ class LiveSession:
         if self._is_client_disconnected:
             seconds = min(seconds, DISCONNECTED_DRAIN_SECONDS)
         self._upstream.finish()
-        await asyncio.wait([connecting], timeout=seconds)
+        await self._wait_for_results(connecting, seconds, reason)
+        has_words = bool(self._chunker.duration()) and reason.reason != "canceled"
+        self._is_incomplete = has_words and not connecting.done()
         if self._is_client_disconnected:
             self._upstream.abort()
         connecting.cancel()
         await asyncio.wait([connecting])
+        if self._is_incomplete:
+            self._upstream.keep_interims()
+            self.send_message(build_warning(**INCOMPLETE))
+
+    async def _wait_for_results(
+        self, connecting: "asyncio.Task[None]", seconds: float, reason: CloseReason
+    ) -> None:
+        """Wait until all results have arrived, or none for ``seconds``.
+
+        Longer than ``seconds`` only while Deepgram sends and the client waits.
+        """
+        end = time.monotonic() + seconds * MAX_DRAINS
+        is_extended = not self._is_client_disconnected and reason.reason != "shutdown"
+        wait = seconds
+        while True:
+            await asyncio.wait([connecting], timeout=wait)
+            now = time.monotonic()
+            wait = min(self._upstream.heard_at + seconds, end) - now
+            if connecting.done() or not is_extended or wait <= 0:
+                return
 
     async def _store(self) -> Job:
         if self._stored is not None and not self._stored.done():
@@ -387,11 +418,11 @@ class LiveSession:
         return max(self._chunker.duration(), self._upstream.clock.final)
 
     def _warnings(self) -> Sequence[dict[str, str]]:
-        lost = self._upstream.lost_seconds
-        if not lost:
-            return ()
-        detail = f"{lost:.1f} s of audio were lost while Deepgram was unavailable."
-        return ({"code": "audio_dropped", "detail": detail},)
+        found = []
+        if lost := self._upstream.lost_seconds:
+            detail = f"{lost:.1f} s of audio were lost while Deepgram was unavailable."
+            found.append({"code": "audio_dropped", "detail": detail})
+        return [*found, INCOMPLETE] if self._is_incomplete else found
 
     def _check_stored(self, stored: "asyncio.Future[bool]") -> None:
         if not stored.cancelled() and not stored.result():

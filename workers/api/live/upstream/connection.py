@@ -97,6 +97,9 @@ class UpstreamConnection:
         # When the oldest unanswered audio was sent; 0 if there is none.
         self._unanswered_at = self._opened_at = 0.0
         self._outage = UpstreamOutage()
+        # The last interim result of each channel that no final result has replaced.
+        self._interims: dict[int, ServerMessage] = {}
+        self.heard_at = 0.0
 
     @property
     def is_connected(self) -> bool:
@@ -111,6 +114,16 @@ class UpstreamConnection:
         """Signal the end of the audio."""
         self._is_finishing = True
         self._work.set()
+
+    def keep_interims(self) -> None:
+        """Make the last interim results final, marked with ``from_interim``."""
+        for message in self._interims.values():
+            mark = {"is_final": True, "from_interim": True}
+            upstream = {**(message.upstream or {}), **mark}
+            (alternative, *_) = upstream["channel"]["alternatives"]
+            kept = ServerMessage(message.kind, {**message.fields, **mark}, upstream)
+            self._listener.send_final(kept, alternative=alternative)
+        self._interims.clear()
 
     def abort(self) -> None:
         """Abort the open call without a close handshake."""
@@ -240,6 +253,7 @@ class UpstreamConnection:
 
     def _handle_message(self, message: dict[str, Any]) -> None:
         kind = message.get("type")
+        self.heard_at = time.monotonic()
         try:
             if kind == "Results":
                 self._report_recovery()
@@ -256,6 +270,7 @@ class UpstreamConnection:
     def _handle_result(self, message: dict[str, Any]) -> None:
         aligned = self.clock.align(message)
         if message.get("is_final"):
+            self._interims.pop(read_channel(message)[0], None)
             self._mark_healthy()
             self._replay_buffer.discard_before(self.clock.final)
         if aligned is None:
@@ -267,6 +282,7 @@ class UpstreamConnection:
             return
         server_message = ServerMessage(MessageKind.TRANSCRIPT, fields, aligned)
         if not fields["is_final"]:
+            self._interims[channel] = server_message
             self._listener.send_message(server_message)
             return
         (alternative, *_) = aligned["channel"]["alternatives"]

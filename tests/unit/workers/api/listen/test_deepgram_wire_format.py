@@ -120,6 +120,7 @@ def test_what_is_no_message_is_answered(dialect, text):
         (close_reason("slow_reader"), 1008, "reads messages too slowly."),
         (close_reason("frame_too_large", limit=5), 1009, "5 bytes."),
         (close_reason("server_error"), 1011, "on the server."),
+        (close_reason("results_incomplete"), 1011, "last words are provisional."),
         (close_reason("unavailable", error_code="x"), 1013, "at the moment."),
         (
             *(

@@ -5,7 +5,9 @@ import re
 from tests.support import ROOT
 from workers.api.live import close_reasons
 
-_NAME = re.compile(r'(?:\.close\(|close_from_thread\(|name = )\s*"(\w+)"')
+_NAME = re.compile(
+    r'(?:\.close\(|close_from_thread\(|close_reason\(|name = )\s*"(\w+)"'
+)
 _CHOICE = re.compile(r'"(\w+)" if [\w. ]+ else "(\w+)"')
 
 
