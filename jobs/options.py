@@ -58,7 +58,7 @@ def check_live_combination(options: Mapping[str, Any]) -> None:
         _refuse_pair("utterance_end_ms", "needs 'interim_results'")
 
 
-def choose_live(options: Mapping[str, Any]) -> dict[str, Any]:
+def select_live_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that streams support; defaults may contain others."""
     return {name: each for name, each in options.items() if name in LIVE_OPTIONS}
 

@@ -57,7 +57,7 @@ def parse_database_url(name: str, url: str) -> dict[str, Any]:
 
 
 def _describe_invalid(url: str, error: str) -> str:
-    """Return libpq's message, unless it may quote the password."""
+    """Return libpq's message, or a general one if that may quote the password."""
     is_about_parameter = "parameter" in error or "connection option" in error
     if "://" in url and is_about_parameter and "=" not in error:
         return error.strip()

@@ -110,7 +110,7 @@ def _find_earlier_calls(jobs: Sequence[Job]) -> dict[UUID, list[Attempt]]:
 
 
 def _find_result(attempts: Iterable[Attempt]) -> tuple[Attempt, StoredResult] | None:
-    """Return the first attempt with a stored document. Raises OSError."""
+    """Return the first attempt whose stored document is valid. Raises OSError."""
     for attempt in attempts:
         raw = storage.find_result(attempt)
         if raw is None:

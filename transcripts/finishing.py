@@ -158,7 +158,7 @@ def complete(
     return bool(moved)
 
 
-def suspect(message: str, *, request_id: str) -> UpstreamError:
+def build_suspect_error(message: str, *, request_id: str) -> UpstreamError:
     """Return the error of a result that another call may correct."""
     return UpstreamError(
         message,
@@ -202,7 +202,9 @@ def _reject_suspects(
     return [
         replace(
             call,
-            error=suspect(found[call.attempt.pk], request_id=call.result.request_id),
+            error=build_suspect_error(
+                found[call.attempt.pk], request_id=call.result.request_id
+            ),
         )
         if call.result and call.attempt.pk in found
         else call

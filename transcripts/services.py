@@ -37,8 +37,8 @@ from transcripts.finishing import (
     ClaimHolder,
     FinishedCall,
     StoredResult,
+    build_suspect_error,
     committer,
-    suspect,
 )
 from transcripts.formats import Format, FormatSource
 from transcripts.models import Transcript
@@ -152,7 +152,7 @@ def _call(
         summary = documents.parse_summary(result.document)
         if summary is None:
             message = "The upstream response is not a transcript."
-            raise suspect(message, request_id=result.request_id)
+            raise build_suspect_error(message, request_id=result.request_id)
     except UpstreamError as error:
         return FinishedCall(job=job, attempt=attempt, holder=holder, error=error)
     raw = result_storage.store(job, attempt, result.raw, holder=holder)

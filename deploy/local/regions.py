@@ -149,7 +149,7 @@ def make_layout(
     options: Options, shape: RegionsShape, *, urls: Mapping[str, str]
 ) -> RegionsLayout:
     """Choose ports and environments; ``urls``: DATABASE_URL, a Redis per region."""
-    options = replace(options, port=plans.free_or(options.port))
+    options = replace(options, port=plans.reserve_preferred_port(options.port))
     redis_urls = {name: urls[name] for name in shape.regions}
     settings = {
         "BASE_URL": f"http://{HOST}:{options.port}",

@@ -107,7 +107,7 @@ def _confirm(
         "subject": f"{number} {noun}",
         "form": form,
         "field": ACTION_CHECKBOX_NAME,
-        "back": _back(request) or request.get_full_path(),
+        "back": _get_return_url(request) or request.get_full_path(),
     }
     return TemplateResponse(request, "admin/jobs/confirm.html", context)
 
@@ -135,10 +135,10 @@ def _run(
     report.show(page, request, capfirst(action.label))
     if action.show and report.done:
         return action.show(page, request, report.done)
-    return HttpResponseRedirect(_back(request) or request.get_full_path())
+    return HttpResponseRedirect(_get_return_url(request) or request.get_full_path())
 
 
-def _back(request: HttpRequest) -> str:
+def _get_return_url(request: HttpRequest) -> str:
     """Return the URL of the filtered list or a page below it, or "" for any other."""
     back = request.POST.get("back", "")
     parts = urlsplit(back)

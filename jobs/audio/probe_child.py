@@ -48,7 +48,7 @@ OPEN_OPTIONS = {
 }
 
 
-class Unusable(Exception):
+class UnusableAudio(Exception):
     """The file has no audio that can be transcribed; ``facts`` name the error."""
 
     def __init__(self, error: str, **facts: Any) -> None:
@@ -74,7 +74,7 @@ def examine(file: IO[bytes], *, track: int | None = None) -> dict[str, Any]:
             facts = _examine(container, header, track=track, size=size)
     except av.ExitError:
         return {"error": "timeout"}
-    except Unusable as error:
+    except UnusableAudio as error:
         facts = error.facts
     except (av.FFmpegError, ValueError):
         facts = {"error": "audio_unreadable"}
@@ -122,7 +122,7 @@ def _examine(
     size: int,
 ) -> dict[str, Any]:
     if not container.streams.audio:
-        raise Unusable("audio_missing")
+        raise UnusableAudio("audio_missing")
     is_large = size > EXACT_BYTES
     scan = media_scan.scan_packets(
         container, seconds=LARGE_SECONDS if is_large else DEMUX_SECONDS
@@ -130,7 +130,7 @@ def _examine(
     tracks = list(scan.tracks.values())
     chosen = _choose(scan, track)
     if _is_cut_off(container, header, scan, chosen, size=size):
-        raise Unusable("audio_truncated")
+        raise UnusableAudio("audio_truncated")
     context = chosen.stream.codec_context
     return {
         "duration_seconds": chosen.duration_seconds
@@ -152,17 +152,17 @@ def _examine(
 
 
 def _choose(scan: media_scan.MediaScan, number: int | None) -> media_scan.TrackScan:
-    """Return the track by number, or the first with sound; raise Unusable."""
+    """Return the track by number, or the first with sound; raise UnusableAudio."""
     tracks = list(scan.tracks.values())
     if number is not None and number > len(tracks):
-        raise Unusable("audio_track_missing", tracks=len(tracks))
+        raise UnusableAudio("audio_track_missing", tracks=len(tracks))
     if not tracks:
-        raise Unusable("audio_unreadable")
+        raise UnusableAudio("audio_unreadable")
     chosen = tracks[number - 1] if number else media_scan.choose_track(tracks)
     if chosen.broken + scan.is_broken > chosen.decoded:
-        raise Unusable("audio_unreadable")
+        raise UnusableAudio("audio_unreadable")
     if not chosen.decoded:
-        raise Unusable("audio_empty")
+        raise UnusableAudio("audio_empty")
     return chosen
 
 

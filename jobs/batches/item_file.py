@@ -186,13 +186,16 @@ def _check(
             if not is_free:
                 message = "Too many manifests are being checked; retry shortly."
                 raise ServiceUnavailable(message)
-            for entry in _with_pauses(entries):
+            for entry in _yield_with_pauses(entries):
                 _check_entry(checked, entry, reader)
         yield checked
 
 
-def _with_pauses(entries: Iterable[ManifestEntry]) -> Iterator[ManifestEntry]:
-    """Yield the entries with pauses; refuse a manifest that needs too much CPU time."""
+def _yield_with_pauses(entries: Iterable[ManifestEntry]) -> Iterator[ManifestEntry]:
+    """Yield the entries; sleep regularly, so that other threads run.
+
+    Refuses a manifest that needs more than MAX_CPU_SECONDS.
+    """
     started, resumed = time.thread_time(), time.perf_counter()
     for entry in entries:
         yield entry

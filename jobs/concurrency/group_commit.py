@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class _Entry(Generic[T]):
+class _PendingItem(Generic[T]):
     item: T
     submitted_at: float = field(default_factory=time.monotonic)
     is_done: bool = False
@@ -60,13 +60,13 @@ class GroupCommitter(Generic[T]):
         self._commit = commit
         self._grace = grace
         self._settled = settled
-        self._waiting: deque[_Entry[T]] = deque()
+        self._waiting: deque[_PendingItem[T]] = deque()
         self._leading = threading.Lock()
         self._is_busy = False
 
     def submit(self, item: T) -> None:
         """Return when the item is committed; raise the error that prevented it."""
-        entry = _Entry(item)
+        entry = _PendingItem(item)
         self._waiting.append(entry)
         while not entry.is_done:
             with self._leading:
@@ -93,7 +93,7 @@ class GroupCommitter(Generic[T]):
             if not connection.in_atomic_block:
                 connection.close()  # returns it to the pool
 
-    def _commit_group(self, group: Sequence[_Entry[T]]) -> None:
+    def _commit_group(self, group: Sequence[_PendingItem[T]]) -> None:
         """Commit a group; if its data is refused, each item alone."""
         items = [entry.item for entry in group]
         give_up_at = max(entry.submitted_at for entry in group) + self._grace()
@@ -112,7 +112,7 @@ class GroupCommitter(Generic[T]):
             self._fail(group, error)
             raise
 
-    def _fail(self, group: Sequence[_Entry[T]], error: BaseException) -> None:
+    def _fail(self, group: Sequence[_PendingItem[T]], error: BaseException) -> None:
         for entry in group:
             entry.error = error
 

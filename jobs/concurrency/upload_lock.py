@@ -24,7 +24,7 @@ def reject_concurrent_repeats(
 ) -> Iterator[None]:
     """Raise RequestInFlight if an upload with this key is in progress.
 
-    If the request ``is_upload`` itself, it is in progress while the block runs.
+    An upload (``is_upload``) holds the key while the block runs; others only check it.
     """
     path = _build_path(f"{tenant.pk}\n{route}\n{key}")
     if key and is_upload:

@@ -56,7 +56,7 @@ class RequestFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """The decision and its inputs."""
+    """The mode chosen for a request, why, and the facts and thresholds used."""
 
     mode: RouteMode
     reason: RouteReason

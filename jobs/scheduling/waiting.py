@@ -1,7 +1,7 @@
 """Why a queued job does not run yet, as the API and the admin show it.
 
-The same facts as in a claim, but without Redis: a region is full if as many of its jobs
-are in flight as it may call at the same time.
+The same facts as in a claim, but without Redis: a region is full if its
+jobs in flight reach its limit of concurrent calls.
 """
 
 from dataclasses import dataclass

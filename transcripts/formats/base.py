@@ -10,7 +10,7 @@ from transcripts.models import Transcript
 
 
 class FormatSource:
-    """A transcript row with its job loaded, and the upstream document."""
+    """What a format renders: a transcript row with its job, and Deepgram's document."""
 
     def __init__(self, transcript: Transcript, raw: bytes) -> None:
         self.transcript = transcript

@@ -151,7 +151,7 @@ def finish_session(*, job: Job, attempt: Attempt, ending: EndOfSession) -> Job:
     """Commit the end of the session with its transcript; return the current job.
 
     If the session has already ended, for example by a cancel, only its last attempt is
-    closed. Retried like every commit of a paid result.
+    closed. Retries for ``FINISH_GRACE_SECONDS`` while database or storage fail.
     """
     end = SessionEnd(job=job, attempt=attempt, ending=ending)
     retry_while_unavailable(

@@ -69,7 +69,7 @@ _LETTERS = str.maketrans(
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class IndexedWord:
     """A word at its position, and the other forms under which it is found."""
 
     text: str
@@ -88,7 +88,7 @@ class _Run:
     others: list[str] = field(default_factory=list)
 
 
-def segment(text: str) -> list[Segment]:
+def segment(text: str) -> list[IndexedWord]:
     """Return the words of a text in order."""
     normal = normalize(text)
     # Words with a space between them do not affect each other.
@@ -102,16 +102,16 @@ def segment(text: str) -> list[Segment]:
 
 
 @lru_cache(maxsize=20_000)
-def _segment_cached(chunk: str) -> tuple[Segment, ...]:
+def _segment_cached(chunk: str) -> tuple[IndexedWord, ...]:
     """Return the words of a chunk; texts repeat most of theirs."""
     return tuple(_segment(chunk))
 
 
-def _segment(normal: str) -> list[Segment]:
+def _segment(normal: str) -> list[IndexedWord]:
     runs = list(_find_runs(normal))
     for joined in _find_joined(normal, runs):
         joined[0].others += _join(joined)
-    segments: list[Segment] = []
+    segments: list[IndexedWord] = []
     for run in runs:
         segments += _cut_unspaced(run.text) if run.is_unspaced else [_build_word(run)]
     return segments
@@ -128,10 +128,10 @@ def query_forms(text: str) -> list[str]:
     whole = "".join(words)
     if len(words) > 1 and whole in segments[0].others:
         forms.append(whole)
-    return list(dict.fromkeys([*forms, *map(fold_all, forms)]))
+    return list(dict.fromkeys([*forms, *map(fold_phrase, forms)]))
 
 
-def fold_all(text: str) -> str:
+def fold_phrase(text: str) -> str:
     """Return a phrase without accents."""
     return " ".join(map(fold, text.split()))
 
@@ -209,7 +209,7 @@ def _is_joined(text: str, one: _Run, other: _Run) -> bool:
     return between in _WORD_JOINTS
 
 
-def _build_word(run: _Run) -> Segment:
+def _build_word(run: _Run) -> IndexedWord:
     text = _shorten(run.text)
     others = dict.fromkeys(_shorten(each) for each in run.others)
     others |= dict.fromkeys(fold(each) for each in (text, *others))
@@ -217,15 +217,15 @@ def _build_word(run: _Run) -> Segment:
         shortest = max(_MIN_NOUN, len(text) - _MAX_PARTICLES)
         others |= dict.fromkeys(text[:end] for end in range(shortest, len(text)))
     others.pop(text, None)
-    return Segment(text, tuple(others))
+    return IndexedWord(text, tuple(others))
 
 
-def _cut_unspaced(run: str) -> list[Segment]:
+def _cut_unspaced(run: str) -> list[IndexedWord]:
     """Return every two neighbouring characters, and the last one alone."""
     clusters = _CLUSTER.findall(run)
     pairs = zip(clusters, [*clusters[1:], ""], strict=True)
     return [
-        Segment(_shorten(one + other), is_unspaced=True, is_last=not other)
+        IndexedWord(_shorten(one + other), is_unspaced=True, is_last=not other)
         for one, other in pairs
     ]
 

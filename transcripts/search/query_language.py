@@ -111,7 +111,7 @@ def _build_term(text: str, kind: TermKind, *, is_excluded: bool) -> Term | None:
     return Term(text=normal, kind=kind, is_excluded=is_excluded)
 
 
-def _is_prefix(segments: Sequence[normalization.Segment]) -> bool:
+def _is_prefix(segments: Sequence[normalization.IndexedWord]) -> bool:
     """Return whether the text is one word that is long enough."""
     first = segments[0]
     is_hangul = ord(first.text[0]) in _HANGUL

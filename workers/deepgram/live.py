@@ -153,7 +153,7 @@ async def open_call(
 
 def build_query(job_options: Mapping[str, Any], *, tags: tuple[str, ...]) -> str:
     """Return the query string with the options that live streams support."""
-    query = {"interim_results": True, **options.choose_live(job_options)}
+    query = {"interim_results": True, **options.select_live_options(job_options)}
     query["tag"] = [*query.get("tag", ()), *tags]
     pairs = [
         (name, _format(item))

@@ -88,9 +88,9 @@ def make_plan(
 ) -> RunPlan:
     """Choose ports and build the environment; inherited variables have priority."""
     stored = load_secrets(options.data_dir / "secrets.json")
-    web_port = free_or(options.port)
+    web_port = reserve_preferred_port(options.port)
     # Port 0 allows several runs at once.
-    flower_port = free_or(5555 if options.port else 0)
+    flower_port = reserve_preferred_port(5555 if options.port else 0)
     emulator_port = None if inherited.get("DEEPGRAM_API_KEY") else processes.free_port()
     defaults = {
         "SECRET_KEY": stored["secret_key"],
@@ -362,7 +362,7 @@ def _celery(plan: RunPlan, name: str, *words: str) -> ProcessCommand:
     return python(plan, name, "-m", "celery", *app, *words)
 
 
-def free_or(port: int) -> int:
+def reserve_preferred_port(port: int) -> int:
     """Reserve the port, or a free one if it is in use or 0; return it."""
     is_reserved = port != 0 and processes.reserve_port(port)
     return port if is_reserved else processes.free_port()

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--strict-urls",
         action="store_true",
         default=argparse.SUPPRESS,
-        help="require public media URLs and Deepgram's four callback ports",
+        help="accept only public media URLs and Deepgram's four callback ports",
     )
 
 

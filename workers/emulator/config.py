@@ -34,7 +34,7 @@ class Tuning:
     stream_idle_seconds: float = 10.0
 
     def for_streams(self, max_streams: int | None) -> "Tuning":
-        """Return a copy with the limits of live streams and of the engine."""
+        """Return a copy for live streams: the lower of their limits, and no rate."""
         limits = (self.stream_concurrency, max_streams)
         bounds = [limit for limit in limits if limit is not None]
         return dataclasses.replace(

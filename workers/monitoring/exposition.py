@@ -27,7 +27,10 @@ def expose(*collectors: Collector) -> None:
     if ports and not _serve(ports):
         logger.warning("no free port for metrics", extra={"ports": str(ports)})
         threading.Thread(
-            target=_serve_later, args=[ports], name="metrics-port", daemon=True
+            target=_serve_when_port_is_free,
+            args=[ports],
+            name="metrics-port",
+            daemon=True,
         ).start()
 
 
@@ -41,7 +44,7 @@ def _serve(ports: range) -> bool:
     return False
 
 
-def _serve_later(ports: range) -> None:
+def _serve_when_port_is_free(ports: range) -> None:
     """Retry until a port is free: a restarted process can overlap the old one."""
     while not _serve(ports):
         time.sleep(RETRY_SECONDS)

@@ -1,6 +1,7 @@
 """The dispatcher's loop: runs a tick per interval, or earlier after a wake-up.
 
-The ticks are in ``jobs.scheduling.dispatch`` and ``webhooks.delivery.dispatch``.
+The ticks are in ``jobs.scheduling.dispatch`` and
+``workers.webhooks.delivery.dispatch``.
 """
 
 import logging

@@ -144,7 +144,7 @@ def retention_of_jobs(**_future: Any) -> None:
 
 
 @shared_task(name=dispatch.CLOSE_LIVE_TASK)
-def close_live_sessions(**_future: Any) -> None:
+def close_lost_live_sessions(**_future: Any) -> None:
     """Close the live sessions of lost processes with the results stored so far."""
     live_sessions.close_abandoned()
 

@@ -195,7 +195,7 @@ def _issue_once(
     route: str,
     now: datetime,
 ) -> Response:
-    """Return the new key; a replay has the same response without the key itself."""
+    """Respond with the new key; a repeated request gets null instead of its text."""
     idempotent = IdempotentRequest(
         tenant=caller.tenant,
         route=route,

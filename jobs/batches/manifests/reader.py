@@ -280,7 +280,7 @@ def _build_item(columns: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
 
 
 def _is_null(name: str, cell: str) -> bool:
-    """Return whether the cell stands for no value; metadata is never interpreted."""
+    """Return whether the cell means "no value"; in metadata it is always text."""
     return cell.strip() in _NULLS and not name.startswith("metadata.")
 
 

@@ -492,6 +492,6 @@ def test_after_each_piece_of_work_the_other_threads_of_the_process_run(monkeypat
     )
     monkeypatch.setattr(item_file, "time", fake)
 
-    assert list(item_file._with_pauses("abc")) == ["a", "b", "c"]
+    assert list(item_file._yield_with_pauses("abc")) == ["a", "b", "c"]
 
     assert pauses == pytest.approx([0.003 / 6] * 3)

@@ -478,7 +478,7 @@ def test_an_answer_is_expunged_and_its_attempt_stays(world, listen):
     world.run()
 
     for _ in range(2):
-        replay.expunge_response(
+        replay.erase_response(
             tenant=world.tenant,
             actor="key:k",
             delivery_id=delivery.pk,
@@ -506,7 +506,7 @@ def test_an_attempt_that_was_not_made_cannot_be_expunged(world, number):
     )
 
     with pytest.raises(NotFound):
-        replay.expunge_response(
+        replay.erase_response(
             tenant=world.tenant,
             actor="key:k",
             delivery_id=delivery.pk,

@@ -46,7 +46,8 @@ LAST_EVENT_ID = "last_event_id"
 _POSITION = [
     header(HEADER, "The `id` of the last event received, where to continue."),
     query_parameter(
-        LAST_EVENT_ID, description=f"Same as `{HEADER}`, which takes precedence."
+        LAST_EVENT_ID,
+        description=f"For clients that cannot send `{HEADER}`, which takes precedence.",
     ),
 ]
 _STREAM: dict[Any, Any] = {

@@ -56,7 +56,7 @@ def _build_draft(request: Request, query: ListenQuery) -> JobDraft:
     # Unlike `/v1/live`, Deepgram sends interim results only on request.
     chosen = {"interim_results": False, **query.options}
     effective = services.build_options(get_tenant(request), chosen)
-    options.check_live_combination(options.choose_live(effective))
+    options.check_live_combination(options.select_live_options(effective))
     return JobDraft(
         options=chosen,
         callback_url=query.callback_url,

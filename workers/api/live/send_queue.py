@@ -25,7 +25,7 @@ class SlowClient(Exception):
 
 
 @dataclass(slots=True)
-class _Entry:
+class _QueuedMessage:
     message: ServerMessage
     stored: "asyncio.Future[bool] | None"
     queued_at: float
@@ -36,7 +36,7 @@ class SendQueue:
 
     def __init__(self, send: Send, *, seconds: float) -> None:
         self._send, self._seconds = send, seconds
-        self._entries: deque[_Entry] = deque()
+        self._entries: deque[_QueuedMessage] = deque()
         self._changed = asyncio.Event()
         self._is_done = False
         self.is_unstored = False
@@ -49,12 +49,12 @@ class SendQueue:
             self._replace(message)
         if len(self._entries) >= MAX_WAITING:
             raise SlowClient
-        self._entries.append(_Entry(message, stored, time.monotonic()))
+        self._entries.append(_QueuedMessage(message, stored, time.monotonic()))
         self._changed.set()
 
     def put_last(self, message: ServerMessage) -> None:
         """Queue a closing message, even if the queue is full."""
-        self._entries.append(_Entry(message, None, time.monotonic()))
+        self._entries.append(_QueuedMessage(message, None, time.monotonic()))
         self._changed.set()
 
     def finish(self) -> None:
@@ -72,7 +72,7 @@ class SendQueue:
             self._changed.clear()
             await self._changed.wait()
 
-    async def _send_one(self, entry: _Entry) -> None:
+    async def _send_one(self, entry: _QueuedMessage) -> None:
         if entry.stored is not None and not entry.stored.done():
             await asyncio.wait([entry.stored], timeout=STORE_SECONDS)
             self.is_unstored = not entry.stored.done()

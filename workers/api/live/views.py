@@ -70,6 +70,6 @@ def read_draft(request: Request, *, now: datetime) -> JobDraft:
     }
     chosen = {**draft.options, **parsed}
     effective = services.build_options(get_tenant(request), chosen)
-    options.check_live_combination(options.choose_live(effective))
+    options.check_live_combination(options.select_live_options(effective))
     route = draft.route or routing.describe_stream_route()
     return replace(draft, options=chosen, route=route)

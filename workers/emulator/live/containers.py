@@ -1,7 +1,7 @@
-"""Decodes streamed containers in a thread that reads from a pipe in memory.
+"""Decodes live audio that arrives in a container format, such as WebM or Ogg.
 
-Browsers' MediaRecorder sends such streams. Only the thread blocks while it waits for
-data; the event loop does not.
+Browsers' MediaRecorder sends such streams. A thread decodes, because FFmpeg blocks
+while it waits for data.
 """
 
 import asyncio

@@ -27,7 +27,9 @@ class Command(BaseCommand):
         """Declare the options; all else comes from the environment."""
         parser.add_argument("--data-dir", type=Path, default=Path("var"))
         parser.add_argument("--port", type=int, default=8000, help="else a free port")
-        parser.add_argument("--ready-file", type=Path, help="JSON, once ready")
+        parser.add_argument(
+            "--ready-file", type=Path, help="JSON file to write when ready"
+        )
         parser.add_argument("--lease-seconds", type=float, help="LEASE_SECONDS")
 
     def handle(self, *_args: Any, **options: Any) -> None:

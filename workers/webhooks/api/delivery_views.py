@@ -133,7 +133,7 @@ class AttemptResponseBody(WebhookView):
         The attempt itself remains in the log.
         """
         check_no_body(request)
-        replay.expunge_response(
+        replay.erase_response(
             tenant=get_tenant(request),
             actor=get_actor(request),
             delivery_id=delivery_id,

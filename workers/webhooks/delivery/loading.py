@@ -1,7 +1,7 @@
 """Load claimed deliveries, with all that their messages need, by one statement.
 
-It is a prepared statement, whose plan is made before the tables have statistics. Each
-LATERAL subquery looks up one row by its key, so that the plan has only index scans.
+The statement is prepared, and its plan may date from before the tables had statistics.
+So each LATERAL subquery looks up one row by its key: the plan has only index scans.
 """
 
 from collections.abc import Iterator, Sequence

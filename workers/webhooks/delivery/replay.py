@@ -138,7 +138,7 @@ def count_recovered(recovery: WebhookRecovery) -> dict[str, int]:
     return {status: found.get(status, 0) for status in Status.values}
 
 
-def expunge_response(
+def erase_response(
     *, tenant: Tenant, actor: str, delivery_id: UUID, number: int, now: datetime
 ) -> None:
     """Erase the stored response of an attempt; the attempt stays in the log."""

@@ -42,7 +42,7 @@ Payload = WebhookEndpoint.Payload
 CLAIM_MARGIN_SECONDS = 15.0
 
 # The deliveries that this process has begun to attempt.
-_in_hand: set[UUID] = set()
+_begun: set[UUID] = set()
 _lock = Lock()
 
 
@@ -114,7 +114,7 @@ def deliver(
             )
         return result
 
-    with _taking_in_hand(claims):
+    with _marked_as_begun(claims):
         sendable = [
             loaded
             for loaded in load_claimed(claims, now=started_at)
@@ -133,7 +133,7 @@ def return_unstarted(process: str, *, now: datetime) -> int:
     Called when the process stops. Their messages are then stale.
     """
     with _lock:
-        begun = set(_in_hand)
+        begun = set(_begun)
     claimed = WebhookDelivery.objects.filter(process=process, is_claimed=True)
     return claimed.exclude(pk__in=begun).update(
         is_claimed=False, process="", next_attempt_at=now
@@ -150,15 +150,15 @@ def find_claimed(claims: Collection[DeliveryClaim]) -> QuerySet[WebhookDelivery]
 
 
 @contextmanager
-def _taking_in_hand(claims: Sequence[DeliveryClaim]) -> Iterator[None]:
+def _marked_as_begun(claims: Sequence[DeliveryClaim]) -> Iterator[None]:
     ids = {claim.delivery_id for claim in claims}
     with _lock:
-        _in_hand.update(ids)
+        _begun.update(ids)
     try:
         yield
     finally:
         with _lock:
-            _in_hand.difference_update(ids)
+            _begun.difference_update(ids)
 
 
 def _run_at_once(attempts: Sequence[Callable[[], PostResult]]) -> list[PostResult]:
