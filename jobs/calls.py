@@ -273,9 +273,13 @@ def end_calls(ends: Sequence[CallEnd], *, at: datetime) -> list[Job]:
 
 
 _RENEW_LEASES = """
+WITH running AS (
+  SELECT id FROM jobs_job
+  WHERE id = ANY(%(jobs)s::uuid[]) AND worker = %(worker)s AND status = 'processing'
+  ORDER BY id FOR NO KEY UPDATE
+)
 UPDATE jobs_job SET lease_until = statement_timestamp() + %(lease)s
-WHERE id = ANY(%(jobs)s::uuid[]) AND worker = %(worker)s AND status = 'processing'
-RETURNING id
+FROM running WHERE jobs_job.id = running.id RETURNING jobs_job.id
 """
 
 

@@ -364,7 +364,8 @@ def _lock_open_attempts(jobs: QuerySet[Job]) -> None:
     The reverse order would deadlock.
     """
     attempts = Attempt.objects.filter(job__in=jobs, outcome=Attempt.Outcome.OPEN)
-    list(attempts.select_for_update(of=("self",)).values_list("pk"))
+    locked = attempts.order_by("pk").select_for_update(of=("self",))
+    list(locked.values_list("pk"))
 
 
 def _abandon_attempts(jobs: Iterable[Job], *, at: datetime) -> None:

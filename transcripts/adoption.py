@@ -3,7 +3,9 @@
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
@@ -21,7 +23,12 @@ from transcripts.finishing import ClaimHolder, FinishedCall, StoredResult, commi
 logger = logging.getLogger(__name__)
 
 
-def adopt(claims: Sequence[JobClaim], *, holder: ClaimHolder) -> dict[JobClaim, str]:
+def adopt(
+    claims: Sequence[JobClaim],
+    *,
+    holder: ClaimHolder,
+    threads: Executor | None = None,
+) -> dict[JobClaim, str]:
     """End claims that need no call; return the outcome of each.
 
     A job whose earlier call stored its document completes with that: the call is
@@ -42,14 +49,11 @@ def adopt(claims: Sequence[JobClaim], *, holder: ClaimHolder) -> dict[JobClaim, 
     if not connection.in_atomic_block:
         connection.close()  # the storage may be slow
     outcomes = {}
-    for job in jobs:
-        try:
-            found = _find_result(earlier[job.pk])
-        except OSError:
+    for job, found in _find_results(jobs, earlier, threads=threads):
+        if isinstance(found, OSError):
             result_storage.report_unavailable()
             outcomes[again[job.pk]] = _return_claim(job, holder=holder)
-            continue
-        if found:
+        elif found:
             attempt, result = found
             attempt.job = job
             finished = FinishedCall(
@@ -65,6 +69,27 @@ def adopt(claims: Sequence[JobClaim], *, holder: ClaimHolder) -> dict[JobClaim, 
         elif job.crashes >= settings.MAX_CRASHES:
             outcomes[again[job.pk]] = _fail(job, holder=holder)
     return outcomes
+
+
+def _find_results(
+    jobs: Sequence[Job],
+    earlier: Mapping[UUID, Sequence[Attempt]],
+    *,
+    threads: Executor | None,
+) -> Iterator[tuple[Job, "tuple[Attempt, StoredResult] | OSError | None"]]:
+    """Yield each job with its stored result, or the error of its look-up.
+
+    All look-ups run at the same time: those of a message with many claims would take
+    longer than its claims are waited for, and would all be repeated.
+    """
+
+    def find(job: Job) -> "tuple[Attempt, StoredResult] | OSError | None":
+        try:
+            return _find_result(earlier.get(job.pk, ()))
+        except OSError as error:
+            return error
+
+    return zip(jobs, (threads.map if threads else map)(find, jobs), strict=True)
 
 
 def _find_earlier_calls(jobs: Sequence[Job]) -> dict[UUID, list[Attempt]]:
@@ -106,11 +131,14 @@ def _find_result(attempts: Iterable[Attempt]) -> tuple[Attempt, StoredResult] | 
 
 def _return_claim(job: Job, *, holder: ClaimHolder) -> str:
     """Queue a job whose documents cannot be looked up now; no attempt is counted."""
+    now = timezone.now()
     services.advance(
         Job.objects.filter(pk=job.pk, lease_token=job.lease_token),
         to=JobStatus.QUEUED,
-        at=timezone.now(),
+        at=now,
         data={"reason": result_storage.UNAVAILABLE},
+        ready=False,
+        run_at=now + timedelta(seconds=result_storage.RETRY_SECONDS),
     )
     holder.remove([job])
     return result_storage.UNAVAILABLE

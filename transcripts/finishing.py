@@ -106,17 +106,20 @@ def commit(calls: Sequence[FinishedCall], now: datetime) -> None:
                 region = call.attempt.region_id
                 regions.pause_region(name=region, reason=call.error.code, now=now)
         closed = close_attempts([_facts_of(call) for call in calls], now=now)
-        moved = {job.pk: job for job in end_calls(ends, at=now)}
+        ended = end_calls(ends, at=now)
+        # By claim: the group may contain a late result of an earlier claim of a job.
+        moved = {JobClaim(job.pk, job.lease_token): job for job in ended}
         write_transcripts(
             [
-                (moved[call.job.pk], call.result)
+                (moved[call.claim], call.result)
                 for call in calls
-                if call.result and not call.error and call.job.pk in moved
+                if call.result and not call.error and call.claim in moved
             ],
             now=now,
         )
+        counted = {job.pk for job in ended}  # with all their attempts
         for call in sorted(calls, key=lambda each: each.job.pk):
-            if call.attempt.pk in closed and call.job.pk not in moved and call.result:
+            if call.attempt.pk in closed and call.job.pk not in counted and call.result:
                 quotas.count_late(call.attempt)
                 fields = log_context.fields_of(call.job)
                 logger.info("result of a stale claim dropped", extra=fields)
@@ -183,24 +186,27 @@ def _reject_suspects(
 ) -> list[FinishedCall]:
     """Turn suspect results into errors, unless the job had one before."""
     found = {
-        call.job.pk: each["detail"]
+        call.attempt.pk: each["detail"]
         for call in calls
         if call.job.attempt < call.job.max_attempts
         for each in reversed(warnings[call.attempt.pk])
         if each["code"] in documents.SUSPECT
     }
     if found:
-        earlier = Attempt.objects.filter(job__in=found, error_code=SUSPECT)
-        for pk in earlier.values_list("job", flat=True):
-            found.pop(pk, None)
+        jobs = [call.job.pk for call in calls if call.attempt.pk in found]
+        earlier = Attempt.objects.filter(job__in=jobs, error_code=SUSPECT)
+        repeated = set(earlier.values_list("job", flat=True))
+        for call in calls:
+            if call.job.pk in repeated:
+                found.pop(call.attempt.pk, None)
     return [
         replace(
             call,
             error=build_suspect_error(
-                found[call.job.pk], request_id=call.result.request_id
+                found[call.attempt.pk], request_id=call.result.request_id
             ),
         )
-        if call.result and call.job.pk in found
+        if call.result and call.attempt.pk in found
         else call
         for call in calls
     ]

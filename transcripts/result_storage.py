@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.files.storage import default_storage
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from jobs.calls import CallEnd, CallFacts, JobClaim, close_attempts, end_calls
 from jobs.concurrency.group_commit import retry_while_unavailable
@@ -102,9 +102,8 @@ def _check_until_available() -> None:
         try:
             spool.drain()
             _check_storage()
-        except OSError:
-            continue
-        except DatabaseError:
+        except Exception:  # without this thread the process accepts no claims again
+            logger.warning("storage still unavailable", exc_info=True)
             connection.close()
             continue
         break
@@ -121,8 +120,8 @@ def _check_storage() -> None:
 
 
 def drain_spool() -> None:
-    """Store what an earlier process left; report the storage if that fails."""
+    """Store what an earlier process left; accept no claims until that succeeds."""
     try:
         spool.drain()
-    except OSError:
+    except (OSError, DatabaseError, InterfaceError):
         report_unavailable()

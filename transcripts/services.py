@@ -60,7 +60,7 @@ def transcribe_claims(
     "ok" or an error code, and the upstream's request id.
     """
     spans = {claim.job_id: claim.traceparent for claim in claims}
-    adopted = adoption.adopt(claims, holder=holder)
+    adopted = adoption.adopt(claims, holder=holder, threads=threads)
     started = calls.start_calls(
         [claim for claim in claims if claim not in adopted],
         worker=holder.name,

@@ -4,6 +4,8 @@ import gzip
 import json
 import secrets
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,8 @@ def store_object(name: str, content: bytes) -> str:
     A folder gets it by a rename, a bucket by one PUT.
     """
     if not isinstance(default_storage, FileSystemStorage):
-        return default_storage.save(name, ContentFile(content))
+        with _outages_as_os_errors():
+            return default_storage.save(name, ContentFile(content))
     path = Path(default_storage.path(name))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
@@ -56,10 +59,25 @@ def find_result(attempt: Attempt) -> bytes | None:
     Raises OSError if the storage is unavailable.
     """
     try:
-        with default_storage.open(name_of_result(attempt)) as packed:
-            return gzip.decompress(packed.read())
+        with (
+            _outages_as_os_errors(),
+            default_storage.open(name_of_result(attempt)) as file,
+        ):
+            packed = file.read()
+        return gzip.decompress(packed)
     except (FileNotFoundError, EOFError, gzip.BadGzipFile, zlib.error):
         return None
+
+
+@contextmanager
+def _outages_as_os_errors() -> Iterator[None]:
+    """Raise OSError for the errors of a bucket's client, which have no common base."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError("object storage unavailable") from error
 
 
 def read_raw(transcript: Transcript) -> bytes:

@@ -26,6 +26,10 @@ MAX_GROUP = 64
 LINGER_SECONDS = 0.01
 # Outages, deadlocks and time limits. Errors of the data itself are not among them.
 UNAVAILABLE = (OperationalError, InterfaceError, InternalError)
+# Django's OperationalError includes a row that exceeds a limit of PostgreSQL, such as
+# the size of an index entry: a repetition would fail again.
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_LIMIT_EXCEEDED = "54"
 
 T = TypeVar("T")
 
@@ -97,10 +101,8 @@ class GroupCommitter(Generic[T]):
             retry_while_unavailable(
                 lambda now: self._commit(items, now), give_up_at=give_up_at
             )
-        except UNAVAILABLE as error:
-            self._fail(group, error)
         except Exception as error:  # noqa: BLE001  reaches the submitting thread
-            if len(group) == 1:
+            if len(group) == 1 or _is_unavailable(error):
                 self._fail(group, error)
                 return
             logger.warning("group not committed, committing each item alone")
@@ -113,6 +115,15 @@ class GroupCommitter(Generic[T]):
     def _fail(self, group: Sequence[_PendingItem[T]], error: BaseException) -> None:
         for entry in group:
             entry.error = error
+
+
+def _is_unavailable(error: Exception) -> bool:
+    return isinstance(error, UNAVAILABLE) and not _exceeds_limit(error)
+
+
+def _exceeds_limit(error: Exception) -> bool:
+    code = getattr(error.__cause__, "sqlstate", None) or ""
+    return bool(code.startswith(_LIMIT_EXCEEDED))
 
 
 def retry_while_unavailable(
@@ -130,8 +141,10 @@ def retry_while_unavailable(
     while True:
         try:
             commit(timezone.now())
-        except errors:
+        except errors as error:
             if connection.in_atomic_block or time.monotonic() + wait > give_up_at:
+                raise
+            if _exceeds_limit(error):
                 raise
             logger.warning("commit failed, retrying", exc_info=True)
             with suppress(Exception):

@@ -77,6 +77,7 @@ class Heartbeat:
         self._lock = threading.Lock()
         self._renewed_at = 0.0
         self._is_leaving = False
+        self._row = threading.Lock()
 
     def start(self) -> None:
         """Start the heartbeat thread, which runs until the process exits."""
@@ -88,8 +89,8 @@ class Heartbeat:
 
         Running jobs are still renewed.
         """
-        self._is_leaving = True
-        with _database():
+        with self._row, _database():  # a beat in progress would insert it again
+            self._is_leaving = True
             Worker.objects.filter(pk=self.name).delete()
         connection.close()
 
@@ -138,8 +139,11 @@ class Heartbeat:
             owned = calls.renew_leases(ids, worker=self.name)
             self._renewed_at = time.monotonic()
             self._report_lost(jobs, owned=owned)
-        if self._is_leaving:
-            return
+        with self._row:
+            if not self._is_leaving:
+                self._announce(busy=len(jobs))
+
+    def _announce(self, *, busy: int) -> None:
         slots = self.slots if self._accepts_claims() else 0
         prepared_statements.fetch(
             _ANNOUNCE,
@@ -147,7 +151,7 @@ class Heartbeat:
                 "name": self.name,
                 "queues": json.dumps(self._queues),
                 "slots": slots,
-                "busy": len(jobs),
+                "busy": busy,
                 "accepts_batches": self._accepts_batches,
             },
         )

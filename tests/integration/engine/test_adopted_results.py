@@ -2,7 +2,9 @@
 
 import gzip
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from threading import Barrier
 
 import pytest
 from django.core.files.storage import default_storage
@@ -13,7 +15,7 @@ from jobs.calls import JobClaim
 from jobs.models import Attempt, Job
 from jobs.retention import erasure
 from tests.support.fake_backend import FakeBackend, document
-from transcripts import finishing, storage
+from transcripts import adoption, finishing, storage
 from transcripts.documents import parse_summary
 from transcripts.finishing import FinishedCall, StoredResult
 from transcripts.models import Transcript
@@ -151,3 +153,25 @@ def test_the_result_of_a_job_that_was_ended_is_erased_with_it(engine, end):
 
     assert receipt.erased["raw_documents"] == 1
     assert Attempt.objects.get(job=job).outcome == "ok"
+
+
+def test_the_documents_of_a_message_are_looked_up_at_the_same_time(engine, monkeypatch):
+    engine.region.max_concurrent = 100  # lost claims have permits for a while
+    engine.region.save()
+    jobs = [engine.submit() for _ in range(3)]
+    for job in jobs:
+        die_after_storing(engine, job)
+    Job.objects.filter(status="queued").update(ready=True, run_at=None)
+    engine.tick()
+    claims = [JobClaim(job.pk, job.lease_token) for job in Job.objects.all()]
+    together = Barrier(3, timeout=5)
+
+    def find_nothing(_attempt: Attempt) -> None:
+        together.wait()
+
+    monkeypatch.setattr(storage, "find_result", find_nothing)
+
+    with ThreadPoolExecutor(3) as threads:
+        outcomes = adoption.adopt(claims, holder=engine, threads=threads)
+
+    assert (outcomes, together.broken) == ({}, False)

@@ -97,3 +97,24 @@ def test_one_row_that_postgresql_refuses_does_not_take_the_others_down(
     assert Transcript.objects.count() == 5
     assert Job.objects.get(pk=refused.job.pk).status == "processing"
     assert Attempt.objects.get(job=refused.job).outcome == "open"
+
+
+def test_a_late_result_and_the_end_of_the_next_claim_in_one_group(engine):
+    (late,) = start_many(engine, 1)
+    engine.lose_lease(late.job)
+    engine.tick()
+    Job.objects.update(ready=True, run_at=None)
+    engine.tick()
+    (job,) = Job.objects.all()
+    ((job, attempt),) = calls.start_calls(
+        [JobClaim(job.pk, job.lease_token)], worker="worker-1", now=timezone.now()
+    )
+    busy = UpstreamError("no", code="busy", failure="unavailable", status=503)
+    current = replace(late, job=job, attempt=attempt, result=None, error=busy)
+
+    finishing.commit([late, current], timezone.now())
+
+    job.refresh_from_db()
+    assert (job.status, job.lease_token) == ("queued", 2)
+    assert not Transcript.objects.exists()
+    assert set(Attempt.objects.values_list("outcome", flat=True)) == {"ok", "error"}

@@ -4,6 +4,8 @@ import gzip
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from jobs.models import Attempt, Job, Worker
@@ -130,4 +132,41 @@ def test_a_claim_whose_documents_cannot_be_looked_up_returns_to_the_queue(
     engine.run(job, backend)
 
     job.refresh_from_db()
-    assert (job.status, backend.requests) == ("queued", [])
+    assert (job.status, job.ready, backend.requests) == ("queued", False, [])
+    assert job.run_at > timezone.now()  # not claimed again at once
+
+
+def test_an_error_of_the_buckets_client_is_an_outage(engine, monkeypatch, settings):
+    settings.FINISH_GRACE_SECONDS = 0.3
+    settings.SPOOL_ROOT = settings.MEDIA_ROOT / "spool"
+    monkeypatch.setattr(result_storage, "report_unavailable", lambda: None)
+
+    class Bucket:
+        def save(self, *_args: object) -> str:
+            raise EndpointConnectionError(endpoint_url="https://bucket.example")
+
+        open = save
+
+    monkeypatch.setattr(storage, "default_storage", Bucket())
+    job = engine.submit()
+
+    run_during(engine, job)
+
+    assert (job.status, job.attempt, job.crashes) == ("queued", 0, 0)
+    with pytest.raises(OSError, match="unavailable"):
+        storage.find_result(Attempt.objects.get(job=job))
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError, OSError])
+def test_a_worker_starts_although_its_spool_cannot_be_drained(monkeypatch, error):
+    reports: list[int] = []
+
+    def fail() -> int:
+        raise error
+
+    monkeypatch.setattr(spool, "drain", fail)
+    monkeypatch.setattr(result_storage, "report_unavailable", lambda: reports.append(1))
+
+    result_storage.drain_spool()
+
+    assert reports == [1]

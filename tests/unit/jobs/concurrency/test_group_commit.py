@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 from django.db import DataError, OperationalError
 
@@ -118,6 +119,33 @@ def test_an_outage_is_retried_with_the_whole_group():
     build(commit).submit("a")
 
     assert tries == [["a"]] * 3
+
+
+def test_a_row_that_exceeds_a_limit_does_not_delay_the_others():
+    committed, recorder = [], Recorder()
+
+    def commit(items, now):
+        recorder.commit(items, now)
+        if "long" in items:
+            raise OperationalError from psycopg.errors.ProgramLimitExceeded()
+        committed.extend(items)
+
+    committer = GroupCommitter(commit, grace=lambda: 3600.0)
+    with ThreadPoolExecutor(4) as threads:
+        first = threads.submit(committer.submit, "first")
+        assert recorder.first.wait(10)
+        futures = {
+            name: threads.submit(committer.submit, name) for name in ("a", "long", "b")
+        }
+        while len(committer._waiting) < 3:
+            pass
+        recorder.open.set()
+        for each in (first, futures["a"], futures["b"]):
+            each.result(10)
+        with pytest.raises(OperationalError):
+            futures["long"].result(10)
+
+    assert sorted(committed) == ["a", "b", "first"]
 
 
 def test_an_outage_longer_than_the_grace_reaches_the_caller():
