@@ -16,7 +16,13 @@ from typing import Any, TypeVar
 
 import psycopg
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, connection, models
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    NotSupportedError,
+    OperationalError,
+    connection,
+    models,
+)
 
 AnyModel = TypeVar("AnyModel", bound=models.Model)
 Row = tuple[Any, ...]
@@ -57,7 +63,14 @@ def _executed(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Iterat
     # Unlike ``Cursor`` it does not parse the statement each time.
     raw_cursor: Any = psycopg.RawCursor(raw)
     with connection.make_cursor(raw_cursor) as cursor:
-        cursor.execute(sql, parameters)
+        try:
+            cursor.execute(sql, parameters)
+        except NotSupportedError as error:
+            # A migration changed a column's type: "cached plan must not change result
+            # type", at every execution on this connection.
+            raw.close()
+            connection.close()
+            raise OperationalError(str(error)) from error.__cause__
         yield cursor
 
 
