@@ -224,12 +224,12 @@ def _slow_bodies(target: Target, port: int) -> None:
 
 
 def _slow_readers(target: Target) -> None:
-    whole = request(target, "GET /v1/openapi.json").replace(
-        b"Connection: close\r\n", b""
-    )
-    hold(target.web, whole * 20)
+    hold(target.web, request(target, "GET /v1/openapi.json"))
 
 
+# The server answers pings itself, before the platform sees them: what they cost is shown
+# and not judged (docs/security.md).
+UNJUDGED = {"session: pings"}
 # Name → which process the other tenant is measured at, and the attack.
 ATTACKS: dict[str, tuple[str, Callable[[Target], None]]] = {
     "Prefer of spaces": ("web", _prefer),
