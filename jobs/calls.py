@@ -16,8 +16,8 @@ from uuid import UUID
 
 from django.db import transaction
 
-from jobs import prepared_statements, services
-from jobs.models import Attempt, Job, Region
+from jobs import services
+from jobs.models import Attempt, Job, Region, prepared_statements
 from jobs.state import JobStatus
 from jobs.telemetry import log_context, metrics, tracing
 

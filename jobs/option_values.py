@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jobs.suggestions import hint
+from jobs.parsing.suggestions import hint
 
 UNKNOWN_VALUE = "option_value_unknown"
 TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))

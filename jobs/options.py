@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from jobs import suggestions
 from jobs.errors import InvalidRequest
 from jobs.option_values import MODELS, REDACTIONS, TABLE, is_custom_model
-from jobs.strict_json import pointer_to
+from jobs.parsing import suggestions
+from jobs.parsing.strict_json import pointer_to
 
 MAX_ITEMS = 100
 MAX_TEXT = 1000

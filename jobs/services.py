@@ -20,7 +20,7 @@ from django.db.models import QuerySet
 from django.db.models.sql import UpdateQuery
 from django.utils.module_loading import import_string
 
-from jobs import option_values, prepared_statements
+from jobs import option_values
 from jobs.accounts import audit
 from jobs.errors import Erased, InvalidRequest, JobStateError
 from jobs.models import (
@@ -34,6 +34,7 @@ from jobs.models import (
     Mode,
     Priority,
     Tenant,
+    prepared_statements,
 )
 from jobs.quotas import quotas
 from jobs.retention import retention

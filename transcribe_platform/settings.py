@@ -374,7 +374,7 @@ RETENTION_DAYS = env_int("RETENTION_DAYS", 0)
 # Functions that erase all content of jobs: (jobs, now) -> counts for the receipt.
 ERASERS = [
     "jobs.retention.erasure.erase_own",
-    "transcripts.erasure.erase_transcripts",
+    "transcripts.outcomes.erasure.erase_transcripts",
     "workers.webhooks.delivery.retention.erase_deliveries",
 ]
 
@@ -386,7 +386,7 @@ EVENT_SUBSCRIBERS = ["workers.webhooks.delivery.fan_out.write_deliveries"]
 CONTENT_ERASERS = {
     "AUDIO": ["jobs.retention.erasure.erase_audio"],
     "TRANSCRIPT": [
-        "transcripts.erasure.erase_transcripts",
+        "transcripts.outcomes.erasure.erase_transcripts",
         "workers.webhooks.delivery.retention.erase_deliveries",
         "jobs.retention.erasure.erase_answers",
     ],

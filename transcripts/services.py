@@ -26,22 +26,23 @@ from jobs.calls import JobClaim
 from jobs.errors import UpstreamError
 from jobs.models import Attempt, Job
 from jobs.telemetry import log_context, tracing
-from transcripts import adoption, documents, links, result_storage, storage
+from transcripts import documents, links, storage
 from transcripts.backends import (
     StoredAudio,
     TranscriptionBackend,
     TranscriptionRequest,
     TranscriptionResult,
 )
-from transcripts.finishing import (
+from transcripts.formats import Format, FormatSource
+from transcripts.models import Transcript
+from transcripts.outcomes import adoption, result_storage
+from transcripts.outcomes.finishing import (
     ClaimHolder,
     FinishedCall,
     StoredResult,
     build_suspect_error,
     committer,
 )
-from transcripts.formats import Format, FormatSource
-from transcripts.models import Transcript
 
 logger = logging.getLogger(__name__)
 

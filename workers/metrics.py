@@ -4,7 +4,7 @@ from datetime import datetime
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from transcripts import result_storage
+from transcripts.outcomes import result_storage
 
 CONNECTIONS = Gauge(
     "deepgram_active_connections",

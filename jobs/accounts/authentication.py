@@ -24,11 +24,10 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from jobs import prepared_statements
 from jobs.accounts import tickets
 from jobs.accounts.client_address import client_address, is_in, parse_networks
 from jobs.egress.addresses import IPAddress, IPNetwork
-from jobs.models import ApiKey, Tenant
+from jobs.models import ApiKey, Tenant, prepared_statements
 from jobs.telemetry import log_context
 
 ALL_SCOPES = (

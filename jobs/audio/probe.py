@@ -18,7 +18,7 @@ from jobs.audio import probe_child, sandbox
 from jobs.concurrency.fair_slots import FairSlots
 from jobs.errors import InvalidRequest, ServiceUnavailable, UnsupportedAudio
 from jobs.models import DURATION_ESTIMATED
-from jobs.strict_json import pointer_to
+from jobs.parsing.strict_json import pointer_to
 
 logger = logging.getLogger(__name__)
 

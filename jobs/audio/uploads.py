@@ -27,7 +27,7 @@ from django.db import InterfaceError, OperationalError
 from jobs.audio import spool_space
 from jobs.errors import InvalidRequest, ServiceUnavailable, UploadTooLarge
 from jobs.models import new_id
-from jobs.strict_json import pointer_to
+from jobs.parsing.strict_json import pointer_to
 
 FILE_FIELD = "file"
 # Allowed for a form's other fields and its boundaries, in addition to the file.

@@ -27,8 +27,8 @@ from jobs.concurrency import parse_slots
 from jobs.concurrency.fair_slots import FairSlots
 from jobs.errors import FieldError, ServiceUnavailable, ValidationErrors
 from jobs.models import Batch
+from jobs.parsing.strict_json import pointer_to
 from jobs.rest.field_errors import to_field_errors
-from jobs.strict_json import pointer_to
 
 MAX_ERRORS = 100
 # Characters of an error's detail, because some messages quote the value.

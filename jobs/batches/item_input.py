@@ -6,7 +6,7 @@ from rest_framework import serializers
 
 from jobs.api.jobs.serializers import JobInput
 from jobs.errors import InvalidRequest
-from jobs.strict_json import has_control_character, is_storable
+from jobs.parsing.strict_json import has_control_character, is_storable
 
 MAX_CUSTOM_ID = 128
 

@@ -6,7 +6,7 @@ from typing import Any
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from jobs.errors import FieldError, InvalidRequest
-from jobs.strict_json import pointer_to
+from jobs.parsing.strict_json import pointer_to
 
 
 def to_field_errors(

@@ -20,14 +20,13 @@ from django.db import OperationalError, transaction
 from django.db.models import QuerySet
 from psycopg.errors import LockNotAvailable
 
-from jobs import prepared_statements
 from jobs.errors import (
     Erased,
     IdempotencyConflict,
     InvalidRequest,
     RequestInFlight,
 )
-from jobs.models import IdempotencyKey, Tenant
+from jobs.models import IdempotencyKey, Tenant, prepared_statements
 
 HEADER = "Idempotency-Key"
 # A repeat waits this long for the first request to commit, which takes milliseconds.

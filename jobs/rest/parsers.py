@@ -19,13 +19,13 @@ from rest_framework.parsers import BaseParser, DataAndFiles, MultiPartParser
 from jobs.audio.uploads import CappedUploadHandler
 from jobs.concurrency import parse_slots
 from jobs.errors import InvalidRequest, UploadTooLarge
-from jobs.strict_json import (
+from jobs.parsing.strict_json import (
     has_control_character,
     is_storable,
     loads_strictly,
     pointer_to,
 )
-from jobs.whole_numbers import parse_whole_number
+from jobs.parsing.whole_numbers import parse_whole_number
 
 
 class StrictJSONParser(BaseParser):

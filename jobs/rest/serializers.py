@@ -14,9 +14,9 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.utils.serializer_helpers import BindingDict
 
-from jobs import suggestions
 from jobs.errors import InvalidRequest
-from jobs.strict_json import is_storable, pointer_to
+from jobs.parsing import suggestions
+from jobs.parsing.strict_json import is_storable, pointer_to
 
 METADATA_KEYS = 16
 METADATA_LENGTH = 512

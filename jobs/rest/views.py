@@ -17,16 +17,16 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
-from jobs import suggestions
 from jobs.accounts import audit
 from jobs.accounts.authentication import TenantPrincipal, get_method
 from jobs.accounts.caller import Caller
 from jobs.concurrency import request_slots
 from jobs.errors import InvalidRequest
 from jobs.models import ApiKey, Tenant
+from jobs.parsing import suggestions
+from jobs.parsing.strict_json import pointer_to
 from jobs.rest import etags
 from jobs.rest.idempotency import HEADER, StoredResponse, parse_key
-from jobs.strict_json import pointer_to
 
 Input = TypeVar("Input", bound=BaseSerializer[Any])
 OK = status.HTTP_200_OK

@@ -8,8 +8,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from jobs import prepared_statements
-from jobs.models import Job, Region, Worker
+from jobs.models import Job, Region, Worker, prepared_statements
 
 QUEUE_PREFIX = "transcribe."
 WORKER_SEEN_SECONDS = 10

@@ -16,8 +16,8 @@ from uuid import UUID
 
 from django.db.models import Case, F, Q, Value, When
 
-from jobs import prepared_statements, services
-from jobs.models import Job, Mode, Region
+from jobs import services
+from jobs.models import Job, Mode, Region, prepared_statements
 from jobs.routing import routing_keys
 from jobs.scheduling.capacity import (
     CapacitySnapshot,

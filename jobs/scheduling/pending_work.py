@@ -6,7 +6,8 @@ Each condition is one probe of a partial index; a tick runs only the steps with 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from jobs import prepared_statements, services
+from jobs import services
+from jobs.models import prepared_statements
 
 # A worker usually receives a message within milliseconds; later is suspicious.
 RECALL_AFTER = timedelta(seconds=1)

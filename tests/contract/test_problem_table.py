@@ -37,6 +37,7 @@ OF_DRF = {
 }
 # What stands where a code does and is none that anybody meets.
 NO_CODES = {
+    "sqlstate",  # an attribute of psycopg
     "error",  # what any error is called that is none of ours
     "category",  # and other words around codes
     "code",

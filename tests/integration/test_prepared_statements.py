@@ -9,9 +9,16 @@ import pytest
 from django.db import IntegrityError, connection
 from django.db.models.functions import Now
 
-from jobs import prepared_statements
 from jobs.accounts import authentication
-from jobs.models import ApiKey, Event, IdempotencyKey, Job, Priority, Tenant
+from jobs.models import (
+    ApiKey,
+    Event,
+    IdempotencyKey,
+    Job,
+    Priority,
+    Tenant,
+    prepared_statements,
+)
 from jobs.state import JobStatus
 from tests.support.factories import make_tenant
 

@@ -13,7 +13,7 @@ from django.db import connection
 
 from jobs.concurrency import request_slots, thread_limits
 from jobs.errors import ServiceUnavailable
-from jobs.whole_numbers import parse_whole_number
+from jobs.parsing.whole_numbers import parse_whole_number
 
 # The key of the WSGI environment that holds the tenant's id after authentication.
 TENANT = "transcribe.tenant"

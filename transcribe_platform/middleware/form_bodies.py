@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from jobs.whole_numbers import parse_whole_number
+from jobs.parsing.whole_numbers import parse_whole_number
 from transcribe_platform.api_errors.problems import problem_response
 
 # More than any login form, also for operators whose session has expired.

@@ -23,7 +23,7 @@ from django.urls import Resolver404, resolve
 from rest_framework.request import Request
 
 from jobs.errors import InvalidRequest, UploadTooLarge
-from jobs.whole_numbers import parse_whole_number
+from jobs.parsing.whole_numbers import parse_whole_number
 from transcribe_platform.api_errors.exception_handler import handle
 from transcribe_platform.middleware.arriving_bodies import ArrivingBody
 from transcribe_platform.middleware.static_files import POLICY

@@ -21,10 +21,10 @@ from jobs.models import Attempt, Job
 from jobs.quotas import quotas
 from jobs.state import JobStatus
 from transcripts import documents, prices, storage
-from transcripts.finishing import StoredResult, complete
 from transcripts.live import documents as live_documents
 from transcripts.live.documents import Segment
 from transcripts.models import LiveFinal, Transcript
+from transcripts.outcomes.finishing import StoredResult, complete
 
 INTERRUPTED = {
     "code": "session_interrupted",

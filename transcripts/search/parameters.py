@@ -12,11 +12,11 @@ from uuid import UUID
 
 from jobs.api.jobs.filters import parse_metadata
 from jobs.models import Mode
+from jobs.parsing.strict_json import is_storable
 from jobs.rest import pagination
 from jobs.rest.filters import parse_choice, parse_id, parse_moment
 from jobs.rest.pagination import ListScope
 from jobs.rest.views import refuse_parameter
-from jobs.strict_json import is_storable
 from transcripts.search import query_language
 from transcripts.search.languages import LANGUAGE
 from transcripts.search.ranking import Hit, SearchFilters, SearchPosition

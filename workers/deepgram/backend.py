@@ -14,8 +14,8 @@ from deepgram.core.api_error import ApiError
 
 from jobs import options
 from jobs.backoff import Failure
-from jobs.bounded_json import check_depth
 from jobs.errors import UpstreamError
+from jobs.parsing.bounded_json import check_depth
 from jobs.scheduling.claims import PermitKind
 from transcripts.backends import (
     TranscriptionRequest,

@@ -15,8 +15,8 @@ import httpx
 from django.utils import timezone
 
 from jobs.backoff import Failure
-from jobs.bounded_json import loads_bounded
 from jobs.errors import UpstreamError
+from jobs.parsing.bounded_json import loads_bounded
 
 MAX_ENVELOPE = 64 * 1024
 MAX_RETRY_AFTER_SECONDS = 3600

@@ -17,9 +17,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from jobs import options
-from jobs.bounded_json import loads_bounded
 from jobs.errors import UpstreamError
 from jobs.models import Region
+from jobs.parsing.bounded_json import loads_bounded
 from workers.deepgram import errors
 
 CONNECT_SECONDS = 5.0

@@ -14,8 +14,8 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from jobs.bounded_json import check_depth
 from jobs.models import Attempt, Region
+from jobs.parsing.bounded_json import check_depth
 from jobs.quotas import quotas
 from transcripts import prices
 from workers.deepgram import client

@@ -25,8 +25,8 @@ from django.db import (
 )
 from django.utils import timezone
 
-from jobs import calls, prepared_statements, services
-from jobs.models import Job, Worker
+from jobs import calls, services
+from jobs.models import Job, Worker, prepared_statements
 from jobs.scheduling.claims import Permit, permit_of
 from workers.liveness.liveness_writer import get_liveness_writer
 from workers.liveness.process_rows import build_name

@@ -10,8 +10,7 @@ from datetime import timedelta
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.models.functions import Now
 
-from jobs import prepared_statements
-from jobs.models import Beacon, Worker
+from jobs.models import Beacon, Worker, prepared_statements
 from jobs.scheduling import dispatch
 
 logger = logging.getLogger(__name__)

@@ -29,9 +29,10 @@ from jobs.scheduling import dispatch
 from jobs.scheduling.capacity import QUEUE_PREFIX
 from jobs.scheduling.claims import Permit
 from jobs.scheduling.process_queues import queue_of_process
-from transcripts import result_storage, services
+from transcripts import services
 from transcripts.backends import get_backend
 from transcripts.live import sessions as live_sessions
+from transcripts.outcomes import result_storage
 from transcripts.search import backlog as index_backlog
 from workers.deepgram import client, probe
 from workers.liveness import worker_checks

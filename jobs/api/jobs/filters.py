@@ -10,13 +10,13 @@ from uuid import UUID
 
 from jobs.api.jobs.serializers import PRIORITIES
 from jobs.models import Mode, Priority
+from jobs.parsing.strict_json import is_storable
 from jobs.queries import JobFilter
 from jobs.rest.filters import parse_choice, parse_id, parse_moment
 from jobs.rest.pagination import PageQuery
 from jobs.rest.serializers import METADATA_KEYS, METADATA_LENGTH
 from jobs.rest.views import refuse_parameter
 from jobs.state import JobStatus
-from jobs.strict_json import is_storable
 
 METADATA_PREFIX = "metadata."
 MAX_CUSTOM_ID = 128

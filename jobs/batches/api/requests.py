@@ -24,11 +24,11 @@ from jobs.batches.manifests.lines import digest_of
 from jobs.batches.manifests.upload import KINDS, ManifestFormParser, base_type
 from jobs.concurrency import thread_limits
 from jobs.errors import FieldError, InvalidRequest, ValidationErrors
+from jobs.parsing.strict_json import loads_strictly, pointer_to
 from jobs.rest import idempotency
 from jobs.rest.field_errors import to_field_errors
 from jobs.rest.openapi import query_parameter
 from jobs.rest.views import check_no_parameters
-from jobs.strict_json import loads_strictly, pointer_to
 
 QUERY = [
     query_parameter(

@@ -19,6 +19,7 @@ from jobs.batches.records import BatchDraft
 from jobs.egress.addresses import MAX_URL_LENGTH
 from jobs.errors import InvalidRequest, ValidationErrors
 from jobs.models import Batch
+from jobs.parsing.strict_json import pointer_to
 from jobs.rest import idempotency
 from jobs.rest.field_errors import to_field_errors
 from jobs.rest.serializers import (
@@ -28,7 +29,6 @@ from jobs.rest.serializers import (
     StrictSerializer,
     WholeNumberField,
 )
-from jobs.strict_json import pointer_to
 
 MAX_ITEMS = 1000
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from itertools import chain, zip_longest
 from typing import IO, Any, NoReturn
 
-from jobs import options, suggestions
+from jobs import options
 from jobs.batches.manifests.lines import (
     MAX_LINES,
     ManifestLine,
@@ -20,7 +20,8 @@ from jobs.batches.manifests.lines import (
     refuse_work,
 )
 from jobs.errors import InvalidRequest
-from jobs.strict_json import is_storable, loads_strictly, pointer_to
+from jobs.parsing import suggestions
+from jobs.parsing.strict_json import is_storable, loads_strictly, pointer_to
 
 EXCERPT = 200
 # Enough for all fields and options, lists of 100 values, and 16 metadata columns.

@@ -20,7 +20,7 @@ from jobs.models import Beacon, Job, Worker
 from tests.support import ROOT
 from tests.support.factories import make_job, make_key, make_region
 from transcribe_platform import health
-from transcripts import result_storage
+from transcripts.outcomes import result_storage
 from workers.embedded import processes
 from workers.embedded.processes import ProcessCommand
 from workers.liveness import graceful_shutdown, process_rows

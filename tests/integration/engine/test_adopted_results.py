@@ -15,10 +15,11 @@ from jobs.calls import JobClaim
 from jobs.models import Attempt, Job
 from jobs.retention import erasure
 from tests.support.fake_backend import FakeBackend, document
-from transcripts import adoption, finishing, storage
+from transcripts import storage
 from transcripts.documents import parse_summary
-from transcripts.finishing import FinishedCall, StoredResult
 from transcripts.models import Transcript
+from transcripts.outcomes import adoption, finishing
+from transcripts.outcomes.finishing import FinishedCall, StoredResult
 
 
 def die_after_storing(engine, job: Job, stored: bytes | None = None) -> FinishedCall:

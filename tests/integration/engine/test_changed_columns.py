@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from django.db import OperationalError, connection
 
-from jobs import prepared_statements
+from jobs.models import prepared_statements
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from jobs.concurrency.group_commit import GroupCommitter
 from jobs.errors import UpstreamError
 from jobs.models import Attempt, Job
 from tests.support.fake_backend import document
-from transcripts import finishing
 from transcripts.documents import parse_summary
-from transcripts.finishing import FinishedCall, StoredResult
 from transcripts.models import Transcript
+from transcripts.outcomes import finishing
+from transcripts.outcomes.finishing import FinishedCall, StoredResult
 
 
 def start_many(engine, number: int) -> list[FinishedCall]:

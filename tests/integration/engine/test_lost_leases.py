@@ -8,8 +8,9 @@ from jobs.models import Attempt, Job
 from jobs.scheduling import leases, pending_work
 from jobs.scheduling.capacity import CapacitySnapshot
 from tests.support.fake_backend import FakeBackend, document
-from transcripts import finishing, result_storage, storage
+from transcripts import storage
 from transcripts.models import Transcript
+from transcripts.outcomes import finishing, result_storage
 
 
 def start(engine, job: Job) -> None:

@@ -36,9 +36,10 @@ from jobs.scheduling.claims import Permit
 from jobs.state import ALLOWED_TRANSITIONS, FINAL, JobStatus
 from tests.support.engine import Engine
 from tests.support.fake_backend import FakeBackend, document
-from transcripts import adoption, storage
 from transcripts import services as transcripts
+from transcripts import storage
 from transcripts.models import Transcript
+from transcripts.outcomes import adoption
 
 EXAMPLES = os.environ.get("CHAOS_EXAMPLES")
 LEASE_SECONDS = 60  # nothing runs out by itself: losing a lease is a step

@@ -11,8 +11,9 @@ from django.utils import timezone
 from jobs.models import Attempt, Job, Worker
 from jobs.retention import erasure
 from tests.support.fake_backend import FakeBackend
-from transcripts import result_storage, spool, storage
+from transcripts import storage
 from transcripts.models import Transcript
+from transcripts.outcomes import result_storage, spool
 from workers.liveness.heartbeat import Heartbeat
 
 

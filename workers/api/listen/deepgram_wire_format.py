@@ -8,7 +8,7 @@ https://developers.deepgram.com/docs/live-streaming-audio
 import json
 from typing import Any
 
-from jobs.bounded_json import loads_bounded
+from jobs.parsing.bounded_json import loads_bounded
 from workers.api.listen.deepgram_errors import TABLES
 from workers.api.live.wire_format import (
     ClientCommand,

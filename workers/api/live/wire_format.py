@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from jobs.bounded_json import loads_bounded
 from jobs.errors import InvalidRequest
+from jobs.parsing.bounded_json import loads_bounded
 
 MAX_TEXT = 4096
 

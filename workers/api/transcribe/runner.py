@@ -23,8 +23,9 @@ from jobs.models import Attempt, Job
 from jobs.scheduling import direct_claims, dispatch
 from jobs.state import JobStatus
 from jobs.telemetry import log_context, tracing
-from transcripts import result_storage, services
+from transcripts import services
 from transcripts.backends import get_backend
+from transcripts.outcomes import result_storage
 from workers.liveness.heartbeat import Heartbeat
 from workers.ratelimit.permits import RedisPermits, get_permits
 

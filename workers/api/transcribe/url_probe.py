@@ -18,7 +18,7 @@ from jobs.audio import probe
 from jobs.egress import policy as egress_policy
 from jobs.egress.addresses import EgressAllow, EgressProxy
 from jobs.errors import PlatformError
-from jobs.whole_numbers import parse_whole_number
+from jobs.parsing.whole_numbers import parse_whole_number
 from workers.egress import network
 
 logger = logging.getLogger(__name__)

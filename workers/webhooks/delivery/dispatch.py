@@ -15,8 +15,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Count
 
-from jobs import prepared_statements
-from jobs.models import Worker
+from jobs.models import Worker, prepared_statements
 from jobs.scheduling import dispatch as jobs_dispatch
 from jobs.scheduling.capacity import WORKER_SEEN_SECONDS
 from jobs.scheduling.dispatch import BROKER_AWAY

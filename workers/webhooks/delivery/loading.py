@@ -13,8 +13,7 @@ from uuid import UUID
 
 from django.db.models import Model
 
-from jobs import prepared_statements
-from jobs.models import Batch, Event, Job
+from jobs.models import Batch, Event, Job, prepared_statements
 from transcripts.models import Transcript
 from workers.webhooks.messages import secrets
 from workers.webhooks.models import WebhookDelivery, WebhookEndpoint

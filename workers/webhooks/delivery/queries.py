@@ -15,10 +15,10 @@ from django.db.models.functions import RowNumber
 
 from jobs.errors import NotFound
 from jobs.models import Tenant
+from jobs.parsing.strict_json import is_storable
 from jobs.rest import filters as rest_filters
 from jobs.rest.pagination import PageQuery
 from jobs.rest.views import refuse_parameter
-from jobs.strict_json import is_storable
 from workers.webhooks.models import DeliveryAttempt, WebhookDelivery
 
 # An offset beyond PostgreSQL's limit raises an error.

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobs.errors import InvalidRequest
-from jobs.strict_json import pointer_to
+from jobs.parsing.strict_json import pointer_to
 
 MAX_HEADERS = 10
 MAX_NAME_LENGTH = 100

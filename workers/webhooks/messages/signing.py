@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from jobs.whole_numbers import parse_whole_number
+from jobs.parsing.whole_numbers import parse_whole_number
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  the public prefix, not a secret
 SECRET_BYTES = 32

@@ -21,8 +21,9 @@ from jobs.calls import CallEnd, CallFacts, JobClaim, close_attempts, end_calls
 from jobs.concurrency.group_commit import retry_while_unavailable
 from jobs.models import Attempt, Job
 from jobs.state import JobStatus
-from transcripts import spool, storage
-from transcripts.finishing import ClaimHolder
+from transcripts import storage
+from transcripts.outcomes import spool
+from transcripts.outcomes.finishing import ClaimHolder
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,14 @@ from jobs import services
 from jobs.calls import JobClaim
 from jobs.models import Attempt, Job
 from jobs.state import JobStatus
-from transcripts import documents, result_storage, storage
-from transcripts.finishing import ClaimHolder, FinishedCall, StoredResult, committer
+from transcripts import documents, storage
+from transcripts.outcomes import result_storage
+from transcripts.outcomes.finishing import (
+    ClaimHolder,
+    FinishedCall,
+    StoredResult,
+    committer,
+)
 
 logger = logging.getLogger(__name__)
 

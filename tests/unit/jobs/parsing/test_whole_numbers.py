@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from jobs.api.event_stream import EventPosition
+from jobs.parsing.whole_numbers import parse_whole_number
 from jobs.rest.parsers import get_content_length
-from jobs.whole_numbers import parse_whole_number
 from transcribe_platform.client.calls import parse_retry_after as read_by_client
 from transcribe_platform.middleware.arriving_bodies import ArrivingBody
 from workers.deepgram.errors import MAX_RETRY_AFTER_SECONDS, parse_retry_after

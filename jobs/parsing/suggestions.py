@@ -8,7 +8,7 @@ from pathlib import Path
 # Longer names are not typos, and comparing them costs time.
 _MAX_TYPO_LENGTH = 64
 _TABLE = tomllib.loads(
-    Path(__file__).with_name("option_values.toml").read_text("utf-8")
+    (Path(__file__).parents[1] / "option_values.toml").read_text("utf-8")
 )
 _MEANINGS = {
     synonym: name for name, words in _TABLE["synonyms"].items() for synonym in words

@@ -9,8 +9,9 @@ from django.db.models import Q
 
 from jobs.models import Attempt, Job
 from jobs.retention import stored_objects
-from transcripts import spool, storage
+from transcripts import storage
 from transcripts.models import LiveFinal, SearchEntry, Transcript
+from transcripts.outcomes import spool
 
 
 def erase_transcripts(jobs: Sequence[Job], now: datetime) -> dict[str, int]:

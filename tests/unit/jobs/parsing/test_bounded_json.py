@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from jobs.bounded_json import MAX_DEPTH, JSONLimitExceeded, loads_bounded
+from jobs.parsing.bounded_json import MAX_DEPTH, JSONLimitExceeded, loads_bounded
 
 MIB = 1024**2
 

@@ -4,7 +4,7 @@ import time
 import pytest
 
 from jobs.errors import InvalidRequest
-from jobs.strict_json import is_storable, loads_strictly, pointer_to
+from jobs.parsing.strict_json import is_storable, loads_strictly, pointer_to
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import math
 import re
 from typing import Any, NoReturn
 
-from jobs.bounded_json import JSONLimitExceeded, check_depth, check_size
 from jobs.errors import InvalidRequest
+from jobs.parsing.bounded_json import JSONLimitExceeded, check_depth, check_size
 
 MAX_DEPTH = 8
 # I-JSON (RFC 7493): JavaScript parsers change larger ones.

@@ -1,0 +1,1 @@
+"""Parse values that clients send: JSON with limits, numbers, names with suggestions."""

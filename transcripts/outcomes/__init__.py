@@ -1,0 +1,1 @@
+"""What a call leaves: stores, adopts, commits and erases results."""
