@@ -26,7 +26,7 @@ from transcripts.live.sessions import FinalResult
 from workers.api.live.close_reasons import close_reason
 from workers.api.live.finals import get_writer
 from workers.api.live.handshake import OpenedSession
-from workers.api.live.registry import get_heartbeat
+from workers.api.live.registry import get_heartbeat, get_registry
 from workers.api.live.send_queue import SendQueue, SlowClient
 from workers.api.live.socket import ClientDisconnected, ClientSocket, TokenBucket
 from workers.api.live.threads import in_closing_thread, in_thread
@@ -55,13 +55,13 @@ AUDIO_BYTES = (4.0 * 1024**2, 8.0 * 1024**2)
 # No codec sends more messages this short in real time. Exceeding it closes the session,
 # because the messages buffered in the network would take minutes to read.
 SMALL_BYTES = 32
-SMALL_MESSAGES = (500.0, 4000.0)
+SMALL_MESSAGES = (500.0, 1000.0)
 CLOSE_SECONDS = 2.0
 RELEASE_SECONDS = 0.5
 SILENT_DRAIN_SECONDS = 0.5
 # The longest wait for last results, in units of LIVE_DRAIN_SECONDS.
 MAX_DRAINS = 6
-ORDERLY = 1000
+ORDERLY, FLOODED = 1000, 4429
 INCOMPLETE = {
     "code": "results_incomplete",
     "detail": "Deepgram had not sent its last results; the last words are provisional.",
@@ -125,6 +125,8 @@ class LiveSession:
         try:
             self._send_ready()
             reason = await self._closed
+            if reason.code == FLOODED:
+                get_registry().delay_after_flood(self._opened.job.tenant_id)
             reading.cancel()
             watching.cancel()
             await self._drain(connecting, reason)

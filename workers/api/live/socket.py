@@ -12,6 +12,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 NORMAL, ABNORMAL = 1000, 1006
+MESSAGES_PER_TURN = 8
 
 
 class ClientDisconnected(Exception):
@@ -28,6 +29,7 @@ class ClientSocket:
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
         self._is_disconnected = False
+        self._received = 0
 
     async def accept(self, subprotocol: str | None, headers: Any = ()) -> None:
         """Accept the handshake."""
@@ -37,8 +39,15 @@ class ClientSocket:
         await self._send_message(message)
 
     async def receive(self) -> bytes | str:
-        """Return the next message; raises ClientDisconnected."""
+        """Return the next message; raises ClientDisconnected.
+
+        Messages that have arrived are received without a pause, so a client that sends
+        many would keep the event loop from all others: each turn gets a few.
+        """
         while True:
+            self._received += 1
+            if self._received % MESSAGES_PER_TURN == 0:
+                await asyncio.sleep(0)
             message = await self._receive()
             if message["type"] == "websocket.disconnect":
                 self._is_disconnected = True
