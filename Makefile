@@ -8,7 +8,7 @@ MANAGE := $(BIN)/python manage.py
 export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 
-.PHONY: help up regions demo test chaos drill fuzz bench check check-deploy types fix lock venv-demo venv-dev venv-deploy
+.PHONY: help up regions demo test e2e chaos drill fuzz bench check check-deploy types fix lock venv-demo venv-dev venv-deploy
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -53,8 +53,14 @@ regions: venv-demo  ## run three regions with HAProxy on this machine (docs/regi
 demo: venv-demo  ## transcribe real speech with all parts of the platform (under two minutes)
 	$(MANAGE) run_demo
 
-test: venv-dev  ## run all tests (under five minutes)
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --ignore tests/deploy
+# Whole runs of the platform; `make test` has a short round of each kind.
+E2E := $(filter-out %chaos_round.py %drill_round.py %fresh_clone.py %one_trace.py,$(wildcard tests/e2e/test_*.py))
+
+test: venv-dev  ## run the tests (under five minutes)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --ignore tests/deploy $(E2E:%=--ignore %)
+
+e2e: venv-dev  ## run the platform as its users do: command line, console, restarts, leaks (three minutes)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup $(E2E)
 
 # The checks read settings but connect to no server.
 check types: export SECRET_KEY = check

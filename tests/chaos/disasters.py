@@ -15,6 +15,25 @@ def kill(prefix: str, platform: Platform, *, away_seconds: float = 0.0) -> None:
     platform.kill(names[turn], away_seconds=away_seconds)
 
 
+def kill_busy_worker(platform: Platform) -> None:
+    """Kill -9 a worker that is making calls."""
+
+    def find() -> list[str]:
+        rows = platform.rows("SELECT worker FROM jobs_attempt WHERE outcome = 'open'")
+        pids = {int(str(worker).rsplit(".", 2)[1]) for (worker,) in rows}
+        names = platform.names("worker")
+        return [name for name in names if platform.child(name).process.pid in pids]
+
+    found: list[str] = []
+
+    def is_found() -> bool:
+        found[:] = find()
+        return bool(found)
+
+    platform.wait(is_found, seconds=30, what="a worker makes calls")
+    platform.kill(found[0])
+
+
 def kill_leading_dispatcher(platform: Platform) -> None:
     """Kill both dispatchers one after the other: one of them was leading."""
     for name in platform.names("dispatcher"):
@@ -55,6 +74,7 @@ def lose_storage(platform: Platform) -> None:
 
 DISASTERS: dict[str, Disaster] = {
     "kill a worker": partial(kill, "worker"),
+    "kill a busy worker": kill_busy_worker,
     "kill a worker after storing": kill_after_storing,
     "freeze a worker": freeze,
     "storage gone for 8 s": lose_storage,

@@ -28,7 +28,7 @@ def platform() -> Iterator[Platform]:
 
 def test_every_job_ends_once_when_a_worker_and_web_are_killed(platform: Platform):
     load = cycle.Load(name="round", jobs=JOBS, per_second=40)
-    strikes = [(0.4, DISASTERS["kill a worker"]), (0.8, DISASTERS["kill web"])]
+    strikes = [(0.4, DISASTERS["kill a busy worker"]), (0.8, DISASTERS["kill web"])]
 
     report = cycle.play(platform, load, strikes)
 

@@ -5,7 +5,6 @@ Request threads acquire slots; the sessions run on the event loop.
 
 import asyncio
 import logging
-import math
 import threading
 import time
 from collections import Counter
@@ -20,7 +19,7 @@ from django.utils import timezone
 
 from jobs.accounts import authentication
 from jobs.egress.addresses import IPAddress
-from jobs.errors import LimitExceeded, ServiceUnavailable
+from jobs.errors import ServiceUnavailable
 from jobs.models import Job, Tenant
 from jobs.scheduling import claims
 from workers.liveness.heartbeat import Heartbeat
@@ -28,8 +27,6 @@ from workers.ratelimit.permits import get_permits
 
 logger = logging.getLogger(__name__)
 
-# How long a tenant waits for its next session after one that flooded.
-FLOOD_SECONDS = 2.0
 # At shutdown, the time to store the last results.
 STORE_SECONDS = 5.0
 SCOPE = "jobs:write"
@@ -65,22 +62,13 @@ class SessionRegistry:
         self._sessions: dict[UUID, RegisteredSession] = {}
         # Tenants rejected because the process was full, with the expiry.
         self._refused: dict[UUID, float] = {}
-        # Tenants whose session was closed for flooding, and until when they wait.
-        self._flooded: dict[UUID, float] = {}
         self._is_shut_down = False
 
     def acquire_slot(self, tenant: Tenant) -> None:
         """Acquire a slot; raises ServiceUnavailable if none is free.
 
         A tenant may use half of the slots, or its ``max_in_flight`` if that is more.
-        Raises LimitExceeded shortly after a session that was closed for flooding.
         """
-        wait = self._flooded.get(tenant.pk, 0.0) - time.monotonic()
-        if wait > 0:
-            message = "Your last session was closed because it sent too many messages."
-            raise LimitExceeded(
-                message, code="rate_limited", retry_after=math.ceil(wait)
-            )
         most = settings.LIVE_SESSIONS_MAX
         half = claims.compute_stream_share(most, max_in_flight=None)
         share = max(half, tenant.max_in_flight or 0)
@@ -94,13 +82,6 @@ class SessionRegistry:
                 )
                 raise ServiceUnavailable(message, code="live_sessions_full")
             self._used[tenant.pk] += 1
-
-    def delay_after_flood(self, tenant_id: UUID) -> None:
-        """Let the tenant open no session for a moment; the next flood costs as much."""
-        now = time.monotonic()
-        with self._lock:
-            self._flooded = {who: at for who, at in self._flooded.items() if at > now}
-            self._flooded[tenant_id] = now + FLOOD_SECONDS
 
     def leave(self, tenant_id: UUID, job_id: UUID | None = None) -> None:
         """Release a slot and unregister its session."""

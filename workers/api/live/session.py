@@ -26,7 +26,7 @@ from transcripts.live.sessions import FinalResult
 from workers.api.live.close_reasons import close_reason
 from workers.api.live.finals import get_writer
 from workers.api.live.handshake import OpenedSession
-from workers.api.live.registry import get_heartbeat, get_registry
+from workers.api.live.registry import get_heartbeat
 from workers.api.live.send_queue import SendQueue, SlowClient
 from workers.api.live.socket import ClientDisconnected, ClientSocket, TokenBucket
 from workers.api.live.threads import in_closing_thread, in_thread
@@ -61,7 +61,7 @@ RELEASE_SECONDS = 0.5
 SILENT_DRAIN_SECONDS = 0.5
 # The longest wait for last results, in units of LIVE_DRAIN_SECONDS.
 MAX_DRAINS = 6
-ORDERLY, FLOODED = 1000, 4429
+ORDERLY = 1000
 INCOMPLETE = {
     "code": "results_incomplete",
     "detail": "Deepgram had not sent its last results; the last words are provisional.",
@@ -125,8 +125,6 @@ class LiveSession:
         try:
             self._send_ready()
             reason = await self._closed
-            if reason.code == FLOODED:
-                get_registry().delay_after_flood(self._opened.job.tenant_id)
             reading.cancel()
             watching.cancel()
             await self._drain(connecting, reason)
