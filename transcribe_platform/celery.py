@@ -37,7 +37,7 @@ def configure_flower(
 
     Its actions are not audited, and the platform's claims ignore them.
     """
-    if "celery" not in words[0] or "flower" not in words:
+    if "celery" not in words[0] or "flower" not in words or "--help" in words:
         return
     environment["FLOWER_READ_ONLY"] = "1"
     login = environment.get("FLOWER_BASIC_AUTH", "")
