@@ -154,7 +154,8 @@ def test_django_reads_the_largest_field_that_passes_at_once(kind):
         read(text)
         return time.thread_time() - began
 
-    assert min(measure() for _ in range(3)) < 0.025
+    # What others may wait for one request at most.
+    assert min(measure() for _ in range(5)) < 0.05
 
 
 def test_the_limits_stand_in_front_of_everything():
