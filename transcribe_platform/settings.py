@@ -392,6 +392,8 @@ ERASERS = [
 # Functions called in the transaction that ends jobs, before it inserts their events:
 # (events, jobs by id, time).
 EVENT_SUBSCRIBERS = ["workers.webhooks.delivery.fan_out.write_deliveries"]
+# Functions called with a job whose metadata changed, in the same transaction.
+JOB_UPDATE_SUBSCRIBERS = ["transcripts.search.indexing.reindex_job"]
 
 # Functions that erase one kind of content: see jobs.retention.retention.
 CONTENT_ERASERS = {

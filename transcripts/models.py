@@ -76,6 +76,14 @@ class Transcript(models.Model):
     def __str__(self) -> str:
         return str(self.job_id)
 
+    @property
+    def spoken_language(self) -> str | None:
+        """The detected language, else the requested one; None if it is unknown."""
+        requested = self.job.options.get("language")
+        if self.language or not isinstance(requested, str):
+            return self.language or None
+        return None if requested == "multi" else requested
+
 
 class SearchEntry(models.Model):
     """The search index entry of a transcript: its words and its filter values.

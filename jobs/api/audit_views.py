@@ -13,7 +13,7 @@ from jobs.models import Event
 from jobs.rest import filters
 from jobs.rest.openapi import PAGE_PARAMETERS, document, page, query_parameter
 from jobs.rest.pagination import respond_list
-from jobs.rest.serializers import ObjectTypeField
+from jobs.rest.serializers import NullableTextField, ObjectTypeField
 from jobs.rest.views import ApiView, get_tenant, refuse_parameter
 
 _TYPE = re.compile(r"[a-z_]{1,20}\.[a-z_]{1,19}")
@@ -23,6 +23,7 @@ class AuditEventOutput(serializers.ModelSerializer[Event]):
     """One action; ``actor`` is a key (``key:<id>``), an operator or a command."""
 
     object = ObjectTypeField("audit_event")
+    actor = NullableTextField()
     job_id = serializers.UUIDField(allow_null=True)
     data = serializers.DictField()  # type: ignore[assignment]  # a field of that name
 

@@ -123,6 +123,28 @@ class ObjectTypeField(serializers.Field[Any, Any, Any, Any]):
         return self._name
 
 
+CURRENCY = "USD"  # of the prices in the settings
+
+
+@extend_schema_field({"type": "string", "enum": [CURRENCY]})
+class CurrencyField(ObjectTypeField):
+    """The currency of the costs beside it (ISO 4217)."""
+
+    def __init__(self) -> None:
+        super().__init__(CURRENCY)
+
+
+class NullableTextField(serializers.CharField):
+    """Text in a response; null instead of an empty one."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(read_only=True, allow_null=True, **more)
+
+    def to_representation(self, value: Any) -> Any:
+        """Return the text, or None."""
+        return value or None
+
+
 class PageOutput(serializers.Serializer[Any]):
     """One page of a list, newest first; subclasses add ``data``."""
 
@@ -148,26 +170,45 @@ class MetadataField(serializers.Field[Any, Any, Any, Any]):
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         """Return the metadata without keys that are null; raises InvalidRequest."""
-        found = check_object(data, "metadata")
-        metadata = {key: value for key, value in found.items() if value is not None}
-        if len(metadata) > METADATA_KEYS:
-            _refuse_metadata(f"Metadata has at most {METADATA_KEYS} keys.")
-        for key, value in metadata.items():
-            if not 0 < len(key) <= METADATA_LENGTH or not is_storable(key):
-                _refuse_metadata(f"A key has 1 to {METADATA_LENGTH} characters.")
-            if not isinstance(value, str | int | float):
-                _refuse_metadata(
-                    "A value must be a string, a number or a boolean.", key
-                )
-            if isinstance(value, str) and len(value) > METADATA_LENGTH:
-                _refuse_metadata(
-                    f"A string has at most {METADATA_LENGTH} characters.", key
-                )
-            if not is_storable(str(value)):
-                _refuse_metadata(
-                    "A string must not contain NUL or lone surrogates.", key
-                )
-        return metadata
+        return check_metadata(check_object(data, "metadata"))
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "additionalProperties": {
+            "anyOf": [
+                {"type": "string", "maxLength": METADATA_LENGTH},
+                {"type": "number"},
+                {"type": "boolean"},
+                {"type": "null"},
+            ]
+        },
+    }
+)
+class MetadataChangesField(serializers.Field[Any, Any, Any, Any]):
+    """Changes of metadata (RFC 7396): a value sets a key, null removes it."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """Return the changes; the merged metadata is checked by its user."""
+        return check_object(data, "metadata")
+
+
+def check_metadata(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the metadata without keys that are null; raises InvalidRequest."""
+    metadata = {key: value for key, value in data.items() if value is not None}
+    if len(metadata) > METADATA_KEYS:
+        _refuse_metadata(f"Metadata has at most {METADATA_KEYS} keys.")
+    for key, value in metadata.items():
+        if not 0 < len(key) <= METADATA_LENGTH or not is_storable(key):
+            _refuse_metadata(f"A key has 1 to {METADATA_LENGTH} characters.")
+        if not isinstance(value, str | int | float):
+            _refuse_metadata("A value must be a string, a number or a boolean.", key)
+        if isinstance(value, str) and len(value) > METADATA_LENGTH:
+            _refuse_metadata(f"A string has at most {METADATA_LENGTH} characters.", key)
+        if not is_storable(str(value)):
+            _refuse_metadata("A string must not contain NUL or lone surrogates.", key)
+    return metadata
 
 
 class BoundedListField(serializers.ListField):

@@ -18,7 +18,7 @@ from uuid import UUID
 from django.db import connection
 
 from jobs.models import Job
-from transcripts.models import Transcript
+from transcripts.models import SearchEntry, Transcript
 from transcripts.search import languages as search_languages
 from transcripts.search import normalization
 
@@ -129,6 +129,14 @@ def index_transcript(transcript: Transcript, job: Job) -> None:
     }
     with connection.cursor() as cursor:
         cursor.execute(_UPSERT, values)
+
+
+def reindex_job(job: Job) -> None:
+    """Write the entry of the job's transcript again, if it has one."""
+    entries = SearchEntry.objects.filter(transcript=job.pk)
+    entries.delete()
+    if transcript := Transcript.objects.filter(pk=job.pk).first():
+        index_transcript(transcript, job)
 
 
 def tenant_fact(tenant_id: UUID) -> str:

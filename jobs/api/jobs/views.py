@@ -46,7 +46,10 @@ from jobs.state import JobStatus
 class JobView(ApiView):
     """Base of the views of jobs."""
 
-    required_scopes = {"GET": "jobs:read", "POST": "jobs:write", "DELETE": "jobs:write"}
+    required_scopes = {
+        "GET": "jobs:read",
+        **dict.fromkeys(("POST", "PATCH", "DELETE"), "jobs:write"),
+    }
 
 
 class JobList(JobView):
@@ -99,9 +102,7 @@ class JobList(JobView):
             *PAGE_PARAMETERS,
             query_parameter("status", enum=list(JobStatus)),
             query_parameter("batch_id", OpenApiTypes.UUID),
-            query_parameter(
-                "custom_id", description="Your id of the job in its batch."
-            ),
+            query_parameter("custom_id", description="Your own id of the job."),
             query_parameter("mode", enum=list(Mode)),
             query_parameter("region", description="The region that ran it last."),
             query_parameter("error_code", description="Why it failed."),
@@ -138,6 +139,28 @@ class JobDetail(JobView):
         position = found.position if found else None
         headers["ETag"] = etags.build_tag({**body, "queue": position})
         return Response(body, headers=headers)
+
+    @document(
+        "update_job",
+        serializers.JobOutput,
+        request=serializers.JobChanges,
+        problems=(410,),
+    )
+    def patch(self, request: Request, job_id: UUID) -> Response:
+        """Update a job.
+
+        Changes your own data of a job, in any status. Messages that were already sent
+        keep the earlier data.
+        """
+        job = queries.get_job(tenant=get_tenant(request), job_id=job_id)
+        form = validate(request, serializers.JobChanges)
+        updated = services.update_job(
+            job=job,
+            changes=form.validated_data,
+            now=timezone.now(),
+            actor=get_actor(request),
+        )
+        return Response(serializers.JobOutput(updated).data)
 
     @document("erase_job", serializers.ErasureOutput, problems=(409,))
     def delete(self, request: Request, job_id: UUID) -> Response:

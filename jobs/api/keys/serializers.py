@@ -12,6 +12,7 @@ from jobs.egress.addresses import IPNetwork
 from jobs.models import ApiKey
 from jobs.rest.serializers import (
     BoundedListField,
+    NullableTextField,
     ObjectTypeField,
     StrictSerializer,
     WholeNumberField,
@@ -131,6 +132,7 @@ class KeyOutput(serializers.ModelSerializer[ApiKey]):
     """An API key, without its secret."""
 
     id = serializers.CharField(source="public_id")
+    name = NullableTextField()
     scopes = serializers.ListField(child=serializers.CharField())
     allowed_ips = serializers.ListField(child=serializers.CharField())
 

@@ -15,6 +15,7 @@ from jobs.quotas import counters as quota_counts
 from jobs.quotas import usage
 from jobs.rest.negotiation import FormatNegotiation, build_renderer
 from jobs.rest.openapi import document, query_parameter
+from jobs.rest.serializers import CURRENCY
 from jobs.rest.views import ApiView, get_tenant
 
 SCOPES = {"GET": "usage:read"}
@@ -53,10 +54,11 @@ class UsageReport(ApiView):
         query = parse_usage_query(request.query_params, today=today)
         found = usage.find_usage(tenant=get_tenant(request), query=query)
         if request.accepted_renderer.format == "csv":
-            columns = [*query.group_by, *usage.MEASURES]
+            columns = [*query.group_by, *usage.MEASURES, "currency"]
+            rows = [{**row, "currency": CURRENCY} for row in found.rows]
             name = f"usage-{query.since}-{query.until}.csv"
             disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
-            report = format_csv(columns, found.rows).encode()
+            report = format_csv(columns, rows).encode()
             return Response(report, headers=disposition)
         return Response(UsageOutput(found).data)
 

@@ -15,6 +15,7 @@ from jobs.egress.addresses import MAX_URL_LENGTH
 from jobs.errors import InvalidRequest
 from jobs.rest.serializers import (
     BoundedListField,
+    NullableTextField,
     ObjectTypeField,
     StrictSerializer,
     TrueFalseField,
@@ -111,8 +112,9 @@ class EndpointFields(StrictSerializer):
     event_types = BoundedListField(
         child=serializers.ChoiceField(choices=FILTERABLE),
         required=False,
+        allow_null=True,
         max_length=100,
-        help_text="The event types to receive. Empty means all.",
+        help_text="The event types to receive. Null or an empty list means all.",
     )
     payload = serializers.ChoiceField(
         choices=WebhookEndpoint.Payload.choices,
@@ -128,9 +130,9 @@ class EndpointFields(StrictSerializer):
         egress_policy.check_webhook_url(url, pointer="/url")
         return url
 
-    def validate_event_types(self, types: list[str]) -> list[str]:
-        """Return the types without duplicates."""
-        return list(dict.fromkeys(str(type_) for type_ in types))
+    def validate_event_types(self, types: list[str] | None) -> list[str]:
+        """Return the types without duplicates; none for all."""
+        return list(dict.fromkeys(str(type_) for type_ in types or ()))
 
 
 class EndpointInput(EndpointFields, SecretInput):
@@ -180,8 +182,8 @@ class EndpointOutput(serializers.Serializer[WebhookEndpoint]):
     id = serializers.UUIDField()
     object = ObjectTypeField("webhook_endpoint")
     url = serializers.CharField()
-    description = serializers.CharField()
-    event_types = serializers.ListField(child=serializers.CharField())
+    description = NullableTextField()
+    event_types = serializers.SerializerMethodField()
     payload = serializers.ChoiceField(choices=WebhookEndpoint.Payload.choices)
     header_names = serializers.SerializerMethodField()
     max_concurrent = serializers.IntegerField()
@@ -202,6 +204,15 @@ class EndpointOutput(serializers.Serializer[WebhookEndpoint]):
         help_text="When a held delivery is tried next. Null if nothing is held.",
     )
     created_at = serializers.DateTimeField()
+
+    @extend_schema_field(
+        serializers.ListField(
+            child=serializers.CharField(), allow_null=True, help_text="Null means all."
+        )
+    )
+    def get_event_types(self, endpoint: WebhookEndpoint) -> list[str] | None:
+        """Return the event types to receive; null means all."""
+        return endpoint.event_types or None
 
     @extend_schema_field(serializers.ListField(child=serializers.CharField()))
     def get_header_names(self, endpoint: WebhookEndpoint) -> list[str]:

@@ -102,7 +102,7 @@ def build_result(transcript: Transcript) -> dict[str, Any]:
     """Return the transcript without word timings, which are at ``result_url``."""
     return {
         "text": transcript.text,
-        "language": transcript.language or None,
+        "language": transcript.spoken_language,
         "model": transcript.model or None,
         "confidence": transcript.confidence,
         "duration_seconds": transcript.duration_seconds,
