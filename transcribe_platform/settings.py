@@ -226,6 +226,8 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Transcription platform",
     "DESCRIPTION": _OPENAPI.joinpath("introduction.md").read_text("utf-8"),
     "SERVERS": [{"url": BASE_URL}],
+    "LICENSE": {"name": "Proprietary", "identifier": "LicenseRef-Proprietary"},
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "VERSION": VERSION,
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,

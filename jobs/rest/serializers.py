@@ -9,11 +9,11 @@ from functools import cache, cached_property, partial
 from operator import attrgetter
 from typing import Any, NoReturn
 
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.utils.serializer_helpers import BindingDict
 
+from jobs.egress.addresses import MAX_URL_LENGTH
 from jobs.errors import InvalidRequest
 from jobs.parsing import suggestions
 from jobs.parsing.strict_json import is_storable, pointer_to
@@ -110,7 +110,6 @@ class StrictSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
-@extend_schema_field(OpenApiTypes.STR)
 class ObjectTypeField(serializers.Field[Any, Any, Any, Any]):
     """The constant ``object`` field: the type of the resource."""
 
@@ -126,7 +125,6 @@ class ObjectTypeField(serializers.Field[Any, Any, Any, Any]):
 CURRENCY = "USD"  # of the prices in the settings
 
 
-@extend_schema_field({"type": "string", "enum": [CURRENCY]})
 class CurrencyField(ObjectTypeField):
     """The currency of the costs beside it (ISO 4217)."""
 
@@ -209,6 +207,16 @@ def check_metadata(data: dict[str, Any]) -> dict[str, Any]:
         if not is_storable(str(value)):
             _refuse_metadata("A string must not contain NUL or lone surrogates.", key)
     return metadata
+
+
+@extend_schema_field(
+    {"type": "string", "format": "uri", "minLength": 1, "maxLength": MAX_URL_LENGTH}
+)
+class UrlField(serializers.CharField):
+    """A URL, which the egress policy checks."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(trim_whitespace=False, max_length=MAX_URL_LENGTH, **more)
 
 
 class BoundedListField(serializers.ListField):

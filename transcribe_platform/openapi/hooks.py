@@ -16,10 +16,13 @@ from drf_spectacular.openapi import AutoSchema
 
 from transcribe_platform.api_errors.problem_table import PROBLEMS
 from transcribe_platform.api_errors.problems import CONTENT_TYPE
+from transcribe_platform.openapi.extensions import OMITS_NULL
 
 Operation = dict[str, Any]
 
 _TABLES = tomllib.loads(Path(__file__).with_name("document.toml").read_text("utf-8"))
+_FIELDS = tomllib.loads(Path(__file__).with_name("fields.toml").read_text("utf-8"))
+_FORM = "multipart/form-data"
 # Generated while it is sent, so it has no ETag.
 _WITHOUT_ETAG = {"text/event-stream", "application/x-ndjson", "application/zip"}
 _WITH_BODY = {"post", "put", "patch"}
@@ -48,11 +51,16 @@ def _split_docstring(text: str) -> tuple[str, str]:
 
 def complete_document(result: dict[str, Any], **_generator: Any) -> dict[str, Any]:
     """Add common responses, headers and examples; a drf-spectacular hook."""
-    for component in result["components"]["schemas"].values():
+    for name, component in result["components"]["schemas"].items():
         _tidy(component)
+        _describe_fields(name, component)
+        if component.pop(OMITS_NULL, False):
+            _allow_null(component)
+    _separate_forms(result)
     used: set[str] = set()
     for path, method, operation in iterate_operations(result):
         used.update(operation["tags"])
+        _describe_parameters(operation)
         answers = operation["responses"]
         not_found = ("404",) if "{" in path else ()
         body_errors = _BODY_ERRORS if method in _WITH_BODY else ()
@@ -80,6 +88,93 @@ def _tidy(component: dict[str, Any]) -> None:
         if text.startswith("Return "):
             text = text.removeprefix("Return ")
             field["description"] = text[:1].upper() + text[1:]
+
+
+def _describe_fields(name: str, component: dict[str, Any]) -> None:
+    """Add the descriptions of the table to the fields that have none."""
+    texts = _FIELDS["fields"]
+    for field, schema in component.get("properties", {}).items():
+        text = texts.get(f"{name}.{field}") or texts.get(field)
+        if "description" in schema or text is None:
+            continue
+        if "$ref" in schema:  # allows siblings, but not every generator reads them
+            component["properties"][field] = {"allOf": [schema], "description": text}
+        else:
+            schema["description"] = text
+
+
+def _allow_null(component: dict[str, Any]) -> None:
+    """Allow null for each optional field, which means that it is not given."""
+    properties = component.get("properties", {})
+    for field in properties.keys() - set(component.get("required", ())):
+        schema = properties[field]
+        if isinstance(schema.get("type"), str):
+            schema["type"] = [schema["type"], "null"]
+            continue
+        text = schema.pop("description", None)
+        properties[field] = {"anyOf": [schema, {"type": "null"}]}
+        if text is not None:
+            properties[field]["description"] = text
+
+
+def _describe_parameters(operation: Operation) -> None:
+    for parameter in operation.get("parameters", []):
+        text = _FIELDS["parameters"].get(parameter["name"])
+        if text is not None:
+            parameter.setdefault("description", text)
+
+
+def _separate_forms(document: dict[str, Any]) -> None:
+    """Give a body of JSON or a form two schemas: only a form has a file.
+
+    A form's fields are text; those with JSON text are declared as such.
+    """
+    schemas = document["components"]["schemas"]
+    for name, table in _TABLES["forms"].items():
+        form = copy.deepcopy(schemas[name])
+        form["required"] = ["file"]
+        form["description"] = "A form with a file. " + form["description"]
+        form["properties"].pop("audio_url")
+        for field, schema in form["properties"].items():
+            form["properties"][field] = _forbid_null(schema)
+        schemas[table["form"]] = form
+        schemas[name]["properties"].pop("file")
+        if required := table.get("required"):
+            schemas[name]["required"] = required
+            for field in required:
+                properties = schemas[name]["properties"]
+                properties[field] = _forbid_null(properties[field])
+    for _path, _method, operation in iterate_operations(document):
+        body = operation.get("requestBody", {}).get("content", {}).get(_FORM)
+        if body is None:
+            continue
+        component = body["schema"]["$ref"].rpartition("/")[2]
+        if component in _TABLES["forms"]:
+            component = _TABLES["forms"][component]["form"]
+            body["schema"] = {"$ref": f"#/components/schemas/{component}"}
+        body["encoding"] = {
+            field: {"contentType": "application/json"}
+            for field, schema in schemas[component]["properties"].items()
+            if _is_json(schema, schemas)
+        }
+
+
+def _is_json(schema: dict[str, Any], schemas: dict[str, Any]) -> bool:
+    for reference in (schema, *schema.get("allOf", ())):
+        if "$ref" in reference:
+            schema = schemas[reference["$ref"].rpartition("/")[2]]
+    return schema.get("type") in ("object", "array")
+
+
+def _forbid_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema without null, which a form cannot express."""
+    kinds = schema.get("type")
+    if isinstance(kinds, list):
+        return {**schema, "type": next(kind for kind in kinds if kind != "null")}
+    if len(choices := schema.get("anyOf", [])) > 1 and {"type": "null"} in choices:
+        rest = {key: value for key, value in schema.items() if key != "anyOf"}
+        return {**choices[0], **rest}
+    return schema
 
 
 def iterate_operations(

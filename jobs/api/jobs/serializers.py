@@ -14,7 +14,6 @@ from rest_framework import serializers
 
 from jobs import options
 from jobs.egress import policy as egress_policy
-from jobs.egress.addresses import MAX_URL_LENGTH
 from jobs.errors import InvalidRequest
 from jobs.models import Attempt, Content, Job, Mode, Priority
 from jobs.parsing.strict_json import has_control_character, is_storable
@@ -28,6 +27,7 @@ from jobs.rest.serializers import (
     ObjectTypeField,
     SharedFields,
     StrictSerializer,
+    UrlField,
     WholeNumberField,
     check_object,
     format_datetime,
@@ -45,7 +45,7 @@ MAX_EXPIRY_SECONDS = 30 * 24 * 3600
 PRIORITIES = [priority.name.lower() for priority in Priority]
 
 
-@extend_schema_field(JSON_OBJECT)
+@extend_schema_field(options.build_schema())
 class OptionsField(serializers.Field[Any, Any, Any, Any]):
     """Deepgram options, by name and type."""
 
@@ -73,6 +73,14 @@ class RetentionInput(StrictSerializer):
     )
 
 
+@extend_schema_field(
+    {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_CUSTOM_ID,
+        "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$",
+    }
+)
 class CustomIdField(serializers.CharField):
     """The customer's own id of a job."""
 
@@ -94,15 +102,11 @@ class JobInput(SharedFields, StrictSerializer):
     names_elsewhere = tuple(f"options.{name}" for name in options.OPTIONS)
     omits_null = True
 
-    audio_url = serializers.CharField(
-        required=False, trim_whitespace=False, max_length=MAX_URL_LENGTH
-    )
+    audio_url = UrlField(required=False)
     file = serializers.FileField(required=False, allow_empty_file=True)
     options = OptionsField(required=False)
     priority = serializers.ChoiceField(choices=PRIORITIES, required=False)
-    callback_url = serializers.CharField(
-        required=False, trim_whitespace=False, max_length=MAX_URL_LENGTH
-    )
+    callback_url = UrlField(required=False)
     metadata = MetadataField(required=False)
     custom_id = CustomIdField(required=False)
     allowed_regions = BoundedListField(

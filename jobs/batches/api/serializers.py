@@ -16,7 +16,6 @@ from jobs.batches.item_file import BatchSubmission
 from jobs.batches.item_input import BatchItemInput
 from jobs.batches.items import ItemRules
 from jobs.batches.records import BatchDraft
-from jobs.egress.addresses import MAX_URL_LENGTH
 from jobs.errors import InvalidRequest, ValidationErrors
 from jobs.models import Batch
 from jobs.parsing.strict_json import pointer_to
@@ -28,6 +27,7 @@ from jobs.rest.serializers import (
     MetadataField,
     ObjectTypeField,
     StrictSerializer,
+    UrlField,
     WholeNumberField,
 )
 
@@ -45,9 +45,7 @@ class BatchSettingsInput(StrictSerializer):
 
     defaults = serializers.DictField(required=False)
     metadata = MetadataField(required=False)
-    callback_url = serializers.CharField(
-        required=False, trim_whitespace=False, max_length=MAX_URL_LENGTH
-    )
+    callback_url = UrlField(required=False)
     expires_at = serializers.DateTimeField(required=False)
     expires_in_seconds = WholeNumberField(
         required=False, min_value=1, max_value=MAX_EXPIRY_SECONDS

@@ -82,10 +82,22 @@ class HeaderChangesField(HeadersField):
         return dict(changes)
 
 
+@extend_schema_field({"type": "string", "pattern": signing.SECRET_PATTERN})
+class SecretField(TextField):
+    """A signing secret."""
+
+
+@extend_schema_field(
+    {"type": "string", "format": "uri", "minLength": 1, "maxLength": MAX_URL_LENGTH}
+)
+class EndpointUrlField(TextField):
+    """The URL of a receiver."""
+
+
 class SecretInput(StrictSerializer):
     """An optional secret chosen by the customer."""
 
-    secret = TextField(
+    secret = SecretField(
         required=False,
         trim_whitespace=False,
         write_only=True,
@@ -138,14 +150,14 @@ class EndpointFields(StrictSerializer):
 class EndpointInput(EndpointFields, SecretInput):
     """A request to create an endpoint."""
 
-    url = TextField(trim_whitespace=False, max_length=MAX_URL_LENGTH)
+    url = EndpointUrlField(trim_whitespace=False, max_length=MAX_URL_LENGTH)
     headers = HeadersField(required=False)
 
 
 class EndpointChanges(EndpointFields):
     """A request to update an endpoint; omitted fields stay unchanged."""
 
-    url = TextField(
+    url = EndpointUrlField(
         required=False,
         trim_whitespace=False,
         max_length=MAX_URL_LENGTH,

@@ -208,6 +208,7 @@ def describe_headers(result: dict[str, Any], **_more: Any) -> dict[str, Any]:
     ]
     for webhook in result.get("webhooks", {}).values():
         webhook["post"]["parameters"] = parameters
+        webhook["post"]["security"] = []  # a signature instead
     return result
 
 
