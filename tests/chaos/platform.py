@@ -254,10 +254,9 @@ def running(folder: Path, setup: Setup) -> Iterator[Platform]:
         }
         plan = plans.make_plan(options, urls=urls, inherited=inherited)
         supervisor.launch(_emulator(plan, setup))
-        supervisor.run_once(plans.manage(plan, "migrate", "--no-input", "-v", "0"))
+        made = json.loads(supervisor.run_once(_bootstrap(plan, setup)))
         for program in _programs(plan, setup):
             supervisor.launch(program)
-        made = json.loads(supervisor.run_once(_bootstrap(plan, setup)))
         inbox.secret = made["webhook_secret"]
         platform = Platform(
             setup=setup,
@@ -294,8 +293,8 @@ def _launch_servers(options: Options, supervisor: Supervisor) -> dict[str, str]:
 
 def _bootstrap(plan: RunPlan, setup: Setup) -> plans.ProcessCommand:
     """Make tenant, key and region; the region stays a little under the true limits."""
-    return plans.manage(
-        *(plan, "bootstrap", "--json"),
+    return plans.bootstrap(
+        plan,
         *("--max-concurrent", str(setup.concurrency - 2)),
         *("--max-per-minute", str(int(setup.per_minute * 0.97))),
     )
