@@ -3,16 +3,12 @@
 from django.urls import path
 
 from workers.api.events import views as events
-from workers.api.listen import views as listen
 from workers.api.live import views as live
 from workers.api.transcribe import views as transcribe
 
 urlpatterns = [
     path("transcribe", transcribe.Transcribe.as_view()),
     path("live", live.Live.as_view()),
-    path("listen", listen.Listen.as_view()),
-    path("projects", listen.Projects.as_view()),
-    path("projects/<uuid:project_id>", listen.Project.as_view()),
     path("events", events.Events.as_view()),
     path("jobs/<uuid:job_id>/events", events.JobEvents.as_view()),
     path("batches/<uuid:batch_id>/events", events.BatchEvents.as_view()),
