@@ -352,3 +352,13 @@ def test_the_ledger_needs_its_scope(customer):
     answer = customer.http.get(path, headers={"authorization": f"Token {writer}"})
 
     assert_error(answer, 403, "INSUFFICIENT_PERMISSIONS")
+
+
+def test_the_models_have_deepgrams_shape_too(customer):
+    listed = customer.client().manage.v1.models.list()
+    name = next(each for each in listed.stt if each.canonical_name == "nova-2-video")
+
+    found = customer.client().manage.v1.models.get(name.uuid_)
+
+    assert found.canonical_name == "nova-2-video"
+    assert listed.object == "list"

@@ -37,9 +37,9 @@ MODELS = [
 
 
 def find_model(name: str) -> dict[str, Any] | None:
-    """Return the model of a name, such as nova-3 or nova-3-medical, or of a uuid."""
-    names = {name, f"{name}-general"}
-    for each in MODELS:
-        if each["canonical_name"] in names or each["uuid"] == name:
-            return each
+    """Return the model of a name or uuid; a family's name is its first variant's."""
+    for key in ("uuid", "canonical_name", "architecture"):
+        for each in MODELS:
+            if each[key] == name:
+                return each
     return None

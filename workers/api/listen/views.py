@@ -4,7 +4,6 @@ Errors have Deepgram's envelope. Above the rate limit a request waits up to
 LISTEN_WAIT_SECONDS before it gets 429; a WebSocket handshake does not wait.
 """
 
-import time
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
@@ -23,13 +22,7 @@ from jobs.errors import InvalidRequest, JobStateError
 from jobs.models import CallbackStyle, Job
 from jobs.rest.parsers import StrictJSONParser
 from jobs.rest.views import ApiView, get_caller
-from jobs.routing.hybrid_router import (
-    DurationSource,
-    RequestFacts,
-    Route,
-    RouteMode,
-)
-from jobs.scheduling import long_poll
+from jobs.routing.hybrid_router import RouteMode
 from jobs.services import JobDraft
 from jobs.state import JobStatus
 from transcripts import queries
@@ -54,10 +47,10 @@ class DeepgramView(ApiView):
     translate = staticmethod(deepgram_errors.translate)
 
     def handle_exception(self, exc: Exception) -> Any:
-        """Convert every error to Deepgram's envelope."""
+        """Return the errors that only Deepgram has; ``translate`` converts others."""
         if isinstance(exc, deepgram_errors.DeepgramError):
             return exc.build(request_id=self.request.META["REQUEST_ID"])
-        return deepgram_errors.translate(super().handle_exception(exc))
+        return super().handle_exception(exc)
 
 
 class Listen(DeepgramView):
@@ -102,18 +95,10 @@ class Listen(DeepgramView):
             outcome = sync_jobs.accept(
                 caller=caller,
                 submission=submission,
-                route=_route(submission, RouteMode.SYNC),
+                route=routing.choose_mode(submission.draft, RouteMode.SYNC),
                 now=now,
             )
-        deadline = time.monotonic() + settings.LISTEN_WAIT_SECONDS
-        job = outcome.wait(seconds=settings.LISTEN_WAIT_SECONDS)
-        while not job.is_final and time.monotonic() < deadline:
-            left = deadline - time.monotonic()
-            if not long_poll.wait_for_end(
-                job.pk, tenant_id=job.tenant_id, seconds=left
-            ):
-                break
-            job.refresh_from_db()
+        job = outcome.wait_for_end(seconds=settings.LISTEN_WAIT_SECONDS)
         return _build_response(job) if job.is_final else _cancel(job)
 
 
@@ -146,19 +131,11 @@ def _read_url(data: dict[str, Any]) -> str:
     return url
 
 
-def _route(submission: Submission, mode: RouteMode) -> Route:
-    """Return the route with the mode that the client requested."""
-    seconds = submission.draft.duration_seconds
-    source = DurationSource.NONE if seconds is None else DurationSource.UPLOAD
-    facts = RequestFacts(mode=mode, duration_seconds=seconds, source=source)
-    return routing.choose_route(facts)
-
-
 def _queue_job(
     caller: Caller, submission: Submission, *, now: datetime
 ) -> HttpResponse:
     """Queue the job; its ID is the request ID in the callback's document."""
-    route = _route(submission, RouteMode.ASYNC).describe()
+    route = routing.choose_mode(submission.draft, RouteMode.ASYNC).describe()
     draft = replace(submission.draft, route=route)
     accepted = job_submission.accept_probed(
         caller=caller, submission=replace(submission, draft=draft), now=now
