@@ -48,6 +48,8 @@ NO_CODES = {
     "audio_url",  # names of fields
     "expires_at",
     "callback_method",
+    "page",
+    "request_id",
     "err_code",  # names in Deepgram's answers
     "error_code",
 }
