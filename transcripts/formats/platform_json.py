@@ -21,7 +21,7 @@ def present_transcript(
         "job_id": str(transcript.job_id),
         "object": "transcript",
         "text": transcript.text,
-        "language": transcript.spoken_language,
+        "language": transcript.find_language(transcript.job.options),
         "confidence": transcript.confidence,
         "duration_seconds": transcript.duration_seconds,
         "model": transcript.model or None,

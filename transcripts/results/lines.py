@@ -120,7 +120,7 @@ def present_result(job: Job) -> dict[str, Any]:
         "status": job.status,
         "transcript_url": found and f"{settings.BASE_URL}/v1/transcripts/{job.pk}",
         "duration_seconds": job.duration_seconds,
-        "language": found and found.spoken_language,
+        "language": found and found.find_language(job.options),
         "confidence": found and found.confidence,
         "words": found and found.words,
         "cost_estimate": _format_cost(job),

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from jobs.errors import NotFound
 from jobs.option_values import MODELS
 from jobs.rest.views import ApiView
-from workers.api.listen import deepgram_errors
+from workers.api.listen import deepgram_errors, models_catalog
 from workers.api.openai import openai_errors
 
 # Deepgram does not publish when a model was created.
@@ -54,7 +54,7 @@ class Models(ModelsView):
             {
                 "object": "list",
                 "data": [_describe(name) for name in names],
-                "stt": [],
+                "stt": models_catalog.MODELS,
                 "tts": [],
             }
         )
@@ -65,11 +65,12 @@ class Model(ModelsView):
     """One model."""
 
     def get(self, _request: Request, model: str) -> HttpResponse:
-        """Retrieve the model by its name."""
-        if model not in settings.OPENAI_MODELS and model not in MODELS:
+        """Retrieve the model by its name, or by Deepgram's uuid."""
+        found = models_catalog.find_model(model)
+        if found is None and model not in settings.OPENAI_MODELS:
             message = f"The model '{model}' does not exist. GET /v1/models lists all."
             raise NotFound(message, code="model_unknown")
-        return JsonResponse(_describe(model))
+        return JsonResponse({**_describe(model), **(found or {})})
 
 
 def _describe(name: str) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from jobs.batches.statistics import BatchStatus
 from jobs.models import Batch, BatchState, Event, Job
 from jobs.retention import erasure
 from tests.support.api import assert_problem
-from tests.support.factories import move_job
+from tests.support.factories import make_job, make_transcript, move_job
+from workers.webhooks.messages import payloads
 from workers.webhooks.models import WebhookEndpoint
 
+RAW = {"metadata": {"duration": 2.5}, "results": {"channels": []}}
 URL = "https://audio.example.com/a.wav"
 
 
@@ -78,6 +80,18 @@ class TestUpdate:
         assert (
             patch(api, {"id": first.pk}, custom_id=first.custom_id).status_code == 200
         )
+
+    def test_search_finds_the_new_metadata(self, api, media):
+        row = make_job(api.tenant, status="completed", metadata={"team": "a"})
+        make_transcript(row, json.dumps(RAW).encode())
+
+        patch(api, {"id": row.pk}, metadata={"team": "b"})
+
+        found = [
+            api.get(f"/v1/transcripts?metadata.team={team}").json()["data"]
+            for team in ("a", "b")
+        ]
+        assert [len(each) for each in found] == [0, 1]
 
     def test_an_erased_job_gets_no_new_data(self, api):
         job = submit(api)
@@ -164,6 +178,28 @@ class TestBatches:
 
 
 class TestAbsentValues:
+    @pytest.mark.parametrize(
+        ("detected", "requested", "language"),
+        [
+            ("de", "en", "de"),
+            ("", "en-GB", "en-GB"),
+            ("", "multi", None),
+            ("", None, None),
+        ],
+    )
+    def test_a_recording_has_one_language(
+        self, api, media, detected, requested, language
+    ):
+        options = {"model": "nova-3"} | ({"language": requested} if requested else {})
+        row = make_job(api.tenant, status="completed", options=options)
+        transcript = make_transcript(row, json.dumps(RAW).encode(), language=detected)
+
+        (hit,) = api.get("/v1/transcripts").json()["data"]
+        shown = api.get(f"/v1/transcripts/{row.pk}").json()
+        message = payloads.build_result(transcript, options=row.options)
+
+        assert [each["language"] for each in (hit, shown, message)] == [language] * 3
+
     def test_all_event_types_are_null(self, api):
         body = {"url": "https://hooks.example.com/x", "event_types": None}
 

@@ -388,7 +388,8 @@ def test_the_models_are_those_of_both_apis(client, customer):
     models = {each.id: check_types(each) for each in client.models.list()}
 
     assert {"whisper-1", "gpt-transcribe", "nova-3", "nova-2-phonecall"} <= set(models)
-    assert client.models.retrieve("nova-3") == models["nova-3"]
+    assert client.models.retrieve("whisper-1") == models["whisper-1"]
+    assert client.models.retrieve("nova-3").canonical_name == "nova-3-general"
     document = customer.http.get(
         f"{customer.url}/v1/models",
         headers={"authorization": f"Token {customer.api.text}"},

@@ -33,9 +33,7 @@ class HitOutput(serializers.Serializer[ShownHit]):
     object = ObjectTypeField("transcript_hit")
     rank = serializers.FloatField(allow_null=True)
     snippets = serializers.SerializerMethodField()
-    language = serializers.CharField(
-        source="transcript.spoken_language", allow_null=True
-    )
+    language = serializers.SerializerMethodField()
     confidence = serializers.FloatField(source="transcript.confidence", allow_null=True)
     duration_seconds = serializers.FloatField(source="transcript.duration_seconds")
     words = serializers.IntegerField(source="transcript.words")
@@ -64,6 +62,11 @@ class HitOutput(serializers.Serializer[ShownHit]):
             }
             for each in hit.snippets
         ]
+
+    @extend_schema_field(serializers.CharField(allow_null=True))
+    def get_language(self, hit: ShownHit) -> str | None:
+        """Return the detected language, else the requested one; null if unknown."""
+        return hit.transcript.find_language(hit.transcript.job.options)
 
     @extend_schema_field(serializers.CharField(allow_null=True))
     def get_custom_id(self, hit: ShownHit) -> str | None:

@@ -7,12 +7,10 @@ LISTEN_WAIT_SECONDS before it gets 429; a WebSocket handshake does not wait.
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
-from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpResponse, JsonResponse
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
 from jobs import services
@@ -20,10 +18,10 @@ from jobs.accounts.caller import Caller
 from jobs.api.jobs import submission as job_submission
 from jobs.api.jobs.submission import Submission
 from jobs.egress import policy as egress_policy
-from jobs.errors import InvalidRequest, JobStateError, NotFound
-from jobs.models import CallbackStyle, Job, Tenant
+from jobs.errors import InvalidRequest, JobStateError
+from jobs.models import CallbackStyle, Job
 from jobs.rest.parsers import StrictJSONParser
-from jobs.rest.views import ApiView, get_caller, get_tenant
+from jobs.rest.views import ApiView, get_caller
 from jobs.routing.hybrid_router import RouteMode
 from jobs.services import JobDraft
 from jobs.state import JobStatus
@@ -44,15 +42,22 @@ class DeepgramView(ApiView):
 
     auth_schemes = ("token", "bearer")
     # Not in the OpenAPI document, and without its conventions.
+    schema = None
     speaks_deepgram = True
     translate = staticmethod(deepgram_errors.translate)
 
+    def handle_exception(self, exc: Exception) -> Any:
+        """Return the errors that only Deepgram has; ``translate`` converts others."""
+        if isinstance(exc, deepgram_errors.DeepgramError):
+            return exc.build(request_id=self.request.META["REQUEST_ID"])
+        return super().handle_exception(exc)
 
-@extend_schema(exclude=True)
+
 class Listen(DeepgramView):
     """Transcribe audio: prerecorded with POST, live with a WebSocket (GET)."""
 
     required_scopes = {"GET": "jobs:write", "POST": "jobs:write"}
+    takes_access_tokens = True
     parser_classes = (StrictJSONParser, RawAudioParser)
     takes_raw_audio = True
     is_socket = True
@@ -95,35 +100,6 @@ class Listen(DeepgramView):
             )
         job = outcome.wait_for_end(seconds=settings.LISTEN_WAIT_SECONDS)
         return _build_response(job) if job.is_final else _cancel(job)
-
-
-class Projects(DeepgramView):
-    """The project of a key: its tenant. SDKs validate keys with this."""
-
-    required_scopes = {"GET": "jobs:read"}
-
-    @extend_schema(exclude=True)
-    def get(self, request: Request) -> HttpResponse:
-        """List the project."""
-        return JsonResponse({"projects": [_project(get_tenant(request))]})
-
-
-class Project(DeepgramView):
-    """One project."""
-
-    required_scopes = {"GET": "jobs:read"}
-
-    @extend_schema(exclude=True)
-    def get(self, request: Request, project_id: UUID) -> HttpResponse:
-        """Retrieve the project."""
-        tenant = get_tenant(request)
-        if tenant.pk != project_id:
-            raise NotFound("Project not found.")
-        return JsonResponse(_project(tenant))
-
-
-def _project(tenant: Tenant) -> dict[str, str]:
-    return {"project_id": str(tenant.pk), "name": tenant.name}
 
 
 def _read_body(request: Request, query: ListenQuery) -> Submission:

@@ -64,6 +64,7 @@ class Transcriptions(OpenAIView):
     """Transcribe a file."""
 
     required_scopes = {"POST": "jobs:write"}
+    takes_access_tokens = True
     parser_classes = (TranscriptionForm,)
 
     def post(self, request: Request) -> HttpResponse:
