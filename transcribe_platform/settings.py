@@ -226,6 +226,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Transcription platform",
     "DESCRIPTION": _OPENAPI.joinpath("introduction.md").read_text("utf-8"),
     "SERVERS": [{"url": BASE_URL}],
+    "CONTACT": {"name": "Support", "url": BASE_URL},
     "LICENSE": {"name": "Proprietary", "identifier": "LicenseRef-Proprietary"},
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "VERSION": VERSION,
@@ -237,6 +238,7 @@ SPECTACULAR_SETTINGS = {
         "JobStatus": "jobs.state.JobStatus",
         "JobMode": "jobs.models.Mode",
         "RouteMode": ["sync", "async", "stream"],
+        "OutcomeEnum": "jobs.models.Attempt.Outcome",
     },
     "WEBHOOKS": [
         f"workers.webhooks.messages.published.{name}"

@@ -9,9 +9,9 @@ from drf_spectacular.extensions import (
 )
 
 Schema = dict[str, Any]
-# A mark for transcribe_platform.openapi.hooks, which removes it: the enums of fields
-# become components before.
-OMITS_NULL = "x-omits-null"
+# Marks a field that may be null, until transcribe_platform.openapi.hooks says so:
+# drf-spectacular first makes components of enums, but not of nullable ones.
+NULLABLE = "x-nullable"
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -38,8 +38,13 @@ class StrictBody(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
             self.target, direction, bypass_extensions=True
         )
         schema["additionalProperties"] = False
-        if self.target.omits_null:
-            schema[OMITS_NULL] = True
+        required = set(schema.get("required", ()))
+        for name, field in schema.get("properties", {}).items():
+            if field.get("type") == ["array", "null"]:
+                field["type"] = "array"
+                field[NULLABLE] = True
+            elif self.target.omits_null and name not in required:
+                field[NULLABLE] = True
         return schema
 
 

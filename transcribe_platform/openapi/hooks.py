@@ -16,7 +16,7 @@ from drf_spectacular.openapi import AutoSchema
 
 from transcribe_platform.api_errors.problem_table import PROBLEMS
 from transcribe_platform.api_errors.problems import CONTENT_TYPE
-from transcribe_platform.openapi.extensions import OMITS_NULL
+from transcribe_platform.openapi.extensions import NULLABLE
 
 Operation = dict[str, Any]
 
@@ -53,9 +53,10 @@ def complete_document(result: dict[str, Any], **_generator: Any) -> dict[str, An
     """Add common responses, headers and examples; a drf-spectacular hook."""
     for name, component in result["components"]["schemas"].items():
         _tidy(component)
+        for field, schema in component.get("properties", {}).items():
+            if schema.pop(NULLABLE, False):
+                component["properties"][field] = _allow_null(schema)
         _describe_fields(name, component)
-        if component.pop(OMITS_NULL, False):
-            _allow_null(component)
     _separate_forms(result)
     used: set[str] = set()
     for path, method, operation in iterate_operations(result):
@@ -103,18 +104,14 @@ def _describe_fields(name: str, component: dict[str, Any]) -> None:
             schema["description"] = text
 
 
-def _allow_null(component: dict[str, Any]) -> None:
-    """Allow null for each optional field, which means that it is not given."""
-    properties = component.get("properties", {})
-    for field in properties.keys() - set(component.get("required", ())):
-        schema = properties[field]
-        if isinstance(schema.get("type"), str):
-            schema["type"] = [schema["type"], "null"]
-            continue
-        text = schema.pop("description", None)
-        properties[field] = {"anyOf": [schema, {"type": "null"}]}
-        if text is not None:
-            properties[field]["description"] = text
+def _allow_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema with null as another value."""
+    if isinstance(kind := schema.get("type"), str):
+        return {**schema, "type": [kind, "null"]}
+    text = {key: schema[key] for key in ("description",) if key in schema}
+    rest = {key: value for key, value in schema.items() if key not in text}
+    (inner,) = rest["allOf"] if len(rest.get("allOf", ())) == 1 else (rest,)
+    return {"anyOf": [inner, {"type": "null"}], **text}
 
 
 def _describe_parameters(operation: Operation) -> None:

@@ -70,7 +70,7 @@ class ErrorLine(serializers.Serializer[Any]):
     cost_estimate = serializers.DecimalField(12, 6, allow_null=True)
     currency = CurrencyField()
     attempts = serializers.IntegerField()
-    metadata = serializers.JSONField(allow_null=True)
+    metadata = serializers.DictField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
     erased_at = serializers.DateTimeField(allow_null=True)
 

@@ -182,8 +182,10 @@ class BatchOutput(serializers.Serializer[Batch]):
 
     @extend_schema_field(
         {
-            "type": ["string", "null"],
-            "enum": [*batch_statistics.BatchOutcome, None],
+            "anyOf": [
+                {"type": "string", "enum": list(batch_statistics.BatchOutcome)},
+                {"type": "null"},
+            ],
             "description": "How it ended; null before. A skipped item is a failure.",
         }
     )
