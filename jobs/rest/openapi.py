@@ -3,10 +3,12 @@
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
     OpenApiExample,
@@ -18,7 +20,7 @@ from rest_framework import serializers
 
 from jobs.rest.idempotency import HEADER
 from jobs.rest.pagination import DEFAULT_LIMIT, MAX_LIMIT
-from jobs.rest.serializers import PageOutput
+from jobs.rest.serializers import PageOutput, format_datetime
 
 JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
@@ -112,6 +114,7 @@ def _read_examples(path: Path) -> dict[str, list[dict[str, Any]]]:
 
     A list holds the examples of an operation. An object is a value to which others
     refer: ``{"$like": "job", "status": "canceled"}`` is the job with another status.
+    ``{"$days_ago": 1}`` is a time relative to the process's start.
     """
     values = json.loads(path.read_text())
     return {
@@ -126,6 +129,8 @@ def _resolve(value: Any, values: Mapping[str, Any]) -> Any:
         return [_resolve(each, values) for each in value]
     if not isinstance(value, dict):
         return value
+    if days := value.get("$days_ago"):
+        return format_datetime(timezone.now() - timedelta(days=days))
     fields = {name: _resolve(each, values) for name, each in value.items()}
     if base := fields.pop("$like", None):
         return {**_resolve(values[base], values), **fields}

@@ -128,38 +128,54 @@ def _separate_forms(document: dict[str, Any]) -> None:
     """
     schemas = document["components"]["schemas"]
     for name, table in _TABLES["forms"].items():
-        form = copy.deepcopy(schemas[name])
-        form["required"] = ["file"]
-        form["description"] = "A form with a file. " + form["description"]
-        form["properties"].pop("audio_url")
-        for field, schema in form["properties"].items():
-            form["properties"][field] = _forbid_null(schema)
-        schemas[table["form"]] = form
-        schemas[name]["properties"].pop("file")
-        if required := table.get("required"):
-            schemas[name]["required"] = required
-            for field in required:
-                properties = schemas[name]["properties"]
-                properties[field] = _forbid_null(properties[field])
+        schemas[table["form"]] = _build_form(schemas[name])
+        properties = schemas[name]["properties"]
+        del properties["file"]
+        for field in table.get("required", ()):
+            schemas[name].setdefault("required", []).append(field)
+            properties[field] = _forbid_null(properties[field])
     for _path, _method, operation in iterate_operations(document):
-        body = operation.get("requestBody", {}).get("content", {}).get(_FORM)
-        if body is None:
-            continue
-        component = body["schema"]["$ref"].rpartition("/")[2]
-        if component in _TABLES["forms"]:
-            component = _TABLES["forms"][component]["form"]
-            body["schema"] = {"$ref": f"#/components/schemas/{component}"}
-        body["encoding"] = {
-            field: {"contentType": "application/json"}
-            for field, schema in schemas[component]["properties"].items()
-            if _is_json(schema, schemas)
-        }
+        _complete_body(operation.get("requestBody", {}), schemas)
+
+
+def _build_form(body: dict[str, Any]) -> dict[str, Any]:
+    properties = {
+        field: _forbid_null(schema)
+        for field, schema in body["properties"].items()
+        if field != "audio_url"
+    }
+    text = "A form with a file. " + body["description"]
+    form = {"properties": properties, "required": ["file"], "description": text}
+    return {**copy.deepcopy(body), **copy.deepcopy(form)}
+
+
+def _complete_body(body: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Require a body if its JSON has required fields; describe the parts of a form."""
+    contents = body.get("content", {})
+    of_json = contents.get("application/json", {}).get("schema", {})
+    if schemas.get(_name(of_json), {}).get("required"):
+        body["required"] = True
+    if (form := contents.get(_FORM)) is None:
+        return
+    component = _name(form["schema"])
+    component = _TABLES["forms"].get(component, {}).get("form", component)
+    form["schema"] = {"$ref": f"#/components/schemas/{component}"}
+    form["encoding"] = {
+        field: {"contentType": "application/json"}
+        for field, schema in schemas[component]["properties"].items()
+        if _is_json(schema, schemas)
+    }
+
+
+def _name(reference: dict[str, Any]) -> str:
+    """Return the name of the component that a schema refers to."""
+    return str(reference.get("$ref", "")).rpartition("/")[2]
 
 
 def _is_json(schema: dict[str, Any], schemas: dict[str, Any]) -> bool:
     for reference in (schema, *schema.get("allOf", ())):
         if "$ref" in reference:
-            schema = schemas[reference["$ref"].rpartition("/")[2]]
+            schema = schemas[_name(reference)]
     return schema.get("type") in ("object", "array")
 
 

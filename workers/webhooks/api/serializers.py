@@ -28,7 +28,12 @@ from workers.webhooks.models import MAX_CONCURRENT_LIMIT, WebhookEndpoint
 
 MAX_GRACE_SECONDS = 7 * 24 * 3600
 DEFAULT_GRACE_SECONDS = 24 * 3600
-_VALUE = {"type": "string", "minLength": 1, "maxLength": custom_headers.MAX_VALUE_BYTES}
+_VALUE = {
+    "type": "string",
+    "maxLength": custom_headers.MAX_VALUE_BYTES,
+    "pattern": "^[!-~](?:[ -~]*[!-~])?$",
+}
+_NAMES = {"pattern": f"^{custom_headers.TOKEN.pattern}$"}
 
 
 class TextField(serializers.CharField):
@@ -45,6 +50,7 @@ class TextField(serializers.CharField):
     {
         "type": "object",
         "maxProperties": custom_headers.MAX_HEADERS,
+        "propertyNames": _NAMES,
         "additionalProperties": _VALUE,
     }
 )
@@ -67,6 +73,7 @@ class HeadersField(serializers.Field[Any, Any, Any, Any]):
     {
         "type": "object",
         "maxProperties": custom_headers.MAX_HEADERS,
+        "propertyNames": _NAMES,
         "additionalProperties": {**_VALUE, "type": ["string", "null"]},
         "description": "Merged as RFC 7396: null removes a header, or all headers.",
     }
