@@ -43,7 +43,11 @@ class AuditEventList(ApiView):
         page(AuditEventOutput, "One page of audit events, newest first."),
         parameters=[
             *PAGE_PARAMETERS,
-            query_parameter("type", description="For example `api_key.revoked`."),
+            query_parameter(
+                "type",
+                {"type": "string", "pattern": f"^{_TYPE.pattern}$"},
+                description="For example `api_key.revoked`.",
+            ),
             query_parameter("created_after", OpenApiTypes.DATETIME),
             query_parameter("created_before", OpenApiTypes.DATETIME),
         ],

@@ -2,13 +2,15 @@
 
 from typing import Any
 
-from jobs.api.jobs.serializers import JobInput
+from jobs.api.jobs.serializers import CustomIdField, JobInput
 
 
 class BatchItemInput(JobInput):
     """One job of a batch: as a single job, by URL."""
 
     file = None  # type: ignore[assignment]  # removes the inherited field
+    # Programs that export tables write numbers.
+    custom_id = CustomIdField(required=False, takes_numbers=True)
 
     def read_field(self, name: str, value: Any) -> Any:
         """Validate one field alone."""

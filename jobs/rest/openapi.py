@@ -2,7 +2,8 @@
 
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -166,11 +167,26 @@ def query_parameter(
     return OpenApiParameter(name, type_, OpenApiParameter.QUERY, **more)
 
 
-def header(name: str, description: str, *statuses: int) -> OpenApiParameter:
+def short_text(max_length: int) -> dict[str, Any]:
+    """Return the schema of a text parameter."""
+    return {"type": "string", "minLength": 1, "maxLength": max_length}
+
+
+def comma_separated(names: Iterable[str]) -> dict[str, Any]:
+    """Return the schema of a comma-separated list of these names, without repeats."""
+    name = f"(?:{'|'.join(map(re.escape, names))})"
+    pattern = rf"^(?!(?:.*,)?([^,]+),(?:.*,)?\1(?:,|$)){name}(?:,{name})*$"
+    return {"type": "string", "pattern": pattern}
+
+
+def header(
+    name: str, description: str, *statuses: int, pattern: str = ""
+) -> OpenApiParameter:
     """Return a header of the request, or of the responses with these statuses."""
+    schema = {"type": "string", "pattern": pattern} if pattern else OpenApiTypes.STR
     return OpenApiParameter(
         name,
-        OpenApiTypes.STR,
+        schema,
         OpenApiParameter.HEADER,
         description=description,
         response=list(statuses) or False,
@@ -178,7 +194,11 @@ def header(name: str, description: str, *statuses: int) -> OpenApiParameter:
 
 
 PAGE_PARAMETERS = [
-    query_parameter("cursor", description="`next_cursor` of the previous page."),
+    query_parameter(
+        "cursor",
+        {"type": "string", "pattern": "^[A-Za-z0-9_-]+={0,2}$"},
+        description="`next_cursor` of the previous page.",
+    ),
     query_parameter(
         "limit",
         {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
@@ -186,7 +206,9 @@ PAGE_PARAMETERS = [
     ),
 ]
 IDEMPOTENCY_PARAMETER = header(
-    HEADER, "1 to 255 visible ASCII characters. Repeats return the first response."
+    HEADER,
+    "1 to 255 visible ASCII characters. Repeats return the first response.",
+    pattern='^(?!""$)[!-~]{1,255}$',
 )
 ACCEPTED_HEADERS = [
     header("Location", "The URL of the new resource.", 202),

@@ -154,6 +154,7 @@ class PageOutput(serializers.Serializer[Any]):
     {
         "type": "object",
         "maxProperties": METADATA_KEYS,
+        "propertyNames": {"minLength": 1, "maxLength": METADATA_LENGTH},
         "additionalProperties": {
             "anyOf": [
                 {"type": "string", "maxLength": METADATA_LENGTH},
@@ -174,6 +175,8 @@ class MetadataField(serializers.Field[Any, Any, Any, Any]):
 @extend_schema_field(
     {
         "type": "object",
+        "maxProperties": METADATA_KEYS,
+        "propertyNames": {"minLength": 1, "maxLength": METADATA_LENGTH},
         "additionalProperties": {
             "anyOf": [
                 {"type": "string", "maxLength": METADATA_LENGTH},
@@ -239,11 +242,23 @@ class TrueFalseField(serializers.BooleanField):
         return data
 
 
+class TextField(serializers.CharField):
+    """A JSON string; unlike CharField it rejects numbers."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the string; raises ValidationError for other types."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class WholeNumberField(serializers.IntegerField):
-    """A JSON integer; numeric strings are rejected."""
+    """A JSON integer, which may be written as 3.0; numeric strings are rejected."""
 
     def to_internal_value(self, data: Any) -> int:
         """Return an integer; any other value is invalid."""
+        if isinstance(data, float) and data.is_integer():
+            data = int(data)
         if not isinstance(data, int) or isinstance(data, bool):
             self.fail("invalid")
         return super().to_internal_value(data)

@@ -82,13 +82,16 @@ class RetentionInput(StrictSerializer):
     }
 )
 class CustomIdField(serializers.CharField):
-    """The customer's own id of a job."""
+    """The customer's own id of a job; with ``takes_numbers`` also a number."""
 
-    def __init__(self, **more: Any) -> None:
+    def __init__(self, *, takes_numbers: bool = False, **more: Any) -> None:
         super().__init__(trim_whitespace=False, max_length=MAX_CUSTOM_ID, **more)
+        self._takes_numbers = takes_numbers
 
     def to_internal_value(self, data: Any) -> str:
         """Reject control characters and text that cannot be stored."""
+        if not isinstance(data, str) and not self._takes_numbers:
+            self.fail("invalid")
         custom_id = super().to_internal_value(data)
         if not is_storable(custom_id) or has_control_character(custom_id):
             message = "A custom_id must not contain control characters."

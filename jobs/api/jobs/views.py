@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from jobs import queries, services
 from jobs.api.jobs import serializers, submission
-from jobs.api.jobs.filters import JobListQuery
+from jobs.api.jobs.filters import MAX_NAME, JobListQuery
 from jobs.api.jobs.submission import Submission, SubmissionResult, build_accepted
 from jobs.concurrency import upload_lock
 from jobs.models import Mode
@@ -24,10 +24,12 @@ from jobs.rest.openapi import (
     header,
     page,
     query_parameter,
+    short_text,
 )
 from jobs.rest.pagination import respond_page
 from jobs.rest.parsers import StrictJSONParser, StrictMultiPartParser
 from jobs.rest.preferences import Preferences
+from jobs.rest.serializers import METADATA_LENGTH
 from jobs.rest.views import (
     ApiView,
     check_no_body,
@@ -102,14 +104,28 @@ class JobList(JobView):
             *PAGE_PARAMETERS,
             query_parameter("status", enum=list(JobStatus)),
             query_parameter("batch_id", OpenApiTypes.UUID),
-            query_parameter("custom_id", description="Your own id of the job."),
+            query_parameter(
+                "custom_id",
+                short_text(serializers.MAX_CUSTOM_ID),
+                description="Your own id of the job.",
+            ),
             query_parameter("mode", enum=list(Mode)),
-            query_parameter("region", description="The region that ran it last."),
-            query_parameter("error_code", description="Why it failed."),
+            query_parameter(
+                "region",
+                short_text(MAX_NAME),
+                description="The region that ran it last.",
+            ),
+            query_parameter(
+                "error_code", short_text(MAX_NAME), description="Why it failed."
+            ),
             query_parameter("priority", enum=serializers.PRIORITIES),
             query_parameter("created_after", OpenApiTypes.DATETIME),
             query_parameter("created_before", OpenApiTypes.DATETIME),
-            query_parameter("metadata.{key}", description="Only jobs with this value."),
+            query_parameter(
+                "metadata.{key}",
+                {"type": "string", "maxLength": METADATA_LENGTH},
+                description="Only jobs with this value.",
+            ),
         ],
     )
     def get(self, request: Request) -> Response:

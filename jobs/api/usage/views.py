@@ -14,7 +14,7 @@ from jobs.api.usage.serializers import QuotaPage, UsageOutput
 from jobs.quotas import counters as quota_counts
 from jobs.quotas import usage
 from jobs.rest.negotiation import FormatNegotiation, build_renderer
-from jobs.rest.openapi import document, query_parameter
+from jobs.rest.openapi import comma_separated, document, query_parameter
 from jobs.rest.serializers import CURRENCY
 from jobs.rest.views import ApiView, get_tenant
 
@@ -39,6 +39,7 @@ class UsageReport(ApiView):
             query_parameter("to", OpenApiTypes.DATE, description="Last day (UTC)."),
             query_parameter(
                 "group_by",
+                comma_separated(usage.GROUPS),
                 description=f"Comma-separated: {', '.join(usage.GROUPS)}.",
                 default="day",
             ),

@@ -30,6 +30,7 @@ from jobs.rest.openapi import (
 )
 from jobs.rest.pagination import respond_list
 from jobs.rest.parsers import StrictJSONParser
+from jobs.rest.serializers import METADATA_LENGTH
 from jobs.rest.views import ApiView, get_caller, get_tenant, respond
 
 
@@ -86,7 +87,9 @@ class BatchList(BatchView):
             query_parameter("created_after", OpenApiTypes.DATETIME),
             query_parameter("created_before", OpenApiTypes.DATETIME),
             query_parameter(
-                "metadata.{key}", description="Only batches with this value."
+                "metadata.{key}",
+                {"type": "string", "maxLength": METADATA_LENGTH},
+                description="Only batches with this value.",
             ),
         ],
     )

@@ -18,6 +18,7 @@ from jobs.rest.serializers import (
     NullableTextField,
     ObjectTypeField,
     StrictSerializer,
+    TextField,
     TrueFalseField,
     WholeNumberField,
 )
@@ -34,16 +35,6 @@ _VALUE = {
     "pattern": "^[!-~](?:[ -~]*[!-~])?$",
 }
 _NAMES = {"pattern": f"^{custom_headers.TOKEN.pattern}$"}
-
-
-class TextField(serializers.CharField):
-    """A JSON string; unlike CharField it rejects numbers."""
-
-    def to_internal_value(self, data: Any) -> str:
-        """Return the string; raises ValidationError for other types."""
-        if not isinstance(data, str):
-            self.fail("invalid")
-        return super().to_internal_value(data)
 
 
 @extend_schema_field(
