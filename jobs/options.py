@@ -226,6 +226,8 @@ def _number(low: float, high: float) -> Check:
 def _integer(low: int, high: int) -> Check:
     @_accepts(type="integer", minimum=low, maximum=high)
     def check(value: Any) -> int:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
         is_whole = isinstance(value, int) and not isinstance(value, bool)
         if not is_whole or not low <= value <= high:
             raise _InvalidValue(f"a whole number from {low} to {high}")

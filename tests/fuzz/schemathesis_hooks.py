@@ -77,9 +77,9 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
     _set(case.query, q="hello", **{"from": "2026-03-01", "to": "2026-03-31"})
     (case.headers or {}).pop("Last-Event-ID", None)
     _set(case.headers, **{"Idempotency-Key": uuid.uuid4().hex})
+    if case.path.startswith("/v1/batches") and case.method == "POST":
+        case.query = {}  # JSON text, and only beside a manifest
     if isinstance(case.body, dict):
-        if "batches" in case.path:  # its parameters are for manifests
-            case.query = {}
         file = MANIFEST if "batches" in case.path else WAV
         case.body = _complete(case.body, file)
         if case.path == "/v1/transcribe" and "file" not in case.body:
