@@ -73,7 +73,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BackoffCurve:
+class Curve:
     """The n-th delay is uniform between 0 and min(cap, base * 2^(n-1)) seconds."""
 
     base_seconds: float
@@ -86,7 +86,7 @@ def next_try(
     attempt: int,
     max_attempts: int,
     same_errors: int,
-    curve: BackoffCurve,
+    curve: Curve,
     uniform: Callable[[float, float], float],
 ) -> Decision:
     """Decide what follows the failure of call number ``attempt``.

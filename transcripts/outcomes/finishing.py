@@ -291,7 +291,7 @@ def _end_by_error(call: FinishedCall, same_errors: int, *, now: datetime) -> Cal
         attempt=job.attempt,
         max_attempts=job.max_attempts,
         same_errors=same_errors,
-        curve=backoff.BackoffCurve(
+        curve=backoff.Curve(
             base_seconds=settings.BACKOFF_BASE_SECONDS,
             cap_seconds=settings.BACKOFF_CAP_SECONDS,
         ),

@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.backoff import RULES, BackoffCurve, Decision, Failure, next_try
+from jobs.backoff import RULES, Curve, Decision, Failure, next_try
 from jobs.errors import UpstreamError
 
-CURVE = BackoffCurve(base_seconds=2, cap_seconds=300)
+CURVE = Curve(base_seconds=2, cap_seconds=300)
 
 
 def decide(failure: str, *, attempt=1, alike=0, retry_after=None, top=True) -> Decision:
