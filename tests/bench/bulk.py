@@ -1,8 +1,8 @@
 """Manifests of 10,000 and 100,000 lines, while others submit one job at a time.
 
-One web process and the dispatcher, which releases the jobs; no worker runs, so that
-nothing but taking them is measured. Each single submit is a request of its own over a
-connection that is kept; their p99 is compared with the same minutes before.
+One web process and the dispatcher, which releases the jobs. No worker runs, so only the
+acceptance is measured. Single submits use one connection; their p99 is compared with the
+same minutes before.
 """
 
 import json
@@ -137,9 +137,9 @@ def _upload(url: str, key: str, body: bytes) -> float:
     )
     began = time.monotonic()
     with _opener.open(request, timeout=300) as answer:
-        told: dict[str, Any] = json.load(answer)
+        batch: dict[str, Any] = json.load(answer)
     took = time.monotonic() - began
-    if told["counts"]["total"] != body.count(b"\n"):
+    if batch["counts"]["total"] != body.count(b"\n"):
         raise RuntimeError("not all lines became jobs")
     return took
 
@@ -148,8 +148,8 @@ def _released(lines: int) -> Row:
     """Wait until all jobs may run."""
     began = time.monotonic()
     batch = Batch.objects.get(total=lines)
-    held = Job.objects.filter(batch=batch, ready=False)
-    wait_for(lambda: not held.exists(), "the jobs were not released", seconds=300)
+    withheld = Job.objects.filter(batch=batch, ready=False)
+    wait_for(lambda: not withheld.exists(), "the jobs were not released", seconds=300)
     return Row(
         bench="bulk",
         figure=f"{lines:,} jobs released, after that",

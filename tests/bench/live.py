@@ -1,10 +1,13 @@
-"""Live sessions at one ASGI process, in real time, by frames of 100 ms.
+"""Live sessions at one ASGI process, in real time, with frames of 100 ms.
 
-Twenty send the same audio to the door and to the upstream itself, at the same time: of
-each result, how much later the door's came. They hang up one after another, as callers
-do, then all within 100 ms. Then two hundred, which shall lose nothing.
-Then fifty whose upstream is killed twice: each socket shall live on, and each word told
-as final stand in the stored transcript. Customers, door and upstream share the machine.
+1. Twenty clients send the same audio to the platform and to the upstream at the same
+   time. Measured: how much later each result of the platform arrives. They hang up one
+   after another, then all within 100 ms.
+2. Two hundred sessions, which must lose no result.
+3. Fifty sessions whose upstream is killed twice: each socket must stay open, and each
+   word sent as final must be in the stored transcript.
+
+Clients, platform and upstream share the machine.
 """
 
 import asyncio
@@ -78,7 +81,7 @@ def run(stage: Stage) -> list[Row]:
 
 
 def judge_pairs(pairs: Sequence[tuple[Heard, Heard]], *, how: str = "") -> list[Row]:
-    """Hold what came from the door against what came from the upstream itself."""
+    """Compare the results of the platform with those of the upstream itself."""
     added = added_latencies(pairs)
     direct = sum(len(there.results) for _, there in pairs)
     p50, p99 = (percentile(added, share) * 1000 for share in (0.5, 0.99))
@@ -91,7 +94,7 @@ def judge_pairs(pairs: Sequence[tuple[Heard, Heard]], *, how: str = "") -> list[
         ),
         Row(
             bench="live",
-            figure="… of the upstream's results, not told",
+            figure="… of the upstream's results, not sent",
             ours=f"{direct - len(added)} of {direct}",
             **at_most(direct - len(added), 0),
         ),
@@ -99,12 +102,12 @@ def judge_pairs(pairs: Sequence[tuple[Heard, Heard]], *, how: str = "") -> list[
 
 
 def judge_broken(heard: Sequence[Heard]) -> list[Row]:
-    """Hold what each was told against what was said, and against what is stored."""
+    """Compare the words received with those spoken and those stored."""
     closed = sum(each.reason != "client_closed" for each in heard)
     missing = sum(
         len(set(each.words) - set(read_stored(each.job_id))) for each in heard
     )
-    told = sum(len(each.words) for each in heard)
+    received = sum(len(each.words) for each in heard)
     breaks = sum(each.warnings.count("upstream_reconnected") for each in heard)
     return [
         Row(
@@ -115,13 +118,13 @@ def judge_broken(heard: Sequence[Heard]) -> list[Row]:
         ),
         Row(
             bench="live",
-            figure="… words told as final, not stored",
-            ours=f"{missing} of {told}",
+            figure="… words sent as final, not stored",
+            ours=f"{missing} of {received}",
             **at_most(missing, 0),
         ),
         Row(
             bench="live",
-            figure="… sessions not told all that was said, once",
+            figure="… sessions that did not receive each word once",
             ours=str(len(heard) - count_whole(heard)),
             **at_most(len(heard) - count_whole(heard), 0),
         ),
@@ -129,7 +132,7 @@ def judge_broken(heard: Sequence[Heard]) -> list[Row]:
 
 
 def count_whole(heard: Sequence[Heard]) -> int:
-    """Count the sessions that were told all words once, and ended in order."""
+    """Count the sessions that received each word once and ended normally."""
     return sum(each.is_whole and each.reason == "client_closed" for each in heard)
 
 

@@ -1,10 +1,10 @@
-"""A noisy neighbour: what tenant B waits while tenant A attacks.
+"""A noisy neighbor: the latency of tenant B's requests while tenant A attacks.
 
-At the web process B asks ``GET /v1/me`` and submits jobs, at the live process it asks
-``GET /v1/me`` and opens sessions; each first alone, then during each attack of
-``tests.bench.attacks``. A may send as much as the platform allows by default. At last
-no file, socket, thread or permit of the attacks may be left. BENCH_ATTACK limits the
-run to the attacks whose name contains it.
+B sends ``GET /v1/me`` and submits jobs to the web process, and sends ``GET /v1/me`` and
+opens sessions at the live process: first alone, then during each attack of
+``tests.bench.attacks``. A may send as much as the platform allows by default. After the
+attacks no file, socket, thread or permit of them may remain. BENCH_ATTACK limits the run
+to the attacks whose name contains it.
 """
 
 import http.client
@@ -95,13 +95,13 @@ def _measure(stage: Stage, doors: Doors) -> list[Row]:
         rows += judge(name, door, doors.usual[door], times)
         _calm_down(doors, door)
     left = watched.wait_until_gone(before)
-    told = ", ".join(f"{n} {kind}" for kind, n in sorted(left.items())) or "nothing"
+    summary = ", ".join(f"{n} {kind}" for kind, n in sorted(left.items())) or "nothing"
     return [
         *rows,
         Row(
             bench="neighbour",
             figure="left over within 60 s after the attacks",
-            ours=told,
+            ours=summary,
             **at_most(left.total(), 0),
         ),
     ]

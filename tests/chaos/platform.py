@@ -33,7 +33,8 @@ HELD = f"permits:{{{plans.REGION}:prerecorded}}:held"
 class Setup:
     """How large and how hasty; the emulator enforces a little more than the region.
 
-    ``is_lean``: one dispatcher, and the workers deliver the webhooks too.
+    ``is_lean``: one dispatcher, the workers deliver the webhooks too, and PostgreSQL,
+    which the short round does not kill, is not durable.
     """
 
     seed: int = 1
@@ -245,7 +246,7 @@ def running(folder: Path, setup: Setup) -> Iterator[Platform]:
     """Yield the platform once all of it answers; stop all of it afterwards."""
     with listening() as inbox, Supervisor(show=lambda _children: None) as supervisor:
         options = Options(data_dir=folder, port=0, settings=setup.settings(inbox))
-        urls = _launch_servers(options, supervisor)
+        urls = _launch_servers(options, supervisor, durable=not setup.is_lean)
         # Nothing of the test run's own settings may reach these processes.
         inherited = {
             name: os.environ[name]
@@ -270,12 +271,14 @@ def running(folder: Path, setup: Setup) -> Iterator[Platform]:
         yield platform
 
 
-def _launch_servers(options: Options, supervisor: Supervisor) -> dict[str, str]:
-    """Start a PostgreSQL that keeps its word and a Valkey that forgets everything."""
+def _launch_servers(
+    options: Options, supervisor: Supervisor, *, durable: bool
+) -> dict[str, str]:
+    """Start PostgreSQL, and a Valkey that loses its data at each restart."""
     services = {
         "postgres": postgres.prepare(
             options.data_dir / "postgres",
-            durable=True,
+            durable=durable,
             log=options.logs / "postgres.log",
         ),
         "valkey": valkey.prepare(

@@ -15,7 +15,7 @@ from workers.demo.receiver import Received
 from workers.demo.submission import DemoSubmission
 
 
-class Board:
+class ProgressBoard:
     """Displays the progress of the submissions."""
 
     def __init__(self, console: Console, sent: list[DemoSubmission]) -> None:
@@ -36,7 +36,7 @@ class Board:
 
     @contextmanager
     def shown(self) -> Iterator[Self]:
-        """Keep the bars at the terminal; the last frame stays."""
+        """Show the progress bars while the block runs; the last frame stays."""
         if self._console.is_terminal:
             self._live.start()
         try:
