@@ -85,6 +85,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "transcribe_platform.middleware.request_id.RequestIdMiddleware",
+    "transcribe_platform.middleware.compression.CompressionMiddleware",
     "transcribe_platform.middleware.throttling.RateLimitHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
