@@ -33,8 +33,7 @@ HELD = f"permits:{{{plans.REGION}:prerecorded}}:held"
 class Setup:
     """How large and how hasty; the emulator enforces a little more than the region.
 
-    ``is_lean``: one dispatcher, the workers deliver the webhooks too, and PostgreSQL,
-    which the short round does not kill, is not durable.
+    ``is_lean``: one dispatcher, and the workers deliver the webhooks too.
     """
 
     seed: int = 1
@@ -242,11 +241,17 @@ def find_members(folder: Path) -> dict[int, psutil.Process]:
 
 
 @contextmanager
-def running(folder: Path, setup: Setup) -> Iterator[Platform]:
-    """Yield the platform once all of it answers; stop all of it afterwards."""
+def running(
+    folder: Path, setup: Setup, servers: dict[str, str] | None = None
+) -> Iterator[Platform]:
+    """Yield the platform once all of it answers; stop all of it afterwards.
+
+    ``servers``: DATABASE_URL and REDIS_URL of servers that the round leaves alone.
+    """
     with listening() as inbox, Supervisor(show=lambda _children: None) as supervisor:
         options = Options(data_dir=folder, port=0, settings=setup.settings(inbox))
-        urls = _launch_servers(options, supervisor, durable=not setup.is_lean)
+        folder.mkdir(exist_ok=True)
+        urls = servers or _launch_servers(options, supervisor)
         # Nothing of the test run's own settings may reach these processes.
         inherited = {
             name: os.environ[name]
@@ -271,14 +276,12 @@ def running(folder: Path, setup: Setup) -> Iterator[Platform]:
         yield platform
 
 
-def _launch_servers(
-    options: Options, supervisor: Supervisor, *, durable: bool
-) -> dict[str, str]:
+def _launch_servers(options: Options, supervisor: Supervisor) -> dict[str, str]:
     """Start PostgreSQL, and a Valkey that loses its data at each restart."""
     services = {
         "postgres": postgres.prepare(
             options.data_dir / "postgres",
-            durable=durable,
+            durable=True,
             log=options.logs / "postgres.log",
         ),
         "valkey": valkey.prepare(
