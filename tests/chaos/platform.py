@@ -250,7 +250,7 @@ def running(
     """
     with listening() as inbox, Supervisor(show=lambda _children: None) as supervisor:
         options = Options(data_dir=folder, port=0, settings=setup.settings(inbox))
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         urls = servers or _launch_servers(options, supervisor)
         # Nothing of the test run's own settings may reach these processes.
         inherited = {
