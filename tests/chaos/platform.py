@@ -79,6 +79,7 @@ class Platform:
     api_key: str
     accepted: dict[str, str] = field(default_factory=dict)
     marks: list[Mark] = field(default_factory=list)
+    is_faulty: bool = True  # a new emulator hears what shall go wrong
     _told: int = 0
 
     def child(self, name: str) -> Child:
@@ -94,8 +95,10 @@ class Platform:
         ]
 
     def tick(self) -> None:
-        """Let the supervisor work; a new emulator hears what shall go wrong."""
+        """Let the supervisor work; tell a new emulator its faults."""
         self.supervisor.tick()
+        if not self.is_faulty:
+            return
         emulator = self.child("emulator")
         if emulator.state is ChildState.READY and emulator.process.pid != self._told:
             self.upstream.inject()
@@ -241,14 +244,8 @@ def running(folder: Path, setup: Setup) -> Iterator[Platform]:
     """Yield the platform once all of it answers; stop all of it afterwards."""
     with listening() as inbox, Supervisor(show=lambda _children: None) as supervisor:
         options = Options(data_dir=folder, port=0, settings=setup.settings(inbox))
-        urls = _launch_servers(options, supervisor)
-        # Nothing of the test run's own settings may reach these processes.
-        inherited = {
-            name: os.environ[name]
-            for name in ("PATH", "HOME", "LANG")
-            if name in os.environ
-        }
-        plan = plans.make_plan(options, urls=urls, inherited=inherited)
+        urls = launch_servers(options, supervisor)
+        plan = plans.make_plan(options, urls=urls, inherited=inherited())
         supervisor.launch(_emulator(plan, setup))
         supervisor.run_once(plans.manage(plan, "migrate", "--no-input", "-v", "0"))
         for program in _programs(plan, setup):
@@ -267,7 +264,13 @@ def running(folder: Path, setup: Setup) -> Iterator[Platform]:
         yield platform
 
 
-def _launch_servers(options: Options, supervisor: Supervisor) -> dict[str, str]:
+def inherited() -> dict[str, str]:
+    """Return what processes may inherit: none of the test run's own settings."""
+    names = ("PATH", "HOME", "LANG")
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def launch_servers(options: Options, supervisor: Supervisor) -> dict[str, str]:
     """Start a PostgreSQL that keeps its word and a Valkey that forgets everything."""
     services = {
         "postgres": postgres.prepare(
