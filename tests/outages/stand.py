@@ -11,14 +11,13 @@ import shutil
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
-import psutil
 import psycopg
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -43,8 +42,6 @@ FRONT = plans.WEB + 1
 NO_RESPONSE = "no response"
 TIMEOUT_SECONDS = 8.0
 _OPERATOR = "watch"
-# What supervises and feeds the stand, and is no part of the platform.
-_OUTSIDE = {"postgres", "valkey", "emulator"}
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -105,7 +102,12 @@ class Stand:
 
     def submit(self, **fields: str) -> str:
         """Submit a job through a web process; return its id, "" if it is rejected."""
-        body = {"audio_url": self.platform.inbox.audio_url, **fields}
+        inbox = self.platform.inbox
+        body = {
+            "audio_url": inbox.audio_url,
+            "callback_url": inbox.hook_url,
+            **fields,
+        }
         key = {"authorization": f"Bearer {self.platform.api_key}"}
         with suppress(httpx.HTTPError):
             response = self.operator.post("/v1/jobs", json=body, headers=key)
@@ -157,14 +159,33 @@ class Stand:
     def wait(self, until: Callable[[], bool], *, seconds: float, what: str) -> None:
         self.platform.wait(until, seconds=seconds, what=what)
 
-    def rows(self, query: str, *values: object) -> list[tuple[object, ...]]:
-        return self.platform.rows(query, *values)
+    def connect(self, **changes: str) -> psycopg.Connection[tuple[Any, ...]]:
+        """Connect to the database as its superuser, without a transaction.
 
-    def run(self, statement: str) -> None:
-        """Run a statement as the database's superuser, outside a transaction."""
+        The session may write while the server is read-only.
+        """
         url = self.platform.plan.environment["DATABASE_URL"]
-        with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
-            connection.execute(statement.encode())
+        options = {"options": "-c default_transaction_read_only=off", **changes}
+        return psycopg.connect(url, autocommit=True, connect_timeout=5, **options)
+
+    def run(self, *statements: str, **changes: str) -> list[tuple[Any, ...]]:
+        """Run statements and return the rows of the last one that has some."""
+        rows: list[tuple[Any, ...]] = []
+        with self.connect(**changes) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement.encode())
+                rows = cursor.fetchall() if cursor.description else rows
+        return rows
+
+    def wait_ended(self, jobs: Iterable[str]) -> None:
+        """Wait until jobs have ended, however they did."""
+        ended = {"completed", "failed", "canceled", "expired"}
+        for job in jobs:
+            self.wait(
+                lambda job=job: not job or self.explain(job) in ended,
+                seconds=90,
+                what=f"job {job} ends, which waits: {self.explain(job)}",
+            )
 
     def manage(self, *words: str) -> str:
         """Run a management command as an operator does."""
@@ -180,11 +201,6 @@ class Stand:
         with suppress(ValueError):
             return response.status_code, dict(response.json())
         return response.status_code, {}
-
-
-def family_of(process: psutil.Process) -> list[psutil.Process]:
-    """Return a process with all below it: PostgreSQL's have groups of their own."""
-    return [process, *process.children(recursive=True)]
 
 
 # --- starting it
