@@ -5,7 +5,6 @@ contain no tenant data and no secrets.
 """
 
 import logging
-import tempfile
 from functools import cache
 
 import redis
@@ -23,7 +22,6 @@ from workers.monitoring import stores
 from workers.monitoring.components import Component, ComponentState, read_components
 from workers.ratelimit.permits import is_writable
 
-BLOCK_BYTES = 4096
 logger = logging.getLogger(__name__)
 
 # The first is the default.
@@ -48,7 +46,7 @@ def ready(_request: HttpRequest) -> JsonResponse:
         "process": "draining" if graceful_shutdown.is_draining() else "ok",
         "database": _check_database(),
         "redis": _check_redis(),
-        "uploads": "ok" if _can_store_uploads() else "away",
+        "uploads": "ok" if stores.can_store_uploads() else "away",
     }
     regions = _find_open_regions() if checks["database"] == "ok" else set()
     checks["regions"] = "ok" if regions else "none"
@@ -146,18 +144,6 @@ def _check_redis() -> str:
         return "ok" if is_writable(_get_redis()) else "full"
     except redis.RedisError:
         return "away"
-
-
-def _can_store_uploads() -> bool:
-    """Return whether the folder of incoming uploads takes a block."""
-    folder = settings.INCOMING_ROOT
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(BLOCK_BYTES))
-    except OSError:
-        return False
-    return True
 
 
 @cache

@@ -12,8 +12,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
-
 from tests.outages.stand import Labels, Scrape
 from tests.support import ROOT
 
@@ -92,7 +90,9 @@ def _values(scrapes: Scrapes, key: tuple[str, Labels], steps: int) -> str:
     if first is None or last is None:
         return f"_x{steps}" if first is last else f"stale _x{steps - 1}"
     gain = 0.0
-    if key[0].endswith(_COUNTERS) or key[0] in _AGES:
+    if key[0] in _AGES and last > first:
+        gain = STEP_SECONDS
+    elif key[0].endswith(_COUNTERS):
         seconds = scrapes[1].at - scrapes[0].at
         gain = max(0.0, (last - first) / seconds * STEP_SECONDS)
     return f"{last:f}+{gain:f}x{steps}"

@@ -345,7 +345,7 @@ _NO_REDIS = {
     "checks": {"redis": "away"},
     "metric": ('transcription_redis_up{region="local"}', 0),
     "alerts": frozenset({"RedisAway"}),
-    "page": ("Redis does not respond",),
+    "page": ("Redis: does not respond",),
     "job": "in_queue",
 }
 _FULL_REDIS = {
@@ -369,14 +369,14 @@ _NO_WORKER = {
     "status": "degraded",
     "parts": {"workers": "away"},
     "metric": ('transcription_workers{queue="transcribe.local"}', 0),
-    "page": ("No worker",),
+    "page": ("Workers: none is alive",),
     "job": "no_worker",
 }
 _NO_WEBHOOKS = {
     "status": "degraded",
     "parts": {"webhooks": "away"},
     "metric": ('transcription_workers{queue="webhooks"}', 0),
-    "page": ("webhook",),
+    "page": ("Webhooks: none is alive",),
 }
 _PAUSED = {
     "status": "degraded",
@@ -415,9 +415,9 @@ def _rows() -> Iterator[Outage]:
             produce=partial(way, "dispatcher"),
             status="degraded",
             parts={"dispatcher": "away"},
-            metric=("transcription_tick_seconds_count", None),
+            metric=('up{process="dispatcher"}', 0),
             alerts=frozenset({"NoDispatcher"} | ticket),
-            page=("ispatcher",),
+            page=("Dispatcher: last heartbeat",),
             job="in_queue",
         )
         yield Outage(
@@ -439,7 +439,7 @@ def _rows() -> Iterator[Outage]:
             parts={"beat": "away"},
             metric=('up{process="beat"}', 0),
             alerts=frozenset({"NoBeat"} | ticket),
-            page=("eat",),
+            page=("Beat: last heartbeat",),
         )
         yield Outage(
             name=f"web {name}",
@@ -523,11 +523,11 @@ def _rows() -> Iterator[Outage]:
         name="folder of uploads lost",
         produce=partial(folder_lost, "incoming"),
         status="degraded",
-        parts={"storage": "away"},
+        parts={"storage": "degraded"},
         checks={"uploads": "away"},
-        metric=("transcription_uploads_up", 0),
+        metric=('transcription_storage_up{process="web"}', 0),
         alerts=frozenset({"StorageAway"}),
-        page=("stores nothing",),
+        page=("uploads are rejected",),
     )
     # --- upstream
     yield Outage(name="upstream killed", produce=upstream_killed, **_BREAKER)
