@@ -48,8 +48,9 @@ def ready(_request: HttpRequest) -> JsonResponse:
         "redis": _check_redis(),
         "uploads": "ok" if stores.can_store_uploads() else "away",
     }
-    regions = _find_open_regions() if checks["database"] == "ok" else set()
-    checks["regions"] = "ok" if regions else "none"
+    is_known = checks["database"] == "ok"
+    regions = _find_open_regions() if is_known else set()
+    checks["regions"] = "ok" if regions else "none" if is_known else "unknown"
     own = settings.SERVER_REGION
     checks["region"] = "closed" if own and regions and own not in regions else "ok"
     is_ready = all(checks[name] == "ok" for name in ("process", "database", "region"))

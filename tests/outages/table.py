@@ -336,6 +336,7 @@ _GONE = {"status": NO_RESPONSE, "ready": 0, "job": "", "page": (NO_RESPONSE,)}
 _NO_DATABASE = {
     **_DOWN,
     "parts": {"database": "away"},
+    "checks": {"database": "away", "regions": "unknown"},
     "metric": ("transcription_database_up", 0),
     "alerts": frozenset({"DatabaseAway"}),
 }
@@ -464,8 +465,11 @@ def _rows() -> Iterator[Outage]:
     yield Outage(
         name="PostgreSQL read-only",
         produce=read_only,
-        **{**_NO_DATABASE, "page": ()},
-        checks={"database": "read_only"},
+        **{
+            **_NO_DATABASE,
+            "checks": {"database": "read_only", "regions": "unknown"},
+            "page": ("Database: accepts no writes",),
+        },
     )
     yield Outage(
         name="PostgreSQL refuses the login", produce=login_refused, **_NO_DATABASE
@@ -476,7 +480,7 @@ def _rows() -> Iterator[Outage]:
         metric=('haproxy_server_status{proxy="web",state="UP"}', 0),
         alerts=frozenset({"NoWebServers"}),
         **{**_DOWN, "parts": {"database": "away"}},
-        checks={"database": "not_migrated"},
+        checks={"database": "not_migrated", "regions": "unknown"},
     )
     yield Outage(
         name="table of jobs locked",

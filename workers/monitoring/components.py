@@ -18,6 +18,7 @@ from workers.monitoring.cached_reads import cached
 from workers.monitoring.regions import RegionStatistics, read_regions
 from workers.monitoring.stores import (
     can_store_uploads,
+    is_database_writable,
     is_storage_available,
     read_clock,
 )
@@ -61,7 +62,14 @@ def read_components() -> list[Component]:
 def list_processes_and_stores(
     regions: list[RegionStatistics], *, now: datetime
 ) -> list[Component]:
-    """Return the components except regions and queue; raises DatabaseError."""
+    """Return the components except regions and queue; raises DatabaseError.
+
+    Of a read-only database only itself: heartbeats cannot be renewed in it.
+    """
+    if not is_database_writable():
+        detail = "accepts no writes: requests are rejected and no job starts"
+        away = ComponentState.AWAY
+        return [Component(name="database", state=away, detail=detail)]
     return [_redis(regions), _storage(), *_workers(regions, now), *_beacons(now)]
 
 

@@ -53,7 +53,7 @@ class SharedState(Collector):
         return []
 
     def collect(self) -> Iterator[Family]:
-        """Yield the gauges; if reading fails, only ``transcription_database_up`` 0."""
+        """Yield the gauges; of a database that fails, ``transcription_database_up`` 0."""
         is_writable, families = self._read()
         yield _gauge("transcription_database_up", is_writable)
         yield from families
@@ -73,9 +73,13 @@ class SharedState(Collector):
 
 
 def _read_state() -> tuple[bool, list[Family]]:
-    """Return whether the database is writable, and the gauges."""
+    """Return whether the database is writable, and if so the gauges.
+
+    A read-only one contains old heartbeats, whoever is alive.
+    """
     try:
-        return stores.is_database_writable(), read_families()
+        is_writable = stores.is_database_writable()
+        return is_writable, read_families() if is_writable else []
     finally:
         if not connection.in_atomic_block:
             connection.close()
