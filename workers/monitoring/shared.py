@@ -53,7 +53,7 @@ class SharedState(Collector):
         return []
 
     def collect(self) -> Iterator[Family]:
-        """Yield the gauges; of a database that fails, ``transcription_database_up`` 0."""
+        """Yield the gauges; if reading fails, only ``transcription_database_up`` 0."""
         is_writable, families = self._read()
         yield _gauge("transcription_database_up", is_writable)
         yield from families
