@@ -116,9 +116,11 @@ class Stand:
         return ""
 
     def explain(self, job: str) -> str:
-        """Return why a job waits, or else its status."""
+        """Return why a job waits, else its status, or "delivered" after its webhook."""
         key = {"authorization": f"Bearer {self.platform.api_key}"}
         _, body = self._get(f"/v1/jobs/{job}", headers=key)
+        if "job.completed" in self.platform.inbox.types.get(job, ()):
+            return "delivered"
         waiting = body.get("waiting") or {}
         return str(waiting.get("reason") or body.get("status", NO_RESPONSE))
 
@@ -178,8 +180,8 @@ class Stand:
         return rows
 
     def wait_ended(self, jobs: Iterable[str]) -> None:
-        """Wait until jobs have ended, however they did."""
-        ended = {"completed", "failed", "canceled", "expired"}
+        """Wait until jobs have ended, and webhooks of completed ones are delivered."""
+        ended = {"delivered", "failed", "canceled", "expired"}
         for job in jobs:
             self.wait(
                 lambda job=job: not job or self.explain(job) in ended,

@@ -42,7 +42,7 @@ class Outage:
     page: tuple[str, ...] = ()
     # What becomes of a job that is submitted meanwhile: why it waits, or its status;
     # "" if it is not accepted.
-    job: str = "completed"
+    job: str = "delivered"
     # Prometheus sees it for so many minutes.
     minutes: int = 12
     needs: str = ""  # "mount" or "clock"
@@ -139,8 +139,8 @@ def login_refused(stand: Stand) -> Iterator[None]:
 def not_migrated(stand: Stand) -> Iterator[None]:
     """Start the web process on a database that lacks a migration."""
     ((name,),) = stand.run(
-        "DELETE FROM django_migrations WHERE id ="
-        " (SELECT max(id) FROM django_migrations WHERE app = 'jobs') RETURNING name"
+        "DELETE FROM django_migrations WHERE app = 'jobs' AND name ="
+        " (SELECT max(name) FROM django_migrations WHERE app = 'jobs') RETURNING name"
     )
     stand.platform.kill("web")
     stand.wait(lambda: stand.observe().ready == 503, seconds=60, what="web is back")
@@ -378,6 +378,7 @@ _NO_WEBHOOKS = {
     "parts": {"webhooks": "away"},
     "metric": ('transcription_workers{queue="webhooks"}', 0),
     "page": ("Webhooks: none is alive",),
+    "job": "completed",
 }
 _PAUSED = {
     "status": "degraded",
