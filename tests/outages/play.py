@@ -86,10 +86,13 @@ def _new_texts(seen: Observation, well: Observation) -> list[str]:
 def _compare_alerts(stand: Stand, row: Outage, during: alerts.Scrapes) -> list[str]:
     if not alerts.find_promtool():
         return []
-    firing = alerts.find_firing(stand.before, during, minutes=row.minutes)
-    if firing == row.alerts:
-        return []
-    return [f"alerts: {sorted(firing)}, not {sorted(row.alerts)}"]
+    well, firing = alerts.find_firing(stand.before, during, minutes=row.minutes)
+    pairs = ((well, stand.lacking), (firing, stand.lacking | row.alerts))
+    return [
+        f"alerts: {sorted(got)}, not {sorted(expected)}"
+        for got, expected in pairs
+        if got != expected
+    ]
 
 
 def _is_up(stand: Stand) -> bool:

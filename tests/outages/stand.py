@@ -38,6 +38,7 @@ from workers.embedded.plan import HOST, Options, RunPlan
 from workers.embedded.supervisor import Program, Supervisor
 
 MEDIA_BYTES = 8 << 20
+CLOCK = "clock.so"
 FRONT = plans.WEB + 1
 NO_RESPONSE = "no response"
 TIMEOUT_SECONDS = 8.0
@@ -83,6 +84,9 @@ class Stand:
     platform: Platform
     operator: httpx.Client
     metrics: Mapping[str, str]  # addresses by process
+    has_own_disk: bool = False
+    # Alerts that fire all the time, because a process is not part of the run.
+    lacking: frozenset[str] = frozenset()
     well: Observation = field(init=False)
     before: tuple[Scrape, Scrape] = field(init=False)
 
@@ -158,6 +162,15 @@ class Stand:
         self.well, self.before = self.observe(), self.scrape_twice()
         return self
 
+    def find_missing(self, need: str) -> str:
+        """Return why an outage cannot be produced here, "" if it can."""
+        if need == "mount" and not self.has_own_disk:
+            return "this user may not mount a tmpfs"
+        folder = self.platform.plan.options.data_dir
+        if need == "clock" and not (folder / CLOCK).exists():
+            return "there is no C compiler"
+        return ""
+
     def wait(self, until: Callable[[], bool], *, seconds: float, what: str) -> None:
         self.platform.wait(until, seconds=seconds, what=what)
 
@@ -217,9 +230,10 @@ def running(setup: Setup) -> Iterator[Stand]:
         data = folder / "data"
         for each in (data / "media", data / "postgres"):
             each.mkdir(parents=True)
-        if can_mount():
+        if has_own_disk := can_mount():
             stack.enter_context(mounted(data / "media", MEDIA_BYTES))
         stand = stack.enter_context(_started(data, setup))
+        stand.has_own_disk = has_own_disk
         yield stand
     assert find_members(folder) == {}
 
@@ -249,7 +263,7 @@ def _started(data: Path, setup: Setup) -> Iterator[Stand]:
         )
         platform.wait_whole()
         metrics = plans.metrics_addresses(supervisor.programs)
-        with _sign_in(platform) as operator:
+        with sign_in(platform) as operator:
             yield Stand(
                 platform=platform,
                 operator=operator,
@@ -316,7 +330,7 @@ def _front(plan: RunPlan, web: str, about: str) -> Program:
 
 
 @contextmanager
-def _sign_in(platform: Platform) -> Iterator[httpx.Client]:
+def sign_in(platform: Platform) -> Iterator[httpx.Client]:
     """Yield a client with an operator's session, of the web process itself."""
     words = ("create_operator", _OPERATOR, "--role", "operator")
     command = plans.manage(platform.plan, *words)
@@ -341,7 +355,7 @@ def _sign_in(platform: Platform) -> Iterator[httpx.Client]:
 
 def build_clock(folder: Path) -> Path | None:
     """Compile the library of clocks; None without a C compiler."""
-    compiler, library = shutil.which("cc"), folder / "clock.so"
+    compiler, library = shutil.which("cc"), folder / CLOCK
     if compiler is None:
         return None
     source = str(Path(__file__).with_name("clock.c"))

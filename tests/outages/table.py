@@ -407,9 +407,7 @@ _CLOSED = {
 _WELL = {"metric": ("transcription_database_up", 1)}
 
 
-def _rows() -> Iterator[Outage]:
-    yield Outage(name="nothing", produce=nothing, **_WELL)
-    # --- processes
+def _of_processes() -> Iterator[Outage]:
     for name, way in (("killed", killed), ("frozen", frozen)):
         ticket = {"TargetDown"}
         yield Outage(
@@ -456,7 +454,9 @@ def _rows() -> Iterator[Outage]:
             metric=('up{process="haproxy"}', 0),
             alerts=frozenset({"NoWebServers"} | ticket),
         )
-    # --- PostgreSQL
+
+
+def _of_postgresql() -> Iterator[Outage]:
     yield Outage(
         name="PostgreSQL killed", produce=partial(killed, "postgres"), **_NO_DATABASE
     )
@@ -478,10 +478,13 @@ def _rows() -> Iterator[Outage]:
     yield Outage(
         name="PostgreSQL lacks a migration",
         produce=not_migrated,
+        # The process works, but HAProxy sends it nothing.
+        status="down",
+        parts={"database": "away"},
+        ready=503,
+        checks={"database": "not_migrated", "regions": "unknown"},
         metric=('haproxy_server_status{proxy="web",state="UP"}', 0),
         alerts=frozenset({"NoWebServers"}),
-        **{**_DOWN, "parts": {"database": "away"}},
-        checks={"database": "not_migrated", "regions": "unknown"},
     )
     yield Outage(
         name="table of jobs locked",
@@ -490,7 +493,9 @@ def _rows() -> Iterator[Outage]:
         alerts=frozenset({"DatabaseAway"}),
         **_DOWN,
     )
-    # --- Redis
+
+
+def _of_redis() -> Iterator[Outage]:
     yield Outage(name="Redis killed", produce=partial(killed, "valkey"), **_NO_REDIS)
     yield Outage(name="Redis frozen", produce=partial(frozen, "valkey"), **_NO_REDIS)
     yield Outage(
@@ -504,7 +509,9 @@ def _rows() -> Iterator[Outage]:
         **_FULL_REDIS,
     )
     yield Outage(name="Redis became a replica", produce=redis_replica, **_FULL_REDIS)
-    # --- storage
+
+
+def _of_storage() -> Iterator[Outage]:
     yield Outage(
         name="storage full (tmpfs)",
         produce=media_full,
@@ -534,7 +541,9 @@ def _rows() -> Iterator[Outage]:
         alerts=frozenset({"StorageAway"}),
         page=("uploads are rejected",),
     )
-    # --- upstream
+
+
+def _of_upstream() -> Iterator[Outage]:
     yield Outage(name="upstream killed", produce=upstream_killed, **_BREAKER)
     yield Outage(
         name="upstream responds 503",
@@ -570,7 +579,9 @@ def _rows() -> Iterator[Outage]:
         job="no_permit",
         minutes=18,
     )
-    # --- operators
+
+
+def _of_operators() -> Iterator[Outage]:
     yield Outage(
         name="region drained, a job waits",
         produce=partial(region_changed, "drain", "undrain", 1),
@@ -613,7 +624,9 @@ def _rows() -> Iterator[Outage]:
         metric=("transcription_queue_later", 1),
         minutes=30,
     )
-    # --- clocks
+
+
+def _of_clocks() -> Iterator[Outage]:
     for seconds, way in ((HOUR, "fast"), (-HOUR, "slow")):
         for name in ("dispatcher", "worker", "webhooks", "beat", "web"):
             yield Outage(
@@ -624,4 +637,13 @@ def _rows() -> Iterator[Outage]:
             )
 
 
-TABLE = tuple(_rows())
+TABLE = (
+    Outage(name="nothing", produce=nothing, **_WELL),
+    *_of_processes(),
+    *_of_postgresql(),
+    *_of_redis(),
+    *_of_storage(),
+    *_of_upstream(),
+    *_of_operators(),
+    *_of_clocks(),
+)
