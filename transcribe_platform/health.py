@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
 
+from jobs.concurrency.statement_limits import limit_statements
 from jobs.models import Region
 from transcribe_platform.api_errors.problems import read_only
 from workers.liveness import graceful_shutdown
@@ -23,6 +24,8 @@ from workers.monitoring.components import Component, ComponentState, read_compon
 from workers.ratelimit.permits import is_writable
 
 logger = logging.getLogger(__name__)
+# For each statement of the overview: less than clients wait.
+COMPONENTS_SECONDS = 2.0
 
 # The first is the default.
 TYPES = ["application/json", "text/html"]
@@ -73,9 +76,13 @@ def overview(request: HttpRequest) -> HttpResponse:
             Component(name="database", state=ComponentState.OK, detail="answers")
         ]
         try:
-            parts += read_components()
-        except (DatabaseError, InterfaceError):  # lost since the check
+            with limit_statements(COMPONENTS_SECONDS):
+                parts += read_components()
+        except (DatabaseError, InterfaceError):  # lost since the check, or locked
             logger.warning("database away", exc_info=True)
+            parts[1] = Component(
+                name="database", state=ComponentState.AWAY, detail="does not answer"
+            )
     is_up = parts[0].state == parts[1].state == ComponentState.OK
     status = (
         "ok" if all(part.state == ComponentState.OK for part in parts) else "degraded"

@@ -196,10 +196,9 @@ def _media(stand: Stand) -> Path:
 def media_full(stand: Stand) -> Iterator[None]:
     """Fill the file system of the media."""
     filler = _media(stand) / "filler"
-    with filler.open("wb") as file, suppress(OSError):
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))
-            file.flush()
     yield
     filler.unlink()
 
@@ -489,9 +488,10 @@ def _of_postgresql() -> Iterator[Outage]:
     yield Outage(
         name="table of jobs locked",
         produce=jobs_locked,
+        parts={"database": "away"},
         metric=("transcription_database_up", 0),
         alerts=frozenset({"DatabaseAway"}),
-        **_DOWN,
+        **{**_DOWN, "ready": 200},
     )
 
 
