@@ -80,7 +80,6 @@ outages: venv-dev  ## produce every outage of docs/health.md and compare health,
 
 fuzz: venv-dev  ## send 100,000 invalid requests and responses, then run schemathesis (twenty minutes; FUZZ_SEED=…)
 	$(BIN)/python -m tests.fuzz
-	$(BIN)/python -m tests.fuzz.conformance
 
 bench: venv-dev  ## measure the platform and plain Celery in one table
 	$(BIN)/python -m tests.bench

@@ -362,8 +362,19 @@ DEFAULT_RESERVE_SECONDS = env_int("DEFAULT_RESERVE_SECONDS", 300)
 # The hybrid router transcribes shorter audio immediately and queues longer audio.
 SYNC_BELOW_SECONDS = env_float("SYNC_BELOW_SECONDS", 60)
 ASYNC_ABOVE_SECONDS = env_float("ASYNC_ABOVE_SECONDS", 300)
-# How long /v1/listen (Deepgram's API) waits for a permit and the response.
+# How long /v1/listen (Deepgram's API) and /v1/audio/transcriptions (OpenAI's) wait for
+# a permit and the response.
 LISTEN_WAIT_SECONDS = env_float("LISTEN_WAIT_SECONDS", 600)
+# Deepgram's model for each of OpenAI's: NAME=MODEL,NAME=MODEL.
+OPENAI_MODELS = dict(
+    part.split("=", 1)
+    for part in env_list(
+        "OPENAI_MODELS",
+        "gpt-transcribe=nova-3,whisper-1=nova-3,gpt-4o-transcribe=nova-3,"
+        "gpt-4o-mini-transcribe=nova-3,gpt-4o-mini-transcribe-2025-12-15=nova-3,"
+        "gpt-4o-transcribe-diarize=nova-3",
+    )
+)
 # Concurrent synchronous calls per web process; more are queued.
 SYNC_MAX_IN_FLIGHT = env_int("SYNC_MAX_IN_FLIGHT", 40)
 # The maximum share of a region's capacity reserved for waiting synchronous callers.

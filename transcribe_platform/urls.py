@@ -16,6 +16,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include("workers.api.urls")),
     path("v1/", include("workers.webhooks.urls")),
     path("v1/openapi.json", openapi),
+    path("", include("workers.api.listen.urls")),
     path("", pages.front),
     path("favicon.ico", pages.favicon),
     path("docs", pages.docs),

@@ -24,7 +24,7 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from jobs.accounts import tickets
+from jobs.accounts import access_tokens, tickets
 from jobs.accounts.client_address import client_address, is_in, parse_networks
 from jobs.egress.addresses import IPAddress, IPNetwork
 from jobs.models import ApiKey, Tenant, prepared_statements
@@ -71,7 +71,8 @@ class ApiKeyAuthentication(BaseAuthentication):
     """``Authorization: Bearer <key>``; never the query string, which gets logged.
 
     A view may allow other schemes in ``auth_schemes``. A WebSocket view may accept
-    tickets (``takes_tickets``), because browsers cannot send the header.
+    tickets (``takes_tickets``), because browsers cannot send the header; a view that
+    transcribes may accept access tokens in place of keys (``takes_access_tokens``).
     """
 
     def authenticate(self, request: Request) -> tuple[TenantPrincipal, ApiKey] | None:
@@ -88,11 +89,12 @@ class ApiKeyAuthentication(BaseAuthentication):
             view, "auth_schemes", ("bearer",)
         ):
             _refuse("key_malformed", "Send the key as 'Authorization: Bearer <key>'.")
-        key = verify_key(
-            token.strip().decode("latin-1"),
-            now=timezone.now(),
-            address=client_address(request),
-        )
+        text, now = token.strip().decode("latin-1"), timezone.now()
+        address = client_address(request)
+        if access_tokens.is_token(text):
+            key = _verify_token(text, view, now=now, address=address)
+        else:
+            key = verify_key(text, now=now, address=address)
         log_context.add(tenant_id=key.tenant_id)
         return TenantPrincipal(tenant=key.tenant), key
 
@@ -118,6 +120,30 @@ def _authenticate_ticket(request: Request) -> tuple[TenantPrincipal, ApiKey] | N
     request.ticket = ticket  # type: ignore[attr-defined]
     log_context.add(tenant_id=key.tenant_id)
     return TenantPrincipal(tenant=key.tenant), key
+
+
+def _verify_token(
+    text: str, view: Any, *, now: datetime, address: IPAddress | None
+) -> ApiKey:
+    """Return the key of an access token, with only the token's scopes.
+
+    Raises AuthenticationFailed, or PermissionDenied where no tokens are accepted.
+    """
+    try:
+        public_id = access_tokens.read_key_id(text, now=now)
+    except access_tokens.InvalidToken as error:
+        if error.is_expired:
+            _refuse("token_expired", "This access token has expired.")
+        _refuse("token_invalid", "This access token is not valid.")
+    key = _find_key(public_id)
+    if key is None:
+        _refuse("token_invalid", "This access token is not valid.")
+    _check_usable(key, now=now, address=address)
+    if not getattr(view, "takes_access_tokens", False):
+        message = "An access token may only transcribe. Use an API key."
+        raise PermissionDenied(message, code="scope_missing")
+    key.scopes = [each for each in access_tokens.SCOPES if each in key.scopes]
+    return key
 
 
 def _is_usable(key: ApiKey, address: IPAddress | None, *, now: datetime) -> bool:
@@ -193,13 +219,24 @@ def verify_key(text: str, *, now: datetime, address: IPAddress | None) -> ApiKey
     # Compare without a key too, so that an unknown id takes as long as a known one.
     stored = bytes(key.digest) if key else _digest("")
     is_match = hmac.compare_digest(stored, _digest(text))
-    if key is None or not is_match or key.revoked_at or not key.tenant.is_active:
-        _refuse("key_invalid", "This API key is not valid.")
+    if key is None or not is_match:
+        _refuse_invalid()
+    _check_usable(key, now=now, address=address)
+    return key
+
+
+def _check_usable(key: ApiKey, *, now: datetime, address: IPAddress | None) -> None:
+    """Raise AuthenticationFailed or PermissionDenied; record the use of the key."""
+    if key.revoked_at or not key.tenant.is_active:
+        _refuse_invalid()
     if key.expires_at and key.expires_at <= now:
         _refuse("key_expired", "This API key has expired.")
     _check_address(key, address)
     _record_use(key, now=now)
-    return key
+
+
+def _refuse_invalid() -> NoReturn:
+    _refuse("key_invalid", "This API key is not valid.")
 
 
 def _find_key(public_id: str) -> ApiKey | None:

@@ -12,6 +12,7 @@ import re
 import tempfile
 import time
 import weakref
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -24,7 +25,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler, SkipFile
 from django.db import InterfaceError, OperationalError
 
-from jobs.audio import spool_space
+from jobs.audio.spool_space import SpaceReservation
 from jobs.errors import InvalidRequest, ServiceUnavailable, UploadTooLarge
 from jobs.models import new_id
 from jobs.parsing.strict_json import pointer_to
@@ -35,6 +36,8 @@ FORM_OVERHEAD_BYTES = 2 * 1024**2
 _SAFE_NAME_LENGTH = 100
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _SUFFIX = ".upload"
+# The reservation of a body of unknown length grows by this.
+_STEP_BYTES = 16 * 1024**2
 # A new file exists for an instant before it is locked.
 _UNLOCKED_SECONDS = 60.0
 
@@ -48,8 +51,9 @@ class IncomingFile(UploadedFile):  # type: ignore[type-arg]  # in stubs only
         settings.INCOMING_ROOT.mkdir(mode=0o750, parents=True, exist_ok=True)
         purge_abandoned_uploads(settings.INCOMING_ROOT)
         owner = getattr(getattr(request, "user", None), "pk", None)
-        release = spool_space.reserve(owner, announced, settings.INCOMING_ROOT)
-        self._release = weakref.finalize(self, release)
+        self._space = SpaceReservation(owner, settings.INCOMING_ROOT)
+        self._space.extend(announced)
+        self._release = weakref.finalize(self, self._space.release)
         self._disk = tempfile.NamedTemporaryFile(  # noqa: SIM115  closed with the request
             dir=settings.INCOMING_ROOT, suffix=_SUFFIX
         )
@@ -67,7 +71,9 @@ class IncomingFile(UploadedFile):  # type: ignore[type-arg]  # in stubs only
         return str(self._disk.name)
 
     def append(self, chunk: bytes) -> None:
-        """Write a chunk; raises ServiceUnavailable if the disk is full."""
+        """Write a chunk; raises ServiceUnavailable if there is no space for it."""
+        if (self.size or 0) + len(chunk) > self._space.size_bytes:
+            self._space.extend(max(_STEP_BYTES, len(chunk)))
         try:
             self._disk.write(chunk)
         except OSError as error:
@@ -143,7 +149,7 @@ class CappedUploadHandler(FileUploadHandler):
     def handle_raw_input(
         self,
         input_data: Any,  # noqa: ARG002  Django's signature, here and below
-        META: dict[str, str],  # noqa: ARG002
+        META: dict[str, str],
         content_length: int,
         boundary: Any,  # noqa: ARG002
         encoding: str | None = None,  # noqa: ARG002
@@ -151,7 +157,7 @@ class CappedUploadHandler(FileUploadHandler):
         """Check ``Content-Length`` before the body is read."""
         if content_length > self.max_bytes + FORM_OVERHEAD_BYTES:
             refuse_size(self.max_bytes)
-        self._announced = content_length
+        self._announced = 0 if is_chunked(META) else content_length
 
     def new_file(
         self, field_name: str, file_name: str, content_type: str, *rest: Any
@@ -190,6 +196,11 @@ class CappedUploadHandler(FileUploadHandler):
         """Delete the temporary file."""
         if self.file is not None:
             self.file.close()
+
+
+def is_chunked(meta: Mapping[str, Any]) -> bool:
+    """Return whether a request's body has no known length; pass ``request.META``."""
+    return "HTTP_TRANSFER_ENCODING" in meta
 
 
 def store_upload(file: IncomingFile, *, tenant_id: UUID) -> str:

@@ -5,8 +5,8 @@ pointer to the place. Serializers validate the fields.
 """
 
 import html
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from typing import IO, Any, NoReturn
 
 from django.conf import settings
@@ -16,7 +16,13 @@ from django.http.multipartparser import MultiPartParserError
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser, DataAndFiles, MultiPartParser
 
-from jobs.audio.uploads import CappedUploadHandler
+from jobs.audio.uploads import (
+    FORM_OVERHEAD_BYTES,
+    CappedUploadHandler,
+    IncomingFile,
+    is_chunked,
+    refuse_size,
+)
 from jobs.concurrency import parse_slots
 from jobs.errors import InvalidRequest, UploadTooLarge
 from jobs.parsing.strict_json import (
@@ -26,6 +32,8 @@ from jobs.parsing.strict_json import (
     pointer_to,
 )
 from jobs.parsing.whole_numbers import parse_whole_number
+
+_CHUNK_BYTES = 1024**2
 
 
 class StrictJSONParser(BaseParser):
@@ -83,7 +91,8 @@ class StrictMultiPartParser(MultiPartParser):
         context = dict(parser_context or {})
         request = context["request"]
         request.upload_handlers = [self.handler(request)]
-        counted = _CountedStream(stream)
+        limit = request.upload_handlers[0].max_bytes + FORM_OVERHEAD_BYTES
+        counted = _CountedStream(stream, limit=limit)
         try:
             parsed = _parse_form(counted, media_type or "", context)
             if counted.bytes_read < get_content_length(context):
@@ -135,6 +144,8 @@ def _parse_form(
 ) -> "DataAndFiles[Any, Any]":
     request = context["request"]
     meta = {**request.META, "CONTENT_TYPE": media_type}
+    if is_chunked(meta):
+        meta["CONTENT_LENGTH"] = stream.limit  # Django reads no form without a length
     encoding = context.get("encoding", settings.DEFAULT_CHARSET)
     try:
         parser = _FormParser(meta, stream, request.upload_handlers, encoding)  # type: ignore[arg-type]
@@ -158,16 +169,51 @@ class FormFields(dict[str, Any]):
 
 
 class _CountedStream:
-    """A stream that counts the bytes read, to detect a truncated body."""
+    """A stream that counts the bytes read, to detect a truncated or endless body."""
 
-    def __init__(self, stream: IO[Any]) -> None:
+    def __init__(self, stream: IO[Any], *, limit: int) -> None:
         self._stream = stream
+        self.limit = limit
         self.bytes_read = 0
 
     def read(self, size: int = -1) -> bytes:
         chunk: bytes = self._stream.read(size)
         self.bytes_read += len(chunk)
+        if self.bytes_read > self.limit:
+            refuse_size(self.limit - FORM_OVERHEAD_BYTES)
         return chunk
+
+
+def spool_body(
+    stream: IO[Any],
+    context: Mapping[str, Any] | None,
+    *,
+    name: str,
+    content_type: str,
+    check_size: Callable[[int], None],
+) -> IncomingFile:
+    """Stream a whole body to disk, of known length or not.
+
+    On any error the file is deleted: of ``check_size``, which gets the number of bytes;
+    InvalidRequest for a truncated body; ServiceUnavailable.
+    """
+    expected = get_content_length(context)
+    check_size(expected)
+    file = IncomingFile(
+        name, content_type, request=(context or {}).get("request"), announced=expected
+    )
+    try:
+        while chunk := stream.read(_CHUNK_BYTES):
+            check_size((file.size or 0) + len(chunk))
+            file.append(chunk)
+        if (file.size or 0) < expected:
+            refuse_truncated_body()
+        file.sync()
+    except BaseException:
+        with suppress(OSError):
+            file.close()
+        raise
+    return file
 
 
 def _parse_slot(
@@ -192,7 +238,9 @@ def _refuse_size() -> NoReturn:
 
 
 def get_content_length(context: Mapping[str, Any] | None) -> int:
-    """Return the Content-Length of the request, or 0 without a valid one."""
+    """Return the Content-Length of the request; 0 if it is invalid or unknown."""
     request = context["request"] if context else None
+    if request and is_chunked(request.META):
+        return 0
     length = request.META.get("CONTENT_LENGTH") if request else ""
     return parse_whole_number(str(length or "")) or 0

@@ -6,8 +6,9 @@ Independent of jobs: transcripts and webhooks use it too.
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, BinaryIO, NoReturn, TypeVar, cast
 
+from django.core.handlers.asgi import ASGIRequest
 from django.utils.cache import patch_vary_headers
 from rest_framework import status
 from rest_framework.exceptions import APIException
@@ -20,6 +21,7 @@ from rest_framework.views import APIView
 from jobs.accounts import audit
 from jobs.accounts.authentication import TenantPrincipal, get_method
 from jobs.accounts.caller import Caller
+from jobs.audio.uploads import is_chunked
 from jobs.concurrency import request_slots
 from jobs.errors import InvalidRequest
 from jobs.models import ApiKey, Tenant
@@ -71,7 +73,7 @@ class ApiView(APIView):
         super().initial(request, *args, **kwargs)
         if get_method(request) not in self.allowed_methods:
             self.http_method_not_allowed(request)
-        _check_content_length(request)
+        _open_chunked_body(request)
         self._check_query(request)
         # An upload is only read once the rest of the request is valid.
         if get_method(request) in BODY_METHODS and not self._is_upload(request):
@@ -125,10 +127,10 @@ class ApiView(APIView):
 
 
 class LengthRequired(APIException):
-    """A chunked body: the gateways do not report where it ends."""
+    """A body of unknown length that was sent to a WSGI process."""
 
     status_code = status.HTTP_411_LENGTH_REQUIRED
-    default_detail = "Send a Content-Length header: chunked bodies are not supported."
+    default_detail = "Send a Content-Length header: this server takes no chunked body."
     default_code = "length_required"
 
 
@@ -202,9 +204,14 @@ def respond(
     return Response(body, status=stored.status_code, headers=headers)
 
 
-def _check_content_length(request: Request) -> None:
-    # Django ignores a body without a length: its fields would seem to be missing.
-    if "Transfer-Encoding" in request.headers and not request.META.get(
-        "CONTENT_LENGTH"
-    ):
+def _open_chunked_body(request: Request) -> None:
+    """Let the parsers read a body of unknown length, which DRF takes for empty.
+
+    Raises LengthRequired over WSGI, where an aborted body ends like a complete one
+    (``WSGIBody`` of granian: src/wsgi/types.rs).
+    """
+    if not is_chunked(request.META):
+        return
+    if not isinstance(request._request, ASGIRequest):  # noqa: SLF001  DRF offers no other way
         raise LengthRequired
+    request._stream = cast("BinaryIO", request._request)  # noqa: SLF001

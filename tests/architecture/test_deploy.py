@@ -73,7 +73,9 @@ def test_nothing_is_killed_while_its_longest_work_runs():
 
 
 def test_the_front_door_waits_longer_than_what_is_behind_it():
-    assert haproxy_timeout("backend web", "server") > settings.LISTEN_WAIT_SECONDS
+    for backend in ("web", "uploads"):
+        waits = haproxy_timeout(f"backend {backend}", "server")
+        assert waits > settings.LISTEN_WAIT_SECONDS
     beat = settings.EVENT_STREAM_HEARTBEAT_SECONDS
     assert haproxy_timeout("backend live", "server") > 2 * beat
     assert haproxy_timeout("backend live", "tunnel") > settings.LIVE_IDLE_SECONDS

@@ -1,15 +1,14 @@
 """A migration that does not get a lock gives way to the requests behind it."""
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from django.conf import settings
+
+from tests.support.python_process import run_python
 
 DATABASE = "migration_locks"
 LIMIT_SECONDS = 0.5
@@ -42,15 +41,7 @@ def test_migrate_fails_in_time_and_says_what_to_do(database_url):
         holder.execute("LOCK TABLE django_migrations IN ACCESS EXCLUSIVE MODE")
         began = time.monotonic()
 
-        ended = subprocess.run(
-            [sys.executable, "manage.py", "migrate"],
-            env=environment,
-            cwd=settings.BASE_DIR,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        ended = run_python(("manage.py", "migrate"), environment=environment)
 
         waited = time.monotonic() - began
         tables = holder.execute(

@@ -2,16 +2,14 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from django.conf import settings
 
 from tests.servers import Server, start_postgres
+from tests.support.python_process import run_python
 from workers.embedded.binaries import scratch_folder
 
 SHOW_PORT = """
@@ -52,14 +50,7 @@ def test_a_process_connects_to_the_host_that_it_needs(standby, wanted, expected)
     query = f"target_session_attrs={wanted}"
     url = parts._replace(netloc=address, path="/transcribe", query=query).geturl()
 
-    ended = subprocess.run(
-        [sys.executable, "-c", SHOW_PORT],
-        env={**os.environ, "DATABASE_URL": url},
-        cwd=settings.BASE_DIR,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    environment = {**os.environ, "DATABASE_URL": url}
+    ended = run_python(("-c", SHOW_PORT), environment=environment)
 
     assert ended.stdout.strip() == ports[expected]

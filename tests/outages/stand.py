@@ -247,10 +247,11 @@ def _started(data: Path, setup: Setup) -> Iterator[Stand]:
         plan = plans.make_plan(options, urls=urls, inherited=inherited())
         about = f"{HOST}:{processes.free_port()}"
         supervisor.launch(_emulator(plan, setup))
-        supervisor.run_once(plans.manage(plan, "migrate", "--no-input", "-v", "0"))
+        limit = str(setup.concurrency - 2)
+        command = plans.bootstrap(plan, "--max-concurrent", limit)
+        created = json.loads(supervisor.run_once(command))
         for program in _programs(plan, setup, about):
             supervisor.launch(program)
-        created = json.loads(supervisor.run_once(_bootstrap(plan, setup)))
         inbox.secret = created["webhook_secret"]
         platform = Platform(
             setup=setup,
@@ -300,11 +301,6 @@ def _emulator(plan: RunPlan, setup: Setup) -> Program:
         *("--fetch-cache-seconds", "3600", "--words", "20"),
     )
     return plans.emulator(plan, "emulator", *words, engine="canned")
-
-
-def _bootstrap(plan: RunPlan, setup: Setup) -> plans.ProcessCommand:
-    limit = str(setup.concurrency - 2)
-    return plans.manage(plan, "bootstrap", "--json", "--max-concurrent", limit)
 
 
 def _front(plan: RunPlan, web: str, about: str) -> Program:

@@ -40,7 +40,10 @@ def problem_response(
     errors: Sequence[Mapping[str, str | int]] = (),
     error_count: int | None = None,
 ) -> HttpResponse:
-    """Build a problem response; ``code`` is stable, ``detail`` is a sentence."""
+    """Build a problem response; ``code`` is stable, ``detail`` is a sentence.
+
+    An endpoint of another API gets an error in that API's format.
+    """
     problem: dict[str, Any] = {
         "type": f"{settings.BASE_URL}/problems/{code}",
         "title": get_title(code),
@@ -61,6 +64,14 @@ def problem_response(
     response.headers["Content-Type"] = CONTENT_TYPE
     if code in RETRY_SECONDS:
         response.headers["Retry-After"] = str(RETRY_SECONDS[code])
+    return _translate(request, response)
+
+
+def _translate(request: HttpRequest, problem: HttpResponse) -> HttpResponse:
+    """Return the error in the format of the view's API: Deepgram's and OpenAI's."""
+    view = getattr(request.resolver_match, "func", None)
+    translate = getattr(getattr(view, "view_class", None), "translate", None)
+    response: HttpResponse = translate(problem) if translate else problem
     return response
 
 

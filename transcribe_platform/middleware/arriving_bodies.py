@@ -45,8 +45,11 @@ class ArrivingBody:
         self._slot: Any = None
         self.begin(environ, parse_whole_number(length) or 0)
 
-    def begin(self, environ: dict[str, Any], length: int) -> None:
-        """Set the environment that will name the tenant, and the bytes to come."""
+    def begin(self, environ: dict[str, Any], length: float) -> None:
+        """Set the environment that will name the tenant, and the bytes to come.
+
+        ``length`` is infinite if it is unknown.
+        """
         self._environ, self._left = environ, length
 
     def read(self, size: int = -1) -> bytes:

@@ -1,4 +1,4 @@
-"""Reject a form that is too large for a page by its Content-Length.
+"""Reject a form that is too large for a page, or that does not state its length.
 
 Django's CSRF check reads the whole form before the view runs. API views and read-only
 pages are exempt from that check and need no limit here.
@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
+from jobs.audio.uploads import is_chunked
 from jobs.parsing.whole_numbers import parse_whole_number
 from transcribe_platform.api_errors.problems import problem_response
 
@@ -30,9 +31,16 @@ class FormBodyMiddleware:
     def process_view(
         self, request: HttpRequest, view: Any, _args: Any, _named: Any
     ) -> HttpResponse | None:
-        """Return 413 for a form that is too large, before the CSRF check."""
+        """Return 411 or 413 for such a form, before the CSRF check."""
+        if getattr(view, "csrf_exempt", False):
+            return None
+        if is_chunked(request.META):
+            detail = "Send the form with a Content-Length header."
+            return problem_response(
+                request, status=411, code="length_required", detail=detail
+            )
         length = parse_whole_number(request.META.get("CONTENT_LENGTH") or "") or 0
-        if length <= ANONYMOUS_FORM_BYTES or getattr(view, "csrf_exempt", False):
+        if length <= ANONYMOUS_FORM_BYTES:
             return None
         user = getattr(request, "user", None)  # the API's requests have none
         if length <= settings.JSON_MAX_BYTES and user and user.is_authenticated:

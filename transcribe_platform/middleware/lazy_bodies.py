@@ -10,6 +10,7 @@ memory in advance, so that waiting for them blocks no thread.
 import asyncio
 import io
 import json
+import math
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -79,7 +80,8 @@ class LazyBodyHandler(ASGIHandler):
             return created
         length = _read_length(scope)
         body_file.begin(request.META, length)
-        if scope["method"] in _BODILESS and length > SMALL_BYTES:
+        is_known = math.isfinite(length)
+        if scope["method"] in _BODILESS and is_known and length > SMALL_BYTES:
             message = f"A {scope['method']} request must not have a body."
             error = UploadTooLarge(message, code="body_too_large")
             return None, _build_problem(request, error)
@@ -95,12 +97,13 @@ class RequestBody:
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
+        self._is_chunked = bool(_header(scope, b"transfer-encoding"))
         self._receive = receive
         self._loop = asyncio.get_running_loop()
-        self._left = _read_length(scope)
+        self._left: float = _read_length(scope)
         self._ended = asyncio.Event()
         self._is_truncated = False
-        if self._left <= 0 and not _header(scope, b"transfer-encoding"):
+        if self._left <= 0:
             self._ended.set()
 
     @property
@@ -164,8 +167,11 @@ class RequestBody:
                 message = {"type": "http.disconnect"}
             chunk: bytes = message.get("body", b"")
             self._left -= len(chunk)
+            is_last = not message.get("more_body", False)
+            if is_last and message["type"] == "http.request" and self._is_chunked:
+                self._left = 0
             self._is_truncated = message["type"] == "http.disconnect" or (
-                self._left > 0 and not message.get("more_body", False)
+                self._left > 0 and is_last
             )
             if self._left <= 0 or self._is_truncated:
                 self._ended.set()
@@ -211,8 +217,10 @@ def _header(scope: Message, name: bytes) -> bytes:
     return next((value for key, value in scope["headers"] if key == name), b"")
 
 
-def _read_length(scope: Message) -> int:
-    """Return the Content-Length; a body without one counts as empty."""
+def _read_length(scope: Message) -> float:
+    """Return the length of the body, which is infinite if it is chunked."""
+    if _header(scope, b"transfer-encoding"):
+        return math.inf
     length = _header(scope, b"content-length")
     return parse_whole_number(length.decode("latin-1")) or 0
 

@@ -12,7 +12,7 @@ from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest
 
-API_PREFIX = "/v1/"
+API_PREFIXES = ("/v1/", "/v2/")
 
 
 class _ForPages:
@@ -20,7 +20,7 @@ class _ForPages:
 
     def __call__(self, request: HttpRequest) -> Any:
         """Pass on a request to the API; a coroutine if the next middleware is async."""
-        if request.path.startswith(API_PREFIX):
+        if request.path.startswith(API_PREFIXES):
             return self.get_response(request)
         return super().__call__(request)  # type: ignore[misc]
 

@@ -118,6 +118,8 @@ class RateLimitHeadersMiddleware:
                 f'"{each.throttle.policy}";r={each.remaining};t={each.reset_seconds}'
                 for each in result.states
             )
+        if result and result.states and "openai-version" in response.headers:
+            _add_openais_headers(response, result)
         return response
 
 
@@ -150,6 +152,17 @@ class AddressThrottleMiddleware:
         )
         response.headers["Retry-After"] = str(result.retry_after)
         return response
+
+
+def _add_openais_headers(response: HttpResponse, result: ThrottleResult) -> None:
+    """Add the names that OpenAI's SDKs show, for the narrowest limit.
+
+    https://developers.openai.com/api/docs/guides/rate-limits
+    """
+    narrowest = min(result.states, key=lambda each: each.remaining)
+    response.headers["x-ratelimit-limit-requests"] = str(narrowest.throttle.per_minute)
+    response.headers["x-ratelimit-remaining-requests"] = str(narrowest.remaining)
+    response.headers["x-ratelimit-reset-requests"] = f"{narrowest.reset_seconds}s"
 
 
 def build_throttles(key: ApiKey) -> list[ThrottlePolicy]:

@@ -120,11 +120,12 @@ def _is_break(group: list[Word], word: Word) -> bool:
         word.voice != last.voice
         or word.start - last.end > PAUSE_MS
         or word.end - first.start > MAX_MS
-        or (is_long_enough and _ends_sentence(last))
+        or (is_long_enough and ends_sentence(last))
     )
 
 
-def _ends_sentence(word: Word) -> bool:
+def ends_sentence(word: Word) -> bool:
+    """Return whether the word is the last of a sentence, in any script."""
     return _SENTENCE_END.search(word.text) is not None
 
 

@@ -49,6 +49,8 @@ class Word:
     # Whether it follows the previous word without a space.
     is_glued: bool = False
     opens_paragraph: bool = False
+    # From 0 to 1, if the document states it.
+    confidence: float | None = None
 
 
 def read_channels(document: dict[str, Any]) -> list[list[Word]]:
@@ -94,6 +96,7 @@ def _read_channel(
                 voice=Voice(channel, _find_speaker(entry)),
                 is_glued=_is_glued(before, part),
                 opens_paragraph=opens,
+                confidence=_find_confidence(entry),
             )
             at, before, opens = begin, part, False
 
@@ -121,6 +124,13 @@ def _find_speaker(entry: dict[str, Any]) -> int | None:
     if isinstance(speaker, bool) or not isinstance(speaker, int):
         return None
     return speaker if 0 <= speaker < _MAX_SPEAKERS else None
+
+
+def _find_confidence(entry: dict[str, Any]) -> float | None:
+    confidence = entry.get("confidence")
+    if isinstance(confidence, bool) or not isinstance(confidence, int | float):
+        return None
+    return float(confidence) if 0 <= confidence <= 1 else None
 
 
 def _find_openings(best: dict[str, Any]) -> frozenset[int]:

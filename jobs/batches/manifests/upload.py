@@ -13,11 +13,7 @@ from rest_framework.parsers import BaseParser
 from jobs.audio.uploads import CappedUploadHandler, IncomingFile
 from jobs.batches.manifests.reader import ManifestFormat
 from jobs.errors import UploadTooLarge
-from jobs.rest.parsers import (
-    StrictMultiPartParser,
-    get_content_length,
-    refuse_truncated_body,
-)
+from jobs.rest.parsers import StrictMultiPartParser, spool_body
 
 # gzip is recognized by its first bytes, whatever the media type.
 KINDS = {
@@ -27,7 +23,6 @@ KINDS = {
     "application/gzip": None,
 }
 _UNTYPED = {"application/json", "application/octet-stream", "application/x-gzip", ""}
-_CHUNK = 64 * 1024
 
 
 class ManifestParser(BaseParser):
@@ -40,24 +35,13 @@ class ManifestParser(BaseParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Return the file under the name that it has in a form."""
-        expected = get_content_length(parser_context)
-        check_size(expected)
-        file = IncomingFile(
-            "manifest",
-            base_type(media_type or ""),
-            request=(parser_context or {}).get("request"),
-            announced=expected,
+        file = spool_body(
+            stream,
+            parser_context,
+            name="manifest",
+            content_type=base_type(media_type or ""),
+            check_size=check_size,
         )
-        try:
-            while chunk := stream.read(_CHUNK):
-                file.append(chunk)
-                check_size(file.size or 0)
-            if (file.size or 0) < expected:
-                refuse_truncated_body()
-        except BaseException:
-            file.close()
-            raise
-        file.seek(0)
         return {"file": file}
 
 

@@ -345,7 +345,7 @@ def test_projects_are_the_sdks_probe(customer):
         customer.client().manage.v1.projects.get("0197b2f0-0000-7000-8000-000000000000")
     assert (caught.value.status_code, caught.value.body["err_code"]) == (
         404,
-        "NOT_FOUND",
+        "PROJECT_NOT_FOUND",
     )
 
 

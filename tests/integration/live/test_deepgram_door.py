@@ -14,9 +14,11 @@ from deepgram import (
 )
 from deepgram.core.api_error import ApiError
 from django.db import connection
+from django.utils import timezone
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from jobs.accounts import access_tokens
 from jobs.models import Attempt, Job
 from tests.support.live_streams import (
     FRAME_BYTES,
@@ -311,3 +313,62 @@ def test_a_cancel_ends_the_stream(me):
     assert (code, reason) == (1000, "The job was canceled.")
     assert Job.objects.get().status == "canceled"
     assert me.is_free()
+
+
+def issue_token(me: Any, seconds: int) -> str:
+    return access_tokens.issue_token(me.key, seconds=seconds, now=timezone.now())[0]
+
+
+def has_expired(token: str) -> bool:
+    try:
+        access_tokens.read_key_id(token, now=timezone.now())
+    except access_tokens.InvalidToken as error:
+        return error.is_expired
+    return False
+
+
+def test_a_socket_opened_with_a_token_outlives_the_token(me):
+    token, audio = issue_token(me, 2), make_speech(2)
+
+    async def stream() -> tuple[Any, list[dict[str, Any]]]:
+        async with raw_socket(me, subprotocols=["bearer", token]) as socket:
+            while not has_expired(token):
+                await socket.send(json.dumps({"type": "KeepAlive"}))
+                await asyncio.sleep(0.2)
+            for frame in frames(audio):
+                await socket.send(frame)
+            await socket.send(json.dumps({"type": "CloseStream"}))
+            return socket.subprotocol, (await hear_all(socket))[0]
+
+    subprotocol, told = asyncio.run(stream())
+
+    assert subprotocol == "bearer"
+    assert any(each["type"] == "Results" for each in told)
+    assert Job.objects.get().status == "completed"
+    with pytest.raises(InvalidStatus) as raised:
+        asyncio.run(raw_socket(me, subprotocols=["bearer", token]).__aenter__())
+    assert raised.value.response.status_code == 401
+    assert json.loads(raised.value.response.body)["err_code"] == "INVALID_AUTH"
+
+
+def test_the_sdk_streams_with_a_token(me):
+    token = issue_token(me, 60)
+    client = DeepgramClient(access_token=token, environment=environment(me.door))
+
+    with client.listen.v1.connect(**RAW) as socket:
+        socket.send_close_stream()
+        told = list(socket)
+
+    assert told[-1].type == "Metadata"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/v1/speak", 501), ("/v1/agent/converse", 501)]
+)
+def test_a_socket_that_is_not_served_says_so(me, path, status):
+    with pytest.raises(InvalidStatus) as raised:
+        asyncio.run(me.connect(path=path).__aenter__())
+
+    response = raised.value.response
+    assert response.status_code == status
+    assert json.loads(response.body)["err_code"] == "NOT_IMPLEMENTED"

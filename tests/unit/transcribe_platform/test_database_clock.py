@@ -1,15 +1,13 @@
 """The time of a process is the database's, whatever clock its host has."""
 
 import os
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
-from django.conf import settings
 from django.db import connection
 
+from tests.support.python_process import run_python
 from transcribe_platform import database_clock
 
 HOUR = timedelta(hours=1)
@@ -19,6 +17,7 @@ import django
 django.setup()
 from django.utils import timezone
 from jobs.models import Tenant
+from tests.support.python_process import run_python
 from transcribe_platform import database_clock
 assert timezone.now is database_clock.now
 assert Tenant._meta.get_field("created_at").default is database_clock.now
@@ -54,10 +53,8 @@ def test_the_database_is_asked_once_a_minute(
 
 @pytest.mark.parametrize("entry", ["wsgi", "asgi", "celery"])
 def test_each_process_follows_it(entry):
-    subprocess.run(
-        [sys.executable, "-c", FOLLOW.format(entry=f"transcribe_platform.{entry}")],
-        env=os.environ,
-        cwd=settings.BASE_DIR,
-        check=True,
-        timeout=60,
-    )
+    text = FOLLOW.format(entry=f"transcribe_platform.{entry}")
+
+    ended = run_python(("-c", text), environment=os.environ)
+
+    assert ended.returncode == 0, ended.stderr

@@ -19,6 +19,18 @@ TABLES: dict[str, dict[str, Any]] = tomllib.loads(
 _COPIED_HEADERS = ("Retry-After", "Allow", "WWW-Authenticate")
 
 
+class DeepgramError(Exception):
+    """An error that only Deepgram's API has."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+
+    def build(self, *, request_id: str) -> HttpResponse:
+        """Return the response."""
+        return build_error(self.status, self.code, self.message, request_id=request_id)
+
+
 def translate(problem: HttpResponse) -> HttpResponse:
     """Return a problem (RFC 9457) in Deepgram's envelope."""
     fields: dict[str, Any] = json.loads(problem.content)

@@ -1,7 +1,6 @@
 """Parse a ``/v1/listen`` request: Deepgram's query string, and the raw audio body."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -13,10 +12,9 @@ from jobs.audio import uploads
 from jobs.egress import policy as egress_policy
 from jobs.errors import InvalidRequest
 from jobs.models import CallbackStyle
-from jobs.rest.parsers import get_content_length, refuse_truncated_body
+from jobs.rest.parsers import spool_body
 
 FILE = "file"
-_CHUNK_BYTES = 1024**2
 _STYLES = {"post": CallbackStyle.DEEPGRAM, "put": CallbackStyle.DEEPGRAM_PUT}
 
 
@@ -75,23 +73,15 @@ class RawAudioParser(BaseParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Return the file; raises InvalidRequest or UploadTooLarge."""
-        expected = get_content_length(parser_context)
-        uploads.check_size(expected)
-        file = uploads.IncomingFile(
-            "audio",
-            media_type or "",
-            request=(parser_context or {}).get("request"),
-            announced=expected,
+        """Return the file, unless it is empty; raises the errors of ``spool_body``."""
+        file = spool_body(
+            stream,
+            parser_context,
+            name="audio",
+            content_type=media_type or "",
+            check_size=uploads.check_size,
         )
-        try:
-            while chunk := stream.read(min(_CHUNK_BYTES, expected - (file.size or 0))):
-                file.append(chunk)
-            if (file.size or 0) < expected:
-                refuse_truncated_body()
-            file.sync()
-        except BaseException:
-            with suppress(OSError):
-                file.close()
-            raise
-        return {FILE: file} if expected else {}
+        if file.size:
+            return {FILE: file}
+        file.close()
+        return {}

@@ -4,16 +4,13 @@ Errors have Deepgram's envelope. Above the rate limit a request waits up to
 LISTEN_WAIT_SECONDS before it gets 429; a WebSocket handshake does not wait.
 """
 
-import time
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
-from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpResponse, JsonResponse
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
 from jobs import services
@@ -21,17 +18,11 @@ from jobs.accounts.caller import Caller
 from jobs.api.jobs import submission as job_submission
 from jobs.api.jobs.submission import Submission
 from jobs.egress import policy as egress_policy
-from jobs.errors import InvalidRequest, JobStateError, NotFound
-from jobs.models import CallbackStyle, Job, Tenant
+from jobs.errors import InvalidRequest, JobStateError
+from jobs.models import CallbackStyle, Job
 from jobs.rest.parsers import StrictJSONParser
-from jobs.rest.views import ApiView, get_caller, get_tenant
-from jobs.routing.hybrid_router import (
-    DurationSource,
-    RequestFacts,
-    Route,
-    RouteMode,
-)
-from jobs.scheduling import long_poll
+from jobs.rest.views import ApiView, get_caller
+from jobs.routing.hybrid_router import RouteMode
 from jobs.services import JobDraft
 from jobs.state import JobStatus
 from transcripts import queries
@@ -51,19 +42,22 @@ class DeepgramView(ApiView):
 
     auth_schemes = ("token", "bearer")
     # Not in the OpenAPI document, and without its conventions.
+    schema = None
     speaks_deepgram = True
     translate = staticmethod(deepgram_errors.translate)
 
     def handle_exception(self, exc: Exception) -> Any:
-        """Convert every error to Deepgram's envelope."""
-        return deepgram_errors.translate(super().handle_exception(exc))
+        """Return the errors that only Deepgram has; ``translate`` converts others."""
+        if isinstance(exc, deepgram_errors.DeepgramError):
+            return exc.build(request_id=self.request.META["REQUEST_ID"])
+        return super().handle_exception(exc)
 
 
-@extend_schema(exclude=True)
 class Listen(DeepgramView):
     """Transcribe audio: prerecorded with POST, live with a WebSocket (GET)."""
 
     required_scopes = {"GET": "jobs:write", "POST": "jobs:write"}
+    takes_access_tokens = True
     parser_classes = (StrictJSONParser, RawAudioParser)
     takes_raw_audio = True
     is_socket = True
@@ -101,48 +95,11 @@ class Listen(DeepgramView):
             outcome = sync_jobs.accept(
                 caller=caller,
                 submission=submission,
-                route=_route(submission, RouteMode.SYNC),
+                route=routing.choose_mode(submission.draft, RouteMode.SYNC),
                 now=now,
             )
-        deadline = time.monotonic() + settings.LISTEN_WAIT_SECONDS
-        job = outcome.wait(seconds=settings.LISTEN_WAIT_SECONDS)
-        while not job.is_final and time.monotonic() < deadline:
-            left = deadline - time.monotonic()
-            if not long_poll.wait_for_end(
-                job.pk, tenant_id=job.tenant_id, seconds=left
-            ):
-                break
-            job.refresh_from_db()
+        job = outcome.wait_for_end(seconds=settings.LISTEN_WAIT_SECONDS)
         return _build_response(job) if job.is_final else _cancel(job)
-
-
-class Projects(DeepgramView):
-    """The project of a key: its tenant. SDKs validate keys with this."""
-
-    required_scopes = {"GET": "jobs:read"}
-
-    @extend_schema(exclude=True)
-    def get(self, request: Request) -> HttpResponse:
-        """List the project."""
-        return JsonResponse({"projects": [_project(get_tenant(request))]})
-
-
-class Project(DeepgramView):
-    """One project."""
-
-    required_scopes = {"GET": "jobs:read"}
-
-    @extend_schema(exclude=True)
-    def get(self, request: Request, project_id: UUID) -> HttpResponse:
-        """Retrieve the project."""
-        tenant = get_tenant(request)
-        if tenant.pk != project_id:
-            raise NotFound("Project not found.")
-        return JsonResponse(_project(tenant))
-
-
-def _project(tenant: Tenant) -> dict[str, str]:
-    return {"project_id": str(tenant.pk), "name": tenant.name}
 
 
 def _read_body(request: Request, query: ListenQuery) -> Submission:
@@ -174,19 +131,11 @@ def _read_url(data: dict[str, Any]) -> str:
     return url
 
 
-def _route(submission: Submission, mode: RouteMode) -> Route:
-    """Return the route with the mode that the client requested."""
-    seconds = submission.draft.duration_seconds
-    source = DurationSource.NONE if seconds is None else DurationSource.UPLOAD
-    facts = RequestFacts(mode=mode, duration_seconds=seconds, source=source)
-    return routing.choose_route(facts)
-
-
 def _queue_job(
     caller: Caller, submission: Submission, *, now: datetime
 ) -> HttpResponse:
     """Queue the job; its ID is the request ID in the callback's document."""
-    route = _route(submission, RouteMode.ASYNC).describe()
+    route = routing.choose_mode(submission.draft, RouteMode.ASYNC).describe()
     draft = replace(submission.draft, route=route)
     accepted = job_submission.accept_probed(
         caller=caller, submission=replace(submission, draft=draft), now=now

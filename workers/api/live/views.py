@@ -28,6 +28,7 @@ class Live(ApiView):
     required_scopes = {"GET": "jobs:write"}
     auth_schemes = ("bearer", "token")
     takes_tickets = True
+    takes_access_tokens = True
     # OpenAPI cannot describe it: docs/live.md does.
     is_socket = True
 

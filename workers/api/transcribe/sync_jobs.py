@@ -4,6 +4,7 @@ The row is withheld from the queue for a limited time. If anything fails (no per
 error of Deepgram, a killed process), the queue runs the job.
 """
 
+import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,9 +17,11 @@ from jobs.api.jobs.submission import Submission
 from jobs.errors import RequestInFlight, UnsupportedAudio, UpstreamError
 from jobs.models import Job, Mode, Tenant
 from jobs.routing.hybrid_router import Route
+from jobs.scheduling import long_poll
 from jobs.state import JobStatus
 from transcripts import queries as transcripts
 from transcripts.formats.platform_json import present_transcript
+from transcripts.models import Transcript
 from transcripts.storage import read_document
 from workers.api.transcribe import runner
 
@@ -49,6 +52,18 @@ class AcceptedJob:
         if self.is_replay and _is_waited_for(current):
             raise RequestInFlight
         return current
+
+    def wait_for_end(self, *, seconds: float) -> Job:
+        """Wait for the job's end as ``wait`` does, also while the queue runs it."""
+        deadline = time.monotonic() + seconds
+        job = self.wait(seconds=seconds)
+        while not job.is_final and (left := deadline - time.monotonic()) > 0:
+            if not long_poll.wait_for_end(
+                job.pk, tenant_id=job.tenant_id, seconds=left
+            ):
+                break
+            job.refresh_from_db()
+        return job
 
 
 def accept(
@@ -82,9 +97,7 @@ def present(job: Job) -> dict[str, Any]:
     Raises UnsupportedAudio or UpstreamError for a failed job, and JobStateError for a
     canceled or expired one.
     """
-    if job.status == JobStatus.FAILED:
-        _raise_failure(job)
-    transcript = transcripts.get_transcript(tenant=job.tenant, job_id=job.pk)
+    transcript = get_transcript(job)
     route = {**job.route, "region": job.region_id}
     return {
         "request_id": transcript.request_id,
@@ -93,6 +106,13 @@ def present(job: Job) -> dict[str, Any]:
         "job": job,
         "route": route,
     }
+
+
+def get_transcript(job: Job) -> Transcript:
+    """Return the transcript of a finished job; raises the errors of ``present``."""
+    if job.status == JobStatus.FAILED:
+        _raise_failure(job)
+    return transcripts.get_transcript_of(job)
 
 
 def _raise_failure(job: Job) -> None:

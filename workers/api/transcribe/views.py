@@ -53,6 +53,7 @@ class Transcribe(ApiView):
     """`/v1/transcribe`."""
 
     required_scopes = {"POST": "jobs:write"}
+    takes_access_tokens = True
     parser_classes = (StrictJSONParser, TranscribeForm)
 
     @document(

@@ -82,13 +82,30 @@ def test_a_body_that_does_not_arrive_in_time_is_cut(monkeypatch):
     assert asyncio.run(run()) == (b"ab", b"ab")
 
 
-def test_a_body_without_a_length_counts_as_empty():
+def test_a_body_without_any_length_counts_as_empty():
     async def run():
         client = Client(message(b"ab"))
-        body = body_of(client, **{"transfer-encoding": "chunked"})
-        return await body.read_all(), client.taken
+        return await body_of(client).read_all(), client.taken
 
     assert asyncio.run(run()) == (b"", 0)
+
+
+@pytest.mark.parametrize("end", [GONE, message(b"c", more=False)])
+def test_a_chunked_body_ends_with_its_last_chunk_or_breaks_off(end):
+    async def run():
+        client = Client(message(b"ab"), end)
+        body = body_of(client, **{"transfer-encoding": "chunked"})
+        assert not body.is_small
+        raw = body.open()
+        read = [await asyncio.to_thread(raw.read, 10)]
+        if end is GONE:
+            with pytest.raises(OSError, match="truncated"):
+                await asyncio.to_thread(raw.read, 10)
+        else:
+            read += [await asyncio.to_thread(raw.read, 10) for _ in range(2)]
+        return read
+
+    assert asyncio.run(run()) == ([b"ab"] if end is GONE else [b"ab", b"c", b""])
 
 
 def test_a_body_that_no_view_reads_is_not_received_until_the_client_leaves():

@@ -1,0 +1,1 @@
+"""/v1/audio/transcriptions: OpenAI's API, compatible with its SDKs."""
