@@ -88,8 +88,13 @@ def _compare_alerts(stand: Stand, row: Outage, during: alerts.Scrapes) -> list[s
         return []
     well, firing = alerts.find_firing(stand.before, during, minutes=row.minutes)
     pairs = ((well, stand.lacking), (firing, stand.lacking | row.alerts))
+    down = [
+        dict(labels)["process"]
+        for (name, labels), value in during[-1].samples.items()
+        if name == "up" and not value
+    ]
     return [
-        f"alerts: {sorted(got)}, not {sorted(expected)}"
+        f"alerts: {sorted(got)}, not {sorted(expected)}; down: {down}"
         for got, expected in pairs
         if got != expected
     ]
