@@ -360,10 +360,10 @@ _FULL_REDIS = {
 _NO_STORAGE = {
     "status": "degraded",
     "parts": {"storage": "away"},
-    "metric": ("transcription_storage_up", 1),
+    "metric": ('transcription_storage_up{process="worker"}', 0),
     "alerts": frozenset({"StorageAway"}),
     "page": ("stores nothing",),
-    "job": "no_permit",
+    "job": "processing",  # paid for, and stored later
 }
 _NO_WORKER = {
     "status": "degraded",
