@@ -87,7 +87,7 @@ def _compare_alerts(stand: Stand, row: Outage, during: alerts.Scrapes) -> list[s
     if not alerts.find_promtool():
         return []
     well, firing = alerts.find_firing(stand.before, during, minutes=row.minutes)
-    pairs = ((well, stand.lacking), (firing, stand.lacking | row.alerts))
+    pairs = ((well, stand.lacking), (firing - stand.lacking, row.alerts))
     down = [
         dict(labels)["process"]
         for (name, labels), value in during[-1].samples.items()

@@ -393,7 +393,7 @@ _BREAKER = {
     "metric": ('deepgram_breaker_state{region="local",state="open"}', 1),
     "alerts": frozenset({"RegionBreakerOpen"}),
     "page": ("circuit breaker",),
-    "job": "retry",
+    "job": "in_queue",
 }
 _CLOSED = {
     "status": "degraded",
