@@ -241,7 +241,12 @@ def running(setup: Setup) -> Iterator[Stand]:
 @contextmanager
 def _started(data: Path, setup: Setup) -> Iterator[Stand]:
     with listening() as inbox, Supervisor(show=lambda _children: None) as supervisor:
-        settings = {**setup.settings(inbox), "TRUSTED_PROXIES": HOST, "TASK_EVENTS": ""}
+        settings = {
+            **setup.settings(inbox),
+            "TRUSTED_PROXIES": HOST,
+            "TASK_EVENTS": "",
+            "MAX_ATTEMPTS": "1000",  # jobs last as long as an outage
+        }
         options = Options(data_dir=data, port=0, settings=settings)
         urls = launch_servers(options, supervisor)
         plan = plans.make_plan(options, urls=urls, inherited=inherited())
