@@ -192,13 +192,19 @@ class Stand:
                 rows = cursor.fetchall() if cursor.description else rows
         return rows
 
+    def cancel(self, jobs: Iterable[str]) -> None:
+        """Cancel the jobs that have not ended."""
+        key = {"authorization": f"Bearer {self.platform.api_key}"}
+        for job in jobs:
+            self.operator.post(f"/v1/jobs/{job}/cancel", headers=key)
+
     def wait_ended(self, jobs: Iterable[str]) -> None:
         """Wait until jobs have ended, and webhooks of completed ones are delivered."""
         ended = {"delivered", "failed", "canceled", "expired"}
         for job in jobs:
             self.wait(
                 lambda job=job: not job or self.explain(job) in ended,
-                seconds=90,
+                seconds=120,
                 what=f"job {job} ends, which waits: {self.explain(job)}",
             )
 

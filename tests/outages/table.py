@@ -19,6 +19,9 @@ from workers.embedded.plan import REGION
 
 LONG = 3600.0
 HOUR = 3600
+_OPEN = 'deepgram_breaker_state{region="local",state="open"}'
+_IS_PAUSED = 'transcription_region_state{region="local",state="paused"}'
+_COOLING = 'transcription_region_state{region="local",state="cooling down"}'
 
 Produce = Callable[[Stand], AbstractContextManager[None]]
 
@@ -228,32 +231,41 @@ def folder_lost(name: str, stand: Stand) -> Iterator[None]:
 
 
 @contextmanager
-def upstream_faults(rule: Mapping[str, object], stand: Stand) -> Iterator[None]:
+def refused_calls(number: int, metric: str, stand: Stand) -> Iterator[None]:
+    """Submit jobs and wait until their calls have had an effect; cancel them later."""
+    jobs = [stand.submit() for _ in range(number)]
+    stand.wait(lambda: stand.scrape().find(metric) == 1, seconds=60, what=metric)
+    yield
+    stand.cancel(jobs)
+
+
+@contextmanager
+def upstream_faults(
+    rule: Mapping[str, object], number: int, metric: str, stand: Stand
+) -> Iterator[None]:
     """Let calls fail, and make some."""
     url = f"{stand.platform.plan.emulator}/__emu__/faults"
     httpx.post(url, json={"rules": [rule]}, trust_env=False).raise_for_status()
-    jobs = [stand.submit() for _ in range(8)]
-    yield
-    httpx.delete(url, trust_env=False).raise_for_status()
+    with refused_calls(number, metric, stand):
+        yield
+        httpx.delete(url, trust_env=False).raise_for_status()
     stand.manage("regions", "resume", REGION)
-    stand.wait_ended(jobs)
 
 
 @contextmanager
 def upstream_killed(stand: Stand) -> Iterator[None]:
-    with killed("emulator", stand):
-        jobs = [stand.submit() for _ in range(8)]
+    """Kill the upstream, and make calls."""
+    with killed("emulator", stand), refused_calls(12, _OPEN, stand):
         yield
-    stand.wait_ended(jobs)
 
 
 @contextmanager
 def upstream_key_changed(stand: Stand) -> Iterator[None]:
     """Let the upstream know another key alone."""
     with started_with("emulator", ("--keys", "another"), stand):
-        jobs = [stand.submit() for _ in range(2)]
-        yield
-    stand.wait_ended(jobs)
+        with refused_calls(1, _IS_PAUSED, stand):
+            yield
+    stand.manage("regions", "resume", REGION)
 
 
 @contextmanager
@@ -382,7 +394,7 @@ _NO_WEBHOOKS = {
 _PAUSED = {
     "status": "degraded",
     "parts": {"regions": "away"},
-    "metric": ('transcription_region_state{region="local",state="paused"}', 1),
+    "metric": (_IS_PAUSED, 1),
     "alerts": frozenset({"RegionPaused"}),
     "page": ("is paused",),
     "job": "region_closed",
@@ -390,7 +402,7 @@ _PAUSED = {
 _BREAKER = {
     "status": "degraded",
     "parts": {"regions": "away"},
-    "metric": ('deepgram_breaker_state{region="local",state="open"}', 1),
+    "metric": (_OPEN, 1),
     "alerts": frozenset({"RegionBreakerOpen"}),
     "page": ("circuit breaker",),
     "job": "in_queue",
@@ -547,7 +559,7 @@ def _of_upstream() -> Iterator[Outage]:
     yield Outage(name="upstream killed", produce=upstream_killed, **_BREAKER)
     yield Outage(
         name="upstream responds 503",
-        produce=partial(upstream_faults, {"status": 503}),
+        produce=partial(upstream_faults, {"status": 503}, 12, _OPEN),
         **_BREAKER,
     )
     yield Outage(
@@ -555,17 +567,20 @@ def _of_upstream() -> Iterator[Outage]:
     )
     yield Outage(
         name="account out of credit (402)",
-        produce=partial(upstream_faults, {"status": 402}),
+        produce=partial(upstream_faults, {"status": 402}, 1, _IS_PAUSED),
         **_PAUSED,
     )
     yield Outage(
         name="upstream responds 429",
         produce=partial(
-            upstream_faults, {"status": 429, "headers": {"retry-after": "600"}}
+            upstream_faults,
+            {"status": 429, "headers": {"retry-after": "60"}},
+            1,
+            _COOLING,
         ),
         status="degraded",
         parts={"regions": "away"},
-        metric=('transcription_region_state{region="local",state="cooling down"}', 1),
+        metric=(_COOLING, 1),
         alerts=frozenset({"UpstreamRateLimited"}),
         page=("responded 429",),
         job="in_queue",
