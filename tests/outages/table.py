@@ -262,9 +262,12 @@ def upstream_killed(stand: Stand) -> Iterator[None]:
 @contextmanager
 def upstream_key_changed(stand: Stand) -> Iterator[None]:
     """Let the upstream know another key alone."""
-    with started_with("emulator", ("--keys", "another"), stand):
-        with refused_calls(1, _IS_PAUSED, stand):
-            yield
+    words = ("--keys", "another")
+    with (
+        started_with("emulator", words, stand),
+        refused_calls(1, _IS_PAUSED, stand),
+    ):
+        yield
     stand.manage("regions", "resume", REGION)
 
 
