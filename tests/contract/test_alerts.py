@@ -85,6 +85,16 @@ def test_each_alert_is_seen_silent_and_firing_and_leads_to_the_runbook(alert):
     assert re.search(r"\w", alert["annotations"]["summary"])
 
 
+def test_workers_are_scaled_by_what_the_overview_shows_as_the_queue():
+    chart = yaml.safe_load((FOLDER.parent / "helm" / "values.yaml").read_text())
+    (rules,) = yaml.safe_load((FOLDER / "rules/recording.yml").read_text())["groups"]
+    recorded = {rule["record"]: rule["expr"] for rule in rules["rules"]}
+
+    query = chart["processes"]["worker"]["autoscaling"]["query"]
+
+    assert query == recorded["transcription:queue_audio_seconds"]
+
+
 def scraped(**up: float) -> tuple[Scrape, Scrape]:
     """Return two scrapes of processes that respond (1) or do not (0)."""
     samples = {
