@@ -587,6 +587,7 @@ def _of_upstream() -> Iterator[Outage]:
         alerts=frozenset({"UpstreamRateLimited"}),
         page=("responded 429",),
         job="in_queue",
+        minutes=3,  # it tells of the last five minutes
     )
     yield Outage(
         name="all permits in use",
@@ -595,7 +596,7 @@ def _of_upstream() -> Iterator[Outage]:
         alerts=frozenset({"PermitsExhausted"}),
         page=("calls at the limit",),
         job="no_permit",
-        minutes=18,
+        minutes=16,
     )
 
 
