@@ -49,7 +49,7 @@ class OptionsField(serializers.Field[Any, Any, Any, Any]):
 
 
 class RetentionInput(StrictSerializer):
-    """Days to retain a job's content after it ends, at most the tenant's.
+    """Days to retain a job's content after it ends, at most the tenant's limit.
 
     With ``audio_days`` 0 the audio is erased as soon as the job ends.
     """
