@@ -288,13 +288,11 @@ def calls_take_long(stand: Stand) -> Iterator[None]:
 
 
 @contextmanager
-def region_changed(on: str, off: str, jobs: int, stand: Stand) -> Iterator[None]:
-    """Change the region as an operator does, with so many jobs that wait for it."""
+def region_changed(on: str, off: str, stand: Stand) -> Iterator[None]:
+    """Change the region as an operator does."""
     stand.manage("regions", on, REGION)
-    waiting = [stand.submit() for _ in range(jobs)]
     yield
     stand.manage("regions", off, REGION)
-    stand.wait_ended(waiting)
 
 
 @contextmanager
@@ -577,7 +575,7 @@ def _of_upstream() -> Iterator[Outage]:
         name="upstream responds 429",
         produce=partial(
             upstream_faults,
-            {"status": 429, "headers": {"retry-after": "60"}},
+            {"status": 429, "headers": {"retry-after": "25"}},
             1,
             _COOLING,
         ),
@@ -603,13 +601,13 @@ def _of_upstream() -> Iterator[Outage]:
 def _of_operators() -> Iterator[Outage]:
     yield Outage(
         name="region drained, a job waits",
-        produce=partial(region_changed, "drain", "undrain", 1),
+        produce=partial(region_changed, "drain", "undrain"),
         page=("is drained", "wait for a region"),
         **_CLOSED,
     )
     yield Outage(
         name="region disabled, a job waits",
-        produce=partial(region_changed, "disable", "enable", 1),
+        produce=partial(region_changed, "disable", "enable"),
         page=("is disabled", "wait for a region"),
         **_CLOSED,
     )
