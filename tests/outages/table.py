@@ -328,7 +328,7 @@ def batch_held(stand: Stand) -> Iterator[None]:
     with tenant_paused(stand):
         item = {"audio_url": stand.platform.inbox.audio_url}
         key = {"authorization": f"Bearer {stand.platform.api_key}"}
-        made = stand.operator.post("/v1/batches", json={"jobs": [item]}, headers=key)
+        made = stand.operator.post("/v1/batches", json={"items": [item]}, headers=key)
         path = f"/v1/batches/{made.json()['id']}"
         stand.operator.post(f"{path}/pause", headers=key).raise_for_status()
     yield
