@@ -33,7 +33,8 @@ HELD = f"permits:{{{plans.REGION}:prerecorded}}:held"
 class Setup:
     """How large and how hasty; the emulator enforces a little more than the region.
 
-    ``is_lean``: one dispatcher, and the workers deliver the webhooks too.
+    ``is_lean``: one dispatcher, the workers deliver the webhooks too, and PostgreSQL,
+    which the short round does not kill, is not durable.
     """
 
     seed: int = 1
@@ -248,7 +249,7 @@ def running(folder: Path, setup: Setup) -> Iterator[Platform]:
     """Yield the platform once all of it answers; stop all of it afterwards."""
     with listening() as inbox, Supervisor(show=lambda _children: None) as supervisor:
         options = Options(data_dir=folder, port=0, settings=setup.settings(inbox))
-        urls = launch_servers(options, supervisor)
+        urls = launch_servers(options, supervisor, durable=not setup.is_lean)
         plan = plans.make_plan(options, urls=urls, inherited=inherited())
         supervisor.launch(_emulator(plan, setup))
         made = json.loads(supervisor.run_once(_bootstrap(plan, setup)))
@@ -273,12 +274,14 @@ def inherited() -> dict[str, str]:
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
-def launch_servers(options: Options, supervisor: Supervisor) -> dict[str, str]:
-    """Start a PostgreSQL that keeps its word and a Valkey that forgets everything."""
+def launch_servers(
+    options: Options, supervisor: Supervisor, *, durable: bool
+) -> dict[str, str]:
+    """Start PostgreSQL, and a Valkey that loses its data at each restart."""
     services = {
         "postgres": postgres.prepare(
             options.data_dir / "postgres",
-            durable=True,
+            durable=durable,
             log=options.logs / "postgres.log",
         ),
         "valkey": valkey.prepare(

@@ -254,7 +254,7 @@ def _started(data: Path, setup: Setup) -> Iterator[Stand]:
             "MAX_ATTEMPTS": "1000",  # jobs last as long as an outage
         }
         options = Options(data_dir=data, port=0, settings=settings)
-        urls = launch_servers(options, supervisor)
+        urls = launch_servers(options, supervisor, durable=True)
         plan = plans.make_plan(options, urls=urls, inherited=inherited())
         about = f"{HOST}:{processes.free_port()}"
         supervisor.launch(_emulator(plan, setup))
