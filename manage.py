@@ -11,7 +11,7 @@ from django.core.management import execute_from_command_line, load_command_class
 from django.db import OperationalError
 from psycopg.errors import LockNotAvailable
 
-from transcribe_platform import database_clock, statement_timeouts, stores
+from transcribe_platform import statement_timeouts, stores
 from transcribe_platform.cli.main import main
 from workers.liveness import probe
 
@@ -30,7 +30,6 @@ this one are applied. End that transaction or wait for its end, then run migrate
 
 def run_on_stores(words: list[str]) -> None:
     """Run a command of Django; raises ImproperlyConfigured if TLS to a store fails."""
-    database_clock.follow()
     if words[1:2] == ["run_dispatcher"]:  # it retries other errors of the stores
         stores.check_tls()
         statement_timeouts.limit_statements(settings.DISPATCHER_STATEMENT_SECONDS)

@@ -10,10 +10,7 @@ import django
 from asgiref.sync import sync_to_async
 from django.conf import settings
 
-from transcribe_platform import database_clock
-
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
-database_clock.follow()
 django.setup(set_prefix=False)
 
 # These import models, which need the apps to be loaded.

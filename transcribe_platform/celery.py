@@ -16,14 +16,13 @@ from kombu import Exchange, Queue
 from kombu.utils.url import parse_url
 
 from jobs.telemetry import log_context, tracing
-from transcribe_platform import database_clock, statement_timeouts, stores
+from transcribe_platform import statement_timeouts, stores
 from workers.liveness import startup
 from workers.liveness.consumer_check import ConsumerCheck
 from workers.monitoring import exposition
 from workers.queue.broker import patch_reconnect
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
-database_clock.follow()
 # Django's system checks would load every route and page in each worker; `make check`
 # runs them.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "1")

@@ -5,10 +5,7 @@ import os
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
-from transcribe_platform import database_clock
-
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "transcribe_platform.settings")
-database_clock.follow()
 _django = get_wsgi_application()
 
 # These read the settings, which the application has loaded.

@@ -49,11 +49,7 @@ def test_every_job_ends_once_when_a_worker_and_web_are_killed(platform: Platform
     platform.wait_whole()  # the supervisor alone brought both back
 
 
-OUTAGES = {
-    "PostgreSQL read-only",
-    "Redis out of memory (maxmemory)",
-    "tenant paused on purpose",
-}
+OUTAGES = {"PostgreSQL read-only", "Redis out of memory (maxmemory)"}
 
 
 def test_some_outages_are_seen_as_the_table_says(platform: Platform):

@@ -51,7 +51,7 @@ def test_the_database_is_asked_once_a_minute(
         database_clock._read(connection)
 
 
-@pytest.mark.parametrize("entry", ["wsgi", "asgi", "celery"])
+@pytest.mark.parametrize("entry", ["asgi", "celery"])
 def test_each_process_follows_it(entry):
     text = FOLLOW.format(entry=f"transcribe_platform.{entry}")
 
