@@ -394,7 +394,7 @@ ERASERS = [
 
 # Functions called in the transaction that ends jobs, before it inserts their events:
 # (events, jobs by id, time).
-EVENT_SUBSCRIBERS = ["workers.webhooks.delivery.fan_out.write_deliveries"]
+EVENT_SUBSCRIBERS = ["workers.webhooks.delivery.fan_out.build_deliveries"]
 
 # Functions that erase one kind of content: see jobs.retention.retention.
 CONTENT_ERASERS = {
