@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.egress.addresses import EgressAllow, EgressProxy
+from jobs.options import UnknownOptions
 from jobs.telemetry import tracing
 from transcribe_platform.env import (
     checked,
@@ -262,6 +263,13 @@ DEFAULT_OPTIONS = {
     "model": env_str("DEFAULT_MODEL", "nova-3"),
     "smart_format": True,
 }
+# Options that the platform does not know: "refuse", "ignore" or "pass" (to Deepgram);
+# "" ignores them on Deepgram's routes and refuses them elsewhere.
+UNKNOWN_OPTIONS = checked(
+    "UNKNOWN_OPTIONS",
+    env_str("UNKNOWN_OPTIONS", ""),
+    lambda text: text and UnknownOptions(text),
+)
 DEEPGRAM_BASE_URL = env_str("DEEPGRAM_BASE_URL", "https://api.deepgram.com")
 DEEPGRAM_API_KEY = env_str("DEEPGRAM_API_KEY", "")
 # Pay-as-you-go list prices in dollars per minute by model, for estimates only.

@@ -177,7 +177,7 @@ def get_actor(request: Request) -> str:
 
 def validate(request: Request, serializer: type[Input]) -> Input:
     """Return the serializer of the body; raises ValidationError or InvalidRequest."""
-    body = serializer(data=request.data)
+    body = serializer(data=request.data, context={"tenant": get_tenant(request)})
     body.is_valid(raise_exception=True)
     return body
 

@@ -372,3 +372,23 @@ def test_a_socket_that_is_not_served_says_so(me, path, status):
     response = raised.value.response
     assert response.status_code == status
     assert json.loads(response.body)["err_code"] == "NOT_IMPLEMENTED"
+
+
+def test_an_unknown_option_is_ignored_with_a_warning(me):
+    async def stream() -> Any:
+        async with raw_socket(me, temperature=0, paragraphs="True") as socket:
+            await socket.send(json.dumps({"type": "CloseStream"}))
+            await hear_all(socket)
+            return socket.response.headers["ignored-options"]
+
+    ignored = asyncio.run(stream())
+
+    job = Job.objects.get()
+    assert ignored == "temperature, paragraphs"
+    details = [
+        each["detail"] for each in job.warnings if each["code"] == "option_ignored"
+    ]
+    assert details == [
+        "The option 'temperature' is unknown and was ignored.",
+        "The option 'paragraphs' is for prerecorded audio and was ignored.",
+    ]

@@ -8,11 +8,12 @@ from rest_framework.request import Request
 
 from jobs import options, services
 from jobs.models import CallbackStyle
+from jobs.options import UnknownOptions
 from jobs.rest.views import get_tenant
 from jobs.services import JobDraft
 from workers.api import routing
 from workers.api.listen.deepgram_wire_format import DeepgramWireFormat
-from workers.api.listen.parsing import ListenQuery, parse_query
+from workers.api.listen.parsing import ListenQuery, parse_query, set_ignored
 from workers.api.live import handshake
 
 # ``Sec-WebSocket-Protocol: token, <key>`` or bearer: browsers set no other header.
@@ -33,7 +34,10 @@ def open_session(request: Request, *, now: datetime) -> HttpResponse:
 
     Raises the errors of ``handshake.open_session``, and InvalidRequest.
     """
-    query = parse_query(request.query_params, live=True)
+    policy = services.get_unknown_options(
+        get_tenant(request), default=UnknownOptions.IGNORE
+    )
+    query = parse_query(request.query_params, policy, live=True)
     offered, *_ = [*_get_subprotocols(request._request), ""]  # noqa: SLF001  DRF offers no other way
     response = handshake.open_session(
         request,
@@ -44,6 +48,7 @@ def open_session(request: Request, *, now: datetime) -> HttpResponse:
         subprotocol=offered if offered.lower() in _SCHEMES else None,
     )
     response.headers["dg-request-id"] = str(handshake.get_job(request).pk)
+    set_ignored(response, query)
     return response
 
 
@@ -59,6 +64,7 @@ def _build_draft(request: Request, query: ListenQuery) -> JobDraft:
     options.check_live_combination(options.select_live_options(effective))
     return JobDraft(
         options=chosen,
+        warnings=list(query.warnings),
         callback_url=query.callback_url,
         callback_style=(
             query.callback_style if query.has_callback else CallbackStyle.WEBHOOK
