@@ -77,7 +77,6 @@ drill: venv-dev  ## fail each part of a region and the whole region under load (
 
 fuzz: venv-dev  ## send 100,000 invalid requests and responses, then run schemathesis (twenty minutes; FUZZ_SEED=…)
 	$(BIN)/python -m tests.fuzz
-	$(BIN)/python -m tests.fuzz.conformance
 
 bench: venv-dev  ## measure the platform and plain Celery in one table
 	$(BIN)/python -m tests.bench

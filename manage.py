@@ -26,7 +26,7 @@ def run_on_stores(words: list[str]) -> None:
     if words[1:2] == ["run_dispatcher"]:  # it retries other errors of the stores
         stores.check_tls()
         statement_timeouts.limit_statements(settings.DISPATCHER_STATEMENT_SECONDS)
-    if words[1:2] == ["migrate"]:
+    if words[1:2] == ["migrate"] or "--migrate" in words:
         statement_timeouts.limit_locks(settings.MIGRATION_LOCK_SECONDS)
     try:
         execute_from_command_line(words)

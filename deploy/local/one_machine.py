@@ -20,7 +20,7 @@ from workers.embedded import folders, probes, processes, run
 from workers.embedded import plan as plans
 from workers.embedded.plan import HOST, Options, RunPlan
 from workers.embedded.processes import ProcessCommand, free_port
-from workers.embedded.supervisor import Program, Started, Supervisor
+from workers.embedded.supervisor import Program, StartedProcess, Supervisor
 from workers.embedded.view import View
 
 START_SECONDS = 240.0
@@ -204,7 +204,7 @@ class _Starter:
 
     def _readiness(
         self, service: ComposeService, name: str, port: int
-    ) -> Callable[[Started], bool]:
+    ) -> Callable[[StartedProcess], bool]:
         database = self.plan.environment["DATABASE_URL"]
         address = f"http://{HOST}:{port}"
         path = {

@@ -194,14 +194,13 @@ def launch(layout: RegionsLayout, supervisor: Supervisor) -> dict[str, str]:
                 plan, f"emulator-{name}", *layout.shape.emulator, engine="canned"
             )
         )
-    supervisor.run_once(plans.manage(home, "migrate", "--no-input", "-v", "0"))
+    created: dict[str, str] = json.loads(supervisor.run_once(_bootstrap(layout)))
     for name in layout.shape.regions:
         for program in programs(layout, name):
             supervisor.launch(program)
     if not layout.shape.is_lean:
         supervisor.launch(plans.beat(home))
     supervisor.launch(front(layout))
-    created: dict[str, str] = json.loads(supervisor.run_once(_bootstrap(layout)))
     return created
 
 
@@ -274,8 +273,8 @@ def _launch_servers(
 def _bootstrap(layout: RegionsLayout) -> ProcessCommand:
     shape = layout.shape
     named = (f"{name}={plan.emulator}" for name, plan in layout.plans.items())
-    return plans.manage(
-        *(get_first_plan(layout), "bootstrap", "--json"),
+    return plans.bootstrap(
+        get_first_plan(layout),
         *(word for pair in named for word in ("--region", pair)),
         *("--max-concurrent", str(shape.max_concurrent)),
         *("--max-per-minute", str(shape.max_per_minute)),

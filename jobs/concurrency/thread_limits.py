@@ -20,7 +20,7 @@ from jobs.errors import ServiceUnavailable
 def reserve_waiting_thread(tenant_id: Hashable) -> Iterator[bool]:
     """Yield whether this thread may wait for a job while the block runs."""
     request_slots.release()
-    semaphore = waiters()
+    semaphore = waiting_requests()
     may_wait = semaphore.acquire(tenant_id)
     try:
         yield may_wait
@@ -46,7 +46,7 @@ def reserve_probing_thread(tenant_id: Hashable) -> Iterator[None]:
 
 
 @cache
-def waiters() -> FairSemaphore:
+def waiting_requests() -> FairSemaphore:
     """Return the semaphore of requests that wait for a job's end."""
     return FairSemaphore(settings.MAX_WAITING_REQUESTS)
 

@@ -5,7 +5,6 @@ import inspect
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 
+from tests.support.python_process import run_python
 from transcribe_platform import env
 from transcribe_platform.celery import app
 
@@ -55,14 +55,7 @@ def test_nothing_runs_on_import_of_the_wiring(path):
 
 
 def test_a_missing_setting_fails_with_a_sentence_that_says_how_to_mend_it():
-    answer = subprocess.run(
-        [sys.executable, "manage.py", "check"],
-        cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    answer = run_python(["manage.py", "check"], environment={"PATH": "/usr/bin:/bin"})
 
     assert answer.returncode != 0
     assert "SECRET_KEY is not set. Set SECRET_KEY=" in answer.stderr
@@ -74,14 +67,7 @@ def test_a_missing_setting_fails_with_a_sentence_that_says_how_to_mend_it():
     [("EGRESS_ALLOW", "10.0.0.1/8"), ("EGRESS_PROXY", "https://proxy:3128")],
 )
 def test_a_broken_setting_fails_with_its_name(name, value):
-    answer = subprocess.run(
-        [sys.executable, "manage.py", "check"],
-        cwd=ROOT,
-        env={**os.environ, name: value},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    answer = run_python(["manage.py", "check"], environment={**os.environ, name: value})
 
     assert answer.returncode != 0
     assert f"{name}: " in answer.stderr

@@ -41,7 +41,7 @@ PARTS = ("idle", "cost", "light", "throughput", "accept")
 
 
 def main(names: Sequence[str], *, write: bool) -> bool:
-    """Run the named benches on one pair of servers; return whether all targets held."""
+    """Run the named benches on one pair of servers; return whether all targets were met."""
     # A file or a pipe has no width of its own.
     console = Console(width=None if sys.stdout.isatty() else 180)
     began = time.monotonic()
@@ -60,7 +60,7 @@ def main(names: Sequence[str], *, write: bool) -> bool:
         pages.write(rows)
     console.print(tables.build_table(rows))
     console.print(f"{took} in all")
-    missed = [row for row in rows if row.held is False]
+    missed = [row for row in rows if row.is_met is False]
     for row in missed:
         message = f"missed: {row.bench}, {row.figure}: {row.judged}"
         console.print(message, style="red", markup=False)
@@ -70,7 +70,7 @@ def main(names: Sequence[str], *, write: bool) -> bool:
 def run_one(
     name: str, stage: Stage, console: Console, parts: Sequence[str] = ()
 ) -> list[Row]:
-    """Run one bench on cleared tables; one that breaks is a row that did not hold."""
+    """Run one bench on cleared tables; one that breaks is a missed row."""
     ours = importlib.import_module("tests.bench.ours")  # its models need Django set up
     module = importlib.import_module(f"tests.bench.{name}")
     began = time.monotonic()
@@ -78,13 +78,15 @@ def run_one(
     ours.migrate()
     ours.clear()
     available = {"stage": stage, "parts": parts}
-    wanted = {key: available[key] for key in signature(module.run).parameters}
+    arguments = {key: available[key] for key in signature(module.run).parameters}
     try:
-        rows = module.run(**wanted)
+        rows = module.run(**arguments)
     except RuntimeError as error:
         console.print(str(error), style="red", markup=False)
         message = str(error).splitlines()[0]
-        rows = [Row(bench=name, figure="the bench broke off", ours=message, held=False)]
+        rows = [
+            Row(bench=name, figure="the bench broke off", ours=message, is_met=False)
+        ]
     console.print(f"{name}: {time.monotonic() - began:.0f} s", style="dim")
     return list(rows)
 

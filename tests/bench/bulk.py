@@ -137,9 +137,9 @@ def _upload(url: str, key: str, body: bytes) -> float:
     )
     began = time.monotonic()
     with _opener.open(request, timeout=300) as answer:
-        told: dict[str, Any] = json.load(answer)
+        batch: dict[str, Any] = json.load(answer)
     took = time.monotonic() - began
-    if told["counts"]["total"] != body.count(b"\n"):
+    if batch["counts"]["total"] != body.count(b"\n"):
         raise RuntimeError("not all lines became jobs")
     return took
 
@@ -148,8 +148,8 @@ def _released(lines: int) -> Row:
     """Wait until all jobs may run."""
     began = time.monotonic()
     batch = Batch.objects.get(total=lines)
-    held = Job.objects.filter(batch=batch, ready=False)
-    wait_for(lambda: not held.exists(), "the jobs were not released", seconds=300)
+    withheld = Job.objects.filter(batch=batch, ready=False)
+    wait_for(lambda: not withheld.exists(), "the jobs were not released", seconds=300)
     return Row(
         bench="bulk",
         figure=f"{lines:,} jobs released, after that",

@@ -51,8 +51,8 @@ def one_against_another(audio_url: str) -> list[Row]:
     steady_from = time.monotonic() + LONGEST_CALL + TICKS
     while ours.count_jobs(tenant=small, status=JobStatus.QUEUED):
         if time.monotonic() > steady_from:
-            held, all_held = running_of(small), running_of(None)
-            shares.append(held / max(1, all_held))
+            own, total = running_of(small), running_of(None)
+            shares.append(own / max(1, total))
         time.sleep(0.1)
     first = Job.objects.filter(tenant=small, started_at__isnull=False)
     started_at = first.order_by("started_at").values_list("started_at", flat=True)[0]
@@ -66,7 +66,7 @@ def one_against_another(audio_url: str) -> list[Row]:
         ),
         Row(
             bench="fairness",
-            figure="… share of the slots held until done",
+            figure="… share of the slots used until done",
             ours=f"{fmean(shares):.0%}",
             # Half, as seen by samples that cut through a hand-over now and then.
             **at_least(round(fmean(shares), 2), 0.49),
@@ -81,11 +81,11 @@ def tenants_without_turn(audio_url: str) -> Row:
     tenants = [ours.make_tenant(f"many-{number}") for number in range(MANY_TENANTS)]
     for tenant in tenants:
         ours.insert_jobs(tenant, JOBS_EACH, audio_url=audio_url)
-    wanted = MANY_TENANTS * 2
+    starts = MANY_TENANTS * 2
     wait_for(
         lambda: (
             ours.count_jobs(tenant__name__startswith="many-", started_at__isnull=False)
-            >= wanted
+            >= starts
         ),
         "the tenants' jobs do not run",
     )
@@ -99,13 +99,13 @@ def tenants_without_turn(audio_url: str) -> Row:
     without = MANY_TENANTS - served
     return Row(
         bench="fairness",
-        figure=f"{MANY_TENANTS} tenants, {SLOTS} slots: no turn after {wanted} starts",
+        figure=f"{MANY_TENANTS} tenants, {SLOTS} slots: no turn after {starts} starts",
         ours=f"{without} tenants",
         **at_most(without, 0),
     )
 
 
 def running_of(tenant: Tenant | None) -> int:
-    """Count the jobs in hand of one tenant, or of all."""
-    wanted = {"tenant": tenant} if tenant else {}
-    return ours.count_jobs(status=JobStatus.PROCESSING, **wanted)
+    """Count the running jobs of one tenant, or of all."""
+    filters = {"tenant": tenant} if tenant else {}
+    return ours.count_jobs(status=JobStatus.PROCESSING, **filters)

@@ -78,7 +78,7 @@ def run(stage: Stage) -> list[Row]:
 
 
 def judge_pairs(pairs: Sequence[tuple[Heard, Heard]], *, how: str = "") -> list[Row]:
-    """Hold what came from the door against what came from the upstream itself."""
+    """Compare the results of the platform with those of the upstream itself."""
     added = added_latencies(pairs)
     direct = sum(len(there.results) for _, there in pairs)
     p50, p99 = (percentile(added, share) * 1000 for share in (0.5, 0.99))
@@ -91,7 +91,7 @@ def judge_pairs(pairs: Sequence[tuple[Heard, Heard]], *, how: str = "") -> list[
         ),
         Row(
             bench="live",
-            figure="… of the upstream's results, not told",
+            figure="… of the upstream's results, not sent",
             ours=f"{direct - len(added)} of {direct}",
             **at_most(direct - len(added), 0),
         ),
@@ -99,12 +99,12 @@ def judge_pairs(pairs: Sequence[tuple[Heard, Heard]], *, how: str = "") -> list[
 
 
 def judge_broken(heard: Sequence[Heard]) -> list[Row]:
-    """Hold what each was told against what was said, and against what is stored."""
+    """Compare the words received with those spoken and those stored."""
     closed = sum(each.reason != "client_closed" for each in heard)
     missing = sum(
         len(set(each.words) - set(read_stored(each.job_id))) for each in heard
     )
-    told = sum(len(each.words) for each in heard)
+    received = sum(len(each.words) for each in heard)
     breaks = sum(each.warnings.count("upstream_reconnected") for each in heard)
     return [
         Row(
@@ -115,13 +115,13 @@ def judge_broken(heard: Sequence[Heard]) -> list[Row]:
         ),
         Row(
             bench="live",
-            figure="… words told as final, not stored",
-            ours=f"{missing} of {told}",
+            figure="… words sent as final, not stored",
+            ours=f"{missing} of {received}",
             **at_most(missing, 0),
         ),
         Row(
             bench="live",
-            figure="… sessions not told all that was said, once",
+            figure="… sessions that did not receive each word once",
             ours=str(len(heard) - count_whole(heard)),
             **at_most(len(heard) - count_whole(heard), 0),
         ),
@@ -129,7 +129,7 @@ def judge_broken(heard: Sequence[Heard]) -> list[Row]:
 
 
 def count_whole(heard: Sequence[Heard]) -> int:
-    """Count the sessions that were told all words once, and ended in order."""
+    """Count the sessions that received each word once and ended normally."""
     return sum(each.is_whole and each.reason == "client_closed" for each in heard)
 
 

@@ -95,13 +95,13 @@ def _measure(stage: Stage, doors: Doors) -> list[Row]:
         rows += judge(name, door, doors.usual[door], times)
         _calm_down(doors, door)
     left = watched.wait_until_gone(before)
-    told = ", ".join(f"{n} {kind}" for kind, n in sorted(left.items())) or "nothing"
+    summary = ", ".join(f"{n} {kind}" for kind, n in sorted(left.items())) or "nothing"
     return [
         *rows,
         Row(
             bench="neighbour",
             figure="left over within 60 s after the attacks",
-            ours=told,
+            ours=summary,
             **at_most(left.total(), 0),
         ),
     ]

@@ -1,4 +1,4 @@
-"""Our platform as it runs in production: one process of each kind, workers as asked."""
+"""Our platform as it runs in production: one process of each kind, as many workers as given."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -95,9 +95,9 @@ def analyze() -> None:
         cursor.execute("ANALYZE jobs_job")
 
 
-def count_jobs(**wanted: Any) -> int:
+def count_jobs(**filters: Any) -> int:
     """Count jobs by their fields."""
-    return Job.objects.filter(**wanted).count()
+    return Job.objects.filter(**filters).count()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,11 +21,11 @@ _BEGIN, _END = "<!-- rows: written by tests.bench -->", "<!-- end of rows -->"
 def write(rows: Iterable[Row]) -> None:
     """Replace the rows of the benches that ran, and the table in the page."""
     rows = list(rows)
-    kept = (
+    earlier = (
         [Row(**each) for each in json.loads(ROWS.read_text())] if ROWS.exists() else []
     )
     fresh = {row.bench for row in rows}
-    merged = [row for row in kept if row.bench not in fresh] + rows
+    merged = [row for row in earlier if row.bench not in fresh] + rows
     places = {name: place for place, name in enumerate(ORDER)}
     merged.sort(key=lambda row: places.get(row.bench, len(places)))
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def build(rows: list[Row]) -> str:
         f"{os.cpu_count()} cores, load average {load:.1f} at the end of the run;"
         f" Python's own loop needs {time_of_loop():.1f} s for ten million additions"
     )
-    missed = [row for row in rows if row.held is False]
+    missed = [row for row in rows if row.is_met is False]
     lines = "\n".join(f"- {row.bench}, {row.figure}: {row.ours}" for row in missed)
     falls_short = f"Missed:\n\n{lines}" if missed else "Every target was met."
     return f"Machine: {machine}.\n\n{format_markdown(rows)}\n\n{falls_short}"

@@ -84,17 +84,17 @@ def measure(
     *,
     seconds: float = SECONDS,
 ) -> list[float]:
-    """Tell events at an even pace; return how long each took to arrive."""
+    """Write events at an even pace; return the seconds each took to arrive."""
     customer.forget()
-    told: dict[str, float] = {}
+    written_at: dict[str, float] = {}
     began = time.monotonic()
     for number in range(int(seconds * PER_SECOND)):
         time.sleep(max(0.0, began + number / PER_SECOND - time.monotonic()))
         event = build_event(endpoints[number % len(endpoints)])
         event.save(force_insert=True)
-        told[event.data["id"]] = time.monotonic()
-    wait_for(lambda: customer.count() >= len(told), "the webhooks do not arrive")
-    return [at - told[name] for at, name, _signed in customer.webhooks()]
+        written_at[event.data["id"]] = time.monotonic()
+    wait_for(lambda: customer.count() >= len(written_at), "the webhooks do not arrive")
+    return [at - written_at[name] for at, name, _signed in customer.webhooks()]
 
 
 def occupy(endpoints: Sequence[WebhookEndpoint]) -> None:

@@ -62,7 +62,7 @@ def run(stage: Stage) -> list[Row]:
     ]
 
 
-def running(**wanted: int) -> int:
+def running(**filters: int) -> int:
     """Count the jobs whose call has begun."""
     rows = Job.objects.filter(status=JobStatus.PROCESSING, started_at__isnull=False)
-    return rows.filter(**wanted).count()
+    return rows.filter(**filters).count()

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-HEADINGS = ("bench", "figure", "ours", "peer", "leaner peer", "judged by", "held")
+HEADINGS = ("bench", "figure", "ours", "peer", "leaner peer", "judged by", "met")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One figure; without a bound there is nothing to hold."""
+    """One figure; without a bound there is nothing to meet."""
 
     bench: str
     figure: str
@@ -19,11 +19,11 @@ class Row:
     peer: str = ""
     lean: str = ""
     judged: str = ""
-    held: bool | None = None
+    is_met: bool | None = None
 
     def cells(self) -> tuple[str, ...]:
         """Return the row as text."""
-        verdict = {True: "yes", False: "NO", None: ""}[self.held]
+        verdict = {True: "yes", False: "NO", None: ""}[self.is_met]
         return (
             self.bench,
             self.figure,
@@ -37,12 +37,12 @@ class Row:
 
 def at_most(value: float, limit: float, unit: str = "") -> dict[str, object]:
     """Judge a value by an upper bound."""
-    return {"judged": f"{value:.2f} ≤ {limit:.4g}{unit}", "held": value <= limit}
+    return {"judged": f"{value:.2f} ≤ {limit:.4g}{unit}", "is_met": value <= limit}
 
 
 def at_least(value: float, limit: float, unit: str = "") -> dict[str, object]:
     """Judge a value by a lower bound."""
-    return {"judged": f"{value:.2f} ≥ {limit:.4g}{unit}", "held": value >= limit}
+    return {"judged": f"{value:.2f} ≥ {limit:.4g}{unit}", "is_met": value >= limit}
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -60,7 +60,7 @@ def build_table(rows: Iterable[Row]) -> Table:
     """Return the table for a terminal."""
     table = Table(*HEADINGS, title="Targets")
     for row in rows:
-        style = "red" if row.held is False else ""
+        style = "red" if row.is_met is False else ""
         table.add_row(*row.cells(), style=style)
     return table
 

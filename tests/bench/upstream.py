@@ -13,7 +13,7 @@ from workers.embedded import processes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Emulator:
-    """A Deepgram that makes up its words and takes as long as it is told."""
+    """The emulator: canned words after a given latency."""
 
     url: str
     process: Process

@@ -31,7 +31,10 @@ HELD = f"permits:{{{plans.REGION}:prerecorded}}:held"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """How large and how hasty; the emulator enforces a little more than the region."""
+    """How large and how hasty; the emulator enforces a little more than the region.
+
+    ``is_lean``: one dispatcher, and the workers deliver the webhooks too.
+    """
 
     seed: int = 1
     lease_seconds: float = 3.0
@@ -39,6 +42,7 @@ class Setup:
     concurrency: int = 40
     per_minute: int = 2000
     longest_call_seconds: float = 3.0
+    is_lean: bool = False
 
     def settings(self, inbox: Inbox) -> dict[str, str]:
         """Return the environment of every process of ours."""
@@ -245,15 +249,14 @@ def running(folder: Path, setup: Setup) -> Iterator[Platform]:
         # Nothing of the test run's own settings may reach these processes.
         inherited = {
             name: os.environ[name]
-            for name in ("PATH", "HOME", "LANG")
+            for name in ("PATH", "HOME", "LANG", "PYTHONPYCACHEPREFIX")
             if name in os.environ
         }
         plan = plans.make_plan(options, urls=urls, inherited=inherited)
         supervisor.launch(_emulator(plan, setup))
-        supervisor.run_once(plans.manage(plan, "migrate", "--no-input", "-v", "0"))
+        made = json.loads(supervisor.run_once(_bootstrap(plan, setup)))
         for program in _programs(plan, setup):
             supervisor.launch(program)
-        made = json.loads(supervisor.run_once(_bootstrap(plan, setup)))
         inbox.secret = made["webhook_secret"]
         platform = Platform(
             setup=setup,
@@ -290,8 +293,8 @@ def _launch_servers(options: Options, supervisor: Supervisor) -> dict[str, str]:
 
 def _bootstrap(plan: RunPlan, setup: Setup) -> plans.ProcessCommand:
     """Make tenant, key and region; the region stays a little under the true limits."""
-    return plans.manage(
-        *(plan, "bootstrap", "--json"),
+    return plans.bootstrap(
+        plan,
         *("--max-concurrent", str(setup.concurrency - 2)),
         *("--max-per-minute", str(int(setup.per_minute * 0.97))),
     )
@@ -308,15 +311,15 @@ def _emulator(plan: RunPlan, setup: Setup) -> Program:
 
 
 def _programs(plan: RunPlan, setup: Setup) -> Iterator[Program]:
-    for number in (1, 2):
-        yield plans.dispatcher(plan, f"dispatcher-{number}")
-        yield plans.worker(
-            plan,
-            f"worker-{number}",
-            queues=f"transcribe.{plans.REGION}",
-            threads=setup.threads,
-        )
-    yield plans.worker(plan, "webhooks", queues="webhooks,housekeeping", threads=10)
+    queues, hooks = f"transcribe.{plans.REGION}", "webhooks,housekeeping"
+    if setup.is_lean:
+        queues = f"{queues},{hooks}"
+    else:
+        yield plans.dispatcher(plan, "dispatcher-2")
+        yield plans.worker(plan, "webhooks", queues=hooks, threads=10)
+    yield plans.dispatcher(plan, "dispatcher-1")
+    for name in ("worker-1", "worker-2"):
+        yield plans.worker(plan, name, queues=queues, threads=setup.threads)
     # As production runs the REST door.
     yield plans.web_process(
         plan, "web", "wsgi", "--blocking-threads", "16", port=plan.web_port

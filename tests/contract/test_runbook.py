@@ -29,12 +29,12 @@ def test_each_alert_has_its_entry_and_leads_to_it():
         assert rule["annotations"]["runbook_url"] == leads
 
 
-def test_each_entry_says_how_urgent_it_is_where_to_look_and_what_to_press():
+def test_each_entry_says_how_urgent_it_is_where_to_look_and_what_to_do():
     urgency = {rule["alert"]: rule["labels"]["severity"] for rule in alerts()}
     for name, text in re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", RUNBOOK, re.M | re.S):
         assert text.lstrip().startswith(f"*{urgency[name].capitalize()}.*"), name
         assert "**Look" in text
-        assert "**Press:**" in text or "press:**" in text
+        assert "**Do:**" in text or "do:**" in text
         assert "**Customers:**" in text
 
 

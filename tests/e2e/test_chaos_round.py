@@ -19,7 +19,7 @@ JOBS = 80
 @pytest.fixture
 def platform() -> Iterator[Platform]:
     folder: Path = scratch_folder("transcribe-round-")
-    setup = Setup(lease_seconds=2.0, longest_call_seconds=2.0)
+    setup = Setup(lease_seconds=2.0, longest_call_seconds=2.0, is_lean=True)
     with running(folder / "data", setup) as started:
         yield started
     assert find_members(folder) == {}

@@ -1,8 +1,10 @@
-"""`make fuzz`: a hundred thousand bad requests and bad answers, by seed.
+"""`make fuzz`: a hundred thousand bad requests and bad answers, by seed; schemathesis.
 
-FUZZ_MUTATIONS (100000), FUZZ_SEED (random), FUZZ_ONLY (the number of one mutation) and
-FUZZ_WORST (worst cases to send before, default all) come from the environment. Nothing may be a 5xx, hang, leave a traceback in a log, or
-be written by halves. Ends with 1 if something does, and says how to see it again.
+FUZZ_MUTATIONS (100000), FUZZ_SEED (random), FUZZ_ONLY (the number of one mutation),
+FUZZ_WORST (worst cases to send, default all) and CONFORMANCE_SECONDS (300) come from
+the environment. Nothing may be a 5xx, hang, leave a traceback in a log, be written by
+halves or contradict the OpenAPI document. Ends with 1 if something does, and says how
+to see it again.
 """
 
 import logging
@@ -21,6 +23,7 @@ import django
 from tests.fuzz import stand
 
 if TYPE_CHECKING:
+    from jobs.models import Tenant
     from tests.fuzz.calls import Pool, Template
 
 THREADS = 16
@@ -118,7 +121,7 @@ def _fuzz(standing: stand.Stand, seed: int, numbers: list[int]) -> list[str]:
     from transcribe_platform.openapi.document import get_document  # noqa: PLC0415
 
     templates = read_templates(get_document())
-    _tenant, keys, jobs = rows.make_rows()
+    tenant, keys, jobs = rows.make_rows()
     receivers = int(len(numbers) * RECEIVER_SHARE)
     with stand.serving(standing, "wsgi", "asgi"):
         pool = rows.make_pool(standing.ports["wsgi"], templates, keys)
@@ -130,6 +133,7 @@ def _fuzz(standing: stand.Stand, seed: int, numbers: list[int]) -> list[str]:
         seconds = time.monotonic() - began
         findings = [*run.findings, *rows.find_half_written(run.answered)]
         findings += _worst_cases(standing, templates, pool, seed)
+        findings += _contradictions(standing, tenant, seed)
     findings += _receivers(receivers, seed)
     findings += standing.bad_lines()
     _tell(run, seconds, receivers)
@@ -147,10 +151,24 @@ def _worst_cases(
         return []
     count = int(os.environ.get("FUZZ_WORST") or 0)
     with stand.emulating(standing) as upstream:
+        region = Region.objects.get()
         Region.objects.update(base_url=upstream)
         report = worst.run(standing, templates, pool, seed=seed, count=count)
+        Region.objects.update(base_url=region.base_url)
     _say(report.describe())
     return report.findings
+
+
+def _contradictions(standing: stand.Stand, tenant: "Tenant", seed: int) -> list[str]:
+    """Compare the server with its OpenAPI document, unless one mutation was asked for."""
+    from tests.fuzz import conformance  # noqa: PLC0415  Django is set up by now
+    from tests.support.factories import make_key  # noqa: PLC0415
+
+    if os.environ.get("FUZZ_ONLY"):
+        return []
+    seconds = os.environ.get("CONFORMANCE_SECONDS") or "300"
+    _, key = make_key(tenant)  # the others may be revoked by now
+    return conformance.find(standing, key, seconds=seconds, seed=seed)
 
 
 def _receivers(rounds: int, seed: int) -> list[str]:

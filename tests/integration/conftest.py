@@ -1,5 +1,6 @@
 """Fixtures that several folders share; the classes are in `tests.support`."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -10,6 +11,7 @@ import redis
 from django.conf import settings as django_settings
 
 from jobs.audio import probe
+from tests.servers import Server, start_valkey
 from tests.support.api import Api
 from tests.support.audio_site import Site, serving_audio
 from tests.support.emulator_process import SIDE_KEY, EmulatorProcess
@@ -17,6 +19,7 @@ from tests.support.engine import Engine, wait_for_server_age
 from tests.support.factories import make_unique_wav
 from tests.support.waiting import eventually
 from tests.support.webhook_receiver import Receiver, Reply
+from workers.embedded.binaries import scratch_folder
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -55,6 +58,24 @@ def broker() -> Iterator[redis.Redis]:
     yield client
     client.flushdb()
     client.close()
+
+
+@pytest.fixture
+def own_redis() -> Iterator[Callable[..., Server]]:
+    """Return a function that starts a Redis of this test alone, which it may stop.
+
+    The Redis of the run serves all xdist workers: no test may reconfigure it.
+    """
+    folder, started = scratch_folder("transcribe-redis-"), list[Server]()
+
+    def start(port: int | None = None) -> Server:
+        started.append(start_valkey(folder / "redis", durable=False, port=port))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -73,13 +73,13 @@ def test_the_live_bench_sees_what_is_late_and_what_is_missing(monkeypatch):
 
     late, missing = live.judge_pairs([(ours, direct)])
 
-    assert (late.ours, late.held) == ("20.0 ms (20.0)", False)
-    assert (missing.ours, missing.held) == ("1 of 2", False)
+    assert (late.ours, late.is_met) == ("20.0 ms (20.0)", False)
+    assert (missing.ours, missing.is_met) == ("1 of 2", False)
     assert live.count_whole([ours]) == 0
     ours.words = [("one", 0.0, 0.5), ("two", 0.5, 1.0)]
     monkeypatch.setattr(live, "read_stored", lambda _job: ours.words[:1])
     closed, lost, _ = live.judge_broken([ours, direct])
-    assert (closed.held, lost.ours, lost.held) == (False, "1 of 2", False)
+    assert (closed.is_met, lost.ours, lost.is_met) == (False, "1 of 2", False)
 
 
 def test_the_neighbour_bench_judges_by_twice_the_usual_or_fifty_milliseconds_more():
@@ -89,9 +89,9 @@ def test_the_neighbour_bench_judges_by_twice_the_usual_or_fifty_milliseconds_mor
     fast, slow = neighbour.judge("an attack", "web", usual, during)
     refused = neighbour.judge("it", "live", usual, {**usual, "fast": [math.inf] * 9})
 
-    assert (fast.ours, fast.held) == ("61 ms (10 alone)", False)
-    assert (slow.ours, slow.held) == ("199 ms (100 alone)", True)
-    assert [row.held for row in refused] == [False, True]
+    assert (fast.ours, fast.is_met) == ("61 ms (10 alone)", False)
+    assert (slow.ours, slow.is_met) == ("199 ms (100 alone)", True)
+    assert [row.is_met for row in refused] == [False, True]
 
 
 def test_each_attack_is_at_a_process_that_is_measured():

@@ -60,7 +60,7 @@ def test_a_tenant_that_is_not_there_is_said():
 
 def test_bootstrap_with_its_own_key_makes_no_second_one(settings, monkeypatch):
     settings.DEEPGRAM_BASE_URL = URL
-    first = json.loads(run("bootstrap", "--json"))
+    first = json.loads(run("bootstrap", "--migrate", "--json"))
     monkeypatch.setenv("BOOTSTRAP_API_KEY", first["api_key"])
 
     second = json.loads(run("bootstrap", "--json"))
@@ -72,7 +72,7 @@ def test_bootstrap_with_its_own_key_makes_no_second_one(settings, monkeypatch):
 def test_bootstrap_without_its_key_makes_another(settings, monkeypatch):
     settings.DEEPGRAM_BASE_URL = URL
     monkeypatch.delenv("BOOTSTRAP_API_KEY", raising=False)
-    first = json.loads(run("bootstrap", "--json"))
+    first = json.loads(run("bootstrap", "--migrate", "--json"))
 
     second = json.loads(run("bootstrap", "--json"))
 

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +16,7 @@ from jobs import services
 from jobs.models import Event, Job
 from jobs.retention import erasure, retention, stored_objects
 from tests.support.factories import make_job, make_key, make_tenant, make_transcript
+from tests.support.python_process import run_python
 from transcripts.models import SearchEntry, Transcript
 from workers.queue import tasks
 from workers.webhooks.models import WebhookDelivery
@@ -254,17 +253,14 @@ def test_a_process_killed_between_slices_leaves_whole_jobs_and_the_next_goes_on(
     jobs = [end_job(make_tenant(), retention={"audio_days": 0}) for _ in range(5)]
     server = connection.settings_dict
     url = "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**server)
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, START.isoformat()],
-        cwd=settings.BASE_DIR,
-        env={
+    done = run_python(
+        ["-c", KILLED, START.isoformat()],
+        environment={
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "transcribe_platform.settings",
             "DATABASE_URL": url,
             "MEDIA_ROOT": str(settings.MEDIA_ROOT),
         },
-        check=False,
-        capture_output=True,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
 

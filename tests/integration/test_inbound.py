@@ -1,6 +1,5 @@
 """Counting what comes in: exact for all processes, and for one while Redis is away."""
 
-import shutil
 import socket
 import threading
 import time
@@ -15,8 +14,6 @@ from limits.storage import RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 
 from jobs.telemetry.optional_redis import PAUSE_SECONDS, OptionalRedis, RedisUnavailable
-from tests.servers import start_valkey
-from workers.embedded.binaries import scratch_folder
 from workers.ratelimit.inbound import InboundLimiter, ThrottlePolicy
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -28,20 +25,6 @@ def throttle(per_minute, policy="default"):
 
 def inbound(url=None, **more):
     return InboundLimiter(OptionalRedis(url or settings.REDIS_URL, **more))
-
-
-@pytest.fixture
-def own_redis():
-    """Start servers that the test may stop."""
-    folder, started = scratch_folder("transcribe-inbound-"), []
-
-    def start(port=None):
-        started.append(start_valkey(folder / "redis", durable=False, port=port))
-        return started[-1]
-
-    yield start
-    started[-1].stop()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

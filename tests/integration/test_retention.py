@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from django.db import connection
 from jobs.models import Event, Job, ObjectToErase
 from jobs.retention import erasure, stored_objects
 from tests.support.factories import make_job, make_tenant, make_transcript
+from tests.support.python_process import run_python
 from transcribe_platform.celery import app
 from transcripts.models import Transcript
 from workers.queue import storage_sweep, tasks
@@ -116,16 +115,14 @@ def erase_and_be_killed(job: Job) -> None:
     """Erase a job in a process that dies at the first object it would delete."""
     server = connection.settings_dict
     url = "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**server)
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(job.pk)],
-        cwd=django_settings.BASE_DIR,
-        env={
+    done = run_python(
+        ["-c", KILLED, str(job.pk)],
+        environment={
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "transcribe_platform.settings",
             "DATABASE_URL": url,
             "MEDIA_ROOT": str(django_settings.MEDIA_ROOT),
         },
-        check=False,
     )
     assert done.returncode == -signal.SIGKILL
 

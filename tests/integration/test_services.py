@@ -5,7 +5,11 @@ import os
 import pytest
 import redis
 from django.conf import settings
+from django.contrib.auth.models import Group, User
 from django.db import connection
+
+from jobs.models import Job
+from tests.support.factories import make_job
 
 
 @pytest.mark.django_db
@@ -34,3 +38,14 @@ def test_parallel_test_processes_do_not_share_a_redis_database() -> None:
     worker = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
 
     assert settings.REDIS_URL.endswith(f"/{1 + 3 * worker}")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("number", [1, 2])
+def test_committed_rows_end_with_their_test_and_roles_stay(number: int) -> None:
+    assert not User.objects.exists()
+    assert not Job.objects.exists()
+
+    make_job()
+    user = User.objects.create_user("ada")
+    user.groups.add(Group.objects.get(name="viewer"))

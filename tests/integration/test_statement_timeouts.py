@@ -3,18 +3,16 @@
 import os
 import socket
 import struct
-import subprocess
-import sys
 from threading import Thread
 
 import psycopg
 import pytest
-from django.conf import settings
 from django.db import OperationalError, connection, connections
 
 from jobs.concurrency import statement_limits
 from jobs.quotas import usage
 from tests.support.factories import make_key, make_tenant
+from tests.support.python_process import run_python
 from transcribe_platform import statement_timeouts
 from transcribe_platform.statement_timeouts import LimitedConnection
 
@@ -45,15 +43,12 @@ WORKER = "from transcribe_platform.celery import signals"
     ids=["web", "live", "no limit", "worker", "beat", "command"],
 )
 def test_each_type_of_process_has_its_limit(start, seconds, expected):
-    ended = subprocess.run(
-        [sys.executable, "-c", SHOW.format(start=start)],
-        env={**os.environ, "WEB_STATEMENT_SECONDS": seconds},
-        cwd=settings.BASE_DIR,
-        capture_output=True,
-        check=True,
-        text=True,
+    ended = run_python(
+        ["-c", SHOW.format(start=start)],
+        environment={**os.environ, "WEB_STATEMENT_SECONDS": seconds},
     )
 
+    assert ended.returncode == 0, ended.stderr
     assert ended.stdout.strip() == expected
 
 

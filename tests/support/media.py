@@ -17,10 +17,17 @@ _CHANNELS = {"mono": 1, "stereo": 2, "5.1": 6}
 
 
 @cache
-def _tone(rate: int, volume: float) -> list[int]:
-    """Return one second of 440 Hz, which can be repeated."""
+def _tone(rate: int, volume: float, signs: tuple[int, ...]) -> "array[int]":
+    """Return one second of 440 Hz, which can be repeated; one sign for each channel."""
     step, peak = 2 * math.pi * 440 / rate, 32767 * volume
-    return [int(peak * math.sin(step * index)) for index in range(rate)]
+    values = (int(peak * math.sin(step * index)) for index in range(rate))
+    return array("h", (value * sign for value in values for sign in signs))
+
+
+@cache
+def _picture() -> bytes:
+    """Return bytes that differ from their neighbours, enough for any plane."""
+    return bytes(range(251)) * (320 * 240 * 2 // 251)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,18 +42,15 @@ class Sound:
     silent_seconds: float = 0.0
 
     def frames(self) -> Iterator[AudioFrame]:
-        channels = _CHANNELS[self.layout]
-        total, tone = int(self.seconds * self.rate), _tone(self.rate, self.volume)
+        signs = (1, -1) if self.is_inverted else (1,) * _CHANNELS[self.layout]
+        channels, total = len(signs), int(self.seconds * self.rate)
+        samples = _tone(self.rate, self.volume, signs) * math.ceil(self.seconds)
+        silent = math.ceil(self.silent_seconds * self.rate) * channels
+        samples[:silent] = array("h", bytes(2 * silent))
         for at in range(0, total, _FRAME):
             number = min(_FRAME, total - at)
-            signs = [1, -1] if self.is_inverted else [1] * channels
-            samples = array("h")
-            for index in range(at, at + number):
-                is_loud = index >= self.silent_seconds * self.rate
-                value = tone[index % self.rate] if is_loud else 0
-                samples.extend(value * sign for sign in signs)
             frame = AudioFrame(format="s16", layout=self.layout, samples=number)
-            content = samples.tobytes()
+            content = samples[at * channels : (at + number) * channels].tobytes()
             frame.planes[0].update(content.ljust(frame.planes[0].buffer_size, b"\0"))
             frame.sample_rate, frame.pts = self.rate, at
             frame.time_base = fractions.Fraction(1, self.rate)
@@ -106,11 +110,8 @@ def _encode_picture(stream, seconds: float) -> Iterator[av.Packet]:
     for number in range(int(seconds * 5)):
         frame = av.VideoFrame(320, 240, "yuv420p")
         for index, plane in enumerate(frame.planes):
-            plane.update(
-                bytes(
-                    (number * 7 + index + at) % 251 for at in range(plane.buffer_size)
-                )
-            )
+            at = (number * 7 + index) % 251
+            plane.update(_picture()[at : at + plane.buffer_size])
         frame.pts = number
         yield from stream.encode(frame)
     yield from stream.encode(None)

@@ -15,7 +15,7 @@ from workers.demo.receiver import Received
 from workers.demo.submission import DemoSubmission
 
 
-class Board:
+class ProgressBoard:
     """Displays the progress of the submissions."""
 
     def __init__(self, console: Console, sent: list[DemoSubmission]) -> None:

@@ -3,7 +3,7 @@
 import time
 
 from workers.demo import submission as submissions
-from workers.demo.board import Board
+from workers.demo.board import ProgressBoard
 from workers.demo.client import Client
 from workers.demo.receiver import Inbox
 from workers.demo.submission import DemoSubmission
@@ -18,7 +18,7 @@ def play(
     *,
     sent: list[DemoSubmission],
     inbox: Inbox,
-    board: Board,
+    board: ProgressBoard,
     supervisor: Supervisor,
 ) -> str:
     """Submit all and wait for their ends; return the response to the invalid file.
@@ -51,7 +51,7 @@ def play(
 
 
 def _process_webhooks(
-    sent: list[DemoSubmission], *, inbox: Inbox, board: Board, processed: int
+    sent: list[DemoSubmission], *, inbox: Inbox, board: ProgressBoard, processed: int
 ) -> int:
     """Process new webhooks; return the total number."""
     by_job = {submission.job_id: submission for submission in sent}

@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 
 
-class Keeper:
+class OrphanKiller:
     """The supervisor's end of the pipe."""
 
     def __init__(self) -> None:

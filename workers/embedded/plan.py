@@ -325,6 +325,11 @@ def manage(plan: RunPlan, *words: str) -> ProcessCommand:
     return python(plan, "manage", "manage.py", *words)
 
 
+def bootstrap(plan: RunPlan, *words: str) -> ProcessCommand:
+    """Return the command that migrates and creates the first tenant; prints JSON."""
+    return manage(plan, "bootstrap", "--migrate", "--json", *words)
+
+
 def python(plan: RunPlan, name: str, *words: str) -> ProcessCommand:
     """Return a Python command; `name` is its application name in PostgreSQL."""
     return ProcessCommand(

@@ -88,12 +88,9 @@ def running(options: Options, view: View) -> Iterator[Platform]:
         plan = plans.make_plan(options, urls=urls)
         if plan.emulator:
             supervisor.launch(plans.emulator(plan))
-        supervisor.run_once(plans.manage(plan, "migrate", "--no-input", "-v", "0"))
+        created = json.loads(supervisor.run_once(plans.bootstrap(plan)))
         for program in (*plans.engine(plan), plans.web(plan)):
             supervisor.launch(program)
-        # Runs while they load: they need the tables, but no tenant yet.
-        printed = supervisor.run_once(plans.manage(plan, "bootstrap", "--json"))
-        created = json.loads(printed)
         plans.store_api_key(options.data_dir, created["api_key"])
         supervisor.wait_ready(seconds=START_SECONDS)
         flower_args = (plan.flower, plan.flower_login)

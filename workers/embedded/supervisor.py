@@ -18,7 +18,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from workers.embedded import probes, processes
-from workers.embedded.keeper import Keeper
+from workers.embedded.keeper import OrphanKiller
 from workers.embedded.processes import EmbeddedError, ProcessCommand
 
 TICK_SECONDS = 0.1
@@ -45,7 +45,7 @@ class ChildState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
+class StartedProcess:
     """One start of a process, for its readiness check."""
 
     pid: int
@@ -71,7 +71,7 @@ class Program:
 
     name: str
     command: ProcessCommand
-    ready: Callable[[Started], bool]
+    ready: Callable[[StartedProcess], bool]
     address: str = ""
     stage: int = 1
     grace: float = 10.0
@@ -83,7 +83,7 @@ class Child:
 
     program: Program
     process: subprocess.Popen[bytes]
-    started: Started
+    started: StartedProcess
     started_at: float
     state: ChildState = ChildState.STARTING
     restarts: int = 0
@@ -103,7 +103,7 @@ class Supervisor:
     show: Show
     children: list[Child] = field(default_factory=list, init=False)
     _stop_requests: int = field(default=0, init=False)
-    _keeper: Keeper = field(init=False)
+    _keeper: OrphanKiller = field(init=False)
     _old_handlers: dict[int, object] = field(default_factory=dict, init=False)
 
     @property
@@ -115,7 +115,7 @@ class Supervisor:
         # Before the first child: Ctrl-C during the start must stop everything.
         for number in (signal.SIGINT, signal.SIGTERM):
             self._old_handlers[number] = signal.signal(number, self._request_stop)
-        self._keeper = Keeper()
+        self._keeper = OrphanKiller()
         return self
 
     def __exit__(
@@ -217,14 +217,16 @@ class Supervisor:
         child.due_at = now + min(pause, longest)
         child.state = ChildState.RESTARTING
 
-    def _spawn(self, program: Program) -> tuple[subprocess.Popen[bytes], Started]:
+    def _spawn(
+        self, program: Program
+    ) -> tuple[subprocess.Popen[bytes], StartedProcess]:
         log = program.command.log
         offset = log.stat().st_size if log.exists() else 0
         process = processes.spawn(program.command)
         # A graceful death signal needs the grace period before the keeper kills.
         is_killed = program.command.death_signal is signal.SIGKILL
         self._keeper.add(process.pid, grace=0 if is_killed else program.grace)
-        return process, Started(pid=process.pid, log=log, log_offset=offset)
+        return process, StartedProcess(pid=process.pid, log=log, log_offset=offset)
 
     def _stop_all(self) -> None:
         """Stop by stage, highest first; a second Ctrl-C kills immediately."""

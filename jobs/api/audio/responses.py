@@ -92,7 +92,7 @@ def _read_chunks(
 
 
 def _reserve_thread(tenant_id: UUID) -> Callable[[], None]:
-    gate = thread_limits.waiters()
+    gate = thread_limits.waiting_requests()
     if not gate.acquire(tenant_id):
         message = "Too many requests are waiting. Retry shortly."
         raise ServiceUnavailable(message)

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from django.conf import settings
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from jobs import options, services
@@ -260,7 +260,8 @@ class JobOutput(SharedFields):
         return f"{settings.BASE_URL}/v1/transcripts/{job.pk}"
 
 
-class StandingOutput(serializers.Serializer[QueuePosition]):
+@extend_schema_serializer(component_name="StandingOutput")  # its public name
+class QueuePositionOutput(serializers.Serializer[QueuePosition]):
     """The position of a queued job in its tenant's queue; 1 is next.
 
     ``eta_seconds`` is estimated from recent work; null if there is none.
@@ -286,7 +287,7 @@ class WaitingOutput(serializers.Serializer[WaitingReason]):
 class JobDetailOutput(JobOutput):
     """A job with its queue position and the reason why it waits."""
 
-    queue = StandingOutput(allow_null=True)
+    queue = QueuePositionOutput(allow_null=True)
     waiting = WaitingOutput(allow_null=True)
 
 
@@ -296,7 +297,7 @@ def build_detail(
     """Return the body that ``JobDetailOutput`` describes."""
     return {
         **JobOutput(job).data,
-        "queue": StandingOutput(position).data if position else None,
+        "queue": QueuePositionOutput(position).data if position else None,
         "waiting": WaitingOutput(waiting).data if waiting else None,
     }
 

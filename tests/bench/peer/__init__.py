@@ -3,7 +3,7 @@
 POST -> queue -> Deepgram -> INSERT -> signed webhook. Nothing of our engine is used.
 What is done well: a connection pool as large as the threads, one Deepgram client and
 one webhook client per process, late acks, retries with backoff, no result backend, and
-no status written that nobody asked for. What it does not do is what plain Celery does
+no status written that is not needed. What it does not do is what plain Celery does
 not do: fairness, the upstream's limits, a ledger, recovery sooner than the visibility
 timeout.
 

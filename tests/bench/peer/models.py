@@ -7,7 +7,7 @@ from django.db import models
 
 
 class Job(models.Model):
-    """What is asked, and whether it is done."""
+    """A job and its status."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE)
@@ -23,7 +23,7 @@ class Job(models.Model):
 
 
 class Transcript(models.Model):
-    """What came back."""
+    """The transcript of a job."""
 
     job = models.OneToOneField(Job, models.CASCADE, primary_key=True)
     text = models.TextField()
@@ -34,7 +34,7 @@ class Transcript(models.Model):
 
 
 class LeanTranscript(models.Model):
-    """What came back for a job without a row."""
+    """The transcript of a job without a row."""
 
     id = models.UUIDField(primary_key=True)
     text = models.TextField()

@@ -14,7 +14,7 @@ from tests.bench.peer.models import Job
 
 
 class JobSerializer(serializers.ModelSerializer[Job]):
-    """A job as asked and as answered."""
+    """A job in requests and responses."""
 
     audio_url = serializers.URLField()
     callback_url = serializers.URLField(required=False)
@@ -39,7 +39,7 @@ class JobList(APIView):
 
 
 class LeanJobSerializer(serializers.Serializer[None]):
-    """A job as asked."""
+    """A job in requests."""
 
     audio_url = serializers.URLField()
     callback_url = serializers.URLField(default="")

@@ -43,6 +43,7 @@ def fresh():
     def forget():
         health.check_migrated.cache_clear()
         health._get_redis.cache_clear()
+        permits.get_permit_reader.cache_clear()
         read_components.forget()
         stores.is_storage_available.forget()
         graceful_shutdown._draining.clear()
@@ -121,7 +122,7 @@ def test_a_server_of_a_closed_region_sends_clients_to_another(db, settings):
 
 
 @pytest.fixture
-def platform(db):
+def platform(db, broker):
     """All parts there and well."""
     now = timezone.now()
     make_region(name="eu")
@@ -222,13 +223,8 @@ def test_what_is_not_well_is_named_and_requests_still_come(
 
 def test_without_redis_it_is_degraded(platform, settings):
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    permits.get_permit_reader.cache_clear()
-    try:
-        parts = look().json()["parts"]
-    finally:
-        permits.get_permit_reader.cache_clear()
 
-    assert parts["redis"] == "away"
+    assert look().json()["parts"]["redis"] == "away"
 
 
 def test_without_a_database_it_is_down(platform, monkeypatch):
@@ -377,18 +373,14 @@ def test_a_read_only_database_is_down_in_health_and_metrics(platform, monkeypatc
 
 
 @pytest.fixture
-def full_redis(settings):
-    """A Redis whose memory is exhausted, for all processes."""
-    client = redis.Redis.from_url(settings.REDIS_URL)
-    before = client.config_get("maxmemory")["maxmemory"]
-    client.config_set("maxmemory", 1)
-    yield
-    client.config_set("maxmemory", before)
+def full_redis(settings, own_redis):
+    """A Redis whose memory is exhausted."""
+    settings.REDIS_URL = own_redis().url
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.config_set("maxmemory", 1)
 
 
 def test_a_full_redis_is_reported_and_requests_still_come(platform, full_redis):
-    permits.get_permit_reader.cache_clear()
-
     ready, parts = Client().get("/health/ready"), look().json()["parts"]
     (family,) = [
         each

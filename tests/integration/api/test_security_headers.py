@@ -2,14 +2,12 @@
 
 import base64
 import os
-import subprocess
-import sys
 
 import pytest
 from django.test import Client
 
-from tests.support import ROOT
 from tests.support.factories import make_key
+from tests.support.python_process import run_python
 
 PRODUCTION = {
     "PATH": os.environ["PATH"],
@@ -21,8 +19,6 @@ PRODUCTION = {
     "ALLOWED_HOSTS": "api.example.com",
     "PROXY_PROTOCOL_HEADER": "X-Forwarded-Proto",
 }
-# Without it all that Django imports would be compiled anew, beside its sources.
-BYTE_CODE = {k: v for k, v in os.environ.items() if k == "PYTHONPYCACHEPREFIX"}
 PATHS = ["/v1/me", "/v1/jobs", "/v1/nope", "/v1/openapi.json", "/health/live"]
 
 
@@ -50,14 +46,7 @@ def test_the_admins_cookies_stay_with_it(db):
 
 
 def manage(*words, **environment):
-    return subprocess.run(
-        [sys.executable, "manage.py", *words],
-        cwd=ROOT,
-        env={**PRODUCTION, **BYTE_CODE, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_python(["manage.py", *words], environment=PRODUCTION | environment)
 
 
 def test_production_settings_pass_djangos_review():

@@ -6,6 +6,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
@@ -38,10 +39,13 @@ class Command(BaseCommand):
             metavar="RATE",
             help="or none",
         )
+        parser.add_argument("--migrate", action="store_true", help="migrate first")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Create them; print the key and the secret once."""
+        if options["migrate"]:
+            call_command("migrate", interactive=False, verbosity=0)
         now = timezone.now()
         tenant = tenants.get_or_create_tenant(
             name=options["tenant"], actor=audit.COMMAND, now=now

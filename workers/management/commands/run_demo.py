@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 
 from workers.demo import scenario
-from workers.demo.board import Board
+from workers.demo.board import ProgressBoard
 from workers.demo.client import Client, UnexpectedResponse
 from workers.demo.receiver import Inbox, listening
 from workers.demo.submission import find_failed_checks, submissions
@@ -67,7 +67,7 @@ def _play(folder: Path, console: Console) -> list[str]:
             sent = submissions()
             with (
                 Client(platform.plan.web, platform.api_key, receiver) as client,
-                Board(console, sent).shown() as board,
+                ProgressBoard(console, sent).shown() as board,
             ):
                 refusal = scenario.play(
                     client,

@@ -46,9 +46,11 @@ def find_onset(content, track=0):
         for frame in container.decode(container.streams.audio[track]):
             for plain in resampler.resample(frame):
                 samples = array("h", bytes(plain.planes[0])[: plain.samples * 2])
-                for index, sample in enumerate(samples):
-                    if abs(sample) > 2000:
-                        return at + index / plain.sample_rate
+                if max(map(abs, samples)) > 2000:
+                    onset = next(
+                        i for i, each in enumerate(samples) if abs(each) > 2000
+                    )
+                    return at + onset / plain.sample_rate
                 at += plain.samples / plain.sample_rate
     raise AssertionError("nothing is loud")
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from tests.support import ROOT
 from tests.support.process_family import family, python
 from workers.embedded import probes, processes
-from workers.embedded.keeper import Keeper
+from workers.embedded.keeper import OrphanKiller
 from workers.embedded.processes import EmbeddedError, wait_until
 from workers.embedded.supervisor import (
     Child,
@@ -117,7 +117,7 @@ def test_a_killed_keeper_is_replaced_and_knows_everybody(tmp_path: Path) -> None
     program = family(tmp_path)
     process = processes.spawn(program.command)
     assert wait_until(lambda: "family" in program.command.log.read_text(), seconds=5)
-    keeper = Keeper()
+    keeper = OrphanKiller()
     keeper.add(process.pid, grace=0)
     old = keeper.pid
     os.kill(old, signal.SIGKILL)
