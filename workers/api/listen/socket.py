@@ -13,7 +13,7 @@ from jobs.rest.views import get_tenant
 from jobs.services import JobDraft
 from workers.api import routing
 from workers.api.listen.deepgram_wire_format import DeepgramWireFormat
-from workers.api.listen.parsing import ListenQuery, parse_query, set_ignored
+from workers.api.listen.parsing import ListenQuery, parse_query
 from workers.api.live import handshake
 
 # ``Sec-WebSocket-Protocol: token, <key>`` or bearer: browsers set no other header.
@@ -48,7 +48,6 @@ def open_session(request: Request, *, now: datetime) -> HttpResponse:
         subprotocol=offered if offered.lower() in _SCHEMES else None,
     )
     response.headers["dg-request-id"] = str(handshake.get_job(request).pk)
-    set_ignored(response, query)
     return response
 
 
