@@ -67,6 +67,10 @@ class LiveCall:
         """Keep the connection open without audio."""
         await self._send_control("KeepAlive")
 
+    async def configure(self, message: Mapping[str, Any]) -> None:
+        """Change options of the stream; Deepgram responds with a message."""
+        await self._send(json.dumps(message))
+
     async def finish(self) -> None:
         """Send CloseStream: Deepgram sends the last results and closes."""
         self._is_finishing = True

@@ -5,6 +5,7 @@ import json
 import threading
 from contextlib import suppress
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from deepgram import (
@@ -13,6 +14,7 @@ from deepgram import (
     DeepgramClientEnvironment,
 )
 from deepgram.core.api_error import ApiError
+from deepgram.listen.v1.types import ListenV1Configure
 from django.db import connection
 from django.utils import timezone
 from websockets.asyncio.client import connect
@@ -27,6 +29,7 @@ from tests.support.live_streams import (
     make_speech,
     rounded,
 )
+from tests.support.waiting import eventually
 from transcripts.models import Transcript
 from transcripts.storage import read_document
 
@@ -210,7 +213,7 @@ def test_what_is_no_message_is_answered_and_the_stream_goes_on(me):
         async with raw_socket(me) as socket:
             await socket.send("nonsense")
             await socket.send('{"type":"Whatever"}')
-            await socket.send('{"type":"Configure","keyterms":["a"]}')
+            await socket.send('{"type":"Configure","features":{"redact":true}}')
             for frame in frames(make_speech(1)):
                 await socket.send(frame)
             await socket.send('{"type":"CloseStream"}')
@@ -390,3 +393,105 @@ def test_an_unknown_option_is_ignored_with_a_warning(me):
         "The option 'temperature' is unknown and was ignored.",
         "The option 'paragraphs' is for prerecorded audio and was ignored.",
     ]
+
+
+ANSWERS = {"ConfigureSuccess", "ConfigureFailure"}
+
+
+def configure(**fields: Any) -> str:
+    return json.dumps({"type": "Configure", **fields})
+
+
+async def hear_answer(socket: Any) -> dict[str, Any]:
+    async with asyncio.timeout(20):
+        while True:
+            told = json.loads(await socket.recv())
+            if told["type"] in ANSWERS:
+                return dict(told)
+
+
+def test_a_stream_changes_its_options_and_keeps_them_after_a_reconnect(me):
+    async def stream() -> list[dict[str, Any]]:
+        async with raw_socket(me, keyterm="old") as socket:
+            await socket.send(make_speech(1))
+            await socket.send(configure(keyterms=["Bach", "Händel"]))
+            answers = [await hear_answer(socket)]
+            await socket.send(configure(features={"numerals": True}))
+            answers.append(await hear_answer(socket))
+            me.emulator.cut_streams()
+            await socket.send(make_speech(1, seed=2))
+            await asyncio.to_thread(
+                eventually, lambda: len(me.emulator.listen_calls()) == 2
+            )
+            await socket.send(configure(keyterms=[]))
+            answers.append(await hear_answer(socket))
+            await socket.send(json.dumps({"type": "CloseStream"}))
+            await hear_all(socket)
+        return answers
+
+    answers = asyncio.run(stream())
+
+    job_id = str(Job.objects.get().pk)
+    assert [each["type"] for each in answers] == ["ConfigureSuccess"] * 3
+    assert {each["request_id"] for each in answers} == {job_id}
+    assert [each.get("keyterms") for each in answers] == [["Bach", "Händel"], None, []]
+    first, second = (parse_qs(it["query"]) for it in me.emulator.listen_calls())
+    assert first["keyterm"] == ["old"]
+    assert (second["keyterm"], second["numerals"]) == (["Bach", "Händel"], ["true"])
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "code"),
+    [
+        ("nova-2", {"keyterms": ["a"]}, "CONFIGURE_KEYTERMS_NOT_SUPPORTED"),
+        ("nova-3", {"keyterms": ["a b"] * 90 * 3}, "CONFIGURE_INVALID"),
+        ("nova-3", {"keyterms": "a"}, "CONFIGURE_INVALID"),
+        ("nova-3", {"features": {"mip_opt_out": False}}, "CONFIGURE_INVALID"),
+        ("nova-3", {"features": {"redact": False}}, "CONFIGURE_INVALID"),
+        ("nova-3", {"features": {"numerals": "yes"}}, "CONFIGURE_INVALID"),
+        ("nova-3", {"model": "nova-2"}, "CONFIGURE_INVALID"),
+    ],
+)
+def test_a_rejected_change_gets_one_failure(me, model, fields, code):
+    async def stream() -> list[dict[str, Any]]:
+        async with raw_socket(me, model=model) as socket:
+            await socket.send(configure(**fields))
+            await socket.send(json.dumps({"type": "CloseStream"}))
+            return (await hear_all(socket))[0]
+
+    answers = [each for each in asyncio.run(stream()) if each["type"] in ANSWERS]
+
+    assert [(each["type"], each["code"]) for each in answers] == [
+        ("ConfigureFailure", code)
+    ]
+
+
+def test_each_change_gets_one_answer_also_at_the_end(me):
+    async def stream() -> list[dict[str, Any]]:
+        async with raw_socket(me) as socket:
+            for number in range(5):
+                await socket.send(configure(keyterms=[f"term {number}"]))
+            await socket.send(json.dumps({"type": "CloseStream"}))
+            return (await hear_all(socket))[0]
+
+    told = asyncio.run(stream())
+
+    answers = [each for each in told if each["type"] in ANSWERS]
+    assert len(answers) == 5
+    assert {each.get("code") for each in answers} <= {
+        None,
+        "CONFIGURE_ALREADY_PENDING",
+        "CONFIGURE_INTERNAL_ERROR",
+    }
+
+
+def test_the_sdk_changes_key_terms(me):
+    client = DeepgramClient(api_key=me.text, environment=environment(me.door))
+
+    with client.listen.v1.connect(**RAW) as socket:
+        socket.send_configure(ListenV1Configure(keyterms=["Bach"]))
+        answer = socket.recv()
+        socket.send_close_stream()
+        list(socket)
+
+    assert (answer.type, answer.keyterms) == ("ConfigureSuccess", ["Bach"])

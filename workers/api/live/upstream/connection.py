@@ -25,8 +25,10 @@ from workers.api.live.counters import COUNTERS
 from workers.api.live.upstream.alignment import SessionClock, read_channel, read_seconds
 from workers.api.live.upstream.calls import RETRYABLE, UpstreamCalls, choose_pause
 from workers.api.live.upstream.chunks import Chunker
+from workers.api.live.upstream.configuration import RESPONSE_SECONDS, Configuration
 from workers.api.live.upstream.replay_buffer import ReplayBuffer
 from workers.api.live.wire_format import (
+    ConfigureRequest,
     MessageKind,
     ServerMessage,
     build_transcript,
@@ -39,6 +41,12 @@ logger = logging.getLogger(__name__)
 KEEPALIVE_SECONDS = 4.0
 # A call open for this long counts as healthy, even without a result.
 HEALTHY_SECONDS = 2.0
+# An older, self-hosted Deepgram reports an unknown message.
+_UNSUPPORTED = {
+    "type": "ConfigureFailure",
+    "code": "CONFIGURE_KEYTERMS_NOT_SUPPORTED",
+    "description": "This Deepgram does not support Configure.",
+}
 # Shorter gaps are rounding errors.
 LOST_SECONDS = 0.1
 
@@ -97,6 +105,8 @@ class UpstreamConnection:
         # When the oldest unanswered audio was sent; 0 if there is none.
         self._unanswered_at = self._opened_at = 0.0
         self._outage = UpstreamOutage()
+        self._configuration = Configuration()
+        self.calls.changes = self._configuration.accepted
         # The last interim result of each channel that no final result has replaced.
         self._interims: dict[int, ServerMessage] = {}
         self.heard_at = 0.0
@@ -114,6 +124,18 @@ class UpstreamConnection:
         """Signal the end of the audio."""
         self._is_finishing = True
         self._work.set()
+
+    def configure(self, change: ConfigureRequest) -> None:
+        """Forward a change of options; the client gets exactly one response."""
+        refusal = self._configuration.request(change, now=time.monotonic())
+        if refusal:
+            self._listener.send_message(refusal)
+        self._work.set()
+
+    def give_up_configure(self, *, before: float) -> None:
+        """Report a change without a response since ``before`` as failed."""
+        if failure := self._configuration.give_up(before=before):
+            self._listener.send_message(failure)
 
     def keep_interims(self) -> None:
         """Make the last interim results final, marked with ``from_interim``."""
@@ -137,6 +159,7 @@ class UpstreamConnection:
 
     def check_call(self, now: float) -> None:
         """Abort a stalled call; mark a lasting one as healthy."""
+        self.give_up_configure(before=now - RESPONSE_SECONDS)
         if self._call and now - self._opened_at > HEALTHY_SECONDS:
             self._mark_healthy()
         waited = now - self._unanswered_at if self._unanswered_at else 0.0
@@ -217,6 +240,7 @@ class UpstreamConnection:
                 self._handle_message(message)
         finally:
             self._call = None
+            self._configuration.mark_disconnected()
             self._room.set()
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
@@ -226,7 +250,9 @@ class UpstreamConnection:
         try:
             await call.send(self._chunker.header)
             while True:
-                if chunk := self._replay_buffer.next_chunk():
+                if change := self._configuration.take_message():
+                    await call.configure(change)
+                elif chunk := self._replay_buffer.next_chunk():
                     if chunk.data:
                         await call.send(chunk.data)
                         self.sent_seconds += chunk.seconds
@@ -264,6 +290,10 @@ class UpstreamConnection:
                 self._handle_moment(message, MessageKind.SPEECH_STARTED, "timestamp")
             elif kind == "Metadata":
                 self._handle_metadata(message)
+            elif kind in {"ConfigureSuccess", "ConfigureFailure"}:
+                self._handle_configured(message)
+            elif kind == "Error" and self._configuration.is_sent:
+                self._handle_configured(_UNSUPPORTED)
         except (KeyError, TypeError, ValueError, AttributeError):
             logger.warning("invalid message from Deepgram")
 
@@ -309,6 +339,13 @@ class UpstreamConnection:
         self.sent_seconds = max(
             self.sent_seconds, read_seconds(message.get("duration") or 0.0)
         )
+
+    def _handle_configured(self, message: dict[str, Any]) -> None:
+        is_success = message["type"] == "ConfigureSuccess"
+        if self._configuration.resolve(is_success=is_success):
+            self._listener.send_message(
+                ServerMessage(MessageKind.CONFIGURED, {}, upstream=message)
+            )
 
     # --- reconnect
 
