@@ -66,6 +66,35 @@ X_FRAME_OPTIONS = "DENY"
 # HSTS preloading binds a whole domain for years; only its owner may request it.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
 
+# Origins whose web pages may call the API, open event streams and live sessions.
+CORS_ALLOWED_ORIGINS = env_list("ALLOWED_ORIGINS")
+CORS_URLS_REGEX = r"^/v[12]/"
+# Besides the API's own, those that official SDKs send from browsers.
+CORS_ALLOW_HEADERS = [
+    *("accept", "authorization", "cache-control", "content-type", "range"),
+    *("idempotency-key", "if-match", "if-none-match", "last-event-id", "prefer"),
+    *("traceparent", "x-request-id", "x-client-info", "x-deepgram-session-id"),
+    *(
+        f"x-fern-{name}"
+        for name in ("language", "runtime", "runtime-version", "platform")
+    ),
+    *("x-fern-sdk-name", "x-fern-sdk-version", "user-agent"),
+    *(
+        f"x-stainless-{name}"
+        for name in ("arch", "helper-method", "lang", "os", "package-version")
+    ),
+    *(
+        f"x-stainless-{name}"
+        for name in ("retry-count", "runtime", "runtime-version", "timeout")
+    ),
+    *("openai-organization", "openai-project"),
+]
+CORS_EXPOSE_HEADERS = [
+    *("dg-error", "dg-request-id", "etag", "idempotency-replayed", "ignored-options"),
+    *("link", "location", "ratelimit", "ratelimit-policy", "retry-after"),
+    "x-request-id",
+]
+
 INSTALLED_APPS = [
     "workers.admin_site.apps.SiteConfig",  # django.contrib.admin
     "django.contrib.auth",
@@ -73,6 +102,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "corsheaders",
     "django_prometheus",
     "rest_framework",
     "drf_spectacular",
@@ -86,6 +116,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "transcribe_platform.middleware.request_id.RequestIdMiddleware",
+    *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
     "transcribe_platform.middleware.throttling.RateLimitHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -345,8 +376,8 @@ EVENT_STREAMS_MAX = env_int("EVENT_STREAMS_MAX", 500)
 EVENT_STREAMS_MAX_PER_TENANT = env_int("EVENT_STREAMS_MAX_PER_TENANT", 100)
 EVENT_STREAM_SECONDS = env_float("EVENT_STREAM_SECONDS", 300)
 EVENT_STREAM_HEARTBEAT_SECONDS = env_float("EVENT_STREAM_HEARTBEAT_SECONDS", 15)
-# Live sessions: maximum per process, maximum duration, and origins whose web pages may
-# open one.
+# Live sessions: maximum per process, maximum duration, and more origins whose web pages
+# may open one.
 LIVE_SESSIONS_MAX = env_int("LIVE_SESSIONS_MAX", 250)
 LIVE_MAX_SECONDS = env_float("LIVE_MAX_SECONDS", 7200)
 LIVE_ALLOWED_ORIGINS = env_list("LIVE_ALLOWED_ORIGINS")

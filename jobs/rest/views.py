@@ -87,7 +87,7 @@ class ApiView(APIView):
         return media_type in self.raw_types
 
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:  # noqa: ARG002
-        """Return 204 with ``Allow`` but no CORS headers: other origins are denied."""
+        """Return 204 with ``Allow``; django-cors-headers answers preflights before."""
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def finalize_response(
