@@ -49,13 +49,15 @@ class UnknownOptions(StrEnum):
 
 
 def find_ignored(
-    names: Iterable[str], policy: UnknownOptions, *, live: bool = False
+    names: Iterable[str],
+    policy: UnknownOptions,
+    known: "Mapping[str, Check] | None" = None,
 ) -> list[str]:
-    """Return the names to ignore.
+    """Return the names to ignore; ``known`` are by default those of prerecorded audio.
 
-    Options of the other kind of audio count as unknown, but are never passed.
+    Options of the other kinds of audio count as unknown, but are never passed.
     """
-    known = LIVE_OPTIONS if live else OPTIONS
+    known = OPTIONS if known is None else known
     if policy == UnknownOptions.REFUSE:
         return []
     return [
@@ -67,16 +69,17 @@ def find_ignored(
     ]
 
 
-def warn_of_ignored(
-    names: Iterable[str], *, live: bool = False
-) -> list[dict[str, str]]:
-    """Return a warning, with code and sentence, for each ignored option."""
-    kind, others = ("prerecorded", OPTIONS) if live else ("live", LIVE_OPTIONS)
+def warn_of_ignored(names: Iterable[str], *, of: str) -> list[dict[str, str]]:
+    """Return a warning, with code and sentence, for each ignored option.
+
+    ``of`` is what the request transcribes: prerecorded audio, a stream …
+    """
+    others = {**OPTIONS, **LIVE_OPTIONS}
     return [
         {
             "code": "option_ignored",
             "detail": f"The option '{_show(name)}' is "
-            + (f"for {kind} audio" if name in others else "unknown")
+            + (f"not for {of}" if name in others else "unknown")
             + " and was ignored.",
         }
         for name in islice(names, MAX_WARNINGS)
@@ -122,6 +125,44 @@ def select_live_options(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def is_flux(model: object) -> bool:
+    """Return whether the model is one of Flux."""
+    return model in TABLE["flux_models"]
+
+
+def select_flux_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that Flux supports; defaults may contain others."""
+    return {
+        name: each
+        for name, each in options.items()
+        if name in FLUX_OPTIONS or _is_passable(name)
+    }
+
+
+def check_values(
+    values: Mapping[str, Any], known: "Mapping[str, Check]"
+) -> dict[str, Any]:
+    """Return the checked values of known options; raises InvalidRequest."""
+    return {
+        name: _check_option(name, value, known, UnknownOptions.REFUSE)
+        for name, value in values.items()
+    }
+
+
+def check_flux_options(
+    values: Mapping[str, Sequence[str]], policy: UnknownOptions
+) -> dict[str, Any]:
+    """Parse the options of a Flux stream; raises InvalidRequest."""
+    model = values.get("model", [""])[0]
+    if not is_flux(model):
+        names = ", ".join(TABLE["flux_models"])
+        _refuse_pair("model", f"must be one of {names} on /v2/listen")
+    return {
+        name: _read_candidates(name, each, FLUX_OPTIONS, policy)
+        for name, each in values.items()
+    }
+
+
 def check_combination(options: Mapping[str, Any]) -> None:
     """Raise InvalidRequest for options that always fail together.
 
@@ -129,12 +170,14 @@ def check_combination(options: Mapping[str, Any]) -> None:
     """
     model = str(options.get("model", ""))
     is_nova_3 = model.startswith("nova-3")
-    if "keyterm" in options and not (is_nova_3 or is_custom_model(model)):
+    takes_keyterm = is_nova_3 or is_custom_model(model) or is_flux(model)
+    if "keyterm" in options and not takes_keyterm:
         _refuse_pair("keyterm", "needs a nova-3 model; older ones use 'keywords'")
     if "keywords" in options and (is_nova_3 or model.startswith("whisper")):
         _refuse_pair("keywords", "is not for nova-3 (which uses 'keyterm') or whisper")
     is_multi = options.get("language") == "multi"
-    if "language_hint" in options and not (is_nova_3 and is_multi):
+    takes_hint = (is_nova_3 and is_multi) or model == "flux-general-multi"
+    if "language_hint" in options and not takes_hint:
         _refuse_pair("language_hint", "needs a nova-3 model and language=multi")
     if "encoding" in options and "sample_rate" not in options:
         _refuse_pair("encoding", "needs 'sample_rate': it describes headerless audio")
@@ -162,6 +205,15 @@ def read_text(
     Raises InvalidRequest as ``check_options`` does.
     """
     known = LIVE_OPTIONS if live else OPTIONS
+    return _read_candidates(name, values, known, policy)
+
+
+def _read_candidates(
+    name: str,
+    values: Sequence[str],
+    known: "Mapping[str, Check]",
+    policy: UnknownOptions,
+) -> Any:
     *others, last = _parse_candidates(values)
     for candidate in others:
         with suppress(InvalidRequest):
@@ -367,6 +419,18 @@ OPTIONS: dict[str, Check] = {
     "audio_track": _integer(1, MAX_TRACKS),
     "sample_rate": _integer(SAMPLE_RATES[0], SAMPLE_RATES[-1]),
     "channels": _integer(CHANNELS[0], CHANNELS[-1]),
+}
+
+THRESHOLDS = frozenset({"eager_eot_threshold", "eot_threshold", "eot_timeout_ms"})
+# Of Flux, whose streams have turns (/v2/listen).
+FLUX_OPTIONS: dict[str, Check] = {
+    **{name: OPTIONS[name] for name in TABLE["flux_shared"]},
+    **dict.fromkeys(("keyterm", "redact"), _list_of(_text)),
+    "model": _one_of(*TABLE["flux_models"]),
+    "encoding": _one_of(*TABLE["live_encodings"]),
+    "eager_eot_threshold": _number(0.3, 0.9),
+    "eot_threshold": _number(0.5, 1),
+    "eot_timeout_ms": _integer(500, 60_000),
 }
 
 LIVE_OPTIONS: dict[str, Check] = {

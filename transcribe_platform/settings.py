@@ -317,7 +317,7 @@ LIVE_PRICES_PER_MINUTE = dict(
     part.split("=", 1)
     for part in env_list(
         "LIVE_PRICES_PER_MINUTE",
-        "nova-3=0.0077,nova-2=0.0058,nova=0.0058,enhanced=0.0165,base=0.0145",
+        "flux=0.0077,nova-3=0.0077,nova-2=0.0058,nova=0.0058,enhanced=0.0165,base=0.0145",
     )
 )
 # The limit of one upstream call: Deepgram stops after 10 minutes (Whisper 20).

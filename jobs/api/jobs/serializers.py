@@ -109,7 +109,7 @@ class JobInput(SharedFields, StrictSerializer):
         ignored = options.find_ignored(given, policy)
         kept = {name: value for name, value in given.items() if name not in ignored}
         checked = _CheckedOptions(options.check_options(kept, policy=policy))
-        checked.warnings = options.warn_of_ignored(ignored)
+        checked.warnings = options.warn_of_ignored(ignored, of="prerecorded audio")
         return checked
 
     def validate_audio_url(self, url: str) -> str:

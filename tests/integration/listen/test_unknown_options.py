@@ -31,8 +31,8 @@ def sent_query(emulator):
     [
         ("temperature=0", "temperature", "unknown"),
         ("alternatives=1", "alternatives", "unknown"),
-        ("endpointing=300", "endpointing", "for live audio"),
-        ("interim_results=False", "interim_results", "for live audio"),
+        ("endpointing=300", "endpointing", "not for prerecorded audio"),
+        ("interim_results=False", "interim_results", "not for prerecorded audio"),
         ("a%0D%0Ab=1", "a%0D%0Ab", "unknown"),
         ("a%00=1", "a%00", "unknown"),
         ("tier=nova-9&model=nova-3", "tier", "unknown"),

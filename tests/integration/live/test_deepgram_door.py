@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -11,19 +10,18 @@ import pytest
 from deepgram import (
     AsyncDeepgramClient,
     DeepgramClient,
-    DeepgramClientEnvironment,
 )
 from deepgram.core.api_error import ApiError
 from deepgram.listen.v1.types import ListenV1Configure
 from django.db import connection
 from django.utils import timezone
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import InvalidStatus
 
 from jobs.accounts import access_tokens
 from jobs.models import Attempt, Job
+from tests.support.deepgram_sockets import environment, frames, hear_all
 from tests.support.live_streams import (
-    FRAME_BYTES,
     RATE,
     find_truth,
     make_speech,
@@ -40,20 +38,6 @@ pytestmark = [
 ]
 
 RAW: Any = {"model": "nova-3", "encoding": "linear16", "sample_rate": RATE}
-
-
-def environment(door: Any) -> DeepgramClientEnvironment:
-    here = f"http://127.0.0.1:{door.port}"
-    return DeepgramClientEnvironment(
-        base=here, production=here.replace("http", "ws"), agent=here, agent_rest=here
-    )
-
-
-def frames(audio: bytes) -> list[bytes]:
-    return [
-        audio[begin : begin + FRAME_BYTES]
-        for begin in range(0, len(audio), FRAME_BYTES)
-    ]
 
 
 def words_of(told: list[Any]) -> list[tuple[str, float, float]]:
@@ -74,16 +58,6 @@ def raw_socket(me: Any, *, subprotocols: Any = None, **query: Any) -> Any:
         subprotocols=subprotocols,
         proxy=None,
     )
-
-
-async def hear_all(socket: Any) -> tuple[list[dict[str, Any]], int, str]:
-    """Return all that is told, and how the socket was closed."""
-    told = []
-    with suppress(ConnectionClosed):
-        async with asyncio.timeout(20):
-            while True:
-                told.append(json.loads(await socket.recv()))
-    return told, socket.close_code, socket.close_reason
 
 
 def test_the_async_client_streams_as_it_does_to_deepgram(me):
@@ -391,7 +365,7 @@ def test_an_unknown_option_is_ignored_with_a_warning(me):
     ]
     assert details == [
         "The option 'temperature' is unknown and was ignored.",
-        "The option 'paragraphs' is for prerecorded audio and was ignored.",
+        "The option 'paragraphs' is not for streams and was ignored.",
     ]
 
 

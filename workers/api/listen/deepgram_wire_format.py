@@ -82,13 +82,7 @@ class DeepgramWireFormat:
 
     def closing(self, reason: CloseReason) -> tuple[int, str]:
         """Return Deepgram's close code and reason text."""
-        closings = TABLES["closings"]
-        found = closings.get(reason.reason) or closings.get(reason.error_code)
-        if found:
-            code, text = found
-            return code, text or reason.detail
-        is_client_error = 4400 <= reason.code < 4500  # noqa: PLR2004
-        return (_POLICY if is_client_error else _INTERNAL), reason.detail
+        return choose_close_code(reason)
 
     def _rename(self, message: dict[str, Any]) -> dict[str, Any]:
         """Replace the call's request ID by the session's."""
@@ -116,6 +110,17 @@ class DeepgramWireFormat:
             "channels": self._channels,
             **(models if self._models else {}),
         }
+
+
+def choose_close_code(reason: CloseReason) -> tuple[int, str]:
+    """Return Deepgram's close code and reason text."""
+    closings = TABLES["closings"]
+    found = closings.get(reason.reason) or closings.get(reason.error_code)
+    if found:
+        code, text = found
+        return code, text or reason.detail
+    is_client_error = 4400 <= reason.code < 4500  # noqa: PLR2004
+    return (_POLICY if is_client_error else _INTERNAL), reason.detail
 
 
 def _schema_error(text: str, error: str) -> ServerMessage:

@@ -51,7 +51,8 @@ def parse_query(
         _reject("callback_method", "This must be POST or PUT.")
     if callback_url:
         egress_policy.check_webhook_url(callback_url, pointer="?callback")
-    ignored = options.find_ignored(values_by_name, policy, live=live)
+    known = options.LIVE_OPTIONS if live else options.OPTIONS
+    ignored = options.find_ignored(values_by_name, policy, known)
     parsed = {
         name: options.read_text(name, values, live=live, policy=policy)
         for name, values in values_by_name.items()
@@ -60,9 +61,23 @@ def parse_query(
     return ListenQuery(
         options=parsed,
         ignored=ignored,
-        warnings=options.warn_of_ignored(ignored, live=live),
+        warnings=options.warn_of_ignored(
+            ignored, of="streams" if live else "prerecorded audio"
+        ),
         callback_url=callback_url,
         callback_style=_STYLES[method],
+    )
+
+
+def parse_flux_query(params: QueryDict, policy: UnknownOptions) -> ListenQuery:
+    """Parse the parameters of ``/v2/listen``; raises InvalidRequest."""
+    values_by_name = dict(params.lists())
+    ignored = options.find_ignored(values_by_name, policy, options.FLUX_OPTIONS)
+    kept = {name: each for name, each in values_by_name.items() if name not in ignored}
+    return ListenQuery(
+        options=options.check_flux_options(kept, policy),
+        ignored=ignored,
+        warnings=options.warn_of_ignored(ignored, of="Flux"),
     )
 
 

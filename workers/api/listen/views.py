@@ -60,13 +60,11 @@ class DeepgramView(ApiView):
         return super().handle_exception(exc)
 
 
-class Listen(DeepgramView):
-    """Transcribe audio: prerecorded with POST, live with a WebSocket (GET)."""
+class SocketView(DeepgramView):
+    """Base class of the views that open WebSockets."""
 
     required_scopes = {"GET": "jobs:write", "POST": "jobs:write"}
     takes_access_tokens = True
-    parser_classes = (StrictJSONParser, RawAudioParser)
-    takes_raw_audio = True
     is_socket = True
 
     def initialize_request(self, request: Any, *args: Any, **kwargs: Any) -> Request:
@@ -82,7 +80,22 @@ class Listen(DeepgramView):
         super().initial(request, *args, **kwargs)
 
     def _check_query(self, request: Request) -> None:
-        """Do nothing: ``parse_query`` checks parameters, which may be repeated."""
+        """Do nothing: ``parsing`` checks parameters, which may be repeated."""
+
+
+class ListenTurns(SocketView):
+    """Transcribe live audio in turns: Flux, ``/v2/listen``."""
+
+    def get(self, request: Request) -> HttpResponse:
+        """Open a live session."""
+        return socket.open_session(request, now=timezone.now(), is_flux=True)
+
+
+class Listen(SocketView):
+    """Transcribe audio: prerecorded with POST, live with a WebSocket (GET)."""
+
+    parser_classes = (StrictJSONParser, RawAudioParser)
+    takes_raw_audio = True
 
     def get(self, request: Request) -> HttpResponse:
         """Open a live session."""

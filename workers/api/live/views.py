@@ -69,7 +69,7 @@ def read_draft(request: Request, *, now: datetime) -> JobDraft:
     elif ticket_texts:
         refuse_parameter(TICKET, "Send a key or a ticket, not both.")
     policy = services.get_unknown_options(get_tenant(request))
-    ignored = options.find_ignored(params, policy, live=True)
+    ignored = options.find_ignored(params, policy, options.LIVE_OPTIONS)
     parsed = {
         name: options.read_text(name, values, live=True, policy=policy)
         for name, values in params.items()
@@ -79,5 +79,5 @@ def read_draft(request: Request, *, now: datetime) -> JobDraft:
     effective = services.build_options(get_tenant(request), chosen)
     options.check_live_combination(options.select_live_options(effective))
     route = draft.route or routing.describe_stream_route()
-    warnings = [*draft.warnings, *options.warn_of_ignored(ignored, live=True)]
+    warnings = [*draft.warnings, *options.warn_of_ignored(ignored, of="streams")]
     return replace(draft, options=chosen, route=route, warnings=warnings)

@@ -25,6 +25,8 @@ class MessageKind(StrEnum):
     WARNING = "warning"
     ERROR = "error"
     CLOSED = "closed"
+    # A change of a turn of Flux.
+    TURN = "turn"
     # The response to a change of options.
     CONFIGURED = "configured"
 

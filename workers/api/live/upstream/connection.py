@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ from jobs.telemetry import tracing
 from transcripts.live.sessions import CallFailure
 from workers import metrics
 from workers.api.live.counters import COUNTERS
+from workers.api.live.upstream import turns
 from workers.api.live.upstream.alignment import SessionClock, read_channel, read_seconds
 from workers.api.live.upstream.calls import RETRYABLE, UpstreamCalls, choose_pause
 from workers.api.live.upstream.chunks import Chunker
@@ -41,7 +42,6 @@ logger = logging.getLogger(__name__)
 KEEPALIVE_SECONDS = 4.0
 # A call open for this long counts as healthy, even without a result.
 HEALTHY_SECONDS = 2.0
-# An older, self-hosted Deepgram reports an unknown message.
 _UNSUPPORTED = {
     "type": "ConfigureFailure",
     "code": "CONFIGURE_KEYTERMS_NOT_SUPPORTED",
@@ -105,11 +105,23 @@ class UpstreamConnection:
         # When the oldest unanswered audio was sent; 0 if there is none.
         self._unanswered_at = self._opened_at = 0.0
         self._outage = UpstreamOutage()
+        self._turns = turns.Turns(self.clock)
         self._configuration = Configuration()
         self.calls.changes = self._configuration.accepted
         # The last interim result of each channel that no final result has replaced.
         self._interims: dict[int, ServerMessage] = {}
         self.heard_at = 0.0
+        self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
+            "Results": self._handle_result,
+            "UtteranceEnd": self._handle_utterance_end,
+            "SpeechStarted": self._handle_speech_started,
+            "TurnInfo": self._handle_turn,
+            "Metadata": self._handle_metadata,
+            "Connected": self._handle_metadata,
+            "ConfigureSuccess": self._handle_configured,
+            "ConfigureFailure": self._handle_configured,
+            "Error": self._handle_error,
+        }
 
     @property
     def is_connected(self) -> bool:
@@ -142,7 +154,12 @@ class UpstreamConnection:
         for message in self._interims.values():
             mark = {"is_final": True, "from_interim": True}
             upstream = {**(message.upstream or {}), **mark}
-            (alternative, *_) = upstream["channel"]["alternatives"]
+            if "channel" in upstream:
+                (alternative, *_) = upstream["channel"]["alternatives"]
+            elif message.fields["text"]:
+                alternative = turns.build_alternative(message)
+            else:
+                continue
             kept = ServerMessage(message.kind, {**message.fields, **mark}, upstream)
             self._listener.send_final(kept, alternative=alternative)
         self._interims.clear()
@@ -278,26 +295,21 @@ class UpstreamConnection:
         return True
 
     def _handle_message(self, message: dict[str, Any]) -> None:
-        kind = message.get("type")
         self.heard_at = time.monotonic()
+        handle = self._handlers.get(str(message.get("type")))
         try:
-            if kind == "Results":
-                self._report_recovery()
-                self._handle_result(message)
-            elif kind == "UtteranceEnd":
-                self._handle_moment(message, MessageKind.UTTERANCE_END, "last_word_end")
-            elif kind == "SpeechStarted":
-                self._handle_moment(message, MessageKind.SPEECH_STARTED, "timestamp")
-            elif kind == "Metadata":
-                self._handle_metadata(message)
-            elif kind in {"ConfigureSuccess", "ConfigureFailure"}:
-                self._handle_configured(message)
-            elif kind == "Error" and self._configuration.is_sent:
-                self._handle_configured(_UNSUPPORTED)
+            if handle is not None:
+                handle(message)
         except (KeyError, TypeError, ValueError, AttributeError):
             logger.warning("invalid message from Deepgram")
 
+    def _handle_error(self, _message: dict[str, Any]) -> None:
+        # An older, self-hosted Deepgram does not know Configure.
+        if self._configuration.is_sent:
+            self._handle_configured(_UNSUPPORTED)
+
     def _handle_result(self, message: dict[str, Any]) -> None:
+        self._report_recovery()
         aligned = self.clock.align(message)
         if message.get("is_final"):
             self._interims.pop(read_channel(message)[0], None)
@@ -320,6 +332,24 @@ class UpstreamConnection:
             self._listener.send_final(server_message, alternative=alternative)
         else:
             self._listener.send_message(server_message)
+
+    def _handle_turn(self, message: dict[str, Any]) -> None:
+        self._report_recovery()
+        turn = self._turns.read(message)
+        self._interims.clear()
+        if turn.fields["is_final"]:
+            self._mark_healthy()
+            self._listener.send_final(turn, alternative=turns.build_alternative(turn))
+        else:
+            self._interims[0] = turn
+            self._listener.send_message(turn)
+        self._replay_buffer.discard_before(self.clock.final)
+
+    def _handle_utterance_end(self, message: dict[str, Any]) -> None:
+        self._handle_moment(message, MessageKind.UTTERANCE_END, "last_word_end")
+
+    def _handle_speech_started(self, message: dict[str, Any]) -> None:
+        self._handle_moment(message, MessageKind.SPEECH_STARTED, "timestamp")
 
     def _handle_moment(
         self, message: dict[str, Any], kind: MessageKind, name: str
