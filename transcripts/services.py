@@ -76,13 +76,6 @@ def transcribe_claims(
     return adopted | dict(zip(ran, outcomes, strict=True))
 
 
-def transcribe_job(
-    claim: JobClaim, *, holder: ClaimHolder, backend: TranscriptionBackend
-) -> bool:
-    """Run one claim to its end; return False if the claim is stale."""
-    return bool(transcribe_claims([claim], holder=holder, backend=backend))
-
-
 def run_calls(
     started: Sequence[tuple[Job, Attempt]],
     *,

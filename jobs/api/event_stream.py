@@ -152,7 +152,7 @@ def read_horizon() -> EventPosition:
 def was_issued(position: EventPosition) -> bool:
     """Return whether this database can have issued the position.
 
-    A later one is from before a restore.
+    A later position was issued before the database was restored from a backup.
     """
     return position.xid <= _query_number(_NEXT)
 

@@ -46,7 +46,7 @@ def read_header(file: IO[bytes], size: int) -> DeclaredLength:
 
 
 def find_declared_end(file: IO[bytes], size: int) -> int:
-    """Return the file size that its outermost chunks declare, or 0 if they do not."""
+    """Return the file size that the outermost chunks declare, 0 if none does."""
     file.seek(0)
     head = file.read(12)
     if head[:4] == b"RIFF" and len(head) == 12:  # noqa: PLR2004

@@ -41,8 +41,3 @@ class SpaceReservation:
             self.size_bytes = 0
             if _reserved[self._owner] <= 0:
                 del _reserved[self._owner]
-
-
-def reserved_bytes() -> int:
-    """Return the total reserved space of this process."""
-    return _reserved.total()

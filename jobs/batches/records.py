@@ -28,18 +28,6 @@ class BatchDraft:
     expires_at: datetime | None = None
 
 
-def submit_batch(
-    *, tenant: Tenant, api_key: ApiKey | None, draft: BatchDraft, now: datetime
-) -> Batch:
-    """Save a batch and the jobs of its drafts in one transaction."""
-    jobs = [
-        services.build_job(tenant=tenant, api_key=api_key, draft=each, now=now)
-        for each in draft.jobs
-    ]
-    batch = build_batch(tenant=tenant, api_key=api_key, draft=draft, now=now)
-    return write_batch(batch, jobs)
-
-
 def write_batch(batch: Batch, jobs: Sequence[Job]) -> Batch:
     """Save a batch and its jobs in one transaction."""
     batch.total = len(jobs)

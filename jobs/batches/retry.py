@@ -55,9 +55,9 @@ def write_small(batch: Batch, request: RetryRequest) -> None:
     records.write_batch(batch, jobs)
 
 
-def prepare(batch: Batch, request: RetryRequest) -> None:
+def write_large(batch: Batch, request: RetryRequest) -> None:
     """Save all of a large batch, hidden; the caller drops it after an error."""
-    writing.begin(batch)
+    writing.write_hidden_row(batch)
     written, after = 0, None
     while True:
         with transaction.atomic():

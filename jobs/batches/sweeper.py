@@ -24,7 +24,7 @@ AGAIN_AFTER = timedelta(seconds=2)
 _LOCK = 0x62617463 << 32  # an arbitrary constant: base of the advisory locks
 
 
-def sweep(*, now: datetime, until: Callable[[], bool] = lambda: False) -> int:
+def sweep_batches(*, now: datetime, until: Callable[[], bool] = lambda: False) -> int:
     """Process one slice of each batch with work; return how many had work."""
     worked = 0
     due = Batch.objects.filter(work_at__lte=now).order_by("work_at")

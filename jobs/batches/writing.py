@@ -47,13 +47,13 @@ def write_small(batch: Batch, checked: CheckResult) -> None:
     records.record_submit(batch)
 
 
-def prepare(batch: Batch, checked: CheckResult) -> None:
+def write_large(batch: Batch, checked: CheckResult) -> None:
     """Save all of a large batch, hidden; the caller drops it after an error.
 
     Raises LimitExceeded, or Conflict if it is canceled concurrently.
     """
     _set_totals(batch, checked)
-    begin(batch)
+    write_hidden_row(batch)
     for rows in checked.read_rows(SLICE):
         with transaction.atomic():
             touch(batch)
@@ -64,7 +64,7 @@ def prepare(batch: Batch, checked: CheckResult) -> None:
             _insert_errors(batch, errors)
 
 
-def begin(batch: Batch) -> None:
+def write_hidden_row(batch: Batch) -> None:
     """Save the row of a large batch; raises LimitExceeded if a quota is exceeded."""
     with transaction.atomic():
         quotas.check_fits(

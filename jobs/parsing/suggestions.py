@@ -24,7 +24,7 @@ def hint(name: str, known: Iterable[str]) -> str:
 def closest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that was probably meant: a synonym, or a typo of it.
 
-    A prefix as in ``options.language`` is compared too, and may be missing.
+    Compares names with and without their prefix, such as ``options.``.
     """
     by_plain = {_plain(each.rpartition(".")[2]): each for each in known if each}
     by_plain |= {_plain(each): each for each in by_plain.values()}

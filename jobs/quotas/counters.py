@@ -236,7 +236,7 @@ def repair_all(*, now: datetime) -> Iterator[tuple[Tenant, CounterDrift]]:
             yield tenant, count
 
 
-def sweep(*, now: datetime) -> int:
+def repair_counters(*, now: datetime) -> int:
     """Repair all counters and delete unused ones; return how many differed."""
     repaired = sum(1 for _ in repair_all(now=now))
     unlimited = Tenant.objects.exclude(_has_quota())

@@ -13,7 +13,7 @@ from jobs.calls import JobClaim
 from jobs.models import Job, Region, Tenant, Worker
 from jobs.scheduling import dispatch
 from jobs.scheduling.claims import permit_of
-from transcripts.services import transcribe_job
+from transcripts.services import transcribe_claims
 from workers.ratelimit.permits import RedisPermits
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -62,7 +62,7 @@ class Engine:
     def run(self, job: Job, backend: object, lease_token: int | None = None) -> bool:
         job.refresh_from_db()
         claim = JobClaim(job.pk, lease_token or job.lease_token)
-        return transcribe_job(claim, holder=self, backend=backend)
+        return bool(transcribe_claims([claim], holder=self, backend=backend))
 
     def add(self, jobs: Sequence[Job]) -> None:
         with self.lock:

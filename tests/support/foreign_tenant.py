@@ -17,6 +17,7 @@ from jobs.accounts import audit
 from jobs.batches import records
 from jobs.models import Event, Tenant
 from jobs.services import JobDraft
+from tests.support import batches
 from tests.support.factories import make_attempt, make_job, make_key, make_transcript
 from workers.webhooks.models import (
     DeliveryAttempt,
@@ -57,7 +58,7 @@ def _batch(tenant: Tenant, _made: Made) -> Any:
         jobs=[JobDraft(audio_url="https://audio.example.com/b.wav")],
         metadata={"whose": tenant.name},
     )
-    return records.submit_batch(
+    return batches.submit_batch(
         tenant=tenant, api_key=None, draft=draft, now=timezone.now()
     ).pk
 

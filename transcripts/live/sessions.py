@@ -67,7 +67,7 @@ class CallFailure:
     elsewhere: bool = False
 
 
-def open_session(
+def create_session_job(
     *,
     tenant: Tenant,
     api_key: ApiKey | None,

@@ -34,7 +34,7 @@ def index_unindexed(*, limit: int) -> int:
 
 
 def _rebuild_slice(size: int) -> int:
-    """Rebuild entries by older rules, the newest first: these are searched most."""
+    """Rebuild entries of older rules, newest first because these are searched most."""
     with transaction.atomic():
         rows = SearchEntry.objects.filter(rule__lt=normalization.RULE).order_by("-pk")
         locked = rows.select_for_update(skip_locked=True, of=("self",))

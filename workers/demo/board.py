@@ -36,7 +36,7 @@ class ProgressBoard:
 
     @contextmanager
     def shown(self) -> Iterator[Self]:
-        """Keep the bars at the terminal; the last frame stays."""
+        """Show the progress bars while the block runs; the last frame stays."""
         if self._console.is_terminal:
             self._live.start()
         try:

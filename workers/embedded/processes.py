@@ -230,10 +230,3 @@ def _group_of(pid: int) -> int | None:
     with suppress(ProcessLookupError):
         return os.getpgid(pid)
     return None
-
-
-def port_is_open(port: int) -> bool:
-    """Return whether a loopback port accepts connections."""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False

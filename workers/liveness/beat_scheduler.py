@@ -13,7 +13,7 @@ LIMIT_SECONDS = 180.0
 
 
 class Scheduler(PersistentScheduler):
-    """Celery's scheduler that marks its progress."""
+    """Celery beat's scheduler; it updates the liveness file at each tick."""
 
     def tick(self, *args: Any, **kwargs: Any) -> Any:
         """Publish due tasks; return the seconds to sleep."""

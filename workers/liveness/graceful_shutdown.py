@@ -16,7 +16,7 @@ from django.conf import settings
 _draining = threading.Event()
 
 
-def begin() -> None:
+def start_draining() -> None:
     """Report not ready from now on."""
     _draining.set()
 
@@ -49,6 +49,6 @@ def delay_granian_shutdown() -> None:
 def _stop_later(stop: Callable[..., Any], *args: Any) -> None:
     """Drain, then call granian's handler; a second signal stops at once."""
     if not is_draining() and args[0] == signal.SIGTERM:
-        begin()
+        start_draining()
         time.sleep(settings.DRAIN_SECONDS)
     stop(*args)

@@ -45,7 +45,7 @@ def run(*, stop: threading.Event) -> None:
 
 def _sweep(stop: threading.Event) -> int:
     try:
-        return sweeper.sweep(now=timezone.now(), until=stop.is_set)
+        return sweeper.sweep_batches(now=timezone.now(), until=stop.is_set)
     except (DatabaseError, InterfaceError):
         logger.warning("database unavailable, batch sweep skipped", exc_info=True)
         connection.close()

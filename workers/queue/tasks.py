@@ -159,7 +159,7 @@ def index_transcripts(**_future: Any) -> None:
 @shared_task(name="workers.mend_quotas")
 def repair_quotas(**_future: Any) -> None:
     """Repair quota counters that differ from jobs and attempts."""
-    quota_counts.sweep(now=timezone.now())
+    quota_counts.repair_counters(now=timezone.now())
 
 
 signals.celeryd_after_setup.connect(process_queue.consume_own_queue)

@@ -56,7 +56,7 @@ class _CheckedOptions(dict[str, Any]):
 
 
 class RetentionInput(StrictSerializer):
-    """Days to retain a job's content after it ends, at most the tenant's.
+    """Days to retain a job's content after it ends, at most the tenant's limit.
 
     With ``audio_days`` 0 the audio is erased as soon as the job ends.
     """

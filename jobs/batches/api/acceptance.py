@@ -47,7 +47,7 @@ def accept_batch(
         with writing.dropping_unopened(batch):
             is_small = writing.is_small(checked)
             if not is_small:
-                writing.prepare(batch, checked)
+                writing.write_large(batch, checked)
             with request.lock() as stored:
                 if stored:  # another process handled the same request first
                     return stored, True
@@ -78,7 +78,7 @@ def accept_retry(
     is_small = batch.total <= retry.SLICE
     with writing.dropping_unopened(batch):
         if not is_small:
-            retry.prepare(batch, retry_request)
+            retry.write_large(batch, retry_request)
         with request.lock() as stored:
             if stored:
                 return stored, True

@@ -44,7 +44,7 @@ def work(times=20):
     """Go on until nothing is left to do, as if the pauses were over."""
     for _ in range(times):
         Batch.objects.filter(work_at__isnull=False).update(work_at=timezone.now())
-        if not sweeper.sweep(now=timezone.now()):
+        if not sweeper.sweep_batches(now=timezone.now()):
             return
     raise AssertionError("it never ends")
 
@@ -100,7 +100,7 @@ def test_a_large_batch_opens_at_once_and_its_jobs_are_released_in_slices(api):
     listed = api.get(f"/v1/jobs?batch_id={batch.pk}").json()["data"]
     held = [(job.ready, job.run_at) for job in jobs_of(batch)]
     told_before = Event.objects.filter(type="job.queued").count()
-    sweeper.sweep(now=timezone.now())
+    sweeper.sweep_batches(now=timezone.now())
     after_one = [job.ready for job in jobs_of(batch)]
     work()
 
@@ -151,10 +151,10 @@ def test_nobody_sees_a_batch_that_is_half_written_and_a_sweeper_removes_it(
     )  # fmt: skip
     assert api.get("/v1/jobs").json()["data"] == []
     assert_problem(api.get(f"/v1/jobs/{job.pk}"), 404, "not_found")
-    assert sweeper.sweep(now=timezone.now()) == 0  # it may still be at it
+    assert sweeper.sweep_batches(now=timezone.now()) == 0  # it may still be at it
     for _ in range(3):
         later = timezone.now() + writing.ABANDONED_AFTER
-        assert sweeper.sweep(now=later) == 1
+        assert sweeper.sweep_batches(now=later) == 1
     assert (Batch.objects.count(), Job.objects.count()) == (0, 0)
     assert (Event.objects.count(), IdempotencyKey.objects.count()) == (0, 0)
     assert QuotaCounter.objects.get(period="open").reserved == 0
@@ -249,7 +249,7 @@ def test_a_repeat_may_be_packed_anew_but_is_the_same(api):
 
 
 def test_of_two_that_write_the_same_at_once_one_is_dropped(api, media, monkeypatch):
-    real = writing.prepare
+    real = writing.write_large
     body = jsonl(line(n) for n in range(5))
     key = {"Idempotency-Key": "k"}
     answers = []
@@ -264,7 +264,7 @@ def test_of_two_that_write_the_same_at_once_one_is_dropped(api, media, monkeypat
             answers[0] = send_manifest(Api.of(api), body, **key)
 
     elsewhere = media / "other.key"
-    monkeypatch.setattr(writing, "prepare", prepare)
+    monkeypatch.setattr(writing, "write_large", prepare)
 
     mine = send_manifest(api, body, **key)
 
@@ -325,7 +325,7 @@ def test_a_paused_batch_starts_nothing_and_goes_on_where_it_was(api):
 
 def test_pausing_before_all_are_released_forgets_none(api):
     batch = submit_manifest(api, 5)
-    sweeper.sweep(now=timezone.now())
+    sweeper.sweep_batches(now=timezone.now())
 
     steer(api, batch, "pause")
     work()
@@ -371,12 +371,12 @@ def test_canceling_leaves_what_has_ended_and_lets_calls_go(api):
 def test_a_killed_keeper_goes_on_where_it_was(api, monkeypatch):
     batch = opened(api, 5)
     steer(api, batch, "cancel")
-    sweeper.sweep(now=timezone.now())
+    sweeper.sweep_batches(now=timezone.now())
     monkeypatch.setattr(
         services, "advance", lambda *_a, **_k: (_ for _ in ()).throw(Stop)
     )
     with pytest.raises(Stop):
-        sweeper.sweep(now=timezone.now())
+        sweeper.sweep_batches(now=timezone.now())
     monkeypatch.undo()
 
     work()
@@ -445,7 +445,7 @@ def test_the_wish_of_a_moment_before_is_not_lost(api, monkeypatch):
             steer(Api.of(api), batch, "resume")
 
     monkeypatch.setattr(sweeper, "_apply", resume_meanwhile)
-    sweeper.sweep(now=timezone.now())
+    sweeper.sweep_batches(now=timezone.now())
     work()
 
     assert [job.ready for job in jobs_of(batch)] == [True] * 5

@@ -16,6 +16,7 @@ from jobs.concurrency import thread_limits
 from jobs.models import Batch, BatchError, BatchState, Job
 from jobs.services import JobDraft
 from jobs.state import JobStatus
+from tests.support import batches
 from tests.support.api import assert_problem
 from tests.support.captions import document_of, say
 from tests.support.factories import make_attempt, make_region, make_transcript, move_job
@@ -34,7 +35,7 @@ def make_batch(tenant, *ids, urls=()):
         for custom_id, url in zip(ids, urls or [URL] * len(ids), strict=True)
     ]
     draft = records.BatchDraft(jobs=drafts, metadata={})
-    return records.submit_batch(
+    return batches.submit_batch(
         tenant=tenant, api_key=None, draft=draft, now=timezone.now()
     )
 

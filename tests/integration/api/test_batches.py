@@ -11,6 +11,7 @@ from jobs import services
 from jobs.batches import records
 from jobs.models import Batch, Event, Job
 from jobs.state import JobStatus
+from tests.support import batches
 from tests.support.api import Api, assert_problem
 from tests.support.factories import make_attempt, make_key, make_region, make_tenant
 from tests.support.parallel import in_parallel
@@ -249,7 +250,7 @@ def test_dispatchers_at_once_count_the_jobs_of_many_batches_once():
     tenant = make_tenant()
     drafts = [services.JobDraft(audio_url=URL.format(n)) for n in range(20)]
     for _ in range(4):
-        records.submit_batch(
+        batches.submit_batch(
             tenant=tenant,
             api_key=None,
             draft=records.BatchDraft(jobs=drafts, metadata={}),
@@ -276,7 +277,7 @@ def test_two_fan_outs_at_once_end_a_batch_once():
     key, _ = make_key(tenant)
     for _ in range(10):
         drafts = [services.JobDraft(audio_url=URL.format(n)) for n in range(2)]
-        batch = records.submit_batch(
+        batch = batches.submit_batch(
             tenant=tenant,
             api_key=key,
             draft=records.BatchDraft(jobs=drafts, metadata={}),

@@ -19,6 +19,7 @@ from prometheus_client import REGISTRY
 from jobs.models import Beacon, Job, Worker
 from tests.support import ROOT
 from tests.support.factories import make_job, make_key, make_region
+from tests.support.waiting import port_is_open
 from transcribe_platform import health
 from transcripts.outcomes import result_storage
 from workers.embedded import processes
@@ -285,7 +286,7 @@ def server(request, tmp_path):
         death_signal=signal.SIGKILL,
     )
     process = processes.spawn(command)
-    assert processes.wait_until(lambda: processes.port_is_open(port), seconds=60)
+    assert processes.wait_until(lambda: port_is_open(port), seconds=60)
     yield process, f"http://127.0.0.1:{port}"
     processes.stop(process, signal.SIGKILL, grace=1)
 

@@ -136,14 +136,14 @@ def test_only_its_own_tenant_hears_it(api, path):
 
 def test_who_reads_slowly_is_lent_a_thread_until_the_last_byte(api, path, settings):
     settings.MAX_WAITING_REQUESTS = 1
-    thread_limits.waiters.cache_clear()
+    thread_limits.waiting_requests.cache_clear()
     first = api.get(path)
     assert_problem(api.get(path), 503, "service_unavailable")
 
     assert body(first) == SOUND
 
     assert body(api.get(path)) == SOUND
-    thread_limits.waiters.cache_clear()
+    thread_limits.waiting_requests.cache_clear()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -151,14 +151,14 @@ def test_on_an_event_loop_no_thread_is_held(settings):
     customer = Api()
     where = f"/v1/jobs/{upload_sound(customer).pk}/audio"
     settings.MAX_WAITING_REQUESTS = 0
-    thread_limits.waiters.cache_clear()
+    thread_limits.waiting_requests.cache_clear()
 
     async def read() -> bytes:
         answer = await AsyncClient().get(where, headers=customer.headers())
         return b"".join([chunk async for chunk in answer.streaming_content])
 
     assert asyncio.run(read()) == SOUND
-    thread_limits.waiters.cache_clear()
+    thread_limits.waiting_requests.cache_clear()
 
 
 def test_the_file_is_closed_with_the_answer(api, path, media: Path):

@@ -175,7 +175,7 @@ def test_a_refused_request_waits_for_nothing(api):
 
 def test_who_is_one_too_many_is_not_held(api, watch, monkeypatch):
     gate = FairSemaphore(1)
-    monkeypatch.setattr(thread_limits, "waiters", lambda: gate)
+    monkeypatch.setattr(thread_limits, "waiting_requests", lambda: gate)
 
     with posting(api, "wait=30") as posted:
         assert wait_until(lambda: len(watch._waiting) == 1, seconds=10)

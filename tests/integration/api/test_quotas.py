@@ -286,7 +286,7 @@ def test_old_counters_and_those_of_tenants_without_quotas_go(db):
     make_job(lifted)
     Tenant.objects.filter(pk=lifted.pk).update(max_open_jobs=None)
 
-    quota_counts.sweep(now=NOON)
+    quota_counts.repair_counters(now=NOON)
 
     assert set(counters(tenant)) == {
         "open",

@@ -40,6 +40,6 @@ def test_another_tenant_does_not_wait_for_them(busy, path):
 
 def test_who_may_not_wait_is_answered_at_once(busy, monkeypatch):
     monkeypatch.setattr(statement_limits, "WAIT_SECONDS", 60)
-    monkeypatch.setattr(thread_limits, "waiters", lambda: FairSemaphore(0))
+    monkeypatch.setattr(thread_limits, "waiting_requests", lambda: FairSemaphore(0))
 
     assert_problem(busy.get("/v1/usage"), 503, "service_unavailable")

@@ -12,6 +12,7 @@ from django.utils import timezone
 from jobs.batches import records
 from jobs.retention import erasure
 from jobs.services import JobDraft
+from tests.support import batches
 from tests.support.factories import make_job, make_key, make_tenant, make_transcript
 from tests.support.fake_backend import document
 from transcripts.models import SearchEntry, Transcript
@@ -204,7 +205,7 @@ def test_filters_are_laid_over_the_words(client, tenant, key):
     drafts = [
         JobDraft(audio_url="https://audio.example.com/b.wav", metadata={"n": 1.5})
     ]
-    batch = records.submit_batch(
+    batch = batches.submit_batch(
         tenant=tenant,
         api_key=None,
         draft=records.BatchDraft(jobs=drafts, metadata={}),

@@ -7,11 +7,12 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from jobs import calls, services
-from jobs.batches.records import BatchDraft, submit_batch
+from jobs.batches.records import BatchDraft
 from jobs.errors import UpstreamError
 from jobs.models import Batch, Event, Job
 from jobs.scheduling import dispatch
 from jobs.services import JobDraft
+from tests.support.batches import submit_batch
 from tests.support.factories import make_tenant, move_job
 from tests.support.fake_backend import FakeBackend
 from tests.support.parallel import in_parallel

@@ -54,7 +54,7 @@ def now() -> datetime:
 
 
 def open_session(engine, **draft):
-    return live_sessions.open_session(
+    return live_sessions.create_session_job(
         tenant=engine.tenant,
         api_key=None,
         draft=JobDraft(**draft),

@@ -14,6 +14,7 @@ from jobs.batches import records
 from jobs.models import Event, Job
 from jobs.services import JobDraft
 from jobs.state import JobStatus
+from tests.support import batches
 from tests.support.database import admin_connection, database_url
 from tests.support.factories import make_job, move_job
 from workers.embedded.processes import wait_until
@@ -166,7 +167,7 @@ def test_the_stream_of_a_job_that_has_ended_is_one_snapshot(me):
 
 def submit_batch(tenant, number):
     drafts = [JobDraft(audio_url="https://audio.example.com/b.wav")] * number
-    return records.submit_batch(
+    return batches.submit_batch(
         tenant=tenant,
         api_key=None,
         draft=records.BatchDraft(jobs=drafts, metadata={}),

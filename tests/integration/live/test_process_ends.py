@@ -15,8 +15,9 @@ from tests.support import ROOT
 from tests.support.asgi_process import AsgiProcess
 from tests.support.live_client import SETTINGS, Customer, LiveClient
 from tests.support.live_streams import find_truth, make_speech, read_stored
+from tests.support.waiting import port_is_open
 from transcripts.live import sessions as live_sessions
-from workers.embedded.processes import free_port, port_is_open, wait_until
+from workers.embedded.processes import free_port, wait_until
 
 pytestmark = pytest.mark.xdist_group("live")
 

@@ -252,7 +252,7 @@ def test_a_tenant_leaves_room_at_the_gate_for_others(door):
 
 def test_the_doors_share_the_threads_that_they_lend(door, monkeypatch):
     waiters, go_on = FairSemaphore(3), threading.Event()
-    monkeypatch.setattr(thread_limits, "waiters", lambda: waiters)
+    monkeypatch.setattr(thread_limits, "waiting_requests", lambda: waiters)
     door.backend.during = lambda: go_on.wait(30)
     by_prefer = [waiters.acquire(tenant) for tenant in ("one", "two")]
 

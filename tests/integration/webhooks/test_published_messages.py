@@ -14,11 +14,12 @@ from referencing.jsonschema import DRAFT202012 as DRAFT
 
 from jobs import services
 from jobs.accounts.caller import Caller
-from jobs.batches.records import BatchDraft, submit_batch
+from jobs.batches.records import BatchDraft
 from jobs.models import Job
 from jobs.rest.openapi import read_examples
 from jobs.services import JobDraft
 from jobs.state import FINAL, JobStatus
+from tests.support.batches import submit_batch
 from tests.support.factories import move_job
 from workers.webhooks import endpoints
 from workers.webhooks.delivery import fan_out

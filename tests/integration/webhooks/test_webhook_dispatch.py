@@ -13,11 +13,12 @@ from django.utils import timezone
 from kombu import Message
 from kombu.exceptions import OperationalError
 
-from jobs.batches.records import BatchDraft, submit_batch
+from jobs.batches.records import BatchDraft
 from jobs.models import Job, Tenant, Worker
 from jobs.scheduling.process_queues import queue_of_process
 from jobs.services import JobDraft
 from jobs.state import JobStatus
+from tests.support.batches import submit_batch
 from tests.support.factories import move_job
 from tests.support.parallel import in_parallel
 from tests.support.webhooks import START, World, make_due

@@ -31,7 +31,7 @@ def end_streams_at_sigterm(*others: Callable[[], Coroutine[Any, Any, None]]) -> 
     stopping: list[asyncio.Task[None]] = []
 
     async def stop(server_handler: Callable[[], object]) -> None:
-        graceful_shutdown.begin()
+        graceful_shutdown.start_draining()
         await asyncio.sleep(settings.DRAIN_SECONDS)
         hub.shut_down()
         try:

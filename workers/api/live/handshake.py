@@ -76,14 +76,14 @@ def open_session(
 ) -> HttpResponse:
     """Create the job and its first attempt, and store them for the socket.
 
-    Raises the errors of ``transcripts.live.sessions.open_session``, and
+    Raises the errors of ``transcripts.live.sessions.create_session_job``, and
     ServiceUnavailable.
     """
     handshake, registry, heartbeat = _find(request), get_registry(), get_heartbeat()
     tenant = get_tenant(request)
     registry.acquire_slot(tenant)
     try:
-        job, attempt = live_sessions.open_session(
+        job, attempt = live_sessions.create_session_job(
             tenant=tenant,
             api_key=get_api_key(request),
             draft=draft,

@@ -42,7 +42,7 @@ def test_a_tenant_may_take_half_of_the_free_space(free):
     other.close()
     second.close()
     second.close()
-    assert spool_space.reserved_bytes() == 0
+    assert spool_space._reserved.total() == 0
 
 
 def test_a_refused_upload_leaves_no_file(free, settings):
@@ -50,14 +50,14 @@ def test_a_refused_upload_leaves_no_file(free, settings):
         open_file("a", 51 * MIB)
 
     assert list(settings.INCOMING_ROOT.iterdir()) == []
-    assert spool_space.reserved_bytes() == 0
+    assert spool_space._reserved.total() == 0
 
 
 def test_space_is_released_with_a_file_that_nobody_closes(free):
     file = open_file("a", 30 * MIB)
-    assert spool_space.reserved_bytes() == 30 * MIB
+    assert spool_space._reserved.total() == 30 * MIB
 
     del file
     gc.collect()
 
-    assert spool_space.reserved_bytes() == 0
+    assert spool_space._reserved.total() == 0

@@ -14,8 +14,9 @@ import redis
 
 from tests import servers
 from tests.support import ROOT
+from tests.support.waiting import port_is_open
 from workers.embedded import binaries, folders, postgres, valkey
-from workers.embedded.processes import EmbeddedError, port_is_open, wait_until
+from workers.embedded.processes import EmbeddedError, wait_until
 
 PARENT = """
 import json, pathlib, sys, time
