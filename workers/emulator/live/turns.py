@@ -95,7 +95,9 @@ class TurnWriter:
         if event.is_final:
             self._words = words
         is_turn = self._is_open and event.is_final
-        if is_turn and event.speech_final and not self.is_closing:
+        # Forced before the end, whose result comes after it.
+        is_dropped = self.is_closing and not event.from_finalize
+        if is_turn and event.speech_final and not is_dropped:
             yield from self._end(event, words)
         elif is_turn and "eager_eot_threshold" in self.thresholds:
             self._is_eager = True
