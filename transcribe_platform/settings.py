@@ -9,6 +9,7 @@ from typing import Any
 from jobs.egress.addresses import EgressAllow, EgressProxy
 from jobs.options import UnknownOptions
 from jobs.telemetry import tracing
+from transcribe_platform import database_clock
 from transcribe_platform.env import (
     checked,
     env_bool,
@@ -172,6 +173,8 @@ DATABASES: dict[str, dict[str, Any]] = {
         },
     },
 }
+# Here, because every process loads the settings before its models.
+database_clock.follow()
 # Set it if connections pass through a pooler that supports prepared statements.
 DB_POOLER_PREPARES = env_bool("DB_POOLER_PREPARES", default=False)
 # statement_timeout by type of process, lock_timeout of migrations; 0 means no limit.
@@ -430,7 +433,7 @@ ERASERS = [
 
 # Functions called in the transaction that ends jobs, before it inserts their events:
 # (events, jobs by id, time).
-EVENT_SUBSCRIBERS = ["workers.webhooks.delivery.fan_out.write_deliveries"]
+EVENT_SUBSCRIBERS = ["workers.webhooks.delivery.fan_out.build_deliveries"]
 
 # Functions that erase one kind of content: see jobs.retention.retention.
 CONTENT_ERASERS = {

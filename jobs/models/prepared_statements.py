@@ -16,16 +16,17 @@ from typing import Any, TypeVar
 
 import psycopg
 from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import (
     DEFAULT_DB_ALIAS,
-    NotSupportedError,
-    OperationalError,
     connection,
     models,
 )
 
 AnyModel = TypeVar("AnyModel", bound=models.Model)
 Row = tuple[Any, ...]
+# A statement and its parameters.
+Statement = tuple[str, Sequence[Any] | Mapping[str, Any]]
 
 # As often a statement is executed before it is prepared; None: not yet decided.
 _PREPARED, _UNPREPARED = 1, 2**31
@@ -40,38 +41,72 @@ def fetch(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[
     errors.
     """
     with _executed(sql, parameters) as cursor:
-        # ``description`` would build an object for each column.
-        rows: list[Row] = cursor.fetchall() if cursor.pgresult.nfields else []
+        rows: list[Row] = cursor.fetchall() if _has_rows(cursor) else []
     return rows
+
+
+def fetch_many(statements: Sequence[Statement]) -> list[list[Row]]:
+    """Execute statements that do not depend on each other's rows; return all rows.
+
+    They take one round trip, with the BEGIN of a transaction if they are its first.
+    https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
+    """
+    with _prepared_connection() as raw:
+        if connection.queries_logged:
+            return [fetch(*statement) for statement in statements]
+        cursors = []
+        with raw.pipeline():
+            for sql, parameters in statements:
+                cursor = psycopg.RawCursor(raw)
+                cursor.execute(*_number_parameters(sql, parameters))
+                cursors.append(cursor)
+        return [each.fetchall() if _has_rows(each) else [] for each in cursors]
+
+
+@contextmanager
+def _prepared_connection() -> Iterator[Any]:
+    """Return the driver's connection, which prepares statements; wrap its errors."""
+    connection.ensure_connection()
+    raw = connection.connection
+    with connection.wrap_database_errors:
+        if raw.prepare_threshold is None:
+            raw.prepare_threshold = _choose_threshold(raw)
+        try:
+            yield raw
+        except psycopg.NotSupportedError as error:
+            # A migration changed a column's type: "cached plan must not change result
+            # type", at every execution on this connection.
+            raw.close()
+            connection.close()
+            raise psycopg.OperationalError(str(error)) from error
+
+
+def _has_rows(cursor: Any) -> bool:
+    # ``description`` would build an object for each column.
+    return bool(cursor.pgresult.nfields)
+
+
+def _number_parameters(
+    sql: str, parameters: Sequence[Any] | Mapping[str, Any]
+) -> Statement:
+    if isinstance(parameters, Mapping):
+        sql, names = _number(sql)
+        return sql, [parameters[name] for name in names]
+    return sql, parameters
 
 
 @contextmanager
 def _executed(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Iterator[Any]:
-    connection.ensure_connection()
-    raw = connection.connection
-    if raw.prepare_threshold is None:
-        with connection.wrap_database_errors:
-            raw.prepare_threshold = _choose_threshold(raw)
     if connection.queries_logged:  # with Django's own cursor, which tests read
         with connection.cursor() as cursor:
             cursor.execute(_PARAMETER.sub("%s", sql), parameters)
             yield cursor
         return
-    if isinstance(parameters, Mapping):
-        sql, names = _number(sql)
-        parameters = [parameters[name] for name in names]
-    # Unlike ``Cursor`` it does not parse the statement each time.
-    raw_cursor: Any = psycopg.RawCursor(raw)
-    with connection.make_cursor(raw_cursor) as cursor:
-        try:
-            cursor.execute(sql, parameters)
-        except NotSupportedError as error:
-            # A migration changed a column's type: "cached plan must not change result
-            # type", at every execution on this connection.
-            raw.close()
-            connection.close()
-            raise OperationalError(str(error)) from error.__cause__
-        yield cursor
+    with _prepared_connection() as raw:
+        # Unlike ``Cursor`` it does not parse the statement each time.
+        raw_cursor = psycopg.RawCursor(raw)
+        raw_cursor.execute(*_number_parameters(sql, parameters))
+        yield raw_cursor
 
 
 @cache
@@ -98,10 +133,77 @@ def insert(*rows: models.Model) -> None:
         row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS  # noqa: SLF001
 
 
+def build_insertion(
+    rows: Sequence[models.Model], *, ignore_conflicts: bool = False
+) -> Statement:
+    """Return the statement that inserts rows of one table, the same for any number.
+
+    Like ``insert`` it sets no generated values and sends no signals.
+    """
+    model = type(rows[0])
+    values = [
+        {column: encode(getattr(row, name)) for name, column, encode in _cells(model)}
+        for row in rows
+    ]
+    for row in rows:
+        row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS  # noqa: SLF001
+    sql = _build_insert_all(model, ignore_conflicts=ignore_conflicts)
+    return sql, [json.dumps(values, cls=DjangoJSONEncoder)]
+
+
+def encode_rows(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows for ``json_to_recordset``: one parameter, whatever their number.
+
+    It takes less time than an array of each column.
+    """
+    return json.dumps(rows, default=_encode)
+
+
+@cache
+def _build_insert_all(model: type[models.Model], *, ignore_conflicts: bool) -> str:
+    table = model._meta.db_table  # noqa: SLF001
+    columns = ", ".join(f'"{field.column}"' for field in _inserted(model))
+    end = " ON CONFLICT DO NOTHING" if ignore_conflicts else ""
+    return (
+        f'INSERT INTO "{table}" ({columns}) SELECT {columns}'  # noqa: S608
+        f' FROM json_populate_recordset(NULL::"{table}", $1::json){end}'
+    )
+
+
+@cache
+def _cells(
+    model: type[models.Model],
+) -> list[tuple[str, str, Callable[[Any], Any]]]:
+    return [
+        (
+            field.attname,
+            str(field.column),
+            _keep if isinstance(field, models.JSONField) else _encode,
+        )
+        for field in _inserted(model)
+    ]
+
+
+def _keep(value: Any) -> Any:
+    return value
+
+
+def select(model: type[models.Model], condition: str) -> str:
+    """Return the SELECT of the rows that meet a condition, for ``load``."""
+    table = model._meta.db_table  # noqa: SLF001
+    return f'SELECT {list_columns(model)} FROM "{table}" WHERE {condition}'  # noqa: S608
+
+
+@cache
 def list_columns(model: type[models.Model]) -> str:
     """Return the columns of a SELECT from which ``load`` builds rows."""
     table = model._meta.db_table  # noqa: SLF001  a documented API
     return ", ".join(f'"{table}"."{each.column}"' for each in _fields(model))
+
+
+def load_all(model: type[AnyModel], rows: Sequence[Row]) -> list[AnyModel]:
+    """Return the objects of rows, as ``load`` does."""
+    return [load(model, row) for row in rows]
 
 
 def load(model: type[AnyModel], values: Sequence[Any]) -> AnyModel:
@@ -109,8 +211,7 @@ def load(model: type[AnyModel], values: Sequence[Any]) -> AnyModel:
     converted = list(values)
     for index, convert in _converters(model):
         converted[index] = convert(converted[index])
-    names = [field.attname for field in _fields(model)]
-    return model.from_db(DEFAULT_DB_ALIAS, names, converted)
+    return model.from_db(DEFAULT_DB_ALIAS, _attribute_names(model), converted)
 
 
 def _choose_threshold(raw: psycopg.Connection[Any]) -> int:
@@ -127,6 +228,11 @@ def _choose_threshold(raw: psycopg.Connection[Any]) -> int:
 @cache
 def _fields(model: type[models.Model]) -> "tuple[models.Field[Any, Any], ...]":
     return tuple(model._meta.concrete_fields)  # noqa: SLF001  a documented API
+
+
+@cache
+def _attribute_names(model: type[models.Model]) -> list[str]:
+    return [field.attname for field in _fields(model)]
 
 
 @cache

@@ -1,8 +1,8 @@
-"""What one tenant can do to the others, for as long as the process lives.
+"""Attacks of one tenant on shared resources, for as long as the process lives.
 
-Run as a process of its own (``python -m tests.bench.attacks NAME …``) with the lowest
-priority, so that its own work is not what the others wait for. The input comes from
-``tests.fuzz.worst_cases``; an attack is a line in ``ATTACKS``.
+Runs as a separate process (``python -m tests.bench.attacks NAME …``) with the lowest
+priority, so that its own CPU use does not delay the measured requests. The input comes
+from ``tests.fuzz.worst_cases``; an attack is a line in ``ATTACKS``.
 """
 
 import itertools

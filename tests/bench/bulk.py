@@ -1,8 +1,8 @@
 """Manifests of 10,000 and 100,000 lines, while others submit one job at a time.
 
-One web process and the dispatcher, which releases the jobs; no worker runs, so that
-nothing but taking them is measured. Each single submit is a request of its own over a
-connection that is kept; their p99 is compared with the same minutes before.
+One web process and the dispatcher, which releases the jobs. No worker runs, so only the
+acceptance is measured. Single submits use one connection; their p99 is compared with the
+same minutes before.
 """
 
 import json

@@ -1,11 +1,10 @@
-"""The claim with a million rows beside the same with ten thousand.
+"""The claim with a million rows compared with the same claim with ten thousand.
 
-Both tables lie side by side in one database, each in a schema of its own, filled alike:
-30 % back off, 30 % are of a drained region's lane, 10 % of one paused tenant (which
-stands for a paused batch), 10 % are done in the open region, the rest can run; 1,000
-tenants. A round claims 20 jobs and is rolled back; rounds take turns between the
-tables. Permits are stubbed in the claim alone, and real in the whole tick, which also
-sends to the broker.
+Both tables are in one database, each in its own schema, with the same mix: 30 % back
+off, 30 % belong to a drained region, 10 % to one paused tenant (which stands for a
+paused batch), 10 % have ended, the rest can run; 1,000 tenants. A round claims 20 jobs
+and is rolled back; rounds alternate between the tables. Permits are stubbed in the claim
+alone, and real in the whole tick, which also sends to the broker.
 """
 
 import time

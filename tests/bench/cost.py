@@ -1,10 +1,10 @@
-"""CPU time of all own processes for one job, submit to delivered webhook.
+"""CPU time of all own processes for one job, from submit to delivered webhook.
 
-User and system time over the process trees (web, dispatcher, workers, webhook worker),
-idle ticks of that time included. "cost": from the first POST to the last webhook of
-calls of 0.3 s, 100 slots, 16 connections that submit as fast as they can. "light": five
-jobs a second with calls of 6 s, in a steady state. Rounds take turns and each side is
-judged by its median round.
+User and system time of the process trees (web, dispatcher, workers, webhook worker),
+including idle ticks. "cost": from the first POST to the last webhook; calls of 0.3 s,
+100 slots, 16 connections that submit as fast as they can. "light": five jobs a second
+with calls of 6 s, in a steady state. Rounds alternate, and each side is judged by its
+median round.
 """
 
 import time

@@ -1,7 +1,7 @@
 """Event streams: 200 listeners of one tenant at one ASGI process, 50 events a second.
 
-The delay is from the return of an event's COMMIT to each listener's line of it. The
-listeners are a process of their own and report their own lag.
+The delay is from the return of an event's COMMIT to its arrival at each listener. The
+listeners are a separate process and report their own lag.
 """
 
 import time

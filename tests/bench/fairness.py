@@ -1,9 +1,9 @@
 """A hundred thousand urgent jobs of one tenant, and a hundred normal ones of another.
 
-Twenty slots, calls of 0.5 to 1.5 s, the urgent backlog already running. Judged: how
-long the other tenant's first job waits for its start, and how many of the slots in use
-it holds from one call later until its last job has started. Then forty tenants with ten
-jobs each on twenty slots: after every tenant could have had its turn, who had none?
+Twenty slots, calls of 0.5 to 1.5 s; the urgent backlog is already running. Judged: how
+long the other tenant's first job waits for its start, and its share of the slots in use
+from one call later until its last job has started. Then forty tenants with ten jobs each
+on twenty slots: how many tenants have started no job after 80 starts.
 """
 
 import time

@@ -1,7 +1,7 @@
-"""Many who follow one tenant's events, in a process of its own; it reports its own lag.
+"""Clients that follow one tenant's events, in a separate process.
 
-`python -m tests.bench.listeners URL KEY NUMBER`: says `ready` once all are connected,
-and tells when each of them got each event once its input is closed.
+`python -m tests.bench.listeners URL KEY NUMBER` prints `ready` once all are connected,
+and the arrival times of each event once its input is closed. It reports its own lag.
 """
 
 import asyncio

@@ -1,10 +1,13 @@
-"""Live sessions at one ASGI process, in real time, by frames of 100 ms.
+"""Live sessions at one ASGI process, in real time, with frames of 100 ms.
 
-Twenty send the same audio to the door and to the upstream itself, at the same time: of
-each result, how much later the door's came. They hang up one after another, as callers
-do, then all within 100 ms. Then two hundred, which shall lose nothing.
-Then fifty whose upstream is killed twice: each socket shall live on, and each word told
-as final stand in the stored transcript. Customers, door and upstream share the machine.
+1. Twenty clients send the same audio to the platform and to the upstream at the same
+   time. Measured: how much later each result of the platform arrives. They hang up one
+   after another, then all within 100 ms.
+2. Two hundred sessions, which must lose no result.
+3. Fifty sessions whose upstream is killed twice: each socket must stay open, and each
+   word sent as final must be in the stored transcript.
+
+Clients, platform and upstream share the machine.
 """
 
 import asyncio

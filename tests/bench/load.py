@@ -1,7 +1,7 @@
-"""Send POSTs over a number of kept-alive connections, and say how it went.
+"""Sends POSTs over persistent connections and reports their latencies.
 
-Run as a process of its own (`python -m tests.bench.load`); it also reports its own lag
-and CPU share, because a generator that is late measures itself.
+Runs as a separate process (`python -m tests.bench.load`). It also reports its own lag
+and CPU share, because a slow generator would measure itself.
 """
 
 import argparse

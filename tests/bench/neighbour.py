@@ -1,10 +1,10 @@
-"""A noisy neighbour: what tenant B waits while tenant A attacks.
+"""A noisy neighbor: the latency of tenant B's requests while tenant A attacks.
 
-At the web process B asks ``GET /v1/me`` and submits jobs, at the live process it asks
-``GET /v1/me`` and opens sessions; each first alone, then during each attack of
-``tests.bench.attacks``. A may send as much as the platform allows by default. At last
-no file, socket, thread or permit of the attacks may be left. BENCH_ATTACK limits the
-run to the attacks whose name contains it.
+B sends ``GET /v1/me`` and submits jobs to the web process, and sends ``GET /v1/me`` and
+opens sessions at the live process: first alone, then during each attack of
+``tests.bench.attacks``. A may send as much as the platform allows by default. After the
+attacks no file, socket, thread or permit of them may remain. BENCH_ATTACK limits the run
+to the attacks whose name contains it.
 """
 
 import http.client

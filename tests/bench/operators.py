@@ -1,9 +1,9 @@
 """The dashboard and the lists of the admin pages over a million jobs since midnight.
 
-One call and two events a job, 200,000 webhook attempts in the last hours, fifty thousand
-jobs that wait, a thousand tenants of very different size. What is measured is the whole
-answer, by the view itself, session and all, without a server. Cold: a process that has
-looked at nothing yet; it sums the day up once.
+One call and two events per job, 200,000 webhook attempts in the last hours, fifty
+thousand waiting jobs, a thousand tenants of very different sizes. Measured: the whole
+response of the view with its session, without a server. Cold: in a new process, which
+aggregates the day once.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Our platform as it runs in production: one process of each kind, as many workers as given."""
+"""The platform as in production: one process of each kind, and the given number of workers."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence

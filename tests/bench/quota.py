@@ -1,12 +1,12 @@
 """The upstream's quota: every slot used, and never a 429.
 
-Four regions, each with an emulator that enforces its limits and workers with more threads
-than slots. Two run together for 60 s after 30 s: "mixed", 100 slots and calls of 1 to
-30 s, and "rate", 100 slots, 980 a minute of 1,000 and calls of 1 to 5 s; in the middle
-of them Redis loses everything (FLUSHALL). Then, without a rate limit, "short", 50 slots
-and calls of 3 s, and "unlimited", 100 slots of one worker process and calls of 3 to 9 s;
-the peak memory of that process is judged too. Ideal is the lesser of the rate and
-slots ÷ the mean latency as the emulator's log has it.
+Four regions, each with an emulator that enforces its limits, and workers with more
+threads than slots. Two run together for 60 s after 30 s: "mixed", 100 slots and calls of
+1 to 30 s, and "rate", 100 slots, 980 a minute of 1,000 and calls of 1 to 5 s; halfway
+Redis loses everything (FLUSHALL). Then, without a rate limit, "short", 50 slots and
+calls of 3 s, and "unlimited", 100 slots of one worker process and calls of 3 to 9 s; the
+peak memory of that process is judged too. The ideal is the smaller of the rate and
+slots ÷ the mean latency in the emulator's log.
 """
 
 import time

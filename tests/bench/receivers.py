@@ -1,12 +1,12 @@
-"""Receivers that take 15 s each: what they do to the others' webhooks.
+"""Receivers that take 15 s each: their effect on the webhooks of other endpoints.
 
-One webhook worker of twenty threads and one dispatcher. Ten tenants with a well endpoint
-each get twenty events a second between them, first alone, then beside four tenants whose
-endpoints answer after 15 s and have more due than can ever be sent; twice, in turns.
-Judged: the well ones' p95 from the event's commit to its arrival, beside the slow ones
-against alone. The slow ones succeed (attempts may take 20 s here): their circuits stay
-closed and they hold all the threads that they may. Then how many deliveries a second
-one worker process makes.
+One webhook worker of twenty threads and one dispatcher. Ten tenants with a fast endpoint
+get twenty events a second in total, first alone, then beside four tenants whose
+endpoints respond after 15 s and have more due deliveries than can be sent; twice,
+alternating. Judged: the p95 of the fast ones from the event's commit to its arrival,
+beside the slow ones relative to alone. The slow ones succeed (attempts may take 20 s
+here), so their circuits stay closed and they use all the threads that they may. Last:
+how many deliveries a second one worker process makes.
 """
 
 import time

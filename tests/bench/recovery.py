@@ -1,9 +1,8 @@
-"""kill -9 of a worker with jobs running: how long until all of them run again.
+"""kill -9 of a worker with running jobs: how long until all of them run again.
 
 Leases of 4 s (LEASE_SECONDS in the environment), calls of 60 s, twenty jobs on one
-worker; another worker with room for all of them is up. The window of 10 s in which a
-dead worker still counts as seen does not matter here: its own claims are counted
-against its own threads, and the other has room.
+worker; another worker has room for all of them. The 10 s for which a dead worker still
+counts as seen have no effect here: its claims are counted against its own threads.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""What a bench returns, and the one table it is read in."""
+"""The rows that a bench returns, and their table."""
 
 import statistics
 from collections.abc import Iterable, Sequence

@@ -1,10 +1,10 @@
 """Search over 100,000 transcripts of one tenant, beside 25,000 of fifty others.
 
-Texts are of words as frequent as words are (Zipf), half of them stop words, 100 to 700
-words long, one in fifty of 8,000 (an hour); "refund" is in half of them, "delay" in
-another half, "storm" in one of a hundred. Each round asks the view itself, with key and
-throttle, without a server; the first round of each query is not counted. Twenty texts in
-a hundred thousand are alike, which makes no list of the index shorter.
+Words are as frequent as in natural texts (Zipf), half of them are stop words; a text has
+100 to 700 words, one in fifty has 8,000 (an hour). "refund" is in half of the texts,
+"delay" in another half, "storm" in one of a hundred. Each round calls the view with key
+and throttle, without a server; the first round of each query is not counted. Each
+text occurs twenty times, which does not shorten the lists of the index.
 """
 
 import itertools

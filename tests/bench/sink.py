@@ -1,7 +1,7 @@
-"""A customer: serves the audio, takes webhooks, and notes when each came.
+"""A customer: serves the audio, receives webhooks, and records when each arrived.
 
-Run as a process of its own (`python -m tests.bench.sink`), so that neither peer pays
-for it. Times are CLOCK_MONOTONIC, which all processes of a machine share.
+Runs as a separate process (`python -m tests.bench.sink`), so that neither side pays for
+it. Times are CLOCK_MONOTONIC, which all processes of a machine share.
 """
 
 import argparse

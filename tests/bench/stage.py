@@ -1,7 +1,7 @@
-"""Everything a bench stands on: servers, processes on loopback, and their CPU time.
+"""What each bench runs on: servers, processes on loopback, and their CPU time.
 
-One PostgreSQL and one Valkey for both peers, not durable for both alike (no fsync), so
-that the disk of the machine is not what is measured.
+One PostgreSQL and one Valkey for both sides, without fsync for both, so that the disk is
+not measured.
 """
 
 import base64

@@ -1,7 +1,8 @@
-"""The synchronous door: what it adds to a call made directly with Deepgram's SDK.
+"""Synchronous requests: what they add to a call made directly with Deepgram's SDK.
 
-Twenty callers wait for calls of 2 s, in turns at the emulator with the SDK and at one
-web process of ours. Added is what a call at our door takes over the median direct one.
+Twenty callers wait for calls of 2 s, alternating between the emulator with the SDK and
+one web process of the platform. Added: what a call of the platform takes beyond the
+median direct one.
 """
 
 from tests.bench import ours, upstream

@@ -1,4 +1,4 @@
-"""The peer as it runs: web, and two workers of fifty threads for both of its tasks."""
+"""The peer's processes: web, and two workers of fifty threads for both of its tasks."""
 
 import subprocess
 import sys

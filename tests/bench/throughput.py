@@ -1,7 +1,7 @@
 """Jobs a second out of a loaded backlog: 100 slots, calls of 0.3 s.
 
-All jobs are submitted while nothing takes them: the dispatcher (the peer's workers) is
-frozen. Measured is the time from its return to the last webhook.
+All jobs are submitted while the dispatcher (the peer's workers) is frozen. Measured: the
+time from its continuation to the last webhook.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""What stands outside both peers: the emulator of Deepgram, and a customer."""
+"""What both sides talk to: the emulator of Deepgram, and a customer."""
 
 import json
 import os

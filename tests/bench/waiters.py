@@ -1,7 +1,7 @@
-"""Callers who wait for their transcript: by Deepgram's SDK, or at our door.
+"""Callers that wait for their transcript, with Deepgram's SDK or at the platform.
 
-Run as a process of its own (`python -m tests.bench.waiters`); it also reports its own
-lag, because a generator that is late measures itself.
+Runs as a separate process (`python -m tests.bench.waiters`). It also reports its own
+lag, because a slow generator would measure itself.
 """
 
 import http.client

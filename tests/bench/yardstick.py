@@ -1,9 +1,9 @@
-"""How slow this machine is now: 1.0 on a machine of usual speed, 2.0 on half of it.
+"""The slowness of this machine now: 1.0 at usual speed, 2.0 at half of it.
 
 Bounds in milliseconds are multiplied by it, so that a slow machine does not miss them and
-a slow change does. Samples are taken between the measured requests, because the speed of a
-machine that others use changes by the second. A sample is the mean of a fixed loop in Python and a fixed query in
-PostgreSQL, each relative to its time on a cloud machine of two cores.
+a slow change does. Samples are taken between the measured requests, because the speed of
+a shared machine changes by the second. A sample is the mean of a fixed loop in Python and
+a fixed query in PostgreSQL, each relative to its time on a cloud machine of two cores.
 """
 
 import time
