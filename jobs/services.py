@@ -36,7 +36,6 @@ from jobs.models import (
     Tenant,
     prepared_statements,
 )
-from jobs.options import UnknownOptions
 from jobs.quotas import quotas
 from jobs.retention import retention
 from jobs.routing import regions, routing_keys
@@ -205,13 +204,6 @@ def insert_jobs(jobs: Sequence[Job], *, api_key: ApiKey | None, now: datetime) -
 def build_options(tenant: Tenant, options: dict[str, Any]) -> dict[str, Any]:
     """Merge options: the request's override the tenant's, these the platform's."""
     return {**settings.DEFAULT_OPTIONS, **tenant.default_options, **options}
-
-
-def get_unknown_options(
-    tenant: Tenant, *, default: UnknownOptions = UnknownOptions.REFUSE
-) -> UnknownOptions:
-    """Return the policy: the tenant's, else the platform's, else the endpoint's."""
-    return UnknownOptions(tenant.unknown_options or settings.UNKNOWN_OPTIONS or default)
 
 
 def retry_job(*, job: Job, api_key: ApiKey | None, now: datetime) -> Job:

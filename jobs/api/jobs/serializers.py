@@ -13,7 +13,8 @@ from django.conf import settings
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from jobs import options, services
+from jobs import options
+from jobs.accounts import tenants
 from jobs.egress import policy as egress_policy
 from jobs.egress.addresses import MAX_URL_LENGTH
 from jobs.models import Attempt, Content, Job, Mode, Priority
@@ -105,7 +106,7 @@ class JobInput(SharedFields, StrictSerializer):
         tenant = self.context.get("tenant")
         if tenant is None:
             return options.check_options(given)
-        policy = services.get_unknown_options(tenant)
+        policy = tenants.get_unknown_options(tenant)
         ignored = options.find_ignored(given, policy)
         kept = {name: value for name, value in given.items() if name not in ignored}
         checked = _CheckedOptions(options.check_options(kept, policy=policy))

@@ -8,6 +8,7 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from jobs import options, services
+from jobs.accounts import tenants
 from jobs.models import CallbackStyle
 from jobs.options import UnknownOptions
 from jobs.rest.views import get_tenant
@@ -38,7 +39,7 @@ def open_session(
 
     Raises the errors of ``handshake.open_session``, and InvalidRequest.
     """
-    policy = services.get_unknown_options(
+    policy = tenants.get_unknown_options(
         get_tenant(request), default=UnknownOptions.IGNORE
     )
     parse = parse_flux_query if is_flux else partial(parse_query, live=True)

@@ -14,6 +14,7 @@ from django.utils import timezone
 from rest_framework.request import Request
 
 from jobs import services
+from jobs.accounts import tenants
 from jobs.accounts.caller import Caller
 from jobs.api.jobs import submission as job_submission
 from jobs.api.jobs.submission import Submission
@@ -103,7 +104,7 @@ class Listen(SocketView):
 
     def post(self, request: Request) -> HttpResponse:
         """Return Deepgram's document, or only the request ID with a callback."""
-        policy = services.get_unknown_options(
+        policy = tenants.get_unknown_options(
             get_tenant(request), default=UnknownOptions.IGNORE
         )
         query = parse_query(request.query_params, policy)

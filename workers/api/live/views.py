@@ -10,6 +10,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
 from jobs import options, services
+from jobs.accounts import tenants
 from jobs.accounts.authentication import TICKET
 from jobs.api.jobs.serializers import build_draft
 from jobs.rest.views import ApiView, get_tenant, refuse_parameter
@@ -68,7 +69,7 @@ def read_draft(request: Request, *, now: datetime) -> JobDraft:
         draft = build_draft(body.validated_data, now=now)
     elif ticket_texts:
         refuse_parameter(TICKET, "Send a key or a ticket, not both.")
-    policy = services.get_unknown_options(get_tenant(request))
+    policy = tenants.get_unknown_options(get_tenant(request))
     ignored = options.find_ignored(params, policy, options.LIVE_OPTIONS)
     parsed = {
         name: options.read_text(name, values, live=True, policy=policy)
