@@ -8,7 +8,7 @@ MANAGE := $(BIN)/python manage.py
 export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 
-.PHONY: help up regions demo test e2e chaos drill fuzz bench check check-deploy clients types fix lock venv-demo venv-dev venv-deploy
+.PHONY: help up regions demo test e2e chaos drill outages fuzz bench check check-deploy clients types fix lock venv-demo venv-dev venv-deploy
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -74,6 +74,9 @@ chaos: venv-dev  ## kill and disconnect each part under load, and check the resu
 
 drill: venv-dev  ## fail each part of a region and the whole region under load (seven minutes; DRILL_RATE=…)
 	$(BIN)/python -m tests.drill
+
+outages: venv-dev  ## produce every outage of docs/health.md and compare health, metrics, alerts, pages (a quarter of an hour)
+	$(BIN)/python -m tests.outages
 
 fuzz: venv-dev  ## send 100,000 invalid requests and responses, then run schemathesis (twenty minutes; FUZZ_SEED=…)
 	$(BIN)/python -m tests.fuzz

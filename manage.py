@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line, load_command_class
 from django.db import OperationalError
+from psycopg.errors import LockNotAvailable
 
 from transcribe_platform import statement_timeouts, stores
 from transcribe_platform.cli.main import main
@@ -19,6 +20,12 @@ from workers.liveness import probe
 EMBEDDED = {"run_platform", "run_demo"}
 # Each with the settings of a run that lasts: see workers.embedded.plan.
 RUN_SCRIPTS = ("var/manage", "var/processes/manage", "var/regions/manage")
+# Printed instead of a traceback if `migrate` does not get a lock in time.
+LOCKED = """\
+migrate waited {seconds:g} s (MIGRATION_LOCK_SECONDS) for a lock that another
+transaction holds, and stopped: all requests would wait behind it. The migrations before
+this one are applied. End that transaction or wait for its end, then run migrate again:
+  SELECT pid, xact_start, state, query FROM pg_stat_activity ORDER BY xact_start;"""
 
 
 def run_on_stores(words: list[str]) -> None:
@@ -30,7 +37,9 @@ def run_on_stores(words: list[str]) -> None:
         statement_timeouts.limit_locks(settings.MIGRATION_LOCK_SECONDS)
     try:
         execute_from_command_line(words)
-    except OperationalError:
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable):
+            sys.exit(LOCKED.format(seconds=settings.MIGRATION_LOCK_SECONDS))
         stores.check_tls()  # the pool's error does not state the reason
         raise
 

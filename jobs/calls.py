@@ -1,16 +1,15 @@
-"""Start and end the calls of claimed jobs, many at once.
+"""Claim jobs, and start and end their calls, many at once.
 
 All code that ends calls locks attempts in the order of their ids, then jobs in the
 order of theirs, then quota counters: the reverse would deadlock.
 """
 
-import json
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +17,7 @@ from django.db import transaction
 
 from jobs import services
 from jobs.models import Attempt, Job, Region, prepared_statements
+from jobs.models.prepared_statements import Row, Statement, encode_rows
 from jobs.state import JobStatus
 from jobs.telemetry import log_context, metrics, tracing
 
@@ -34,10 +34,40 @@ class JobClaim:
     traceparent: str = field(default="", compare=False)
 
 
+_CLAIM_JOBS = """
+UPDATE jobs_job SET status = 'processing', region_id = %(region)s,
+  lease_token = lease_token + 1, lease_until = %(lease_until)s, run_at = NULL,
+  worker = claim.worker
+FROM unnest(%(jobs)s::uuid[], %(workers)s::text[]) AS claim (id, worker)
+WHERE jobs_job.id = claim.id AND status = 'queued' RETURNING {columns}
+"""
+
+
+def claim_jobs(workers: Mapping[UUID, str], *, region: str, now: datetime) -> list[Job]:
+    """Claim locked jobs, each for its worker ("": any of the region's queue).
+
+    ``advance`` to *processing* for many jobs with different workers, prepared.
+    """
+    with transaction.atomic(savepoint=False):
+        claimed = _fetch_jobs(
+            _CLAIM_JOBS,
+            {
+                "region": region,
+                "lease_until": now + services.lease_time(),
+                "jobs": list(workers),
+                "workers": list(workers.values()),
+            },
+        )
+        services.write_events(claimed, at=now, data={}, actor="")
+    for job in claimed:
+        logger.info("job %s", job.status, extra=log_context.fields_of(job))
+    return claimed
+
+
 _START_CALLS = """
 WITH claim AS (
   SELECT job.id FROM jobs_job job
-  JOIN unnest(%(jobs)s::uuid[], %(tokens)s::int[]) AS claim (id, token)
+  JOIN json_to_recordset(%(claims)s::json) AS claim (id uuid, token int)
     ON job.id = claim.id AND job.lease_token = claim.token
   WHERE job.status = 'processing' AND job.started_at IS NULL
   ORDER BY job.id FOR NO KEY UPDATE OF job
@@ -60,14 +90,17 @@ def start_calls(
         started = _fetch_jobs(
             _START_CALLS,
             {
-                "jobs": [claim.job_id for claim in claims],
-                "tokens": [claim.lease_token for claim in claims],
+                "claims": encode_rows(
+                    [
+                        {"id": claim.job_id, "token": claim.lease_token}
+                        for claim in claims
+                    ]
+                ),
                 "now": now,
                 "worker": worker,
                 "lease": services.lease_time(),
             },
         )
-        regions_by_name = Region.objects.in_bulk({job.region_id for job in started})
         attempts = [
             Attempt(
                 job=job,
@@ -75,21 +108,40 @@ def start_calls(
                 model=str(job.options.get("model", ""))[:100],
                 trace_id=tracing.trace_id_of(job.traceparent),
                 lease_token=job.lease_token,
-                region=regions_by_name[job.region_id],
+                region_id=job.region_id or "",
                 worker=worker,
                 started_at=now,
             )
             for job in started
         ]
-        Attempt.objects.bulk_create(attempts)
+        _open_attempts(attempts)
     return list(zip(started, attempts, strict=True))
+
+
+def _open_attempts(attempts: Sequence[Attempt]) -> None:
+    """Insert attempts, and read their regions in the same round trip."""
+    if not attempts:
+        return
+    names = list({attempt.region_id for attempt in attempts})
+    select = prepared_statements.select(Region, "name = ANY($1)")
+    _, rows = prepared_statements.fetch_many(
+        [prepared_statements.build_insertion(attempts), (select, [names])]
+    )
+    found = prepared_statements.load_all(Region, rows)
+    regions = {region.name: region for region in found}
+    for attempt in attempts:
+        attempt.region = regions[attempt.region_id]
 
 
 def _fetch_jobs(sql: str, parameters: Mapping[str, Any]) -> list[Job]:
     """Execute an UPDATE of jobs and return the new rows."""
-    columns = prepared_statements.list_columns(Job)
-    rows = prepared_statements.fetch(sql.replace("{columns}", columns), parameters)
-    return [prepared_statements.load(Job, row) for row in rows]
+    rows = prepared_statements.fetch(_return_jobs(sql), parameters)
+    return prepared_statements.load_all(Job, rows)
+
+
+@cache
+def _return_jobs(sql: str) -> str:
+    return sql.replace("{columns}", prepared_statements.list_columns(Job))
 
 
 def start_call(
@@ -124,13 +176,11 @@ class CallFacts:
 _CLOSE_ATTEMPTS = """
 WITH call AS (
   SELECT attempt.id, call.* FROM jobs_attempt attempt
-  JOIN unnest(%(attempts)s::uuid[], %(outcomes)s::text[], %(request_ids)s::text[],
-              %(statuses)s::int[], %(codes)s::text[], %(seconds)s::double precision[],
-              %(costs)s::numeric[], %(adopted)s::bool[],
-              %(sent_bytes)s::bigint[], %(sent_types)s::text[])
-    AS call (attempt, outcome, request_id, status_code, error_code, audio_seconds,
-             cost_estimate, is_adopted, sent_bytes, sent_type)
-    ON attempt.id = call.attempt
+  JOIN json_to_recordset(%(calls)s::json) AS call (
+    attempt uuid, outcome text, request_id text, status_code int, error_code text,
+    audio_seconds float, cost_estimate numeric, is_adopted bool, sent_bytes bigint,
+    sent_type text
+  ) ON attempt.id = call.attempt
   WHERE attempt.outcome IN ('open', 'unknown')
      OR call.is_adopted AND attempt.reconciled_at IS NOT NULL
   ORDER BY attempt.id FOR NO KEY UPDATE OF attempt
@@ -150,24 +200,37 @@ def close_attempts(calls: Sequence[CallFacts], *, now: datetime) -> set[UUID]:
 
     *Unknown* is overwritten: the worker that made the call knows its outcome.
     """
-    columns = {
-        "attempts": [each.attempt.pk for each in calls],
-        "outcomes": [str(each.outcome) for each in calls],
-        "request_ids": [each.request_id for each in calls],
-        "statuses": [each.status_code for each in calls],
-        "codes": [each.error_code for each in calls],
-        "seconds": [each.audio_seconds for each in calls],
-        "costs": [each.cost_estimate for each in calls],
-        "adopted": [each.is_adopted for each in calls],
-        "sent_bytes": [each.sent_bytes for each in calls],
-        "sent_types": [each.sent_type for each in calls],
-    }
     with transaction.atomic(savepoint=False):
-        rows = prepared_statements.fetch(_CLOSE_ATTEMPTS, {**columns, "now": now})
-        closed = {pk for (pk,) in rows}
-        for call in calls:
-            if call.attempt.pk in closed:
-                transaction.on_commit(partial(_count, call, now=now))
+        rows = prepared_statements.fetch(*_build_closing(calls, now=now))
+        return _count_closed(calls, rows, now=now)
+
+
+def _build_closing(calls: Sequence[CallFacts], *, now: datetime) -> Statement:
+    rows = [
+        {
+            "attempt": each.attempt.pk,
+            "outcome": each.outcome,
+            "request_id": each.request_id,
+            "status_code": each.status_code,
+            "error_code": each.error_code,
+            "audio_seconds": each.audio_seconds,
+            "cost_estimate": each.cost_estimate,
+            "is_adopted": each.is_adopted,
+            "sent_bytes": each.sent_bytes,
+            "sent_type": each.sent_type,
+        }
+        for each in calls
+    ]
+    return _CLOSE_ATTEMPTS, {"now": now, "calls": encode_rows(rows)}
+
+
+def _count_closed(
+    calls: Sequence[CallFacts], rows: Sequence[Row], *, now: datetime
+) -> set[UUID]:
+    closed = {pk for (pk,) in rows}
+    for call in calls:
+        if call.attempt.pk in closed:
+            transaction.on_commit(partial(_count, call, now=now))
     return closed
 
 
@@ -204,12 +267,10 @@ class CallEnd:
 _END_CALLS = """
 WITH ending AS (
   SELECT ending.* FROM jobs_job job
-  JOIN unnest(%(jobs)s::uuid[], %(tokens)s::int[], %(statuses)s::text[],
-              %(warnings)s::jsonb[], %(durations)s::double precision[],
-              %(codes)s::text[], %(details)s::text[], %(run_at)s::timestamptz[],
-              %(attempts)s::int[])
-    AS ending (job, token, status, warnings, duration, code, detail, run_at, attempt)
-    ON job.id = ending.job AND job.lease_token = ending.token
+  JOIN json_to_recordset(%(ends)s::json) AS ending (
+    job uuid, token int, status text, warnings jsonb, duration float, code text,
+    detail text, run_at timestamptz, attempt int
+  ) ON job.id = ending.job AND job.lease_token = ending.token
   WHERE job.status = 'processing'
      -- A paid result after the lease expired and before a new claim.
      OR job.status = 'queued' AND ending.status <> 'queued'
@@ -237,33 +298,53 @@ def end_calls(ends: Sequence[CallEnd], *, at: datetime) -> list[Job]:
     moved. Locks jobs in the order of their ids, after the attempts (``close_attempts``)
     and before the quota counters.
     """
-    causes = {end.claim.job_id: end.cause for end in ends}
     with transaction.atomic(savepoint=False):
-        moved = _fetch_jobs(
-            _END_CALLS,
-            {
-                "at": at,
-                "jobs": [end.claim.job_id for end in ends],
-                "tokens": [end.claim.lease_token for end in ends],
-                "statuses": [str(end.status) for end in ends],
-                "warnings": [
-                    None if end.warnings is None else json.dumps(end.warnings)
-                    for end in ends
-                ],
-                "durations": [end.duration_seconds for end in ends],
-                "codes": [end.error_code for end in ends],
-                "details": [end.error_detail for end in ends],
-                "run_at": [end.run_at for end in ends],
-                "attempts": [end.attempt for end in ends],
-            },
+        rows = prepared_statements.fetch(*_build_ending(ends, at=at))
+        return _record_moved(ends, rows, at=at)
+
+
+def finish_calls(
+    calls: Sequence[CallFacts], ends: Sequence[CallEnd], *, now: datetime
+) -> tuple[set[UUID], list[Job]]:
+    """Run ``close_attempts`` and ``end_calls`` in one round trip."""
+    with transaction.atomic(savepoint=False):
+        closed, moved = prepared_statements.fetch_many(
+            [_build_closing(calls, now=now), _build_ending(ends, at=now)]
         )
-        ended = [job for job in moved if job.is_final]
-        services.record_ends(ended, at=at)
-        services.write_events(ended, at=at, data={}, actor="")
-        for job in moved:
-            if not job.is_final:
-                data = {"reason": "retry", "cause": causes[job.pk]}
-                services.write_events([job], at=at, data=data, actor="")
+        return _count_closed(calls, closed, now=now), _record_moved(ends, moved, at=now)
+
+
+def _build_ending(ends: Sequence[CallEnd], *, at: datetime) -> Statement:
+    rows = [
+        {
+            "job": end.claim.job_id,
+            "token": end.claim.lease_token,
+            "status": end.status,
+            "warnings": end.warnings,
+            "duration": end.duration_seconds,
+            "code": end.error_code,
+            "detail": end.error_detail,
+            "run_at": end.run_at,
+            "attempt": end.attempt,
+        }
+        for end in ends
+    ]
+    return _return_jobs(_END_CALLS), {"at": at, "ends": encode_rows(rows)}
+
+
+def _record_moved(
+    ends: Sequence[CallEnd], rows: Sequence[Row], *, at: datetime
+) -> list[Job]:
+    """Settle and log the jobs that ended or were queued again; write their events."""
+    moved = prepared_statements.load_all(Job, rows)
+    causes = {end.claim.job_id: end.cause for end in ends}
+    ended = [job for job in moved if job.is_final]
+    services.record_ends(ended, at=at)
+    services.write_events(ended, at=at, data={}, actor="")
+    for job in moved:
+        if not job.is_final:
+            data = {"reason": "retry", "cause": causes[job.pk]}
+            services.write_events([job], at=at, data=data, actor="")
     for job in moved:
         logger.info("job %s", job.status, extra=log_context.fields_of(job))
     return moved

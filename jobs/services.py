@@ -1,9 +1,9 @@
 """Create jobs and change their state.
 
-``advance`` and, for the ends of calls, ``jobs.calls.end_calls`` are the only writers of
-``Job.status``: one UPDATE … RETURNING fenced by the old status and the queryset's
-filters (above all the lease token), one bulk INSERT of events, one transaction. An
-empty result means that the job changed concurrently.
+``advance`` and, for many calls at once, ``claim_jobs`` and ``end_calls`` of
+``jobs.calls`` are the only writers of ``Job.status``: one UPDATE … RETURNING fenced by
+the old status and the conditions (above all the lease token), one bulk INSERT of
+events, one transaction. An empty result means that the job changed concurrently.
 """
 
 import logging
@@ -14,7 +14,7 @@ from functools import cache, partial
 from typing import Any
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, models, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, models, transaction
 from django.db.models import QuerySet
 from django.db.models.sql import UpdateQuery
 from django.utils.module_loading import import_string
@@ -431,31 +431,36 @@ def update_returning(jobs: QuerySet[Job], *, changes: dict[str, Any]) -> list[Jo
     query: Any = jobs.query.chain(UpdateQuery)
     query.add_update_values(changes)
     sql, params = query.get_compiler(DEFAULT_DB_ALIAS).as_sql()
-    return list(Job.objects.raw(f"{sql} RETURNING *", params))
+    columns = prepared_statements.list_columns(Job)
+    with connection.cursor() as cursor:
+        cursor.execute(f"{sql} RETURNING {columns}", params)
+        return prepared_statements.load_all(Job, cursor.fetchall())
 
 
 def write_events(
     jobs: Sequence[Job], *, at: datetime, data: dict[str, Any], actor: str
 ) -> None:
-    """Write one event per job, and what subscribers write about those of final jobs.
+    """Write one event per job, and the rows of subscribers about those of final jobs.
 
     Subscribers are called before the INSERT, so that they can set the events' columns.
-    They may insert rows that refer to events: PostgreSQL checks foreign keys at COMMIT.
+    Their rows may refer to events, in any order: PostgreSQL checks foreign keys at
+    COMMIT.
     """
+    if not jobs:
+        return
     events = [_build_event(job, at=at, data=data, actor=actor) for job in jobs]
     final = {job.pk: job for job in jobs if job.is_final}
+    rows: list[models.Model] = []
     if final:
         of_final = [event for event in events if event.job_id in final]
-        for write in _import_subscribers(tuple(settings.EVENT_SUBSCRIBERS)):
-            write(of_final, final, at)
-    if len(events) == 1:
-        prepared_statements.insert(events[0])
-    else:
-        Event.objects.bulk_create(events)
+        for subscriber in _import_subscribers(tuple(settings.EVENT_SUBSCRIBERS)):
+            rows += subscriber(of_final, final, at)
+    insertion = prepared_statements.build_insertion(events, lenient=rows)
+    prepared_statements.fetch(*insertion)
 
 
 @cache
-def _import_subscribers(names: tuple[str, ...]) -> list[Callable[..., None]]:
+def _import_subscribers(names: tuple[str, ...]) -> list[Callable[..., Any]]:
     return [import_string(name) for name in names]
 
 

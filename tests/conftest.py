@@ -8,11 +8,13 @@ from typing import Any
 import certifi
 import pytest
 from django.db import connection, transaction
+from django.db.backends.signals import connection_created
 from django.test import TransactionTestCase
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from jobs.telemetry import log_context, tracing
+from transcribe_platform import database_clock
 from transcribe_platform.middleware.static_files import StaticFilesMiddleware
 from workers.liveness.heartbeat import Heartbeat
 
@@ -42,6 +44,16 @@ def no_thread_beats_here() -> Iterator[None]:
     """Tests beat by hand: a thread would write rows into the tests after its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Heartbeat, "_run", lambda self: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def the_clock_is_the_hosts() -> Iterator[None]:
+    """Tests move it; the database's cannot be moved."""
+    connection_created.disconnect(dispatch_uid=database_clock.__name__)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database_clock, "follow", lambda: None)
+        patch.setattr(database_clock, "_anchor", None)
         yield
 
 

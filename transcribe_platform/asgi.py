@@ -25,6 +25,7 @@ from workers.api.live.registry import get_registry  # noqa: E402
 from workers.liveness import startup  # noqa: E402
 from workers.monitoring import exposition  # noqa: E402
 from workers.monitoring.live_sessions import LiveSessionCollector  # noqa: E402
+from workers.monitoring.stores import report_uploads  # noqa: E402
 
 _django: Any = LazyBodyHandler()
 stores.check_tls()
@@ -32,6 +33,7 @@ statement_timeouts.limit_statements(settings.WEB_STATEMENT_SECONDS)
 startup.freeze_startup_objects(routes=True)
 startup.shorten_switch_interval()
 exposition.expose(LiveSessionCollector())
+report_uploads()
 probe.warn_if_unconfined()
 
 

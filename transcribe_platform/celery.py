@@ -56,7 +56,9 @@ app.conf.update(
     # kombu reads the URL's parameters; Flower reads only this setting.
     broker_use_ssl=parse_url(settings.REDIS_URL).get("ssl", False),
     broker_transport_options={
-        "visibility_timeout": 3600,  # messages are acknowledged early
+        # Messages are acknowledged early and leases recover lost ones: Redis need not
+        # keep a copy of each until then.
+        "ack_emulation": False,
         "max_connections": 100,
         # A publish on a dead connection must not block the dispatcher forever.
         "socket_timeout": 30,

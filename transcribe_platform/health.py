@@ -5,7 +5,6 @@ contain no tenant data and no secrets.
 """
 
 import logging
-import tempfile
 from functools import cache
 
 import redis
@@ -16,6 +15,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
 
+from jobs.concurrency.statement_limits import limit_statements
 from jobs.models import Region
 from transcribe_platform.api_errors.problems import read_only
 from workers.liveness import graceful_shutdown
@@ -23,8 +23,9 @@ from workers.monitoring import stores
 from workers.monitoring.components import Component, ComponentState, read_components
 from workers.ratelimit.permits import is_writable
 
-BLOCK_BYTES = 4096
 logger = logging.getLogger(__name__)
+# For each statement of the overview: less than clients wait.
+COMPONENTS_SECONDS = 2.0
 
 # The first is the default.
 TYPES = ["application/json", "text/html"]
@@ -48,10 +49,11 @@ def ready(_request: HttpRequest) -> JsonResponse:
         "process": "draining" if graceful_shutdown.is_draining() else "ok",
         "database": _check_database(),
         "redis": _check_redis(),
-        "uploads": "ok" if _can_store_uploads() else "away",
+        "uploads": "ok" if stores.can_store_uploads() else "away",
     }
-    regions = _find_open_regions() if checks["database"] == "ok" else set()
-    checks["regions"] = "ok" if regions else "none"
+    is_known = checks["database"] == "ok"
+    regions = _find_open_regions() if is_known else set()
+    checks["regions"] = "ok" if regions else "none" if is_known else "unknown"
     own = settings.SERVER_REGION
     checks["region"] = "closed" if own and regions and own not in regions else "ok"
     is_ready = all(checks[name] == "ok" for name in ("process", "database", "region"))
@@ -74,9 +76,13 @@ def overview(request: HttpRequest) -> HttpResponse:
             Component(name="database", state=ComponentState.OK, detail="answers")
         ]
         try:
-            parts += read_components()
-        except (DatabaseError, InterfaceError):  # lost since the check
+            with limit_statements(COMPONENTS_SECONDS):
+                parts += read_components()
+        except (DatabaseError, InterfaceError):  # lost since the check, or locked
             logger.warning("database away", exc_info=True)
+            parts[1] = Component(
+                name="database", state=ComponentState.AWAY, detail="does not answer"
+            )
     is_up = parts[0].state == parts[1].state == ComponentState.OK
     status = (
         "ok" if all(part.state == ComponentState.OK for part in parts) else "degraded"
@@ -146,18 +152,6 @@ def _check_redis() -> str:
         return "ok" if is_writable(_get_redis()) else "full"
     except redis.RedisError:
         return "away"
-
-
-def _can_store_uploads() -> bool:
-    """Return whether the folder of incoming uploads takes a block."""
-    folder = settings.INCOMING_ROOT
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(BLOCK_BYTES))
-    except OSError:
-        return False
-    return True
 
 
 @cache

@@ -15,6 +15,7 @@ from transcribe_platform.middleware.arriving_bodies import ArrivingBodies  # noq
 from transcribe_platform.middleware.head_limits import WsgiHeadLimits  # noqa: E402
 from workers.liveness import graceful_shutdown, startup  # noqa: E402
 from workers.monitoring import exposition  # noqa: E402
+from workers.monitoring.stores import report_uploads  # noqa: E402
 
 stores.check_tls()
 statement_timeouts.limit_statements(settings.WEB_STATEMENT_SECONDS)
@@ -22,5 +23,6 @@ graceful_shutdown.delay_granian_shutdown()
 startup.freeze_startup_objects(routes=True)
 startup.shorten_switch_interval()
 exposition.expose()
+report_uploads()
 probe.warn_if_unconfined()
 application = WsgiHeadLimits(ArrivingBodies(_django))

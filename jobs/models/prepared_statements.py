@@ -11,21 +11,21 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
-from itertools import count
 from typing import Any, TypeVar
 
 import psycopg
 from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import (
     DEFAULT_DB_ALIAS,
-    NotSupportedError,
-    OperationalError,
     connection,
     models,
 )
 
 AnyModel = TypeVar("AnyModel", bound=models.Model)
 Row = tuple[Any, ...]
+# A statement and its parameters.
+Statement = tuple[str, Sequence[Any] | Mapping[str, Any]]
 
 # As often a statement is executed before it is prepared; None: not yet decided.
 _PREPARED, _UNPREPARED = 1, 2**31
@@ -40,38 +40,72 @@ def fetch(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[
     errors.
     """
     with _executed(sql, parameters) as cursor:
-        # ``description`` would build an object for each column.
-        rows: list[Row] = cursor.fetchall() if cursor.pgresult.nfields else []
+        rows: list[Row] = cursor.fetchall() if _has_rows(cursor) else []
     return rows
+
+
+def fetch_many(statements: Sequence[Statement]) -> list[list[Row]]:
+    """Execute statements that do not depend on each other's rows; return all rows.
+
+    They take one round trip, with the BEGIN of a transaction if they are its first.
+    https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
+    """
+    with _prepared_connection() as raw:
+        if connection.queries_logged:
+            return [fetch(*statement) for statement in statements]
+        cursors = []
+        with raw.pipeline():
+            for sql, parameters in statements:
+                cursor = psycopg.RawCursor(raw)
+                cursor.execute(*_number_parameters(sql, parameters))
+                cursors.append(cursor)
+        return [each.fetchall() if _has_rows(each) else [] for each in cursors]
+
+
+@contextmanager
+def _prepared_connection() -> Iterator[Any]:
+    """Return the driver's connection, which prepares statements; wrap its errors."""
+    connection.ensure_connection()
+    raw = connection.connection
+    with connection.wrap_database_errors:
+        if raw.prepare_threshold is None:
+            raw.prepare_threshold = _choose_threshold(raw)
+        try:
+            yield raw
+        except psycopg.NotSupportedError as error:
+            # A migration changed a column's type: "cached plan must not change result
+            # type", at every execution on this connection.
+            raw.close()
+            connection.close()
+            raise psycopg.OperationalError(str(error)) from error
+
+
+def _has_rows(cursor: Any) -> bool:
+    # ``description`` would build an object for each column.
+    return bool(cursor.pgresult.nfields)
+
+
+def _number_parameters(
+    sql: str, parameters: Sequence[Any] | Mapping[str, Any]
+) -> Statement:
+    if isinstance(parameters, Mapping):
+        sql, names = _number(sql)
+        return sql, [parameters[name] for name in names]
+    return sql, parameters
 
 
 @contextmanager
 def _executed(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Iterator[Any]:
-    connection.ensure_connection()
-    raw = connection.connection
-    if raw.prepare_threshold is None:
-        with connection.wrap_database_errors:
-            raw.prepare_threshold = _choose_threshold(raw)
     if connection.queries_logged:  # with Django's own cursor, which tests read
         with connection.cursor() as cursor:
             cursor.execute(_PARAMETER.sub("%s", sql), parameters)
             yield cursor
         return
-    if isinstance(parameters, Mapping):
-        sql, names = _number(sql)
-        parameters = [parameters[name] for name in names]
-    # Unlike ``Cursor`` it does not parse the statement each time.
-    raw_cursor: Any = psycopg.RawCursor(raw)
-    with connection.make_cursor(raw_cursor) as cursor:
-        try:
-            cursor.execute(sql, parameters)
-        except NotSupportedError as error:
-            # A migration changed a column's type: "cached plan must not change result
-            # type", at every execution on this connection.
-            raw.close()
-            connection.close()
-            raise OperationalError(str(error)) from error.__cause__
-        yield cursor
+    with _prepared_connection() as raw:
+        # Unlike ``Cursor`` it does not parse the statement each time.
+        raw_cursor = psycopg.RawCursor(raw)
+        raw_cursor.execute(*_number_parameters(sql, parameters))
+        yield raw_cursor
 
 
 @cache
@@ -86,22 +120,76 @@ def insert(*rows: models.Model) -> None:
 
     Unlike ``Model.save`` it sets no generated values and sends no signals.
     """
-    sql = _build_insert(*(type(row) for row in rows))
-    parameters = [
-        encode(getattr(row, name))
+    fetch(*build_insertion(*([row] for row in rows)))
+
+
+def build_insertion(
+    *groups: Sequence[models.Model], lenient: Sequence[models.Model] = ()
+) -> Statement:
+    """Return the statement of ``insert`` for groups of rows, each of one table.
+
+    It is the same for any number of rows in a group. Those of ``lenient`` that conflict
+    with existing rows are skipped.
+    """
+    groups = tuple(group for group in (*groups, lenient) if group)
+    tables = tuple(type(group[0]) for group in groups)
+    sql = _build_insert(tables, is_lenient=bool(lenient))
+    return sql, [_encode_models(group) for group in groups]
+
+
+def _encode_models(rows: Sequence[models.Model]) -> str:
+    cells = _cells(type(rows[0]))
+    values = [
+        {column: encode(getattr(row, name)) for name, column, encode in cells}
         for row in rows
-        for name, encode in _encoders(type(row))
     ]
-    with _executed(sql, parameters):
-        pass
     for row in rows:
         row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS  # noqa: SLF001
+    return json.dumps(values, cls=DjangoJSONEncoder)
 
 
+def encode_rows(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows for ``json_to_recordset``: one parameter, whatever their number.
+
+    It takes less time than an array of each column.
+    """
+    return json.dumps(rows, default=_encode)
+
+
+@cache
+def _cells(
+    model: type[models.Model],
+) -> list[tuple[str, str, Callable[[Any], Any]]]:
+    return [
+        (
+            field.attname,
+            str(field.column),
+            _keep if isinstance(field, models.JSONField) else _encode,
+        )
+        for field in _inserted(model)
+    ]
+
+
+def _keep(value: Any) -> Any:
+    return value
+
+
+def select(model: type[models.Model], condition: str) -> str:
+    """Return the SELECT of the rows that meet a condition, for ``load``."""
+    table = model._meta.db_table  # noqa: SLF001
+    return f'SELECT {list_columns(model)} FROM "{table}" WHERE {condition}'  # noqa: S608
+
+
+@cache
 def list_columns(model: type[models.Model]) -> str:
     """Return the columns of a SELECT from which ``load`` builds rows."""
     table = model._meta.db_table  # noqa: SLF001  a documented API
     return ", ".join(f'"{table}"."{each.column}"' for each in _fields(model))
+
+
+def load_all(model: type[AnyModel], rows: Sequence[Row]) -> list[AnyModel]:
+    """Return the objects of rows, as ``load`` does."""
+    return [load(model, row) for row in rows]
 
 
 def load(model: type[AnyModel], values: Sequence[Any]) -> AnyModel:
@@ -109,8 +197,7 @@ def load(model: type[AnyModel], values: Sequence[Any]) -> AnyModel:
     converted = list(values)
     for index, convert in _converters(model):
         converted[index] = convert(converted[index])
-    names = [field.attname for field in _fields(model)]
-    return model.from_db(DEFAULT_DB_ALIAS, names, converted)
+    return model.from_db(DEFAULT_DB_ALIAS, _attribute_names(model), converted)
 
 
 def _choose_threshold(raw: psycopg.Connection[Any]) -> int:
@@ -130,6 +217,11 @@ def _fields(model: type[models.Model]) -> "tuple[models.Field[Any, Any], ...]":
 
 
 @cache
+def _attribute_names(model: type[models.Model]) -> list[str]:
+    return [field.attname for field in _fields(model)]
+
+
+@cache
 def _converters(model: type[models.Model]) -> list[tuple[int, Callable[[Any], Any]]]:
     """Return the fields whose values Django converts, by position."""
     return [
@@ -144,26 +236,25 @@ def _convert(field: Any, value: Any) -> Any:
 
 
 @cache
-def _build_insert(*tables: type[models.Model]) -> str:
-    numbers = count(1)
-    *others, last = (_build_one_insert(model, numbers) for model in tables)
+def _build_insert(tables: tuple[type[models.Model], ...], *, is_lenient: bool) -> str:
+    *others, last = (
+        _build_one_insert(model, number) for number, model in enumerate(tables, start=1)
+    )
+    if is_lenient:
+        last += " ON CONFLICT DO NOTHING"
     if not others:
         return last
     named = (f"row_{number} AS ({sql})" for number, sql in enumerate(others))
     return f"WITH {', '.join(named)} {last}"
 
 
-def _build_one_insert(model: type[models.Model], numbers: Iterator[int]) -> str:
-    fields = _inserted(model)
-    columns = ", ".join(f'"{field.column}"' for field in fields)
-    values = ", ".join(f"${next(numbers)}" for _ in fields)
-    table = model._meta.db_table  # noqa: SLF001  a documented API
-    return f'INSERT INTO "{table}" ({columns}) VALUES ({values})'  # noqa: S608
-
-
-@cache
-def _encoders(model: type[models.Model]) -> list[tuple[str, Callable[[Any], Any]]]:
-    return [(field.attname, _choose_encoder(field)) for field in _inserted(model)]
+def _build_one_insert(model: type[models.Model], number: int) -> str:
+    columns = ", ".join(f'"{field.column}"' for field in _inserted(model))
+    table = model._meta.db_table  # noqa: SLF001
+    return (
+        f'INSERT INTO "{table}" ({columns}) SELECT {columns}'  # noqa: S608
+        f' FROM json_populate_recordset(NULL::"{table}", ${number}::json)'
+    )
 
 
 def _inserted(model: type[models.Model]) -> "list[models.Field[Any, Any]]":
@@ -175,18 +266,8 @@ def _inserted(model: type[models.Model]) -> "list[models.Field[Any, Any]]":
     ]
 
 
-def _choose_encoder(field: Any) -> Callable[[Any], Any]:
-    if isinstance(field, models.JSONField):
-        return partial(_encode_json, field.encoder)
-    return _encode
-
-
 def _encode(value: Any) -> str | None:
-    """Return the value as text, whose type PostgreSQL takes from the column.
-
-    Types sent by the client would make a statement of each combination, because psycopg
-    chooses them by the value: a small integer differs from a large one and from None.
-    """
+    """Return the value as text, whose type PostgreSQL takes from the column."""
     if value is None or type(value) is str:
         return value
     if isinstance(value, bytes):
@@ -194,7 +275,3 @@ def _encode(value: Any) -> str | None:
     if hasattr(value, "resolve_expression"):
         raise TypeError("an expression cannot be a parameter")
     return str(value)
-
-
-def _encode_json(encoder: type[json.JSONEncoder] | None, value: Any) -> str | None:
-    return None if value is None else json.dumps(value, cls=encoder)

@@ -20,6 +20,8 @@ SELECT region_id, tenant_id, worker, mode = 'live', count(*),
 FROM jobs_job WHERE status = 'processing' GROUP BY 1, 2, 3, 4
 """
 
+_IS_OPEN = "is_enabled AND NOT is_drained AND coalesce(paused_until <= $1, true)"
+
 
 def queue_of(region: str) -> str:
     """Return the Celery queue of a region's worker pool."""
@@ -43,6 +45,8 @@ class CapacitySnapshot:
     prerecorded: Counter[tuple[str, UUID, str]]
     streams: Counter[tuple[str, UUID, str]]
     workers: list[Worker]
+    # Regions that are enabled, neither drained nor paused.
+    open_regions: list[Region]
     # Jobs on their last chance by worker: one more crash and they fail.
     last_chances: Counter[str]
 
@@ -114,20 +118,31 @@ class CapacitySnapshot:
             self.last_chances[job.worker] += is_last_chance(job.crashes)
 
 
+def select_live_workers(*, now: datetime) -> prepared_statements.Statement:
+    """Return the SELECT of the processes seen within ``WORKER_SEEN_SECONDS``."""
+    seen_since = now - timedelta(seconds=WORKER_SEEN_SECONDS)
+    return prepared_statements.select(Worker, "seen_at >= $1"), [seen_since]
+
+
 def read_capacity(*, now: datetime) -> CapacitySnapshot:
-    """Read the counts and the live workers with two queries."""
+    """Read the counts, the live workers and the open regions in one round trip."""
     prerecorded: Counter[tuple[str, UUID, str]] = Counter()
     streams: Counter[tuple[str, UUID, str]] = Counter()
     last_chances: Counter[str] = Counter()
-    rows = prepared_statements.fetch(_COUNT_IN_FLIGHT, [settings.MAX_CRASHES - 1])
+    rows, workers, regions = prepared_statements.fetch_many(
+        [
+            (_COUNT_IN_FLIGHT, [settings.MAX_CRASHES - 1]),
+            select_live_workers(now=now),
+            (prepared_statements.select(Region, _IS_OPEN), [now]),
+        ]
+    )
     for region, tenant, name, is_live, number, last in rows:
         (streams if is_live else prerecorded)[region, tenant, name] = number
         last_chances[name] += last
-    seen_since = now - timedelta(seconds=WORKER_SEEN_SECONDS)
-    workers = list(Worker.objects.filter(seen_at__gte=seen_since))
     return CapacitySnapshot(
         prerecorded=prerecorded,
         streams=streams,
-        workers=workers,
+        workers=prepared_statements.load_all(Worker, workers),
+        open_regions=prepared_statements.load_all(Region, regions),
         last_chances=last_chances,
     )

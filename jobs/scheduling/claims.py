@@ -14,9 +14,7 @@ from itertools import compress
 from typing import Protocol
 from uuid import UUID
 
-from django.db.models import Case, F, Q, Value, When
-
-from jobs import services
+from jobs import calls
 from jobs.models import Job, Mode, Region, prepared_statements
 from jobs.routing import routing_keys
 from jobs.scheduling.capacity import (
@@ -26,7 +24,6 @@ from jobs.scheduling.capacity import (
 )
 from jobs.scheduling.fairness import RoundRobin, TenantLoad, next_tenants
 from jobs.scheduling.process_queues import choose_processes
-from jobs.state import JobStatus
 
 # Prefix of a tenant's id: the pool of its streams in a region.
 TENANT_POOL = "tenant:"
@@ -180,7 +177,7 @@ def claim_all(
 ) -> Iterator[list[Job]]:
     """Claim the jobs that can run now, region by region, the least loaded first."""
     snapshot = read_capacity(now=now)
-    regions = find_open_regions(snapshot, now=now)
+    regions = find_open_regions(snapshot)
     pinned = [region.name for region in regions if region.is_pinned]
     for region in regions:
         if only_region in {None, region.name}:
@@ -196,13 +193,12 @@ def claim_all(
 
 
 def find_open_regions(
-    snapshot: CapacitySnapshot, *, now: datetime, live: bool = False
+    snapshot: CapacitySnapshot, *, live: bool = False
 ) -> list[Region]:
     """Return the regions open for work, the least loaded for its weight first."""
-    rows = Region.objects.filter(is_enabled=True, is_drained=False)
-    rows = rows.filter(Q(paused_until=None) | Q(paused_until__lte=now))
     return sorted(
-        rows, key=lambda r: (snapshot.count_in(r, live=live) / r.weight, r.name)
+        snapshot.open_regions,
+        key=lambda r: (snapshot.count_in(r, live=live) / r.weight, r.name),
     )
 
 
@@ -338,22 +334,9 @@ def _claim_permitted(
     if not granted:
         return []
     order = {candidate.job: number for number, candidate in enumerate(granted)}
-    by_process: dict[str, list[UUID]] = defaultdict(list)
-    for job in order:
-        by_process[processes[job]].append(job)
-    workers = [
-        When(pk__in=jobs, then=Value(process)) for process, jobs in by_process.items()
-    ]
     try:
-        claimed = services.advance(
-            Job.objects.filter(pk__in=order),
-            to=JobStatus.PROCESSING,
-            at=now,
-            region=region,
-            lease_token=F("lease_token") + 1,
-            lease_until=now + services.lease_time(),
-            run_at=None,
-            worker=Case(*workers, default=Value("")),
+        claimed = calls.claim_jobs(
+            {job: processes[job] for job in order}, region=region.name, now=now
         )
     except BaseException:
         permits.release(region.name, [candidate.permit for candidate in granted])

@@ -66,7 +66,7 @@ def acquire_permit(
     tenant = _check_tenant_limit(job, snapshot)
     requested = {}
     rooms: list[Mapping[str, int]] = []
-    for region in find_regions_for(job, snapshot, now=now):
+    for region in find_regions_for(job, snapshot):
         if region.name == excluded_region:
             continue
         requested[region] = permit = _build_permit(region, job, tenant)
@@ -112,11 +112,9 @@ def _register_refusal(
         raise StreamShareExhausted(max(shares))
 
 
-def find_regions_for(
-    job: Job, snapshot: CapacitySnapshot, *, now: datetime
-) -> list[Region]:
+def find_regions_for(job: Job, snapshot: CapacitySnapshot) -> list[Region]:
     """Return the open regions where the job may run, the least loaded first."""
-    regions = find_open_regions(snapshot, now=now, live=job.mode == Mode.LIVE)
+    regions = find_open_regions(snapshot, live=job.mode == Mode.LIVE)
     pinned = [region.name for region in regions if region.is_pinned]
     return [
         region

@@ -8,6 +8,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -15,12 +16,12 @@ from typing import Any
 
 import redis
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils.module_loading import import_string
 from kombu.exceptions import KombuError
 
 from jobs import services
-from jobs.models import Job
+from jobs.models import Job, prepared_statements
 from jobs.scheduling import claims, leases, pending_work
 from jobs.scheduling.capacity import queue_of
 from jobs.scheduling.claims import Permit, Permits
@@ -39,6 +40,10 @@ WAKE_CHANNEL = "transcribe:wake"
 BROKER_AWAY = (KombuError, redis.RedisError, OSError)
 _TICK_LOCK = 0x7472616E << 32  # an arbitrary constant: base of the advisory locks
 _redis = OptionalRedis(settings.REDIS_URL)
+
+
+# Whether the caller wakes the dispatcher after something else that it does.
+_wakes_later: ContextVar[bool] = ContextVar("wakes_later", default=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,10 +66,22 @@ class TickResult:
 
 def wake() -> None:
     """Wake the dispatcher now; a lost wake-up costs one tick and nothing else."""
+    if _wakes_later.get():
+        return
     try:
         _redis.call(lambda: _redis.client.publish(WAKE_CHANNEL, ""))
     except RedisUnavailable:
         logger.debug("wake-up lost")
+
+
+@contextmanager
+def wake_later() -> Iterator[None]:
+    """Skip the wake-ups in here: the caller wakes once it has released permits, too."""
+    token = _wakes_later.set(True)
+    try:
+        yield
+    finally:
+        _wakes_later.reset(token)
 
 
 def tick(
@@ -137,10 +154,12 @@ def _try_lead(only_region: str | None) -> bool:
 
     A transaction-level lock leaves no session state, so it works behind any pooler.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_lock_id(only_region)])
-        row: tuple[bool] = cursor.fetchone()
-    return row[0]
+    lock = "SELECT pg_try_advisory_xact_lock($1::bigint)"
+    # In one round trip with the BEGIN.
+    (((is_leading,),),) = prepared_statements.fetch_many(
+        [(lock, [_lock_id(only_region)])]
+    )
+    return bool(is_leading)
 
 
 @cache

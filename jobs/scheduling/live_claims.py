@@ -83,7 +83,7 @@ def _choose_region(
     job: Job, *, prefer_other_region: bool, permits: Permits, now: datetime
 ) -> Region | None:
     snapshot = capacity.read_capacity(now=now)
-    regions = direct_claims.find_regions_for(job, snapshot, now=now)
+    regions = direct_claims.find_regions_for(job, snapshot)
     here = next((each for each in regions if each.name == job.region_id), None)
     if here is None or prefer_other_region:
         other = _acquire_in_other_region(job, permits=permits, now=now)

@@ -64,7 +64,7 @@ def explain_wait(job: Job, *, now: datetime) -> WaitingReason | None:
     if not job.ready:
         return WaitingReason(reason=WaitReason.RETRY, until=job.run_at)
     snapshot = read_capacity(now=now)
-    allowed = _find_allowed_regions(job, snapshot, now=now)
+    allowed = _find_allowed_regions(job, snapshot)
     if not allowed:
         return WaitingReason(
             reason=WaitReason.REGION_CLOSED, until=_find_end_of_pause(job, now=now)
@@ -72,10 +72,8 @@ def explain_wait(job: Job, *, now: datetime) -> WaitingReason | None:
     return WaitingReason(reason=_find_shortage(job, allowed, snapshot))
 
 
-def _find_allowed_regions(
-    job: Job, snapshot: CapacitySnapshot, *, now: datetime
-) -> list[Region]:
-    regions = find_open_regions(snapshot, now=now)
+def _find_allowed_regions(job: Job, snapshot: CapacitySnapshot) -> list[Region]:
+    regions = find_open_regions(snapshot)
     pinned = [region.name for region in regions if region.is_pinned]
     return [
         region

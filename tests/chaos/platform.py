@@ -84,6 +84,7 @@ class Platform:
     api_key: str
     accepted: dict[str, str] = field(default_factory=dict)
     marks: list[Mark] = field(default_factory=list)
+    is_faulty: bool = True  # a new emulator hears what shall go wrong
     _told: int = 0
 
     def child(self, name: str) -> Child:
@@ -99,8 +100,10 @@ class Platform:
         ]
 
     def tick(self) -> None:
-        """Let the supervisor work; a new emulator hears what shall go wrong."""
+        """Let the supervisor work; tell a new emulator its faults."""
         self.supervisor.tick()
+        if not self.is_faulty:
+            return
         emulator = self.child("emulator")
         if emulator.state is ChildState.READY and emulator.process.pid != self._told:
             self.upstream.inject()
@@ -246,14 +249,8 @@ def running(folder: Path, setup: Setup) -> Iterator[Platform]:
     """Yield the platform once all of it answers; stop all of it afterwards."""
     with listening() as inbox, Supervisor(show=lambda _children: None) as supervisor:
         options = Options(data_dir=folder, port=0, settings=setup.settings(inbox))
-        urls = _launch_servers(options, supervisor, durable=not setup.is_lean)
-        # Nothing of the test run's own settings may reach these processes.
-        inherited = {
-            name: os.environ[name]
-            for name in ("PATH", "HOME", "LANG", "PYTHONPYCACHEPREFIX")
-            if name in os.environ
-        }
-        plan = plans.make_plan(options, urls=urls, inherited=inherited)
+        urls = launch_servers(options, supervisor, durable=not setup.is_lean)
+        plan = plans.make_plan(options, urls=urls, inherited=inherited())
         supervisor.launch(_emulator(plan, setup))
         made = json.loads(supervisor.run_once(_bootstrap(plan, setup)))
         for program in _programs(plan, setup):
@@ -271,7 +268,13 @@ def running(folder: Path, setup: Setup) -> Iterator[Platform]:
         yield platform
 
 
-def _launch_servers(
+def inherited() -> dict[str, str]:
+    """Return what processes may inherit: none of the test run's own settings."""
+    names = ("PATH", "HOME", "LANG", "PYTHONPYCACHEPREFIX")
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def launch_servers(
     options: Options, supervisor: Supervisor, *, durable: bool
 ) -> dict[str, str]:
     """Start PostgreSQL, and a Valkey that loses its data at each restart."""

@@ -25,7 +25,9 @@ def test_each_alert_has_its_entry_and_leads_to_it():
 
     assert sorted(entries) == sorted(str(rule["alert"]) for rule in alerts())
     for rule in alerts():
-        leads = f"docs/runbook.md#{str(rule['alert']).lower()}"
+        # docs/health.md: a full URL, from the label that prometheus.yml sets.
+        base = "{{ or $externalLabels.runbook $externalURL }}"
+        leads = f"{base}#{str(rule['alert']).lower()}"
         assert rule["annotations"]["runbook_url"] == leads
 
 

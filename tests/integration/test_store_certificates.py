@@ -2,10 +2,13 @@
 
 import os
 import re
+import shutil
 import socket
 import ssl
 import struct
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 from urllib.parse import SplitResult, urlsplit
@@ -14,8 +17,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from django.conf import settings
 
+from tests.support import tls_servers
 from tests.support.certificates import Authority, new_authority
 from tests.support.python_process import run_python
+from workers.embedded.binaries import scratch_folder
 
 # https://www.postgresql.org/docs/current/protocol-message-formats.html
 SSL_REQUEST = struct.pack(">ii", 8, 80877103)
@@ -98,8 +103,8 @@ def write_ca(authority: Authority, path: Path) -> Path:
 
 
 @pytest.fixture(scope="module", params=CASES)
-def tls(request, tmp_path_factory) -> tuple[str, ssl.SSLContext, Path]:
-    """The case, the server's context, and the file of the authority clients trust."""
+def tls(request, tmp_path_factory) -> tuple[str, ssl.SSLContext, Path, Path]:
+    """The case, the server's context and certificate, and whom clients trust."""
     folder = tmp_path_factory.mktemp("tls")
     authority = new_authority(folder)
     other = new_authority(folder, name="another authority")
@@ -108,7 +113,8 @@ def tls(request, tmp_path_factory) -> tuple[str, ssl.SSLContext, Path]:
     context = authority.server(
         name, ended_days_ago=1 if request.param == "expired" else -1
     )
-    return request.param, context, write_ca(trusted, folder / "ca.pem")
+    ca = write_ca(trusted, folder / "ca.pem")
+    return request.param, context, folder / f"{name}.pem", ca
 
 
 def check(case: str, environment: dict[str, str], words: list[str]) -> str:
@@ -117,28 +123,47 @@ def check(case: str, environment: dict[str, str], words: list[str]) -> str:
     return ended.stdout + ended.stderr
 
 
-@pytest.fixture
-def secure_postgres(tls):
-    """A TLS front of the tests' PostgreSQL: the one of the wheels has no TLS."""
-    _, context, ca = tls
+@pytest.fixture(scope="module")
+def secure_postgres(tls) -> Iterator[tuple[Callable[[], int], str]]:
+    """The number of encrypted sessions, and the URL, of a PostgreSQL with TLS."""
+    _, context, certificate, ca = tls
+    query = f"sslmode=verify-full&sslrootcert={ca}"
+    if programs := tls_servers.find_postgres():
+        with (
+            scratch() as folder,
+            tls_servers.postgres_with_tls(folder, programs, certificate) as server,
+        ):
+            own = tls_servers.count_encrypted(server)  # of the check that it is up
+            url = tls_servers.url_of(server, query=query)
+            yield lambda: tls_servers.count_encrypted(server) - own, url
+        return
+    warnings.warn("no PostgreSQL with TLS: a proxy stands in for it", stacklevel=1)
     parts = urlsplit(os.environ["DATABASE_URL"])
     front = TlsFront(context, to=parts, greeting=(SSL_REQUEST, b"S"))
     address = f"{parts.username}:{parts.password}@localhost:{front.port}"
-    query = f"sslmode=verify-full&sslrootcert={ca}"
-    yield front, parts._replace(netloc=address, query=query).geturl()
+    url = parts._replace(netloc=address, query=query).geturl()
+    yield lambda: front.encrypted, url
     front.close()
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Make a folder that the account of the servers can enter."""
+    folder = scratch_folder("transcribe-tls-")
+    yield folder / "server"
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_database_with_verify_full_is_encrypted_or_the_start_states_why(
     tls, secure_postgres
 ):
     case, *_ = tls
-    front, url = secure_postgres
+    count_encrypted, url = secure_postgres
 
     said = check(case, {"DATABASE_URL": url}, ["-c", START])
 
     last = said.strip().splitlines()[-1]
-    assert bool(front.encrypted) == (case == "valid")
+    assert bool(count_encrypted()) == (case == "valid")
     if case == "valid":
         assert last == "connected"
         return
@@ -168,16 +193,23 @@ def test_a_server_without_tls_is_not_used_with_verify_full():
     assert "server does not support SSL, but SSL was required" in said
 
 
-@pytest.fixture
-def secure_redis(tls):
-    """A TLS front of the tests' Redis: the one of the wheels has no TLS."""
-    _, context, ca = tls
+@pytest.fixture(scope="module")
+def secure_redis(tls) -> Iterator[str]:
+    """The URL of a Redis with TLS."""
+    _, context, certificate, ca = tls
+    changes = {"scheme": "rediss", "query": f"ssl_ca_certs={ca}"}
+    if program := tls_servers.find_redis():
+        with (
+            scratch() as folder,
+            tls_servers.redis_with_tls(folder, program, certificate) as server,
+        ):
+            yield tls_servers.url_of(server, **changes)
+        return
+    warnings.warn("no Redis with TLS: a proxy stands in for it", stacklevel=1)
     parts = urlsplit(settings.REDIS_URL)
     front = TlsFront(context, to=parts)
     address = f":{parts.password}@localhost:{front.port}"
-    yield parts._replace(
-        scheme="rediss", netloc=address, query=f"ssl_ca_certs={ca}"
-    ).geturl()
+    yield parts._replace(netloc=address, **changes).geturl()
     front.close()
 
 

@@ -17,10 +17,10 @@ from django.conf import settings
 from django.db import transaction
 
 from jobs import backoff
-from jobs.calls import CallEnd, CallFacts, JobClaim, close_attempts, end_calls
+from jobs.calls import CallEnd, CallFacts, JobClaim, end_calls, finish_calls
 from jobs.concurrency.group_commit import GroupCommitter
 from jobs.errors import UpstreamError
-from jobs.models import Attempt, Job
+from jobs.models import Attempt, Job, prepared_statements
 from jobs.quotas import quotas
 from jobs.routing import regions
 from jobs.scheduling import dispatch
@@ -100,13 +100,12 @@ def commit(calls: Sequence[FinishedCall], now: datetime) -> None:
         else _end_by_result(call, warnings[call.attempt.pk])
         for call in calls
     ]
-    with transaction.atomic():
+    with dispatch.wake_later(), transaction.atomic():
         for call in calls:
             if call.error and call.error.failure == backoff.Failure.ACCOUNT:
                 region = call.attempt.region_id
                 regions.pause_region(name=region, reason=call.error.code, now=now)
-        closed = close_attempts([_facts_of(call) for call in calls], now=now)
-        ended = end_calls(ends, at=now)
+        closed, ended = finish_calls([_facts_of(call) for call in calls], ends, now=now)
         # By claim: the group may contain a late result of an earlier claim of a job.
         moved = {JobClaim(job.pk, job.lease_token): job for job in ended}
         write_transcripts(
@@ -140,9 +139,13 @@ def write_transcripts(
         )
         for job, result in completed
     ]
-    Transcript.objects.bulk_create(rows)
-    for transcript, (job, _) in zip(rows, completed, strict=True):
-        indexing.index_transcript(transcript, job)
+    entries = [
+        indexing.build_entry(transcript, job)
+        for transcript, (job, _) in zip(rows, completed, strict=True)
+    ]
+    if rows:
+        insertion = prepared_statements.build_insertion(rows)
+        prepared_statements.fetch_many([insertion, *entries])
 
 
 def complete(

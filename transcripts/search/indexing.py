@@ -15,9 +15,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-
-from jobs.models import Job
+from jobs.models import Job, prepared_statements
 from transcripts.models import SearchEntry, Transcript
 from transcripts.search import languages as search_languages
 from transcripts.search import normalization
@@ -36,14 +34,14 @@ _MAX_POSITIONS = 255
 _UPSERT = """
 INSERT INTO transcripts_searchentry
   (transcript_id, tenant_id, created_at, confidence, config, rule, search)
-VALUES (%(transcript)s, %(tenant)s, %(created_at)s, %(confidence)s, %(config)s,
+VALUES (%(transcript)s, %(tenant)s, %(created_at)s, %(confidence)s, %(config)s::text,
   %(rule)s,
-  (to_tsvector(%(config)s::regconfig, %(head)s)::text || ' ' || coalesce((
+  (to_tsvector(%(config)s::text::regconfig, %(head)s)::text || ' ' || coalesce((
     SELECT string_agg('''' || word || ''':' || places, ' ')
     FROM json_each_text(%(forms)s::json) AS form (text, places),
-      unnest(tsvector_to_array(to_tsvector(%(config)s::regconfig, text))) AS word
+      unnest(tsvector_to_array(to_tsvector(%(config)s::text::regconfig, text))) AS word
   ), ''))::tsvector
-  || strip(to_tsvector(%(config)s::regconfig, %(tail)s))
+  || strip(to_tsvector(%(config)s::text::regconfig, %(tail)s))
   || array_to_tsvector(%(facts)s::text[]))
 ON CONFLICT (transcript_id) DO UPDATE
   SET config = excluded.config, rule = excluded.rule, search = excluded.search
@@ -105,6 +103,11 @@ def index_transcript(transcript: Transcript, job: Job) -> None:
 
     Call it in the transaction that stores the transcript.
     """
+    prepared_statements.fetch(*build_entry(transcript, job))
+
+
+def build_entry(transcript: Transcript, job: Job) -> prepared_statements.Statement:
+    """Return the statement of ``index_transcript``."""
     language = search_languages.language_of(
         detected=transcript.language, options=job.options
     )
@@ -127,8 +130,7 @@ def index_transcript(transcript: Transcript, job: Job) -> None:
             }
         ),
     }
-    with connection.cursor() as cursor:
-        cursor.execute(_UPSERT, values)
+    return _UPSERT, values
 
 
 def reindex_job(job: Job) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from workers.monitoring.components import ComponentState
+
 MAX_AGE_SECONDS = 600
 FULL_SHARE = 0.98
 MIN_ATTEMPTS = 20
@@ -18,14 +20,14 @@ _BAD_STATES = {
     "drained": "is drained by an operator",
     "disabled": "is disabled by an operator",
 }
+_PANELS = {"redis": "regions", "workers": "workers", "webhooks": "webhooks"}
 _SET_BY_OPERATOR = {"drained", "disabled"}
 
 
 def find_alerts(statistics: Mapping[str, Any]) -> list[Alert]:
     """Return the alerts, worst first: with ``level``, ``text`` and ``panel``."""
     found = [
-        *_check_redis(statistics),
-        *_check_workers(statistics["workers"], statistics["backlog"]),
+        *_check_components(statistics["components"]),
         *_check_regions(statistics["regions"]),
         *_check_jobs(statistics["minutes"]),
         *_check_backlog(statistics["backlog"]),
@@ -38,21 +40,13 @@ def _alert(level: str, text: str, panel: str) -> Alert:
     return {"level": level, "text": text, "panel": panel}
 
 
-def _check_redis(statistics: Mapping[str, Any]) -> Iterable[Alert]:
-    if statistics["is_redis_away"]:
-        text = "Redis does not respond: no job starts; running jobs continue."
-        yield _alert("bad", text, "regions")
-
-
-def _check_workers(
-    workers: Mapping[str, Any], backlog: Mapping[str, Any]
-) -> Iterable[Alert]:
-    if not workers["alive"]:
-        level = "bad" if backlog["jobs"] else "warn"
-        yield _alert(level, "No worker is alive.", "workers")
-    elif workers["stale"]:
-        text = f"Workers without a recent heartbeat: {workers['stale']}."
-        yield _alert("warn", text, "workers")
+def _check_components(components: Iterable[Mapping[str, Any]]) -> Iterable[Alert]:
+    for component in components:
+        name, state = component["name"], component["state"]
+        if state != ComponentState.OK:
+            level = "bad" if state == ComponentState.AWAY else "warn"
+            text = f"{name.capitalize()}: {component['detail']}."
+            yield _alert(level, text, _PANELS.get(name, "jobs"))
 
 
 def _check_regions(regions: Iterable[Mapping[str, Any]]) -> Iterable[Alert]:

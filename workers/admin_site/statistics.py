@@ -8,7 +8,15 @@ from django.utils import timezone
 
 from jobs.models import Priority, Region
 from workers.admin_site.attention import find_alerts
-from workers.monitoring import activity, backlog, deliveries, regions, workers
+from workers.monitoring import (
+    activity,
+    backlog,
+    components,
+    deliveries,
+    regions,
+    stores,
+    workers,
+)
 from workers.monitoring.activity import MinuteActivity
 from workers.monitoring.cached_reads import cached
 from workers.ratelimit.permits import get_permit_reader
@@ -21,13 +29,19 @@ ENDPOINTS_SHOWN = 6
 @cached(2)
 def read_now() -> dict[str, Any]:
     """Return the current statistics."""
-    now = timezone.now()
+    now = stores.read_clock()
     region_statistics = regions.read_regions(permits=get_permit_reader())
     statistics = {
         "at": now,
         "minutes": _minutes(now),
         "backlog": _backlog(now),
         "regions": [_region(item, now) for item in region_statistics],
+        "components": [
+            asdict(component)
+            for component in components.list_processes_and_stores(
+                region_statistics, now=now
+            )
+        ],
         "is_redis_away": any(item.prerecorded is None for item in region_statistics),
         "workers": _workers(now),
         "webhooks": _webhooks(now),

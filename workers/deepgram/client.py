@@ -8,6 +8,7 @@ response and passes the SDK an empty document.
 
 import threading
 from contextvars import ContextVar
+from functools import cache
 
 import httpx
 from deepgram import DeepgramClient, DeepgramClientEnvironment
@@ -106,7 +107,7 @@ def _build(base_url: str, api_key: str) -> DeepgramClient:
     environment = DeepgramClientEnvironment(
         base=base_url, production=socket_url, agent=socket_url, agent_rest=base_url
     )
-    return DeepgramClient(
+    client = DeepgramClient(
         # The SDK raises without a key; Deepgram's 401 is the clearer error.
         api_key=api_key or "missing",
         environment=environment,
@@ -114,3 +115,14 @@ def _build(base_url: str, api_key: str) -> DeepgramClient:
         max_retries=0,
         follow_redirects=False,
     )
+    _cache_headers(client)
+    return client
+
+
+def _cache_headers(client: DeepgramClient) -> None:
+    """Build the SDK's headers once; it reads its package's metadata for each call.
+
+    https://github.com/deepgram/deepgram-python-sdk/blob/v7.17.0/src/deepgram/core/client_wrapper.py
+    """
+    http = client._client_wrapper.httpx_client  # noqa: SLF001
+    http.base_headers = cache(http.base_headers)

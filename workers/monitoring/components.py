@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from django.utils import timezone
+from django.db.models import Max
 
 from jobs.models import Beacon
 from jobs.scheduling.capacity import queue_of
@@ -16,7 +16,12 @@ from workers.liveness.worker_checks import roles_of
 from workers.monitoring.backlog import read_backlog
 from workers.monitoring.cached_reads import cached
 from workers.monitoring.regions import RegionStatistics, read_regions
-from workers.monitoring.stores import is_storage_available
+from workers.monitoring.stores import (
+    can_store_uploads,
+    is_database_writable,
+    is_storage_available,
+    read_clock,
+)
 from workers.monitoring.workers import read_workers
 from workers.ratelimit.permits import get_permit_reader
 
@@ -45,16 +50,27 @@ class Component:
 @cached(2)
 def read_components() -> list[Component]:
     """Return all components except this process; raises DatabaseError."""
-    now = timezone.now()
+    now = read_clock()
     regions = read_regions(permits=get_permit_reader())
     return [
-        _redis(regions),
-        _storage(),
-        *_workers(regions, now),
-        *_beacons(now),
+        *list_processes_and_stores(regions, now=now),
         _regions(regions, now),
         _queue(now),
     ]
+
+
+def list_processes_and_stores(
+    regions: list[RegionStatistics], *, now: datetime
+) -> list[Component]:
+    """Return the components except regions and queue; raises DatabaseError.
+
+    Of a read-only database only itself: heartbeats cannot be renewed in it.
+    """
+    if not is_database_writable():
+        detail = "accepts no writes: requests are rejected and no job starts"
+        away = ComponentState.AWAY
+        return [Component(name="database", state=away, detail=detail)]
+    return [_redis(regions), _storage(), *_workers(regions, now), *_beacons(now)]
 
 
 def _redis(regions: list[RegionStatistics]) -> Component:
@@ -70,10 +86,14 @@ def _redis(regions: list[RegionStatistics]) -> Component:
 
 
 def _storage() -> Component:
-    if is_storage_available():
-        return Component(name="storage", state=ComponentState.OK, detail="stores")
-    detail = "stores nothing: uploads are rejected and no job starts"
-    return Component(name="storage", state=ComponentState.AWAY, detail=detail)
+    state, detail = ComponentState.OK, "stores"
+    if not is_storage_available():
+        state = ComponentState.AWAY
+        detail = "stores nothing: uploads are rejected and no job starts"
+    elif not can_store_uploads():
+        state = ComponentState.DEGRADED
+        detail = "the folder of incoming uploads takes nothing: uploads are rejected"
+    return Component(name="storage", state=state, detail=detail)
 
 
 def _workers(regions: list[RegionStatistics], now: datetime) -> Iterator[Component]:
@@ -90,7 +110,9 @@ def _workers(regions: list[RegionStatistics], now: datetime) -> Iterator[Compone
         slots = sum(worker.slots for worker in workers)
         busy = sum(worker.busy for worker in workers)
         detail = f"{len(workers)} alive, {busy} of {slots} slots busy"
-        state = ComponentState.OK if workers else ComponentState.AWAY
+        state = ComponentState.OK
+        if not workers:
+            state, detail = ComponentState.AWAY, "none is alive"
         if workers and without and role == "worker":
             state = ComponentState.DEGRADED
             detail += f"; none in {', '.join(without)}"
@@ -98,9 +120,7 @@ def _workers(regions: list[RegionStatistics], now: datetime) -> Iterator[Compone
 
 
 def _beacons(now: datetime) -> Iterator[Component]:
-    seen: dict[str, datetime] = {}
-    for role, at in Beacon.objects.values_list("role", "seen_at"):
-        seen[role] = max(at, seen.get(role, at))
+    seen = read_beacons()
     for role, max_silence in MAX_SILENCE.items():
         if role not in seen:
             yield Component(
@@ -111,6 +131,12 @@ def _beacons(now: datetime) -> Iterator[Component]:
         state = ComponentState.AWAY if age > max_silence else ComponentState.OK
         detail = f"last heartbeat {age.total_seconds():.0f} s ago"
         yield Component(name=role, state=state, detail=detail)
+
+
+def read_beacons() -> dict[str, datetime]:
+    """Return the last heartbeat of the dispatchers and of beat, by role."""
+    latest = Beacon.objects.values("role").annotate(at=Max("seen_at"))
+    return dict(latest.values_list("role", "at"))
 
 
 def _regions(regions: list[RegionStatistics], now: datetime) -> Component:

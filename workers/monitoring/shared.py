@@ -6,6 +6,7 @@ with max, not sum.
 """
 
 import logging
+import math
 import threading
 import time
 import tomllib
@@ -15,13 +16,13 @@ from datetime import datetime
 from pathlib import Path
 
 from django.db import DatabaseError, InterfaceError, connection
-from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from jobs.scheduling.capacity import CapacitySnapshot, queue_of, read_capacity
 from jobs.scheduling.claims import PermitKind
 from workers.monitoring import backlog, deliveries, regions, stores
+from workers.monitoring.components import MAX_SILENCE, read_beacons
 from workers.monitoring.regions import RegionStatistics
 from workers.ratelimit.permits import get_permit_reader
 from workers.webhooks.delivery.dispatch import QUEUE as WEBHOOKS
@@ -72,9 +73,13 @@ class SharedState(Collector):
 
 
 def _read_state() -> tuple[bool, list[Family]]:
-    """Return whether the database is writable, and the gauges."""
+    """Return whether the database is writable, and if so the gauges.
+
+    A read-only one contains old heartbeats, whoever is alive.
+    """
     try:
-        return stores.is_database_writable(), read_families()
+        is_writable = stores.is_database_writable()
+        return is_writable, read_families() if is_writable else []
     finally:
         if not connection.in_atomic_block:
             connection.close()
@@ -82,7 +87,7 @@ def _read_state() -> tuple[bool, list[Family]]:
 
 def read_families() -> list[Family]:
     """Read all gauges; raises DatabaseError."""
-    started_at, now = time.monotonic(), timezone.now()
+    started_at, now = time.monotonic(), stores.read_clock()
     region_statistics = regions.read_regions(permits=get_permit_reader())
     snapshot = read_capacity(now=now)
     families = [
@@ -91,6 +96,7 @@ def read_families() -> list[Family]:
         *_regions(region_statistics, now),
         *_capacity(snapshot, region_statistics),
         *_webhooks(now),
+        _heartbeats(now),
     ]
     seconds = time.monotonic() - started_at
     return [*families, _gauge("transcription_shared_state_read_seconds", seconds)]
@@ -206,6 +212,18 @@ def _webhooks(now: datetime) -> Iterator[Family]:
     yield _gauge("transcription_webhook_oldest_due_seconds", delay)
     yield _gauge("transcription_webhook_held", due.held)
     yield _gauge("transcription_webhook_circuits_open", due.circuits_open)
+
+
+def _heartbeats(now: datetime) -> Family:
+    """Return the age of each role's last heartbeat; infinite without one."""
+    seen = read_beacons()
+    return _gauges(
+        "transcription_heartbeat_age_seconds",
+        (
+            ((role,), (now - seen[role]).total_seconds() if role in seen else math.inf)
+            for role in MAX_SILENCE
+        ),
+    )
 
 
 def _gauge(name: str, value: float) -> Family:

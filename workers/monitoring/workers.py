@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db.models import Q
+
 from jobs.models import Worker
 from jobs.scheduling.capacity import WORKER_SEEN_SECONDS
 
@@ -20,7 +22,11 @@ class WorkerStatistics:
 
 
 def read_workers(*, now: datetime, limit: int = 200) -> list[WorkerStatistics]:
-    """Return the worker processes by name; web processes have no slots."""
+    """Return the worker processes by name; web processes have no queues.
+
+    A worker has no slots while it cannot store results.
+    """
+    rows = Worker.objects.filter(Q(slots__gt=0) | ~Q(queues=[]))
     alive_since = now - timedelta(seconds=WORKER_SEEN_SECONDS)
     return [
         WorkerStatistics(
@@ -31,5 +37,5 @@ def read_workers(*, now: datetime, limit: int = 200) -> list[WorkerStatistics]:
             seen_at=row.seen_at,
             is_stale=row.seen_at < alive_since,
         )
-        for row in Worker.objects.filter(slots__gt=0).order_by("name")[:limit]
+        for row in rows.order_by("name")[:limit]
     ]

@@ -1,4 +1,8 @@
-"""Patch kombu so that a worker survives a restart of its Redis.
+"""Patch kombu so that a worker survives a restart of its Redis, and a full one.
+
+A Redis out of memory, or one that became a replica, rejects the writes of a worker that
+connects. For kombu these are no connection errors, and Celery exits with "Unrecoverable
+error" and ends the running calls; as connection errors they make it retry.
 
 celery 5.7.0 with kombu 5.7.0 exits on a broker restart while messages are unacked:
 ``on_connection_error_after_connected`` closes the transport, and the old channel then
@@ -15,6 +19,11 @@ import redis
 from kombu.transport import redis as transport
 
 _Channel: Any = transport.Channel  # kombu's stubs omit private attributes
+_Transport: Any = transport.Transport
+_REJECTED_WRITES = (
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ReadOnlyError,
+)
 _connparams = _Channel._connparams  # noqa: SLF001
 
 
@@ -26,6 +35,9 @@ def _checked_connparams(self: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def patch_reconnect() -> None:
-    """Patch the Redis channel of kombu 5.7 only."""
+    """Patch the Redis transport; the channel of kombu 5.7 only."""
+    _Transport.connection_errors = tuple(
+        dict.fromkeys((*_Transport.connection_errors, *_REJECTED_WRITES))
+    )
     if version("kombu").startswith("5.7."):
         _Channel._connparams = _checked_connparams  # noqa: SLF001

@@ -7,7 +7,6 @@ Opens when half of ten or more calls of the last 30 s failed. After 1 s (doublin
 
 import logging
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,7 @@ class CircuitBreaker:
         until = client.hget(f"breaker:{{{region}}}:state", "open_until")
         if until is None:
             return "closed"
-        return "open" if float(until) > time.time() * 1000 else "trying"
+        return "open" if float(until) > read_clock_ms(client) else "trying"
 
     def _call(self, region: str, *args: str) -> Any:
         base = f"breaker:{{{region}}}"
@@ -64,3 +63,9 @@ class CircuitBreaker:
             args=args,
             client=self._own.get(region, self._client),
         )
+
+
+def read_clock_ms(client: "redis.Redis") -> int:
+    """Return the server's time, which the scripts use. Raises redis.RedisError."""
+    seconds, microseconds = client.time()
+    return seconds * 1000 + microseconds // 1000

@@ -9,7 +9,6 @@ minute's attempts.
 
 import json
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -30,7 +29,7 @@ from jobs.models import NO_RATE_LIMIT, Attempt, Job, Mode, Region
 from jobs.routing import routing_keys
 from jobs.scheduling.claims import TENANT_POOL, Permit, PermitKind, permit_of
 from jobs.state import JobStatus
-from workers.ratelimit.breaker import CircuitBreaker
+from workers.ratelimit.breaker import CircuitBreaker, read_clock_ms
 
 logger = logging.getLogger(__name__)
 
@@ -111,8 +110,8 @@ class RedisPermits:
         Raises redis.RedisError.
         """
         wanted = f"{_key_prefix(region, PermitKind.STREAM)}:wanted"
-        now = int(time.time() * 1000)
         client = self._own.get(region, self._client)
+        now = read_clock_ms(client)
         found = cast("list[bytes]", client.zrangebyscore(wanted, now, "+inf"))
         return {UUID(each.decode().removeprefix(TENANT_POOL)) for each in found}
 
@@ -164,8 +163,8 @@ class RedisPermits:
     def read_usage(self, region: str, *, kind: PermitKind) -> PermitUsage:
         """Return the usage of a region's ledger. Raises redis.RedisError."""
         base = _key_prefix(region, kind)
-        pipe = self._own.get(region, self._client).pipeline(transaction=False)
-        now = int(time.time() * 1000)
+        client = self._own.get(region, self._client)
+        now, pipe = read_clock_ms(client), client.pipeline(transaction=False)
         pipe.zcount(f"{base}:held", now, "+inf")
         pipe.zcount(f"{base}:window", now - int(MINUTE.total_seconds() * 1000), "+inf")
         pipe.pttl(f"{base}:cooldown")

@@ -131,8 +131,11 @@ def test_without_redis_the_rest_is_there(monkeypatch, settings):
     assert [each["state"] for each in now["regions"]] == ["drained", "unknown"]
     assert now["backlog"]["jobs"] == 1
     assert [each["text"] for each in now["troubles"]] == [
-        "Redis does not respond: no job starts; running jobs continue.",
-        "No worker is alive.",
+        "Redis: does not respond for eu, us: jobs are accepted and wait.",
+        "Workers: none is alive.",
+        "Webhooks: none is alive.",
+        "Dispatcher: no heartbeat yet.",
+        "Beat: no heartbeat yet.",
         "Region eu is drained by an operator.",
     ]
 

@@ -90,7 +90,7 @@ def test_a_database_that_is_away_is_not_ready(db, monkeypatch):
         answer = Client().get("/health/ready")
 
     assert answer.status_code == 503
-    checks = WELL | {"database": "away"}
+    checks = WELL | {"database": "away", "regions": "unknown"}
     assert answer.json() == {"status": "unready", "checks": checks}
 
 

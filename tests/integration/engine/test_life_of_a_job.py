@@ -147,7 +147,7 @@ def test_a_claim_rolled_back_gives_its_permits_back(engine, monkeypatch):
     def broken(*args: object, **kwargs: object) -> list[Job]:
         raise OperationalError
 
-    monkeypatch.setattr(services, "advance", broken)
+    monkeypatch.setattr(calls, "claim_jobs", broken)
 
     with pytest.raises(OperationalError):
         engine.tick()

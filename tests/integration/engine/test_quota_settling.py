@@ -14,7 +14,7 @@ from jobs.quotas import counters as quota_counts
 from jobs.quotas import quotas
 from jobs.scheduling import leases
 from tests.support.fake_backend import FakeBackend, document
-from transcripts.models import Transcript
+from transcripts.outcomes import finishing
 from workers.deepgram import reconcile
 
 
@@ -169,7 +169,7 @@ def test_an_end_that_does_not_commit_settles_nothing(engine, monkeypatch):
     def break_off(*_args: object, **_kwargs: object) -> None:
         raise OperationalError("gone")
 
-    monkeypatch.setattr(Transcript.objects, "bulk_create", break_off)
+    monkeypatch.setattr(finishing, "write_transcripts", break_off)
     with pytest.raises(OperationalError):
         engine.run(job, FakeBackend())
 

@@ -91,7 +91,7 @@ def test_an_operator_logs_in_looks_and_pauses_a_tenant(site):
         page.click("input[type=submit]")
         page.wait_for_url(f"{site}/admin/")
         sees(page, "#nav-sidebar", "Tenants")
-        sees(page, "#troubles", "No worker is alive.")
+        sees(page, "#troubles", "Workers: none is alive.")
         page.wait_for_selector("#panel-jobs svg .failed")
         page.click("#tiles a:text('Failed')")
         page.wait_for_url("**/admin/jobs/job/?status__exact=failed")

@@ -338,7 +338,7 @@ def test_while_one_dispatcher_claims_another_leaves_it_alone():
     world.announce()
 
     with transaction.atomic():
-        assert dispatch._try_lock()
+        assert dispatch.lock_and_count(now=world.now)
         (meanwhile,) = in_parallel(1, lambda: dispatch.claim(now=world.now))
 
     assert meanwhile == []

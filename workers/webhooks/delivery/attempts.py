@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.db.models import Q
 
 from jobs.concurrency.group_commit import GroupCommitter
+from jobs.models import prepared_statements
 from workers import metrics
 from workers.webhooks.delivery import endpoint_health, schedule
 from workers.webhooks.delivery.schedule import NextStep, PostResult, Status
@@ -38,14 +39,11 @@ GRACE_SECONDS = 15.0
 # would scan it until the next ANALYZE.
 _RECORD_SQL = """
 WITH attempt AS (
-  SELECT * FROM unnest(
-    %(id)s::uuid[], %(token)s::int[], %(trigger)s::text[],
-    %(started_at)s::timestamptz[], %(duration_ms)s::int[], %(status_code)s::smallint[],
-    %(error)s::text[], %(excerpt)s::text[], %(body)s::bytea[], %(status)s::text[],
-    %(step)s::smallint[], %(next_attempt_at)s::timestamptz[],
-    %(finished_at)s::timestamptz[]
-  ) AS each (id, token, trigger, started_at, duration_ms, status_code, error, excerpt,
-             body, status, step, next_attempt_at, finished_at)
+  SELECT * FROM json_to_recordset(%(attempts)s::json) AS each (
+    id uuid, token int, trigger text, started_at timestamptz, duration_ms int,
+    status_code smallint, error text, excerpt text, body bytea, status text,
+    step smallint, next_attempt_at timestamptz, finished_at timestamptz
+  )
 ), moved AS (
   UPDATE webhooks_webhookdelivery AS delivery
   SET attempts = attempts + 1, body = coalesce(delivery.body, attempt.body),
@@ -151,9 +149,8 @@ def _record(attempts: Iterable[CompletedAttempt]) -> set[UUID]:
         _build_row(attempt)
         for attempt in sorted(attempts, key=lambda each: each.delivery.pk)
     ]
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
     with connection.cursor() as cursor:
-        cursor.execute(_RECORD_SQL, columns)
+        cursor.execute(_RECORD_SQL, {"attempts": prepared_statements.encode_rows(rows)})
         return {pk for (pk,) in cursor.fetchall()}
 
 

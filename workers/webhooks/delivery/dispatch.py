@@ -12,12 +12,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import Count
+from django.db import transaction
 
 from jobs.models import Worker, prepared_statements
 from jobs.scheduling import dispatch as jobs_dispatch
-from jobs.scheduling.capacity import WORKER_SEEN_SECONDS
+from jobs.scheduling.capacity import WORKER_SEEN_SECONDS, select_live_workers
 from jobs.scheduling.dispatch import BROKER_AWAY
 from jobs.scheduling.process_queues import choose_processes, message_to
 from workers.webhooks.delivery import endpoint_health, fan_out, services, shares
@@ -50,6 +49,11 @@ SELECT (SELECT id FROM jobs_event WHERE fanned_out_at IS NULL
                     WHERE is_claimed AND process >= worker.name
                     ORDER BY process LIMIT 1) = worker.name)
 FROM (SELECT $1::timestamptz AS now, $2::timestamptz AS unseen_since) AS clock
+"""
+_LOCK_SQL = "SELECT pg_try_advisory_xact_lock($1::bigint)"
+_COUNT_IN_FLIGHT_SQL = """
+SELECT tenant_id, target, process, count(*) FROM webhooks_webhookdelivery
+WHERE is_claimed AND next_attempt_at > $1 GROUP BY 1, 2, 3
 """
 # Orders due deliveries round-robin by tenant, and within a tenant by target.
 # Manual attempts, and deliveries that are only discarded, bypass the circuit.
@@ -202,10 +206,11 @@ def claim(*, now: datetime, region: str | None = None) -> list[DeliveryClaim]:
        again at the next tick.
     """
     with transaction.atomic():
-        if not _try_lock():
+        counted = lock_and_count(now=now)
+        if counted is None:
             return []
-        in_flight = count_in_flight(now=now)
-        slots = count_free_slots(now=now, queue=queue_of(region), in_flight=in_flight)
+        in_flight, live = counted
+        slots = count_free_slots(live, queue=queue_of(region), in_flight=in_flight)
         free = slots.total()
         if free <= 0:
             return []
@@ -245,12 +250,10 @@ def _mark_claimed(
         "now": now,
         "until": until,
     }
-    with connection.cursor() as cursor:
-        cursor.execute(_CLAIM_SQL, parameters)
-        claims = [
-            DeliveryClaim(delivery_id=pk, token=token, process=process)
-            for pk, token, process in cursor.fetchall()
-        ]
+    claims = [
+        DeliveryClaim(delivery_id=pk, token=token, process=process)
+        for pk, token, process in prepared_statements.fetch(_CLAIM_SQL, parameters)
+    ]
     tried = [trials[each.delivery_id] for each in claims if each.delivery_id in trials]
     if tried:
         endpoint_health.start_trials(
@@ -260,7 +263,7 @@ def _mark_claimed(
 
 
 def count_free_slots(
-    *, now: datetime, queue: str, in_flight: InFlightCounts
+    live: Iterable[Worker], *, queue: str, in_flight: InFlightCounts
 ) -> Counter[str]:
     """Return the free slots of each live process that consumes this queue.
 
@@ -268,7 +271,7 @@ def count_free_slots(
     together, as "".
     """
     slots: Counter[str] = Counter()
-    for worker in Worker.objects.filter(seen_at__gte=_unseen_since(now)):
+    for worker in live:
         if queue in worker.queues:
             slots[worker.name if worker.accepts_batches else ""] += worker.slots
     # Unary plus drops processes without a free slot.
@@ -282,26 +285,26 @@ def is_webhook_queue(queue: str) -> bool:
     return queue == QUEUE or queue.startswith(f"{QUEUE}.")
 
 
-def count_in_flight(*, now: datetime) -> InFlightCounts:
-    """Count deliveries whose claim has not expired."""
-    in_flight = InFlightCounts()
-    counts = (
-        WebhookDelivery.objects.filter(is_claimed=True, next_attempt_at__gt=now)
-        .values_list("tenant_id", "target", "process")
-        .annotate(number=Count("pk"))
+def lock_and_count(*, now: datetime) -> tuple[InFlightCounts, list[Worker]] | None:
+    """Take the claim lock until the end of the transaction, without waiting.
+
+    Return the deliveries whose claim has not expired and the live processes; None if
+    another dispatcher holds the lock.
+    """
+    ((is_locked,),), counts, workers = prepared_statements.fetch_many(
+        [
+            (_LOCK_SQL, [_CLAIM_LOCK_ID]),
+            (_COUNT_IN_FLIGHT_SQL, [now]),
+            select_live_workers(now=now),
+        ]
     )
+    if not is_locked:
+        return None
+    in_flight = InFlightCounts()
     for tenant_id, target, process, number in counts:
         in_flight.add(tenant_id=tenant_id, target=target, number=number)
         in_flight.by_process[process] += number
-    return in_flight
-
-
-def _try_lock() -> bool:
-    """Acquire the claim lock until the end of the transaction, without waiting."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_CLAIM_LOCK_ID])
-        row: tuple[bool] = cursor.fetchone()
-    return row[0]
+    return in_flight, prepared_statements.load_all(Worker, workers)
 
 
 def _find_due(*, now: datetime, free: int) -> list[DueDelivery]:
@@ -319,19 +322,17 @@ def _find_due(*, now: datetime, free: int) -> list[DueDelivery]:
 
 
 def _query_due(sql: str, **parameters: Any) -> list[DueDelivery]:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
-        return [
-            DueDelivery(
-                id=row[0],
-                tenant_id=row[1],
-                target=row[2],
-                endpoint_id=row[3],
-                max_concurrent=row[4] or shares.MAX_PER_TARGET,
-                circuit=row[5],
-            )
-            for row in cursor.fetchall()
-        ]
+    return [
+        DueDelivery(
+            id=row[0],
+            tenant_id=row[1],
+            target=row[2],
+            endpoint_id=row[3],
+            max_concurrent=row[4] or shares.MAX_PER_TARGET,
+            circuit=row[5],
+        )
+        for row in prepared_statements.fetch(sql, parameters)
+    ]
 
 
 def send(

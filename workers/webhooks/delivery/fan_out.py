@@ -16,19 +16,19 @@ from uuid import UUID
 from django.db import transaction
 
 from jobs.batches import counting
-from jobs.models import Event, Job
+from jobs.models import Event, Job, prepared_statements
 from jobs.scheduling import dispatch
 from workers.webhooks.models import WebhookDelivery, WebhookEndpoint
 
 _HOST = re.compile(r"\A[^:/?#]++://([^/?#]*+)")
 
 
-def write_deliveries(
+def build_deliveries(
     events: Sequence[Event], jobs: Mapping[UUID, Job], at: datetime
-) -> None:
-    """Insert the deliveries of the last events of jobs, before the events themselves.
+) -> list[WebhookDelivery]:
+    """Return the deliveries of the last events of jobs, inserted with the events.
 
-    Two statements for any number. Named in ``settings.EVENT_SUBSCRIBERS``.
+    One statement for any number. Named in ``settings.EVENT_SUBSCRIBERS``.
     """
     callbacks = {}
     for event in events:
@@ -37,9 +37,11 @@ def write_deliveries(
             callbacks[event.pk] = job.callback_url
             event.has_deliveries = True
             event.fanned_out_at = None if job.batch_id else at
-    if _insert_deliveries(events, callbacks, now=at):
+    deliveries = _build_deliveries(events, callbacks, now=at)
+    if deliveries:
         # An idle dispatcher pauses for longer than a tick.
         transaction.on_commit(dispatch.wake)
+    return deliveries
 
 
 def fan_out(*, limit: int, now: datetime) -> int:
@@ -67,7 +69,8 @@ def fan_out(*, limit: int, now: datetime) -> int:
         callbacks = {
             pk: subject.callback_url for pk, subject in subjects.items() if subject
         }
-        _insert_deliveries(bare, callbacks, now=now)
+        deliveries = _build_deliveries(bare, callbacks, now=now)
+        WebhookDelivery.objects.bulk_create(deliveries, ignore_conflicts=True)
         Event.objects.filter(pk__in=[event.pk for event in events]).update(
             fanned_out_at=now
         )
@@ -75,43 +78,38 @@ def fan_out(*, limit: int, now: datetime) -> int:
     return len(events)
 
 
-def _insert_deliveries(
+def _build_deliveries(
     events: Iterable[Event], callbacks: Mapping[UUID, str], *, now: datetime
-) -> bool:
-    """Insert the deliveries that do not exist; return False if there are no targets.
-
-    ``callbacks`` has URLs by event.
-    """
+) -> list[WebhookDelivery]:
+    """Return a delivery for each event and target; ``callbacks``: URLs by event."""
     # A constraint guarantees a tenant on every event not fanned out yet.
     owned = [(event, event.tenant_id) for event in events if event.tenant_id]
     if not owned:
-        return False
+        return []
     endpoints = _find_endpoints({tenant_id for _, tenant_id in owned})
-    inserted = WebhookDelivery.objects.bulk_create(
-        (
-            WebhookDelivery(
-                tenant_id=tenant_id,
-                event_id=event.pk,
-                job_id=event.job_id,
-                next_attempt_at=now,
-                created_at=now,
-                **target,
-            )
-            for event, tenant_id in owned
-            for target in _find_targets(
-                event, tenant_id, endpoints[tenant_id], callbacks.get(event.pk, "")
-            )
-        ),
-        ignore_conflicts=True,
-    )
-    return bool(inserted)
+    return [
+        WebhookDelivery(
+            tenant_id=tenant_id,
+            event_id=event.pk,
+            job_id=event.job_id,
+            next_attempt_at=now,
+            created_at=now,
+            **target,
+        )
+        for event, tenant_id in owned
+        for target in _find_targets(
+            event, tenant_id, endpoints[tenant_id], callbacks.get(event.pk, "")
+        )
+    ]
 
 
 def _find_endpoints(tenants: Collection[UUID]) -> dict[UUID, list[WebhookEndpoint]]:
     found: dict[UUID, list[WebhookEndpoint]] = defaultdict(list)
-    for endpoint in WebhookEndpoint.objects.filter(
-        tenant_id__in=tenants, is_enabled=True
-    ).only("tenant_id", "event_types"):
+    select = prepared_statements.select(
+        WebhookEndpoint, "tenant_id = ANY($1) AND is_enabled"
+    )
+    rows = prepared_statements.fetch(select, [list(tenants)])
+    for endpoint in prepared_statements.load_all(WebhookEndpoint, rows):
         found[endpoint.tenant_id].append(endpoint)
     return found
 
