@@ -108,6 +108,7 @@ def test_json_may_be_gzip(api):
         (gzip.compress(json.dumps(BODY).encode()) + b"more", 400, "body_invalid"),
         (gzip.compress(b" " * 50_000_000), 413, "body_too_large"),
     ],
+    ids=["other bytes", "truncated", "more", "too large"],
 )
 def test_other_bytes_than_one_bounded_gzip_are_refused(api, body, status, code):
     assert_problem(post(api, body, **{"Content-Encoding": "gzip"}), status, code)
