@@ -8,7 +8,7 @@ MANAGE := $(BIN)/python manage.py
 export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 
-.PHONY: help up regions demo test e2e chaos drill outages fuzz bench check check-deploy types fix lock venv-demo venv-dev venv-deploy
+.PHONY: help up regions demo test e2e chaos drill outages fuzz bench check check-deploy clients types fix lock venv-demo venv-dev venv-deploy
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -57,7 +57,7 @@ demo: venv-demo  ## transcribe real speech with all parts of the platform (under
 E2E := $(filter-out %chaos_round.py %drill_round.py %fresh_clone.py %one_trace.py,$(wildcard tests/e2e/test_*.py))
 
 test: venv-dev  ## run the tests (under five minutes)
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --ignore tests/deploy $(E2E:%=--ignore %)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --ignore tests/deploy --ignore tests/clients $(E2E:%=--ignore %)
 
 e2e: venv-dev  ## run the platform as its users do: command line, console, restarts, leaks (three minutes)
 	$(BIN)/python -m pytest -n 3 --dist loadgroup $(E2E)
@@ -92,6 +92,9 @@ check: venv-dev types  ## run the checks of CI: format, lint, security, types, i
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -W ignore manage.py makemigrations --check --dry-run
 	$(MANAGE) state_diagram --check
+
+clients: venv-dev  ## run the clients of other APIs and generated ones against the platform (needs npm)
+	$(BIN)/python -m pytest -q tests/clients
 
 check-deploy: venv-deploy  ## check image, compose file, chart and HAProxy with the real programs
 	$(BIN)/python -m pytest -q tests/deploy

@@ -48,7 +48,8 @@ def _checked_values(
     options: Mapping[str, Any],
 ) -> Iterator[tuple[str, str, frozenset[str]]]:
     model = options.get("model")
-    if isinstance(model, str) and not is_custom_model(model):
+    is_flux = model in TABLE["flux_models"]
+    if isinstance(model, str) and not is_custom_model(model) and not is_flux:
         yield "model", model, MODELS
     if isinstance(language := options.get("language"), str):
         yield "language", _primary(language), LANGUAGES

@@ -8,6 +8,8 @@ https://developers.deepgram.com/reference/speech-to-text/listen-pre-recorded
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from enum import StrEnum
+from itertools import islice
 from typing import Any, NoReturn
 
 from jobs.errors import InvalidRequest
@@ -18,6 +20,8 @@ from jobs.parsing.strict_json import pointer_to
 MAX_ITEMS = 100
 MAX_TEXT = 1000
 MAX_TAG = 128
+# Of ignored options; more are ignored without one.
+MAX_WARNINGS = 20
 # Of audio without a header; also the limits for a WAV stream's header.
 SAMPLE_RATES = range(1000, 384_000 + 1)
 MAX_TRACKS = 256
@@ -35,14 +39,68 @@ class _InvalidValue(ValueError):
     """A value has the wrong type; the text completes "This option must be …"."""
 
 
-def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
+class UnknownOptions(StrEnum):
+    """What is done with options that the platform does not know."""
+
+    REFUSE = "refuse"
+    IGNORE = "ignore"
+    # To Deepgram, unchecked.
+    PASS = "pass"  # noqa: S105  no password
+
+
+def find_ignored(
+    names: Iterable[str],
+    policy: UnknownOptions,
+    known: "Mapping[str, Check] | None" = None,
+) -> list[str]:
+    """Return the names to ignore; ``known`` are by default those of prerecorded audio.
+
+    Options of the other kinds of audio count as unknown, but are never passed.
+    """
+    known = OPTIONS if known is None else known
+    if policy == UnknownOptions.REFUSE:
+        return []
+    return [
+        name
+        for name in names
+        if name not in known
+        and name not in REFUSED
+        and not (policy == UnknownOptions.PASS and _is_passable(name))
+    ]
+
+
+def warn_of_ignored(names: Iterable[str], *, of: str) -> list[dict[str, str]]:
+    """Return a warning, with code and sentence, for each ignored option.
+
+    ``of`` is what the request transcribes: prerecorded audio, a stream …
+    """
+    others = {**OPTIONS, **LIVE_OPTIONS}
+    return [
+        {
+            "code": "option_ignored",
+            "detail": f"The option '{_show(name)}' is "
+            + (f"not for {of}" if name in others else "unknown")
+            + " and was ignored.",
+        }
+        for name in islice(names, MAX_WARNINGS)
+    ]
+
+
+def _show(name: str) -> str:
+    """Return a name that clients chose, as text that can be stored."""
+    return "".join(c for c in name[:MAX_TAG] if c.isprintable())
+
+
+def check_options(
+    options: Mapping[str, Any], *, policy: UnknownOptions = UnknownOptions.REFUSE
+) -> dict[str, Any]:
     """Return the options to store; single values of list options become lists.
 
     An option that is null is not given. Raises InvalidRequest for the first unknown
-    option or wrong type.
+    option, unless the policy passes it, or wrong type.
     """
     return {
-        name: _check_option(name, value)
+        name: _check_option(name, value, OPTIONS, policy)
         for name, value in options.items()
         if value is not None or name not in OPTIONS
     }
@@ -60,7 +118,49 @@ def check_live_combination(options: Mapping[str, Any]) -> None:
 
 def select_live_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that streams support; defaults may contain others."""
-    return {name: each for name, each in options.items() if name in LIVE_OPTIONS}
+    return {
+        name: each
+        for name, each in options.items()
+        if name in LIVE_OPTIONS or name not in OPTIONS
+    }
+
+
+def is_flux(model: object) -> bool:
+    """Return whether the model is one of Flux."""
+    return model in TABLE["flux_models"]
+
+
+def select_flux_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that Flux supports; defaults may contain others."""
+    return {
+        name: each
+        for name, each in options.items()
+        if name in FLUX_OPTIONS or _is_passable(name)
+    }
+
+
+def check_values(
+    values: Mapping[str, Any], known: "Mapping[str, Check]"
+) -> dict[str, Any]:
+    """Return the checked values of known options; raises InvalidRequest."""
+    return {
+        name: _check_option(name, value, known, UnknownOptions.REFUSE)
+        for name, value in values.items()
+    }
+
+
+def check_flux_options(
+    values: Mapping[str, Sequence[str]], policy: UnknownOptions
+) -> dict[str, Any]:
+    """Parse the options of a Flux stream; raises InvalidRequest."""
+    model = values.get("model", [""])[0]
+    if not is_flux(model):
+        names = ", ".join(TABLE["flux_models"])
+        _refuse_pair("model", f"must be one of {names} on /v2/listen")
+    return {
+        name: _read_candidates(name, each, FLUX_OPTIONS, policy)
+        for name, each in values.items()
+    }
 
 
 def check_combination(options: Mapping[str, Any]) -> None:
@@ -70,12 +170,14 @@ def check_combination(options: Mapping[str, Any]) -> None:
     """
     model = str(options.get("model", ""))
     is_nova_3 = model.startswith("nova-3")
-    if "keyterm" in options and not (is_nova_3 or is_custom_model(model)):
+    takes_keyterm = is_nova_3 or is_custom_model(model) or is_flux(model)
+    if "keyterm" in options and not takes_keyterm:
         _refuse_pair("keyterm", "needs a nova-3 model; older ones use 'keywords'")
     if "keywords" in options and (is_nova_3 or model.startswith("whisper")):
         _refuse_pair("keywords", "is not for nova-3 (which uses 'keyterm') or whisper")
     is_multi = options.get("language") == "multi"
-    if "language_hint" in options and not (is_nova_3 and is_multi):
+    takes_hint = (is_nova_3 and is_multi) or model == "flux-general-multi"
+    if "language_hint" in options and not takes_hint:
         _refuse_pair("language_hint", "needs a nova-3 model and language=multi")
     if "encoding" in options and "sample_rate" not in options:
         _refuse_pair("encoding", "needs 'sample_rate': it describes headerless audio")
@@ -91,17 +193,32 @@ def check_combination_for_url(options: Mapping[str, Any]) -> None:
         _refuse_pair("audio_track", reason)
 
 
-def read_text(name: str, values: Sequence[str], *, live: bool = False) -> Any:
+def read_text(
+    name: str,
+    values: Sequence[str],
+    *,
+    live: bool = False,
+    policy: UnknownOptions = UnknownOptions.REFUSE,
+) -> Any:
     """Parse an option of a query string; return the value to store.
 
     Raises InvalidRequest as ``check_options`` does.
     """
     known = LIVE_OPTIONS if live else OPTIONS
+    return _read_candidates(name, values, known, policy)
+
+
+def _read_candidates(
+    name: str,
+    values: Sequence[str],
+    known: "Mapping[str, Check]",
+    policy: UnknownOptions,
+) -> Any:
     *others, last = _parse_candidates(values)
     for candidate in others:
         with suppress(InvalidRequest):
-            return _check_option(name, candidate, known)
-    return _check_option(name, last, known)
+            return _check_option(name, candidate, known, policy)
+    return _check_option(name, last, known, policy)
 
 
 def _parse_candidates(values: Sequence[str]) -> Iterator[Any]:
@@ -122,13 +239,13 @@ def _parse_candidates(values: Sequence[str]) -> Iterator[Any]:
 
 
 def _check_option(
-    name: str, value: Any, known: "Mapping[str, Check] | None" = None
+    name: str, value: Any, known: "Mapping[str, Check]", policy: UnknownOptions
 ) -> Any:
-    known = OPTIONS if known is None else known
     pointer = pointer_to("options", name)
     if name in REFUSED:
         raise InvalidRequest(REFUSED[name], code="option_refused", pointer=pointer)
-    check = known.get(name)
+    is_passed = policy == UnknownOptions.PASS and _is_passable(name)
+    check = known.get(name, _any_value if is_passed else None)
     if check is None:
         message = f"Unknown option.{suggestions.hint(name, known)}"
         raise InvalidRequest(message, code="option_unknown", pointer=pointer)
@@ -137,6 +254,22 @@ def _check_option(
     except _InvalidValue as error:
         message = f"This option must be {error}."
         raise InvalidRequest(message, code="option_invalid", pointer=pointer) from None
+
+
+def _is_passable(name: str) -> bool:
+    """Return whether this may be a new option of Deepgram's."""
+    is_known = name in OPTIONS or name in LIVE_OPTIONS
+    return not is_known and re.fullmatch("[a-z][a-z0-9_]{0,63}", name) is not None
+
+
+def _any_value(value: Any) -> Any:
+    items = value if isinstance(value, list) else [value]
+    if not 0 < len(items) <= MAX_ITEMS or not all(
+        isinstance(each, bool | int | float | str) and len(str(each)) <= MAX_TEXT
+        for each in items
+    ):
+        raise _InvalidValue("text, a number, true or false, or a list of these")
+    return value
 
 
 def _refuse_pair(name: str, reason: str) -> NoReturn:
@@ -286,6 +419,18 @@ OPTIONS: dict[str, Check] = {
     "audio_track": _integer(1, MAX_TRACKS),
     "sample_rate": _integer(SAMPLE_RATES[0], SAMPLE_RATES[-1]),
     "channels": _integer(CHANNELS[0], CHANNELS[-1]),
+}
+
+THRESHOLDS = frozenset({"eager_eot_threshold", "eot_threshold", "eot_timeout_ms"})
+# Of Flux, whose streams have turns (/v2/listen).
+FLUX_OPTIONS: dict[str, Check] = {
+    **{name: OPTIONS[name] for name in TABLE["flux_shared"]},
+    **dict.fromkeys(("keyterm", "redact"), _list_of(_text)),
+    "model": _one_of(*TABLE["flux_models"]),
+    "encoding": _one_of(*TABLE["live_encodings"]),
+    "eager_eot_threshold": _number(0.3, 0.9),
+    "eot_threshold": _number(0.5, 1),
+    "eot_timeout_ms": _integer(500, 60_000),
 }
 
 LIVE_OPTIONS: dict[str, Check] = {

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.egress.addresses import EgressAllow, EgressProxy
+from jobs.options import UnknownOptions
 from jobs.telemetry import tracing
 from transcribe_platform import database_clock
 from transcribe_platform.env import (
@@ -66,6 +67,35 @@ X_FRAME_OPTIONS = "DENY"
 # HSTS preloading binds a whole domain for years; only its owner may request it.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
 
+# Origins whose web pages may call the API, open event streams and live sessions.
+CORS_ALLOWED_ORIGINS = env_list("ALLOWED_ORIGINS")
+CORS_URLS_REGEX = r"^/v[12]/"
+# Besides the API's own, those that official SDKs send from browsers.
+CORS_ALLOW_HEADERS = [
+    *("accept", "authorization", "cache-control", "content-type", "range"),
+    *("idempotency-key", "if-match", "if-none-match", "last-event-id", "prefer"),
+    *("traceparent", "x-request-id", "x-client-info", "x-deepgram-session-id"),
+    *(
+        f"x-fern-{name}"
+        for name in ("language", "runtime", "runtime-version", "platform")
+    ),
+    *("x-fern-sdk-name", "x-fern-sdk-version", "user-agent"),
+    *(
+        f"x-stainless-{name}"
+        for name in ("arch", "helper-method", "lang", "os", "package-version")
+    ),
+    *(
+        f"x-stainless-{name}"
+        for name in ("retry-count", "runtime", "runtime-version", "timeout")
+    ),
+    *("openai-organization", "openai-project"),
+]
+CORS_EXPOSE_HEADERS = [
+    *("dg-error", "dg-request-id", "etag", "idempotency-replayed", "ignored-options"),
+    *("link", "location", "ratelimit", "ratelimit-policy", "retry-after"),
+    "x-request-id",
+]
+
 INSTALLED_APPS = [
     "workers.admin_site.apps.SiteConfig",  # django.contrib.admin
     "django.contrib.auth",
@@ -73,6 +103,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "corsheaders",
     "django_prometheus",
     "rest_framework",
     "drf_spectacular",
@@ -86,6 +117,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "transcribe_platform.middleware.request_id.RequestIdMiddleware",
+    *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
     "transcribe_platform.middleware.throttling.RateLimitHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -265,6 +297,13 @@ DEFAULT_OPTIONS = {
     "model": env_str("DEFAULT_MODEL", "nova-3"),
     "smart_format": True,
 }
+# Options that the platform does not know: "refuse", "ignore" or "pass" (to Deepgram);
+# "" ignores them on Deepgram's routes and refuses them elsewhere.
+UNKNOWN_OPTIONS = checked(
+    "UNKNOWN_OPTIONS",
+    env_str("UNKNOWN_OPTIONS", ""),
+    lambda text: text and UnknownOptions(text),
+)
 DEEPGRAM_BASE_URL = env_str("DEEPGRAM_BASE_URL", "https://api.deepgram.com")
 DEEPGRAM_API_KEY = env_str("DEEPGRAM_API_KEY", "")
 # Pay-as-you-go list prices in dollars per minute by model, for estimates only.
@@ -281,7 +320,7 @@ LIVE_PRICES_PER_MINUTE = dict(
     part.split("=", 1)
     for part in env_list(
         "LIVE_PRICES_PER_MINUTE",
-        "nova-3=0.0077,nova-2=0.0058,nova=0.0058,enhanced=0.0165,base=0.0145",
+        "flux=0.0077,nova-3=0.0077,nova-2=0.0058,nova=0.0058,enhanced=0.0165,base=0.0145",
     )
 )
 # The limit of one upstream call: Deepgram stops after 10 minutes (Whisper 20).
@@ -340,8 +379,8 @@ EVENT_STREAMS_MAX = env_int("EVENT_STREAMS_MAX", 500)
 EVENT_STREAMS_MAX_PER_TENANT = env_int("EVENT_STREAMS_MAX_PER_TENANT", 100)
 EVENT_STREAM_SECONDS = env_float("EVENT_STREAM_SECONDS", 300)
 EVENT_STREAM_HEARTBEAT_SECONDS = env_float("EVENT_STREAM_HEARTBEAT_SECONDS", 15)
-# Live sessions: maximum per process, maximum duration, and origins whose web pages may
-# open one.
+# Live sessions: maximum per process, maximum duration, and more origins whose web pages
+# may open one.
 LIVE_SESSIONS_MAX = env_int("LIVE_SESSIONS_MAX", 250)
 LIVE_MAX_SECONDS = env_float("LIVE_MAX_SECONDS", 7200)
 LIVE_ALLOWED_ORIGINS = env_list("LIVE_ALLOWED_ORIGINS")

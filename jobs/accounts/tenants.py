@@ -3,11 +3,13 @@
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 
 from jobs.accounts import audit
 from jobs.errors import InvalidRequest
 from jobs.models import Region, Tenant
+from jobs.options import UnknownOptions
 from jobs.quotas import counters as quota_counters
 
 
@@ -62,3 +64,10 @@ def _check_regions(names: list[str]) -> None:
     if unknown := sorted(set(names) - known):
         message = f"There is no region {unknown[0]!r}."
         raise InvalidRequest(message, code="region_not_allowed")
+
+
+def get_unknown_options(
+    tenant: Tenant, *, default: UnknownOptions = UnknownOptions.REFUSE
+) -> UnknownOptions:
+    """Return the policy: the tenant's, else the platform's, else the endpoint's."""
+    return UnknownOptions(tenant.unknown_options or settings.UNKNOWN_OPTIONS or default)

@@ -43,7 +43,7 @@ class ItemReader:
 
     def __init__(self, rules: ItemRules) -> None:
         self._rules = rules
-        self._input = BatchItemInput()
+        self._input = BatchItemInput(context={"tenant": rules.tenant})
         self._read_pools = cache(regions.read_pools)  # once per batch
         self._seen: set[bytes] = set()
         self._templates: dict[str, JobRow] = {}

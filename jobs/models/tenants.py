@@ -13,6 +13,14 @@ class Tenant(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     name = models.CharField(max_length=200, unique=True)
     default_options = models.JSONField(default=dict, blank=True)
+    # A value of ``jobs.options.UnknownOptions``; "" is the platform's policy.
+    unknown_options = models.CharField(
+        max_length=6,
+        choices=[(each, each) for each in ("refuse", "ignore", "pass")],
+        blank=True,
+        default="",
+        db_default="",
+    )
     is_active = models.BooleanField(default=True)
     # Its share of in-flight jobs, relative to other tenants' weights.
     weight = models.PositiveIntegerField(default=1)

@@ -87,7 +87,7 @@ class ApiView(APIView):
         return media_type in self.raw_types
 
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:  # noqa: ARG002
-        """Return 204 with ``Allow`` but no CORS headers: other origins are denied."""
+        """Return 204 with ``Allow``; django-cors-headers answers preflights before."""
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def finalize_response(
@@ -177,7 +177,7 @@ def get_actor(request: Request) -> str:
 
 def validate(request: Request, serializer: type[Input]) -> Input:
     """Return the serializer of the body; raises ValidationError or InvalidRequest."""
-    body = serializer(data=request.data)
+    body = serializer(data=request.data, context={"tenant": get_tenant(request)})
     body.is_valid(raise_exception=True)
     return body
 

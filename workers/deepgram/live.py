@@ -67,6 +67,10 @@ class LiveCall:
         """Keep the connection open without audio."""
         await self._send_control("KeepAlive")
 
+    async def configure(self, message: Mapping[str, Any]) -> None:
+        """Change options of the stream; Deepgram responds with a message."""
+        await self._send(json.dumps(message))
+
     async def finish(self) -> None:
         """Send CloseStream: Deepgram sends the last results and closes."""
         self._is_finishing = True
@@ -115,6 +119,22 @@ class LiveCall:
         return from_close(closed, request_id=self.request_id)
 
 
+class FluxCall(LiveCall):
+    """A connection to Flux, whose control messages differ."""
+
+    async def finalize(self) -> None:
+        """End the current turn."""
+        await self._send_control("ForceEndTurn")
+
+    async def keep_alive(self) -> None:
+        """Do nothing: Flux has no such message."""
+
+    async def finish(self) -> None:
+        """End the current turn, which CloseStream would drop, and the stream."""
+        await self._send_control("ForceEndTurn")
+        await super().finish()
+
+
 async def open_call(
     region: Region, query: Mapping[str, Any], *, tags: tuple[str, ...]
 ) -> LiveCall:
@@ -123,10 +143,12 @@ async def open_call(
     Raises UpstreamError.
     """
     root = region.base_url.rstrip("/").replace("http", "ws", 1)
+    is_flux = options.is_flux(query.get("model"))
+    path = "/v2/listen" if is_flux else "/v1/listen"
     key = str(getattr(settings, region.key_setting, "")) or "missing"
     try:
         socket = await _Connect(
-            f"{root}/v1/listen?{build_query(query, tags=tags)}",
+            f"{root}{path}?{build_query(query, tags=tags)}",
             additional_headers={"Authorization": f"Token {key}"},
             ssl=_tls() if root.startswith("wss:") else None,
             proxy=None,
@@ -148,12 +170,16 @@ async def open_call(
             "upstream_unreachable",
             f"The connection to Deepgram failed ({type(error).__name__}).",
         ) from error
-    return LiveCall(socket)
+    return FluxCall(socket) if is_flux else LiveCall(socket)
 
 
 def build_query(job_options: Mapping[str, Any], *, tags: tuple[str, ...]) -> str:
-    """Return the query string with the options that live streams support."""
-    query = {"interim_results": True, **options.select_live_options(job_options)}
+    """Return the query string with the options that the stream supports."""
+    if options.is_flux(job_options.get("model")):
+        query = options.select_flux_options(job_options)
+    else:
+        selected = options.select_live_options(job_options)
+        query = {"interim_results": True, **selected}
     query["tag"] = [*query.get("tag", ()), *tags]
     pairs = [
         (name, _format(item))

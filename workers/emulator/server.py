@@ -13,7 +13,7 @@ from pathlib import Path
 from aiohttp import web
 
 from workers.emulator import config, control, prerecorded, projects, state
-from workers.emulator.live import handshake
+from workers.emulator.live import handshake, turns
 
 # Longer than clients keep idle connections, so that the server never closes one while
 # the client sends its next call.
@@ -29,7 +29,8 @@ def build_app(emulator: state.Emulator) -> web.Application:
     app[state.EMULATOR] = emulator
     project = "/v1/projects/{project}"
     app.router.add_post("/v1/listen", prerecorded.transcribe)
-    app.router.add_get("/v1/listen", handshake.listen, allow_head=False)
+    for path in ("/v1/listen", turns.PATH):
+        app.router.add_get(path, handshake.listen, allow_head=False)
     app.router.add_routes(
         [
             web.get("/v1/projects", projects.list_projects),

@@ -4,6 +4,7 @@ Input serializers validate and never save; output serializers make no queries.
 """
 
 import math
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -13,6 +14,7 @@ from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from jobs import options
+from jobs.accounts import tenants
 from jobs.egress import policy as egress_policy
 from jobs.egress.addresses import MAX_URL_LENGTH
 from jobs.models import Attempt, Content, Job, Mode, Priority
@@ -41,11 +43,17 @@ PRIORITIES = [priority.name.lower() for priority in Priority]
 
 @extend_schema_field(JSON_OBJECT)
 class OptionsField(serializers.Field[Any, Any, Any, Any]):
-    """Deepgram options, by name and type."""
+    """Deepgram options, by name and type; ``JobInput`` checks them."""
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        """Return the validated options; raises InvalidRequest."""
-        return options.check_options(check_object(data, "options"))
+        """Return the object; raises InvalidRequest."""
+        return check_object(data, "options")
+
+
+class _CheckedOptions(dict[str, Any]):
+    """Options to store, with warnings about others that were ignored."""
+
+    warnings: Sequence[dict[str, str]] = ()
 
 
 class RetentionInput(StrictSerializer):
@@ -92,6 +100,18 @@ class JobInput(SharedFields, StrictSerializer):
         required=False, min_value=1, max_value=MAX_EXPIRY_SECONDS
     )
     retention = RetentionInput(required=False)
+
+    def validate_options(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Check the options by the policy of the tenant in the context."""
+        tenant = self.context.get("tenant")
+        if tenant is None:
+            return options.check_options(given)
+        policy = tenants.get_unknown_options(tenant)
+        ignored = options.find_ignored(given, policy)
+        kept = {name: value for name, value in given.items() if name not in ignored}
+        checked = _CheckedOptions(options.check_options(kept, policy=policy))
+        checked.warnings = options.warn_of_ignored(ignored, of="prerecorded audio")
+        return checked
 
     def validate_audio_url(self, url: str) -> str:
         """Reject a URL that the egress policy forbids for audio."""
@@ -339,9 +359,11 @@ def get_retry_after(job: Job, *, now: datetime) -> int | None:
 
 def build_draft(fields: dict[str, Any], *, now: datetime) -> JobDraft:
     """Return the draft of valid fields; deadlines count from ``now``."""
+    chosen = fields.get("options", {})
     return JobDraft(
         audio_url=fields.get("audio_url", ""),
-        options=fields.get("options", {}),
+        options=chosen,
+        warnings=list(getattr(chosen, "warnings", ())),
         metadata=fields.get("metadata", {}),
         callback_url=fields.get("callback_url", ""),
         priority=Priority[fields.get("priority", "normal").upper()],

@@ -84,13 +84,15 @@ def read_submission(
     """
     if not is_manifest(request):
         check_no_parameters(request)
-        yield _check(BatchInput(data=request.data), caller=caller, now=now)
+        form = BatchInput(data=request.data, context={"tenant": caller.tenant})
+        yield _check(form, caller=caller, now=now)
         return
     body: dict[str, Any] = cast("dict[str, Any]", request.data)
     try:
         if is_form(request):
             check_no_parameters(request)
-            submission = _check(ManifestInput(data=body), caller=caller, now=now)
+            manifest = ManifestInput(data=body, context={"tenant": caller.tenant})
+            submission = _check(manifest, caller=caller, now=now)
         else:
             submission = _check_raw(body, request.query_params, caller=caller, now=now)
         with thread_limits.reserve_probing_thread(caller.tenant.pk):
@@ -117,7 +119,9 @@ def _check_raw(
     if "file" not in body:
         manifests_reader.refuse_empty()
     try:
-        serializer = ManifestInput(data={**_read_query(params), **body})
+        serializer = ManifestInput(
+            data={**_read_query(params), **body}, context={"tenant": caller.tenant}
+        )
         return _check(serializer, caller=caller, now=now)
     except (InvalidRequest, serializers.ValidationError) as error:
         errors = [_as_parameter_error(each) for each in to_field_errors(error)]

@@ -67,7 +67,7 @@ class BatchSettingsInput(StrictSerializer):
                     pointer=pointer_to("defaults", name),
                 )
         try:
-            read = BatchItemInput(data=defaults, partial=True)
+            read = BatchItemInput(data=defaults, partial=True, context=self.context)
             read.is_valid(raise_exception=True)
         except (InvalidRequest, serializers.ValidationError) as error:
             raise ValidationErrors(to_field_errors(error, "defaults")) from None

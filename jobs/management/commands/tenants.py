@@ -13,6 +13,7 @@ from jobs.accounts import audit
 from jobs.accounts.tenants import change_tenant
 from jobs.errors import InvalidRequest
 from jobs.models import Content, Tenant
+from jobs.options import UnknownOptions
 from jobs.quotas import counters as quota_counters
 from jobs.retention.retention import MAX_DAYS
 from jobs.state import JobStatus
@@ -53,6 +54,9 @@ class Command(BaseCommand):
         parser.add_argument("--highest-priority", type=int, choices=[0, 3, 6, 9])
         parser.add_argument("--allowed-region", action="append", metavar="NAME")
         parser.add_argument("--retention-days", type=int, help="0: forever")
+        policies = ["", *UnknownOptions]
+        help_ = "what is done with unknown options; '': the platform's policy"
+        parser.add_argument("--unknown-options", choices=policies, help=help_)
         for content in Content:
             option = f"--{content.setting.replace('_', '-')}"
             message = "days after the job's end; none: like the job"
@@ -87,6 +91,7 @@ class Command(BaseCommand):
                 "highest_priority": options["highest_priority"],
                 "allowed_regions": options["allowed_region"],
                 "retention_days": options["retention_days"],
+                "unknown_options": options["unknown_options"],
             }
             changes = {
                 name: value for name, value in fields.items() if value is not None

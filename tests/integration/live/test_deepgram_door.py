@@ -3,30 +3,31 @@
 import asyncio
 import json
 import threading
-from contextlib import suppress
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from deepgram import (
     AsyncDeepgramClient,
     DeepgramClient,
-    DeepgramClientEnvironment,
 )
 from deepgram.core.api_error import ApiError
+from deepgram.listen.v1.types import ListenV1Configure
 from django.db import connection
 from django.utils import timezone
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import InvalidStatus
 
 from jobs.accounts import access_tokens
 from jobs.models import Attempt, Job
+from tests.support.deepgram_sockets import environment, frames, hear_all
 from tests.support.live_streams import (
-    FRAME_BYTES,
     RATE,
     find_truth,
     make_speech,
     rounded,
 )
+from tests.support.waiting import eventually
 from transcripts.models import Transcript
 from transcripts.storage import read_document
 
@@ -37,20 +38,6 @@ pytestmark = [
 ]
 
 RAW: Any = {"model": "nova-3", "encoding": "linear16", "sample_rate": RATE}
-
-
-def environment(door: Any) -> DeepgramClientEnvironment:
-    here = f"http://127.0.0.1:{door.port}"
-    return DeepgramClientEnvironment(
-        base=here, production=here.replace("http", "ws"), agent=here, agent_rest=here
-    )
-
-
-def frames(audio: bytes) -> list[bytes]:
-    return [
-        audio[begin : begin + FRAME_BYTES]
-        for begin in range(0, len(audio), FRAME_BYTES)
-    ]
 
 
 def words_of(told: list[Any]) -> list[tuple[str, float, float]]:
@@ -71,16 +58,6 @@ def raw_socket(me: Any, *, subprotocols: Any = None, **query: Any) -> Any:
         subprotocols=subprotocols,
         proxy=None,
     )
-
-
-async def hear_all(socket: Any) -> tuple[list[dict[str, Any]], int, str]:
-    """Return all that is told, and how the socket was closed."""
-    told = []
-    with suppress(ConnectionClosed):
-        async with asyncio.timeout(20):
-            while True:
-                told.append(json.loads(await socket.recv()))
-    return told, socket.close_code, socket.close_reason
 
 
 def test_the_async_client_streams_as_it_does_to_deepgram(me):
@@ -210,7 +187,7 @@ def test_what_is_no_message_is_answered_and_the_stream_goes_on(me):
         async with raw_socket(me) as socket:
             await socket.send("nonsense")
             await socket.send('{"type":"Whatever"}')
-            await socket.send('{"type":"Configure","keyterms":["a"]}')
+            await socket.send('{"type":"Configure","features":{"redact":true}}')
             for frame in frames(make_speech(1)):
                 await socket.send(frame)
             await socket.send('{"type":"CloseStream"}')
@@ -372,3 +349,123 @@ def test_a_socket_that_is_not_served_says_so(me, path, status):
     response = raised.value.response
     assert response.status_code == status
     assert json.loads(response.body)["err_code"] == "NOT_IMPLEMENTED"
+
+
+def test_an_unknown_option_is_ignored_with_a_warning(me):
+    async def stream() -> Any:
+        async with raw_socket(me, temperature=0, paragraphs="True") as socket:
+            await socket.send(json.dumps({"type": "CloseStream"}))
+            await hear_all(socket)
+
+    asyncio.run(stream())
+
+    job = Job.objects.get()
+    details = [
+        each["detail"] for each in job.warnings if each["code"] == "option_ignored"
+    ]
+    assert details == [
+        "The option 'temperature' is unknown and was ignored.",
+        "The option 'paragraphs' is not for streams and was ignored.",
+    ]
+
+
+ANSWERS = {"ConfigureSuccess", "ConfigureFailure"}
+
+
+def configure(**fields: Any) -> str:
+    return json.dumps({"type": "Configure", **fields})
+
+
+async def hear_answer(socket: Any) -> dict[str, Any]:
+    async with asyncio.timeout(20):
+        while True:
+            told = json.loads(await socket.recv())
+            if told["type"] in ANSWERS:
+                return dict(told)
+
+
+def test_a_stream_changes_its_options_and_keeps_them_after_a_reconnect(me):
+    async def stream() -> list[dict[str, Any]]:
+        async with raw_socket(me, keyterm="old") as socket:
+            await socket.send(make_speech(1))
+            await socket.send(configure(keyterms=["Bach", "Händel"]))
+            answers = [await hear_answer(socket)]
+            await socket.send(configure(features={"numerals": True}))
+            answers.append(await hear_answer(socket))
+            me.emulator.cut_streams()
+            await socket.send(make_speech(1, seed=2))
+            await asyncio.to_thread(
+                eventually, lambda: len(me.emulator.listen_calls()) == 2
+            )
+            await socket.send(configure(keyterms=[]))
+            answers.append(await hear_answer(socket))
+            await socket.send(json.dumps({"type": "CloseStream"}))
+            await hear_all(socket)
+        return answers
+
+    answers = asyncio.run(stream())
+
+    job_id = str(Job.objects.get().pk)
+    assert [each["type"] for each in answers] == ["ConfigureSuccess"] * 3
+    assert {each["request_id"] for each in answers} == {job_id}
+    assert [each.get("keyterms") for each in answers] == [["Bach", "Händel"], None, []]
+    first, second = (parse_qs(it["query"]) for it in me.emulator.listen_calls())
+    assert first["keyterm"] == ["old"]
+    assert (second["keyterm"], second["numerals"]) == (["Bach", "Händel"], ["true"])
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "code"),
+    [
+        ("nova-2", {"keyterms": ["a"]}, "CONFIGURE_KEYTERMS_NOT_SUPPORTED"),
+        ("nova-3", {"keyterms": ["a b"] * 90 * 3}, "CONFIGURE_INVALID"),
+        ("nova-3", {"keyterms": "a"}, "CONFIGURE_INVALID"),
+        ("nova-3", {"features": {"mip_opt_out": False}}, "CONFIGURE_INVALID"),
+        ("nova-3", {"features": {"redact": False}}, "CONFIGURE_INVALID"),
+        ("nova-3", {"features": {"numerals": "yes"}}, "CONFIGURE_INVALID"),
+        ("nova-3", {"model": "nova-2"}, "CONFIGURE_INVALID"),
+    ],
+)
+def test_a_rejected_change_gets_one_failure(me, model, fields, code):
+    async def stream() -> list[dict[str, Any]]:
+        async with raw_socket(me, model=model) as socket:
+            await socket.send(configure(**fields))
+            await socket.send(json.dumps({"type": "CloseStream"}))
+            return (await hear_all(socket))[0]
+
+    answers = [each for each in asyncio.run(stream()) if each["type"] in ANSWERS]
+
+    assert [(each["type"], each["code"]) for each in answers] == [
+        ("ConfigureFailure", code)
+    ]
+
+
+def test_each_change_gets_one_answer_also_at_the_end(me):
+    async def stream() -> list[dict[str, Any]]:
+        async with raw_socket(me) as socket:
+            for number in range(5):
+                await socket.send(configure(keyterms=[f"term {number}"]))
+            await socket.send(json.dumps({"type": "CloseStream"}))
+            return (await hear_all(socket))[0]
+
+    told = asyncio.run(stream())
+
+    answers = [each for each in told if each["type"] in ANSWERS]
+    assert len(answers) == 5
+    assert {each.get("code") for each in answers} <= {
+        None,
+        "CONFIGURE_ALREADY_PENDING",
+        "CONFIGURE_INTERNAL_ERROR",
+    }
+
+
+def test_the_sdk_changes_key_terms(me):
+    client = DeepgramClient(api_key=me.text, environment=environment(me.door))
+
+    with client.listen.v1.connect(**RAW) as socket:
+        socket.send_configure(ListenV1Configure(keyterms=["Bach"]))
+        answer = socket.recv()
+        socket.send_close_stream()
+        list(socket)
+
+    assert (answer.type, answer.keyterms) == ("ConfigureSuccess", ["Bach"])

@@ -42,7 +42,8 @@ def translate(problem: HttpResponse) -> HttpResponse:
     if code.startswith("audio_"):  # rejected before a call to Deepgram
         status, name, message = 400, UNREADABLE[1], f"{UNREADABLE[0]}. {message}"
     for entry in fields.get("errors", []):
-        if parameter := entry.get("parameter") or entry.get("pointer"):
+        pointer = entry.get("pointer", "").removeprefix("/options/")
+        if parameter := entry.get("parameter") or pointer:
             message = f"{parameter}: {message}"
     response = build_error(status, name, message, request_id=str(fields["request_id"]))
     for header in _COPIED_HEADERS:

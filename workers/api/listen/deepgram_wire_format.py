@@ -9,11 +9,13 @@ import json
 from typing import Any
 
 from jobs.parsing.bounded_json import loads_bounded
+from workers.api.listen.configure import parse_configure
 from workers.api.listen.deepgram_errors import TABLES
 from workers.api.live.wire_format import (
     ClientCommand,
     CloseReason,
     MessageKind,
+    ParsedText,
     ServerMessage,
 )
 
@@ -55,12 +57,13 @@ class DeepgramWireFormat:
             case MessageKind.ERROR:
                 return _dump(_error(message.fields))
             case MessageKind.WARNING:
-                return _dump(message.upstream) if message.upstream else None
-        if message.upstream is None:
-            return None
-        return _dump(self._rename(message.upstream))
+                return _dump(message.upstream)
+            case MessageKind.CONFIGURED:
+                renamed = {"request_id": self._request_id}
+                return _dump({**(message.upstream or {}), **renamed})
+        return _dump(self._rename(message.upstream or {}) or None)
 
-    def parse(self, text: str) -> ClientCommand | ServerMessage | None:
+    def parse(self, text: str) -> ParsedText:
         """Return the command, or an error message to send; never raises."""
         try:
             data = loads_bounded(text, max_chars=self.max_text)
@@ -68,7 +71,7 @@ class DeepgramWireFormat:
             return _schema_error(text, f"JSON error: {error}")
         kind = data.get("type") if isinstance(data, dict) else None
         if kind == _CONFIGURE:
-            return self._refuse_configure()
+            return parse_configure(data)
         if not isinstance(kind, str) or kind not in _COMMANDS:
             names = ", ".join(f"`{name}`" for name in [*_COMMANDS, _CONFIGURE])
             description = (
@@ -79,13 +82,7 @@ class DeepgramWireFormat:
 
     def closing(self, reason: CloseReason) -> tuple[int, str]:
         """Return Deepgram's close code and reason text."""
-        closings = TABLES["closings"]
-        found = closings.get(reason.reason) or closings.get(reason.error_code)
-        if found:
-            code, text = found
-            return code, text or reason.detail
-        is_client_error = 4400 <= reason.code < 4500  # noqa: PLR2004
-        return (_POLICY if is_client_error else _INTERNAL), reason.detail
+        return choose_close_code(reason)
 
     def _rename(self, message: dict[str, Any]) -> dict[str, Any]:
         """Replace the call's request ID by the session's."""
@@ -114,15 +111,16 @@ class DeepgramWireFormat:
             **(models if self._models else {}),
         }
 
-    def _refuse_configure(self) -> ServerMessage:
-        return _build_reply(
-            {
-                "type": "ConfigureFailure",
-                "request_id": self._request_id,
-                "code": "CONFIGURE_KEYTERMS_NOT_SUPPORTED",
-                "description": "The options of a stream cannot be changed.",
-            }
-        )
+
+def choose_close_code(reason: CloseReason) -> tuple[int, str]:
+    """Return Deepgram's close code and reason text."""
+    closings = TABLES["closings"]
+    found = closings.get(reason.reason) or closings.get(reason.error_code)
+    if found:
+        code, text = found
+        return code, text or reason.detail
+    is_client_error = 4400 <= reason.code < 4500  # noqa: PLR2004
+    return (_POLICY if is_client_error else _INTERNAL), reason.detail
 
 
 def _schema_error(text: str, error: str) -> ServerMessage:

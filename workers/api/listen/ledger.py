@@ -169,6 +169,8 @@ def _describe(job: Job) -> dict[str, Any]:
                 "duration": job.duration_seconds or (seconds[-1] if seconds else 0.0),
                 "total_audio": sum(seconds),
                 "channels": job.channels or 1,
+                "streams": 1,
+                "config": _describe_config(job),
                 "method": _METHOD_NAMES[Mode(job.mode)],
                 "tags": job.options.get("tag", []),
                 "models": [str(job.options.get("model", ""))],
@@ -179,6 +181,13 @@ def _describe(job: Job) -> dict[str, Any]:
         "deployment": "hosted",
         "callback": None,  # may contain a password
     }
+
+
+def _describe_config(job: Job) -> dict[str, Any]:
+    """Return the options as older SDKs require them."""
+    texts = {name: str(job.options.get(name, "")) for name in ("model", "language")}
+    flags = {name: value for name, value in job.options.items() if value is True}
+    return {**flags, **texts}
 
 
 def _sum(costs: Iterable[Any]) -> Any:

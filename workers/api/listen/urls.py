@@ -21,5 +21,6 @@ urlpatterns = [
     re_path(
         rf"^v1/(?P<path>(?:{_DEEPGRAMS})(?:/.*)?)$", management.Elsewhere.as_view()
     ),
+    path("v2/listen", views.ListenTurns.as_view()),
     re_path(r"^v2/(?P<path>.*)$", management.Elsewhere.as_view()),
 ]

@@ -14,14 +14,16 @@ from django.utils import timezone
 from rest_framework.request import Request
 
 from jobs import services
+from jobs.accounts import tenants
 from jobs.accounts.caller import Caller
 from jobs.api.jobs import submission as job_submission
 from jobs.api.jobs.submission import Submission
 from jobs.egress import policy as egress_policy
 from jobs.errors import InvalidRequest, JobStateError
 from jobs.models import CallbackStyle, Job
+from jobs.options import UnknownOptions
 from jobs.rest.parsers import StrictJSONParser
-from jobs.rest.views import ApiView, get_caller
+from jobs.rest.views import ApiView, get_caller, get_tenant
 from jobs.routing.hybrid_router import RouteMode
 from jobs.services import JobDraft
 from jobs.state import JobStatus
@@ -30,7 +32,13 @@ from transcripts.formats import deepgram_response
 from transcripts.storage import read_raw
 from workers.api import routing
 from workers.api.listen import deepgram_errors, socket
-from workers.api.listen.parsing import FILE, ListenQuery, RawAudioParser, parse_query
+from workers.api.listen.parsing import (
+    FILE,
+    ListenQuery,
+    RawAudioParser,
+    parse_query,
+    set_ignored,
+)
 from workers.api.live import handshake
 from workers.api.transcribe import sync_jobs
 
@@ -53,13 +61,11 @@ class DeepgramView(ApiView):
         return super().handle_exception(exc)
 
 
-class Listen(DeepgramView):
-    """Transcribe audio: prerecorded with POST, live with a WebSocket (GET)."""
+class SocketView(DeepgramView):
+    """Base class of the views that open WebSockets."""
 
     required_scopes = {"GET": "jobs:write", "POST": "jobs:write"}
     takes_access_tokens = True
-    parser_classes = (StrictJSONParser, RawAudioParser)
-    takes_raw_audio = True
     is_socket = True
 
     def initialize_request(self, request: Any, *args: Any, **kwargs: Any) -> Request:
@@ -75,7 +81,22 @@ class Listen(DeepgramView):
         super().initial(request, *args, **kwargs)
 
     def _check_query(self, request: Request) -> None:
-        """Do nothing: ``parse_query`` checks parameters, which may be repeated."""
+        """Do nothing: ``parsing`` checks parameters, which may be repeated."""
+
+
+class ListenTurns(SocketView):
+    """Transcribe live audio in turns: Flux, ``/v2/listen``."""
+
+    def get(self, request: Request) -> HttpResponse:
+        """Open a live session."""
+        return socket.open_session(request, now=timezone.now(), is_flux=True)
+
+
+class Listen(SocketView):
+    """Transcribe audio: prerecorded with POST, live with a WebSocket (GET)."""
+
+    parser_classes = (StrictJSONParser, RawAudioParser)
+    takes_raw_audio = True
 
     def get(self, request: Request) -> HttpResponse:
         """Open a live session."""
@@ -83,8 +104,16 @@ class Listen(DeepgramView):
 
     def post(self, request: Request) -> HttpResponse:
         """Return Deepgram's document, or only the request ID with a callback."""
+        policy = tenants.get_unknown_options(
+            get_tenant(request), default=UnknownOptions.IGNORE
+        )
+        query = parse_query(request.query_params, policy)
+        response = self._transcribe(request, query)
+        set_ignored(response, query)
+        return response
+
+    def _transcribe(self, request: Request, query: ListenQuery) -> HttpResponse:
         now, caller = timezone.now(), get_caller(request)
-        query = parse_query(request.query_params)
         submission = _read_body(request, query)
         with job_submission.closing_file(submission):
             submission = job_submission.probe_upload(
@@ -113,6 +142,7 @@ def _read_body(request: Request, query: ListenQuery) -> Submission:
     draft = JobDraft(
         audio_url=url,
         options=dict(query.options),
+        warnings=list(query.warnings),
         callback_url=query.callback_url,
         callback_style=(
             query.callback_style if query.has_callback else CallbackStyle.WEBHOOK

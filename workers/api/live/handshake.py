@@ -129,4 +129,5 @@ def _find(request: Request) -> Handshake:
 def _allowed_origins(request: Request) -> set[str]:
     base = urlsplit(settings.BASE_URL)
     own = f"{request.scheme}://{request.get_host()}"
-    return {f"{base.scheme}://{base.netloc}", own, *settings.LIVE_ALLOWED_ORIGINS}
+    others = {*settings.CORS_ALLOWED_ORIGINS, *settings.LIVE_ALLOWED_ORIGINS}
+    return {f"{base.scheme}://{base.netloc}", own, *others}

@@ -37,6 +37,7 @@ from workers.api.live.upstream.replay_buffer import ReplayBuffer
 from workers.api.live.wire_format import (
     ClientCommand,
     CloseReason,
+    ConfigureRequest,
     MessageKind,
     ServerMessage,
     build_warning,
@@ -241,6 +242,8 @@ class LiveSession:
             return
         if isinstance(parsed, ServerMessage):
             self.send_message(parsed)
+        elif isinstance(parsed, ConfigureRequest):
+            self._upstream.configure(parsed)
         else:
             self._execute(parsed)
 
@@ -340,6 +343,7 @@ class LiveSession:
             self._upstream.abort()
         connecting.cancel()
         await asyncio.wait([connecting])
+        self._upstream.give_up_configure(before=math.inf)
         if self._is_incomplete:
             self._upstream.keep_interims()
             self.send_message(build_warning(**INCOMPLETE))

@@ -10,6 +10,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
 from jobs import options, services
+from jobs.accounts import tenants
 from jobs.accounts.authentication import TICKET
 from jobs.api.jobs.serializers import build_draft
 from jobs.rest.views import ApiView, get_tenant, refuse_parameter
@@ -60,17 +61,24 @@ def read_draft(request: Request, *, now: datetime) -> JobDraft:
     ticket_texts = params.pop(TICKET, [])
     draft = JobDraft()
     if ticket := getattr(request, "ticket", None):
-        body = TranscribeInput(data={**ticket.draft, "mode": str(RouteMode.STREAM)})
+        body = TranscribeInput(
+            data={**ticket.draft, "mode": str(RouteMode.STREAM)},
+            context={"tenant": get_tenant(request)},
+        )
         body.is_valid(raise_exception=True)
         draft = build_draft(body.validated_data, now=now)
     elif ticket_texts:
         refuse_parameter(TICKET, "Send a key or a ticket, not both.")
+    policy = tenants.get_unknown_options(get_tenant(request))
+    ignored = options.find_ignored(params, policy, options.LIVE_OPTIONS)
     parsed = {
-        name: options.read_text(name, values, live=True)
+        name: options.read_text(name, values, live=True, policy=policy)
         for name, values in params.items()
+        if name not in ignored
     }
     chosen = {**draft.options, **parsed}
     effective = services.build_options(get_tenant(request), chosen)
     options.check_live_combination(options.select_live_options(effective))
     route = draft.route or routing.describe_stream_route()
-    return replace(draft, options=chosen, route=route)
+    warnings = [*draft.warnings, *options.warn_of_ignored(ignored, of="streams")]
+    return replace(draft, options=chosen, route=route, warnings=warnings)

@@ -4,6 +4,7 @@
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -24,6 +25,18 @@ class MessageKind(StrEnum):
     WARNING = "warning"
     ERROR = "error"
     CLOSED = "closed"
+    # A change of a turn of Flux.
+    TURN = "turn"
+    # The response to a change of options.
+    CONFIGURED = "configured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigureRequest:
+    """A valid change of options: the message to forward, and the options it sets."""
+
+    message: Mapping[str, Any]
+    options: Mapping[str, Any]
 
 
 class ClientCommand(StrEnum):
@@ -59,9 +72,18 @@ class CloseReason:
     detail: str = ""
 
 
+def build_configure_failure(code: str, description: str) -> ServerMessage:
+    """Return the response to a rejected change of options."""
+    fields = {"type": "ConfigureFailure", "code": code, "description": description}
+    return ServerMessage(MessageKind.CONFIGURED, {}, upstream=fields)
+
+
 def build_warning(*, code: str, detail: str, **more: Any) -> ServerMessage:
     """Return a warning."""
     return ServerMessage(MessageKind.WARNING, {"code": code, "detail": detail, **more})
+
+
+ParsedText = ClientCommand | ConfigureRequest | ServerMessage | None
 
 
 class WireFormat(Protocol):
@@ -75,8 +97,8 @@ class WireFormat(Protocol):
     def encode(self, message: ServerMessage) -> str | None:
         """Return the text of a message; None if this format does not have it."""
 
-    def parse(self, text: str) -> ClientCommand | ServerMessage | None:
-        """Return the command, or the response to send; None if there is nothing to do.
+    def parse(self, text: str) -> ParsedText:
+        """Return the command, change or response; None if there is nothing to do.
 
         Raises InvalidRequest, which ends the session.
         """

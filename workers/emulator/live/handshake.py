@@ -1,4 +1,4 @@
-"""`GET /v1/listen`: accepts the handshake of a live stream or refuses it.
+"""`GET /v1/listen` and `/v2/listen`: accepts or refuses the handshake of a stream.
 
 Browsers cannot set headers; they send the key as a subprotocol: `token, KEY`.
 """
@@ -9,7 +9,7 @@ from aiohttp import web
 
 from workers.emulator import calls, faults, journal, keys
 from workers.emulator.faults import injection
-from workers.emulator.live import live_options, session
+from workers.emulator.live import live_options, session, turns
 from workers.emulator.protocol import refusals
 
 NO_UPGRADE = "This is a WebSocket endpoint: send an upgrade request, or use POST."
@@ -36,7 +36,9 @@ class LiveCall(calls.ListenCall):
         if self._request.headers.get("upgrade", "").lower() != "websocket":
             raise refusals.bad_request(NO_UPGRADE)
         caller = self._identify(self._read_authorization())
-        params = live_options.parse_live_options(self._pairs)
+        is_flux = self._request.path == turns.PATH
+        parse = live_options.parse_flux_options if is_flux else None
+        params = (parse or live_options.parse_live_options)(self._pairs)
         self._set_params(params.options)
         keys.check_transcription_access(caller)
         # The audio is not known yet.

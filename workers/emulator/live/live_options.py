@@ -1,8 +1,10 @@
 """Parses and checks the query parameters of a live call, as Deepgram does."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from workers.emulator.engines.live import segments
+from workers.emulator.live import turns
 from workers.emulator.protocol import options, refusals
 
 # Encodings without a container.
@@ -11,6 +13,7 @@ _NEEDS_RATE = RAW_ENCODINGS | {"amr-nb", "amr-wb", "opus", "speex", "g729"}
 # File headers that clients omit from a stream of frames.
 HEADS = {"amr-nb": b"#!AMR\n", "amr-wb": b"#!AMR-WB\n"}
 _MIN_GAP_MS = 1000
+_FLUX_ONLY = {"model", "language_hint", *turns.RANGES}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +24,8 @@ class LiveOptions:
     event_settings: segments.EventSettings
     encoding: str
     is_multichannel: bool
+    # Of a Flux stream.
+    thresholds: dict[str, Any] | None = None
 
 
 def parse_live_options(pairs: options.Pairs) -> LiveOptions:
@@ -50,6 +55,21 @@ def parse_live_options(pairs: options.Pairs) -> LiveOptions:
         ),
         encoding=encoding,
         is_multichannel="multichannel" in parsed.shape.flags,
+    )
+
+
+def parse_flux_options(pairs: options.Pairs) -> LiveOptions:
+    """Return the typed parameters of `/v2/listen`, or raise Refused with a 400."""
+    thresholds = turns.parse_thresholds(pairs)
+    model = dict(pairs)["model"]
+    # Recognized like nova-3, with results four times a second.
+    others = [(name, value) for name, value in pairs if name not in _FLUX_ONLY]
+    parsed = parse_live_options(
+        [*others, ("model", "nova-3"), ("interim_results", "true")]
+    )
+    shape = replace(parsed.options.shape, model=model)
+    return replace(
+        parsed, options=replace(parsed.options, shape=shape), thresholds=thresholds
     )
 
 

@@ -1,6 +1,7 @@
 """Reads and writes Deepgram's live messages, verbatim where documented."""
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +27,7 @@ NO_TEXT_REASON = (
 )
 MAX_KEYTERMS = 500
 
-_CONTROLS = ("KeepAlive", "Finalize", "CloseStream", "Configure")
+CONTROLS = ("KeepAlive", "Finalize", "CloseStream", "Configure")
 
 
 class SchemaError(ValueError):
@@ -40,6 +41,7 @@ class ControlMessage:
     kind: str
     channel: int | None = None
     keyterms: tuple[str, ...] | None = None
+    fields: Json = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,13 +53,18 @@ class MessageWriter:
     engine: str
     shape: options.Shape
     channels: int
+    is_closing: bool = False
     _model: tuple[str, Json] = field(init=False)
 
     def __post_init__(self) -> None:
         self._model = documents.describe_model(self.engine, self.shape)
 
-    def write(self, event: events.Event) -> str:
-        """Return the JSON message of an event."""
+    def open(self) -> str | None:
+        """Return None: a stream begins without a message."""
+        return None
+
+    def write(self, event: events.Event) -> Iterator[str]:
+        """Yield the JSON message of an event."""
         match event:
             case events.Result():
                 form = self._results(event)
@@ -73,9 +80,9 @@ class MessageWriter:
                     "channel": [event.channel, self.channels],
                     "last_word_end": event.last_word_end,
                 }
-        return _dump(form)
+        yield _dump(form)
 
-    def metadata(self, *, seconds: float) -> str:
+    def metadata(self, *, seconds: float) -> str | None:
         """Return the Metadata message; it omits the model when there was no audio."""
         form: Json = {
             "type": "Metadata",
@@ -91,8 +98,9 @@ class MessageWriter:
             form |= {"models": [uuid], "model_info": {uuid: info}}
         return _dump(form)
 
-    def configured(self, keyterms: tuple[str, ...] | None) -> str:
+    def configured(self, control: ControlMessage) -> str:
         """Return the response to `Configure`."""
+        keyterms = control.keyterms
         form: Json = {"type": "ConfigureSuccess", "request_id": self.request_id}
         if keyterms is None:
             return _dump(form)
@@ -160,7 +168,7 @@ def schema_error(text: str, error: SchemaError) -> str:
     )
 
 
-def read_control(text: str) -> ControlMessage:
+def read_control(text: str, known: Sequence[str] = CONTROLS) -> ControlMessage:
     """Return the control message in a text frame, or raise SchemaError."""
     if len(text) > MAX_TEXT:
         raise SchemaError(f"a message has at most {MAX_TEXT} characters")
@@ -169,8 +177,8 @@ def read_control(text: str) -> ControlMessage:
     except (ValueError, RecursionError) as error:
         raise SchemaError(f"JSON error: {error}") from error
     kind = form.get("type") if isinstance(form, dict) else None
-    if kind not in _CONTROLS:
-        names = ", ".join(f"`{name}`" for name in _CONTROLS)
+    if kind not in known:
+        names = ", ".join(f"`{name}`" for name in known)
         raise SchemaError(f"unknown variant `{kind}`, expected one of {names}")
     channel, keyterms = form.get("channel"), form.get("keyterms")
     if isinstance(channel, bool) or not isinstance(channel, int | None):
@@ -178,9 +186,10 @@ def read_control(text: str) -> ControlMessage:
     if keyterms is not None and not _is_string_list(keyterms):
         raise SchemaError("invalid type: `keyterms` is a sequence of strings")
     return ControlMessage(
-        kind=kind,
+        kind=str(kind),
         channel=channel,
         keyterms=None if keyterms is None else tuple(keyterms),
+        fields=form,
     )
 
 

@@ -21,6 +21,7 @@ from workers.emulator.live import (
     messages,
     send_queue,
     stream_faults,
+    turns,
 )
 
 # Maximum size of a frame.
@@ -66,6 +67,12 @@ class Session:
         self._send_queue = send_queue.SendQueue(self._socket)
         self._decoder = self._open_decoder()
         raw = params.options.shape.raw
+        self._writer: messages.MessageWriter | turns.TurnWriter
+        if params.thresholds is not None:
+            self._writer = turns.TurnWriter(
+                request_id=entry.request_id, thresholds=params.thresholds
+            )
+            return
         self._writer = messages.MessageWriter(
             request_id=entry.request_id,
             created=journal.format_time(entry.started_at) or "",
@@ -78,6 +85,7 @@ class Session:
         """Exchange messages until the client or the emulator closes the stream."""
         await self._socket.prepare(self._request)
         self._send_queue.open()
+        self._put(self._writer.open())
         self._emulator.streams.add(self)
         try:
             await self._apply_initial_faults()
@@ -140,17 +148,19 @@ class Session:
 
     async def _handle_text(self, text: str) -> None:
         try:
-            control = messages.read_control(text)
+            is_flux = self._params.thresholds is not None
+            names = turns.CONTROLS if is_flux else messages.CONTROLS
+            control = messages.read_control(text, names)
         except messages.SchemaError as error:
             self._send_queue.put(messages.schema_error(text, error))
             return
         match control.kind:
             case "CloseStream":
                 self._finish(_NORMAL, "", journal.Outcome.OK)
-            case "Finalize" if self._recognizer is not None:
+            case "Finalize" | "ForceEndTurn" if self._recognizer is not None:
                 await self._recognizer.finalize(control.channel)
             case "Configure":
-                self._send_queue.put(self._writer.configured(control.keyterms))
+                self._send_queue.put(self._writer.configured(control))
 
     async def _recognize(self, pcm: decoding.PcmChunk) -> None:
         """Pass samples to the recognizer; called in order."""
@@ -168,7 +178,12 @@ class Session:
             self._stream_faults.count_result()
             if self._stream_faults.has_empty_results:
                 event = stream_faults.remove_words(event)
-        self._send_queue.put(self._writer.write(event))
+        for text in self._writer.write(event):
+            self._send_queue.put(text)
+
+    def _put(self, text: str | None) -> None:
+        if text is not None:
+            self._send_queue.put(text)
 
     def _apply_due_faults(self) -> None:
         """Apply the faults that are due."""
@@ -191,7 +206,7 @@ class Session:
     def _finish(self, code: int, reason: str, outcome: journal.Outcome) -> None:
         """Send the remaining results and the metadata, then close."""
         if self._closing is None and not self._stream_faults.is_stalled:
-            self._is_finishing = True
+            self._is_finishing = self._writer.is_closing = True
             self._outcome = outcome
             self._closing = asyncio.create_task(self._finish_and_close(code, reason))
 
@@ -217,7 +232,7 @@ class Session:
             self._outcome = journal.Outcome.ERROR
             await self._close(_INVALID, messages.UNDECODABLE_REASON)
             return
-        self._send_queue.put(self._writer.metadata(seconds=self.seconds))
+        self._put(self._writer.metadata(seconds=self.seconds))
         await self._close(code, reason)
 
     async def _close(self, code: int, reason: str) -> None:

@@ -61,6 +61,10 @@ class SessionClock:
         aligned["channel"] = {**message["channel"], "alternatives": [moved]}
         return aligned
 
+    def mark_final(self, end: float) -> None:
+        """Mark the session's audio up to this second as final, of one channel."""
+        self._final[0] = max(self._final.get(0, 0.0), end)
+
     def move(self, moment: object) -> float:
         """Return a time of the connection on the session's clock."""
         seconds = float(moment) if isinstance(moment, int | float) else 0.0

@@ -1,7 +1,8 @@
 """The consecutive Deepgram calls of a session, each recorded before it is made."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import redis
 from django.db import InterfaceError, OperationalError
@@ -35,6 +36,8 @@ class UpstreamCalls:
 
     def __init__(self, job: Job, attempt: Attempt) -> None:
         self.job, self.attempt = job, attempt
+        # Options that the client has changed since.
+        self.changes: Mapping[str, Any] = {}
 
     async def open(self) -> LiveCall:
         """Connect for the current attempt; raises UpstreamError."""
@@ -46,7 +49,8 @@ class UpstreamCalls:
                 transcription__region=region.name,
                 transcription__claim=self.job.lease_token,
             ):
-                call = await open_call(region, self.job.options, tags=tags)
+                query = {**self.job.options, **self.changes}
+                call = await open_call(region, query, tags=tags)
         except UpstreamError as error:
             await in_thread(_record_health, region.name, error)
             raise

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -22,11 +22,14 @@ from jobs.telemetry import tracing
 from transcripts.live.sessions import CallFailure
 from workers import metrics
 from workers.api.live.counters import COUNTERS
+from workers.api.live.upstream import turns
 from workers.api.live.upstream.alignment import SessionClock, read_channel, read_seconds
 from workers.api.live.upstream.calls import RETRYABLE, UpstreamCalls, choose_pause
 from workers.api.live.upstream.chunks import Chunker
+from workers.api.live.upstream.configuration import RESPONSE_SECONDS, Configuration
 from workers.api.live.upstream.replay_buffer import ReplayBuffer
 from workers.api.live.wire_format import (
+    ConfigureRequest,
     MessageKind,
     ServerMessage,
     build_transcript,
@@ -39,6 +42,11 @@ logger = logging.getLogger(__name__)
 KEEPALIVE_SECONDS = 4.0
 # A call open for this long counts as healthy, even without a result.
 HEALTHY_SECONDS = 2.0
+_UNSUPPORTED = {
+    "type": "ConfigureFailure",
+    "code": "CONFIGURE_KEYTERMS_NOT_SUPPORTED",
+    "description": "This Deepgram does not support Configure.",
+}
 # Shorter gaps are rounding errors.
 LOST_SECONDS = 0.1
 
@@ -97,9 +105,23 @@ class UpstreamConnection:
         # When the oldest unanswered audio was sent; 0 if there is none.
         self._unanswered_at = self._opened_at = 0.0
         self._outage = UpstreamOutage()
+        self._turns = turns.Turns(self.clock)
+        self._configuration = Configuration()
+        self.calls.changes = self._configuration.accepted
         # The last interim result of each channel that no final result has replaced.
         self._interims: dict[int, ServerMessage] = {}
         self.heard_at = 0.0
+        self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
+            "Results": self._handle_result,
+            "UtteranceEnd": self._handle_utterance_end,
+            "SpeechStarted": self._handle_speech_started,
+            "TurnInfo": self._handle_turn,
+            "Metadata": self._handle_metadata,
+            "Connected": self._handle_metadata,
+            "ConfigureSuccess": self._handle_configured,
+            "ConfigureFailure": self._handle_configured,
+            "Error": self._handle_error,
+        }
 
     @property
     def is_connected(self) -> bool:
@@ -115,12 +137,29 @@ class UpstreamConnection:
         self._is_finishing = True
         self._work.set()
 
+    def configure(self, change: ConfigureRequest) -> None:
+        """Forward a change of options; the client gets exactly one response."""
+        refusal = self._configuration.request(change, now=time.monotonic())
+        if refusal:
+            self._listener.send_message(refusal)
+        self._work.set()
+
+    def give_up_configure(self, *, before: float) -> None:
+        """Report a change without a response since ``before`` as failed."""
+        if failure := self._configuration.give_up(before=before):
+            self._listener.send_message(failure)
+
     def keep_interims(self) -> None:
         """Make the last interim results final, marked with ``from_interim``."""
         for message in self._interims.values():
             mark = {"is_final": True, "from_interim": True}
             upstream = {**(message.upstream or {}), **mark}
-            (alternative, *_) = upstream["channel"]["alternatives"]
+            if "channel" in upstream:
+                (alternative, *_) = upstream["channel"]["alternatives"]
+            elif message.fields["text"]:
+                alternative = turns.build_alternative(message)
+            else:
+                continue
             kept = ServerMessage(message.kind, {**message.fields, **mark}, upstream)
             self._listener.send_final(kept, alternative=alternative)
         self._interims.clear()
@@ -137,6 +176,7 @@ class UpstreamConnection:
 
     def check_call(self, now: float) -> None:
         """Abort a stalled call; mark a lasting one as healthy."""
+        self.give_up_configure(before=now - RESPONSE_SECONDS)
         if self._call and now - self._opened_at > HEALTHY_SECONDS:
             self._mark_healthy()
         waited = now - self._unanswered_at if self._unanswered_at else 0.0
@@ -217,6 +257,7 @@ class UpstreamConnection:
                 self._handle_message(message)
         finally:
             self._call = None
+            self._configuration.mark_disconnected()
             self._room.set()
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
@@ -226,7 +267,9 @@ class UpstreamConnection:
         try:
             await call.send(self._chunker.header)
             while True:
-                if chunk := self._replay_buffer.next_chunk():
+                if change := self._configuration.take_message():
+                    await call.configure(change)
+                elif chunk := self._replay_buffer.next_chunk():
                     if chunk.data:
                         await call.send(chunk.data)
                         self.sent_seconds += chunk.seconds
@@ -252,22 +295,21 @@ class UpstreamConnection:
         return True
 
     def _handle_message(self, message: dict[str, Any]) -> None:
-        kind = message.get("type")
         self.heard_at = time.monotonic()
+        handle = self._handlers.get(str(message.get("type")))
         try:
-            if kind == "Results":
-                self._report_recovery()
-                self._handle_result(message)
-            elif kind == "UtteranceEnd":
-                self._handle_moment(message, MessageKind.UTTERANCE_END, "last_word_end")
-            elif kind == "SpeechStarted":
-                self._handle_moment(message, MessageKind.SPEECH_STARTED, "timestamp")
-            elif kind == "Metadata":
-                self._handle_metadata(message)
+            if handle is not None:
+                handle(message)
         except (KeyError, TypeError, ValueError, AttributeError):
             logger.warning("invalid message from Deepgram")
 
+    def _handle_error(self, _message: dict[str, Any]) -> None:
+        # An older, self-hosted Deepgram does not know Configure.
+        if self._configuration.is_sent:
+            self._handle_configured(_UNSUPPORTED)
+
     def _handle_result(self, message: dict[str, Any]) -> None:
+        self._report_recovery()
         aligned = self.clock.align(message)
         if message.get("is_final"):
             self._interims.pop(read_channel(message)[0], None)
@@ -291,6 +333,24 @@ class UpstreamConnection:
         else:
             self._listener.send_message(server_message)
 
+    def _handle_turn(self, message: dict[str, Any]) -> None:
+        self._report_recovery()
+        turn = self._turns.read(message)
+        self._interims.clear()
+        if turn.fields["is_final"]:
+            self._mark_healthy()
+            self._listener.send_final(turn, alternative=turns.build_alternative(turn))
+        else:
+            self._interims[0] = turn
+            self._listener.send_message(turn)
+        self._replay_buffer.discard_before(self.clock.final)
+
+    def _handle_utterance_end(self, message: dict[str, Any]) -> None:
+        self._handle_moment(message, MessageKind.UTTERANCE_END, "last_word_end")
+
+    def _handle_speech_started(self, message: dict[str, Any]) -> None:
+        self._handle_moment(message, MessageKind.SPEECH_STARTED, "timestamp")
+
     def _handle_moment(
         self, message: dict[str, Any], kind: MessageKind, name: str
     ) -> None:
@@ -309,6 +369,13 @@ class UpstreamConnection:
         self.sent_seconds = max(
             self.sent_seconds, read_seconds(message.get("duration") or 0.0)
         )
+
+    def _handle_configured(self, message: dict[str, Any]) -> None:
+        is_success = message["type"] == "ConfigureSuccess"
+        if self._configuration.resolve(is_success=is_success):
+            self._listener.send_message(
+                ServerMessage(MessageKind.CONFIGURED, {}, upstream=message)
+            )
 
     # --- reconnect
 
