@@ -413,11 +413,8 @@ def write_events(
         of_final = [event for event in events if event.job_id in final]
         for subscriber in _import_subscribers(tuple(settings.EVENT_SUBSCRIBERS)):
             rows += subscriber(of_final, final, at)
-    build = prepared_statements.build_insertion
-    statements = [build(events)]
-    if rows:
-        statements.append(build(rows, ignore_conflicts=True))
-    prepared_statements.fetch_many(statements)
+    insertion = prepared_statements.build_insertion(events, lenient=rows)
+    prepared_statements.fetch(*insertion)
 
 
 @cache

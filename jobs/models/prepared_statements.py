@@ -8,20 +8,15 @@ those of another: there they are not prepared.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cache, partial
-from itertools import count
 from typing import Any, TypeVar
 
 import psycopg
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import (
-    DEFAULT_DB_ALIAS,
-    connection,
-    models,
-)
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 
 AnyModel = TypeVar("AnyModel", bound=models.Model)
 Row = tuple[Any, ...]
@@ -40,9 +35,7 @@ def fetch(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[
     Its parameters are $1 and so on, or %(name)s for a mapping. Raises Django's database
     errors.
     """
-    with _executed(sql, parameters) as cursor:
-        rows: list[Row] = cursor.fetchall() if _has_rows(cursor) else []
-    return rows
+    return fetch_many([(sql, parameters)])[0]
 
 
 def fetch_many(statements: Sequence[Statement]) -> list[list[Row]]:
@@ -51,62 +44,43 @@ def fetch_many(statements: Sequence[Statement]) -> list[list[Row]]:
     They take one round trip, with the BEGIN of a transaction if they are its first.
     https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
     """
-    with _prepared_connection() as raw:
-        if connection.queries_logged:
-            return [fetch(*statement) for statement in statements]
-        cursors = []
-        with raw.pipeline():
-            for sql, parameters in statements:
-                cursor = psycopg.RawCursor(raw)
-                cursor.execute(*_number_parameters(sql, parameters))
-                cursors.append(cursor)
-        return [each.fetchall() if _has_rows(each) else [] for each in cursors]
-
-
-@contextmanager
-def _prepared_connection() -> Iterator[Any]:
-    """Return the driver's connection, which prepares statements; wrap its errors."""
-    connection.ensure_connection()
-    raw = connection.connection
-    with connection.wrap_database_errors:
+    django_connection = connections[DEFAULT_DB_ALIAS]
+    if django_connection.queries_logged:
+        return [_fetch_logged(*statement) for statement in statements]
+    django_connection.ensure_connection()
+    raw = django_connection.connection
+    with django_connection.wrap_database_errors:
         if raw.prepare_threshold is None:
             raw.prepare_threshold = _choose_threshold(raw)
         try:
-            yield raw
+            with raw.pipeline() if len(statements) > 1 else nullcontext():
+                cursors = [_execute(raw, *statement) for statement in statements]
+            # ``description`` would build an object for each column.
+            return [
+                each.fetchall() if each.pgresult.nfields else [] for each in cursors
+            ]
         except psycopg.NotSupportedError as error:
             # A migration changed a column's type: "cached plan must not change result
             # type", at every execution on this connection.
             raw.close()
-            connection.close()
+            django_connection.close()
             raise psycopg.OperationalError(str(error)) from error
 
 
-def _has_rows(cursor: Any) -> bool:
-    # ``description`` would build an object for each column.
-    return bool(cursor.pgresult.nfields)
-
-
-def _number_parameters(
-    sql: str, parameters: Sequence[Any] | Mapping[str, Any]
-) -> Statement:
+def _execute(raw: Any, sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Any:
     if isinstance(parameters, Mapping):
         sql, names = _number(sql)
-        return sql, [parameters[name] for name in names]
-    return sql, parameters
+        parameters = [parameters[name] for name in names]
+    # Unlike ``Cursor`` it does not parse the statement each time.
+    cursor: Any = psycopg.RawCursor(raw)
+    return cursor.execute(sql, parameters)
 
 
-@contextmanager
-def _executed(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Iterator[Any]:
-    if connection.queries_logged:  # with Django's own cursor, which tests read
-        with connection.cursor() as cursor:
-            cursor.execute(_PARAMETER.sub("%s", sql), parameters)
-            yield cursor
-        return
-    with _prepared_connection() as raw:
-        # Unlike ``Cursor`` it does not parse the statement each time.
-        raw_cursor = psycopg.RawCursor(raw)
-        raw_cursor.execute(*_number_parameters(sql, parameters))
-        yield raw_cursor
+def _fetch_logged(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[Row]:
+    """Execute a statement by Django's own cursor, which logs it for tests."""
+    with connection.cursor() as cursor:
+        cursor.execute(_PARAMETER.sub("%s", sql), parameters)
+        return cursor.fetchall() if cursor.description else []
 
 
 @cache
@@ -121,34 +95,32 @@ def insert(*rows: models.Model) -> None:
 
     Unlike ``Model.save`` it sets no generated values and sends no signals.
     """
-    sql = _build_insert(*(type(row) for row in rows))
-    parameters = [
-        encode(getattr(row, name))
-        for row in rows
-        for name, encode in _encoders(type(row))
-    ]
-    with _executed(sql, parameters):
-        pass
-    for row in rows:
-        row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS  # noqa: SLF001
+    fetch(*build_insertion(*([row] for row in rows)))
 
 
 def build_insertion(
-    rows: Sequence[models.Model], *, ignore_conflicts: bool = False
+    *groups: Sequence[models.Model], lenient: Sequence[models.Model] = ()
 ) -> Statement:
-    """Return the statement that inserts rows of one table, the same for any number.
+    """Return the statement of ``insert`` for groups of rows, each of one table.
 
-    Like ``insert`` it sets no generated values and sends no signals.
+    It is the same for any number of rows in a group. Those of ``lenient`` that conflict
+    with existing rows are skipped.
     """
-    model = type(rows[0])
+    groups = tuple(group for group in (*groups, lenient) if group)
+    tables = tuple(type(group[0]) for group in groups)
+    sql = _build_insert(tables, is_lenient=bool(lenient))
+    return sql, [_encode_models(group) for group in groups]
+
+
+def _encode_models(rows: Sequence[models.Model]) -> str:
+    cells = _cells(type(rows[0]))
     values = [
-        {column: encode(getattr(row, name)) for name, column, encode in _cells(model)}
+        {column: encode(getattr(row, name)) for name, column, encode in cells}
         for row in rows
     ]
     for row in rows:
         row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS  # noqa: SLF001
-    sql = _build_insert_all(model, ignore_conflicts=ignore_conflicts)
-    return sql, [json.dumps(values, cls=DjangoJSONEncoder)]
+    return json.dumps(values, cls=DjangoJSONEncoder)
 
 
 def encode_rows(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -157,17 +129,6 @@ def encode_rows(rows: Sequence[Mapping[str, Any]]) -> str:
     It takes less time than an array of each column.
     """
     return json.dumps(rows, default=_encode)
-
-
-@cache
-def _build_insert_all(model: type[models.Model], *, ignore_conflicts: bool) -> str:
-    table = model._meta.db_table  # noqa: SLF001
-    columns = ", ".join(f'"{field.column}"' for field in _inserted(model))
-    end = " ON CONFLICT DO NOTHING" if ignore_conflicts else ""
-    return (
-        f'INSERT INTO "{table}" ({columns}) SELECT {columns}'  # noqa: S608
-        f' FROM json_populate_recordset(NULL::"{table}", $1::json){end}'
-    )
 
 
 @cache
@@ -250,26 +211,25 @@ def _convert(field: Any, value: Any) -> Any:
 
 
 @cache
-def _build_insert(*tables: type[models.Model]) -> str:
-    numbers = count(1)
-    *others, last = (_build_one_insert(model, numbers) for model in tables)
+def _build_insert(tables: tuple[type[models.Model], ...], *, is_lenient: bool) -> str:
+    *others, last = (
+        _build_one_insert(model, number) for number, model in enumerate(tables, start=1)
+    )
+    if is_lenient:
+        last += " ON CONFLICT DO NOTHING"
     if not others:
         return last
     named = (f"row_{number} AS ({sql})" for number, sql in enumerate(others))
     return f"WITH {', '.join(named)} {last}"
 
 
-def _build_one_insert(model: type[models.Model], numbers: Iterator[int]) -> str:
-    fields = _inserted(model)
-    columns = ", ".join(f'"{field.column}"' for field in fields)
-    values = ", ".join(f"${next(numbers)}" for _ in fields)
-    table = model._meta.db_table  # noqa: SLF001  a documented API
-    return f'INSERT INTO "{table}" ({columns}) VALUES ({values})'  # noqa: S608
-
-
-@cache
-def _encoders(model: type[models.Model]) -> list[tuple[str, Callable[[Any], Any]]]:
-    return [(field.attname, _choose_encoder(field)) for field in _inserted(model)]
+def _build_one_insert(model: type[models.Model], number: int) -> str:
+    columns = ", ".join(f'"{field.column}"' for field in _inserted(model))
+    table = model._meta.db_table  # noqa: SLF001
+    return (
+        f'INSERT INTO "{table}" ({columns}) SELECT {columns}'  # noqa: S608
+        f' FROM json_populate_recordset(NULL::"{table}", ${number}::json)'
+    )
 
 
 def _inserted(model: type[models.Model]) -> "list[models.Field[Any, Any]]":
@@ -281,18 +241,8 @@ def _inserted(model: type[models.Model]) -> "list[models.Field[Any, Any]]":
     ]
 
 
-def _choose_encoder(field: Any) -> Callable[[Any], Any]:
-    if isinstance(field, models.JSONField):
-        return partial(_encode_json, field.encoder)
-    return _encode
-
-
 def _encode(value: Any) -> str | None:
-    """Return the value as text, whose type PostgreSQL takes from the column.
-
-    Types sent by the client would make a statement of each combination, because psycopg
-    chooses them by the value: a small integer differs from a large one and from None.
-    """
+    """Return the value as text, whose type PostgreSQL takes from the column."""
     if value is None or type(value) is str:
         return value
     if isinstance(value, bytes):
@@ -300,7 +250,3 @@ def _encode(value: Any) -> str | None:
     if hasattr(value, "resolve_expression"):
         raise TypeError("an expression cannot be a parameter")
     return str(value)
-
-
-def _encode_json(encoder: type[json.JSONEncoder] | None, value: Any) -> str | None:
-    return None if value is None else json.dumps(value, cls=encoder)

@@ -14,7 +14,6 @@ import pytest
 
 from tests.support import backup
 from tests.support.platform_run import Run
-from tests.support.span_collector import Collector, collecting
 from tests.support.webhook_receiver import Receiver, listening
 from workers.embedded.binaries import scratch_folder
 
@@ -33,13 +32,6 @@ def runs() -> list[Run]:
 
 
 @pytest.fixture(scope="session")
-def collector() -> Iterator[Collector]:
-    """Where the first run sends its spans."""
-    with collecting() as listener:
-        yield listener
-
-
-@pytest.fixture(scope="session")
 def hooks() -> Iterator[Receiver]:
     """The only address of ours that the first run's webhooks may reach."""
     with listening() as receiver:
@@ -47,14 +39,10 @@ def hooks() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="session")
-def first_run(
-    run_folder: Path, runs: list[Run], collector: Collector, hooks: Receiver
-) -> Iterator[Run]:
+def first_run(run_folder: Path, runs: list[Run], hooks: Receiver) -> Iterator[Run]:
     started = begin(
         run_folder,
         runs,
-        OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
-        OTEL_BSP_SCHEDULE_DELAY="100",
         LOG_FORMAT="json",
         EGRESS_ALLOW=f"{hooks.host}:{hooks.port}",
         BACKOFF_BASE_SECONDS="0.1",

@@ -45,7 +45,8 @@ def test_every_job_ends_once_when_a_worker_and_web_are_killed(platform: Platform
     assert report.broken == []
     assert report.unknown > 0  # calls were under way when the worker died
     assert len(platform.accepted) == JOBS
-    assert {mark.what for mark in platform.marks} == {"kill worker-1", "kill web"}
+    killed = sorted(mark.what for mark in platform.marks)
+    assert killed in (["kill web", f"kill worker-{number}"] for number in (1, 2))
     platform.wait_whole()  # the supervisor alone brought both back
 
 

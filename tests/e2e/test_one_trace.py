@@ -1,21 +1,27 @@
 """One trace through every process of a real run: its spans, its log lines, its rows."""
 
 import json
+import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 from websockets.sync.client import connect
 
+from tests.support.database import own_databases
+from tests.support.emulator_process import EmulatorProcess
 from tests.support.platform_run import Run
-from tests.support.span_collector import Collector
+from tests.support.span_collector import Collector, collecting
 from tests.support.webhook_receiver import Receiver
 from workers.demo import corpus
+from workers.embedded.binaries import scratch_folder
 from workers.embedded.processes import wait_until
 
 SPEECH = (corpus.FOLDER / "train.mp3").read_bytes()
 TRACES = ASYNC, SYNC, LIVE = [digit * 32 for digit in "abc"]
 REFUSED = "d" * 32
+REDIS_NUMBER = 61  # the fuzz round has 60
 # How many spans each of them has in the end.
 WHOLE = {ASYNC: 10, SYNC: 5, LIVE: 5}
 CALLER = "b7ad6b7169203331"
@@ -32,7 +38,7 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.slow,
     pytest.mark.timeout(240),
-    pytest.mark.xdist_group("run_platform"),
+    pytest.mark.xdist_group("one_trace"),  # one run for all of them
 ]
 
 
@@ -41,9 +47,50 @@ def traceparent(trace_id: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def done(first_run: Run, hooks: Receiver, collector: Collector) -> dict[str, Any]:
+def collector() -> Iterator[Collector]:
+    """Where the run sends its spans."""
+    with collecting() as listener:
+        yield listener
+
+
+@pytest.fixture(scope="module")
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+    started = EmulatorProcess.start(tmp_path_factory.mktemp("emulator"))
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def run(
+    hooks: Receiver, collector: Collector, upstream: EmulatorProcess
+) -> Iterator[Run]:
+    """A platform on the servers of the tests, with an upstream that needs no speech."""
+    folder = scratch_folder("transcribe-trace-")
+    with own_databases(redis_number=REDIS_NUMBER) as urls:
+        started = Run(
+            folder / "data",
+            **urls,
+            MEDIA_ROOT=str(folder / "media"),
+            DEEPGRAM_API_KEY="any",
+            DEEPGRAM_BASE_URL=upstream.url,
+            OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+            OTEL_BSP_SCHEDULE_DELAY="100",
+            LOG_FORMAT="json",
+            EGRESS_ALLOW=f"{hooks.host}:{hooks.port}",
+            BACKOFF_BASE_SECONDS="0.1",
+        )
+        yield started
+        started.process.terminate()
+        started.process.wait(60)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def done(
+    run: Run, hooks: Receiver, collector: Collector, upstream: EmulatorProcess
+) -> dict[str, Any]:
     """A job that needs two calls, a synchronous one and a live one, all to their end."""
-    ready = first_run.ready()
+    ready = run.ready()
     key = {"authorization": f"Bearer {ready['api_key']}"}
     file = {"file": ("train.mp3", SPEECH)}
     with httpx.Client(base_url=ready["web"], timeout=60, trust_env=False) as http:
@@ -62,7 +109,6 @@ def done(first_run: Run, hooks: Receiver, collector: Collector) -> dict[str, Any
         assert wait_until(lambda: is_told(collector), seconds=20)
         problem = http.get("/v1/no", headers=traceparent(REFUSED)).json()
         ledger = http.get(f"/v1/jobs/{made.json()['id']}/attempts", headers=key).json()
-    asked = httpx.get(ready["emulator"] + "/__emu__/log", trust_env=False).json()
     return {
         "jobs": {
             ASYNC: made.json()["id"],
@@ -71,7 +117,7 @@ def done(first_run: Run, hooks: Receiver, collector: Collector) -> dict[str, Any
         },
         "problem": problem,
         "ledger": ledger["data"],
-        "tags": [each["tags"] for each in asked["requests"] if "tags" in each],
+        "tags": [each["tags"] for each in upstream.log() if "tags" in each],
         "text": short.json()["transcript"]["text"],
     }
 
@@ -152,10 +198,10 @@ def test_the_trace_goes_on_to_the_customer_the_upstream_and_the_ledger(
         assert all(f"trace:{trace}" in tags for tags in tagged)
 
 
-def test_logs_of_all_processes_tell_the_story_of_a_trace(done, first_run):
+def test_logs_of_all_processes_tell_the_story_of_a_trace(done, run):
     lines = [
         (path.stem, json.loads(line))
-        for path in (first_run.folder / "log").glob("*.log")
+        for path in (run.folder / "log").glob("*.log")
         for line in path.read_text().splitlines()
         if line.startswith("{")
     ]

@@ -7,7 +7,6 @@ import base64
 import json
 import os
 import re
-import secrets
 import shutil
 import signal
 import subprocess
@@ -16,12 +15,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
-
-import psycopg
 
 from tests.servers import servers
 from tests.support import ROOT
+from tests.support.database import own_databases
 from workers.embedded.binaries import scratch_folder
 from workers.embedded.probes import http_answers
 from workers.embedded.processes import free_port, wait_until
@@ -64,7 +61,7 @@ def prepared() -> Iterator[Stand]:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         if not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")):
             os.environ.update(stack.enter_context(servers(folder, durable=False)))
-        os.environ.update(stack.enter_context(_database()))
+        os.environ.update(stack.enter_context(own_databases(redis_number=REDIS_NUMBER)))
         os.environ.update(
             {
                 "DJANGO_SETTINGS_MODULE": "transcribe_platform.settings",
@@ -86,23 +83,6 @@ def prepared() -> Iterator[Stand]:
         os.environ.setdefault("PYTHONPYCACHEPREFIX", str(folder / "pycache"))
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         yield Stand(folder=folder)
-
-
-@contextmanager
-def _database() -> Iterator[dict[str, str]]:
-    """Make a database for the run, and take it away again."""
-    name = f"fuzz_{secrets.token_hex(4)}"
-    url = urlsplit(os.environ["DATABASE_URL"])
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-        redis = urlsplit(os.environ["REDIS_URL"])._replace(path=f"/{REDIS_NUMBER}")
-        try:
-            yield {
-                "DATABASE_URL": urlunsplit(url._replace(path=f"/{name}")),
-                "REDIS_URL": urlunsplit(redis),
-            }
-        finally:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @contextmanager

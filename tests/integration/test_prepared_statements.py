@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import psycopg
 import pytest
-from django.db import IntegrityError, connection
+from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
 from jobs.accounts import authentication
@@ -115,6 +115,48 @@ def test_rows_of_one_insert_are_there_together_or_not():
     connection.needs_rollback = False
     connection.connection.rollback()
     assert not Job.objects.filter(pk=again.pk).exists()
+
+
+def test_many_rows_of_a_table_take_the_statement_of_one():
+    tenant = make_tenant()
+    jobs = [build_job(tenant, created_at=AT, filename=f"{n}") for n in range(3)]
+
+    one, _ = prepared_statements.build_insertion(jobs[:1])
+    many, parameters = prepared_statements.build_insertion(jobs)
+    prepared_statements.fetch(many, parameters)
+
+    assert one == many
+    assert sorted(Job.objects.values_list("filename", flat=True)) == ["0", "1", "2"]
+
+
+def test_only_lenient_rows_may_exist():
+    tenant = make_tenant()
+    job, other = build_job(tenant, created_at=AT), build_job(tenant, created_at=AT)
+    prepared_statements.insert(job)
+
+    event = Event(tenant=tenant, job=job, type="t", data={}, created_at=AT)
+    build = prepared_statements.build_insertion
+    prepared_statements.fetch(*build([event], lenient=[job, other]))
+
+    assert set(Job.objects.values_list("pk", flat=True)) == {job.pk, other.pk}
+    assert Event.objects.count() == 1
+    with pytest.raises(IntegrityError), transaction.atomic():
+        prepared_statements.fetch(*build([job], lenient=[event]))
+
+
+def test_statements_of_one_round_trip_return_their_own_rows():
+    tenant = make_tenant()
+    insertion = prepared_statements.build_insertion([build_job(tenant)])
+
+    with transaction.atomic():
+        found = prepared_statements.fetch_many(
+            [("SELECT $1::int", [1]), insertion, ("SELECT count(*) FROM jobs_job", [])]
+        )
+
+    assert found == [[(1,)], [], [(1,)]]
+    with pytest.raises(DataError), transaction.atomic():
+        prepared_statements.fetch_many([("SELECT 1", []), ("SELECT 1 / $1::int", [0])])
+    assert prepared_statements.fetch("SELECT 1") == [(1,)]
 
 
 def test_an_expression_is_no_value():
