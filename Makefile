@@ -75,7 +75,7 @@ chaos: venv-dev  ## kill and disconnect each part under load, and check the resu
 drill: venv-dev  ## fail each part of a region and the whole region under load (seven minutes; DRILL_RATE=…)
 	$(BIN)/python -m tests.drill
 
-outages: venv-dev  ## produce every outage of docs/health.md and compare health, metrics, alerts, pages (a quarter of an hour)
+outages: venv-dev  ## produce every outage of docs/health.md and compare health, metrics, alerts, pages (twenty minutes)
 	$(BIN)/python -m tests.outages
 
 fuzz: venv-dev  ## send 100,000 invalid requests and responses, then run schemathesis (twenty minutes; FUZZ_SEED=…)
