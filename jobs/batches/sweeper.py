@@ -14,21 +14,23 @@ from django.db import connection, transaction
 
 from jobs import services
 from jobs.batches import writing
-from jobs.models import Batch, BatchState, Job
+from jobs.models import Batch, BatchState, Job, prepared_statements
 from jobs.quotas import quotas
 from jobs.scheduling import leases
 from jobs.state import OPEN, JobStatus
 
 SLICE = 1000
 AGAIN_AFTER = timedelta(seconds=2)
+_FIND_DUE = """
+SELECT id FROM jobs_batch WHERE work_at <= $1 ORDER BY work_at LIMIT 100
+"""
 _LOCK = 0x62617463 << 32  # an arbitrary constant: base of the advisory locks
 
 
 def sweep_batches(*, now: datetime, until: Callable[[], bool] = lambda: False) -> int:
     """Process one slice of each batch with work; return how many had work."""
     worked = 0
-    due = Batch.objects.filter(work_at__lte=now).order_by("work_at")
-    for pk in list(due.values_list("pk", flat=True)[:100]):
+    for (pk,) in prepared_statements.fetch(_FIND_DUE, [now]):
         if until():
             break
         worked += _process_batch(pk, now=now)

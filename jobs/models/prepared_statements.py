@@ -8,19 +8,15 @@ those of another: there they are not prepared.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cache, partial
 from typing import Any, TypeVar
 
 import psycopg
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import (
-    DEFAULT_DB_ALIAS,
-    connection,
-    models,
-)
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 
 AnyModel = TypeVar("AnyModel", bound=models.Model)
 Row = tuple[Any, ...]
@@ -39,9 +35,7 @@ def fetch(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[
     Its parameters are $1 and so on, or %(name)s for a mapping. Raises Django's database
     errors.
     """
-    with _executed(sql, parameters) as cursor:
-        rows: list[Row] = cursor.fetchall() if _has_rows(cursor) else []
-    return rows
+    return fetch_many([(sql, parameters)])[0]
 
 
 def fetch_many(statements: Sequence[Statement]) -> list[list[Row]]:
@@ -50,62 +44,43 @@ def fetch_many(statements: Sequence[Statement]) -> list[list[Row]]:
     They take one round trip, with the BEGIN of a transaction if they are its first.
     https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
     """
-    with _prepared_connection() as raw:
-        if connection.queries_logged:
-            return [fetch(*statement) for statement in statements]
-        cursors = []
-        with raw.pipeline():
-            for sql, parameters in statements:
-                cursor = psycopg.RawCursor(raw)
-                cursor.execute(*_number_parameters(sql, parameters))
-                cursors.append(cursor)
-        return [each.fetchall() if _has_rows(each) else [] for each in cursors]
-
-
-@contextmanager
-def _prepared_connection() -> Iterator[Any]:
-    """Return the driver's connection, which prepares statements; wrap its errors."""
-    connection.ensure_connection()
-    raw = connection.connection
-    with connection.wrap_database_errors:
+    django_connection = connections[DEFAULT_DB_ALIAS]
+    if django_connection.queries_logged:
+        return [_fetch_logged(*statement) for statement in statements]
+    django_connection.ensure_connection()
+    raw = django_connection.connection
+    with django_connection.wrap_database_errors:
         if raw.prepare_threshold is None:
             raw.prepare_threshold = _choose_threshold(raw)
         try:
-            yield raw
+            with raw.pipeline() if len(statements) > 1 else nullcontext():
+                cursors = [_execute(raw, *statement) for statement in statements]
+            # ``description`` would build an object for each column.
+            return [
+                each.fetchall() if each.pgresult.nfields else [] for each in cursors
+            ]
         except psycopg.NotSupportedError as error:
             # A migration changed a column's type: "cached plan must not change result
             # type", at every execution on this connection.
             raw.close()
-            connection.close()
+            django_connection.close()
             raise psycopg.OperationalError(str(error)) from error
 
 
-def _has_rows(cursor: Any) -> bool:
-    # ``description`` would build an object for each column.
-    return bool(cursor.pgresult.nfields)
-
-
-def _number_parameters(
-    sql: str, parameters: Sequence[Any] | Mapping[str, Any]
-) -> Statement:
+def _execute(raw: Any, sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Any:
     if isinstance(parameters, Mapping):
         sql, names = _number(sql)
-        return sql, [parameters[name] for name in names]
-    return sql, parameters
+        parameters = [parameters[name] for name in names]
+    # Unlike ``Cursor`` it does not parse the statement each time.
+    cursor: Any = psycopg.RawCursor(raw)
+    return cursor.execute(sql, parameters)
 
 
-@contextmanager
-def _executed(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Iterator[Any]:
-    if connection.queries_logged:  # with Django's own cursor, which tests read
-        with connection.cursor() as cursor:
-            cursor.execute(_PARAMETER.sub("%s", sql), parameters)
-            yield cursor
-        return
-    with _prepared_connection() as raw:
-        # Unlike ``Cursor`` it does not parse the statement each time.
-        raw_cursor = psycopg.RawCursor(raw)
-        raw_cursor.execute(*_number_parameters(sql, parameters))
-        yield raw_cursor
+def _fetch_logged(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[Row]:
+    """Execute a statement by Django's own cursor, which logs it for tests."""
+    with connection.cursor() as cursor:
+        cursor.execute(_PARAMETER.sub("%s", sql), parameters)
+        return cursor.fetchall() if cursor.description else []
 
 
 @cache

@@ -142,6 +142,7 @@ def rows() -> Iterator[dict[str, str]]:
         PAGE.write_text(TABLE.sub(lambda m: f"{m[1]}\n{table}\n{m[2]}", page))
 
 
+@pytest.mark.timeout(INSTALL_SECONDS + 2 * RUN_SECONDS)
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda each: each.name)
 def test_an_unmodified_client_works(client, install, platform, audio_url, audio, rows):
     program, script, version = install(client)

@@ -251,6 +251,7 @@ def test_a_truncated_result_is_called_once_more_then_stands_with_a_warning(engin
     job.refresh_from_db()
     assert (job.status, job.attempt) == ("completed", 2)
     assert [warning["code"] for warning in job.warnings] == ["duration_mismatch"]
+    assert job.duration_seconds == 60.0
     outcomes = Attempt.objects.filter(job=job).order_by("id")
     assert [each.outcome for each in outcomes] == ["error", "ok"]
 

@@ -1,1 +1,1 @@
-"""/v1/listen: Deepgram's own API, compatible with its SDKs."""
+"""Deepgram's API: /v1/listen, /v2/listen, access tokens, models and projects."""
