@@ -8,6 +8,7 @@ import logging
 import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -40,6 +41,9 @@ class ClaimHolder(Protocol):
     """The process that runs calls and extends their leases and permits meanwhile."""
 
     name: str
+
+    def holding(self, jobs: Sequence[Job]) -> AbstractContextManager[None]:
+        """Extend the leases and permits of claims whose calls have not started."""
 
     def add(self, jobs: Sequence[Job]) -> None:
         """Extend the leases and permits of claims from now on."""
