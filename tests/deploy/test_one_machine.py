@@ -137,12 +137,12 @@ def test_an_upload_goes_through_web_s3_and_a_worker(machine):
     assert len(storage.listdir("audio")[0]) == len(storage.listdir("raw")[0]) == 1
 
 
-def test_bodies_of_unknown_length_are_served_by_live(machine):
+def test_bodies_of_unknown_length_go_to_the_asgi_process(machine):
     chunks = iter([SPEECH.read_bytes()])
     answer = machine.ask("POST", "/v1/listen", content=chunks)
 
     assert answer.json()["results"]
-    assert machine.served_by("POST /v1/listen") == {"live"}
+    assert machine.served_by("POST /v1/listen") == {"uploads"}
 
 
 def test_event_streams_are_served_by_live(machine):
