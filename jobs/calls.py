@@ -283,10 +283,7 @@ UPDATE jobs_job SET status = ending.status, ready = false, lease_until = NULL,
   run_at = ending.run_at,
   attempt = coalesce(ending.attempt, jobs_job.attempt),
   warnings = coalesce(jobs_job.warnings || ending.warnings, jobs_job.warnings),
-  duration_seconds = coalesce(
-    CASE WHEN jobs_job.warnings @> '[{"code": "duration_estimated"}]'
-      THEN ending.duration END,
-    jobs_job.duration_seconds, ending.duration),
+  duration_seconds = coalesce(ending.duration, jobs_job.duration_seconds),
   error_code = ending.code, error_detail = ending.detail,
   finished_at = CASE WHEN ending.status = 'queued' THEN NULL ELSE %(at)s END,
   started_at =

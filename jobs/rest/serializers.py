@@ -3,7 +3,7 @@
 Input is strict: unknown fields and loosely typed values raise InvalidRequest.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from functools import cache, cached_property, partial
 from operator import attrgetter
@@ -97,6 +97,8 @@ class StrictSerializer(serializers.Serializer[Any]):
 
     def to_internal_value(self, data: Any) -> Any:
         """Reject unknown fields, then parse the known ones."""
+        if not isinstance(data, Mapping):
+            return super().to_internal_value(data)  # rejects it
         for name in data:
             if name not in self.fields:
                 known = [*self.fields, *self.names_elsewhere]

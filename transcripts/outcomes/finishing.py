@@ -284,8 +284,15 @@ def _completion_of(
         claim=claim,
         status=JobStatus.COMPLETED,
         warnings=warnings,
-        duration_seconds=result.summary.duration_seconds,
+        # A job has its transcript's duration, unless that omits a part of the audio.
+        duration_seconds=(
+            None if _differs(warnings) else result.summary.duration_seconds
+        ),
     )
+
+
+def _differs(warnings: Sequence[Mapping[str, str]]) -> bool:
+    return any(each["code"] == documents.DURATION_MISMATCH for each in warnings)
 
 
 def _end_by_error(call: FinishedCall, same_errors: int, *, now: datetime) -> CallEnd:
