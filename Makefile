@@ -96,7 +96,7 @@ check: venv-dev types  ## run the checks of CI: format, lint, security, types, i
 clients: venv-dev  ## run the clients of other APIs and generated ones against the platform (needs npm)
 	$(BIN)/python -m pytest -q tests/clients
 
-check-deploy: venv-deploy  ## check image, compose file, chart and HAProxy with the real programs
+check-deploy: venv-deploy  ## check image, compose file, chart, HAProxy and OpenAPI document with the real programs
 	$(BIN)/python -m pytest -q tests/deploy
 
 types: venv-dev
@@ -107,4 +107,4 @@ fix: venv-dev  ## format, and fix lint errors automatically
 	$(BIN)/ruff format .
 
 lock: venv-dev  ## compile requirements/*.in to *.txt with hashes
-	for f in base tracing s3 prod demo dev deploy tools; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements/$$f.in -o requirements/$$f.txt; done
+	for f in base tracing s3 prod demo dev deploy tools generators; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements/$$f.in -o requirements/$$f.txt; done

@@ -266,31 +266,31 @@ class CallEnd:
 
 _END_CALLS = """
 WITH ending AS (
-  SELECT ending.* FROM jobs_job job
+  -- Those of stale claims are locked too: counting their audio (``quotas.count_late``)
+  -- needs them before the counters.
+  SELECT ending.*, job.lease_token = ending.token AND (
+    job.status = 'processing'
+    -- A paid result after the lease expired and before a new claim.
+    OR job.status = 'queued' AND ending.status <> 'queued'
+  ) AS is_current FROM jobs_job job
   JOIN json_to_recordset(%(ends)s::json) AS ending (
     job uuid, token int, status text, warnings jsonb, duration float, code text,
     detail text, run_at timestamptz, attempt int
-  ) ON job.id = ending.job AND job.lease_token = ending.token
-  WHERE job.status = 'processing'
-     -- A paid result after the lease expired and before a new claim.
-     OR job.status = 'queued' AND ending.status <> 'queued'
+  ) ON job.id = ending.job
   ORDER BY job.id FOR NO KEY UPDATE OF job
 )
 UPDATE jobs_job SET status = ending.status, ready = false, lease_until = NULL,
   run_at = ending.run_at,
   attempt = coalesce(ending.attempt, jobs_job.attempt),
   warnings = coalesce(jobs_job.warnings || ending.warnings, jobs_job.warnings),
-  duration_seconds = coalesce(
-    CASE WHEN jobs_job.warnings @> '[{"code": "duration_estimated"}]'
-      THEN ending.duration END,
-    jobs_job.duration_seconds, ending.duration),
+  duration_seconds = coalesce(ending.duration, jobs_job.duration_seconds),
   error_code = ending.code, error_detail = ending.detail,
   finished_at = CASE WHEN ending.status = 'queued' THEN NULL ELSE %(at)s END,
   started_at =
     CASE WHEN ending.status = 'queued' THEN NULL ELSE jobs_job.started_at END,
   worker = CASE WHEN ending.status = 'queued' THEN '' ELSE jobs_job.worker END,
   region_id = CASE WHEN ending.status = 'queued' THEN NULL ELSE jobs_job.region_id END
-FROM ending WHERE jobs_job.id = ending.job RETURNING {columns}
+FROM ending WHERE jobs_job.id = ending.job AND is_current RETURNING {columns}
 """
 
 

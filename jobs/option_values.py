@@ -22,13 +22,13 @@ MODELS = frozenset(
 )
 LANGUAGES = frozenset(TABLE["languages"])
 REDACTIONS = frozenset(TABLE["redactions"])
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _LISTS = {"language_hint": LANGUAGES, "detect_language": LANGUAGES}
 
 
 def is_custom_model(model: str) -> bool:
     """Return whether this is the id of a custom model."""
-    return _UUID.fullmatch(model) is not None
+    return UUID.fullmatch(model) is not None
 
 
 def find_warnings(options: Mapping[str, Any]) -> list[dict[str, str]]:

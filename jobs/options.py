@@ -8,12 +8,13 @@ https://developers.deepgram.com/reference/speech-to-text/listen-pre-recorded
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 from typing import Any, NoReturn
 
 from jobs.errors import InvalidRequest
-from jobs.option_values import MODELS, REDACTIONS, TABLE, is_custom_model
+from jobs.option_values import MODELS, REDACTIONS, TABLE, UUID, is_custom_model
 from jobs.parsing import suggestions
 from jobs.parsing.strict_json import pointer_to
 
@@ -31,8 +32,24 @@ _NO_NAMES = frozenset(
     ["true", "false", "yes", "no", "on", "off", "none", "null", "nan", "nil"]
 )
 
-# Returns the value to store, or raises _InvalidValue.
-Check = Callable[[Any], Any]
+Schema = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Returns the value to store or raises _InvalidValue; with the same as a schema."""
+
+    parse: Callable[[Any], Any]
+    schema: Schema
+
+    def __call__(self, value: Any) -> Any:
+        """Return the value to store."""
+        return self.parse(value)
+
+
+def _accepts(**schema: Any) -> Callable[[Callable[[Any], Any]], Check]:
+    """Decorate a check with the JSON schema of what it accepts."""
+    return lambda parse: Check(parse, schema)
 
 
 class _InvalidValue(ValueError):
@@ -104,6 +121,15 @@ def check_options(
         for name, value in options.items()
         if value is not None or name not in OPTIONS
     }
+
+
+def build_schema() -> Schema:
+    """Return the JSON schema of a prerecorded job's options; null is not given."""
+    properties = {
+        name: {"anyOf": [check.schema, {"type": "null"}]}
+        for name, check in sorted(OPTIONS.items())
+    }
+    return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 def check_live_combination(options: Mapping[str, Any]) -> None:
@@ -278,21 +304,29 @@ def _refuse_pair(name: str, reason: str) -> NoReturn:
     raise InvalidRequest(message, code="option_conflict", pointer=pointer)
 
 
+@_accepts(type="boolean")
 def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise _InvalidValue("true or false")
     return value
 
 
+@_accepts(type="string", minLength=1, maxLength=MAX_TEXT)
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT:
         raise _InvalidValue(f"text of 1 to {MAX_TEXT} characters")
     return value
 
 
+def _to_ecma(pattern: str) -> str:
+    """Return the pattern without what JavaScript's regular expressions lack."""
+    return pattern.removeprefix(r"\A").replace("}+", "}")
+
+
 def _matching(pattern: str, description: str) -> Check:
     compiled = re.compile(pattern)
 
+    @_accepts(type="string", pattern=f"^(?:{_to_ecma(pattern)})$")
     def check(value: Any) -> str:
         if not isinstance(value, str) or not compiled.fullmatch(value):
             raise _InvalidValue(description)
@@ -302,6 +336,7 @@ def _matching(pattern: str, description: str) -> Check:
 
 
 def _one_of(*values: str) -> Check:
+    @_accepts(type="string", enum=list(values))
     def check(value: Any) -> str:
         if not isinstance(value, str) or value not in values:
             raise _InvalidValue(f"one of {', '.join(values)}")
@@ -311,6 +346,7 @@ def _one_of(*values: str) -> Check:
 
 
 def _number(low: float, high: float) -> Check:
+    @_accepts(type="number", minimum=low, maximum=high)
     def check(value: Any) -> float:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not low <= value <= high:
@@ -321,7 +357,10 @@ def _number(low: float, high: float) -> Check:
 
 
 def _integer(low: int, high: int) -> Check:
+    @_accepts(type="integer", minimum=low, maximum=high)
     def check(value: Any) -> int:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
         is_whole = isinstance(value, int) and not isinstance(value, bool)
         if not is_whole or not low <= value <= high:
             raise _InvalidValue(f"a whole number from {low} to {high}")
@@ -333,6 +372,9 @@ def _integer(low: int, high: int) -> Check:
 def _list_of(item: Check) -> Check:
     """A list of such items; a single item becomes a list."""
 
+    items = {"type": "array", "items": item.schema, "minItems": 1}
+
+    @_accepts(anyOf=[item.schema, {**items, "maxItems": MAX_ITEMS}])
     def check(value: Any) -> list[Any]:
         items = value if isinstance(value, list) else [value]
         if not 0 < len(items) <= MAX_ITEMS:
@@ -343,12 +385,19 @@ def _list_of(item: Check) -> Check:
 
 
 def _boolean_or(other: Check) -> Check:
+    @_accepts(anyOf=[{"type": "boolean"}, other.schema])
     def check(value: Any) -> Any:
         return value if isinstance(value, bool) else other(value)
 
     return check
 
 
+_MODEL = re.compile(
+    r"(?:nova-3|nova-2|nova|enhanced|base|whisper)(?:-[a-z0-9-]{1,40})?"
+)
+
+
+@_accepts(type="string", pattern=f"^(?:{_MODEL.pattern}|{UUID.pattern})$")
 def _model(value: Any) -> str:
     if isinstance(value, str) and (_MODEL.fullmatch(value) or is_custom_model(value)):
         return value
@@ -358,6 +407,11 @@ def _model(value: Any) -> str:
     raise _InvalidValue(_with_hint(description, value, MODELS))
 
 
+@_accepts(
+    type="string",
+    pattern=r"^(?![0-9]+$)[A-Za-z0-9_]{1,64}$",
+    **{"not": {"enum": sorted(_NO_NAMES)}},
+)
 def _redaction(value: Any) -> str:
     is_name = isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_]{1,64}", value)
     if is_name and value.lower() not in _NO_NAMES and not value.isdigit():
@@ -373,9 +427,6 @@ def _with_hint(description: str, value: Any, known: Iterable[str]) -> str:
     return f"{description}; did you mean '{found}'" if found else description
 
 
-_MODEL = re.compile(
-    r"(?:nova-3|nova-2|nova|enhanced|base|whisper)(?:-[a-z0-9-]{1,40})?"
-)
 _language = _matching(
     r"multi|[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,2}",
     "a BCP-47 language tag such as en or pt-BR",

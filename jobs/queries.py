@@ -6,6 +6,7 @@ Every queryset filters by tenant, so another tenant's job is not found.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from django.db.models import F, Func, Q, QuerySet, TextField, Value
@@ -15,6 +16,7 @@ from jobs.errors import NotFound
 from jobs.models import Attempt, Batch, BatchState, Job, Tenant
 
 _TEXT = TextField()
+_Row = TypeVar("_Row", Job, Batch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,7 @@ class JobFilter:
 
 
 class MetadataText(Func):
-    """A value of a job's metadata as text, by its name.
+    """A value of a row's metadata as text, by its name.
 
     Uses ``->>`` with text: Django's key transform treats a numeric name as an array
     index and fails if it exceeds an integer.
@@ -66,11 +68,17 @@ def find_job_of_active_tenant(job_id: UUID) -> Job | None:
 def find_jobs(*, tenant: Tenant, filters: JobFilter) -> QuerySet[Job]:
     """Return the tenant's jobs that match the filters."""
     jobs = visible(Job.objects.filter(_build_conditions(filters), tenant=tenant))
-    for number, (key, value) in enumerate(filters.metadata.items()):
+    return filter_metadata(jobs, filters.metadata)
+
+
+def filter_metadata(
+    rows: QuerySet[_Row], metadata: Mapping[str, str]
+) -> QuerySet[_Row]:
+    """Return the rows with all these values in their metadata, as text."""
+    for number, (key, value) in enumerate(metadata.items()):
         name = f"metadata_{number}"
-        jobs = jobs.alias(**{name: MetadataText(key)})
-        jobs = jobs.filter(**{name: value})
-    return jobs
+        rows = rows.alias(**{name: MetadataText(key)}).filter(**{name: value})
+    return rows
 
 
 def visible(jobs: QuerySet[Job]) -> QuerySet[Job]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import Any
-from uuid import UUID
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connection, models, transaction
@@ -37,6 +36,7 @@ from jobs.models import (
     prepared_statements,
 )
 from jobs.quotas import quotas
+from jobs.rest.serializers import check_metadata
 from jobs.retention import retention
 from jobs.routing import regions, routing_keys
 from jobs.state import FINAL, JobStatus, find_sources
@@ -274,6 +274,48 @@ def reprioritize_job(*, job: Job, priority: int, now: datetime, actor: str = "")
     return moved[0]
 
 
+def update_job(
+    *, job: Job, changes: Mapping[str, Any], now: datetime, actor: str = ""
+) -> Job:
+    """Change the customer's own data of a job: ``metadata`` and ``custom_id``.
+
+    Metadata is merged as RFC 7396. Raises Erased, and InvalidRequest for metadata that
+    exceeds its limits or a ``custom_id`` of another job of the batch.
+    """
+    with transaction.atomic():
+        current = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
+        if current.erased_at:
+            raise Erased
+        if "metadata" in changes:
+            current.metadata = check_metadata(
+                {**current.metadata, **changes["metadata"]}
+            )
+        if "custom_id" in changes:
+            current.custom_id = changes["custom_id"] or ""
+            _check_custom_id(current)
+        current.save(update_fields=["metadata", "custom_id"])
+        for update in _import_subscribers(tuple(settings.JOB_UPDATE_SUBSCRIBERS)):
+            update(current)
+        audit.record(
+            type="job.updated",
+            actor=actor,
+            at=now,
+            tenant=current.tenant,
+            job_id=str(job.pk),
+            fields=sorted(changes),
+        )
+    return current
+
+
+def _check_custom_id(job: Job) -> None:
+    if not job.custom_id or not job.batch_id:
+        return
+    same = Job.objects.filter(batch=job.batch_id, custom_id=job.custom_id)
+    if same.exclude(pk=job.pk).exists():
+        message = "Another job of this batch has the same custom_id."
+        raise InvalidRequest(message, code="custom_id_repeated", pointer="/custom_id")
+
+
 def pause_tenant(*, tenant: Tenant, now: datetime, actor: str = "") -> None:
     """Stop claiming this tenant's jobs; running jobs end, submits are accepted."""
     _set_paused(tenant, is_paused=True, event_type="tenant.paused", at=now, actor=actor)
@@ -418,11 +460,7 @@ def write_events(
 
 
 @cache
-def _import_subscribers(
-    names: tuple[str, ...],
-) -> list[
-    Callable[[Sequence[Event], Mapping[UUID, Job], datetime], Sequence[models.Model]]
-]:
+def _import_subscribers(names: tuple[str, ...]) -> list[Callable[..., Any]]:
     return [import_string(name) for name in names]
 
 

@@ -117,6 +117,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "transcribe_platform.middleware.request_id.RequestIdMiddleware",
+    "transcribe_platform.middleware.compression.CompressionMiddleware",
     *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
     "transcribe_platform.middleware.throttling.RateLimitHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -261,6 +262,9 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Transcription platform",
     "DESCRIPTION": _OPENAPI.joinpath("introduction.md").read_text("utf-8"),
     "SERVERS": [{"url": BASE_URL}],
+    "CONTACT": {"name": "Support", "url": BASE_URL},
+    "LICENSE": {"name": "Proprietary", "identifier": "LicenseRef-Proprietary"},
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "VERSION": VERSION,
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
@@ -270,6 +274,7 @@ SPECTACULAR_SETTINGS = {
         "JobStatus": "jobs.state.JobStatus",
         "JobMode": "jobs.models.Mode",
         "RouteMode": ["sync", "async", "stream"],
+        "OutcomeEnum": "jobs.models.Attempt.Outcome",
     },
     "WEBHOOKS": [
         f"workers.webhooks.messages.published.{name}"
@@ -434,6 +439,8 @@ ERASERS = [
 # Functions called in the transaction that ends jobs, before it inserts their events:
 # (events, jobs by id, time).
 EVENT_SUBSCRIBERS = ["workers.webhooks.delivery.fan_out.build_deliveries"]
+# Functions called with a job whose metadata changed, in the same transaction.
+JOB_UPDATE_SUBSCRIBERS = ["transcripts.search.indexing.reindex_job"]
 
 # Functions that erase one kind of content: see jobs.retention.retention.
 CONTENT_ERASERS = {

@@ -14,8 +14,9 @@ DURATION_TOLERANCE_SHARE = 0.05
 DURATION_TOLERANCE_SECONDS = 1.0
 # Longer than any file that Deepgram accepts.
 MAX_SECONDS = 10_000_000
+DURATION_MISMATCH = "duration_mismatch"
 # Warnings that a second call may resolve; "no_speech" is not one of them.
-SUSPECT = frozenset({"duration_mismatch", "channel_missing", "empty_transcript"})
+SUSPECT = frozenset({DURATION_MISMATCH, "channel_missing", "empty_transcript"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,7 @@ def find_warnings(
     ):
         warnings.append(
             {
-                "code": "duration_mismatch",
+                "code": DURATION_MISMATCH,
                 "detail": f"The audio is {expected_seconds:.1f} s long, the transcript"
                 f" covers {summary.duration_seconds:.1f} s.",
             }

@@ -1,5 +1,8 @@
 """Models of transcripts: transcript, search entry, live finals."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
@@ -75,6 +78,13 @@ class Transcript(models.Model):
 
     def __str__(self) -> str:
         return str(self.job_id)
+
+    def find_language(self, options: Mapping[str, Any]) -> str | None:
+        """Return the detected language, else that of the job's options, or None."""
+        requested = options.get("language")
+        if self.language or not isinstance(requested, str):
+            return self.language or None
+        return None if requested == "multi" else requested
 
 
 class SearchEntry(models.Model):

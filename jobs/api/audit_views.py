@@ -13,7 +13,7 @@ from jobs.models import Event
 from jobs.rest import filters
 from jobs.rest.openapi import PAGE_PARAMETERS, document, page, query_parameter
 from jobs.rest.pagination import respond_list
-from jobs.rest.serializers import ObjectTypeField
+from jobs.rest.serializers import NullableTextField, ObjectTypeField
 from jobs.rest.views import ApiView, get_tenant, refuse_parameter
 
 _TYPE = re.compile(r"[a-z_]{1,20}\.[a-z_]{1,19}")
@@ -23,6 +23,7 @@ class AuditEventOutput(serializers.ModelSerializer[Event]):
     """One action; ``actor`` is a key (``key:<id>``), an operator or a command."""
 
     object = ObjectTypeField("audit_event")
+    actor = NullableTextField()
     job_id = serializers.UUIDField(allow_null=True)
     data = serializers.DictField()  # type: ignore[assignment]  # a field of that name
 
@@ -42,7 +43,11 @@ class AuditEventList(ApiView):
         page(AuditEventOutput, "One page of audit events, newest first."),
         parameters=[
             *PAGE_PARAMETERS,
-            query_parameter("type", description="For example `api_key.revoked`."),
+            query_parameter(
+                "type",
+                {"type": "string", "pattern": f"^{_TYPE.pattern}$"},
+                description="For example `api_key.revoked`.",
+            ),
             query_parameter("created_after", OpenApiTypes.DATETIME),
             query_parameter("created_before", OpenApiTypes.DATETIME),
         ],

@@ -1,7 +1,7 @@
 """Save and query batches."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -12,10 +12,23 @@ from django.db.models import QuerySet
 
 from jobs import services
 from jobs.accounts import audit
+from jobs.batches import statistics
+from jobs.batches.statistics import BatchStatus
 from jobs.errors import NotFound
 from jobs.models import ApiKey, Batch, BatchState, Job, Mode, Tenant
+from jobs.queries import filter_metadata
 from jobs.services import JobDraft
 from jobs.telemetry import metrics, tracing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchFilter:
+    """Filters of a list of batches; empty fields do not restrict."""
+
+    status: BatchStatus | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +94,17 @@ def get_batch(*, tenant: Tenant, batch_id: UUID) -> Batch:
     return batch
 
 
-def find_batches(*, tenant: Tenant) -> QuerySet[Batch]:
-    """Return the tenant's batches, except dropped ones."""
-    return Batch.objects.filter(tenant=tenant).exclude(state=BatchState.DROPPED)
+def find_batches(
+    *, tenant: Tenant, filters: BatchFilter | None = None
+) -> QuerySet[Batch]:
+    """Return the tenant's batches that match, except dropped ones."""
+    found = Batch.objects.filter(tenant=tenant).exclude(state=BatchState.DROPPED)
+    if filters is None:
+        return found
+    if filters.status:
+        found = found.filter(statistics.filter_status(filters.status))
+    if filters.created_after:
+        found = found.filter(created_at__gte=filters.created_after)
+    if filters.created_before:
+        found = found.filter(created_at__lt=filters.created_before)
+    return filter_metadata(found, filters.metadata)

@@ -4,7 +4,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from django.db.models import Q
+
 from jobs.models import Batch, BatchState
+from jobs.rest.serializers import CURRENCY
 from jobs.state import FINAL
 
 # If no job ended for this long, there is no estimate.
@@ -21,17 +24,28 @@ class BatchStatus(StrEnum):
     COMPLETED = "completed"
 
 
+class BatchOutcome(StrEnum):
+    """How a batch ended; skipped items count as failures."""
+
+    SUCCEEDED = "succeeded"
+    PARTIALLY_SUCCEEDED = "partially_succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
 def describe(batch: Batch) -> dict[str, Any]:
     """Return the batch as in events; JSON-ready except for its timestamps."""
     return {
         "id": str(batch.pk),
         "object": "batch",
         "status": get_status(batch),
+        "outcome": get_outcome(batch),
         "counts": get_counts(batch),
         "percent": compute_percent(batch),
         "skipped": batch.skipped,
         "audio_seconds_done": round(batch.audio_seconds, 3),
         "cost_estimate": f"{batch.cost_estimate:.6f}",
+        "currency": CURRENCY,
         "metadata": batch.metadata,
         "retry_of": str(batch.retry_of_id) if batch.retry_of_id else None,
         "created_at": batch.created_at,
@@ -49,6 +63,32 @@ def get_status(batch: Batch) -> BatchStatus:
     if batch.state == BatchState.PREPARING:
         return BatchStatus.PREPARING
     return BatchStatus.PAUSED if batch.is_paused else BatchStatus.PROCESSING
+
+
+def get_outcome(batch: Batch) -> BatchOutcome | None:
+    """Return how the batch ended; None before."""
+    if not batch.finished_at:
+        return None
+    if batch.completed == batch.total and not batch.skipped:
+        return BatchOutcome.SUCCEEDED
+    if batch.completed:
+        return BatchOutcome.PARTIALLY_SUCCEEDED
+    is_canceled = batch.canceled == batch.total
+    return BatchOutcome.CANCELED if is_canceled else BatchOutcome.FAILED
+
+
+def filter_status(status: BatchStatus) -> Q:
+    """Return the condition of the batches for which ``get_status`` is this."""
+    is_open = Q(finished_at=None)
+    is_running = is_open & Q(cancel_requested_at=None)
+    is_prepared = is_running & ~Q(state=BatchState.PREPARING)
+    return {
+        BatchStatus.COMPLETED: Q(finished_at__isnull=False),
+        BatchStatus.CANCELING: is_open & Q(cancel_requested_at__isnull=False),
+        BatchStatus.PREPARING: is_running & Q(state=BatchState.PREPARING),
+        BatchStatus.PAUSED: is_prepared & Q(is_paused=True),
+        BatchStatus.PROCESSING: is_prepared & Q(is_paused=False),
+    }[status]
 
 
 def compute_percent(batch: Batch) -> int:

@@ -28,15 +28,15 @@ def loads_strictly(body: bytes, *, pointer: str = "") -> Any:
     """Parse JSON; raise InvalidRequest if it is invalid or ambiguous.
 
     Rejects duplicate keys, NaN and infinities, integers above 2^53, more than 8 levels,
-    more values than any request needs, NUL and lone surrogates. ``pointer`` is the
-    location of the text in the request.
+    more values than any request needs, NUL and lone surrogates. A byte order mark is
+    ignored (RFC 8259, 8.1). ``pointer`` is the location of the text in the request.
     """
     try:
         # The parser recurses once per level and creates an object per value, so both
         # are counted first, in linear time.
         check_depth(body)
         check_size(body, max_containers=MAX_CONTAINERS, max_values=MAX_VALUES)
-        parsed = _DECODER.decode(body.decode())
+        parsed = _DECODER.decode(body.decode("utf-8-sig"))
     except JSONLimitExceeded as error:
         _refuse_json(f"The JSON is too large or too deep: {error}.", pointer)
     except ValueError as error:

@@ -2,11 +2,14 @@
 
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
     OpenApiExample,
@@ -18,7 +21,7 @@ from rest_framework import serializers
 
 from jobs.rest.idempotency import HEADER
 from jobs.rest.pagination import DEFAULT_LIMIT, MAX_LIMIT
-from jobs.rest.serializers import PageOutput
+from jobs.rest.serializers import PageOutput, format_datetime
 
 JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
@@ -112,6 +115,7 @@ def _read_examples(path: Path) -> dict[str, list[dict[str, Any]]]:
 
     A list holds the examples of an operation. An object is a value to which others
     refer: ``{"$like": "job", "status": "canceled"}`` is the job with another status.
+    ``{"$days_ago": 1}`` is a time relative to the process's start.
     """
     values = json.loads(path.read_text())
     return {
@@ -126,6 +130,8 @@ def _resolve(value: Any, values: Mapping[str, Any]) -> Any:
         return [_resolve(each, values) for each in value]
     if not isinstance(value, dict):
         return value
+    if days := value.get("$days_ago"):
+        return format_datetime(timezone.now() - timedelta(days=days))
     fields = {name: _resolve(each, values) for name, each in value.items()}
     if base := fields.pop("$like", None):
         return {**_resolve(values[base], values), **fields}
@@ -161,11 +167,26 @@ def query_parameter(
     return OpenApiParameter(name, type_, OpenApiParameter.QUERY, **more)
 
 
-def header(name: str, description: str, *statuses: int) -> OpenApiParameter:
+def short_text(max_length: int) -> dict[str, Any]:
+    """Return the schema of a text parameter."""
+    return {"type": "string", "minLength": 1, "maxLength": max_length}
+
+
+def comma_separated(names: Iterable[str]) -> dict[str, Any]:
+    """Return the schema of a comma-separated list of these names, without repeats."""
+    name = f"(?:{'|'.join(map(re.escape, names))})"
+    pattern = rf"^(?!(?:.*,)?([^,]+),(?:.*,)?\1(?:,|$)){name}(?:,{name})*$"
+    return {"type": "string", "pattern": pattern}
+
+
+def header(
+    name: str, description: str, *statuses: int, pattern: str = ""
+) -> OpenApiParameter:
     """Return a header of the request, or of the responses with these statuses."""
+    schema = {"type": "string", "pattern": pattern} if pattern else OpenApiTypes.STR
     return OpenApiParameter(
         name,
-        OpenApiTypes.STR,
+        schema,
         OpenApiParameter.HEADER,
         description=description,
         response=list(statuses) or False,
@@ -173,7 +194,11 @@ def header(name: str, description: str, *statuses: int) -> OpenApiParameter:
 
 
 PAGE_PARAMETERS = [
-    query_parameter("cursor", description="`next_cursor` of the previous page."),
+    query_parameter(
+        "cursor",
+        {"type": "string", "pattern": "^[A-Za-z0-9_-]+={0,2}$"},
+        description="`next_cursor` of the previous page.",
+    ),
     query_parameter(
         "limit",
         {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
@@ -181,7 +206,9 @@ PAGE_PARAMETERS = [
     ),
 ]
 IDEMPOTENCY_PARAMETER = header(
-    HEADER, "1 to 255 visible ASCII characters. Repeats return the first response."
+    HEADER,
+    "1 to 255 visible ASCII characters. Repeats return the first response.",
+    pattern='^(?!""$)[!-~]{1,255}$',
 )
 ACCEPTED_HEADERS = [
     header("Location", "The URL of the new resource.", 202),

@@ -5,6 +5,7 @@ pointer to the place. Serializers validate the fields.
 """
 
 import html
+import zlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from typing import IO, Any, NoReturn
@@ -34,6 +35,7 @@ from jobs.parsing.strict_json import (
 from jobs.parsing.whole_numbers import parse_whole_number
 
 _CHUNK_BYTES = 1024**2
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS  # a gzip header, and the largest window
 
 
 class StrictJSONParser(BaseParser):
@@ -56,6 +58,8 @@ class StrictJSONParser(BaseParser):
             _refuse_size()
         if len(body) < expected:
             refuse_truncated_body()
+        if _is_gzip(parser_context):
+            body = _decompress(body)
         with _parse_slot(len(body), parser_context):
             parsed = loads_strictly(body)
         if not isinstance(parsed, dict):
@@ -235,6 +239,25 @@ def refuse_truncated_body() -> NoReturn:
 def _refuse_size() -> NoReturn:
     message = f"The body is larger than {settings.JSON_MAX_BYTES} bytes."
     raise UploadTooLarge(message, code="body_too_large")
+
+
+def _is_gzip(context: Mapping[str, Any] | None) -> bool:
+    headers = context["request"].headers if context else {}
+    return str(headers.get("Content-Encoding", "")).strip().lower() == "gzip"
+
+
+def _decompress(body: bytes) -> bytes:
+    """Return the JSON of a gzip body; raises ParseError or UploadTooLarge."""
+    decoder = zlib.decompressobj(_GZIP_WINDOW)
+    try:
+        content = decoder.decompress(body, settings.JSON_MAX_BYTES + 1)
+    except zlib.error:
+        raise ParseError("The body is not gzip, as Content-Encoding states.") from None
+    if len(content) > settings.JSON_MAX_BYTES:
+        _refuse_size()
+    if not decoder.eof or decoder.unused_data:
+        raise ParseError("The body is not one complete gzip stream.")
+    return content
 
 
 def get_content_length(context: Mapping[str, Any] | None) -> int:

@@ -3,17 +3,17 @@
 Input is strict: unknown fields and loosely typed values raise InvalidRequest.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from functools import cache, cached_property, partial
 from operator import attrgetter
 from typing import Any, NoReturn
 
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.utils.serializer_helpers import BindingDict
 
+from jobs.egress.addresses import MAX_URL_LENGTH
 from jobs.errors import InvalidRequest
 from jobs.parsing import suggestions
 from jobs.parsing.strict_json import is_storable, pointer_to
@@ -97,6 +97,8 @@ class StrictSerializer(serializers.Serializer[Any]):
 
     def to_internal_value(self, data: Any) -> Any:
         """Reject unknown fields, then parse the known ones."""
+        if not isinstance(data, Mapping):
+            return super().to_internal_value(data)  # rejects it
         for name in data:
             if name not in self.fields:
                 known = [*self.fields, *self.names_elsewhere]
@@ -110,7 +112,6 @@ class StrictSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
-@extend_schema_field(OpenApiTypes.STR)
 class ObjectTypeField(serializers.Field[Any, Any, Any, Any]):
     """The constant ``object`` field: the type of the resource."""
 
@@ -121,6 +122,27 @@ class ObjectTypeField(serializers.Field[Any, Any, Any, Any]):
     def to_representation(self, _instance: Any) -> str:
         """Return the name of the type."""
         return self._name
+
+
+CURRENCY = "USD"  # of the prices in the settings
+
+
+class CurrencyField(ObjectTypeField):
+    """The currency of the costs beside it (ISO 4217)."""
+
+    def __init__(self) -> None:
+        super().__init__(CURRENCY)
+
+
+class NullableTextField(serializers.CharField):
+    """Text in a response; null instead of an empty one."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(read_only=True, allow_null=True, **more)
+
+    def to_representation(self, value: Any) -> Any:
+        """Return the text, or None."""
+        return value or None
 
 
 class PageOutput(serializers.Serializer[Any]):
@@ -134,6 +156,7 @@ class PageOutput(serializers.Serializer[Any]):
     {
         "type": "object",
         "maxProperties": METADATA_KEYS,
+        "propertyNames": {"minLength": 1, "maxLength": METADATA_LENGTH},
         "additionalProperties": {
             "anyOf": [
                 {"type": "string", "maxLength": METADATA_LENGTH},
@@ -148,26 +171,57 @@ class MetadataField(serializers.Field[Any, Any, Any, Any]):
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         """Return the metadata without keys that are null; raises InvalidRequest."""
-        found = check_object(data, "metadata")
-        metadata = {key: value for key, value in found.items() if value is not None}
-        if len(metadata) > METADATA_KEYS:
-            _refuse_metadata(f"Metadata has at most {METADATA_KEYS} keys.")
-        for key, value in metadata.items():
-            if not 0 < len(key) <= METADATA_LENGTH or not is_storable(key):
-                _refuse_metadata(f"A key has 1 to {METADATA_LENGTH} characters.")
-            if not isinstance(value, str | int | float):
-                _refuse_metadata(
-                    "A value must be a string, a number or a boolean.", key
-                )
-            if isinstance(value, str) and len(value) > METADATA_LENGTH:
-                _refuse_metadata(
-                    f"A string has at most {METADATA_LENGTH} characters.", key
-                )
-            if not is_storable(str(value)):
-                _refuse_metadata(
-                    "A string must not contain NUL or lone surrogates.", key
-                )
-        return metadata
+        return check_metadata(check_object(data, "metadata"))
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "maxProperties": METADATA_KEYS,
+        "propertyNames": {"minLength": 1, "maxLength": METADATA_LENGTH},
+        "additionalProperties": {
+            "anyOf": [
+                {"type": "string", "maxLength": METADATA_LENGTH},
+                {"type": "number"},
+                {"type": "boolean"},
+                {"type": "null"},
+            ]
+        },
+    }
+)
+class MetadataChangesField(serializers.Field[Any, Any, Any, Any]):
+    """Changes of metadata (RFC 7396): a value sets a key, null removes it."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """Return the changes; the merged metadata is checked by its user."""
+        return check_object(data, "metadata")
+
+
+def check_metadata(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the metadata without keys that are null; raises InvalidRequest."""
+    metadata = {key: value for key, value in data.items() if value is not None}
+    if len(metadata) > METADATA_KEYS:
+        _refuse_metadata(f"Metadata has at most {METADATA_KEYS} keys.")
+    for key, value in metadata.items():
+        if not 0 < len(key) <= METADATA_LENGTH or not is_storable(key):
+            _refuse_metadata(f"A key has 1 to {METADATA_LENGTH} characters.")
+        if not isinstance(value, str | int | float):
+            _refuse_metadata("A value must be a string, a number or a boolean.", key)
+        if isinstance(value, str) and len(value) > METADATA_LENGTH:
+            _refuse_metadata(f"A string has at most {METADATA_LENGTH} characters.", key)
+        if not is_storable(str(value)):
+            _refuse_metadata("A string must not contain NUL or lone surrogates.", key)
+    return metadata
+
+
+@extend_schema_field(
+    {"type": "string", "format": "uri", "minLength": 1, "maxLength": MAX_URL_LENGTH}
+)
+class UrlField(serializers.CharField):
+    """A URL, which the egress policy checks."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(trim_whitespace=False, max_length=MAX_URL_LENGTH, **more)
 
 
 class BoundedListField(serializers.ListField):
@@ -190,11 +244,23 @@ class TrueFalseField(serializers.BooleanField):
         return data
 
 
+class TextField(serializers.CharField):
+    """A JSON string; unlike CharField it rejects numbers."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the string; raises ValidationError for other types."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class WholeNumberField(serializers.IntegerField):
-    """A JSON integer; numeric strings are rejected."""
+    """A JSON integer, which may be written as 3.0; numeric strings are rejected."""
 
     def to_internal_value(self, data: Any) -> int:
         """Return an integer; any other value is invalid."""
+        if isinstance(data, float) and data.is_integer():
+            data = int(data)
         if not isinstance(data, int) or isinstance(data, bool):
             self.fail("invalid")
         return super().to_internal_value(data)

@@ -73,6 +73,7 @@ class ApiView(APIView):
         super().initial(request, *args, **kwargs)
         if get_method(request) not in self.allowed_methods:
             self.http_method_not_allowed(request)
+        _check_content_encoding(request)
         _open_chunked_body(request)
         self._check_query(request)
         # An upload is only read once the rest of the request is valid.
@@ -132,6 +133,14 @@ class LengthRequired(APIException):
     status_code = status.HTTP_411_LENGTH_REQUIRED
     default_detail = "Send a Content-Length header: this server takes no chunked body."
     default_code = "length_required"
+
+
+class ContentEncodingUnsupported(APIException):
+    """A body with a coding that the operation does not accept."""
+
+    status_code = status.HTTP_415_UNSUPPORTED_MEDIA_TYPE
+    default_detail = "Send JSON with Content-Encoding gzip, and other bodies without."
+    default_code = "content_encoding_unsupported"
 
 
 def is_upload(request: Request) -> bool:
@@ -215,3 +224,10 @@ def _open_chunked_body(request: Request) -> None:
     if not isinstance(request._request, ASGIRequest):  # noqa: SLF001  DRF offers no other way
         raise LengthRequired
     request._stream = cast("BinaryIO", request._request)  # noqa: SLF001
+
+
+def _check_content_encoding(request: Request) -> None:
+    coding = request.headers.get("Content-Encoding", "").strip().lower()
+    is_json = (request.content_type or "").startswith("application/json")
+    if coding not in {"", "identity"} and not (coding == "gzip" and is_json):
+        raise ContentEncodingUnsupported

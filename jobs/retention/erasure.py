@@ -35,7 +35,8 @@ _RETAINED_EVENT_DATA = {
     *("priority", "reason", "region", "run_at"),
     # Of batch events.
     *("batch_id", "counts", "created_at", "finished_at", "id", "object"),
-    *("audio_seconds_done", "cost_estimate", "percent", "retry_of"),
+    *("audio_seconds_done", "cost_estimate", "currency", "outcome", "percent"),
+    *("fields", "job_id", "retry_of"),
     *("skipped", "status", "total"),
 }
 _SLICE = 100

@@ -6,7 +6,7 @@ Each processes at most ``SLICE`` jobs per tick, which bounds the tick's duration
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 
@@ -23,8 +23,9 @@ from jobs.telemetry import metrics
 logger = logging.getLogger(__name__)
 
 SLICE = 1000
-# A live process starts its claims as soon as their message arrives.
-MESSAGE_LOST_AFTER = timedelta(seconds=10)
+# A live process starts its claims as soon as their message arrives. While it looks for
+# stored results it renews their leases once a third is over; this is later.
+MESSAGE_LOST_SHARE = 0.5
 
 
 def requeue_lost(*, now: datetime) -> int:
@@ -93,7 +94,7 @@ def recall_unstarted_claims(*, now: datetime) -> list[Job]:
     ).select_related("region")
     snapshot = read_capacity(now=now)
     live = {worker.name for worker in snapshot.workers}
-    lost_before = now + services.lease_time() - MESSAGE_LOST_AFTER
+    lost_before = now + services.lease_time() * (1 - MESSAGE_LOST_SHARE)
     recalled: list[Job] = []
     by_region: dict[Region, list[Job]] = defaultdict(list)
     for job in waiting.order_by("-priority", "-id"):
@@ -111,9 +112,12 @@ def recall_unstarted_claims(*, now: datetime) -> list[Job]:
 def _requeue_unstarted(recalled: Sequence[Job], *, now: datetime) -> list[Job]:
     """Requeue claims; those that a worker started concurrently keep their permits."""
     moved: set[Job] = set()
+    # In the order of ids, as all code that locks several jobs does.
+    unstarted = Job.objects.filter(pk__in=[job.pk for job in recalled], started_at=None)
+    locking = unstarted.order_by("pk").select_for_update(no_key=True, skip_locked=True)
     by_token: dict[int, list[UUID]] = defaultdict(list)
-    for job in recalled:
-        by_token[job.lease_token].append(job.pk)
+    for pk, token in locking.values_list("pk", "lease_token"):
+        by_token[token].append(pk)
     for token, ids in by_token.items():
         moved |= set(
             services.advance(

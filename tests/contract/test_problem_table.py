@@ -19,7 +19,7 @@ NAMES = {"code", "default_code", "error_code"}
 REFUSES = re.compile(r"_?(refuse|reject)")
 # Names of dictionaries whose keys or values are codes.
 CODE_TABLES = {"MESSAGES", "CODES", "_BY_STATUS", "RETRY_SECONDS"} | {
-    *("DURATION_ESTIMATED", "PARAMETER_IGNORED", "UNKNOWN_VALUE"),
+    *("DURATION_ESTIMATED", "DURATION_MISMATCH", "PARAMETER_IGNORED", "UNKNOWN_VALUE"),
 }
 # Codes that the source puts together, and those that DRF brings.
 COMPOSED = {

@@ -441,3 +441,25 @@ CLIENTS = {
     "requests": _send_with_requests,
     "curl": _send_with_curl,
 }
+
+
+@pytest.mark.parametrize("size", [100, 100 * MIB])
+@pytest.mark.parametrize(
+    ("is_valid", "status"), [(False, b" 401 "), (True, b" 100 ")], ids=["401", "100"]
+)
+def test_the_key_is_checked_before_a_client_is_told_to_continue(
+    server: Server, is_valid: bool, status: bytes, size: int
+) -> None:
+    key = make_key()[1] if is_valid else "tp_live_nobody"
+    head = (
+        "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        "Content-Type: multipart/form-data; boundary=b\r\nExpect: 100-continue\r\n"
+        f"Content-Length: {size}\r\nAuthorization: Bearer {key}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        client.sendall(head.encode())
+
+        line, _, _ = client.recv(65536).partition(b"\r\n")
+
+    assert status in line
+    assert server.files() == []

@@ -1,7 +1,8 @@
 """The dispatcher and a worker, one step at a time."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import redis
@@ -32,6 +33,7 @@ class Engine:
             name="local", base_url="http://127.0.0.1:1", max_concurrent=5
         )
         self.held: list[Job] = []
+        self.looked_up: list[Job] = []
         self.lock = threading.Lock()
         self.announce(slots=10)
 
@@ -63,6 +65,11 @@ class Engine:
         job.refresh_from_db()
         claim = JobClaim(job.pk, lease_token or job.lease_token)
         return bool(transcribe_claims([claim], holder=self, backend=backend))
+
+    @contextmanager
+    def holding(self, jobs: Sequence[Job]) -> Iterator[None]:
+        self.looked_up += jobs
+        yield
 
     def add(self, jobs: Sequence[Job]) -> None:
         with self.lock:

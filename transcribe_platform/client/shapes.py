@@ -50,12 +50,13 @@ class Attempt(TypedDict):
     id: str
     outcome: str
     region: str
-    request_id: str
-    trace_id: NotRequired[str]
+    request_id: str | None
+    trace_id: NotRequired[str | None]
     status_code: int | None
-    error_code: str
+    error_code: str | None
     audio_seconds: float | None
     cost_estimate: str | None
+    currency: NotRequired[str]
     started_at: str
     finished_at: str | None
 
@@ -79,7 +80,12 @@ class Batch(TypedDict):
     audio_seconds_done: NotRequired[float]
     audio_seconds_ahead: NotRequired[float | None]
     cost_estimate: NotRequired[str | None]
+    currency: NotRequired[str]
     eta_seconds: NotRequired[float | None]
+    outcome: NotRequired[str | None]
+    results_url: NotRequired[str | None]
+    errors_url: NotRequired[str | None]
+    archive_url: NotRequired[str | None]
 
 
 class Word(TypedDict):
@@ -107,11 +113,11 @@ class Transcript(TypedDict):
     job_id: str
     object: str
     text: str
-    language: str
+    language: str | None
     confidence: float | None
     duration_seconds: float
-    model: str
-    request_id: str
+    model: str | None
+    request_id: str | None
     channels: list[Channel]
     utterances: list[dict[str, Any]]
     warnings: list[Problem]
@@ -132,6 +138,7 @@ class BatchResult(TypedDict):
     confidence: float | None
     words: int | None
     cost_estimate: str | None
+    currency: NotRequired[str]
     attempts: int
     warnings: list[Problem]
     metadata: dict[str, Any]
@@ -154,6 +161,7 @@ class BatchError(TypedDict):
     code: str
     detail: str
     cost_estimate: str | None
+    currency: NotRequired[str]
     attempts: int
     metadata: dict[str, Any] | None
     finished_at: str | None
@@ -182,14 +190,14 @@ class Hit(TypedDict):
     object: str
     rank: float | None
     snippets: list[Snippet]
-    language: str
+    language: str | None
     confidence: float | None
     duration_seconds: float
     words: int
     mode: str
     batch_id: str | None
     custom_id: NotRequired[str | None]
-    filename: str
+    filename: str | None
     metadata: dict[str, Any]
     created_at: str
     transcript_url: str
@@ -220,8 +228,8 @@ class Endpoint(TypedDict):
     id: str
     object: str
     url: str
-    description: str
-    event_types: list[str]
+    description: str | None
+    event_types: list[str] | None
     enabled: bool
     disabled_reason: str | None
     failures: int
@@ -253,13 +261,14 @@ class UsageSums(TypedDict):
     unknown_calls: int
     audio_seconds: float
     cost_estimate: str | None
+    currency: NotRequired[str]
 
 
 class UsageRow(UsageSums):
     """The totals of one group; has only the fields of ``group_by``."""
 
     day: NotRequired[str]
-    model: NotRequired[str]
+    model: NotRequired[str | None]
     region: NotRequired[str]
     key: NotRequired[str | None]
     batch: NotRequired[str | None]

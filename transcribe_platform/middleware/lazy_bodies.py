@@ -66,7 +66,9 @@ class LazyBodyHandler(ASGIHandler):
     async def read_body(self, receive: Any) -> Any:
         """Return the body as a file that reads from the socket."""
         body: RequestBody = receive
-        if body.is_small and takes_body(body.scope):
+        # A client that expects 100 (Continue) waits until the key is accepted.
+        is_expected = bool(_header(body.scope, b"expect"))
+        if body.is_small and not is_expected and takes_body(body.scope):
             return io.BytesIO(await body.read_all())
         return ArrivingBody(io.BufferedReader(body.open(), SMALL_BYTES), {})
 

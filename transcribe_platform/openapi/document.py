@@ -7,23 +7,10 @@ from threading import Lock
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import SchemaGenerator
 
 from transcribe_platform.api_errors.problems import read_only
-
-
-class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """The security scheme of API keys."""
-
-    target_class = "jobs.accounts.authentication.ApiKeyAuthentication"
-    name = "ApiKey"
-    match_subclasses = True
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:  # noqa: ARG002
-        """Return the security scheme object."""
-        return {"type": "http", "scheme": "bearer", "bearerFormat": "tp_live_…"}
-
+from transcribe_platform.openapi import extensions  # noqa: F401  registered by import
 
 _lock = Lock()
 

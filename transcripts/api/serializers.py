@@ -59,11 +59,13 @@ class TranscriptOutput(serializers.Serializer[Any]):
     job_id = serializers.UUIDField()
     object = serializers.ChoiceField(choices=["transcript"])
     text = serializers.CharField()
-    language = serializers.CharField()
+    language = serializers.CharField(
+        allow_null=True, help_text="The detected language, else the requested one."
+    )
     confidence = serializers.FloatField(allow_null=True)
     duration_seconds = serializers.FloatField()
-    model = serializers.CharField()
-    request_id = serializers.CharField()
+    model = serializers.CharField(allow_null=True)
+    request_id = serializers.CharField(allow_null=True)
     channels = ChannelOutput(many=True)
     utterances = UtteranceOutput(many=True)
     warnings = WarningOutput(many=True)

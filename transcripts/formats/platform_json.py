@@ -21,11 +21,11 @@ def present_transcript(
         "job_id": str(transcript.job_id),
         "object": "transcript",
         "text": transcript.text,
-        "language": transcript.language,
+        "language": transcript.find_language(transcript.job.options),
         "confidence": transcript.confidence,
         "duration_seconds": transcript.duration_seconds,
-        "model": transcript.model,
-        "request_id": transcript.request_id,
+        "model": transcript.model or None,
+        "request_id": transcript.request_id or None,
         "channels": [
             _present_channel(channel) for channel in found.get("channels") or []
         ],

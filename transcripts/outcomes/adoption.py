@@ -55,7 +55,10 @@ def adopt(
     if not connection.in_atomic_block:
         connection.close()  # the storage may be slow
     outcomes = {}
-    for job, found in _find_results(jobs, earlier, threads=threads):
+    # Otherwise a slow look-up would be taken for a lost message, and repeated.
+    with holder.holding(jobs):
+        results = list(_find_results(jobs, earlier, threads=threads))
+    for job, found in results:
         if isinstance(found, OSError):
             result_storage.report_unavailable()
             outcomes[again[job.pk]] = _return_claim(job, holder=holder)

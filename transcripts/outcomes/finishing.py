@@ -8,6 +8,7 @@ import logging
 import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -40,6 +41,9 @@ class ClaimHolder(Protocol):
     """The process that runs calls and extends their leases and permits meanwhile."""
 
     name: str
+
+    def holding(self, jobs: Sequence[Job]) -> AbstractContextManager[None]:
+        """Extend the leases and permits of claims whose calls have not started."""
 
     def add(self, jobs: Sequence[Job]) -> None:
         """Extend the leases and permits of claims from now on."""
@@ -280,8 +284,15 @@ def _completion_of(
         claim=claim,
         status=JobStatus.COMPLETED,
         warnings=warnings,
-        duration_seconds=result.summary.duration_seconds,
+        # A job has its transcript's duration, unless that omits a part of the audio.
+        duration_seconds=(
+            None if _differs(warnings) else result.summary.duration_seconds
+        ),
     )
+
+
+def _differs(warnings: Sequence[Mapping[str, str]]) -> bool:
+    return any(each["code"] == documents.DURATION_MISMATCH for each in warnings)
 
 
 def _end_by_error(call: FinishedCall, same_errors: int, *, now: datetime) -> CallEnd:

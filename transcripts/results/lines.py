@@ -13,6 +13,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from rest_framework import serializers
 
 from jobs.models import Batch, BatchError, Job
+from jobs.rest.serializers import CURRENCY, CurrencyField
 from jobs.state import JobStatus
 from transcripts.api.serializers import WarningOutput
 from transcripts.results import rows
@@ -42,6 +43,7 @@ class ResultLine(serializers.Serializer[Any]):
     confidence = serializers.FloatField(allow_null=True)
     words = serializers.IntegerField(allow_null=True)
     cost_estimate = serializers.DecimalField(12, 6, allow_null=True)
+    currency = CurrencyField()
     attempts = serializers.IntegerField()
     warnings = WarningOutput(many=True)
     metadata = serializers.JSONField()
@@ -66,8 +68,9 @@ class ErrorLine(serializers.Serializer[Any]):
     code = serializers.CharField()
     detail = serializers.CharField()
     cost_estimate = serializers.DecimalField(12, 6, allow_null=True)
+    currency = CurrencyField()
     attempts = serializers.IntegerField()
-    metadata = serializers.JSONField(allow_null=True)
+    metadata = serializers.DictField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
     erased_at = serializers.DateTimeField(allow_null=True)
 
@@ -117,10 +120,11 @@ def present_result(job: Job) -> dict[str, Any]:
         "status": job.status,
         "transcript_url": found and f"{settings.BASE_URL}/v1/transcripts/{job.pk}",
         "duration_seconds": job.duration_seconds,
-        "language": (found and found.language) or None,
+        "language": found and found.find_language(job.options),
         "confidence": found and found.confidence,
         "words": found and found.words,
         "cost_estimate": _format_cost(job),
+        "currency": CURRENCY,
         "attempts": job.attempt,
         "warnings": job.warnings,
         "metadata": job.metadata,
@@ -144,6 +148,7 @@ def present_failed(job: Job) -> dict[str, Any]:
         "code": job.error_code or f"job_{job.status}",
         "detail": job.error_detail or _DEFAULT_DETAILS[JobStatus(job.status)],
         "cost_estimate": _format_cost(job),
+        "currency": CURRENCY,
         "attempts": job.attempt,
         "metadata": job.metadata,
         "finished_at": job.finished_at,
@@ -165,6 +170,7 @@ def present_rejected(error: BatchError) -> dict[str, Any]:
         "code": error.code,
         "detail": error.detail,
         "cost_estimate": None,
+        "currency": CURRENCY,
         "attempts": 0,
         "metadata": None,
         "finished_at": None,

@@ -47,7 +47,6 @@ class ShownHit:
     """A transcript with its rank and snippets."""
 
     transcript: Transcript
-    language: str
     rank: float | None = None
     snippets: list[Snippet] = field(default_factory=list)
 
@@ -63,7 +62,6 @@ def load_hits(page: SearchPage, *, words: bool) -> list[ShownHit]:
     return [
         ShownHit(
             transcript=by_id[hit.transcript_id],
-            language=_language(by_id[hit.transcript_id]),
             rank=hit.rank if words else None,
             snippets=snippets.get(hit.transcript_id, []),
         )
@@ -152,13 +150,10 @@ def _find_snippets(
 
 
 def _config(transcript: Transcript) -> str:
-    return search_languages.config_of(_language(transcript))
-
-
-def _language(transcript: Transcript) -> str:
-    return search_languages.language_of(
+    language = search_languages.language_of(
         detected=transcript.language, options=transcript.job.options
     )
+    return search_languages.config_of(language)
 
 
 def _find_forms(

@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from jobs.models import Job, prepared_statements
-from transcripts.models import Transcript
+from transcripts.models import SearchEntry, Transcript
 from transcripts.search import languages as search_languages
 from transcripts.search import normalization
 
@@ -131,6 +131,14 @@ def build_entry(transcript: Transcript, job: Job) -> prepared_statements.Stateme
         ),
     }
     return _UPSERT, values
+
+
+def reindex_job(job: Job) -> None:
+    """Write the entry of the job's transcript again, if it has one."""
+    entries = SearchEntry.objects.filter(transcript=job.pk)
+    entries.delete()
+    if transcript := Transcript.objects.filter(pk=job.pk).first():
+        index_transcript(transcript, job)
 
 
 def tenant_fact(tenant_id: UUID) -> str:

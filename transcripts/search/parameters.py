@@ -21,7 +21,9 @@ from transcripts.search import query_language
 from transcripts.search.languages import LANGUAGE
 from transcripts.search.ranking import Hit, SearchFilters, SearchPosition
 
-_SHARE = re.compile(r"0(?:\.[0-9]{1,6})?|1(?:\.0{1,6})?")
+_SHARE = re.compile(
+    r"0(?:\.[0-9]{1,20})?|1(?:\.0{1,20})?|[0-9](?:\.[0-9]{1,20})?e-[0-9]{1,3}"
+)
 # Microseconds of the first page since the epoch; rank and id of the last hit.
 _POSITION = struct.Struct(">qd16s")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

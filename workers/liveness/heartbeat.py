@@ -94,6 +94,19 @@ class Heartbeat:
             Worker.objects.filter(pk=self.name).delete()
         connection.close()
 
+    @contextmanager
+    def holding(self, jobs: Sequence[Job]) -> Iterator[None]:
+        """Renew the leases and permits of claims whose calls have not started."""
+        held = {permit_of(job): job for job in jobs}
+        with self._lock:
+            self._jobs |= held
+        try:
+            yield
+        finally:
+            with self._lock:
+                for permit in held:
+                    self._jobs.pop(permit, None)
+
     def add(self, jobs: Sequence[Job]) -> None:
         """Renew the leases and permits of jobs until ``remove``; their calls start."""
         added = {permit_of(job): job for job in jobs}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 from uuid import UUID
 
-from jobs.api.jobs.serializers import PRIORITIES
+from jobs.api.jobs.serializers import MAX_CUSTOM_ID, PRIORITIES
 from jobs.models import Mode, Priority
 from jobs.parsing.strict_json import is_storable
 from jobs.queries import JobFilter
@@ -19,7 +19,6 @@ from jobs.rest.views import refuse_parameter
 from jobs.state import JobStatus
 
 METADATA_PREFIX = "metadata."
-MAX_CUSTOM_ID = 128
 MAX_NAME = 60  # of regions and error codes
 
 

@@ -16,15 +16,20 @@ from rest_framework import serializers
 from jobs import options
 from jobs.accounts import tenants
 from jobs.egress import policy as egress_policy
-from jobs.egress.addresses import MAX_URL_LENGTH
+from jobs.errors import InvalidRequest
 from jobs.models import Attempt, Content, Job, Mode, Priority
+from jobs.parsing.strict_json import has_control_character, is_storable
 from jobs.rest.serializers import (
     JSON_OBJECT,
     BoundedListField,
+    CurrencyField,
+    MetadataChangesField,
     MetadataField,
+    NullableTextField,
     ObjectTypeField,
     SharedFields,
     StrictSerializer,
+    UrlField,
     WholeNumberField,
     check_object,
     format_datetime,
@@ -37,11 +42,12 @@ from jobs.scheduling.waiting import WaitingReason, WaitReason
 from jobs.services import JobDraft
 from jobs.state import JobStatus
 
+MAX_CUSTOM_ID = 128
 MAX_EXPIRY_SECONDS = 30 * 24 * 3600
 PRIORITIES = [priority.name.lower() for priority in Priority]
 
 
-@extend_schema_field(JSON_OBJECT)
+@extend_schema_field(options.build_schema())
 class OptionsField(serializers.Field[Any, Any, Any, Any]):
     """Deepgram options, by name and type; ``JobInput`` checks them."""
 
@@ -75,22 +81,45 @@ class RetentionInput(StrictSerializer):
     )
 
 
+@extend_schema_field(
+    {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_CUSTOM_ID,
+        "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$",
+    }
+)
+class CustomIdField(serializers.CharField):
+    """The customer's own id of a job; with ``takes_numbers`` also a number."""
+
+    def __init__(self, *, takes_numbers: bool = False, **more: Any) -> None:
+        super().__init__(trim_whitespace=False, max_length=MAX_CUSTOM_ID, **more)
+        self._takes_numbers = takes_numbers
+
+    def to_internal_value(self, data: Any) -> str:
+        """Reject control characters and text that cannot be stored."""
+        if not isinstance(data, str) and not self._takes_numbers:
+            self.fail("invalid")
+        custom_id = super().to_internal_value(data)
+        if not is_storable(custom_id) or has_control_character(custom_id):
+            message = "A custom_id must not contain control characters."
+            raise InvalidRequest(message, code="field_invalid", pointer="/custom_id")
+        return custom_id
+
+
 class JobInput(SharedFields, StrictSerializer):
     """A request for a job: audio by URL or as a file, and options."""
 
     names_elsewhere = tuple(f"options.{name}" for name in options.OPTIONS)
     omits_null = True
 
-    audio_url = serializers.CharField(
-        required=False, trim_whitespace=False, max_length=MAX_URL_LENGTH
-    )
+    audio_url = UrlField(required=False)
     file = serializers.FileField(required=False, allow_empty_file=True)
     options = OptionsField(required=False)
     priority = serializers.ChoiceField(choices=PRIORITIES, required=False)
-    callback_url = serializers.CharField(
-        required=False, trim_whitespace=False, max_length=MAX_URL_LENGTH
-    )
+    callback_url = UrlField(required=False)
     metadata = MetadataField(required=False)
+    custom_id = CustomIdField(required=False)
     allowed_regions = BoundedListField(
         child=serializers.CharField(max_length=40), required=False, max_length=20
     )
@@ -133,6 +162,18 @@ class JobInput(SharedFields, StrictSerializer):
             message = "Send either expires_at or expires_in_seconds, not both."
             refuse_field(message, "expires_at", "field_conflict")
         return attrs
+
+
+class JobChanges(StrictSerializer):
+    """The customer's own data of a job; omitted fields stay unchanged."""
+
+    metadata = MetadataChangesField(
+        required=False,
+        help_text="Merged as RFC 7396: a value sets a key, null removes it.",
+    )
+    custom_id = CustomIdField(
+        required=False, allow_null=True, help_text="Null removes it."
+    )
 
 
 class ErrorOutput(serializers.Serializer[Any]):
@@ -205,7 +246,7 @@ class JobOutput(SharedFields):
 
     @extend_schema_field(serializers.CharField(allow_null=True))
     def get_custom_id(self, job: Job) -> str | None:
-        """Return the id that the customer gave the job in its batch."""
+        """Return the customer's own id of the job."""
         return job.custom_id or None
 
     @extend_schema_field({"type": "string", "enum": PRIORITIES})
@@ -224,7 +265,7 @@ class JobOutput(SharedFields):
             return {"url": strip_query(job.audio_url)}
         if not (job.upload or job.filename):
             return {}
-        return {"filename": job.filename, "size_bytes": job.size_bytes}
+        return {"filename": job.filename or None, "size_bytes": job.size_bytes}
 
     @extend_schema_field(serializers.DateTimeField(allow_null=True))
     def get_next_attempt_at(self, job: Job) -> str | None:
@@ -316,6 +357,11 @@ class AttemptOutput(serializers.ModelSerializer[Attempt]):
     """One upstream call of a job."""
 
     region = serializers.CharField(source="region_id")
+    request_id = NullableTextField()
+    trace_id = NullableTextField()
+    error_code = NullableTextField()
+    sent_type = NullableTextField()
+    currency = CurrencyField()
 
     class Meta:
         model = Attempt
@@ -331,6 +377,7 @@ class AttemptOutput(serializers.ModelSerializer[Attempt]):
             "sent_type",
             "audio_seconds",
             "cost_estimate",
+            "currency",
             "started_at",
             "finished_at",
         ]

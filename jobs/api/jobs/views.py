@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from jobs import queries, services
 from jobs.api.jobs import serializers, submission
-from jobs.api.jobs.filters import JobListQuery
+from jobs.api.jobs.filters import MAX_NAME, JobListQuery
 from jobs.api.jobs.submission import Submission, SubmissionResult, build_accepted
 from jobs.concurrency import upload_lock
 from jobs.models import Mode
@@ -24,10 +24,12 @@ from jobs.rest.openapi import (
     header,
     page,
     query_parameter,
+    short_text,
 )
 from jobs.rest.pagination import respond_page
 from jobs.rest.parsers import StrictJSONParser, StrictMultiPartParser
 from jobs.rest.preferences import Preferences
+from jobs.rest.serializers import METADATA_LENGTH
 from jobs.rest.views import (
     ApiView,
     check_no_body,
@@ -46,7 +48,10 @@ from jobs.state import JobStatus
 class JobView(ApiView):
     """Base of the views of jobs."""
 
-    required_scopes = {"GET": "jobs:read", "POST": "jobs:write", "DELETE": "jobs:write"}
+    required_scopes = {
+        "GET": "jobs:read",
+        **dict.fromkeys(("POST", "PATCH", "DELETE"), "jobs:write"),
+    }
 
 
 class JobList(JobView):
@@ -100,15 +105,27 @@ class JobList(JobView):
             query_parameter("status", enum=list(JobStatus)),
             query_parameter("batch_id", OpenApiTypes.UUID),
             query_parameter(
-                "custom_id", description="Your id of the job in its batch."
+                "custom_id",
+                short_text(serializers.MAX_CUSTOM_ID),
+                description="Your own id of the job.",
             ),
             query_parameter("mode", enum=list(Mode)),
-            query_parameter("region", description="The region that ran it last."),
-            query_parameter("error_code", description="Why it failed."),
+            query_parameter(
+                "region",
+                short_text(MAX_NAME),
+                description="The region that ran it last.",
+            ),
+            query_parameter(
+                "error_code", short_text(MAX_NAME), description="Why it failed."
+            ),
             query_parameter("priority", enum=serializers.PRIORITIES),
             query_parameter("created_after", OpenApiTypes.DATETIME),
             query_parameter("created_before", OpenApiTypes.DATETIME),
-            query_parameter("metadata.{key}", description="Only jobs with this value."),
+            query_parameter(
+                "metadata.{key}",
+                {"type": "string", "maxLength": METADATA_LENGTH},
+                description="Only jobs with this value.",
+            ),
         ],
     )
     def get(self, request: Request) -> Response:
@@ -138,6 +155,28 @@ class JobDetail(JobView):
         position = found.position if found else None
         headers["ETag"] = etags.build_tag({**body, "queue": position})
         return Response(body, headers=headers)
+
+    @document(
+        "update_job",
+        serializers.JobOutput,
+        request=serializers.JobChanges,
+        problems=(410,),
+    )
+    def patch(self, request: Request, job_id: UUID) -> Response:
+        """Update a job.
+
+        Changes your own data of a job, in any status. Messages that were already sent
+        keep the earlier data.
+        """
+        job = queries.get_job(tenant=get_tenant(request), job_id=job_id)
+        form = validate(request, serializers.JobChanges)
+        updated = services.update_job(
+            job=job,
+            changes=form.validated_data,
+            now=timezone.now(),
+            actor=get_actor(request),
+        )
+        return Response(serializers.JobOutput(updated).data)
 
     @document("erase_job", serializers.ErasureOutput, problems=(409,))
     def delete(self, request: Request, job_id: UUID) -> Response:

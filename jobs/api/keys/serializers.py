@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from ipaddress import IPv6Network, ip_network
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from jobs.accounts.authentication import ALL_SCOPES
@@ -12,8 +13,10 @@ from jobs.egress.addresses import IPNetwork
 from jobs.models import ApiKey
 from jobs.rest.serializers import (
     BoundedListField,
+    NullableTextField,
     ObjectTypeField,
     StrictSerializer,
+    TextField,
     WholeNumberField,
     refuse_field,
 )
@@ -26,6 +29,9 @@ _MAPPED = IPv6Network("::ffff:0:0/96")
 _MAX_ADDRESS_LENGTH = 43  # eight groups of IPv6 and /128
 
 
+@extend_schema_field(
+    {"type": "string", "format": "ip-network", "maxLength": _MAX_ADDRESS_LENGTH}
+)
 class AddressField(serializers.CharField):
     """An IP address or a CIDR block."""
 
@@ -80,7 +86,7 @@ class ExpiringInput(StrictSerializer):
 class KeyInput(ExpiringInput):
     """A request for a key."""
 
-    name = serializers.CharField(max_length=200)
+    name = TextField(max_length=200)
     scopes = BoundedListField(
         child=serializers.ChoiceField(choices=ALL_SCOPES),
         min_length=1,
@@ -102,7 +108,7 @@ class KeyInput(ExpiringInput):
 class KeyChangeInput(ExpiringInput):
     """Changes to a key; omitted fields stay."""
 
-    name = serializers.CharField(max_length=200, required=False)
+    name = TextField(max_length=200, required=False)
     allowed_ips = AllowedIpsField(required=False)
 
     def changes(self, *, now: datetime) -> dict[str, Any]:
@@ -131,6 +137,7 @@ class KeyOutput(serializers.ModelSerializer[ApiKey]):
     """An API key, without its secret."""
 
     id = serializers.CharField(source="public_id")
+    name = NullableTextField()
     scopes = serializers.ListField(child=serializers.CharField())
     allowed_ips = serializers.ListField(child=serializers.CharField())
 

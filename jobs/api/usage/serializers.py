@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from jobs.quotas.usage import GROUPS, Usage
-from jobs.rest.serializers import ObjectTypeField
+from jobs.rest.serializers import CurrencyField, ObjectTypeField
 
 
 class UsageTotals(serializers.Serializer[Any]):
@@ -19,13 +19,14 @@ class UsageTotals(serializers.Serializer[Any]):
     cost_estimate = serializers.DecimalField(
         max_digits=None, decimal_places=6, allow_null=True
     )
+    currency = CurrencyField()
 
 
 class UsageRow(UsageTotals):
     """The sums of one group; has only the fields that the report is grouped by."""
 
     day = serializers.DateField(required=False)
-    model = serializers.CharField(required=False)
+    model = serializers.CharField(required=False, allow_null=True)
     region = serializers.CharField(required=False)
     key = serializers.CharField(required=False, allow_null=True)
     batch = serializers.UUIDField(required=False, allow_null=True)
@@ -33,7 +34,11 @@ class UsageRow(UsageTotals):
     def to_representation(self, row: Any) -> dict[str, Any]:
         """Omit the fields that the report is not grouped by; DRF would return null."""
         shown = super().to_representation(row)
-        return {name: value for name, value in shown.items() if name in row}
+        return {
+            name: None if value == "" else value
+            for name, value in shown.items()
+            if name in row or name == "currency"
+        }
 
 
 class UsageOutput(serializers.Serializer[Usage]):

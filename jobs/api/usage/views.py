@@ -14,7 +14,8 @@ from jobs.api.usage.serializers import QuotaPage, UsageOutput
 from jobs.quotas import counters as quota_counts
 from jobs.quotas import usage
 from jobs.rest.negotiation import FormatNegotiation, build_renderer
-from jobs.rest.openapi import document, query_parameter
+from jobs.rest.openapi import comma_separated, document, query_parameter
+from jobs.rest.serializers import CURRENCY
 from jobs.rest.views import ApiView, get_tenant
 
 SCOPES = {"GET": "usage:read"}
@@ -38,6 +39,7 @@ class UsageReport(ApiView):
             query_parameter("to", OpenApiTypes.DATE, description="Last day (UTC)."),
             query_parameter(
                 "group_by",
+                comma_separated(usage.GROUPS),
                 description=f"Comma-separated: {', '.join(usage.GROUPS)}.",
                 default="day",
             ),
@@ -53,10 +55,11 @@ class UsageReport(ApiView):
         query = parse_usage_query(request.query_params, today=today)
         found = usage.find_usage(tenant=get_tenant(request), query=query)
         if request.accepted_renderer.format == "csv":
-            columns = [*query.group_by, *usage.MEASURES]
+            columns = [*query.group_by, *usage.MEASURES, "currency"]
+            rows = [{**row, "currency": CURRENCY} for row in found.rows]
             name = f"usage-{query.since}-{query.until}.csv"
             disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
-            report = format_csv(columns, found.rows).encode()
+            report = format_csv(columns, rows).encode()
             return Response(report, headers=disposition)
         return Response(UsageOutput(found).data)
 

@@ -68,9 +68,16 @@ def _stream_report(checked: CheckResult, stack: ExitStack) -> Iterator[bytes]:
             errors = map(checked.locate, stored)
             rows = ({name: getattr(each, name) for name in _FIELDS} for each in errors)
             yield b"".join(map(_encode_line, rows))
-        lines = checked.valid + checked.invalid
         yield _encode_line(
-            {"lines": lines, "good": checked.valid, "bad": checked.invalid}
+            {
+                "lines": checked.valid + checked.invalid,
+                # The words of the batch that these items would make.
+                "total": checked.valid,
+                "skipped": checked.invalid,
+                # The same, by the names of versions before 0.4.
+                "good": checked.valid,
+                "bad": checked.invalid,
+            }
         )
 
 

@@ -30,9 +30,15 @@ from jobs.rest.field_errors import to_field_errors
 from jobs.rest.openapi import query_parameter
 from jobs.rest.views import check_no_parameters
 
+_SCHEMAS = {
+    "on_error": {"type": "string", "enum": ["reject", "skip"]},
+    "expires_at": OpenApiTypes.DATETIME,
+    "expires_in_seconds": OpenApiTypes.INT,
+}
 QUERY = [
     query_parameter(
         name,
+        _SCHEMAS.get(name, OpenApiTypes.STR),
         description="For a manifest body: same as the form field"
         + (", in JSON." if name in ManifestFormParser.json_fields else "."),
     )

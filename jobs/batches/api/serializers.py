@@ -16,7 +16,6 @@ from jobs.batches.item_file import BatchSubmission
 from jobs.batches.item_input import BatchItemInput
 from jobs.batches.items import ItemRules
 from jobs.batches.records import BatchDraft
-from jobs.egress.addresses import MAX_URL_LENGTH
 from jobs.errors import InvalidRequest, ValidationErrors
 from jobs.models import Batch
 from jobs.parsing.strict_json import pointer_to
@@ -24,13 +23,16 @@ from jobs.rest import idempotency
 from jobs.rest.field_errors import to_field_errors
 from jobs.rest.serializers import (
     BoundedListField,
+    CurrencyField,
     MetadataField,
     ObjectTypeField,
     StrictSerializer,
+    UrlField,
     WholeNumberField,
 )
 
 MAX_ITEMS = 1000
+_URL = {"type": ["string", "null"], "format": "uri"}
 
 
 class BatchSettingsInput(StrictSerializer):
@@ -43,9 +45,7 @@ class BatchSettingsInput(StrictSerializer):
 
     defaults = serializers.DictField(required=False)
     metadata = MetadataField(required=False)
-    callback_url = serializers.CharField(
-        required=False, trim_whitespace=False, max_length=MAX_URL_LENGTH
-    )
+    callback_url = UrlField(required=False)
     expires_at = serializers.DateTimeField(required=False)
     expires_in_seconds = WholeNumberField(
         required=False, min_value=1, max_value=MAX_EXPIRY_SECONDS
@@ -155,12 +155,14 @@ class BatchOutput(serializers.Serializer[Batch]):
     id = serializers.UUIDField()
     object = ObjectTypeField("batch")
     status = serializers.SerializerMethodField()
+    outcome = serializers.SerializerMethodField()
     counts = serializers.SerializerMethodField()
     percent = serializers.SerializerMethodField()
     skipped = serializers.IntegerField()
     audio_seconds_done = serializers.SerializerMethodField()
     audio_seconds_ahead = serializers.SerializerMethodField()
     cost_estimate = serializers.DecimalField(max_digits=14, decimal_places=6)
+    currency = CurrencyField()
     eta_seconds = serializers.SerializerMethodField()
     metadata = serializers.JSONField()
     retry_of = serializers.UUIDField(source="retry_of_id", allow_null=True)
@@ -169,11 +171,27 @@ class BatchOutput(serializers.Serializer[Batch]):
     finished_at = serializers.DateTimeField(allow_null=True)
     erased_at = serializers.DateTimeField(allow_null=True)
     jobs_url = serializers.SerializerMethodField()
+    results_url = serializers.SerializerMethodField()
+    errors_url = serializers.SerializerMethodField()
+    archive_url = serializers.SerializerMethodField()
 
     @extend_schema_field({"type": "string", "enum": list(batch_statistics.BatchStatus)})
     def get_status(self, batch: Batch) -> str:
         """Return the status."""
         return batch_statistics.get_status(batch)
+
+    @extend_schema_field(
+        {
+            "anyOf": [
+                {"type": "string", "enum": list(batch_statistics.BatchOutcome)},
+                {"type": "null"},
+            ],
+            "description": "How it ended; null before. A skipped item is a failure.",
+        }
+    )
+    def get_outcome(self, batch: Batch) -> str | None:
+        """Return how it ended."""
+        return batch_statistics.get_outcome(batch)
 
     def get_percent(self, batch: Batch) -> int:
         """Return the percentage of jobs that have ended."""
@@ -202,3 +220,24 @@ class BatchOutput(serializers.Serializer[Batch]):
     def get_jobs_url(self, batch: Batch) -> str:
         """Return the URL that lists its jobs."""
         return f"{settings.BASE_URL}/v1/jobs?batch_id={batch.pk}"
+
+    @extend_schema_field(_URL)
+    def get_results_url(self, batch: Batch) -> str | None:
+        """Return the URL of the manifest of its results."""
+        return _build_url(batch, "results")
+
+    @extend_schema_field(_URL)
+    def get_errors_url(self, batch: Batch) -> str | None:
+        """Return the URL of the manifest of its errors."""
+        return _build_url(batch, "errors")
+
+    @extend_schema_field(_URL)
+    def get_archive_url(self, batch: Batch) -> str | None:
+        """Return the URL of the archive of its transcripts."""
+        return _build_url(batch, "transcripts.zip")
+
+
+def _build_url(batch: Batch, name: str) -> str | None:
+    if batch.erased_at:
+        return None
+    return f"{settings.BASE_URL}/v1/batches/{batch.pk}/{name}"

@@ -1,28 +1,36 @@
 """Views to submit, get and list batches."""
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from django.conf import settings
 from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from jobs.api.jobs.filters import parse_metadata
 from jobs.batches import records
 from jobs.batches.api import acceptance, requests
 from jobs.batches.api.serializers import BatchOutput
 from jobs.batches.manifests import upload as manifest_upload
 from jobs.batches.manifests.upload import MANIFEST_PARSERS, ManifestFormParser
+from jobs.batches.records import BatchFilter
+from jobs.batches.statistics import BatchStatus
 from jobs.concurrency import upload_lock
 from jobs.rest import etags
+from jobs.rest.filters import parse_choice, parse_moment
 from jobs.rest.openapi import (
     ACCEPTED_HEADERS,
     IDEMPOTENCY_PARAMETER,
     PAGE_PARAMETERS,
     document,
     page,
+    query_parameter,
 )
 from jobs.rest.pagination import respond_list
 from jobs.rest.parsers import StrictJSONParser
+from jobs.rest.serializers import METADATA_LENGTH
 from jobs.rest.views import ApiView, get_caller, get_tenant, respond
 
 
@@ -73,12 +81,34 @@ class BatchList(BatchView):
     @document(
         "list_batches",
         page(BatchOutput, "One page of a tenant's batches, newest first."),
-        parameters=PAGE_PARAMETERS,
+        parameters=[
+            *PAGE_PARAMETERS,
+            query_parameter("status", enum=list(BatchStatus)),
+            query_parameter("created_after", OpenApiTypes.DATETIME),
+            query_parameter("created_before", OpenApiTypes.DATETIME),
+            query_parameter(
+                "metadata.{key}",
+                {"type": "string", "maxLength": METADATA_LENGTH},
+                description="Only batches with this value.",
+            ),
+        ],
     )
     def get(self, request: Request) -> Response:
         """List batches. Newest first."""
-        rows = records.find_batches(tenant=get_tenant(request))
+        rows = records.find_batches(
+            tenant=get_tenant(request), filters=_parse_filter(request.query_params)
+        )
         return respond_list(request, rows, BatchOutput, list_name="batches")
+
+
+def _parse_filter(params: Mapping[str, str]) -> BatchFilter:
+    status = parse_choice(params, "status", list(BatchStatus))
+    return BatchFilter(
+        status=BatchStatus(status) if status else None,
+        created_after=parse_moment(params, "created_after"),
+        created_before=parse_moment(params, "created_before"),
+        metadata=parse_metadata(params),
+    )
 
 
 class BatchDetail(BatchView):

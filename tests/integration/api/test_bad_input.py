@@ -55,10 +55,12 @@ BAD_BODIES = [
     ),
     ({"audio_url": URL, "callback_url": "x"}, "url_invalid", "/callback_url"),
     ({"audio_url": URL, "max_attempts": 0}, "field_invalid", "/max_attempts"),
+    ({"audio_url": URL, "retention": [None, None]}, "field_invalid", "/retention"),
+    ({"audio_url": URL, "retention": "text"}, "field_invalid", "/retention"),
     ({"audio_url": URL, "max_attempts": 11}, "field_invalid", "/max_attempts"),
     ({"audio_url": URL, "max_attempts": "3"}, "field_invalid", "/max_attempts"),
     ({"audio_url": URL, "max_attempts": True}, "field_invalid", "/max_attempts"),
-    ({"audio_url": URL, "max_attempts": 1.0}, "field_invalid", "/max_attempts"),
+    ({"audio_url": URL, "max_attempts": 1.5}, "field_invalid", "/max_attempts"),
     (
         {"audio_url": URL, "expires_in_seconds": 0},
         "field_invalid",

@@ -102,7 +102,7 @@ def test_usage_is_grouped_by_whatever_is_asked_in_that_order(api):
         ("local", "nova-2", "2026-11-25"),
     ]
     assert report["totals"]["jobs"] == 2
-    assert set(report["data"][0]) == {*keys, *SUMS}
+    assert set(report["data"][0]) == {*keys, *SUMS, "currency"}
 
 
 def test_usage_is_told_apart_by_key_and_batch(api):
@@ -163,9 +163,20 @@ def test_a_report_for_spreadsheets(api, way):
     )
     rows = list(csv.reader(io.StringIO(answer.content.decode(), newline="")))
     assert rows == [
-        ["day", "model", "key", *SUMS],
-        ["2026-11-24", "nova-3", "", "1", "1", "0", "0", "60.000", "0.004300"],
-        ["2026-11-25", "'=HYPERLINK(1),\n2", "", "1", "1", "1", "0", "0.000", ""],
+        ["day", "model", "key", *SUMS, "currency"],
+        ["2026-11-24", "nova-3", "", "1", "1", "0", "0", "60.000", "0.004300", "USD"],
+        [
+            "2026-11-25",
+            "'=HYPERLINK(1),\n2",
+            "",
+            "1",
+            "1",
+            "1",
+            "0",
+            "0.000",
+            "",
+            "USD",
+        ],
     ]
 
 

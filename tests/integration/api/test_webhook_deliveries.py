@@ -191,7 +191,7 @@ def test_the_log_tells_every_attempt(api):
                 "duration_ms": 15000,
                 "status_code": None,
                 "error": "timeout",
-                "response_excerpt": "",
+                "response_excerpt": None,
             },
             {
                 "n": 3,
@@ -200,7 +200,7 @@ def test_the_log_tells_every_attempt(api):
                 "duration_ms": 12,
                 "status_code": 200,
                 "error": None,
-                "response_excerpt": "",
+                "response_excerpt": None,
             },
         ]
     }
@@ -315,7 +315,7 @@ def test_an_answer_is_expunged(api):
 
     assert [each.status_code for each in answers] == [204, 204]
     (attempt,) = api.get(path).json()["data"]
-    assert (attempt["status_code"], attempt["response_excerpt"]) == (200, "")
+    assert (attempt["status_code"], attempt["response_excerpt"]) == (200, None)
     assert_problem(api.delete(f"{path}/2/response-body"), 404, "not_found")
     assert_problem(api.delete(f"{path}/{10**30}/response-body"), 404, "not_found")
 

@@ -176,3 +176,5 @@ def test_the_documents_of_a_message_are_looked_up_at_the_same_time(engine, monke
         outcomes = adoption.adopt(claims, holder=engine, threads=threads)
 
     assert (outcomes, together.broken) == ({}, False)
+    # Slow look-ups must not be taken for lost messages.
+    assert {job.pk for job in engine.looked_up} == {claim.job_id for claim in claims}

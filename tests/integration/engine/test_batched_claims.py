@@ -115,13 +115,16 @@ def test_claims_of_a_process_that_left_return_whatever_is_free_elsewhere(engine,
     assert not Attempt.objects.exists()
 
 
-def test_claims_whose_message_was_lost_return_from_a_living_process(engine, sent):
+def test_claims_whose_message_was_lost_return_from_a_living_process(
+    engine, sent, settings
+):
+    settings.LEASE_SECONDS = 30
     engine.announce(slots=20, accepts_batches=True)
     jobs = submit_many(engine, 20)
     engine.tick()
     wait_longer_than(leases.pending_work.RECALL_AFTER)
     assert leases.recall_unstarted_claims(now=timezone.now()) == []
-    wait_longer_than(leases.MESSAGE_LOST_AFTER)
+    wait_longer_than(leases.MESSAGE_LOST_SHARE * services.lease_time())
 
     engine.tick()
 

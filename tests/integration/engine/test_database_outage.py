@@ -51,6 +51,26 @@ def test_leases_are_renewed_while_the_pool_has_no_connection_left(engine, full_p
     assert Worker.objects.get(name="w").busy == 1
 
 
+def test_claims_are_renewed_while_their_stored_results_are_looked_up(engine):
+    job = engine.submit()
+    engine.tick()
+    Job.objects.update(worker="w", lease_until=timezone.now())
+    job.refresh_from_db()
+    heartbeat = Heartbeat(queues=["transcribe.local"], slots=1, permits=engine.permits)
+    heartbeat.name = "w"
+
+    began = timezone.now()
+    with heartbeat.holding([job]):
+        heartbeat.beat()
+
+    job.refresh_from_db()
+    assert job.lease_until > began
+    assert engine.permits_held() == 1
+    Job.objects.update(lease_until=began)
+    heartbeat.beat()
+    assert Job.objects.get().lease_until == began
+
+
 def test_a_lease_long_grace_begins_when_the_database_is_back(db, monkeypatch):
     stop = threading.Event()
     asked: list[object] = []

@@ -251,8 +251,19 @@ def test_a_truncated_result_is_called_once_more_then_stands_with_a_warning(engin
     job.refresh_from_db()
     assert (job.status, job.attempt) == ("completed", 2)
     assert [warning["code"] for warning in job.warnings] == ["duration_mismatch"]
+    assert job.duration_seconds == 60.0
     outcomes = Attempt.objects.filter(job=job).order_by("id")
     assert [each.outcome for each in outcomes] == ["error", "ok"]
+
+
+def test_a_completed_job_has_the_duration_of_its_transcript(engine):
+    job = engine.submit(duration_seconds=60.0)
+    engine.tick()
+
+    engine.run(job, FakeBackend(document(duration=60.4)))
+
+    job.refresh_from_db()
+    assert job.duration_seconds == job.transcript.duration_seconds == 60.4
 
 
 def test_canceling_during_the_call_drops_the_result_and_keeps_the_attempt(engine):

@@ -116,7 +116,7 @@ def test_a_known_option_of_the_right_type_is_stored(name, value, stored):
         ("utt_split", 0),
         ("utt_split", 61),
         ("encoding", "mp3"),
-        ("sample_rate", 8000.0),
+        ("sample_rate", 8000.5),
         ("sample_rate", True),
         ("sample_rate", 999),
         ("channels", 0),

@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from jobs.models import Mode
-from jobs.rest.serializers import ObjectTypeField, PageOutput
+from jobs.rest.serializers import NullableTextField, ObjectTypeField, PageOutput
 from transcripts.search.hits import ShownHit
 
 
@@ -33,14 +33,14 @@ class HitOutput(serializers.Serializer[ShownHit]):
     object = ObjectTypeField("transcript_hit")
     rank = serializers.FloatField(allow_null=True)
     snippets = serializers.SerializerMethodField()
-    language = serializers.CharField()
+    language = serializers.SerializerMethodField()
     confidence = serializers.FloatField(source="transcript.confidence", allow_null=True)
     duration_seconds = serializers.FloatField(source="transcript.duration_seconds")
     words = serializers.IntegerField(source="transcript.words")
     mode = serializers.ChoiceField(choices=Mode.choices, source="transcript.job.mode")
     batch_id = serializers.UUIDField(source="transcript.job.batch_id", allow_null=True)
     custom_id = serializers.SerializerMethodField()
-    filename = serializers.CharField(source="transcript.job.filename")
+    filename = NullableTextField(source="transcript.job.filename")
     metadata = serializers.JSONField(source="transcript.job.metadata")
     created_at = serializers.DateTimeField(source="transcript.created_at")
     transcript_url = serializers.SerializerMethodField()
@@ -64,8 +64,13 @@ class HitOutput(serializers.Serializer[ShownHit]):
         ]
 
     @extend_schema_field(serializers.CharField(allow_null=True))
+    def get_language(self, hit: ShownHit) -> str | None:
+        """Return the detected language, else the requested one; null if unknown."""
+        return hit.transcript.find_language(hit.transcript.job.options)
+
+    @extend_schema_field(serializers.CharField(allow_null=True))
     def get_custom_id(self, hit: ShownHit) -> str | None:
-        """Return the id that the customer gave the job in its batch."""
+        """Return the customer's own id of the job."""
         return hit.transcript.job.custom_id or None
 
     @extend_schema_field({"type": "string", "format": "uri"})

@@ -8,10 +8,12 @@ from rest_framework.response import Response
 from jobs.models import Mode
 from jobs.rest.openapi import PAGE_PARAMETERS, document, query_parameter
 from jobs.rest.pagination import respond_rows, serialize_rows
+from jobs.rest.serializers import METADATA_LENGTH
 from jobs.rest.views import ApiView, get_tenant
 from transcripts.search import hits
 from transcripts.search import ranking as search_ranking
 from transcripts.search.api.serializers import HitOutput, HitPage
+from transcripts.search.languages import LANGUAGE
 from transcripts.search.parameters import SearchQuery
 from transcripts.search.query_language import MAX_LENGTH
 
@@ -35,7 +37,9 @@ class TranscriptList(ApiView):
             query_parameter("batch_id", OpenApiTypes.UUID),
             query_parameter("mode", enum=list(Mode)),
             query_parameter(
-                "language", description="`en` matches all English, `en-GB` only itself."
+                "language",
+                {"type": "string", "pattern": f"^{LANGUAGE.pattern}$"},
+                description="`en` matches all English, `en-GB` only itself.",
             ),
             query_parameter("created_after", OpenApiTypes.DATETIME),
             query_parameter("created_before", OpenApiTypes.DATETIME),
@@ -44,6 +48,7 @@ class TranscriptList(ApiView):
             ),
             query_parameter(
                 "metadata.{key}",
+                {"type": "string", "maxLength": METADATA_LENGTH},
                 description="Only transcripts of jobs with this metadata value.",
             ),
         ],

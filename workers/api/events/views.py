@@ -32,7 +32,7 @@ from jobs.errors import InvalidRequest, NotServedHere
 from jobs.models import Batch, Job
 from jobs.rest.filters import parse_id
 from jobs.rest.negotiation import build_renderer
-from jobs.rest.openapi import document, header, query_parameter
+from jobs.rest.openapi import comma_separated, document, header, query_parameter
 from jobs.rest.views import ApiView, get_api_key, get_tenant, refuse_parameter
 from workers.api.events import sse
 from workers.api.events.hub import SCOPE
@@ -79,7 +79,9 @@ class Events(StreamView):
         parameters=[
             *_POSITION,
             query_parameter(
-                "types", description=f"Comma-separated: {', '.join(TYPES)}."
+                "types",
+                comma_separated(TYPES),
+                description=f"Comma-separated: {', '.join(TYPES)}.",
             ),
             query_parameter("batch_id", OpenApiTypes.UUID),
         ],

@@ -54,7 +54,7 @@ def _build_plain(source: FormatSource, request: Mapping[str, Any]) -> dict[str, 
 
 def _build_verbose(source: FormatSource, request: Mapping[str, Any]) -> dict[str, Any]:
     granularities = request.get("timestamp_granularities") or ["segment"]
-    language = source.transcript.language or request.get("language") or ""
+    language = source.transcript.find_language(source.transcript.job.options) or ""
     body: dict[str, Any] = {
         "task": "transcribe",
         "language": name_language(language),
@@ -119,7 +119,7 @@ def _build_languages(
 ) -> dict[str, Any]:
     if request["model"] != _MODEL_WITH_LANGUAGES:
         return {}
-    language = source.transcript.language or request.get("language")
+    language = source.transcript.find_language(source.transcript.job.options)
     return {"languages": [{"code": language}] if language else []}
 
 

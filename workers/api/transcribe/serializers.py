@@ -90,7 +90,9 @@ class TranscribeInput(JobInput):
 class TranscribedOutput(serializers.Serializer[Any]):
     """A completed job with its transcript."""
 
-    request_id = serializers.CharField(help_text="Deepgram's id for the call.")
+    request_id = serializers.CharField(
+        allow_null=True, help_text="Deepgram's id for the call."
+    )
     metadata = serializers.JSONField(
         help_text="The metadata that was sent with the job."
     )

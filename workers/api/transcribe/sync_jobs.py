@@ -100,7 +100,7 @@ def present(job: Job) -> dict[str, Any]:
     transcript = get_transcript(job)
     route = {**job.route, "region": job.region_id}
     return {
-        "request_id": transcript.request_id,
+        "request_id": transcript.request_id or None,
         "metadata": job.metadata,
         "transcript": present_transcript(transcript, read_document(transcript)),
         "job": job,

@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from jobs.api.jobs.serializers import strip_query
-from jobs.rest.serializers import ObjectTypeField, StrictSerializer
+from jobs.rest.serializers import NullableTextField, ObjectTypeField, StrictSerializer
 from workers.egress.network import DestinationNotAllowed
 from workers.webhooks.delivery import replay
 from workers.webhooks.delivery.replay import ReplayRange
@@ -73,7 +73,7 @@ class DeliveryAttemptOutput(serializers.Serializer[DeliveryAttempt]):
     duration_ms = serializers.SerializerMethodField()
     status_code = serializers.IntegerField(allow_null=True)
     error = serializers.SerializerMethodField()
-    response_excerpt = serializers.CharField()
+    response_excerpt = NullableTextField()
 
     def get_duration_ms(self, attempt: DeliveryAttempt) -> int | None:
         """Return the duration; null for a blocked address, to prevent port scans."""

@@ -15,8 +15,10 @@ from jobs.egress.addresses import MAX_URL_LENGTH
 from jobs.errors import InvalidRequest
 from jobs.rest.serializers import (
     BoundedListField,
+    NullableTextField,
     ObjectTypeField,
     StrictSerializer,
+    TextField,
     TrueFalseField,
     WholeNumberField,
 )
@@ -27,23 +29,19 @@ from workers.webhooks.models import MAX_CONCURRENT_LIMIT, WebhookEndpoint
 
 MAX_GRACE_SECONDS = 7 * 24 * 3600
 DEFAULT_GRACE_SECONDS = 24 * 3600
-_VALUE = {"type": "string", "minLength": 1, "maxLength": custom_headers.MAX_VALUE_BYTES}
-
-
-class TextField(serializers.CharField):
-    """A JSON string; unlike CharField it rejects numbers."""
-
-    def to_internal_value(self, data: Any) -> str:
-        """Return the string; raises ValidationError for other types."""
-        if not isinstance(data, str):
-            self.fail("invalid")
-        return super().to_internal_value(data)
+_VALUE = {
+    "type": "string",
+    "maxLength": custom_headers.MAX_VALUE_BYTES,
+    "pattern": "^[!-~](?:[ -~]*[!-~])?$",
+}
+_NAMES = {"pattern": f"^{custom_headers.TOKEN.pattern}$"}
 
 
 @extend_schema_field(
     {
         "type": "object",
         "maxProperties": custom_headers.MAX_HEADERS,
+        "propertyNames": _NAMES,
         "additionalProperties": _VALUE,
     }
 )
@@ -66,6 +64,7 @@ class HeadersField(serializers.Field[Any, Any, Any, Any]):
     {
         "type": "object",
         "maxProperties": custom_headers.MAX_HEADERS,
+        "propertyNames": _NAMES,
         "additionalProperties": {**_VALUE, "type": ["string", "null"]},
         "description": "Merged as RFC 7396: null removes a header, or all headers.",
     }
@@ -81,10 +80,22 @@ class HeaderChangesField(HeadersField):
         return dict(changes)
 
 
+@extend_schema_field({"type": "string", "pattern": signing.SECRET_PATTERN})
+class SecretField(TextField):
+    """A signing secret."""
+
+
+@extend_schema_field(
+    {"type": "string", "format": "uri", "minLength": 1, "maxLength": MAX_URL_LENGTH}
+)
+class EndpointUrlField(TextField):
+    """The URL of a receiver."""
+
+
 class SecretInput(StrictSerializer):
     """An optional secret chosen by the customer."""
 
-    secret = TextField(
+    secret = SecretField(
         required=False,
         trim_whitespace=False,
         write_only=True,
@@ -111,8 +122,9 @@ class EndpointFields(StrictSerializer):
     event_types = BoundedListField(
         child=serializers.ChoiceField(choices=FILTERABLE),
         required=False,
+        allow_null=True,
         max_length=100,
-        help_text="The event types to receive. Empty means all.",
+        help_text="The event types to receive. Null or an empty list means all.",
     )
     payload = serializers.ChoiceField(
         choices=WebhookEndpoint.Payload.choices,
@@ -128,22 +140,22 @@ class EndpointFields(StrictSerializer):
         egress_policy.check_webhook_url(url, pointer="/url")
         return url
 
-    def validate_event_types(self, types: list[str]) -> list[str]:
-        """Return the types without duplicates."""
-        return list(dict.fromkeys(str(type_) for type_ in types))
+    def validate_event_types(self, types: list[str] | None) -> list[str]:
+        """Return the types without duplicates; none for all."""
+        return list(dict.fromkeys(str(type_) for type_ in types or ()))
 
 
 class EndpointInput(EndpointFields, SecretInput):
     """A request to create an endpoint."""
 
-    url = TextField(trim_whitespace=False, max_length=MAX_URL_LENGTH)
+    url = EndpointUrlField(trim_whitespace=False, max_length=MAX_URL_LENGTH)
     headers = HeadersField(required=False)
 
 
 class EndpointChanges(EndpointFields):
     """A request to update an endpoint; omitted fields stay unchanged."""
 
-    url = TextField(
+    url = EndpointUrlField(
         required=False,
         trim_whitespace=False,
         max_length=MAX_URL_LENGTH,
@@ -180,8 +192,8 @@ class EndpointOutput(serializers.Serializer[WebhookEndpoint]):
     id = serializers.UUIDField()
     object = ObjectTypeField("webhook_endpoint")
     url = serializers.CharField()
-    description = serializers.CharField()
-    event_types = serializers.ListField(child=serializers.CharField())
+    description = NullableTextField()
+    event_types = serializers.SerializerMethodField()
     payload = serializers.ChoiceField(choices=WebhookEndpoint.Payload.choices)
     header_names = serializers.SerializerMethodField()
     max_concurrent = serializers.IntegerField()
@@ -202,6 +214,15 @@ class EndpointOutput(serializers.Serializer[WebhookEndpoint]):
         help_text="When a held delivery is tried next. Null if nothing is held.",
     )
     created_at = serializers.DateTimeField()
+
+    @extend_schema_field(
+        serializers.ListField(
+            child=serializers.CharField(), allow_null=True, help_text="Null means all."
+        )
+    )
+    def get_event_types(self, endpoint: WebhookEndpoint) -> list[str] | None:
+        """Return the event types to receive; null means all."""
+        return endpoint.event_types or None
 
     @extend_schema_field(serializers.ListField(child=serializers.CharField()))
     def get_header_names(self, endpoint: WebhookEndpoint) -> list[str]:

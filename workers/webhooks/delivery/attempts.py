@@ -54,7 +54,7 @@ WITH attempt AS (
   FROM attempt
   WHERE delivery.id = attempt.id AND delivery.claim_token = attempt.token
         AND delivery.is_claimed
-  RETURNING delivery.id
+  RETURNING delivery.id, delivery.claim_token
 ), logged AS (
   INSERT INTO webhooks_deliveryattempt (delivery_id, claim_token, trigger, started_at,
     duration_ms, status_code, error, response_excerpt)
@@ -62,7 +62,7 @@ WITH attempt AS (
   FROM attempt JOIN moved USING (id)
   ON CONFLICT DO NOTHING
 )
-SELECT id FROM moved
+SELECT id, claim_token FROM moved
 """
 
 
@@ -121,7 +121,10 @@ def _commit(attempts: Sequence[CompletedAttempt], _now: datetime) -> None:
     with transaction.atomic():
         moved = _record(attempts)
         for attempt in attempts:
-            attempt.is_current = attempt.delivery.pk in moved
+            claim = (attempt.delivery.pk, attempt.delivery.claim_token)
+            attempt.is_current = claim in moved
+            # A message that the broker delivered twice counts once.
+            moved.discard(claim)
             if not attempt.is_current:
                 _log_late(attempt)
         # In a fixed order, to avoid deadlocks between processes.
@@ -143,15 +146,15 @@ def _by_endpoint(attempt: CompletedAttempt) -> tuple[str, datetime]:
     return str(attempt.delivery.endpoint_id), attempt.ended_at
 
 
-def _record(attempts: Iterable[CompletedAttempt]) -> set[UUID]:
-    """Execute ``_RECORD_SQL``; return the ids of the deliveries that it moved."""
+def _record(attempts: Iterable[CompletedAttempt]) -> set[tuple[UUID, int]]:
+    """Execute ``_RECORD_SQL``; return the claims that it ended, by id and token."""
     rows = [
         _build_row(attempt)
         for attempt in sorted(attempts, key=lambda each: each.delivery.pk)
     ]
     with connection.cursor() as cursor:
         cursor.execute(_RECORD_SQL, {"attempts": prepared_statements.encode_rows(rows)})
-        return {pk for (pk,) in cursor.fetchall()}
+        return set(cursor.fetchall())
 
 
 def _build_row(attempt: CompletedAttempt) -> dict[str, Any]:

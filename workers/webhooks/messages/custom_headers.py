@@ -35,7 +35,7 @@ BANNED = frozenset(
     }
 )
 BANNED_PREFIXES = ("content-", "proxy-", "webhook-", "x-amz-", "x-goog")
-_TOKEN = re.compile(rf"[!#$%&'*+.^_`|~0-9A-Za-z-]{{1,{MAX_NAME_LENGTH}}}")
+TOKEN = re.compile(rf"[!#$%&'*+.^_`|~0-9A-Za-z-]{{1,{MAX_NAME_LENGTH}}}")
 # Printable ASCII without outer spaces: no proxy folds, trims or re-encodes it.
 _VALUE = re.compile(rf"(?! )[ -~]{{1,{MAX_VALUE_BYTES}}}(?<! )")
 
@@ -45,7 +45,7 @@ def check_headers(headers: Mapping[str, Any], *, pointer: str) -> dict[str, str]
     seen: set[str] = set()
     for name, value in headers.items():
         position = pointer + pointer_to(name)
-        if not _TOKEN.fullmatch(name):
+        if not TOKEN.fullmatch(name):
             message = f"A header name must be a token of 1 to {MAX_NAME_LENGTH}"
             _reject(f"{message} characters.", position)
         if is_banned(name):

@@ -4,6 +4,7 @@ The body is the same at every attempt, so it must not depend on the current time
 """
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -90,7 +91,9 @@ def build_job(
     }
     if transcript is not None:
         data["result_url"] = f"{base_url}/v1/transcripts/{job.pk}"
-        result = build_result(transcript) if inline_result else None
+        result = (
+            build_result(transcript, options=job.options) if inline_result else None
+        )
         if result and len(serialize(result)) > MAX_RESULT_BYTES:
             data["result_omitted"] = "too_large"
         else:
@@ -98,11 +101,16 @@ def build_job(
     return data
 
 
-def build_result(transcript: Transcript) -> dict[str, Any]:
-    """Return the transcript without word timings, which are at ``result_url``."""
+def build_result(
+    transcript: Transcript, *, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the transcript without word timings, which are at ``result_url``.
+
+    ``options`` are those of its job.
+    """
     return {
         "text": transcript.text,
-        "language": transcript.language or None,
+        "language": transcript.find_language(options),
         "model": transcript.model or None,
         "confidence": transcript.confidence,
         "duration_seconds": transcript.duration_seconds,

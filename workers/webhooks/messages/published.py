@@ -17,8 +17,9 @@ from rest_framework import serializers
 
 from jobs.api.jobs.serializers import ErrorOutput
 from jobs.batches.api.serializers import BatchCountsOutput
+from jobs.batches.statistics import BatchOutcome
 from jobs.rest.openapi import read_examples
-from jobs.rest.serializers import MetadataField
+from jobs.rest.serializers import CURRENCY, MetadataField
 from workers.webhooks.messages import payloads
 from workers.webhooks.messages.payloads import EventType
 
@@ -107,11 +108,13 @@ class BatchData(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     object = constant("batch")
     status = serializers.CharField()
+    outcome: serializers.Field[Any, Any, Any, Any] = NullField()
     counts = BatchCountsOutput()
     percent = serializers.IntegerField(min_value=0, max_value=100)
     skipped = serializers.IntegerField()
     audio_seconds_done = serializers.FloatField()
     cost_estimate = serializers.CharField()
+    currency = constant(CURRENCY)
     metadata = MetadataField()
     retry_of = serializers.UUIDField(allow_null=True)
     created_at = serializers.DateTimeField()
@@ -124,6 +127,7 @@ class BatchCompletedData(BatchData):
     """A batch finished: all its jobs are final."""
 
     status = constant("completed")
+    outcome = serializers.ChoiceField(choices=list(BatchOutcome))
     finished_at = serializers.DateTimeField()
 
 
@@ -204,6 +208,7 @@ def describe_headers(result: dict[str, Any], **_more: Any) -> dict[str, Any]:
     ]
     for webhook in result.get("webhooks", {}).values():
         webhook["post"]["parameters"] = parameters
+        webhook["post"]["security"] = []  # a signature instead
     return result
 
 

@@ -21,6 +21,15 @@ MAX_SECRET_BYTES = 64
 TOLERANCE_SECONDS = 300
 
 
+# Canonical base64 of MIN_SECRET_BYTES to MAX_SECRET_BYTES bytes.
+_QUAD = "(?:[A-Za-z0-9+/]{4})"
+SECRET_PATTERN = (
+    rf"^{SECRET_PREFIX}(?:{_QUAD}{{8,21}}"
+    rf"|{_QUAD}{{8,21}}[A-Za-z0-9+/][AQgw](?:==)?"
+    rf"|{_QUAD}{{8,20}}[A-Za-z0-9+/]{{2}}[AEIMQUYcgkosw048]=?)$"
+)
+
+
 class InvalidSignature(Exception):
     """The signature is not valid; the message states the reason."""
 

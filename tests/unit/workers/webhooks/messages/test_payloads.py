@@ -109,7 +109,7 @@ def test_a_failed_job_is_told_with_its_error_and_no_result():
 
 
 def test_a_result_is_pushed_up_to_the_cap_and_not_a_byte_more():
-    rest = len(payloads.serialize(payloads.build_result(transcript_of(""))))
+    rest = len(payloads.serialize(payloads.build_result(transcript_of(""), options={})))
     largest = "é" * ((payloads.MAX_RESULT_BYTES - rest) // 2)
     largest += "x" * (payloads.MAX_RESULT_BYTES - rest - len(largest.encode()))
 
