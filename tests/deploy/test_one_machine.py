@@ -137,12 +137,16 @@ def test_an_upload_goes_through_web_s3_and_a_worker(machine):
     assert len(storage.listdir("audio")[0]) == len(storage.listdir("raw")[0]) == 1
 
 
-def test_bodies_of_unknown_length_are_served_by_live(machine):
-    chunks = iter([SPEECH.read_bytes()])
-    answer = machine.ask("POST", "/v1/listen", content=chunks)
+def test_bodies_of_unknown_length_go_to_the_asgi_process(machine):
+    answer = machine.ask(
+        "POST",
+        "/v1/auth/grant",
+        content=iter([b'{"ttl_seconds"', b": 60}"]),
+        headers={"Content-Type": "application/json"},
+    )
 
-    assert answer.json()["results"]
-    assert machine.served_by("POST /v1/listen") == {"live"}
+    assert answer.json()["expires_in"] == 60
+    assert machine.served_by("POST /v1/auth/grant") == {"uploads"}
 
 
 def test_event_streams_are_served_by_live(machine):
