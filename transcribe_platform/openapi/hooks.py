@@ -150,10 +150,10 @@ def _build_form(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _complete_body(body: dict[str, Any], schemas: dict[str, Any]) -> None:
-    """Require a body if its JSON has required fields; describe the parts of a form."""
+    """Require a body if it is needed; describe the parts of a form."""
     contents = body.get("content", {})
     of_json = contents.get("application/json", {}).get("schema", {})
-    if schemas.get(_name(of_json), {}).get("required"):
+    if _FORM in contents or schemas.get(_name(of_json), {}).get("required"):
         body["required"] = True
     if (form := contents.get(_FORM)) is None:
         return
