@@ -1,3 +1,3 @@
 """The version of the release: package, User-Agent and OpenAPI document use it."""
 
-VERSION = "0.3.0"
+VERSION = "0.4.0"

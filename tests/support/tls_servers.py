@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.servers import Server, start
+from tests.support.waiting import port_is_open
 from workers.embedded import postgres, processes, valkey
 from workers.embedded.processes import ServerProgram
 
@@ -52,7 +53,7 @@ def redis_with_tls(folder: Path, program: Path, certificate: Path) -> Iterator[S
         *("--tls-cert-file", str(file), "--tls-key-file", str(file)),
         *("--tls-ca-cert-file", str(file), "--tls-auth-clients", "no"),
     )
-    ready = lambda: processes.port_is_open(prepared.port)  # noqa: E731
+    ready = lambda: port_is_open(prepared.port)  # noqa: E731
     with _running(replace(_add(prepared, *words), ready=ready)) as server:
         yield server
 
