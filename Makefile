@@ -57,7 +57,7 @@ demo: venv-demo  ## transcribe real speech with all parts of the platform (under
 E2E := $(filter-out %chaos_round.py %drill_round.py %fresh_clone.py %one_trace.py,$(wildcard tests/e2e/test_*.py))
 
 test: venv-dev  ## run the tests (under five minutes)
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --ignore tests/deploy --ignore tests/clients $(E2E:%=--ignore %)
+	$(BIN)/python -m pytest -n 4 --dist loadgroup --ignore tests/deploy --ignore tests/clients $(E2E:%=--ignore %)
 
 e2e: venv-dev  ## run the platform as its users do: command line, console, restarts, leaks (three minutes)
 	$(BIN)/python -m pytest -n 3 --dist loadgroup $(E2E)

@@ -104,6 +104,9 @@ class Script:
         return done.returncode == 0
 
 
+pytestmark = pytest.mark.xdist_group("receivers")
+
+
 @pytest.fixture(scope="module", params=["python", "javascript", "go", "bash"])
 def receiver(request, tmp_path_factory) -> Iterator[Server | Script]:
     folder = tmp_path_factory.mktemp(request.param)

@@ -23,6 +23,9 @@ connection.close_pool()
 """
 
 
+pytestmark = pytest.mark.xdist_group("certificates")
+
+
 @pytest.fixture(scope="module")
 def standby() -> Iterator[Server]:
     """A read-only server with the password of the tests' own."""

@@ -102,6 +102,9 @@ def write_ca(authority: Authority, path: Path) -> Path:
     return path
 
 
+pytestmark = pytest.mark.xdist_group("certificates")
+
+
 @pytest.fixture(scope="module", params=CASES)
 def tls(request, tmp_path_factory) -> tuple[str, ssl.SSLContext, Path, Path]:
     """The case, the server's context and certificate, and whom clients trust."""

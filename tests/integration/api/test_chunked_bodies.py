@@ -15,7 +15,10 @@ from tests.support.factories import make_key, make_wav
 from tests.support.waiting import eventually
 from transcripts.models import Transcript
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.xdist_group("asgi"),
+]
 LIMIT = 300_000
 SLOTS = 4
 BOUNDARY = "b0undary"

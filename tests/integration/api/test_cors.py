@@ -11,7 +11,10 @@ from websockets.exceptions import InvalidStatus
 from tests.support.asgi_process import AsgiProcess
 from tests.support.factories import make_key
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.xdist_group("asgi"),
+]
 PAGE, OTHER = "https://app.example.com", "https://evil.example.com"
 ALLOW = "access-control-allow-origin"
 

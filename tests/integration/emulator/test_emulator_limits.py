@@ -65,14 +65,14 @@ def test_the_call_over_the_rate_is_refused_and_does_not_count(emulator, media, w
 
 
 def test_latency_is_drawn_from_its_range_and_repeats(emulator, media, wav):
-    emulator.configure(config={"latency_min": 0.01, "latency_max": 0.2})
+    emulator.configure(config={"latency_min": 0.01, "latency_max": 0.5})
     audio = wav(1)
 
     for tag in ("job:1", "job:2", "job:1"):
         media.transcribe_file(request=audio, tag=[tag])
 
     first, other, again = (_seconds(entry) for entry in emulator.log())
-    assert first == pytest.approx(again, abs=0.03)
+    assert first == pytest.approx(again, abs=0.1)
     assert min(first, other) >= 0.01
 
 

@@ -22,7 +22,7 @@ PATHS = [
     "/console/",
 ]
 
-pytestmark = [pytest.mark.slow, needs_chromium]
+pytestmark = [pytest.mark.slow, needs_chromium, pytest.mark.xdist_group("pages")]
 
 
 @pytest.fixture(scope="module", params=["wsgi", "asgi"])
