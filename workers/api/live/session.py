@@ -56,7 +56,7 @@ AUDIO_BYTES = (4.0 * 1024**2, 8.0 * 1024**2)
 # No codec sends more messages this short in real time. Exceeding it closes the session,
 # because the messages buffered in the network would take minutes to read.
 SMALL_BYTES = 32
-SMALL_MESSAGES = (500.0, 1000.0)
+SMALL_MESSAGES = (100.0, 200.0)
 CLOSE_SECONDS = 2.0
 RELEASE_SECONDS = 0.5
 SILENT_DRAIN_SECONDS = 0.5
