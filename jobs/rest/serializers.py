@@ -152,20 +152,19 @@ class PageOutput(serializers.Serializer[Any]):
     next_cursor = serializers.CharField(allow_null=True)
 
 
-@extend_schema_field(
-    {
+def _describe_metadata(*more: dict[str, str]) -> dict[str, Any]:
+    """Return the schema of metadata whose values may have ``more`` types."""
+    text = {"type": "string", "maxLength": METADATA_LENGTH}
+    types = [text, {"type": "number"}, {"type": "boolean"}, *more]
+    return {
         "type": "object",
         "maxProperties": METADATA_KEYS,
         "propertyNames": {"minLength": 1, "maxLength": METADATA_LENGTH},
-        "additionalProperties": {
-            "anyOf": [
-                {"type": "string", "maxLength": METADATA_LENGTH},
-                {"type": "number"},
-                {"type": "boolean"},
-            ]
-        },
+        "additionalProperties": {"anyOf": types},
     }
-)
+
+
+@extend_schema_field(_describe_metadata())
 class MetadataField(serializers.Field[Any, Any, Any, Any]):
     """Flat key-value data of the customer; the platform does not interpret it."""
 
@@ -174,21 +173,7 @@ class MetadataField(serializers.Field[Any, Any, Any, Any]):
         return check_metadata(check_object(data, "metadata"))
 
 
-@extend_schema_field(
-    {
-        "type": "object",
-        "maxProperties": METADATA_KEYS,
-        "propertyNames": {"minLength": 1, "maxLength": METADATA_LENGTH},
-        "additionalProperties": {
-            "anyOf": [
-                {"type": "string", "maxLength": METADATA_LENGTH},
-                {"type": "number"},
-                {"type": "boolean"},
-                {"type": "null"},
-            ]
-        },
-    }
-)
+@extend_schema_field(_describe_metadata({"type": "null"}))
 class MetadataChangesField(serializers.Field[Any, Any, Any, Any]):
     """Changes of metadata (RFC 7396): a value sets a key, null removes it."""
 
